@@ -1,0 +1,151 @@
+"""The aggregator: a run's metrics from its scores and labels, written where the views show them."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from db.metrics import (
+    Counts,
+    Labels,
+    ScoreArray,
+    auroc,
+    average_precision,
+    best_f1_threshold,
+    count_at,
+    youden_threshold,
+)
+from db.schema import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric
+from db.scored import SUBSETS, ScoredScans, read_scored
+
+DEFAULT_THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
+GIVEN: Final = "given"
+#: Picked on the very scans that they are then measured on: their rows are optimistic.
+BEST_F1: Final = "best_f1"
+YOUDEN: Final = "youden"
+
+
+def aggregate(
+    connection: Connection,
+    run_id: int,
+    *,
+    label_set_id: int | None = None,
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+) -> bool:
+    """Compute a run's metrics under a label set (default its own), in place of those there were.
+
+    Both subsets, every finding of the model, at the given thresholds and at the two picked ones. Idempotent; a second
+    caller waits for the first. The transaction is the caller's.
+
+    Returns:
+        False where the run has no label set, hence no metrics.
+    """
+    own_label_set = _lock(connection, run_id)
+    label_set_id = own_label_set if label_set_id is None else label_set_id
+    if label_set_id is None:
+        return False
+    # Asked before the scores are read: at worst full metrics are called partial, never partial ones full.
+    stamp = {
+        "run_id": run_id,
+        "label_set_id": label_set_id,
+        "computed_at": datetime.now(UTC),
+        "is_partial": has_pending(connection, run_id),
+    }
+    scored = read_scored(connection, run_id, label_set_id)
+    _replace(connection, RunThresholdMetric, stamp, list(_threshold_rows(scored, tuple(dict.fromkeys(thresholds)))))
+    _replace(connection, RunFindingMetric, stamp, list(_finding_rows(scored)))
+    return True
+
+
+def is_current(connection: Connection, run_id: int, label_set_id: int | None) -> bool:
+    """Whether the stored metrics are those that `aggregate` would compute now.
+
+    They are not when missing, older than an outcome of the run, or partial while nothing is pending any more.
+    Without a label set there is nothing to compute.
+    """
+    if label_set_id is None:
+        return True
+    stored = select(RunFindingMetric.computed_at, RunFindingMetric.is_partial).where(
+        RunFindingMetric.run_id == run_id, RunFindingMetric.label_set_id == label_set_id
+    )
+    row = connection.execute(stored.limit(1)).first()
+    if row is None or (row.is_partial and not has_pending(connection, run_id)):
+        return False
+    newest = connection.execute(
+        select(func.max(Outcome.scored_at))
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(RunScan.run_id == run_id)
+    ).scalar()
+    return newest is None or newest <= row.computed_at
+
+
+def has_pending(connection: Connection, run_id: int) -> bool:
+    """Whether the run still waits for an outcome."""
+    pending = (
+        select(Outcome.id)
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(RunScan.run_id == run_id, Outcome.state == PENDING)
+    )
+    return connection.execute(pending.limit(1)).first() is not None
+
+
+def _lock(connection: Connection, run_id: int) -> int | None:
+    """The run's own label set. Two aggregators of one run would both insert; SQLite has one writer anyway."""
+    row = select(Run.label_set_id).where(Run.id == run_id).with_for_update(key_share=True)
+    return connection.execute(row).scalar_one()
+
+
+def _threshold_rows(scored: ScoredScans, given: Sequence[float]) -> Iterator[dict[str, Any]]:
+    for subset, finding, labels, scores in _slices(scored):
+        for chosen_by, threshold in _thresholds(labels, scores, given):
+            counts = count_at(labels, scores, threshold)
+            yield {"subset": subset, "finding": finding, "chosen_by": chosen_by, "threshold": threshold} | _rates(
+                counts
+            )
+
+
+def _finding_rows(scored: ScoredScans) -> Iterator[dict[str, Any]]:
+    for subset, finding, labels, scores in _slices(scored):
+        positives = int(labels.sum())
+        yield {
+            "subset": subset,
+            "finding": finding,
+            "auroc": auroc(labels, scores),
+            "average_precision": average_precision(labels, scores),
+            "positives": positives,
+            "negatives": len(labels) - positives,
+        }
+
+
+def _slices(scored: ScoredScans) -> Iterator[tuple[str, str, Labels, ScoreArray]]:
+    for subset in SUBSETS:
+        chosen = scored.only(scored.labelled & scored.in_subset(subset))
+        for finding in scored.findings:
+            yield subset, finding, *chosen.of(finding)
+
+
+def _thresholds(labels: Labels, scores: ScoreArray, given: Sequence[float]) -> Iterator[tuple[str, float]]:
+    for threshold in given:
+        yield GIVEN, threshold
+    for chosen_by, pick in ((BEST_F1, best_f1_threshold), (YOUDEN, youden_threshold)):
+        picked = pick(labels, scores)
+        if picked is not None:
+            yield chosen_by, picked
+
+
+def _rates(counts: Counts) -> dict[str, Any]:
+    names = ("tp", "fp", "fn", "tn", "precision", "recall", "specificity", "f1", "accuracy", "balanced_accuracy")
+    return {name: getattr(counts, name) for name in names}
+
+
+def _replace(
+    connection: Connection,
+    table: type[RunThresholdMetric | RunFindingMetric],
+    stamp: dict[str, Any],
+    rows: list[dict[str, Any]],
+) -> None:
+    connection.execute(
+        delete(table).where(table.run_id == stamp["run_id"], table.label_set_id == stamp["label_set_id"])
+    )
+    connection.execute(insert(table), [stamp | row for row in rows])

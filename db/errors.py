@@ -1,0 +1,45 @@
+"""What can go wrong, and what follows from it.
+
+    NightreadError
+    ├── UserError         the person's mistake: one sentence, exit 2, nothing written
+    ├── Stopped           stopped before the end: one sentence, exit 4
+    ├── PermanentError    this scan can never be scored: a `rejected` row with its reason
+    └── TemporaryError    not now: the work is handed back and comes again
+
+Anything else is a bug and stays loud.
+"""
+
+from typing import Final
+
+EXIT_DONE: Final = 0
+EXIT_USER: Final = 2
+EXIT_REJECTS: Final = 3
+EXIT_STOPPED: Final = 4
+
+
+class NightreadError(Exception):
+    """The root of every error that the program raises on purpose."""
+
+
+class UserError(NightreadError):
+    """A mistake that the person at the terminal can mend. Its text is the whole message."""
+
+
+class Stopped(NightreadError):
+    """The work was stopped before its end; what was committed stays."""
+
+
+class PermanentError(NightreadError):
+    """A scan that can never be scored as it is.
+
+    Attributes:
+        reason: short code, one of `db.outcomes.REASONS`, for SQL to group by.
+    """
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class TemporaryError(NightreadError):
+    """Something outside failed that may work again soon."""

@@ -1,0 +1,12 @@
+"""Alembic's entry: runs on the connection that `db.session.upgrade` hands over."""
+
+from alembic import context
+
+from db.schema import Base
+from db.views import create_views, drop_views
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+drop_views(connection)
+context.run_migrations()
+create_views(connection)

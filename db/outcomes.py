@@ -1,0 +1,149 @@
+"""Outcomes: what is pending, and the one place where it is decided."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from db.findings import column_of
+from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, Outcome, RunScan, Scan, Scores
+
+#: Why a scan can be rejected. Documented in the README.
+REASONS: Final = ("missing", "unreadable", "s3", "empty", "not_image", "truncated", "too_large", "unsupported")
+#: Rejections that may pass: such a scan is due again in the next run, as a new revision.
+PASSING_REASONS: Final = ("missing", "unreadable", "s3")
+#: An input that killed its worker this often while alone is quarantined.
+ATTEMPTS_CAP: Final = 3
+DEADLY: Final = "killed_worker"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingScan:
+    """A scan that still waits for its outcome."""
+
+    outcome_id: int
+    #: What logs call it.
+    scan_id: int
+    location: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A scan's scores by finding, each in [0, 1]."""
+
+    outcome_id: int
+    scores: Mapping[str, float]
+    content: str
+    runtime: str
+    precision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A scan that cannot be scored, its reason code and sentence."""
+
+    outcome_id: int
+    reason: str
+    detail: str
+    content: str | None = None
+
+
+def still_pending(connection: Connection, outcome_ids: Sequence[int]) -> list[PendingScan]:
+    """Which of these outcomes nobody has decided, in the order of their ids."""
+    return _pending(connection, Outcome.id.in_(outcome_ids))
+
+
+def pending_of_model(connection: Connection, model_id: int, limit: int | None = None) -> list[PendingScan]:
+    """What waits for this model (the first `limit` of it), in the order of outcome ids."""
+    return _pending(connection, Outcome.model_id == model_id, limit)
+
+
+def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
+    """Everything of this run that waits, in the order of outcome ids."""
+    return _pending(connection, Outcome.id.in_(select(RunScan.outcome_id).where(RunScan.run_id == run_id)))
+
+
+def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int:
+    """Write outcomes. The first writer wins: what is decided already stays untouched.
+
+    Returns:
+        How many of them this call decided.
+    """
+    # Locked in the order of ids: two workers on one chunk wait for each other instead of deadlocking.
+    ids = [outcome.outcome_id for outcome in outcomes]
+    undecided = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
+    won = set(connection.execute(undecided.with_for_update()).scalars())
+    mine = [outcome for outcome in outcomes if outcome.outcome_id in won]
+    _write(connection, [_scored_values(outcome) for outcome in mine if isinstance(outcome, Scored)])
+    _write(connection, [_rejected_values(outcome) for outcome in mine if isinstance(outcome, Rejected)])
+    rows = [_score_row(outcome) for outcome in mine if isinstance(outcome, Scored)]
+    if rows:
+        connection.execute(insert(Scores), rows)
+    return len(mine)
+
+
+def count_attempt(connection: Connection, outcome_id: int) -> bool:
+    """Note that a worker died while this scan was alone; at the cap, quarantine it.
+
+    Returns:
+        Whether the scan may still be tried.
+    """
+    mine = (Outcome.id == outcome_id) & (Outcome.state == PENDING)
+    connection.execute(update(Outcome).where(mine).values(attempts=Outcome.attempts + 1))
+    worn_out = mine & (Outcome.attempts >= ATTEMPTS_CAP)
+    detail = f"its worker died {ATTEMPTS_CAP} times while it was alone"
+    decided = connection.execute(
+        update(Outcome)
+        .where(worn_out)
+        .values(state=QUARANTINED, reason=DEADLY, detail=detail, scored_at=datetime.now(UTC))
+    )
+    return decided.rowcount == 0
+
+
+def _pending(connection: Connection, condition: Any, limit: int | None = None) -> list[PendingScan]:
+    rows = connection.execute(
+        select(Outcome.id, Outcome.scan_id, Scan.location)
+        .join(Scan, Scan.id == Outcome.scan_id)
+        .where(Outcome.state == PENDING, condition)
+        .order_by(Outcome.id)
+        .limit(limit)
+    )
+    return [PendingScan(outcome_id=row.id, scan_id=row.scan_id, location=row.location) for row in rows]
+
+
+def _write(connection: Connection, values: list[dict[str, Any]]) -> None:
+    if values:
+        names = [name for name in values[0] if name != "key"]
+        # The table, not the entity: the ORM's bulk update by key has no room for our WHERE.
+        table = Outcome.__table__
+        statement = update(Outcome).where(table.c.id == bindparam("key")).values({n: bindparam(n) for n in names})
+        connection.execute(statement, values)
+
+
+def _scored_values(outcome: Scored) -> dict[str, Any]:
+    return {
+        "key": outcome.outcome_id,
+        "state": SCORED,
+        "content": outcome.content,
+        "runtime": outcome.runtime,
+        "precision": outcome.precision,
+        "scored_at": datetime.now(UTC),
+    }
+
+
+def _rejected_values(outcome: Rejected) -> dict[str, Any]:
+    return {
+        "key": outcome.outcome_id,
+        "state": REJECTED,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "content": outcome.content,
+        "scored_at": datetime.now(UTC),
+    }
+
+
+def _score_row(outcome: Scored) -> dict[str, Any]:
+    scores = {column_of(finding): score for finding, score in outcome.scores.items()}
+    return {"outcome_id": outcome.outcome_id, **scores}

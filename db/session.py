@@ -1,0 +1,167 @@
+"""Opens the database: SQLite as one host's ledger, PostgreSQL as a fleet's."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from db.errors import UserError
+
+#: Longer than any transaction of ours: a writer waits for another instead of failing.
+_SQLITE_BUSY_MS: Final = 60_000
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+#: A transaction marked so reads only: SQLite then takes no write lock.
+READ_ONLY: Final = "nightread_read_only"
+
+
+def open_database(url: str) -> Engine:
+    """Connect and make sure that the tables are this program's.
+
+    SQLite migrates itself; PostgreSQL is only checked, for a fleet's tables change when its operator says so.
+
+    Raises:
+        UserError: not a database address, not reachable, or its tables are older or newer than this program.
+    """
+    engine = make_engine(url)
+    if engine.dialect.name == "sqlite":
+        upgrade(engine)
+    else:
+        _check_revision(engine)
+    return engine
+
+
+def make_engine(url: str) -> Engine:
+    """An engine whose transactions behave alike on both databases."""
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise UserError(f"CXR_DATABASE_URL: {parsed.get_backend_name()} is neither sqlite nor postgresql")
+        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() == "postgresql")
+    except ArgumentError as error:
+        raise UserError("CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)") from error
+    if engine.dialect.name == "sqlite":
+        _make_sqlite_a_ledger(engine)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads; on SQLite it never waits for a writer."""
+    with engine.connect().execution_options(**{READ_ONLY: True}) as connection, connection.begin():
+        yield connection
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the tables to this program's revision.
+
+    Raises:
+        UserError: the database is not reachable or newer than this program.
+    """
+    from alembic import command
+    from alembic.util.exc import CommandError
+
+    with _one_at_a_time(engine):
+        try:
+            with engine.connect() as connection:
+                if _revision(connection) == newest_revision():
+                    return
+                connection.rollback()
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+        except CommandError as error:
+            raise UserError(f"{_where(engine)}: its tables are newer than this program ({error})") from error
+        except OperationalError as error:
+            raise _unreachable(engine, error) from error
+
+
+def newest_revision() -> str:
+    """The revision that this program's tables have."""
+    from alembic.script import ScriptDirectory
+
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def _config() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _check_revision(engine: Engine) -> None:
+    try:
+        with engine.connect() as connection:
+            found = _revision(connection)
+    except OperationalError as error:
+        raise _unreachable(engine, error) from error
+    if found != newest_revision():
+        raise UserError(
+            f"{_where(engine)}: its tables are at revision {found or 'none'}, this program needs {newest_revision()}; "
+            "run 'python -m db upgrade'"
+        )
+
+
+def _where(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _unreachable(engine: Engine, error: OperationalError) -> UserError:
+    cause = str(error.orig).strip().splitlines()[0] if error.orig else "no answer"
+    return UserError(f"{_where(engine)}: the database does not answer ({cause})")
+
+
+@contextmanager
+def _one_at_a_time(engine: Engine) -> Iterator[None]:
+    """Two programs that start at once must not both create the tables."""
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if not file or file == ":memory:":
+        yield
+        return
+    try:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(f"{file}.migrating", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise UserError(f"{file}: the database cannot be created here ({error.strerror})") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_sqlite_a_ledger(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _set_up(dbapi: Any, _record: object) -> None:
+        # The driver's own BEGIN is deferred: a read that then writes fails at once if another wrote between.
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        for pragma in (
+            f"busy_timeout = {_SQLITE_BUSY_MS}",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "foreign_keys = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        deferred = connection.get_execution_options().get(READ_ONLY)
+        connection.exec_driver_sql("BEGIN DEFERRED" if deferred else "BEGIN IMMEDIATE")

@@ -1,0 +1,1 @@
+"""What a person runs: enqueue scans, follow a run, read the report."""

@@ -1,0 +1,48 @@
+"""`producer run`: a worker of this machine's own, for as long as one run takes."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from db.errors import Stopped
+from worker.broker import die_with_parent
+from worker.settings import WorkerSettings
+
+
+class LocalWorker:
+    """A `worker start` process and where its log lies."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def check(self) -> None:
+        """Raise `Stopped` with the worker's last words if it is gone."""
+        if self._process.poll() is not None:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+            raise Stopped(f"the worker ended: {lines[-1] if lines else 'no reason given'} (log: {self._log})")
+
+
+@contextmanager
+def local_worker(settings: WorkerSettings, model_sha256: str) -> Iterator[LocalWorker]:
+    """Run a worker, and stop it at the end; what it had not finished stays pending."""
+    log = settings.home / "worker.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "worker.cli", "start", "--model", model_sha256]
+    with log.open("wb") as file:
+        # A session of its own: Ctrl+C ends this command, which then stops the worker once and in order.
+        process = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+    try:
+        yield LocalWorker(process, log)
+    finally:
+        process.terminate()
+        process.wait()

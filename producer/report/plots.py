@@ -1,0 +1,164 @@
+"""Draws a report's pictures: PNG bytes by file name. A picture that would show nothing is not drawn."""
+
+from io import BytesIO
+from textwrap import fill
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from db.metrics import Labels, ScoreArray, count_at, has_both_classes
+from db.scored import ScoredScans
+from producer.report.report import Report
+from producer.report.table import rate, subject
+
+#: File name and alternative text of every picture there can be.
+PICTURES: Final = {
+    "roc.png": "ROC curve: true positive rate over false positive rate",
+    "precision_recall.png": "Precision over recall",
+    "scores.png": "Distribution of scores by label",
+    "thresholds.png": "Metrics over the threshold",
+    "findings.png": "ROC curves of the other findings",
+}
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+_BLUE, _ORANGE, _GREEN, _PINK, _GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8a8a8a"
+_COLUMNS: Final = 5
+_DPI: Final = 144
+#: Of the caption; matplotlib's own wrapping would parse mathematics again.
+_CHARACTERS_PER_INCH: Final = 18
+
+
+def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
+    """Draw everything that these scans can show.
+
+    Args:
+        used: the scans that the report's figures are of.
+    """
+    labels, scores = used.of(report.finding)
+    figures: dict[str, Figure] = {}
+    if len(scores):
+        figures["scores.png"] = _draw_scores(labels, scores, is_labelled=report.label_set is not None)
+    if report.label_set is not None and has_both_classes(labels):
+        figures["roc.png"] = _draw_roc(labels, scores, report)
+        figures["precision_recall.png"] = _draw_precision_recall(labels, scores, report)
+        figures["thresholds.png"] = _draw_thresholds(labels, scores)
+        others = [name for name in used.findings if name != report.finding and has_both_classes(used.of(name)[0])]
+        if others:
+            figures["findings.png"] = _draw_findings(used, others, report)
+    return {name: _png(figure, report) for name, figure in figures.items()}
+
+
+def _draw_roc(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
+    figure, axes = _square("False positive rate (1 - specificity)", "True positive rate (recall)")
+    _plot_roc(axes, labels, scores)
+    axes.text(0.97, 0.05, f"AUROC {rate(_auroc_of(report, report.finding))}", ha="right", fontsize=12)
+    return figure
+
+
+def _draw_precision_recall(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    figure, axes = _square("Recall", "Precision")
+    prevalence = float(labels.mean())
+    axes.axhline(prevalence, color=_GREY, linestyle=":", linewidth=1.2)
+    axes.text(0.99, prevalence - 0.02, f"always positive: {prevalence:.3f}", ha="right", va="top", color="#555555")
+    axes.plot(recall, precision, color=_BLUE, linewidth=2, drawstyle="steps-post")
+    row = next((row for row in report.findings if row.finding == report.finding), None)
+    axes.text(0.03, 0.05, f"Average precision {rate(row.average_precision if row else None)}", fontsize=12)
+    return figure
+
+
+def _draw_scores(labels: Labels, scores: ScoreArray, *, is_labelled: bool) -> Figure:
+    figure, axes = _axes("Score", "Scans")
+    groups = [("label negative", ~labels, _BLUE), ("label positive", labels, _ORANGE)]
+    for name, members, color in groups if is_labelled else [("all scans", np.ones_like(labels), _BLUE)]:
+        bins = np.linspace(0, 1, 51).tolist()
+        axes.hist(scores[members], bins, histtype="stepfilled", alpha=0.35, color=color)
+        axes.hist(scores[members], bins, histtype="step", color=color, label=f"{name} ({int(members.sum()):,})")
+    axes.set_xlim(0, 1)
+    _legend(axes)
+    return figure
+
+
+def _draw_thresholds(labels: Labels, scores: ScoreArray) -> Figure:
+    figure, axes = _axes("Threshold", "Rate")
+    grid = np.linspace(0, 1, 201)
+    counts = [count_at(labels, scores, threshold) for threshold in grid.tolist()]
+    lines: dict[str, tuple[str, list[float | None]]] = {
+        "precision": (_BLUE, [one.precision for one in counts]),
+        "recall": (_ORANGE, [one.recall for one in counts]),
+        "F1": (_GREEN, [one.f1 for one in counts]),
+        "accuracy": (_PINK, [one.accuracy for one in counts]),
+    }
+    for name, (color, values) in lines.items():
+        # None becomes NaN: where a rate is undefined its line has a gap.
+        axes.plot(grid, np.array(values, np.float64), color=color, linewidth=2, label=name)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    _legend(axes)
+    return figure
+
+
+def _draw_findings(used: ScoredScans, names: list[str], report: Report) -> Figure:
+    """Small multiples, one ROC curve a finding."""
+    rows = -(-len(names) // _COLUMNS)
+    figure = Figure(figsize=(10, 2.25 * rows + 0.5), layout="constrained")
+    for place, name in enumerate(names, start=1):
+        axes = figure.add_subplot(rows, _COLUMNS, place)
+        labels, scores = used.of(name)
+        _plot_roc(axes, labels, scores)
+        axes.set(aspect="equal", xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 1), yticks=(0, 1))
+        axes.set_title(f"{name.replace('_', ' ')}  {rate(_auroc_of(report, name))}", fontsize=9)
+        axes.text(0.97, 0.05, f"{int(labels.sum()):,} positive", ha="right", fontsize=8, color="#555555")
+        _tidy(axes)
+    return figure
+
+
+def _plot_roc(axes: Axes, labels: Labels, scores: ScoreArray) -> None:
+    from sklearn.metrics import roc_curve
+
+    false_positive, true_positive, _ = roc_curve(labels, scores)
+    axes.plot((0, 1), (0, 1), color=_GREY, linestyle=":", linewidth=1.2)
+    axes.plot(false_positive, true_positive, color=_BLUE, linewidth=2)
+
+
+def _auroc_of(report: Report, finding: str) -> float | None:
+    return next((row.auroc for row in report.findings if row.finding == finding), None)
+
+
+def _square(x: str, y: str) -> tuple[Figure, Axes]:
+    figure, axes = _axes(x, y, size=(5, 5))
+    axes.set(aspect="equal", xlim=(0, 1), ylim=(0, 1.02))
+    return figure, axes
+
+
+def _axes(x: str, y: str, size: tuple[float, float] = (7, 4)) -> tuple[Figure, Axes]:
+    # Figure without pyplot: no global state, no display, Agg by itself.
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=x, ylabel=y)
+    _tidy(axes)
+    return figure, axes
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
+
+
+def _png(figure: Figure, report: Report) -> bytes:
+    """Every picture says what it is a picture of, for it will be copied out of the report."""
+    partial = "PARTIAL · " if report.is_partial else ""
+    caption = f"{partial}run {report.run_id} · {report.model} ({report.model_hash}) · {subject(report)}"
+    # A name is not mathematics, whatever dollar signs it has.
+    lines = fill(caption, int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
+    figure.supxlabel(lines, fontsize=7, color="#555555", parse_math=False)
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=_DPI)
+    return out.getvalue()

@@ -1,0 +1,201 @@
+"""Gathers a run's report from SQL. No patient and no image name is in it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy import Connection
+
+from db.aggregate import GIVEN, aggregate, is_current
+from db.errors import UserError
+from db.findings import ABNORMAL
+from db.metrics import Counts
+from db.report_data import (
+    Coverage,
+    FindingRow,
+    ThresholdRow,
+    counted,
+    find_label_set,
+    read_coverage,
+    read_finding_rows,
+    read_threshold_rows,
+)
+from db.runs import RunInfo, find_run, progress
+from db.scored import HELD_OUT, SUBSETS, ScoredScans, read_scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How far scores are apart, each in [0, 1]. A model that always answers the same shows here first."""
+
+    minimum: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    maximum: float
+    #: Of the population: divided by N.
+    standard_deviation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """What answers that never look at the image would reach; a model has to beat them."""
+
+    always_positive_f1: float | None
+    always_positive_accuracy: float | None
+    majority_accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that a report says. Its figures are of `coverage.used` scans, those of one subset."""
+
+    run_id: int
+    dataset: str
+    model: str
+    model_sha256: str
+    label_set: str | None
+    #: `held_out` leaves out what the model was fitted or tuned on; `all` does not.
+    subset: str
+    #: The run still waits for scans: every figure may change.
+    is_partial: bool
+    created_at: datetime
+    finished_at: datetime | None
+    coverage: Coverage
+    #: The finding that spread and baselines speak of: `Abnormal` where the model scores it.
+    finding: str
+    #: None without a scan.
+    spread: Spread | None
+    #: None without a label set.
+    baselines: Baselines | None
+    #: By finding; given thresholds first, then those picked on these scans.
+    thresholds: tuple[ThresholdRow, ...]
+    findings: tuple[FindingRow, ...]
+
+    @property
+    def model_hash(self) -> str:
+        """The 12 hex digits that people know a model by."""
+        return self.model_sha256[:12]
+
+    @property
+    def main_thresholds(self) -> tuple[ThresholdRow, ...]:
+        """The thresholds of the main finding."""
+        return tuple(row for row in self.thresholds if row.finding == self.finding)
+
+
+def read_report(
+    connection: Connection,
+    run_id: int,
+    *,
+    partial: bool = False,
+    label_set: str | None = None,
+    subset: str = HELD_OUT,
+) -> Report:
+    """A run's report; see `gather`."""
+    return gather(connection, run_id, partial=partial, label_set=label_set, subset=subset)[0]
+
+
+def gather(
+    connection: Connection, run_id: int, *, partial: bool, label_set: str | None, subset: str
+) -> tuple[Report, ScoredScans]:
+    """A run's report and the scans that its figures are of. Recomputes stored metrics that are not current.
+
+    Args:
+        partial: report an unfinished run too. Its counts are of one moment only where the transaction sees one
+            (SQLite's does; PostgreSQL's under REPEATABLE READ).
+        label_set: another than the run's own, by name.
+
+    Raises:
+        UserError: no such run, label set or subset, or the run is not finished.
+    """
+    if subset not in SUBSETS:
+        raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
+    run = find_run(connection, run_id)
+    is_partial = _check_finished(connection, run_id, partial=partial)
+    labels = find_label_set(connection, run_id, label_set)
+    label_set_id = labels[0] if labels else None
+    if not is_current(connection, run_id, label_set_id):
+        aggregate(connection, run_id, label_set_id=label_set_id)
+    scored = read_scored(connection, run_id, label_set_id)
+    used = scored.only(counted(scored, label_set_id) & scored.in_subset(subset))
+    coverage = read_coverage(connection, run_id, scored, label_set_id, subset)
+    thresholds, findings = _read_metrics(connection, run_id, label_set_id, subset)
+    return _report(run, labels, subset, coverage, used, thresholds, findings, is_partial=is_partial), used
+
+
+def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
+    counts = progress(connection, run_id)
+    if counts.pending and not partial:
+        raise UserError(
+            f"run {run_id} is not finished: {counts.pending:,} of {counts.expected:,} scans are pending "
+            "('producer status' follows it; --partial reports what is there)"
+        )
+    return counts.pending > 0
+
+
+def _read_metrics(
+    connection: Connection, run_id: int, label_set_id: int | None, subset: str
+) -> tuple[list[ThresholdRow], list[FindingRow]]:
+    if label_set_id is None:
+        return [], []
+    thresholds = read_threshold_rows(connection, run_id, label_set_id, subset)
+    thresholds.sort(key=lambda row: (row.finding, row.chosen_by != GIVEN, row.threshold))
+    return thresholds, read_finding_rows(connection, run_id, label_set_id, subset)
+
+
+def _report(
+    run: RunInfo,
+    labels: tuple[int, str] | None,
+    subset: str,
+    coverage: Coverage,
+    used: ScoredScans,
+    thresholds: list[ThresholdRow],
+    findings: list[FindingRow],
+    *,
+    is_partial: bool,
+) -> Report:
+    main = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
+    return Report(
+        run_id=run.id,
+        dataset=run.dataset,
+        model=run.model,
+        model_sha256=run.model_sha256,
+        label_set=labels[1] if labels else None,
+        subset=subset,
+        is_partial=is_partial,
+        created_at=run.created_at,
+        finished_at=run.finished_at,
+        coverage=coverage,
+        finding=main,
+        spread=_spread(used, main),
+        baselines=_baselines(used, main) if labels else None,
+        thresholds=tuple(thresholds),
+        findings=tuple(findings),
+    )
+
+
+def _spread(used: ScoredScans, finding: str) -> Spread | None:
+    _, scores = used.of(finding)
+    if not len(scores):
+        return None
+    minimum, lower, median, upper, maximum = np.quantile(scores, (0, 0.25, 0.5, 0.75, 1)).tolist()
+    return Spread(
+        minimum=minimum,
+        lower_quartile=lower,
+        median=median,
+        upper_quartile=upper,
+        maximum=maximum,
+        standard_deviation=float(scores.std()),
+    )
+
+
+def _baselines(used: ScoredScans, finding: str) -> Baselines:
+    labels, _ = used.of(finding)
+    positives, negatives = int(labels.sum()), int((~labels).sum())
+    always = Counts(tp=positives, fp=negatives, fn=0, tn=0)
+    never = Counts(tp=0, fp=0, fn=positives, tn=negatives)
+    return Baselines(
+        always_positive_f1=always.f1,
+        always_positive_accuracy=always.accuracy,
+        majority_accuracy=(always if positives > negatives else never).accuracy,
+    )

@@ -1,0 +1,117 @@
+"""Prints a report to the terminal, or as JSON."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from db.aggregate import BEST_F1, GIVEN, YOUDEN
+from db.report_data import ThresholdRow
+from producer.report.report import Report
+
+#: How a person reads what is undefined.
+UNDEFINED = "–"
+_PICKED = {BEST_F1: "best F1", YOUDEN: "Youden"}
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Print what the figures are figures of, the threshold table and the coverage."""
+    console = console or Console(highlight=False)
+    for line in heading(report):
+        console.print(line, markup=False)
+    if report.label_set is not None:
+        console.print(_threshold_table(report))
+        console.print(f"* picked on these very scans, so optimistic. {baseline_line(report)}", markup=False)
+    console.print()
+    for words, scans in coverage_lines(report):
+        console.print(f"{scans:>12,}  {words}", markup=False)
+
+
+def heading(report: Report) -> list[str]:
+    """What the report is a report of, in lines."""
+    partial = "PARTIAL, the run is not finished. " if report.is_partial else ""
+    return [
+        f"{partial}Run {report.run_id}: dataset {report.dataset}, model {report.model} ({report.model_hash})",
+        subject(report),
+    ]
+
+
+def subject(report: Report) -> str:
+    """Which finding, scans and labels the figures are of."""
+    which = "held-out scans" if report.subset == "held_out" else "scans, those that the model has seen included"
+    labels = f"label set {report.label_set}" if report.label_set is not None else "no label set, hence no metrics"
+    return f"{report.finding}, {report.coverage.used:,} {which}, {labels}"
+
+
+def coverage_lines(report: Report) -> list[tuple[str, int]]:
+    """What became of the run's scans, in words and scans: the first four kinds add up to the expected."""
+    coverage = report.coverage
+    reasons = ", ".join(f"{reason} {scans:,}" for reason, scans in coverage.rejected.items())
+    runtimes = ", ".join(f"{runtime} {scans:,}" for runtime, scans in coverage.runtimes.items())
+    return [
+        ("expected", coverage.expected),
+        (f"scored ({runtimes})" if runtimes else "scored", coverage.scored),
+        (f"rejected ({reasons})" if reasons else "rejected", coverage.rejections),
+        ("quarantined: they kept killing their worker", coverage.quarantined),
+        ("pending", coverage.pending),
+        ("decided before this run, and reused", coverage.reused),
+        *_left_out_lines(report),
+        ("in the figures", coverage.used),
+    ]
+
+
+def baseline_line(report: Report) -> str:
+    """What answers that never look would reach."""
+    base = report.baselines
+    if base is None:
+        return ""
+    return (
+        f"Always positive: F1 {rate(base.always_positive_f1)}, accuracy {rate(base.always_positive_accuracy)}; "
+        f"always the majority: accuracy {rate(base.majority_accuracy)}."
+    )
+
+
+def rate(value: float | None) -> str:
+    """A rate with three decimals; undefined is a dash, never 0."""
+    return UNDEFINED if value is None else f"{value:.3f}"
+
+
+def threshold_words(row: ThresholdRow) -> str:
+    """The threshold, and how it was picked unless it was given."""
+    return f"{row.threshold:g}" if row.chosen_by == GIVEN else f"{row.threshold:.3f} {_PICKED[row.chosen_by]}*"
+
+
+def to_json(report: Report) -> str:
+    """The whole report as JSON; undefined is null, moments are ISO 8601."""
+    return json.dumps(asdict(report), indent=2, default=_moment, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _threshold_table(report: Report) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("threshold", "TP", "FP", "FN", "TN", "precision", "recall", "F1", "accuracy"):
+        table.add_column(name, justify="left" if name == "threshold" else "right", no_wrap=True)
+    for row in report.main_thresholds:
+        counts = (f"{count:,}" for count in (row.tp, row.fp, row.fn, row.tn))
+        rates = (rate(value) for value in (row.precision, row.recall, row.f1, row.accuracy))
+        table.add_row(threshold_words(row), *counts, *rates)
+    return table
+
+
+def _left_out_lines(report: Report) -> list[tuple[str, int]]:
+    verb = "left out" if report.subset == "held_out" else "included"
+    lines = [
+        (f"{verb}: the model was fitted or tuned on the scan", report.coverage.seen_itself),
+        (f"{verb}: fitted or tuned on another scan of the patient", report.coverage.seen_patient),
+    ]
+    if report.coverage.unlabelled is not None:
+        lines.insert(0, ("left out: scored, but unlabelled", report.coverage.unlabelled))
+    return lines
+
+
+def _moment(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

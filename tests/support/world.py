@@ -1,0 +1,174 @@
+"""What tests stand on: real servers, small radiographs, artifacts, workers in processes of their own."""
+
+import contextlib
+import csv
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from db.findings import FINDINGS
+from worker.artifact import publish
+from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
+
+HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImageWidth,OriginalImageHeight,OriginalImagePixelSpacing_x,OriginalImagePixelSpacing_y"
+).split(",")
+
+
+def wait_until(condition, seconds=30, what="the condition"):
+    """Poll until `condition()` is true; fail with `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come about in {seconds} s")
+
+
+def radiograph(number, side=96):
+    """uint8 (side, side): a smooth blob and noise, different for every number."""
+    rng = np.random.default_rng(number)
+    small = rng.integers(30, 220, (8, 8)).astype(np.uint8)
+    noise = rng.integers(0, 12, (side, side)).astype(np.uint8)
+    return cv2.add(cv2.resize(small, (side, side), interpolation=cv2.INTER_CUBIC), noise)
+
+
+def image_name(number, scans_per_patient=3):
+    return f"{number // scans_per_patient + 1:08d}_{number % scans_per_patient:03d}.png"
+
+
+def write_images(folder, numbers, side=96):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        cv2.imwrite(str(folder / image_name(number)), radiograph(number, side))
+
+
+def write_csv(path, numbers, labels=None):
+    """A labels CSV in NIH's layout; scan n is `Effusion` where n is divisible by 3, else normal."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        for number in numbers:
+            name = image_name(number)
+            label = (labels or {}).get(number, "Effusion" if number % 3 == 0 else "No Finding")
+            writer.writerow([name, label, name[9:12], name[:8], "060Y", "M", "PA", 96, 96, 0.14, 0.14])
+    return path
+
+
+def hash_artifact(model_dir, name="hash", split=(), batch_size=8, findings=FINDINGS):
+    """An artifact for `hash_scorer`: a model file that nobody opens."""
+    staging = Path(tempfile.mkdtemp(prefix="artifact-"))
+    (staging / MODEL_FILE).write_bytes(b"not a model")
+    rows = "".join(f"{image},{patient},{subset}\n" for image, patient, subset in split)
+    (staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n" + rows)
+    manifest = Manifest(
+        name=name,
+        findings=findings,
+        dataset="sample_labels",
+        batch_size=batch_size,
+        preprocessing=Preprocessing(height=32, width=32),
+    )
+    return publish(staging, Path(model_dir), manifest)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class World:
+    """One home with its database and broker, and the processes started in it."""
+
+    home: Path
+    env: dict
+    processes: list = field(default_factory=list)
+
+    @property
+    def environment(self):
+        return {**os.environ, **self.env, "PYTHONPATH": str(Path(__file__).parent)}
+
+    def producer(self, *arguments, check=True, **kwargs):
+        """Run a producer command to its end."""
+        return self._command("producer.cli", arguments, check=check, **kwargs)
+
+    def start(self, module, *arguments):
+        """Start a command and leave it running; its log is kept in the home."""
+        log = (self.home / f"log-{len(self.processes)}.txt").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def worker(self):
+        return self.start("worker.cli", "start", "--gpus", "none")
+
+    def logs(self):
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.home.glob("log-*.txt")))
+
+    def stop(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                kill_tree(process.pid)
+
+    def _command(self, module, arguments, *, check, timeout=120):
+        done = subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return done
+
+
+def kill_tree(pid):
+    """SIGKILL a process and all its descendants at once: the machine is gone."""
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGSTOP)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
+
+
+def scoring_process(supervisor):
+    """The pool process under a supervisor that holds the model, or None while there is none."""
+    for child in psutil.Process(supervisor.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "billiard" in " ".join(child.cmdline()) and "spawn_main" in " ".join(child.cmdline()):
+                return child
+    return None
+
+
+def which_or_none(name):
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name)

@@ -1,0 +1,1 @@
+"""Fits the model and publishes the artifact that workers load."""

@@ -1,0 +1,1 @@
+"""The scoring floor: message, pixels, artifact, scorer, tasks. Knows db, never producer or trainer."""

@@ -1,0 +1,125 @@
+"""The Celery application and the queue behind it: sending chunks, asking whether any are left."""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from db.errors import TemporaryError
+from db.outcomes import PendingScan
+from worker.broker import broker_url
+from worker.messages import TASK, Chunk, ChunkScan, in_pieces, queue_of
+from worker.settings import WorkerSettings
+
+#: Where kombu's Redis transport keeps what was delivered and not yet acknowledged.
+_UNACKED: Final = "unacked"
+#: What a broker that is away makes celery, kombu or redis raise.
+BROKER_ERRORS: Final = (OperationalError, RedisError, OSError)
+#: Seconds that a stopping worker lets its chunk finish before it goes back to the queue.
+SOFT_SHUTDOWN: Final = 3.0
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(settings: WorkerSettings) -> Celery:
+    """A Celery application whose messages survive the death of whoever holds them.
+
+    Late acknowledgement and multiplier 1: a worker holds exactly the chunk it works on. Results are ignored:
+    SQL is the result.
+    """
+    app = Celery("nightread", broker=broker_url(settings))
+    app.conf.update(
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout,
+            # The sweep's defaults bring a dead worker's chunk back up to 100 s late.
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            # For a producer: a broker that is away is said at once, for SQL holds the work.
+            "max_retries": 1,
+            "interval_start": 0.1,
+            "interval_max": 0.2,
+        },
+        task_acks_late=True,
+        task_ignore_result=True,
+        task_reject_on_worker_lost=True,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_pool_start_method="spawn",
+        worker_prefetch_multiplier=1,
+        # Must exceed import, load and warm-up, or every replacement child is killed while it loads.
+        worker_proc_alive_timeout=300,
+        worker_soft_shutdown_timeout=SOFT_SHUTDOWN,
+    )
+    return app
+
+
+def send_chunk(app: Celery, chunk: Chunk) -> None:
+    """Send one chunk to its model's workers.
+
+    Raises:
+        TemporaryError: the broker does not answer; SQL still holds the work.
+    """
+    try:
+        app.send_task(
+            TASK,
+            args=[chunk.to_message()],
+            argsrepr=chunk.printed,
+            kwargsrepr="{}",
+            queue=chunk.queue,
+            retry=False,
+        )
+    except BROKER_ERRORS as error:
+        raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
+
+
+def send_pending(app: Celery, model_sha256: str, scans: Sequence[PendingScan], chunk_size: int) -> int:
+    """Send pending scans in chunks.
+
+    Returns:
+        How many scans were sent.
+    """
+    # Pending scans have a location: one without is rejected when its run opens.
+    located = [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in scans if scan.location]
+    for piece in in_pieces(located, chunk_size):
+        send_chunk(app, Chunk(model=model_sha256, scans=tuple(piece)))
+    return len(located)
+
+
+def nothing_in_flight(app: Celery, model_sha256: str) -> bool:
+    """Whether neither the model's queue nor any worker holds a chunk of it.
+
+    Raises:
+        TemporaryError: the broker does not answer.
+    """
+    queue = queue_of(model_sha256)
+    with redis_client(app) as client:
+        return client.llen(queue) == 0 and queue not in _held_queues(client)
+
+
+@contextmanager
+def redis_client(app: Celery) -> Iterator[Any]:
+    """The broker's own client.
+
+    Raises:
+        TemporaryError: the broker does not answer.
+    """
+    try:
+        with app.connection_for_read(connect_timeout=3) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=3)
+            yield cast("Redis", connection.default_channel.client)
+    except BROKER_ERRORS as error:
+        raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
+
+
+def _held_queues(client: Any) -> set[str]:
+    values: Iterable[bytes] = client.hvals(_UNACKED)
+    # kombu stores [message, exchange, routing key].
+    return {str(json.loads(value)[2]) for value in values}

@@ -1,0 +1,115 @@
+"""The artifact: a folder with `manifest.json`, `model.keras` and `split.csv`, named by what it holds.
+
+Its identity is the sha256 of the manifest, which in turn holds the sha256 of every other file: one
+changed byte anywhere is another artifact, or a damaged one.
+"""
+
+import csv
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from db.errors import UserError
+from worker.manifest import MANIFEST_FILE, SPLIT_FILE, Manifest, read_manifest
+
+SUBSETS: Final = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A published model on this machine's disk."""
+
+    folder: Path
+    #: sha256 of the manifest, in hex: the model's identity everywhere.
+    sha256: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRow:
+    """One line of `split.csv`: what a scan was used for when the model was fitted."""
+
+    image_name: str
+    patient_id: str | None
+    #: One of `SUBSETS`.
+    subset: str
+
+
+def load_artifact(folder: Path) -> Artifact:
+    """Read an artifact and verify every file against the manifest.
+
+    Raises:
+        UserError: a file is absent or damaged; both hashes are named.
+    """
+    manifest = read_manifest(folder)
+    for name, expected in manifest.files.items():
+        found = file_sha256(folder / name)
+        if found != expected:
+            raise UserError(f"{folder / name}: damaged: the manifest says sha256 {expected}, the file has {found}")
+    return Artifact(folder=folder, sha256=file_sha256(folder / MANIFEST_FILE), manifest=manifest)
+
+
+def publish(staging: Path, model_dir: Path, manifest: Manifest) -> Artifact:
+    """Seal `staging` with a manifest and move it to `model_dir/<first 12 of its sha256>`, whole or not at all.
+
+    Publishing the same bytes twice is harmless: the folder that is there already wins.
+    """
+    files = {path.name: file_sha256(path) for path in sorted(staging.iterdir()) if path.name != MANIFEST_FILE}
+    sealed = manifest.model_copy(update={"files": files})
+    (staging / MANIFEST_FILE).write_text(sealed.model_dump_json(indent=2) + "\n")
+    target = model_dir / file_sha256(staging / MANIFEST_FILE)[:12]
+    model_dir.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(staging)
+    else:
+        # A rename is atomic only within one file system, so the copy lands beside its target first.
+        arriving = Path(shutil.move(staging, model_dir / f".arriving-{os.getpid()}"))
+        arriving.rename(target)
+    return load_artifact(target)
+
+
+def find_artifact(model_dir: Path, sha256: str) -> Artifact:
+    """The artifact with this identity in a model folder.
+
+    Raises:
+        UserError: it is not there, or is damaged.
+    """
+    folder = model_dir / sha256[:12]
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model's folder")
+    artifact = load_artifact(folder)
+    if artifact.sha256 != sha256:
+        raise UserError(f"{folder}: this artifact is {artifact.sha256}, the run wants {sha256}")
+    return artifact
+
+
+def list_artifacts(model_dir: Path) -> list[Artifact]:
+    """Every artifact in a model folder, damaged ones refused."""
+    manifests = sorted(model_dir.glob(f"*/{MANIFEST_FILE}")) if model_dir.is_dir() else []
+    return [load_artifact(path.parent) for path in manifests if not path.parent.name.startswith(".")]
+
+
+def read_split(folder: Path) -> Iterator[SplitRow]:
+    """The rows of an artifact's `split.csv` (image_name, patient_id, subset)."""
+    with (folder / SPLIT_FILE).open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["subset"] not in SUBSETS:
+                raise UserError(f"{folder / SPLIT_FILE}: subset is {row['subset']!r}, not one of {', '.join(SUBSETS)}")
+            yield SplitRow(image_name=row["image_name"], patient_id=row["patient_id"] or None, subset=row["subset"])
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file in hex, read in pieces.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error

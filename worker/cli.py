@@ -1,0 +1,45 @@
+"""`worker start` and `worker check`."""
+
+from typing import Annotated
+
+import typer
+
+from worker.terminal import run_command
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Score chest X-rays: hold a model, take chunks."
+)
+
+Model = Annotated[str | None, typer.Option(help="Name or hash of a model.", envvar="CXR_MODEL", show_default="active")]
+Runtime = Annotated[str | None, typer.Option(help="auto or tensorflow.", envvar="CXR_RUNTIME", show_default="auto")]
+Precision = Annotated[str | None, typer.Option(help="auto or float32.", envvar="CXR_PRECISION", show_default="auto")]
+
+
+@app.command()
+def start(
+    model: Model = None,
+    gpus: Annotated[str, typer.Option(help="auto, all, none, or indices like 0,1.", envvar="CXR_GPUS")] = "auto",
+    runtime: Runtime = None,
+    precision: Precision = None,
+) -> None:
+    """Score what the queue brings, one pinned process per GPU (or one on the CPU), until stopped."""
+    from worker.start import start_worker
+
+    start_worker(model=model, gpus=gpus, runtime=runtime, precision=precision)
+
+
+@app.command()
+def check(model: Model = None, runtime: Runtime = None, precision: Precision = None) -> None:
+    """Load the model, score blank scans, and print the rate."""
+    from worker.start import check_model
+
+    check_model(model=model, runtime=runtime, precision=precision)
+
+
+def main() -> None:
+    """The entry point."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The artifact's manifest: what a model scores, what pixels it expects, and what its files hash to."""
+
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from db.errors import UserError
+from db.findings import FINDINGS
+
+MANIFEST_FILE: Final = "manifest.json"
+MODEL_FILE: Final = "model.keras"
+SPLIT_FILE: Final = "split.csv"
+#: Raised when a reader of an older version could misread a manifest.
+FORMAT_VERSION: Final = 1
+
+
+class Preprocessing(BaseModel):
+    """How an image becomes pixels, the same in training and in serving.
+
+    Attributes:
+        height, width: the model's input in pixels.
+        color: `gray` gives one channel, `bgr` three in cv2's order (the mini project's way).
+        interpolation: cv2's `INTER_AREA` or `INTER_LINEAR`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height: int = 224
+    width: int = 224
+    color: Literal["gray", "bgr"] = "gray"
+    interpolation: Literal["area", "linear"] = "area"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels of one scan's pixels."""
+        return (self.height, self.width, 1 if self.color == "gray" else 3)
+
+
+class Manifest(BaseModel):
+    """The JSON beside a model. An unknown field or version is refused, never guessed at.
+
+    Attributes:
+        name: the alias a person uses; the identity is the artifact's hash.
+        findings: the model's outputs, in order.
+        batch_size: scans in one forward pass, always; short batches are padded.
+        files: sha256 of each file of the artifact but this one.
+        dataset: the dataset its split speaks of (the stem of the CSV that it was fitted on).
+        about: what a reader may want to know (seed, versions, validation figures); never needed to score.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = FORMAT_VERSION
+    name: str
+    encoder: str = "densenet121"
+    findings: tuple[str, ...]
+    preprocessing: Preprocessing = Preprocessing()
+    batch_size: int = 32
+    dataset: str
+    files: dict[str, str] = {}
+    about: dict[str, str | int | float] = {}
+
+    @model_validator(mode="after")
+    def _findings_are_ours(self) -> "Manifest":
+        unknown = [finding for finding in self.findings if finding not in FINDINGS]
+        if unknown or not self.findings or len(set(self.findings)) != len(self.findings):
+            raise ValueError(f"its findings are {list(self.findings)}, this program knows {list(FINDINGS)}")
+        return self
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `folder/manifest.json`.
+
+    Raises:
+        UserError: absent, not JSON, or of another format; names the file and both values.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: no readable manifest here ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "content"
+        raise UserError(f"{path}: {where} is {first['input']!r:.200}: {first['msg']}") from error

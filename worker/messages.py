@@ -1,0 +1,100 @@
+"""The message: one chunk of scans for one model, as JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt, StrictStr, ValidationError
+
+from db.errors import PermanentError
+
+#: A worker refuses a message of a version that it does not know; SQL still holds the work.
+FORMAT_VERSION: Final = 1
+#: Far above any chunk size; a longer message is hostile.
+MAX_SCANS: Final = 10_000
+TASK: Final = "nightread.score_chunk"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkScan:
+    """One scan of a chunk: which outcome is wanted, and where its image lies."""
+
+    outcome_id: int
+    location: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """The scans of one message.
+
+    Attributes:
+        model: the artifact's sha256.
+    """
+
+    model: str
+    scans: tuple[ChunkScan, ...]
+
+    @property
+    def queue(self) -> str:
+        """Only workers that hold this very model listen here."""
+        return queue_of(self.model)
+
+    @property
+    def printed(self) -> str:
+        """What logs and events may show of the message: ids, never names."""
+        ids = [scan.outcome_id for scan in self.scans]
+        return f"(outcomes {min(ids)}-{max(ids)}, {len(ids)} scans)" if ids else "(empty)"
+
+    def halves(self) -> tuple["Chunk", "Chunk"]:
+        """Two chunks with half the scans each."""
+        middle = len(self.scans) // 2
+        return (
+            Chunk(model=self.model, scans=self.scans[:middle]),
+            Chunk(model=self.model, scans=self.scans[middle:]),
+        )
+
+    def to_message(self) -> dict[str, Any]:
+        """The JSON object that travels."""
+        pairs = [[scan.outcome_id, scan.location] for scan in self.scans]
+        return {"version": FORMAT_VERSION, "model": self.model, "scans": pairs}
+
+    @staticmethod
+    def from_message(message: object) -> "Chunk":
+        """Read a message.
+
+        Raises:
+            PermanentError: `message`: not one of ours.
+        """
+        try:
+            wire = _Wire.model_validate(message)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise PermanentError(
+                "message", f"not a chunk of version {FORMAT_VERSION}: {where}: {first['msg']}"
+            ) from None
+        if wire.version != FORMAT_VERSION:
+            raise PermanentError("message", f"a chunk of version {wire.version}, this worker reads {FORMAT_VERSION}")
+        scans = tuple(ChunkScan(outcome_id=outcome_id, location=location) for outcome_id, location in wire.scans)
+        return Chunk(model=wire.model, scans=scans)
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: int
+    model: str = Field(pattern=r"^[0-9a-f]{64}$")
+    # JSON has no tuples: the pair may arrive as a list, its parts must be exact.
+    scans: list[Annotated[tuple[StrictInt, StrictStr], Strict(strict=False)]] = Field(max_length=MAX_SCANS)
+
+
+def queue_of(model_sha256: str) -> str:
+    """The queue of a model's chunks."""
+    return f"score.{model_sha256[:12]}"
+
+
+def in_pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Consecutive pieces of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))

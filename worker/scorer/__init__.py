@@ -1,0 +1,59 @@
+"""A scorer turns a batch of pixels into scores. Which runtime does it is behind this door."""
+
+import importlib
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.errors import UserError
+from worker.artifact import Artifact
+from worker.pixels import Pixels
+
+Scores = NDArray[np.float32]
+
+
+class Scorer(Protocol):
+    """A loaded and warm model."""
+
+    #: The model's outputs, in order.
+    findings: tuple[str, ...]
+    #: Scans in one forward pass, always.
+    batch_size: int
+    #: Recorded with every outcome, for instance `tensorflow 2.21.0` and `float32`.
+    runtime: str
+    precision: str
+
+    def score(self, pixels: Pixels) -> Scores:
+        """Score uint8 (n, height, width, channels), 1 <= n <= batch_size, to float32 (n, findings) in [0, 1].
+
+        The pass has `batch_size` rows whatever n is, so that a scan's scores do not depend on its neighbours.
+        """
+
+
+def open_scorer(artifact: Artifact, runtime: str = "auto") -> Scorer:
+    """Load and warm an artifact's model.
+
+    Args:
+        artifact: a verified artifact.
+        runtime: `auto` and `tensorflow` are TensorFlow in float32; `module:callable` is called with the artifact.
+
+    Raises:
+        UserError: no such runtime, or the model is not what its manifest says.
+    """
+    if ":" in runtime:
+        module, _, name = runtime.partition(":")
+        factory = cast("Callable[[Artifact], Scorer]", getattr(importlib.import_module(module), name))
+        return factory(artifact)
+    if runtime not in ("auto", "tensorflow"):
+        raise UserError(f"--runtime {runtime}: this program knows auto and tensorflow")
+    from worker.scorer.tensorflow import TensorflowScorer
+
+    return TensorflowScorer(artifact)
+
+
+def padded(pixels: Pixels, batch_size: int) -> Pixels:
+    """The batch filled up with black scans to its one fixed size."""
+    missing = batch_size - len(pixels)
+    return np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)]) if missing else pixels

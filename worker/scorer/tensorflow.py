@@ -1,0 +1,64 @@
+"""TensorFlow in float32: the model's graph frozen at one batch shape."""
+
+import os
+from typing import Any
+
+# Before the import: TensorFlow reads it once, and logs a page otherwise.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from db.errors import UserError
+from worker.artifact import Artifact
+from worker.manifest import MODEL_FILE
+from worker.pixels import Pixels
+from worker.scorer import Scores, padded
+
+
+class TensorflowScorer:
+    """Scores with TensorFlow.
+
+    Freezing turns variables into constants, which lets Grappler fold batch normalisation into convolutions: a
+    sixth more scans a second than `tf.function`, 40% more than `model.predict` on two cores, for a difference
+    of 1e-7.
+    """
+
+    precision = "float32"
+
+    def __init__(self, artifact: Artifact) -> None:
+        manifest = artifact.manifest
+        self.findings = manifest.findings
+        self.batch_size = manifest.batch_size
+        self.runtime = f"tensorflow {tf.__version__}"
+        self._shape = (manifest.batch_size, *manifest.preprocessing.shape)
+        self._forward = _freeze(_load(artifact, self._shape), self._shape)
+        self.score(np.zeros(self._shape, np.uint8))
+
+    def score(self, pixels: Pixels) -> Scores:
+        """See `Scorer.score`."""
+        (scores,) = self._forward(tf.constant(padded(pixels, self.batch_size)))
+        return np.asarray(scores.numpy()[: len(pixels)], np.float32)
+
+
+def _load(artifact: Artifact, shape: tuple[int, ...]) -> Any:
+    path = artifact.folder / MODEL_FILE
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: Keras {keras.__version__} cannot load it: {error}") from error
+    if tuple(model.input_shape[1:]) != shape[1:]:
+        raise UserError(f"{path}: the model takes {model.input_shape[1:]}, its manifest promises {shape[1:]}")
+    if model.output_shape[-1] != len(artifact.manifest.findings):
+        promised = len(artifact.manifest.findings)
+        raise UserError(f"{path}: the model has {model.output_shape[-1]} outputs, its manifest promises {promised}")
+    return model
+
+
+def _freeze(model: Any, shape: tuple[int, ...]) -> Any:
+    forward = tf.function(
+        lambda pixels: model(pixels, training=False), input_signature=[tf.TensorSpec(shape, tf.uint8)]
+    )
+    return convert_variables_to_constants_v2(forward.get_concrete_function())

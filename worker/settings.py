@@ -1,0 +1,31 @@
+"""Settings of the queue and of the process that scores."""
+
+import os
+from typing import Literal
+
+from pydantic import Field
+
+from db.settings import Settings
+
+
+class WorkerSettings(Settings):
+    """The shared settings and those of the queue.
+
+    Attributes:
+        chunk_size: scans in one message; bounds what is wasted when two workers get one chunk.
+        time_budget: seconds that a worker spends on one delivery before it hands the rest back.
+        visibility_timeout: seconds after which an unacknowledged message is delivered again; must exceed
+            the time budget plus the load of a model.
+        sweep_interval: seconds between two looks for lost work.
+        decode_threads: threads that read and decode ahead of the model.
+        runtime: `auto`, `tensorflow`, or `package.module:callable` that makes a `Scorer` from an artifact.
+        precision: the arithmetic of the model.
+    """
+
+    chunk_size: int = Field(128, ge=1, le=10_000)
+    time_budget: float = Field(15.0, gt=0)
+    visibility_timeout: float = Field(60.0, gt=0)
+    sweep_interval: float = Field(5.0, gt=0)
+    decode_threads: int = Field(max(2, os.cpu_count() or 1), ge=1)
+    runtime: str = "auto"
+    precision: Literal["auto", "float32"] = "auto"

@@ -1,0 +1,70 @@
+"""What `worker start` and `worker check` do."""
+
+import os
+import time
+
+import numpy as np
+
+from db.models import ModelInfo, find_model
+from db.session import open_database, reading
+from db.settings import load_settings
+from worker.app import make_app
+from worker.artifact import find_artifact
+from worker.devices import choose_devices
+from worker.logs import configure_logging
+from worker.registry import register_artifacts
+from worker.settings import WorkerSettings
+from worker.supervisor import Supervisor
+from worker.sweep import Sweeper
+
+#: Passes that `worker check` times, after the one that warmed the model.
+_PASSES = 3
+
+
+def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision: str | None) -> None:
+    """Check everything that a person could have got wrong, then supervise until stopped.
+
+    Raises:
+        UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database.
+    """
+    configure_logging()
+    settings = _settings(runtime, precision)
+    print(f"home: {settings.home}", flush=True)
+    engine = open_database(settings.database_url)
+    chosen = _choose(settings, model)
+    find_artifact(settings.model_dir, chosen.sha256)
+    sweeper = Sweeper(make_app(settings), engine, chosen, settings.chunk_size)
+    Supervisor(settings, chosen.sha256, choose_devices(gpus), sweeper).run()
+
+
+def check_model(*, model: str | None, runtime: str | None, precision: str | None) -> None:
+    """Load a model as a worker would, score blank scans and print what and how fast."""
+    from worker.scorer import open_scorer
+
+    settings = _settings(runtime, precision)
+    artifact = find_artifact(settings.model_dir, _choose(settings, model).sha256)
+    started = time.perf_counter()
+    scorer = open_scorer(artifact, settings.runtime)
+    loaded = time.perf_counter()
+    blank = np.zeros((scorer.batch_size, *artifact.manifest.preprocessing.shape), np.uint8)
+    for _ in range(_PASSES):
+        scores = scorer.score(blank)
+    rate = _PASSES * scorer.batch_size / (time.perf_counter() - loaded)
+    print(f"model {artifact.manifest.name} ({artifact.sha256[:12]}): {scorer.runtime} {scorer.precision}")
+    print(f"loaded and warm in {loaded - started:.1f} s; {rate:.0f} scans/s in batches of {scorer.batch_size}")
+    print(f"a blank scan scores {scores[0, 0]:.4f} for {scorer.findings[0]}")
+
+
+def _settings(runtime: str | None, precision: str | None) -> WorkerSettings:
+    # The pool's processes read their settings from the environment.
+    for name, value in (("CXR_RUNTIME", runtime), ("CXR_PRECISION", precision)):
+        if value is not None:
+            os.environ[name] = value
+    return load_settings(WorkerSettings)
+
+
+def _choose(settings: WorkerSettings, model: str | None) -> ModelInfo:
+    engine = open_database(settings.database_url)
+    register_artifacts(engine, settings.model_dir)
+    with reading(engine) as connection:
+        return find_model(connection, model)

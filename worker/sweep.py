@@ -1,0 +1,73 @@
+"""Finds work that the queue has lost, and sends it again from SQL.
+
+Lost: outcomes are pending while neither the queue nor any worker holds a chunk, seen twice. The lock keeps
+many supervisors from sending the same work at once; if it fails, work is done twice and written once.
+"""
+
+import logging
+
+from celery import Celery
+from sqlalchemy import Engine
+
+from db.aggregate import aggregate
+from db.models import ModelInfo
+from db.outcomes import pending_of_model
+from db.runs import close_finished
+from db.session import reading
+from worker.app import nothing_in_flight, redis_client, send_pending
+from worker.messages import queue_of
+
+#: Seconds: longer than a resend takes, short enough that a dead holder is not missed.
+_LOCK_SECONDS = 30
+
+logger = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Looks for lost work of one model."""
+
+    def __init__(self, app: Celery, engine: Engine, model: ModelInfo, chunk_size: int) -> None:
+        self._app = app
+        self._engine = engine
+        self._model = model
+        self._chunk_size = chunk_size
+        self._seen_before = False
+
+    def sweep(self, *, at_once: bool = False) -> int:
+        """Look once.
+
+        Args:
+            at_once: do not wait for a second look (right after a start, when what waits was never sent).
+
+        Returns:
+            How many scans were sent again.
+
+        Raises:
+            TemporaryError: the broker does not answer.
+        """
+        self._close_forgotten()
+        lost = nothing_in_flight(self._app, self._model.sha256) and self._anything_pending()
+        send_now = lost and (self._seen_before or at_once)
+        self._seen_before = lost and not send_now
+        return self._send() if send_now else 0
+
+    def _send(self) -> int:
+        with redis_client(self._app) as client:
+            if not client.set(f"nightread.sweep.{queue_of(self._model.sha256)}", 1, nx=True, ex=_LOCK_SECONDS):
+                return 0
+        with reading(self._engine) as connection:
+            pending = pending_of_model(connection, self._model.id)
+        sent = send_pending(self._app, self._model.sha256, pending, self._chunk_size)
+        logger.info("%d waiting scans sent", sent)
+        return sent
+
+    def _anything_pending(self) -> bool:
+        with reading(self._engine) as connection:
+            return bool(pending_of_model(connection, self._model.id, limit=1))
+
+    def _close_forgotten(self) -> None:
+        """Close runs whose last worker died between its last outcome and the closing."""
+        for run_id in close_finished(self._engine):
+            logger.info("run %d finished", run_id)
+            with self._engine.begin() as connection:
+                aggregate(connection, run_id)

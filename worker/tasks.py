@@ -1,0 +1,73 @@
+"""The Celery shell around `worker.child`. Celery imports this module in its parent, which must never load TensorFlow."""
+
+import json
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Reject
+from celery.signals import setup_logging, worker_process_init
+
+from db.errors import TemporaryError
+from db.settings import load_settings
+from worker.app import make_app
+from worker.broker import die_with_parent
+from worker.logs import configure_logging
+from worker.messages import TASK
+from worker.settings import WorkerSettings
+from worker.supervisor import MODEL_VARIABLE, STATUS_VARIABLE
+
+settings = load_settings(WorkerSettings)
+app = make_app(settings)
+logger = logging.getLogger(__name__)
+_child: Any = None
+
+
+@setup_logging.connect
+def _log_our_way(**_: object) -> None:
+    configure_logging()
+
+
+@worker_process_init.connect
+def _load_model(**_: object) -> None:
+    """Load and warm the model before the first task.
+
+    Celery swallows an exception here and would hand tasks to a child without a model, and a child that just exits
+    is respawned without end. So a child that cannot load says why and takes its parent with it; the supervisor decides.
+    """
+    global _child  # noqa: PLW0603 -- a pool process has no other place to keep its model
+    configure_logging()
+    # An orphan would keep the GPU, and a model that nobody feeds.
+    if (ask := die_with_parent(signal.SIGKILL)) is not None:
+        ask()
+    try:
+        from worker.child import Child
+
+        _child = Child(app, settings, os.environ[MODEL_VARIABLE])
+        _say(ready=True, pid=os.getpid())
+        logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _child.runtime)
+    except BaseException as error:
+        logger.exception("the model cannot be loaded")
+        _say(error=str(error))
+        os.kill(os.getppid(), signal.SIGKILL)
+        sys.exit(1)
+
+
+@app.task(name=TASK, bind=True)
+def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
+    """Handle one delivery; see `worker.child.Child.handle`."""
+    try:
+        _child.handle(message, redelivered=bool((self.request.delivery_info or {}).get("redelivered")))
+    except TemporaryError as error:
+        # Not acknowledged, not counted as a failure: the queue keeps it.
+        raise Reject(error, requeue=True) from error
+
+
+def _say(**status: object) -> None:
+    path = os.environ.get(STATUS_VARIABLE)
+    if path:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(status, file)
