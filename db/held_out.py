@@ -10,9 +10,10 @@ A scan is seen when the model was fitted or tuned (subsets `train` and `validati
 Every other scan is held out.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import CTE, Select, and_, func, literal, or_, select, union, union_all
+from sqlalchemy import CTE, Select, and_, func, literal, select, tuple_, union, union_all
+from sqlalchemy.orm import InstrumentedAttribute
 
 from db.schema import ModelScan, Run, RunScan, Scan
 
@@ -21,18 +22,12 @@ _USED: Final = ("train", "validation")
 
 
 def seen_scans(run_id: int) -> Select[int, int]:
-    """The run's scans that its model has seen: scan id, and 1 for the scan itself or 0 for another of its patient.
-
-    Joins and unions only: databases hash these, while an OR over two IN lists compares every pair.
-    """
-    fitted = _fitted(run_id)
-    itself = _themselves(fitted)
-    patients = union(select(fitted.c.dataset, fitted.c.patient_id), select(itself.c.dataset, itself.c.patient_id)).cte(
-        "seen_patients"
+    """The run's scans that its model has seen: scan id, and 1 for the scan itself or 0 for another of its patient."""
+    itself = _themselves(run_id)
+    patients = _fitted(run_id, ModelScan.dataset, ModelScan.patient_id).union(
+        select(itself.c.dataset, itself.c.patient)
     )
-    of_patient = select(Scan.id, literal(0).label("itself")).join(
-        patients, and_(patients.c.dataset == Scan.dataset, patients.c.patient_id == Scan.patient_id)
-    )
+    of_patient = select(Scan.id, literal(0)).where(tuple_(Scan.dataset, Scan.patient_id).in_(patients))
     seen = union_all(select(itself.c.id, literal(1).label("itself")), of_patient).subquery("seen")
     return (
         select(RunScan.scan_id, func.max(seen.c.itself))
@@ -42,21 +37,21 @@ def seen_scans(run_id: int) -> Select[int, int]:
     )
 
 
-def _fitted(run_id: int) -> CTE:
-    return (
-        select(ModelScan.dataset, ModelScan.image_name, ModelScan.patient_id)
-        .join(Run, Run.model_id == ModelScan.model_id)
-        .where(Run.id == run_id, ModelScan.subset.in_(_USED))
-        .cte("fitted")
+def _themselves(run_id: int) -> CTE:
+    """Rule (a).
+
+    A union of plain IN lists, which both databases hash. As one join with an OR, or joined to a CTE, SQLite walks all
+    scans once for every fitted one: 112,120 times 80,000.
+    """
+    same_patient = tuple_(Scan.image_name, Scan.patient_id).in_(
+        _fitted(run_id, ModelScan.image_name, ModelScan.patient_id)
     )
+    unknown_here = and_(Scan.patient_id.is_(None), Scan.image_name.in_(_fitted(run_id, ModelScan.image_name)))
+    unknown_there = Scan.image_name.in_(_fitted(run_id, ModelScan.image_name).where(ModelScan.patient_id.is_(None)))
+    columns = (Scan.id, Scan.dataset, Scan.patient_id.label("patient"))
+    return union(*(select(*columns).where(rule) for rule in (same_patient, unknown_here, unknown_there))).cte("itself")
 
 
-def _themselves(fitted: CTE) -> CTE:
-    no_other_patient = or_(
-        fitted.c.patient_id == Scan.patient_id, fitted.c.patient_id.is_(None), Scan.patient_id.is_(None)
-    )
-    return (
-        select(Scan.id, Scan.dataset, Scan.patient_id)
-        .join(fitted, and_(fitted.c.image_name == Scan.image_name, no_other_patient))
-        .cte("itself")
-    )
+def _fitted(run_id: int, *columns: InstrumentedAttribute[Any]) -> Select[Any]:
+    model = select(Run.model_id).where(Run.id == run_id).scalar_subquery()
+    return select(*columns).where(ModelScan.model_id == model, ModelScan.subset.in_(_USED))

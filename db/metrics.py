@@ -63,6 +63,7 @@ def count_at(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> Co
     Args:
         labels: (N,) bool or 0/1.
         scores: (N,) in [0, 1]; compared as float64, for 0.7 in float32 lies below 0.7.
+        threshold: in [0, 1].
     """
     truth = labels.astype(np.bool_)
     predicted = scores.astype(np.float64) >= threshold

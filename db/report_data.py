@@ -128,7 +128,7 @@ def read_threshold_rows(connection: Connection, run_id: int, label_set_id: int, 
         .where(metric.run_id == run_id, metric.label_set_id == label_set_id, metric.subset == subset)
         .order_by(metric.finding, metric.threshold, metric.chosen_by)
     )
-    return [ThresholdRow(**row._mapping) for row in rows]
+    return [ThresholdRow(**row) for row in rows.mappings()]
 
 
 def read_finding_rows(connection: Connection, run_id: int, label_set_id: int, subset: str) -> list[FindingRow]:
@@ -139,7 +139,7 @@ def read_finding_rows(connection: Connection, run_id: int, label_set_id: int, su
         .where(metric.run_id == run_id, metric.label_set_id == label_set_id, metric.subset == subset)
         .order_by(metric.finding)
     )
-    return [FindingRow(**row._mapping) for row in rows]
+    return [FindingRow(**row) for row in rows.mappings()]
 
 
 def find_label_set(connection: Connection, run_id: int, name: str | None) -> tuple[int, str] | None:

@@ -145,7 +145,8 @@ def _report(  # noqa: PLR0913 -- each parameter is a flag
     as_json: bool = False,
 ) -> None:
     # Plots cost a second of imports, which the other commands need not pay.
-    from producer.report import print_report, to_json, write_report
+    from producer.report.table import print_report, to_json
+    from producer.report.write import write_report
 
     folder = out or settings.home / "reports" / f"run-{run_id}"
     with engine.begin() as connection:

@@ -94,27 +94,34 @@ def _ping(port):
         return False
 
 
-@pytest.fixture(params=["embedded", "separate"])
-def world(request, tmp_path, database_url):
-    """A home on both databases and both kinds of broker."""
+@pytest.fixture(params=["sqlite and embedded", "postgresql and separate"])
+def world(request, tmp_path):
+    """A home with its servers: everything of this machine's own, and everything started separately."""
+    home = tmp_path / "home"
+    home.mkdir()
     env = {
-        "CXR_HOME": str(tmp_path / "home"),
-        "CXR_DATABASE_URL": database_url,
+        "CXR_HOME": str(home),
         "CXR_RUNTIME": "hash_scorer:HashScorer",
         "CXR_VISIBILITY_TIMEOUT": "5",
         "CXR_SWEEP_INTERVAL": "1",
         "CXR_CHUNK_SIZE": "16",
     }
-    if request.param == "separate":
-        import redis
-
-        port = request.getfixturevalue("valkey_port")
-        redis.Redis(port=port).flushall()
-        env["CXR_BROKER_URL"] = f"redis://127.0.0.1:{port}/0"
-    (tmp_path / "home").mkdir()
-    world = World(home=tmp_path / "home", env=env)
+    if request.param != "sqlite and embedded":
+        env |= _separate_servers(request)
+    world = World(home=home, env=env)
     yield world
     world.stop()
+
+
+def _separate_servers(request):
+    import redis
+
+    url, port = request.getfixturevalue("new_postgres"), request.getfixturevalue("valkey_port")
+    redis.Redis(port=port).flushall()
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    return {"CXR_DATABASE_URL": url, "CXR_BROKER_URL": f"redis://127.0.0.1:{port}/0"}
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,7 @@ _CHARACTERS_PER_INCH: Final = 18
 
 
 def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
-    """Draw everything that these scans can show.
-
-    Args:
-        used: the scans that the report's figures are of.
-    """
+    """Draw everything that can be seen in the scans that the report's figures are of."""
     labels, scores = used.of(report.finding)
     figures: dict[str, Figure] = {}
     if len(scores):
@@ -46,7 +42,10 @@ def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
         others = [name for name in used.findings if name != report.finding and has_both_classes(used.of(name)[0])]
         if others:
             figures["findings.png"] = _draw_findings(used, others, report)
-    return {name: _png(figure, report) for name, figure in figures.items()}
+    return {
+        name: _png(figure, report, "Other findings with their AUROC" if name == "findings.png" else report.finding)
+        for name, figure in figures.items()
+    }
 
 
 def _draw_roc(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
@@ -152,10 +151,10 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
 
 
-def _png(figure: Figure, report: Report) -> bytes:
+def _png(figure: Figure, report: Report, finding: str) -> bytes:
     """Every picture says what it is a picture of, for it will be copied out of the report."""
     partial = "PARTIAL · " if report.is_partial else ""
-    caption = f"{partial}run {report.run_id} · {report.model} ({report.model_hash}) · {subject(report)}"
+    caption = f"{partial}run {report.run_id} · {report.model} ({report.model_hash}) · {subject(report, finding)}"
     # A name is not mathematics, whatever dollar signs it has.
     lines = fill(caption, int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
     figure.supxlabel(lines, fontsize=7, color="#555555", parse_math=False)

@@ -20,7 +20,7 @@ from db.report_data import (
     read_finding_rows,
     read_threshold_rows,
 )
-from db.runs import RunInfo, find_run, progress
+from db.runs import find_run, progress
 from db.scored import HELD_OUT, SUBSETS, ScoredScans, read_scored
 
 
@@ -98,15 +98,13 @@ def read_report(
 def gather(
     connection: Connection, run_id: int, *, partial: bool, label_set: str | None, subset: str
 ) -> tuple[Report, ScoredScans]:
-    """A run's report and the scans that its figures are of. Recomputes stored metrics that are not current.
+    """A run's report and the scans that its figures are of; `label_set` names another than the run's own.
 
-    Args:
-        partial: report an unfinished run too. Its counts are of one moment only where the transaction sees one
-            (SQLite's does; PostgreSQL's under REPEATABLE READ).
-        label_set: another than the run's own, by name.
+    Stored metrics that are not current are computed anew. The counts of an unfinished run are of one moment only where
+    the transaction sees one: SQLite's does, PostgreSQL's under REPEATABLE READ.
 
     Raises:
-        UserError: no such run, label set or subset, or the run is not finished.
+        UserError: no such run, label set or subset, or the run is not finished and `partial` was not asked for.
     """
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
@@ -118,9 +116,26 @@ def gather(
         aggregate(connection, run_id, label_set_id=label_set_id)
     scored = read_scored(connection, run_id, label_set_id)
     used = scored.only(counted(scored, label_set_id) & scored.in_subset(subset))
-    coverage = read_coverage(connection, run_id, scored, label_set_id, subset)
+    main = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
     thresholds, findings = _read_metrics(connection, run_id, label_set_id, subset)
-    return _report(run, labels, subset, coverage, used, thresholds, findings, is_partial=is_partial), used
+    report = Report(
+        run_id=run.id,
+        dataset=run.dataset,
+        model=run.model,
+        model_sha256=run.model_sha256,
+        label_set=labels[1] if labels else None,
+        subset=subset,
+        is_partial=is_partial,
+        created_at=run.created_at,
+        finished_at=run.finished_at,
+        coverage=read_coverage(connection, run_id, scored, label_set_id, subset),
+        finding=main,
+        spread=_spread(used, main),
+        baselines=_baselines(used, main) if labels else None,
+        thresholds=thresholds,
+        findings=findings,
+    )
+    return report, used
 
 
 def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
@@ -135,43 +150,12 @@ def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bo
 
 def _read_metrics(
     connection: Connection, run_id: int, label_set_id: int | None, subset: str
-) -> tuple[list[ThresholdRow], list[FindingRow]]:
+) -> tuple[tuple[ThresholdRow, ...], tuple[FindingRow, ...]]:
     if label_set_id is None:
-        return [], []
+        return (), ()
     thresholds = read_threshold_rows(connection, run_id, label_set_id, subset)
     thresholds.sort(key=lambda row: (row.finding, row.chosen_by != GIVEN, row.threshold))
-    return thresholds, read_finding_rows(connection, run_id, label_set_id, subset)
-
-
-def _report(
-    run: RunInfo,
-    labels: tuple[int, str] | None,
-    subset: str,
-    coverage: Coverage,
-    used: ScoredScans,
-    thresholds: list[ThresholdRow],
-    findings: list[FindingRow],
-    *,
-    is_partial: bool,
-) -> Report:
-    main = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
-    return Report(
-        run_id=run.id,
-        dataset=run.dataset,
-        model=run.model,
-        model_sha256=run.model_sha256,
-        label_set=labels[1] if labels else None,
-        subset=subset,
-        is_partial=is_partial,
-        created_at=run.created_at,
-        finished_at=run.finished_at,
-        coverage=coverage,
-        finding=main,
-        spread=_spread(used, main),
-        baselines=_baselines(used, main) if labels else None,
-        thresholds=tuple(thresholds),
-        findings=tuple(findings),
-    )
+    return tuple(thresholds), tuple(read_finding_rows(connection, run_id, label_set_id, subset))
 
 
 def _spread(used: ScoredScans, finding: str) -> Spread | None:

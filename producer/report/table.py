@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
+from typing import Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,8 +14,8 @@ from db.report_data import ThresholdRow
 from producer.report.report import Report
 
 #: How a person reads what is undefined.
-UNDEFINED = "–"
-_PICKED = {BEST_F1: "best F1", YOUDEN: "Youden"}
+UNDEFINED: Final = "–"  # noqa: RUF001  (a dash of a number's width)
+_PICKED: Final = {BEST_F1: "best F1", YOUDEN: "Youden"}
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
@@ -23,8 +24,10 @@ def print_report(report: Report, console: Console | None = None) -> None:
     for line in heading(report):
         console.print(line, markup=False)
     if report.label_set is not None:
+        console.print()
         console.print(_threshold_table(report))
-        console.print(f"* picked on these very scans, so optimistic. {baseline_line(report)}", markup=False)
+        console.print("* picked on these very scans, so optimistic", markup=False)
+        console.print(baseline_line(report), markup=False)
     console.print()
     for words, scans in coverage_lines(report):
         console.print(f"{scans:>12,}  {words}", markup=False)
@@ -39,11 +42,11 @@ def heading(report: Report) -> list[str]:
     ]
 
 
-def subject(report: Report) -> str:
-    """Which finding, scans and labels the figures are of."""
+def subject(report: Report, finding: str | None = None) -> str:
+    """Which finding (default the main one), scans and labels figures are of."""
     which = "held-out scans" if report.subset == "held_out" else "scans, those that the model has seen included"
     labels = f"label set {report.label_set}" if report.label_set is not None else "no label set, hence no metrics"
-    return f"{report.finding}, {report.coverage.used:,} {which}, {labels}"
+    return f"{finding or report.finding}, {report.coverage.used:,} {which}, {labels}"
 
 
 def coverage_lines(report: Report) -> list[tuple[str, int]]:
@@ -69,8 +72,8 @@ def baseline_line(report: Report) -> str:
     if base is None:
         return ""
     return (
-        f"Always positive: F1 {rate(base.always_positive_f1)}, accuracy {rate(base.always_positive_accuracy)}; "
-        f"always the majority: accuracy {rate(base.majority_accuracy)}."
+        f"Without a look at the image: always positive has F1 {rate(base.always_positive_f1)} and accuracy "
+        f"{rate(base.always_positive_accuracy)}, the majority class accuracy {rate(base.majority_accuracy)}."
     )
 
 
@@ -90,7 +93,7 @@ def to_json(report: Report) -> str:
 
 
 def _threshold_table(report: Report) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
     for name in ("threshold", "TP", "FP", "FN", "TN", "precision", "recall", "F1", "accuracy"):
         table.add_column(name, justify="left" if name == "threshold" else "right", no_wrap=True)
     for row in report.main_thresholds:

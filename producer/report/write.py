@@ -32,7 +32,7 @@ PAGE: Final = "index.html"
 _TEMPLATE: Final = "index.html.j2"
 
 
-def write_report(
+def write_report(  # noqa: PLR0913  (the flags of `producer report`)
     connection: Connection,
     run_id: int,
     out_dir: Path,
@@ -43,8 +43,12 @@ def write_report(
 ) -> Report:
     """Write a run's report to a folder, over an earlier report there; other files in it stay.
 
+    The transaction must be one that may write: metrics that are not current are computed anew.
+
     Args:
-        connection: in a transaction that may write: metrics that are not current are computed anew.
+        connection: at REPEATABLE READ where a partial report must add up, see `gather`.
+        run_id: which run.
+        out_dir: made where it is missing.
         partial: report an unfinished run too, marked as such.
         label_set: another than the run's own, by name.
         subset: `held_out`, or `all`.

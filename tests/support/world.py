@@ -16,10 +16,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
+import redis
+from sqlalchemy import text
 
 from db.findings import FINDINGS
+from db.session import make_engine, reading
 from worker.artifact import publish
+from worker.broker import socket_path
 from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
+from worker.settings import WorkerSettings
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -117,6 +122,26 @@ class World:
         )
         self.processes.append(process)
         return process
+
+    @property
+    def engine(self):
+        """The ledger, for the test's own eyes."""
+        return make_engine(self.env.get("CXR_DATABASE_URL") or f"sqlite:///{self.home / 'nightread.sqlite'}")
+
+    def rows(self, query, **values):
+        """Every row of a query."""
+        engine = self.engine
+        with reading(engine) as connection:
+            found = [tuple(row) for row in connection.execute(text(query), values)]
+        engine.dispose()
+        return found
+
+    @property
+    def broker(self):
+        """The broker's own client."""
+        settings = WorkerSettings(home=self.home)
+        url = self.env.get("CXR_BROKER_URL") or f"unix://{socket_path(settings)}"
+        return redis.Redis.from_url(url)
 
     def worker(self):
         return self.start("worker.cli", "start", "--gpus", "none")

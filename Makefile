@@ -1,0 +1,50 @@
+# Everything runs in this folder's own .venv, built from requirements.lock on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+
+.PHONY: help demo test check lint bench lock clean
+
+help:
+	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
+	@echo "make test    the test suite, on real servers from pip packages"
+	@echo "make check   ruff, mypy and import-linter"
+	@echo "make bench   speed and memory, with real images where ../shared/data is there"
+	@echo "make lock    renew requirements.lock from pyproject.toml"
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nightread needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	@echo "installing the locked requirements into .venv (a minute on first use)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: export CXR_HOME = $(CURDIR)/$(DEMO)/home
+demo: .venv/installed
+	$(BIN)/trainer phantoms --out $(DEMO)/scans
+	@if ls $(DEMO)/home/models/*/manifest.json >/dev/null 2>&1; then echo "the demo's model is there already"; \
+	else $(BIN)/trainer fit --csv $(DEMO)/scans/sample_labels.csv --name demo; fi
+	$(BIN)/producer run --csv $(DEMO)/scans/sample_labels.csv --out $(DEMO)/report
+	$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed
+	$(BIN)/python tests/benchmarks/bench_end_to_end.py
+	$(BIN)/python tests/benchmarks/bench_score_layout.py
+
+# The lock names no package index: whatever the client at hand is set up for serves it.
+lock:
+	uv pip compile pyproject.toml --extra worker --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --upgrade -o requirements.lock
+
+clean:
+	rm -rf .venv $(DEMO) build *.egg-info

@@ -1,0 +1,97 @@
+"""Whatever dies on the way, the run ends with the fault-free run's rows."""
+
+import pytest
+from world import hash_artifact, kill_tree, scoring_process, wait_until, write_csv, write_images
+
+SCANS = range(96)
+WHOLE = "SELECT image_name, state, abnormal, effusion, hernia, revision FROM results_wide ORDER BY image_name"
+
+
+@pytest.fixture
+def source(world, tmp_path):
+    """96 scans in 6 chunks, each batch slowed so that a fault lands in the middle."""
+    write_images(tmp_path / "images", SCANS)
+    hash_artifact(world.home / "models")
+    world.env["HASH_SCORER_SECONDS"] = "0.4"
+    return write_csv(tmp_path / "sample_labels.csv", SCANS)
+
+
+@pytest.fixture
+def fault_free(source, tmp_path):
+    """The rows of a run in which nothing went wrong, computed without queue or worker."""
+    from hash_scorer import hash_scores
+    from world import image_name, radiograph
+
+    from db.findings import FINDINGS
+    from worker.manifest import Preprocessing
+    from worker.pixels import preprocess
+
+    rule = Preprocessing(height=32, width=32)
+    places = [FINDINGS.index(finding) for finding in ("Abnormal", "Effusion", "Hernia")]
+    rows = []
+    for number in SCANS:
+        scores = hash_scores(preprocess(radiograph(number), rule), len(FINDINGS)).astype(float)
+        rows.append((image_name(number), "scored", *(float(scores[place]) for place in places), 1))
+    return sorted(rows)
+
+
+def scored(world):
+    return world.rows("SELECT count(*) FROM scores")[0][0]
+
+
+def start_and_reach_the_middle(world, source):
+    worker = world.worker()
+    world.producer("enqueue", "--csv", source)
+    wait_until(lambda: scored(world) >= 16, what="the first outcomes")
+    assert scored(world) < len(SCANS)
+    return worker
+
+
+def finish(world, seconds):
+    wait_until(
+        lambda: world.rows("SELECT count(*) FROM runs WHERE finished_at IS NOT NULL") == [(1,)],
+        seconds=seconds,
+        what="the run's end\n" + world.logs(),
+    )
+    assert world.rows("SELECT pending, quarantined FROM run_progress") == [(0, 0)]
+
+
+def test_a_killed_child_loses_nothing(world, source, fault_free):
+    """SIGKILL of the process that scores: a new one loads the model and the run ends with the same rows."""
+    worker = start_and_reach_the_middle(world, source)
+    child = scoring_process(worker)
+    child.kill()
+    child.wait(5)
+    assert scored(world) < len(SCANS)
+    finish(world, 60)
+    assert world.rows(WHOLE) == fault_free
+
+
+def test_a_killed_worker_loses_nothing(world, source, fault_free):
+    """SIGKILL of supervisor, parent and child (and an embedded broker with them): a peer ends the run with the same rows."""
+    worker = start_and_reach_the_middle(world, source)
+    kill_tree(worker.pid)
+    assert scored(world) < len(SCANS)
+    world.worker()
+    finish(world, 60)
+    assert world.rows(WHOLE) == fault_free
+
+
+def test_a_flushed_broker_loses_nothing(world, source, fault_free):
+    """FLUSHALL while scans are pending: SQL is the ledger, and the sweep sends them again."""
+    start_and_reach_the_middle(world, source)
+    world.broker.flushall()
+    assert scored(world) < len(SCANS)
+    finish(world, 60)
+    assert world.rows(WHOLE) == fault_free
+
+
+def test_a_stopped_worker_hands_its_chunk_back(world, source, fault_free):
+    """SIGTERM: the worker ends with 0, and a peer ends the run with the same rows."""
+    worker = start_and_reach_the_middle(world, source)
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert scored(world) < len(SCANS)
+    world.worker()
+    finish(world, 60)
+    assert world.rows(WHOLE) == fault_free

@@ -1,0 +1,98 @@
+"""From a labels CSV through a real queue and a real worker to rows in SQL."""
+
+import json
+
+import pytest
+from hash_scorer import hash_scores
+from world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
+
+from db.findings import FINDINGS, column_of
+from worker.manifest import Preprocessing
+from worker.pixels import preprocess
+
+SCANS = range(60)
+MISSING = range(60, 64)
+COLUMNS = ", ".join(column_of(finding) for finding in FINDINGS)
+
+
+@pytest.fixture
+def source(world, tmp_path):
+    """60 radiographs, four that are missing, one empty and one truncated, under a model for the hash scorer."""
+    images = tmp_path / "images"
+    write_images(images, SCANS)
+    (images / image_name(3)).write_bytes(b"")
+    (images / image_name(5)).write_bytes((images / image_name(5)).read_bytes()[:500])
+    hash_artifact(world.home / "models", split=[(image_name(0), "1", "train")])
+    return write_csv(tmp_path / "sample_labels.csv", [*SCANS, *MISSING])
+
+
+def finished(world):
+    return lambda: world.rows("SELECT count(*) FROM runs WHERE finished_at IS NULL") == [(0,)]
+
+
+def test_every_scan_of_the_csv_ends_as_its_own_score_or_as_a_reason(world, source):
+    """Scores in SQL are those of each scan's own pixels; every other scan has a row with a reason."""
+    world.producer("enqueue", "--csv", source)
+    world.worker()
+    wait_until(finished(world), what="the run's end")
+
+    found = world.rows(f"SELECT image_name, {COLUMNS} FROM results_wide WHERE state = 'scored'")
+    rule = Preprocessing(height=32, width=32)
+    for name, *scores in found:
+        number = next(n for n in SCANS if image_name(n) == name)
+        assert scores == hash_scores(preprocess(radiograph(number), rule), len(FINDINGS)).astype(float).tolist()
+    assert len(found) == 58
+    failed = dict(world.rows("SELECT image_name, reason FROM results_wide WHERE state = 'rejected'"))
+    missing = {image_name(number): "missing" for number in MISSING}
+    assert failed == {image_name(3): "empty", image_name(5): "truncated", **missing}
+
+
+def test_a_second_enqueue_sends_nothing_and_links_what_is_there(world, source):
+    """Already scored scans are linked to the new run, not scored again."""
+    world.producer("enqueue", "--csv", source)
+    world.worker()
+    wait_until(finished(world), what="the run's end")
+    before = world.rows("SELECT * FROM outcomes ORDER BY id")
+
+    again = world.producer("enqueue", "--csv", source)
+
+    assert "nothing to score" in again.stdout
+    assert world.rows("SELECT * FROM outcomes ORDER BY id") == before
+    assert world.rows("SELECT expected, scored, rejected, pending, reused FROM run_progress WHERE run_id = 2") == [
+        (64, 58, 6, 0, 64)
+    ]
+
+
+def test_two_workers_share_a_run_and_decide_each_scan_once(world, source):
+    """With two workers every outcome is written once, and both take part in the same run."""
+    world.env["HASH_SCORER_SECONDS"] = "0.3"
+    world.worker(), world.worker()
+    world.producer("enqueue", "--csv", source)
+    wait_until(finished(world), what="the run's end")
+    assert world.rows("SELECT count(*), count(DISTINCT outcome_id) FROM scores") == [(58, 58)]
+
+
+def test_the_run_command_does_it_all_and_reports(world, source):
+    """`producer run` scores, aggregates over held-out patients, writes the report, and exits 3 where scans were rejected."""
+    done = world.producer("run", "--csv", source, check=False)
+    assert done.returncode == 3, done.stderr
+    folder = world.home / "reports" / "run-1"
+    report = json.loads((folder / "report.json").read_text())
+    assert (folder / "index.html").exists()
+    assert (folder / "thresholds.csv").exists()
+    assert report["run_id" if "run_id" in report else "run"]
+    assert world.rows("SELECT count(*) FROM threshold_metrics WHERE finding = 'Abnormal' AND subset = 'held_out'") != [
+        (0,)
+    ]
+
+
+def test_no_name_or_patient_shows_in_logs(world, source):
+    """File names are patient ids: a worker's log speaks of scans by number, also where it rejects them."""
+    world.producer("enqueue", "--csv", source)
+    world.worker()
+    wait_until(finished(world), what="the run's end")
+    world.stop()
+    logs = world.logs()
+    assert "rejected: empty" in logs
+    assert not [number for number in SCANS if image_name(number) in logs]
+    assert not [name for name in ("00000001", "00000002", "sample_labels") if name in logs]

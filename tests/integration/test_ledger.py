@@ -1,0 +1,242 @@
+"""The ledger on both databases: migrations, runs, and who decides an outcome."""
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, select, text
+
+from db.errors import UserError
+from db.labels_csv import LabelRow, LabelsFile
+from db.models import UsedScan, activate, find_model, register_model
+from db.outcomes import Rejected, Scored, count_attempt, decide, pending_of_run, still_pending
+from db.runs import RunRequest, close_finished, lock_for_enqueue, open_run, progress
+from db.scans import import_labels, register_scans
+from db.schema import Base, LabelSet, Outcome, Scan, Scores
+from db.session import make_engine, newest_revision, open_database, reading, upgrade
+from db.views import VIEWS
+
+
+def labels_file(tmp_path, count=4, sha256="a" * 64):
+    rows = tuple(
+        LabelRow(
+            image_name=f"{n:08d}_000.png",
+            findings=("Effusion",) if n % 2 else ("No Finding",),
+            patient_id=str(n),
+            view="PA",
+            sex="F",
+            age_years=60.0,
+            follow_up=0,
+        )
+        for n in range(count)
+    )
+    return LabelsFile(path=tmp_path / "sample_labels.csv", sha256=sha256, dataset="sample_labels", rows=rows)
+
+
+def a_model(connection, sha256="m" * 64, name="m", used=()):
+    manifest = {"name": name, "dataset": "sample_labels", "findings": ["Abnormal", "Effusion"]}
+    return register_model(connection, sha256=sha256, manifest=manifest, used=used)
+
+
+def enqueue(engine, tmp_path, *, missing=(), rescore=False, sha256="a" * 64):
+    """What a producer commits; images lie at /x/NAME but for those in `missing`."""
+    file = labels_file(tmp_path, sha256=sha256)
+    locations = {row.image_name: f"/x/{row.image_name}" for i, row in enumerate(file.rows) if i not in missing}
+    with engine.begin() as connection:
+        lock_for_enqueue(connection)
+        model = a_model(connection)
+        ids = register_scans(connection, file.dataset, file.rows, locations)
+        request = RunRequest(
+            source="sample_labels.csv",
+            sha256=sha256,
+            dataset=file.dataset,
+            model_id=model.id,
+            label_set_id=import_labels(connection, file, file.rows, ids),
+            options={"rescore": rescore},
+        )
+        return open_run(connection, request, list(ids.values()), rescore=rescore)
+
+
+def scored(outcome_id, score=0.25):
+    scores = {"Abnormal": score, "Effusion": score}
+    return Scored(outcome_id=outcome_id, scores=scores, content="sha256:x", runtime="t", precision="float32")
+
+
+def ids_of(engine, run_id):
+    with reading(engine) as connection:
+        return [scan.outcome_id for scan in pending_of_run(connection, run_id)]
+
+
+def test_migrations_give_the_tables_that_the_code_describes(engine):
+    """A migrated database and the typed models do not differ, and every view can be read."""
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        for view in VIEWS:
+            assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
+
+
+def test_postgresql_is_never_migrated_unasked(new_postgres):
+    """Opening a PostgreSQL without our tables says what to run, and changes nothing."""
+    with pytest.raises(UserError, match="python -m db upgrade"):
+        open_database(new_postgres)
+    engine = make_engine(new_postgres)
+    with engine.connect() as connection:
+        assert not connection.dialect.has_table(connection, "scans")
+    upgrade(engine)
+    open_database(new_postgres).dispose()
+    engine.dispose()
+
+
+def test_a_database_that_is_newer_than_the_program_is_refused(engine, database_url):
+    """A revision that this program does not know is an error with one sentence, on both databases."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UserError, match="9999"):
+        open_database(database_url)
+    assert newest_revision() != "9999"
+
+
+def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_path):
+    """Two equal requests share one run while it is open."""
+    first, joined = enqueue(engine, tmp_path)
+    assert (enqueue(engine, tmp_path), joined) == ((first, True), False)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome) for outcome in ids_of(engine, first)])
+    assert close_finished(engine) == [first]
+    second, joined = enqueue(engine, tmp_path)
+    assert (second != first, joined) == (True, False)
+
+
+def test_two_producers_at_once_leave_one_run(engine, tmp_path):
+    """Eight concurrent enqueues of one CSV open one run with one outcome a scan."""
+    results, errors = [], []
+
+    def work():
+        try:
+            results.append(enqueue(engine, tmp_path)[0])
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the test shows it
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert (errors, len(set(results))) == ([], 1)
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(Outcome)).scalar() == 4
+        assert connection.execute(select(func.count()).select_from(LabelSet)).scalar() == 1
+
+
+def test_a_scan_without_an_image_is_rejected_at_once_and_due_when_it_appears(engine, tmp_path):
+    """`missing` is an outcome; the next run links it while nothing changed, and asks again once there is an image."""
+    run, _ = enqueue(engine, tmp_path, missing={1})
+    with engine.connect() as connection:
+        now = progress(connection, run)
+        assert (now.expected, now.rejected, now.pending) == (4, 1, 3)
+    still, _ = enqueue(engine, tmp_path, missing={1}, sha256="b" * 64)
+    with engine.connect() as connection:
+        assert progress(connection, still).pending == 3
+    found, _ = enqueue(engine, tmp_path, sha256="c" * 64)
+    with engine.connect() as connection:
+        assert progress(connection, found).pending == 4
+        assert progress(connection, run).rejected == 1, "the older run keeps its own outcome"
+
+
+def test_the_first_writer_of_an_outcome_wins(engine, tmp_path):
+    """A decided outcome never changes, whatever a second worker brings."""
+    run, _ = enqueue(engine, tmp_path)
+    first = ids_of(engine, run)[0]
+    with engine.begin() as connection:
+        assert decide(connection, [scored(first, 0.25)]) == 1
+    with engine.begin() as connection:
+        assert decide(connection, [scored(first, 0.75)]) == 0
+        assert decide(connection, [Rejected(outcome_id=first, reason="empty", detail="x")]) == 0
+        assert connection.execute(select(Scores.abnormal)).scalars().all() == [0.25]
+        assert connection.execute(select(Outcome.state).where(Outcome.id == first)).scalar() == "scored"
+
+
+def test_many_writers_of_the_same_outcomes_write_each_once(engine, tmp_path):
+    """Workers on one chunk, each in its own order, neither deadlock nor write twice."""
+    run, _ = enqueue(engine, tmp_path)
+    ids = ids_of(engine, run)
+    won, errors = [], []
+
+    def work(order):
+        try:
+            with engine.begin() as connection:
+                won.append(decide(connection, [scored(outcome) for outcome in order]))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the test shows it
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(ids[::step],)) for step in (1, -1) * 4]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert (errors, sum(won)) == ([], 4)
+
+
+def test_a_run_closes_once_and_only_when_nothing_is_pending(engine, tmp_path):
+    """Whoever closes a run gets its number, nobody else does."""
+    run, _ = enqueue(engine, tmp_path)
+    ids = ids_of(engine, run)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome) for outcome in ids[:-1]])
+    assert close_finished(engine, ids) == []
+    with engine.begin() as connection:
+        decide(connection, [scored(ids[-1])])
+    assert [close_finished(engine, ids), close_finished(engine, ids)] == [[run], []]
+
+
+def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path):
+    """`--rescore` makes every scan due again, as a new revision."""
+    run, _ = enqueue(engine, tmp_path)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome, 0.25) for outcome in ids_of(engine, run)])
+    close_finished(engine)
+    again, _ = enqueue(engine, tmp_path, rescore=True)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome, 0.75) for outcome in ids_of(engine, again)])
+        rows = connection.execute(
+            text("SELECT run_id, revision, abnormal FROM results_wide ORDER BY run_id, image_name")
+        )
+        assert set(map(tuple, rows)) == {(run, 1, 0.25), (again, 2, 0.75)}
+
+
+def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path):
+    """Two lone deaths leave it pending, the third quarantines it."""
+    run, _ = enqueue(engine, tmp_path)
+    deadly = ids_of(engine, run)[0]
+    for may_go_on in (True, True, False):
+        with engine.begin() as connection:
+            assert count_attempt(connection, deadly) is may_go_on
+    with engine.connect() as connection:
+        assert deadly not in [scan.outcome_id for scan in still_pending(connection, [deadly])]
+        assert progress(connection, run).quarantined == 1
+
+
+def test_an_edited_csv_is_a_label_set_of_its_own(engine, tmp_path):
+    """Labels are never edited: other bytes under the same name live beside the first."""
+    enqueue(engine, tmp_path)
+    enqueue(engine, tmp_path, sha256="b" * 64)
+    with engine.connect() as connection:
+        names = connection.execute(select(LabelSet.name).order_by(LabelSet.id)).scalars().all()
+    assert names == ["sample_labels", "sample_labels@bbbbbbbb"]
+
+
+def test_a_location_moves_and_is_never_forgotten(engine, tmp_path):
+    """A newer location replaces the older one; none does not."""
+    enqueue(engine, tmp_path)
+    enqueue(engine, tmp_path, missing={0, 1, 2, 3}, sha256="b" * 64)
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count(Scan.location))).scalar() == 4
+
+
+def test_a_models_name_never_moves_to_other_bytes(engine):
+    """The hash is the identity; the first model is active until another is activated."""
+    with engine.begin() as connection:
+        a_model(connection, used=[UsedScan(image_name="a.png", patient_id="1", subset="train")])
+        with pytest.raises(UserError, match="another --name"):
+            a_model(connection, sha256="n" * 64)
+        a_model(connection, sha256="n" * 64, name="other")
+        assert find_model(connection, None).name == "m"
+        assert activate(connection, "n" * 12).name == "other"
+        assert find_model(connection, None).name == "other"

@@ -1,0 +1,181 @@
+"""What a report says on a terminal, in JSON, CSV and HTML, and how it is written. No database here."""
+
+import csv
+import dataclasses
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from db.findings import FINDINGS
+from db.report_data import Coverage, FindingRow, ThresholdRow
+from db.scored import ScoredScans
+from producer.report.plots import PICTURES, draw_plots
+from producer.report.report import Baselines, Report, Spread
+from producer.report.table import UNDEFINED, coverage_lines, print_report, to_json
+from producer.report.write import PAGE, _write_whole, to_csv, to_html
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+ONE_CLASS = ThresholdRow(
+    finding="Abnormal",
+    chosen_by="given",
+    threshold=0.5,
+    tp=0,
+    fp=0,
+    fn=0,
+    tn=112_120,
+    precision=None,
+    recall=None,
+    specificity=1.0,
+    f1=None,
+    accuracy=1.0,
+    balanced_accuracy=None,
+)
+PICKED = dataclasses.replace(ONE_CLASS, chosen_by="best_f1", threshold=0.4481)
+COVERAGE = Coverage(
+    expected=20,
+    scored=12,
+    rejected={"missing": 2, "truncated": 3},
+    quarantined=1,
+    pending=2,
+    reused=4,
+    runtimes={"tensorflow bfloat16": 12},
+    unlabelled=1,
+    seen_itself=5,
+    seen_patient=2,
+    used=4,
+)
+REPORT = Report(
+    run_id=3,
+    dataset="sample",
+    model="<first>",
+    model_sha256="0123456789abcdef" * 4,
+    label_set="2017",
+    subset="held_out",
+    is_partial=False,
+    created_at=NOW,
+    finished_at=NOW,
+    coverage=COVERAGE,
+    finding="Abnormal",
+    spread=Spread(
+        minimum=0.1, lower_quartile=0.2, median=0.3, upper_quartile=0.4, maximum=0.5, standard_deviation=0.125
+    ),
+    baselines=Baselines(always_positive_f1=None, always_positive_accuracy=0.25, majority_accuracy=0.75),
+    thresholds=(ONE_CLASS, PICKED),
+    findings=(FindingRow(finding="Abnormal", auroc=None, average_precision=None, positives=0, negatives=4),),
+)
+
+
+def printed(report: Report) -> str:
+    """What an 80 columns wide terminal shows."""
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    print_report(report, console)
+    return console.file.getvalue()
+
+
+def scans(labels: np.ndarray) -> ScoredScans:
+    """N scans with these labels (N,) for every finding, and scores that rise."""
+    matrix = np.tile(labels[:, None], len(FINDINGS))
+    scores = np.tile(np.linspace(0, 1, len(labels))[:, None], len(FINDINGS))
+    none = np.zeros(len(labels), np.bool_)
+    return ScoredScans(
+        findings=FINDINGS, scores=scores, labels=matrix, labelled=~none, seen_itself=none, seen_patient=none
+    )
+
+
+def test_the_terminal_says_what_the_figures_are_figures_of():
+    """Run, model and its hash, finding, number of scans, subset and label set come before any figure."""
+    text = printed(REPORT)
+    assert text.startswith("Run 3: dataset sample, model <first> (0123456789ab)\nAbnormal, 4 held-out scans, label set")
+
+
+def test_the_terminal_table_fits_eighty_columns_with_the_largest_counts():
+    """112,120 scans in a cell are shown whole, undefined rates as a dash."""
+    largest = dataclasses.replace(PICKED, tp=112_120, fp=112_120, fn=112_120)
+    lines = printed(dataclasses.replace(REPORT, thresholds=(largest,))).splitlines()
+    row = next(line for line in lines if line.startswith("0.448 best F1*"))
+    assert row.split()[3:] == ["112,120"] * 4 + [UNDEFINED, UNDEFINED, UNDEFINED, "1.000"]
+
+
+def test_coverage_adds_up_to_the_expected_scans_and_the_used_ones():
+    """Nothing is silently missing: every expected scan is in one kind, every scored one used or left out."""
+    lines = dict(coverage_lines(REPORT))
+    assert lines["rejected (missing 2, truncated 3)"] == 5
+    assert COVERAGE.expected == COVERAGE.scored + COVERAGE.rejections + COVERAGE.quarantined + COVERAGE.pending
+    assert COVERAGE.scored == sum(count for words, count in lines.items() if words.startswith("left out")) + 4
+
+
+def test_scans_that_the_model_has_seen_are_included_only_under_that_name():
+    """With subset `all` the report says that they are in the figures, not that they are left out."""
+    words = [words for words, _ in coverage_lines(dataclasses.replace(REPORT, subset="all"))]
+    assert "included: the model was fitted or tuned on the scan" in words
+    assert "that the model has seen included" in printed(dataclasses.replace(REPORT, subset="all"))
+
+
+def test_undefined_is_null_in_json_empty_in_csv_and_a_dash_on_the_page():
+    """Never 0."""
+    row = json.loads(to_json(REPORT))["thresholds"][0]
+    assert (row["precision"], row["accuracy"]) == (None, 1.0)
+    cells = next(csv.DictReader(io.StringIO(to_csv(REPORT))))
+    assert (cells["precision"], cells["f1"], cells["accuracy"]) == ("", "", "1.0")
+    assert f"<td>{UNDEFINED}</td>" in to_html(REPORT, {})
+
+
+def test_each_csv_row_says_what_it_is_a_row_of():
+    """A row that is copied elsewhere still names run, model, label set and subset."""
+    for row in csv.DictReader(io.StringIO(to_csv(REPORT))):
+        assert [row[name] for name in ("run_id", "model", "label_set", "subset")] == [
+            "3",
+            "<first>",
+            "2017",
+            "held_out",
+        ]
+
+
+def test_the_page_marks_a_partial_report_and_no_other():
+    """PARTIAL in the title and in a box."""
+    assert "PARTIAL" not in to_html(REPORT, {})
+    assert to_html(dataclasses.replace(REPORT, is_partial=True, finished_at=None), {}).count("PARTIAL") == 2
+
+
+def test_the_page_needs_no_other_file():
+    """Pictures are inside, names are escaped, nothing is fetched."""
+    page = to_html(REPORT, {"roc.png": b"png"})
+    assert 'src="data:image/png;base64,' in page
+    assert "&lt;first&gt;" in page
+    assert "http" not in page
+
+
+@pytest.mark.parametrize(
+    ("labels", "drawn"),
+    [
+        pytest.param([True, False, True, False], set(PICTURES), id="both classes"),
+        pytest.param([True, True], {"scores.png"}, id="one class"),
+        pytest.param([], set(), id="no scan"),
+    ],
+)
+def test_only_pictures_that_show_something_are_drawn(labels, drawn):
+    """A ROC curve needs both classes, a distribution needs a scan."""
+    pictures = draw_plots(REPORT, scans(np.array(labels, np.bool_)))
+    assert set(pictures) == drawn
+    assert all(content.startswith(b"\x89PNG") for content in pictures.values())
+
+
+def test_a_report_replaces_its_own_files_and_leaves_others_alone(tmp_path: Path):
+    """A picture of an earlier report that this one has not is gone; a person's file stays."""
+    for name in ("roc.png", PAGE, "notes.txt"):
+        (tmp_path / name).write_text("old")
+    _write_whole(tmp_path, {PAGE: b"new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {PAGE: "new", "notes.txt": "old"}
+
+
+def test_a_report_that_cannot_be_written_whole_leaves_the_earlier_one(tmp_path: Path):
+    """The second file fails (its name is too long for any file system), so the first does not appear either."""
+    (tmp_path / PAGE).write_text("old")
+    with pytest.raises(OSError, match="too long"):
+        _write_whole(tmp_path, {PAGE: b"new", "x" * 300: b"new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {PAGE: "old"}
