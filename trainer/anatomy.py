@@ -4,13 +4,13 @@ Coordinates run from -1 to 1: `u` to the image's right (the patient's left), `v`
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 #: Drawn small and enlarged later: anatomy has no detail that 1024 pixels would show better.
 SIDE: Final = 256
@@ -147,7 +147,7 @@ def _ribs(anatomy: Anatomy, u: Field, v: Field) -> Field:
     for number in range(_RIBS):
         start = anatomy.lung_top + 0.02 + number * anatomy.rib_gap
         back = v - start - anatomy.rib_slope * reach * reach
-        front = v - start - 0.26 + 0.42 * (0.80 - reach) * (reach > 0.30)
+        front = v - start - 0.26 + 0.42 * (0.80 - reach) * rise(reach - 0.32, 0.01)
         total += 0.065 * _bar(back, 0.026) + 0.032 * _bar(front, 0.030) * rise(reach - 0.34, 0.04)
     return (total * cage * rise(0.75 - v, 0.1)).astype(np.float32)
 

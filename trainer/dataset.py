@@ -40,9 +40,7 @@ def load_examples(
 ) -> Examples:
     """Read every labelled scan; an unlabelled one teaches nothing and is passed over.
 
-    Args:
-        locations: image name to address, as `worker.images.find_images` gives it.
-        advance: told of each further scan.
+    `locations` is what `worker.images.find_images` gives; `advance` is told of each further scan.
 
     Raises:
         UserError: no scan is labelled, or more than 5% of those that are cannot be read.

@@ -10,6 +10,7 @@ from trainer.anatomy import Field
 
 #: Height and width of NIH's published images.
 FILM_SIDE: Final = 1024
+_PORTABLE_SHARE: Final = 0.3
 
 
 def expose(density: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -39,6 +40,6 @@ def _noise(rng: np.random.Generator, *, deviation: float) -> Field:
 def _mark(film: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     at = (int(rng.integers(900, 950)), int(rng.integers(70, 130)))
     cv2.putText(film, "L", at, cv2.FONT_HERSHEY_SIMPLEX, 1.6, 235, 5, cv2.LINE_AA)
-    if rng.random() < 0.3:
+    if rng.random() < _PORTABLE_SHARE:
         cv2.putText(film, "PORTABLE", (60, 60), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 225, 2, cv2.LINE_AA)
     return film

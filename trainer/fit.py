@@ -1,14 +1,15 @@
 """`trainer fit`: from a labels CSV to a published artifact."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from db.labels_csv import read_labels_csv
+from db.labels_csv import LabelRow, read_labels_csv
 from trainer.dataset import Examples, label_matrix, learnable_findings, load_examples
 from trainer.progress import say, stage
 from trainer.publish import refuse_taken_name, write_artifact
@@ -18,7 +19,7 @@ from worker.images import find_images
 from worker.manifest import Manifest, Preprocessing
 
 if TYPE_CHECKING:
-    from trainer.loop import Epoch, LoopOptions, Subset
+    from trainer.loop import Epoch, Subset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class Fitted:
     """What a fit came to."""
 
     artifact: Artifact
-    #: Of `Abnormal` in the best epoch; NaN where the validation subset has one class only.
-    validation_auroc: float
+    #: Of `Abnormal` in the best epoch; None where the validation subset has one class only.
+    validation_auroc: float | None
 
 
 def fit(options: FitOptions, *, model_dir: Path) -> Fitted:
@@ -64,9 +65,9 @@ def fit(options: FitOptions, *, model_dir: Path) -> Fitted:
         test_share=options.test_share,
         seed=options.seed,
     )
-    findings = learnable_findings([row for row, use in zip(examples.rows, split, strict=True) if use.subset == "train"])
+    findings = learnable_findings(_rows_of("train", examples, split))
     model, epochs = _train(options, rule, findings, examples, split)
-    best = max((epoch.validation_auroc for epoch in epochs), default=float("nan"))
+    best = max((epoch.validation_auroc for epoch in epochs if epoch.validation_auroc is not None), default=None)
     manifest = Manifest(
         name=options.name,
         encoder=options.encoder,
@@ -78,3 +79,77 @@ def fit(options: FitOptions, *, model_dir: Path) -> Fitted:
     history = [asdict(epoch) for epoch in epochs]
     artifact = write_artifact(model, manifest, split=split, model_dir=model_dir, history=history)
     return Fitted(artifact=artifact, validation_auroc=best)
+
+
+def _load(options: FitOptions, rows: Sequence[LabelRow], rule: Preprocessing) -> Examples:
+    locations = find_images(options.csv, options.images)
+    with stage("reading scans", total=sum(bool(row.findings) for row in rows)) as advance:
+        examples = load_examples(rows, locations, rule, advance=advance)
+    for reason, count in examples.left_out.items():
+        say(f"left out: {count} scans, {reason}")
+    return examples
+
+
+def _train(
+    options: FitOptions, rule: Preprocessing, findings: Sequence[str], examples: Examples, split: Sequence[SplitRow]
+) -> tuple[Any, list["Epoch"]]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before the import: TensorFlow greets with a page
+    from trainer.loop import LoopOptions, train
+    from trainer.model import build_model
+
+    model = build_model(preprocessing=rule, findings=findings, encoder=options.encoder, seed=options.seed)
+    fitted, validation = (_subset(wanted, findings, examples, split) for wanted in ("train", "validation"))
+    loop = LoopOptions(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+    say(f"fitting {options.encoder} on {len(fitted.pixels)} scans, {len(validation.pixels)} for validation")
+    with stage("epochs", total=options.epochs) as advance:
+        epochs = train(model, fitted, validation, loop, on_epoch=lambda epoch: _tell(epoch, advance))
+    return model, epochs
+
+
+def _tell(epoch: "Epoch", advance: Callable[[int], None]) -> None:
+    advance(1)
+    say(f"epoch {epoch.epoch}: loss {epoch.loss:.3f}, validation AUROC {in_words(epoch.validation_auroc)}")
+
+
+def in_words(figure: float | None) -> str:
+    """Three decimals, or what it is when it is not a number."""
+    return "undefined" if figure is None else f"{figure:.3f}"
+
+
+def _rows_of(subset: str, examples: Examples, split: Sequence[SplitRow]) -> list[LabelRow]:
+    return [row for row, used in zip(examples.rows, split, strict=True) if used.subset == subset]
+
+
+def _subset(wanted: str, findings: Sequence[str], examples: Examples, split: Sequence[SplitRow]) -> "Subset":
+    from trainer.loop import Subset
+
+    chosen = np.array([used.subset == wanted for used in split])
+    labels = label_matrix(_rows_of(wanted, examples, split), findings)
+    return Subset(pixels=examples.pixels[chosen], labels=labels)
+
+
+def _about(
+    options: FitOptions, model: Any, split: Sequence[SplitRow], best: float | None
+) -> dict[str, str | int | float]:
+    import keras
+
+    counts = Counter(used.subset for used in split)
+    figures = {} if best is None else {"validation_auroc": round(best, 4)}
+    return {
+        "seed": options.seed,
+        "epochs": options.epochs,
+        "batch_size_fit": options.batch_size,
+        "learning_rate": options.learning_rate,
+        "weights_from": "random initialisation",
+        "parameters": int(model.count_params()),
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "numpy": np.__version__,
+        **{f"scans_{subset}": counts[subset] for subset in ("train", "validation", "test")},
+        **figures,
+    }

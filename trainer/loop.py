@@ -1,6 +1,5 @@
 """The training loop: fits a model and keeps the weights that did best on the validation subset."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +27,8 @@ class Epoch:
 
     epoch: int
     loss: float
-    #: Of the first finding, on the validation subset; NaN where it has one class only.
-    validation_auroc: float
+    #: Of the first finding, on the validation subset; None where it has one class only.
+    validation_auroc: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,21 +68,20 @@ class _Keeper:
     on_epoch: Callable[[Epoch], None]
     epochs: list[Epoch] = field(default_factory=list)
     weights: list[NDArray[Any]] = field(default_factory=list)
-    best: float = -math.inf
+    best: float = 0.0
 
     def after(self, number: int, loss: float) -> None:
         epoch = Epoch(epoch=number + 1, loss=float(loss), validation_auroc=self._auroc())
         self.epochs.append(epoch)
-        merit = -1.0 if math.isnan(epoch.validation_auroc) else epoch.validation_auroc
+        merit = epoch.validation_auroc or 0.0
         # Of equals the later one: it has learned longer.
         if merit >= self.best:
             self.best, self.weights = merit, self.model.get_weights()
         self.on_epoch(epoch)
 
-    def _auroc(self) -> float:
+    def _auroc(self) -> float | None:
         scores = self.model.predict(self.validation.pixels, batch_size=32, verbose=0)
-        found = auroc(self.validation.labels[:, 0] > 0, scores[:, 0].astype(np.float64))
-        return math.nan if found is None else found
+        return auroc(self.validation.labels[:, 0] > 0, scores[:, 0].astype(np.float64))
 
 
 def _schedule(options: LoopOptions, steps_an_epoch: int) -> Any:

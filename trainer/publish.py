@@ -21,12 +21,9 @@ def write_artifact(
     *,
     split: Iterable[SplitRow],
     model_dir: Path,
-    history: Sequence[Mapping[str, float]] = (),
+    history: Sequence[Mapping[str, float | None]] = (),
 ) -> Artifact:
-    """Publish a Keras model, whole or not at all.
-
-    Args:
-        history: one mapping of figures for each epoch.
+    """Publish a Keras model, whole or not at all; `history` has one mapping of figures for each epoch.
 
     Raises:
         UserError: the model folder cannot be written.
@@ -49,7 +46,8 @@ def refuse_taken_name(name: str, model_dir: Path) -> None:
     """
     for artifact in list_artifacts(model_dir):
         if artifact.manifest.name == name:
-            raise UserError(f"--name {name!r} is artifact {artifact.sha256[:12]} in {model_dir} already; choose another")
+            held = f"artifact {artifact.sha256[:12]} in {model_dir}"
+            raise UserError(f"--name {name!r} is {held} already; choose another")
 
 
 def _staging(model_dir: Path) -> Path:
@@ -63,7 +61,7 @@ def _staging(model_dir: Path) -> Path:
     return staging
 
 
-def _write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+def _write_history(path: Path, history: Sequence[Mapping[str, float | None]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         lines = csv.DictWriter(file, list(history[0]) if history else ["epoch"], lineterminator="\n")
         lines.writeheader()

@@ -9,7 +9,7 @@ import numpy as np
 
 from db.errors import UserError
 from db.labels_csv import LabelRow
-from worker.artifact import SplitRow, Subset
+from worker.artifact import SUBSETS, SplitRow
 from worker.manifest import SPLIT_FILE
 
 
@@ -27,12 +27,11 @@ def split_by_patient(
     scans = Counter(_patient_of(row) for row in rows)
     wanted = {"test": test_share * len(rows), "validation": validation_share * len(rows)}
     subsets = _deal(scans, wanted, seed)
-    missing = sorted({"train", "validation", "test"} - set(subsets.values()))
+    missing = [subset for subset in SUBSETS if subset not in subsets.values()]
     if missing:
         raise UserError(f"{len(scans)} patients are too few for this split: nobody is left for {missing[0]}")
     return tuple(
-        SplitRow(image_name=row.image_name, patient_id=row.patient_id, subset=subsets[_patient_of(row)])
-        for row in rows
+        SplitRow(image_name=row.image_name, patient_id=row.patient_id, subset=subsets[_patient_of(row)]) for row in rows
     )
 
 
@@ -50,13 +49,13 @@ def _patient_of(row: LabelRow) -> str:
     return row.patient_id
 
 
-def _deal(scans: Counter[str], wanted: dict[str, float], seed: int) -> dict[str, Subset]:
+def _deal(scans: Counter[str], wanted: dict[str, float], seed: int) -> dict[str, str]:
     order = np.random.default_rng(seed).permutation(sorted(scans)).tolist()
     dealt: Counter[str] = Counter()
-    subsets: dict[str, Subset] = {}
+    subsets: dict[str, str] = {}
     for patient in order:
         test, validation = (dealt[subset] >= wanted[subset] for subset in ("test", "validation"))
-        subset: Subset = "train" if test and validation else "validation" if test else "test"
+        subset = "train" if test and validation else "validation" if test else "test"
         subsets[patient] = subset
         dealt[subset] += scans[patient]
     return subsets

@@ -5,67 +5,16 @@ import threading
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from ledger import a_model, enqueue, ids_of, scored
 from sqlalchemy import func, select, text
 
 from db.errors import UserError
-from db.labels_csv import LabelRow, LabelsFile
-from db.models import UsedScan, activate, find_model, register_model
-from db.outcomes import Rejected, Scored, count_attempt, decide, pending_of_run, still_pending
-from db.runs import RunRequest, close_finished, lock_for_enqueue, open_run, progress
-from db.scans import import_labels, register_scans
+from db.models import UsedScan, activate, find_model
+from db.outcomes import Rejected, count_attempt, decide, still_pending
+from db.runs import close_finished, progress
 from db.schema import Base, LabelSet, Outcome, Scan, Scores
-from db.session import make_engine, newest_revision, open_database, reading, upgrade
+from db.session import make_engine, newest_revision, open_database, upgrade
 from db.views import VIEWS
-
-
-def labels_file(tmp_path, count=4, sha256="a" * 64):
-    rows = tuple(
-        LabelRow(
-            image_name=f"{n:08d}_000.png",
-            findings=("Effusion",) if n % 2 else ("No Finding",),
-            patient_id=str(n),
-            view="PA",
-            sex="F",
-            age_years=60.0,
-            follow_up=0,
-        )
-        for n in range(count)
-    )
-    return LabelsFile(path=tmp_path / "sample_labels.csv", sha256=sha256, dataset="sample_labels", rows=rows)
-
-
-def a_model(connection, sha256="m" * 64, name="m", used=()):
-    manifest = {"name": name, "dataset": "sample_labels", "findings": ["Abnormal", "Effusion"]}
-    return register_model(connection, sha256=sha256, manifest=manifest, used=used)
-
-
-def enqueue(engine, tmp_path, *, missing=(), rescore=False, sha256="a" * 64):
-    """What a producer commits; images lie at /x/NAME but for those in `missing`."""
-    file = labels_file(tmp_path, sha256=sha256)
-    locations = {row.image_name: f"/x/{row.image_name}" for i, row in enumerate(file.rows) if i not in missing}
-    with engine.begin() as connection:
-        lock_for_enqueue(connection)
-        model = a_model(connection)
-        ids = register_scans(connection, file.dataset, file.rows, locations)
-        request = RunRequest(
-            source="sample_labels.csv",
-            sha256=sha256,
-            dataset=file.dataset,
-            model_id=model.id,
-            label_set_id=import_labels(connection, file, file.rows, ids),
-            options={"rescore": rescore},
-        )
-        return open_run(connection, request, list(ids.values()), rescore=rescore)
-
-
-def scored(outcome_id, score=0.25):
-    scores = {"Abnormal": score, "Effusion": score}
-    return Scored(outcome_id=outcome_id, scores=scores, content="sha256:x", runtime="t", precision="float32")
-
-
-def ids_of(engine, run_id):
-    with reading(engine) as connection:
-        return [scan.outcome_id for scan in pending_of_run(connection, run_id)]
 
 
 def test_migrations_give_the_tables_that_the_code_describes(engine):

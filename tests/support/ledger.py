@@ -1,0 +1,58 @@
+"""What a producer and a worker commit, without queue or pixels."""
+
+from db.labels_csv import LabelRow, LabelsFile
+from db.models import register_model
+from db.outcomes import Scored, pending_of_run
+from db.runs import RunRequest, lock_for_enqueue, open_run
+from db.scans import import_labels, register_scans
+from db.session import reading
+
+
+def labels_file(tmp_path, count=4, sha256="a" * 64):
+    rows = tuple(
+        LabelRow(
+            image_name=f"{n:08d}_000.png",
+            findings=("Effusion",) if n % 2 else ("No Finding",),
+            patient_id=str(n),
+            view="PA",
+            sex="F",
+            age_years=60.0,
+            follow_up=0,
+        )
+        for n in range(count)
+    )
+    return LabelsFile(path=tmp_path / "sample_labels.csv", sha256=sha256, dataset="sample_labels", rows=rows)
+
+
+def a_model(connection, sha256="m" * 64, name="m", used=()):
+    manifest = {"name": name, "dataset": "sample_labels", "findings": ["Abnormal", "Effusion"]}
+    return register_model(connection, sha256=sha256, manifest=manifest, used=used)
+
+
+def enqueue(engine, tmp_path, *, missing=(), rescore=False, sha256="a" * 64):
+    """What a producer commits; images lie at /x/NAME but for those in `missing`."""
+    file = labels_file(tmp_path, sha256=sha256)
+    locations = {row.image_name: f"/x/{row.image_name}" for i, row in enumerate(file.rows) if i not in missing}
+    with engine.begin() as connection:
+        lock_for_enqueue(connection)
+        model = a_model(connection)
+        ids = register_scans(connection, file.dataset, file.rows, locations)
+        request = RunRequest(
+            source="sample_labels.csv",
+            sha256=sha256,
+            dataset=file.dataset,
+            model_id=model.id,
+            label_set_id=import_labels(connection, file, file.rows, ids),
+            options={"rescore": rescore},
+        )
+        return open_run(connection, request, list(ids.values()), rescore=rescore)
+
+
+def scored(outcome_id, score=0.25):
+    scores = {"Abnormal": score, "Effusion": score}
+    return Scored(outcome_id=outcome_id, scores=scores, content="sha256:x", runtime="t", precision="float32")
+
+
+def ids_of(engine, run_id):
+    with reading(engine) as connection:
+        return [scan.outcome_id for scan in pending_of_run(connection, run_id)]

@@ -1,0 +1,40 @@
+"""A producer's machine needs no model library, and help is quick."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def loaded(tmp_path, *arguments):
+    """Which top-level modules a python command imports, and what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "CXR_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in lines}, done.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("enqueue",), ("report",), ("model",)], ids=" ".join)
+def test_help_is_light_and_writes_nothing(tmp_path, command):
+    """Neither a model library nor the ledger's is loaded to print a page."""
+    modules, shown = loaded(tmp_path, "-m", "producer.cli", *command, "--help")
+    assert "Usage" in shown
+    assert modules.isdisjoint({"tensorflow", "keras", "cv2", "pandas", "sqlalchemy", "celery", "numpy"})
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", ["producer.commands", "producer.enqueue", "producer.local"])
+def test_enqueueing_never_loads_a_model_library(tmp_path, module):
+    """TensorFlow costs seconds and 600 MB, and the producer's image does not have it."""
+    modules, _ = loaded(tmp_path, "-c", f"import {module}")
+    assert modules.isdisjoint({"tensorflow", "keras", "cv2", "pandas"})

@@ -1,0 +1,96 @@
+"""Images are found beside their CSV in every layout people unpack them to, and read whole."""
+
+import hashlib
+
+import pytest
+
+from db.errors import PermanentError, UserError
+from worker.images import find_images, read_image
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "sample_labels.csv"
+    path.write_text("")
+    return path
+
+
+def put(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+@pytest.mark.parametrize("layout", [".", "images", "images_001/images", "sample/images"])
+def test_images_are_found_beside_the_csv_in_each_layout(csv, layout):
+    """Kaggle's and NIH's, or just beside it."""
+    folder = put(csv.parent / layout, "a.png", "b.JPG", "c.jpeg", "notes.txt")
+    assert find_images(csv, None) == {name: str(folder / name) for name in ("a.png", "b.JPG", "c.jpeg")}
+
+
+def test_all_twelve_folders_of_the_full_set_are_one(csv):
+    """images_001/images to images_012/images hold different scans."""
+    for number in range(1, 13):
+        put(csv.parent / f"images_{number:03d}" / "images", f"{number}.png")
+    assert len(find_images(csv, None)) == 12
+
+
+def test_a_named_folder_is_the_only_one_looked_in(csv):
+    """What lies beside the CSV does not count then."""
+    put(csv.parent / "images", "beside.png")
+    elsewhere = put(csv.parent / "elsewhere", "a.png")
+    assert find_images(csv, str(elsewhere)) == {"a.png": str(elsewhere / "a.png")}
+    assert find_images(None, str(elsewhere)) == {"a.png": str(elsewhere / "a.png")}
+
+
+def test_locations_are_absolute(csv, monkeypatch):
+    """A worker does not run where the producer ran."""
+    put(csv.parent / "images", "a.png")
+    monkeypatch.chdir(csv.parent)
+    expected = {"a.png": str(csv.parent / "images" / "a.png")}
+    assert find_images(csv.relative_to(csv.parent), None) == expected
+    assert find_images(None, "images") == expected
+
+
+@pytest.mark.parametrize("images", ["nowhere", "sample_labels.csv"])
+def test_a_folder_that_cannot_be_listed_is_named(csv, images):
+    """Missing, or a file."""
+    with pytest.raises(UserError, match=rf"{images}: cannot be listed \("):
+        find_images(csv, str(csv.parent / images))
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3:///prefix"])
+def test_an_address_without_a_bucket_is_refused(address):
+    """Before anything is asked of a store."""
+    with pytest.raises(UserError, match="s3://bucket/prefix"):
+        find_images(None, address)
+
+
+def test_an_image_is_its_bytes_and_their_hash(tmp_path):
+    """The hash in SQL tells which bytes were scored."""
+    put(tmp_path, "a.png")
+    image = read_image(str(tmp_path / "a.png"))
+    assert image.data == b"a.png"
+    assert image.content == f"sha256:{hashlib.sha256(b'a.png').hexdigest()}"
+
+
+def test_a_missing_image_is_rejected_as_missing(tmp_path):
+    """Also one whose link leads nowhere."""
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    for name in ("00000013_005.png", "link.png"):
+        with pytest.raises(PermanentError) as caught:
+            read_image(str(tmp_path / name))
+        assert caught.value.reason == "missing"
+        assert name not in str(caught.value)
+
+
+def test_a_folder_in_place_of_an_image_is_rejected_as_unreadable(tmp_path):
+    """So is a path through a file; neither sentence says the name."""
+    put(tmp_path, "a.png")
+    (tmp_path / "00000013_005.png").mkdir()
+    for location in (tmp_path / "00000013_005.png", tmp_path / "a.png" / "00000013_005.png"):
+        with pytest.raises(PermanentError) as caught:
+            read_image(str(location))
+        assert caught.value.reason == "unreadable"
+        assert "00000013" not in str(caught.value)

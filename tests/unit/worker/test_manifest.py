@@ -1,0 +1,106 @@
+"""A manifest is understood whole or refused in one sentence with the value found and what is known."""
+
+import json
+
+import pytest
+
+from db.errors import UserError
+from db.findings import FINDINGS
+from worker.manifest import MANIFEST_FILE, Manifest, Preprocessing, read_manifest
+
+
+def fields(**changes):
+    return {"name": "n", "findings": list(FINDINGS), "dataset": "sample_labels", **changes}
+
+
+def refusal(folder):
+    with pytest.raises(UserError) as caught:
+        read_manifest(folder)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{folder / MANIFEST_FILE}: ")
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content):
+        text = content if isinstance(content, (str, bytes)) else json.dumps(content)
+        (tmp_path / MANIFEST_FILE).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return tmp_path
+
+    return write
+
+
+def test_a_manifest_survives_its_file(write):
+    """What a trainer wrote is what a worker reads."""
+    manifest = Manifest(
+        name="n",
+        findings=("Effusion", "Abnormal"),
+        dataset="d",
+        preprocessing=Preprocessing(height=64, width=32, color="bgr", interpolation="linear"),
+        batch_size=4,
+        files={"model.keras": "0" * 64},
+        about={"seed": 1, "auroc": 0.5, "trainer": "x"},
+    )
+    assert read_manifest(write(manifest.model_dump_json())) == manifest
+    assert manifest.preprocessing.shape == (64, 32, 3)
+    assert Preprocessing(height=64, width=32).shape == (64, 32, 1)
+
+
+def test_another_format_version_is_refused_with_both_numbers(write):
+    """A newer trainer's artifact is not guessed at."""
+    sentence = refusal(write(fields(format_version=2)))
+    assert "format_version is 2" in sentence
+    assert "should be 1" in sentence
+
+
+def test_an_unknown_finding_is_refused_beside_the_known_ones(write):
+    """A column of SQL that does not exist must not be found out while scoring."""
+    sentence = refusal(write(fields(findings=["Effusion", "Covid"])))
+    assert "['Effusion', 'Covid']" in sentence
+    assert "Pneumothorax" in sentence
+
+
+@pytest.mark.parametrize("findings", [[], ["Effusion", "Effusion"]])
+def test_findings_are_some_and_each_once(write, findings):
+    """Two columns of one name would overwrite each other."""
+    assert "findings" in refusal(write(fields(findings=findings)))
+
+
+@pytest.mark.parametrize("changes", [{"precision": "int8"}, {"preprocessing": {"crop": 3}}], ids=str)
+def test_an_unknown_field_is_refused_by_name(write, changes):
+    """It may change what the scores mean."""
+    sentence = refusal(write(fields(**changes)))
+    assert ("precision is 'int8'" in sentence) or ("preprocessing.crop is 3" in sentence)
+
+
+@pytest.mark.parametrize("color", ["rgb", "GRAY", None])
+def test_an_unknown_colour_is_refused_beside_the_known_ones(write, color):
+    """Pixels made by another rule give confident wrong scores."""
+    sentence = refusal(write(fields(preprocessing={"color": color})))
+    assert f"preprocessing.color is {color!r}" in sentence
+    assert "'gray' or 'bgr'" in sentence
+
+
+@pytest.mark.parametrize("missing", ["name", "findings", "dataset"])
+def test_a_missing_field_is_named(write, missing):
+    """Nothing that matters has a silent default."""
+    rest = {name: value for name, value in fields().items() if name != missing}
+    assert f"{missing} is" in refusal(write(rest))
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[]", b"\xff\xfe\x00", '{"name": "n"'])
+def test_what_is_no_json_object_is_refused(write, content):
+    """Empty, cut off, binary."""
+    refusal(write(content))
+
+
+def test_no_manifest_at_all_is_said(tmp_path):
+    """A folder without one is no artifact."""
+    assert "no readable manifest here (No such file" in refusal(tmp_path)
+
+
+def test_a_long_wrong_value_is_cut(write):
+    """One sentence stays one sentence."""
+    assert len(refusal(write(fields(batch_size="9" * 5000)))) < 600

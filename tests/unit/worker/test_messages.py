@@ -1,0 +1,134 @@
+"""A message is exactly a chunk, or it is refused in a short sentence."""
+
+import json
+import pickle
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from db.errors import PermanentError
+from worker.messages import FORMAT_VERSION, MAX_SCANS, Chunk, ChunkScan, in_pieces, queue_of
+
+MODEL = "0123456789abcdef" * 4
+scans = st.builds(
+    ChunkScan, outcome_id=st.integers(1, 2**53), location=st.text(st.characters(codec="utf-8"), min_size=1)
+)
+chunks = st.builds(Chunk, model=st.just(MODEL), scans=st.lists(scans, min_size=1, max_size=20).map(tuple))
+
+
+def message(**changes):
+    return {"version": FORMAT_VERSION, "model": MODEL, "scans": [[7, "/images/00000013_005.png"]], **changes}
+
+
+def refusal(wire):
+    """The sentence with which a message is refused."""
+    with pytest.raises(PermanentError) as caught:
+        Chunk.from_message(wire)
+    assert caught.value.reason == "message"
+    sentence = str(caught.value)
+    assert len(sentence) < 300
+    assert "\n" not in sentence
+    # A refusal is logged, and a location holds a patient's number.
+    assert "00000013_005" not in sentence
+    return sentence
+
+
+@given(chunk=chunks)
+def test_a_chunk_survives_the_journey_through_json(chunk):
+    """What is sent is what arrives, byte for byte of every location."""
+    assert Chunk.from_message(json.loads(json.dumps(chunk.to_message()))) == chunk
+
+
+def test_the_printed_form_shows_ids_and_no_location():
+    """Logs and events print it, and file names are patient ids."""
+    chunk = Chunk(
+        model=MODEL,
+        scans=(
+            ChunkScan(outcome_id=12, location="/data/00000013_005.png"),
+            ChunkScan(outcome_id=9, location="s3://bucket/00000014_000.png"),
+        ),
+    )
+    assert chunk.printed == "(outcomes 9-12, 2 scans)"
+    assert Chunk(model=MODEL, scans=()).printed == "(empty)"
+
+
+@given(chunk=chunks)
+def test_halves_are_the_whole_in_order(chunk):
+    """No scan is lost or doubled, and a chunk of two or more gets smaller."""
+    first, second = chunk.halves()
+    assert first.scans + second.scans == chunk.scans
+    assert {first.model, second.model} == {chunk.model}
+    if len(chunk.scans) > 1:
+        assert abs(len(first.scans) - len(second.scans)) <= 1
+
+
+def test_a_queue_belongs_to_one_model():
+    """No worker receives a chunk that it cannot score."""
+    assert Chunk(model=MODEL, scans=()).queue == queue_of(MODEL) == "score.0123456789ab"
+
+
+@given(count=st.integers(0, 50), size=st.integers(1, 20))
+@example(count=40, size=20)
+def test_pieces_are_the_whole_in_order_and_never_too_long(count, size):
+    """Every scan is sent once; no message is empty."""
+    pieces = list(in_pieces(range(count), size))
+    assert [item for piece in pieces for item in piece] == list(range(count))
+    assert all(1 <= len(piece) <= size for piece in pieces)
+
+
+@pytest.mark.parametrize("version", [0, 2, 99])
+def test_another_version_is_refused_with_both_numbers(version):
+    """Never guessed at."""
+    sentence = refusal(message(version=version))
+    assert f"version {version}" in sentence
+    assert f"reads {FORMAT_VERSION}" in sentence
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        None,
+        "score everything",
+        [],
+        {},
+        message(version="1"),
+        message(version=True),
+        message(version=1.0),
+        message(model="../../etc"),
+        message(model=MODEL.upper()),
+        message(model=MODEL + "\n"),
+        message(model=None),
+        message(scans=None),
+        message(scans={"7": "/images/00000013_005.png"}),
+        message(scans=[7, "/images/00000013_005.png"]),
+        message(scans=[["7", "/images/00000013_005.png"]]),
+        message(scans=[[7.0, "/images/00000013_005.png"]]),
+        message(scans=[[True, "/images/00000013_005.png"]]),
+        message(scans=[[7]]),
+        message(scans=[[7, "/images/00000013_005.png", "more"]]),
+        message(scans=[[7, None]]),
+        message(scans=[[7, {"/images/00000013_005.png": 1}]]),
+        message(scans=[[7, b"/images/00000013_005.png"]]),
+        message(callback="os.system"),
+        message(scans=[[number, "/images/00000013_005.png"] for number in range(MAX_SCANS + 1)]),
+        pickle.dumps(message()),
+    ],
+    ids=lambda wire: repr(wire)[:60],
+)
+def test_what_is_no_chunk_is_refused_without_repeating_it(wire):
+    """Wrong types, missing and extra fields, too many scans."""
+    refusal(wire)
+
+
+@given(
+    wire=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["version", "model", "scans", "x"]), inner)
+        ),
+    )
+)
+def test_no_json_whatever_raises_anything_but_a_refusal(wire):
+    """A hostile message must not kill the worker that reads it."""
+    refusal(wire)
