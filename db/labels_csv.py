@@ -74,7 +74,7 @@ def normal_patient_id(raw: str) -> str | None:
 
 
 def age_in_years(raw: str) -> float | None:
-    """`060Y` is 60, `013M` is 1.08, `77` is 77; anything else is unknown. Impossible ages (411Y) are kept as written."""
+    """`060Y` is 60, `013M` is 1.08, `77` is 77; anything else is unknown. Impossible ages (411Y) stay as written."""
     raw = raw.strip().upper()
     number, unit = (raw[:-1], raw[-1]) if raw[-1:] in _YEARS_PER else (raw, "Y")
     return int(number) * _YEARS_PER[unit] if number.isdecimal() else None

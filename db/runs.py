@@ -131,10 +131,10 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
         .order_by(Run.id.desc())
         .limit(1)
     )
-    row = connection.execute(query if run_id is None else query.where(Run.id == run_id)).first()
+    row = connection.execute(query if run_id is None else query.where(Run.id == run_id)).mappings().first()
     if row is None:
         raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
-    return RunInfo(**row._mapping)
+    return RunInfo(**row)
 
 
 def progress(connection: Connection, run_id: int) -> Progress:

@@ -45,7 +45,7 @@ class Moment(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Attach UTC where the database returned a naive moment."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 

@@ -30,7 +30,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def enqueue(  # noqa: PLR0913 -- each parameter is a flag
+def enqueue(
     csv: Csv,
     images: Images = None,
     model: Model = None,
@@ -47,7 +47,7 @@ def enqueue(  # noqa: PLR0913 -- each parameter is a flag
 
 
 @app.command()
-def run(  # noqa: PLR0913 -- each parameter is a flag
+def run(
     csv: Csv,
     images: Images = None,
     model: Model = None,
@@ -93,7 +93,7 @@ def failures(run_id: RunId = None, *, as_json: Json = False) -> None:
 
 
 @app.command()
-def report(  # noqa: PLR0913 -- each parameter is a flag
+def report(
     run_id: RunId = None,
     out: Annotated[Path | None, typer.Option(help="Where the report goes.", show_default="CXR_HOME/reports")] = None,
     subset: Annotated[

@@ -134,7 +134,7 @@ def _find(engine: Engine, run_id: int | None) -> tuple[RunInfo, Progress]:
         return run, progress(connection, run.id)
 
 
-def _report(  # noqa: PLR0913 -- each parameter is a flag
+def _report(
     settings: WorkerSettings,
     engine: Engine,
     run_id: int,

@@ -2,21 +2,16 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
 import uuid
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
-
-sys.path.insert(0, str(Path(__file__).parent / "support"))
-
 from world import World, free_port, wait_until, which_or_none
 
-from db.session import open_database, upgrade, make_engine
+from db.session import make_engine, open_database, upgrade
 
 
 def unavailable(what):

@@ -75,19 +75,22 @@ def draw_chest(anatomy: Anatomy, rng: np.random.Generator, *, heart_factor: floa
 
 def rise(x: Field, width: float) -> Field:
     """A soft step from 0 (x well below 0) to 1."""
-    return (1 / (1 + np.exp(np.clip(-x / width, -30, 30)))).astype(np.float32)
+    step: Field = (1 / (1 + np.exp(np.clip(-x / width, -30, 30)))).astype(np.float32)
+    return step
 
 
 def blob(u: Field, v: Field, at: tuple[float, float], size: tuple[float, float]) -> Field:
     """A Gaussian spot of height 1."""
-    return np.exp(-(((u - at[0]) / size[0]) ** 2) - ((v - at[1]) / size[1]) ** 2).astype(np.float32)
+    spot: Field = np.exp(-(((u - at[0]) / size[0]) ** 2) - ((v - at[1]) / size[1]) ** 2).astype(np.float32)
+    return spot
 
 
 def texture(rng: np.random.Generator, *, cells: int) -> Field:
     """Smooth noise of about `cells` spots a side, mean 0, deviation 1, float32 (SIDE, SIDE)."""
     coarse = rng.standard_normal((cells, cells)).astype(np.float32)
     field = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    return ((field - field.mean()) / (field.std() + 1e-6)).astype(np.float32)
+    even: Field = ((field - field.mean()) / (field.std() + 1e-6)).astype(np.float32)
+    return even
 
 
 def _pose(rng: np.random.Generator) -> tuple[Field, Field]:
@@ -137,7 +140,8 @@ def _heart(anatomy: Anatomy, u: Field, v: Field, factor: float) -> Field:
     across, along = (u - 0.09 * factor) * 0.94 + (v - 0.20) * 0.34, (v - 0.20) * 0.94 - (u - 0.09 * factor) * 0.34
     ventricles = rise(1 - (across / (anatomy.heart * factor)) ** 2 - (along / 0.29) ** 2, 0.13)
     knob = 0.8 * rise(1 - ((u - 0.09) / 0.085) ** 2 - ((v + 0.28) / 0.12) ** 2, 0.2)
-    return np.maximum(ventricles, knob).astype(np.float32)
+    both: Field = np.maximum(ventricles, knob)
+    return both
 
 
 def _ribs(anatomy: Anatomy, u: Field, v: Field) -> Field:

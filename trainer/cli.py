@@ -1,5 +1,7 @@
 """`trainer phantoms`, `trainer fit` and `trainer baseline`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -29,13 +31,14 @@ def phantoms(
     from trainer.phantoms import make_phantoms, plan_phantoms
     from trainer.progress import stage
 
-    with stage("drawing phantoms", total=len(plan_phantoms(patients=patients, seed=seed))) as advance:
+    scans = len(plan_phantoms(patients=patients, seed=seed))
+    with _stoppable("the images drawn so far stay, the same command goes on"), stage("phantoms", scans) as advance:
         made = make_phantoms(out, patients=patients, seed=seed, advance=advance)
     print(f"{made.csv}: {made.scans} synthetic scans of {patients} patients" + _kept(made.scans - made.drawn))
 
 
 @app.command()
-def fit(
+def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     csv: Csv,
     name: Annotated[str, typer.Option(help="Alias of the new model.")],
     images: Images = None,
@@ -70,7 +73,8 @@ def fit(
         test_share=test_share,
         seed=seed,
     )
-    fitted = fit_model(options, model_dir=load_settings(Settings).model_dir)
+    with _stoppable("nothing was published"):
+        fitted = fit_model(options, model_dir=load_settings(Settings).model_dir)
     print(f"model {name} is artifact {fitted.artifact.sha256[:12]}")
     print(f"folder {fitted.artifact.folder}")
     print(f"AUROC of Abnormal on the validation subset {in_words(fitted.validation_auroc)}")
@@ -94,14 +98,15 @@ def baseline(
 
 def main() -> None:
     """The entry point."""
-    run_command(_run)
+    run_command(app)
 
 
-def _run() -> None:
+@contextmanager
+def _stoppable(what_stays: str) -> Iterator[None]:
     try:
-        app(standalone_mode=True)
+        yield
     except KeyboardInterrupt as error:
-        raise Stopped("by the keyboard; nothing was published") from error
+        raise Stopped(what_stays) from error
 
 
 def _kept(count: int) -> str:

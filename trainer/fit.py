@@ -1,6 +1,5 @@
 """`trainer fit`: from a labels CSV to a published artifact."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ import numpy as np
 
 from db.labels_csv import LabelRow, read_labels_csv
 from trainer.dataset import Examples, label_matrix, learnable_findings, load_examples
-from trainer.progress import say, stage
+from trainer.progress import native_stderr_muted, say, stage
 from trainer.publish import refuse_taken_name, write_artifact
 from trainer.split import split_by_patient
 from worker.artifact import Artifact, SplitRow
@@ -93,9 +92,9 @@ def _load(options: FitOptions, rows: Sequence[LabelRow], rule: Preprocessing) ->
 def _train(
     options: FitOptions, rule: Preprocessing, findings: Sequence[str], examples: Examples, split: Sequence[SplitRow]
 ) -> tuple[Any, list["Epoch"]]:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before the import: TensorFlow greets with a page
-    from trainer.loop import LoopOptions, train
-    from trainer.model import build_model
+    with native_stderr_muted():
+        from trainer.loop import LoopOptions, train
+        from trainer.model import build_model
 
     model = build_model(preprocessing=rule, findings=findings, encoder=options.encoder, seed=options.seed)
     fitted, validation = (_subset(wanted, findings, examples, split) for wanted in ("train", "validation"))

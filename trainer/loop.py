@@ -1,5 +1,6 @@
 """The training loop: fits a model and keeps the weights that did best on the validation subset."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from db.errors import UserError
 from db.metrics import auroc
 from trainer.batches import TrainingBatches
 from worker.pixels import Pixels
@@ -49,8 +51,8 @@ def train(
     model.compile(
         optimizer=keras.optimizers.Adam(_schedule(options, len(batches))),
         loss="binary_crossentropy",
-        # On a CPU, XLA takes longer to compile than it ever saves.
-        jit_compile=False,
+        # TensorFlow needs no XLA, which takes a minute to compile this on two cores; JAX without it would crawl.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     keeper = _Keeper(model=model, validation=validation, on_epoch=on_epoch)
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: keeper.after(epoch, logs["loss"]))
@@ -71,6 +73,8 @@ class _Keeper:
     best: float = 0.0
 
     def after(self, number: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise UserError(f"epoch {number + 1}: the loss is no longer a number; a lower --learning-rate may help")
         epoch = Epoch(epoch=number + 1, loss=float(loss), validation_auroc=self._auroc())
         self.epochs.append(epoch)
         merit = epoch.validation_auroc or 0.0

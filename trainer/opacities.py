@@ -42,7 +42,8 @@ def _mass(chest: Chest, rng: np.random.Generator) -> Field:
 
 def _nodule(chest: Chest, rng: np.random.Generator) -> Field:
     spots = (_round(chest, _in_lung(rng), rng.uniform(0.04, 0.06)) for _ in range(rng.integers(2, 6)))
-    return 0.30 * np.maximum.reduce(list(spots))
+    together: Field = 0.30 * np.maximum.reduce(list(spots))
+    return together
 
 
 def _infiltration(chest: Chest, rng: np.random.Generator) -> Field:
@@ -62,7 +63,8 @@ def _pneumothorax(chest: Chest, rng: np.random.Generator) -> Field:
     side, collapse = rng.choice((-1, 1)), rng.uniform(0.14, 0.24)
     edge = side * chest.u - (0.74 - collapse) + 0.55 * np.maximum(-0.25 - chest.v, 0)
     line = np.exp(-((edge / 0.012) ** 2)).astype(np.float32)
-    return chest.lungs * rise(side * chest.u, 0.02) * (0.12 * line - 0.16 * rise(edge, 0.01))
+    change: Field = chest.lungs * rise(side * chest.u, 0.02) * (0.12 * line - 0.16 * rise(edge, 0.01))
+    return change
 
 
 def _round(chest: Chest, at: tuple[float, float], radius: float) -> Field:

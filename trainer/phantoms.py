@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -79,9 +80,7 @@ def make_phantoms(
 ) -> PhantomsMade:
     """Write `out/images/*.png` and `out/sample_labels.csv`, drawing only the images that are not there yet.
 
-    Args:
-        processes: how many draw at once, default one a core; 1 draws in this process.
-        advance: told of each further image drawn.
+    As many processes as asked for draw at once, one a core by default; `advance` is told of each further image.
 
     Raises:
         UserError: the folder holds something else; nothing of it is touched.
@@ -148,11 +147,18 @@ def _draw_all(phantoms: Sequence[Phantom], images: Path, seed: int, processes: i
         yield from map(draw, phantoms)
         return
     # Spawned, for a fork copies locks that threads of this process hold.
-    with ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_become_helper)
+    try:
         for done in as_completed([pool.submit(draw, phantom) for phantom in phantoms]):
             yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _become_helper() -> None:
+    # Ctrl+C reaches the whole group of processes; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
 
 
 def _draw_file(phantom: Phantom, *, images: Path, seed: int) -> None:

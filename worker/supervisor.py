@@ -159,11 +159,10 @@ class _PinnedWorker:
 
     def _bury(self) -> None:
         """Note a death; one in which the child said that it cannot load the model is the end of it."""
-        assert self._process is not None
         error = json.loads(self._status.read_text() or "{}").get("error")
         if error:
             raise UserError(str(error))
-        logger.warning("worker for %s died (%s)", self._device.name, self._process.returncode)
+        logger.warning("worker for %s died", self._device.name)
         self._process = None
         self._not_before = time.monotonic() + self._back_off
         self._back_off = min(2 * self._back_off, _LONGEST_BACK_OFF)

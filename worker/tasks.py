@@ -1,10 +1,11 @@
-"""The Celery shell around `worker.child`. Celery imports this module in its parent, which must never load TensorFlow."""
+"""The Celery shell around `worker.child`. Celery's parent imports it too, and must never load TensorFlow."""
 
 import json
 import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from celery import Task
@@ -69,5 +70,4 @@ def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
 def _say(**status: object) -> None:
     path = os.environ.get(STATUS_VARIABLE)
     if path:
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(status, file)
+        Path(path).write_text(json.dumps(status), encoding="utf-8")

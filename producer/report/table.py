@@ -14,7 +14,7 @@ from db.report_data import ThresholdRow
 from producer.report.report import Report
 
 #: How a person reads what is undefined.
-UNDEFINED: Final = "–"  # noqa: RUF001  (a dash of a number's width)
+UNDEFINED: Final = "–"
 _PICKED: Final = {BEST_F1: "best F1", YOUDEN: "Youden"}
 
 

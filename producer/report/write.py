@@ -32,7 +32,7 @@ PAGE: Final = "index.html"
 _TEMPLATE: Final = "index.html.j2"
 
 
-def write_report(  # noqa: PLR0913  (the flags of `producer report`)
+def write_report(
     connection: Connection,
     run_id: int,
     out_dir: Path,

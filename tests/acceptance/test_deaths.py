@@ -68,7 +68,7 @@ def test_a_killed_child_loses_nothing(world, source, fault_free):
 
 
 def test_a_killed_worker_loses_nothing(world, source, fault_free):
-    """SIGKILL of supervisor, parent and child (and an embedded broker with them): a peer ends the run with the same rows."""
+    """SIGKILL of supervisor, parent and child (and an embedded broker with them): a peer ends the run."""
     worker = start_and_reach_the_middle(world, source)
     kill_tree(worker.pid)
     assert scored(world) < len(SCANS)

@@ -73,7 +73,7 @@ def test_two_workers_share_a_run_and_decide_each_scan_once(world, source):
 
 
 def test_the_run_command_does_it_all_and_reports(world, source):
-    """`producer run` scores, aggregates over held-out patients, writes the report, and exits 3 where scans were rejected."""
+    """`producer run` scores, aggregates over held-out patients, reports, and exits 3 where scans were rejected."""
     done = world.producer("run", "--csv", source, check=False)
     assert done.returncode == 3, done.stderr
     folder = world.home / "reports" / "run-1"

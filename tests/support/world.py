@@ -26,10 +26,19 @@ from worker.broker import socket_path
 from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
 from worker.settings import WorkerSettings
 
-HEADER = (
-    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-    "OriginalImageWidth,OriginalImageHeight,OriginalImagePixelSpacing_x,OriginalImagePixelSpacing_y"
-).split(",")
+HEADER = [
+    "Image Index",
+    "Finding Labels",
+    "Follow-up #",
+    "Patient ID",
+    "Patient Age",
+    "Patient Gender",
+    "View Position",
+    "OriginalImageWidth",
+    "OriginalImageHeight",
+    "OriginalImagePixelSpacing_x",
+    "OriginalImagePixelSpacing_y",
+]
 
 
 def wait_until(condition, seconds=30, what="the condition"):

@@ -221,6 +221,11 @@ def test_what_is_no_text_table_is_refused(tmp_path, content):
     assert "not a labels file" in refusal(path)
 
 
+def test_a_cell_longer_than_any_table_has_is_refused(write):
+    """An unclosed quote swallows the rest of a large file; its row is named."""
+    assert "row " in refusal(write('a.png,"' + "x" * 200_000))
+
+
 @given(content=st.binary(max_size=300))
 def test_no_bytes_whatever_raise_anything_but_a_refusal(tmp_path_factory, content):
     """Anything else would reach a person as a traceback."""

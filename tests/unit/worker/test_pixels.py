@@ -79,10 +79,20 @@ def test_pixels_have_the_rules_shape_and_are_bytes(rule):
 
 def test_shrinking_averages_areas():
     """INTER_AREA: each pixel is the mean of what it covers, so that noise does not alias."""
-    image = np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4) * 16, np.ones((2, 2), np.uint8))
-    image[::2] += 2
+    image = np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4) * 15, np.ones((4, 4), np.uint8))
+    # Bilinear sampling would look at the middle of each square alone.
+    image[::4] += 8
     pixels = preprocess(image, Preprocessing(height=4, width=4))
-    assert (pixels[:, :, 0] == np.arange(16).reshape(4, 4) * 16 + 1).all()
+    assert (pixels[:, :, 0] == np.arange(16).reshape(4, 4) * 15 + 2).all()
+
+
+def test_left_stays_left_and_top_stays_top():
+    """In a rule that is not square too, each pixel lies where it lay in the image."""
+    bright_left = np.zeros((40, 40), np.uint8)
+    bright_left[:, :20] = 200
+    rule = Preprocessing(height=8, width=16)
+    assert (preprocess(bright_left, rule)[:, :, 0] == [[200] * 8 + [0] * 8] * 8).all()
+    assert (preprocess(bright_left.T.copy(), rule)[:, :, 0] == [[200] * 16] * 4 + [[0] * 16] * 4).all()
 
 
 def test_luma_is_bt601():

@@ -85,6 +85,15 @@ def test_a_scan_alone_scores_bitwise_as_among_thirty_one_others_in_any_place(sco
     assert (scorer.score(pixels[:7]) == whole[:7]).all()
 
 
+def test_each_pass_has_the_one_batch_size(scorer, pixels, monkeypatch):
+    """Large models compute a batch of 1 by other kernels, with other last bits; miniatures like this one do not."""
+    rows, forward = [], scorer._forward
+    monkeypatch.setattr(scorer, "_forward", lambda batch: rows.append(len(batch)) or forward(batch))
+    for count in (1, 31, 32):
+        assert len(scorer.score(pixels[:count])) == count
+    assert rows == [BATCH] * 3
+
+
 def test_scores_are_what_keras_itself_computes(scorer, pixels, keras_file):
     """Freezing and folding change the last bits at most."""
     import keras

@@ -1,0 +1,67 @@
+"""A real network in a real worker."""
+
+import os
+import signal
+
+import pytest
+from world import image_name, radiograph, scoring_process, wait_until, write_csv, write_images
+
+from db.findings import FINDINGS, column_of
+
+SCANS = range(40)
+COLUMNS = ", ".join(column_of(finding) for finding in FINDINGS)
+
+
+@pytest.fixture
+def artifact(world):
+    """A DenseNet of random weights, published where the world's workers look."""
+    from trainer.model import build_model
+    from trainer.publish import write_artifact
+    from worker.manifest import Manifest, Preprocessing
+
+    rule = Preprocessing(height=64, width=64)
+    model = build_model(preprocessing=rule, findings=FINDINGS, encoder="densenet37")
+    world.env.pop("CXR_RUNTIME")
+    manifest = Manifest(name="real", findings=FINDINGS, preprocessing=rule, dataset="other")
+    return write_artifact(model, manifest, split=(), model_dir=world.home / "models")
+
+
+@pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+def test_scores_in_sql_are_the_models_own_even_after_a_killed_child(world, artifact, tmp_path):
+    """A DenseNet in TensorFlow: each row equals, to the bit, what the scorer says of that scan alone."""
+    from worker.pixels import preprocess
+    from worker.scorer.tensorflow import TensorflowScorer
+
+    write_images(tmp_path / "images", SCANS)
+    world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", SCANS))
+    worker = world.worker()
+    wait_until(lambda: world.rows("SELECT count(*) FROM scores")[0][0] > 0, seconds=120, what="the first scores")
+    child = scoring_process(worker)
+    os.kill(child.pid, signal.SIGKILL)
+    wait_until(lambda: world.rows("SELECT pending FROM run_progress") == [(0,)], seconds=120, what="the run's end")
+
+    scorer = TensorflowScorer(artifact)
+    rule = artifact.manifest.preprocessing
+    found = {name: scores for name, *scores in world.rows(f"SELECT image_name, {COLUMNS} FROM results_wide")}
+    for number in SCANS:
+        alone = scorer.score(preprocess(radiograph(number), rule)[None])[0].astype(float).tolist()
+        assert found[image_name(number)] == alone
+    assert world.rows("SELECT DISTINCT precision FROM results_wide") == [("float32",)]
+
+
+@pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+def test_a_model_that_is_not_what_its_manifest_says_ends_the_worker(world, tmp_path):
+    """A child that cannot load its model ends the worker with one sentence and exit 2, not a loop of respawns."""
+    from trainer.model import build_model
+    from trainer.publish import write_artifact
+    from worker.manifest import Manifest, Preprocessing
+
+    rule = Preprocessing(height=32, width=32)
+    model = build_model(preprocessing=rule, findings=FINDINGS[:3], encoder="densenet37")
+    world.env.pop("CXR_RUNTIME")
+    manifest = Manifest(name="wrong", findings=FINDINGS, preprocessing=rule, dataset="other")
+    write_artifact(model, manifest, split=(), model_dir=world.home / "models")
+
+    worker = world.worker()
+    assert worker.wait(120) == 2
+    assert "the model has 3 outputs, its manifest promises 15" in world.logs()

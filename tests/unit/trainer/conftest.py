@@ -1,0 +1,21 @@
+"""Few phantoms, drawn once a session."""
+
+from pathlib import Path
+
+import pytest
+
+from trainer.phantoms import make_phantoms
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory):
+    """The labels CSV of some 24 phantoms; do not change the folder."""
+    return make_phantoms(tmp_path_factory.mktemp("phantoms"), patients=8, seed=0, processes=1).csv
+
+
+@pytest.fixture(scope="session")
+def genuine_labels_csv():
+    path = Path(__file__).parents[4] / "shared" / "data" / "sample_labels.csv"
+    if not path.exists():
+        pytest.skip("the genuine sample_labels.csv is not here")
+    return path

@@ -1,0 +1,83 @@
+import cv2
+import numpy as np
+import pytest
+
+from db.errors import UserError
+from db.labels_csv import read_labels_csv
+from trainer.opacities import DRAWN
+from trainer.phantoms import NIH_HEADER, Phantom, draw_phantom, make_phantoms, plan_phantoms
+
+
+def scan_with(*findings):
+    return Phantom(patient=3, follow_up=1, findings=findings, age=60, sex="F", view="PA")
+
+
+def decoded(png):
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+def test_the_same_seed_draws_the_same_bytes():
+    """A phantom is a function of its seed, patient and follow-up."""
+    assert draw_phantom(scan_with("Mass"), seed=7) == draw_phantom(scan_with("Mass"), seed=7)
+    assert draw_phantom(scan_with("Mass"), seed=7) != draw_phantom(scan_with("Mass"), seed=8)
+
+
+def test_a_phantom_has_the_form_of_an_nih_image():
+    """1024x1024, one channel, 8 bits, and neither black nor white all over."""
+    film = decoded(draw_phantom(scan_with(), seed=0))
+    assert (film.shape, film.dtype) == ((1024, 1024), np.uint8)
+    assert film.std() > 20
+
+
+@pytest.mark.parametrize("finding", DRAWN)
+def test_a_finding_changes_the_film(finding):
+    """Every finding leaves a trace, however faint."""
+    assert draw_phantom(scan_with(finding), seed=1) != draw_phantom(scan_with(), seed=1)
+
+
+def test_half_of_the_scans_are_normal():
+    """45 to 55% show nothing."""
+    plan = plan_phantoms(patients=400, seed=0)
+    assert 0.45 < sum(not scan.findings for scan in plan) / len(plan) < 0.55
+
+
+def test_the_csv_is_nihs_in_every_byte_of_its_form(tmp_path):
+    """Header, CRLF, padded patient ids, ages like 060Y; and the images it names are there."""
+    made = make_phantoms(tmp_path, patients=2, seed=0, processes=1)
+    content = made.csv.read_bytes().decode()
+    assert content.startswith(NIH_HEADER + "\r\n")
+    assert content.count("\n") == content.count("\r\n") == made.scans + 1
+    rows = read_labels_csv(made.csv).rows
+    assert {row.patient_id for row in rows} == {"1", "2"}
+    assert {row.image_name for row in rows} == {path.name for path in made.images.iterdir()}
+
+
+def test_our_header_is_the_genuine_one(genuine_labels_csv):
+    """Letter by letter what Kaggle's file has."""
+    with genuine_labels_csv.open(newline="") as file:
+        assert file.readline() == NIH_HEADER + "\r\n"
+
+
+def test_a_second_call_draws_only_what_is_missing(tmp_path):
+    """Whole images are kept, and an interrupted call goes on."""
+    made = make_phantoms(tmp_path, patients=2, seed=0, processes=1)
+    lost = made.images / "00000001_000.png"
+    before = lost.read_bytes()
+    lost.unlink()
+    assert make_phantoms(tmp_path, patients=2, seed=0, processes=1).drawn == 1
+    assert lost.read_bytes() == before
+    assert make_phantoms(tmp_path, patients=2, seed=0, processes=1).drawn == 0
+
+
+def test_a_folder_with_other_scans_is_left_alone(tmp_path):
+    """Nobody's data is overwritten."""
+    csv = tmp_path / "sample_labels.csv"
+    csv.write_text("mine")
+    with pytest.raises(UserError, match="choose another --out"):
+        make_phantoms(tmp_path, patients=1, seed=0)
+    csv.unlink()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "00000001_000.png").write_text("mine")
+    with pytest.raises(UserError, match="choose another --out"):
+        make_phantoms(tmp_path, patients=1, seed=0)
+    assert (tmp_path / "images" / "00000001_000.png").read_text() == "mine"
