@@ -2,6 +2,7 @@
 
     NightreadError
     ├── UserError         the person's mistake: one sentence, exit 2, nothing written
+    │   └── DatabaseAway  the database does not answer; for a worker that runs already, not for ever
     ├── Stopped           stopped before the end: one sentence, exit 4
     ├── PermanentError    this scan can never be scored: a `rejected` row with its reason
     └── TemporaryError    not now: the work is handed back and comes again
@@ -23,6 +24,10 @@ class NightreadError(Exception):
 
 class UserError(NightreadError):
     """A mistake that the person at the terminal can mend. Its text is the whole message."""
+
+
+class DatabaseAway(UserError):
+    """The database does not answer. A person gets the sentence; a supervisor tries again."""
 
 
 class Stopped(NightreadError):

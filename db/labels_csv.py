@@ -18,6 +18,8 @@ _AGE: Final = ("Patient Age", "Patient_Age")
 _SEX: Final = ("Patient Gender", "Patient Sex", "Patient_Gender", "Patient_Sex")
 _VIEW: Final = ("View Position", "View_Position")
 _FOLLOW_UP: Final = ("Follow-up #", "Follow-up_#")
+#: More digits than a SQL integer surely holds.
+_SQL_DIGITS: Final = 10
 #: NIH writes ages as 060Y, 013M, 001D or a plain number of years.
 _YEARS_PER: Final = {"Y": 1.0, "M": 1 / 12, "D": 1 / 365.25}
 
@@ -57,6 +59,9 @@ def read_labels_csv(path: Path) -> LabelsFile:
     try:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
+        if "\0" in text:
+            row = text.count("\n", 0, text.index("\0")) + 1
+            raise UserError(f"{path}: row {row}: not a labels file: it holds a NUL byte")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -77,7 +82,7 @@ def age_in_years(raw: str) -> float | None:
     """`060Y` is 60, `013M` is 1.08, `77` is 77; anything else is unknown. Impossible ages (411Y) stay as written."""
     raw = raw.strip().upper()
     number, unit = (raw[:-1], raw[-1]) if raw[-1:] in _YEARS_PER else (raw, "Y")
-    return int(number) * _YEARS_PER[unit] if number.isdecimal() else None
+    return int(number) * _YEARS_PER[unit] if number.isdecimal() and len(number) < _SQL_DIGITS else None
 
 
 def _rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, LabelRow]]:
@@ -123,7 +128,7 @@ class _Columns:
             view=self._optional_value(fields, _VIEW) or None,
             sex=self._optional_value(fields, _SEX) or None,
             age_years=age_in_years(self._optional_value(fields, _AGE)),
-            follow_up=int(follow_up) if follow_up.isdecimal() else None,
+            follow_up=int(follow_up) if follow_up.isdecimal() and len(follow_up) < _SQL_DIGITS else None,
         )
 
     def _findings(self, line: int, raw: str) -> tuple[str, ...]:

@@ -93,13 +93,19 @@ def count_attempt(connection: Connection, outcome_id: int) -> bool:
     mine = (Outcome.id == outcome_id) & (Outcome.state == PENDING)
     connection.execute(update(Outcome).where(mine).values(attempts=Outcome.attempts + 1))
     worn_out = mine & (Outcome.attempts >= ATTEMPTS_CAP)
-    detail = f"its worker died {ATTEMPTS_CAP} times while it was alone"
+    detail = f"its worker died or failed {ATTEMPTS_CAP} times while it was alone"
     decided = connection.execute(
         update(Outcome)
         .where(worn_out)
         .values(state=QUARANTINED, reason=DEADLY, detail=detail, scored_at=datetime.now(UTC))
     )
     return decided.rowcount == 0
+
+
+def forgive_attempt(connection: Connection, outcome_id: int) -> None:
+    """Take an attempt back: the worker lived, so what it could not finish was not the scan's fault."""
+    mine = (Outcome.id == outcome_id) & (Outcome.state == PENDING) & (Outcome.attempts > 0)
+    connection.execute(update(Outcome).where(mine).values(attempts=Outcome.attempts - 1))
 
 
 def _pending(connection: Connection, condition: Any, limit: int | None = None) -> list[PendingScan]:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from db.errors import UserError
+from db.errors import DatabaseAway, UserError
 
 #: Longer than any transaction of ours: a writer waits for another instead of failing.
 _SQLITE_BUSY_MS: Final = 60_000
@@ -40,11 +40,12 @@ def make_engine(url: str) -> Engine:
     """An engine whose transactions behave alike on both databases."""
     try:
         parsed = make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
+        backend = parsed.get_backend_name()
+        if backend in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise UserError(f"CXR_DATABASE_URL: {parsed.get_backend_name()} is neither sqlite nor postgresql")
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() == "postgresql")
+        elif backend != "sqlite":
+            raise UserError(f"CXR_DATABASE_URL: {backend} is neither sqlite nor postgresql")
+        engine = create_engine(parsed, pool_pre_ping=backend != "sqlite")
     except ArgumentError as error:
         raise UserError("CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)") from error
     if engine.dialect.name == "sqlite":
@@ -70,17 +71,18 @@ def upgrade(engine: Engine) -> None:
 
     with _one_at_a_time(engine):
         try:
-            with engine.connect() as connection:
+            # Looked at first, for a migration takes SQLite's write lock and a reader need not wait for writers.
+            with reading(engine) as connection:
                 if _revision(connection) == newest_revision():
                     return
-                connection.rollback()
+            with engine.connect() as connection:
                 config = _config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 connection.commit()
         except CommandError as error:
             raise UserError(f"{_where(engine)}: its tables are newer than this program ({error})") from error
-        except OperationalError as error:
+        except DatabaseError as error:
             raise _unreachable(engine, error) from error
 
 
@@ -109,7 +111,7 @@ def _check_revision(engine: Engine) -> None:
     try:
         with engine.connect() as connection:
             found = _revision(connection)
-    except OperationalError as error:
+    except DatabaseError as error:
         raise _unreachable(engine, error) from error
     if found != newest_revision():
         raise UserError(
@@ -122,9 +124,9 @@ def _where(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _unreachable(engine: Engine, error: OperationalError) -> UserError:
+def _unreachable(engine: Engine, error: DatabaseError) -> DatabaseAway:
     cause = str(error.orig).strip().splitlines()[0] if error.orig else "no answer"
-    return UserError(f"{_where(engine)}: the database does not answer ({cause})")
+    return DatabaseAway(f"{_where(engine)}: the database does not answer ({cause})")
 
 
 @contextmanager
@@ -135,7 +137,7 @@ def _one_at_a_time(engine: Engine) -> Iterator[None]:
         yield
         return
     try:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(f"{file}.migrating", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
         raise UserError(f"{file}: the database cannot be created here ({error.strerror})") from error

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 from sqlalchemy import Engine
 
+from db.errors import Stopped
 from db.runs import Progress as RunProgress
 from db.runs import progress as run_progress
 from db.session import reading
@@ -44,11 +45,14 @@ def follow(engine: Engine, run_id: int, console: Console, *, alive: Callable[[],
     with Progress(*columns, console=console) as bar:
         now = _look(engine, run_id)
         task = bar.add_task("scoring", total=now.expected, completed=now.expected - now.pending, run=run_id)
-        while now.pending:
-            alive()
-            time.sleep(_INTERVAL)
-            now = _look(engine, run_id)
-            bar.update(task, completed=now.expected - now.pending)
+        try:
+            while now.pending:
+                alive()
+                time.sleep(_INTERVAL)
+                now = _look(engine, run_id)
+                bar.update(task, completed=now.expected - now.pending)
+        except KeyboardInterrupt:
+            raise Stopped(f"run {run_id} has {now.pending} scans pending; the same command goes on with them") from None
     return now
 
 

@@ -97,6 +97,7 @@ def world(request, tmp_path):
     env = {
         "CXR_HOME": str(home),
         "CXR_RUNTIME": "hash_scorer:HashScorer",
+        "CXR_TIME_BUDGET": "3",
         "CXR_VISIBILITY_TIMEOUT": "5",
         "CXR_SWEEP_INTERVAL": "1",
         "CXR_CHUNK_SIZE": "16",

@@ -8,7 +8,7 @@ import csv
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,7 +68,13 @@ def publish(staging: Path, model_dir: Path, manifest: Manifest) -> Artifact:
     else:
         # A rename is atomic only within one file system, so the copy lands beside its target first.
         arriving = Path(shutil.move(staging, model_dir / f".arriving-{os.getpid()}"))
-        arriving.rename(target)
+        try:
+            arriving.rename(target)
+        except OSError:
+            # Another publisher of the same bytes was quicker.
+            if not target.exists():
+                raise
+            shutil.rmtree(arriving)
     return load_artifact(target)
 
 
@@ -87,10 +93,11 @@ def find_artifact(model_dir: Path, sha256: str) -> Artifact:
     return artifact
 
 
-def list_artifacts(model_dir: Path) -> list[Artifact]:
-    """Every artifact in a model folder, damaged ones refused."""
+def list_artifacts(model_dir: Path, but: Container[str] = ()) -> list[Artifact]:
+    """Every artifact in a model folder except those known already, damaged ones refused."""
     manifests = sorted(model_dir.glob(f"*/{MANIFEST_FILE}")) if model_dir.is_dir() else []
-    return [load_artifact(path.parent) for path in manifests if not path.parent.name.startswith(".")]
+    arrived = [path for path in manifests if not path.parent.name.startswith(".")]
+    return [load_artifact(path.parent) for path in arrived if file_sha256(path) not in but]
 
 
 def read_split(folder: Path) -> Iterator[SplitRow]:

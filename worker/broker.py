@@ -76,7 +76,7 @@ class EmbeddedBroker:
     def _take_lock(self) -> bool:
         if self._lock is not None:
             return True
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,6 +99,8 @@ class EmbeddedBroker:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                # The lock lives as long as the server: a successor must not start before this one let go of the socket.
+                pass_fds=() if self._lock is None else (self._lock,),
                 preexec_fn=die_with_parent(),
             )
         self._wait(path)

@@ -9,8 +9,8 @@ from celery import Celery
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from db.aggregate import aggregate
-from db.errors import PermanentError
-from db.outcomes import Rejected, Scored, count_attempt, decide, still_pending
+from db.errors import PermanentError, TemporaryError
+from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, still_pending
 from db.runs import close_finished
 from db.session import open_database, reading
 from worker.app import send_chunk
@@ -61,18 +61,38 @@ class Child:
             return
         if redelivered and len(chunk.scans) > 1:
             # Its worker died, maybe of one of these scans: halving finds out which.
-            for half in chunk.halves():
-                send_chunk(self._app, half)
+            self._isolate(chunk)
             return
         try:
             self._work(chunk, suspicious=redelivered)
         except (OperationalError, InterfaceError) as error:
             logger.warning("the database does not answer (%s): chunk handed back", _cause(error))
             self._hand_back(chunk.scans)
+        except TemporaryError:
+            raise
+        except Exception:
+            # A bug, and loud: Celery logs it. Its neighbours must not wait for it, nor it go round for ever.
+            self._isolate(chunk)
+            raise
+
+    def _isolate(self, chunk: Chunk) -> None:
+        """Send a chunk's halves; of a scan that is alone already, count the attempt."""
+        if len(chunk.scans) > 1:
+            for half in chunk.halves():
+                send_chunk(self._app, half)
+        else:
+            self._count_attempt(chunk.scans[0].outcome_id)
+
+    def _count_attempt(self, outcome_id: int) -> None:
+        with self._engine.begin() as connection:
+            if not count_attempt(connection, outcome_id):
+                logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
 
     def _work(self, chunk: Chunk, *, suspicious: bool) -> None:
         started = time.monotonic()
-        scans = self._pending(chunk, suspicious=suspicious)
+        if suspicious:
+            self._count_attempt(chunk.scans[0].outcome_id)
+        scans = self._pending(chunk)
         left = score_chunk(
             scans,
             scorer=self._scorer,
@@ -82,18 +102,18 @@ class Child:
             pool=self._pool,
             out_of_time=lambda: time.monotonic() - started > self._settings.time_budget,
         )
+        if suspicious:
+            # It lived: the message was redelivered for another cause than a death.
+            with self._engine.begin() as connection:
+                forgive_attempt(connection, chunk.scans[0].outcome_id)
         self._close(chunk)
         logger.info("chunk of %d: %d decided, %d handed back", len(chunk.scans), len(scans) - len(left), len(left))
         if left:
             self._hand_back(left, no_progress=len(left) == len(scans))
 
-    def _pending(self, chunk: Chunk, *, suspicious: bool) -> list[ChunkScan]:
-        """The chunk's scans that nobody has decided yet; the suspicious one only while it has attempts left."""
+    def _pending(self, chunk: Chunk) -> list[ChunkScan]:
+        """The chunk's scans that nobody has decided yet."""
         ids = [scan.outcome_id for scan in chunk.scans]
-        if suspicious:
-            with self._engine.begin() as connection:
-                if not count_attempt(connection, ids[0]):
-                    logger.error("outcome %d quarantined: it keeps killing its worker", ids[0])
         with reading(self._engine) as connection:
             self._scan_ids = {scan.outcome_id: scan.scan_id for scan in still_pending(connection, ids)}
         return [scan for scan in chunk.scans if scan.outcome_id in self._scan_ids]

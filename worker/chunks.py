@@ -3,6 +3,7 @@
 scans -> read and decode ahead, in a bounded pool -> batches -> model -> outcomes, a batch at a time
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -17,6 +18,8 @@ from worker.manifest import Preprocessing
 from worker.messages import ChunkScan
 from worker.pixels import Pixels, to_pixels
 from worker.scorer import Scorer
+
+logger = logging.getLogger(__name__)
 
 #: Batches that are decoded ahead of the model: one in hand, one on the way.
 _AHEAD = 2
@@ -48,16 +51,17 @@ def score_chunk(
         read_image: encoded bytes of a location.
         write: commits the outcomes of one batch.
         pool: threads that read and decode.
-        out_of_time: asked after each batch; true ends the work there.
+        out_of_time: asked after each scan; true ends the work with what is ready by then.
 
     Returns:
         The scans without an outcome: not reached in time, or not readable for now.
     """
     undecided = dict.fromkeys(scans)
     ahead = _read_ahead(scans, lambda scan: _prepare(scan, rule, read_image), pool, _AHEAD * scorer.batch_size)
-    for ready, rejected in _batches(ahead, scorer.batch_size):
+    for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
         outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
-        write(outcomes)
+        if outcomes:
+            write(outcomes)
         decided = {outcome.outcome_id for outcome in outcomes}
         undecided = {scan: None for scan in undecided if scan.outcome_id not in decided}
         if out_of_time():
@@ -77,7 +81,8 @@ def _prepare(
         return _Ready(scan=scan, pixels=to_pixels(image.data, rule), content=content)
     except PermanentError as error:
         return Rejected(outcome_id=scan.outcome_id, reason=error.reason, detail=str(error), content=content)
-    except TemporaryError:
+    except TemporaryError as error:
+        logger.warning("outcome %d must wait: %s", scan.outcome_id, error)
         return None
 
 
@@ -103,9 +108,9 @@ def _read_ahead(
 
 
 def _batches(
-    prepared: Iterator[_Ready | Rejected | None], batch_size: int
+    prepared: Iterator[_Ready | Rejected | None], batch_size: int, out_of_time: Callable[[], bool]
 ) -> Iterator[tuple[list[_Ready], list[Rejected]]]:
-    """Full batches of pixels, each with the rejections met on the way; the last one may be short or empty."""
+    """Full batches of pixels, each with the rejections met on the way; the last, or one out of time, may be short."""
     ready: list[_Ready] = []
     rejected: list[Rejected] = []
     for item in prepared:
@@ -113,7 +118,7 @@ def _batches(
             ready.append(item)
         elif item is not None:
             rejected.append(item)
-        if len(ready) == batch_size:
+        if len(ready) == batch_size or out_of_time():
             yield ready, rejected
             ready, rejected = [], []
     if ready or rejected:

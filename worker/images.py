@@ -1,6 +1,7 @@
 """Where encoded images come from: a folder or an S3 prefix, told apart by the address."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ _SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 _BESIDE_CSV: Final = ("images", "images_*/images", "sample/images")
 #: S3 says these of an object or bucket that will not appear by waiting.
 _S3_ABSENT: Final = frozenset({"NoSuchKey", "404", "NoSuchBucket"})
+_making_client = threading.Lock()
 _S3_FORBIDDEN: Final = frozenset({"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 
 
@@ -98,7 +100,7 @@ def _list_s3(address: str) -> Iterator[tuple[str, str]]:
 
 
 def _read_s3(location: str) -> EncodedImage:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     bucket, key = _bucket_and_key(location)
     try:
@@ -111,6 +113,8 @@ def _read_s3(location: str) -> EncodedImage:
         if code in _S3_FORBIDDEN:
             raise PermanentError("s3", f"the store refused the object ({code})") from error
         raise TemporaryError(f"the store answered {code}") from error
+    except NoCredentialsError as error:
+        raise PermanentError("s3", "this worker has no credentials for the store") from error
     except BotoCoreError as error:
         raise TemporaryError(f"the store did not answer ({type(error).__name__})") from error
 
@@ -123,10 +127,17 @@ def _bucket_and_key(address: str) -> tuple[str, str]:
     return bucket, key
 
 
-@cache
 def _s3() -> "BaseClient":
-    """One client for the process: boto3's clients are thread-safe, making one costs 50 ms."""
+    """One client for the process: boto3's clients are thread-safe, but making one is not, and costs 50 ms."""
+    with _making_client:
+        return _s3_client()
+
+
+@cache
+def _s3_client() -> "BaseClient":
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(max_pool_connections=32, retries={"mode": "standard", "max_attempts": 4}))
+    # Short: what takes longer is handed back, and must not outlive the message's visibility.
+    patience = {"connect_timeout": 5, "read_timeout": 10, "retries": {"mode": "standard", "max_attempts": 2}}
+    return boto3.client("s3", config=Config(max_pool_connections=32, **patience))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from db.errors import UserError
 from db.findings import FINDINGS
@@ -26,8 +26,8 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    height: int = 224
-    width: int = 224
+    height: int = Field(default=224, ge=1)
+    width: int = Field(default=224, ge=1)
     color: Literal["gray", "bgr"] = "gray"
     interpolation: Literal["area", "linear"] = "area"
 
@@ -56,7 +56,7 @@ class Manifest(BaseModel):
     encoder: str = "densenet121"
     findings: tuple[str, ...]
     preprocessing: Preprocessing = Preprocessing()
-    batch_size: int = 32
+    batch_size: int = Field(default=32, ge=1)
     dataset: str
     files: dict[str, str] = {}
     about: dict[str, str | int | float] = {}

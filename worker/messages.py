@@ -71,7 +71,7 @@ class Chunk:
             wire = _Wire.model_validate(message)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = ".".join(str(part) for part in first["loc"])[:80]
             raise PermanentError(
                 "message", f"not a chunk of version {FORMAT_VERSION}: {where}: {first['msg']}"
             ) from None
@@ -87,7 +87,9 @@ class _Wire(BaseModel):
     version: int
     model: str = Field(pattern=r"^[0-9a-f]{64}$")
     # JSON has no tuples: the pair may arrive as a list, its parts must be exact.
-    scans: list[Annotated[tuple[StrictInt, StrictStr], Strict(strict=False)]] = Field(max_length=MAX_SCANS)
+    scans: list[Annotated[tuple[StrictInt, StrictStr], Strict(strict=False)]] = Field(
+        min_length=1, max_length=MAX_SCANS
+    )
 
 
 def queue_of(model_sha256: str) -> str:

@@ -61,10 +61,29 @@ def _check_content(encoded: bytes) -> None:
         raise PermanentError("empty", "the file is empty")
     if encoded.startswith(_PNG):
         width, height = (int.from_bytes(encoded[at : at + 4]) for at in (16, 20))
-        if width * height > MAX_PIXELS:
-            raise PermanentError("too_large", f"the image claims {width} x {height} pixels")
-    elif not encoded.startswith(_JPEG):
+    elif encoded.startswith(_JPEG):
+        width, height = _jpeg_size(encoded)
+    else:
         raise PermanentError("not_image", "the content is neither PNG nor JPEG")
+    if width * height > MAX_PIXELS:
+        raise PermanentError("too_large", f"the image claims {width} x {height} pixels")
+
+
+def _jpeg_size(encoded: bytes) -> tuple[int, int]:
+    """Width and height from the frame header (ITU-T T.81, B.2.2); 0, 0 where there is none before the scan data."""
+    at = 2
+    while at + 9 <= len(encoded) and encoded[at] == 0xFF:
+        marker = encoded[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(encoded[at + 7 : at + 9]), int.from_bytes(encoded[at + 5 : at + 7])
+        # Fill bytes and markers without a length are skipped alone, segments by their length.
+        if marker == 0xFF:
+            at += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:
+            at += 2
+        else:
+            at += 2 + int.from_bytes(encoded[at + 2 : at + 4])
+    return 0, 0
 
 
 def _gray(image: Pixels) -> Pixels:

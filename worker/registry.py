@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 
 from db.models import ModelInfo, UsedScan, register_model
+from db.runs import lock_for_enqueue
 from db.schema import Model
 from db.session import reading
 from worker.artifact import Artifact, list_artifacts, read_split
@@ -18,10 +19,12 @@ def register_artifacts(engine: Engine, model_dir: Path) -> list[ModelInfo]:
     """
     with reading(engine) as connection:
         known = set(connection.execute(select(Model.sha256)).scalars())
-    new = [artifact for artifact in list_artifacts(model_dir) if artifact.sha256 not in known]
+    new = list_artifacts(model_dir, but=known)
     if not new:
         return []
     with engine.begin() as connection:
+        # A fleet's first start: many processes find the same new model.
+        lock_for_enqueue(connection)
         return [
             register_model(
                 connection,

@@ -3,7 +3,7 @@
 import os
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from db.settings import Settings
 
@@ -22,10 +22,16 @@ class WorkerSettings(Settings):
         precision: the arithmetic of the model.
     """
 
-    chunk_size: int = Field(128, ge=1, le=10_000)
-    time_budget: float = Field(15.0, gt=0)
-    visibility_timeout: float = Field(60.0, gt=0)
-    sweep_interval: float = Field(5.0, gt=0)
-    decode_threads: int = Field(max(2, os.cpu_count() or 1), ge=1)
+    chunk_size: int = Field(default=128, ge=1, le=10_000)
+    time_budget: float = Field(default=15.0, gt=0)
+    visibility_timeout: float = Field(default=60.0, gt=0)
+    sweep_interval: float = Field(default=5.0, gt=0)
+    decode_threads: int = Field(default=max(2, os.cpu_count() or 1), ge=1)
     runtime: str = "auto"
     precision: Literal["auto", "float32"] = "auto"
+
+    @model_validator(mode="after")
+    def _budget_fits(self) -> "WorkerSettings":
+        if self.time_budget >= self.visibility_timeout:
+            raise ValueError("CXR_TIME_BUDGET must be shorter than CXR_VISIBILITY_TIMEOUT, or work is done twice")
+        return self

@@ -12,7 +12,7 @@ from celery import Task
 from celery.exceptions import Reject
 from celery.signals import setup_logging, worker_process_init
 
-from db.errors import TemporaryError
+from db.errors import DatabaseAway, TemporaryError
 from db.settings import load_settings
 from worker.app import make_app
 from worker.broker import die_with_parent
@@ -24,6 +24,7 @@ from worker.supervisor import MODEL_VARIABLE, STATUS_VARIABLE
 settings = load_settings(WorkerSettings)
 app = make_app(settings)
 logger = logging.getLogger(__name__)
+_parent = os.getppid()
 _child: Any = None
 
 
@@ -50,11 +51,13 @@ def _load_model(**_: object) -> None:
         _child = Child(app, settings, os.environ[MODEL_VARIABLE])
         _say(ready=True, pid=os.getpid())
         logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _child.runtime)
+    except DatabaseAway as error:
+        logger.warning("no database yet: %s", error)
+        _end_parent()
     except BaseException as error:
         logger.exception("the model cannot be loaded")
-        _say(error=str(error))
-        os.kill(os.getppid(), signal.SIGKILL)
-        sys.exit(1)
+        _say(error=str(error) or type(error).__name__)
+        _end_parent()
 
 
 @app.task(name=TASK, bind=True)
@@ -65,6 +68,13 @@ def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
     except TemporaryError as error:
         # Not acknowledged, not counted as a failure: the queue keeps it.
         raise Reject(error, requeue=True) from error
+
+
+def _end_parent() -> None:
+    # Not whoever inherited us, should our parent be gone already.
+    if os.getppid() == _parent:
+        os.kill(_parent, signal.SIGKILL)
+    sys.exit(1)
 
 
 def _say(**status: object) -> None:

@@ -6,12 +6,25 @@ from collections.abc import Callable
 from db.errors import EXIT_STOPPED, EXIT_USER, Stopped, UserError
 
 
+def _database_errors() -> type[Exception]:
+    # Called only once something was raised: `--help` need not import SQLAlchemy.
+    from sqlalchemy.exc import OperationalError
+
+    return OperationalError
+
+
 def run_command(command: Callable[[], object]) -> None:
     """Run a command line; a person's mistake becomes one sentence on stderr and exit 2, a stop exit 4."""
     try:
         command()
+    except SystemExit:
+        raise
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER)
+    except _database_errors() as error:
+        cause = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        print(f"error: the database does not answer ({cause})", file=sys.stderr)
         sys.exit(EXIT_USER)
     except Stopped as error:
         print(f"stopped: {error}", file=sys.stderr)

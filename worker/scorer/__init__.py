@@ -44,7 +44,10 @@ def open_scorer(artifact: Artifact, runtime: str = "auto") -> Scorer:
     """
     if ":" in runtime:
         module, _, name = runtime.partition(":")
-        factory = cast("Callable[[Artifact], Scorer]", getattr(importlib.import_module(module), name))
+        try:
+            factory = cast("Callable[[Artifact], Scorer]", getattr(importlib.import_module(module), name))
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"--runtime {runtime}: {error}") from error
         return factory(artifact)
     if runtime not in ("auto", "tensorflow"):
         raise UserError(f"--runtime {runtime}: this program knows auto and tensorflow")

@@ -166,7 +166,6 @@ def test_a_runtime_of_ones_own_is_called_with_the_artifact(tmp_path):
     assert scorer.findings == artifact.manifest.findings
 
 
-@pytest.mark.xfail(strict=True, raises=(ImportError, AttributeError), reason="a typo there is a traceback for now")
 @pytest.mark.parametrize("runtime", ["nowhere:Scorer", "hash_scorer:Nothing"])
 def test_a_misspelt_runtime_of_ones_own_is_refused_by_name(tmp_path, runtime):
     """It is the person's mistake, not a bug."""
