@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,8 @@ Csv = Annotated[Path, typer.Option(help="Labels in NIH's layout.", dir_okay=Fals
 Images = Annotated[
     str | None, typer.Option(help="Folder or s3://bucket/prefix.", envvar="CXR_IMAGES", show_default="beside the CSV")
 ]
+#: `trainer.model.ENCODERS`, whose import costs seconds.
+Encoder = Literal["densenet37", "densenet121", "densenet169", "densenet201"]
 Seed = Annotated[int, typer.Option(help="The same seed, the same result.", envvar="CXR_SEED", min=0)]
 
 
@@ -42,9 +44,7 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     csv: Csv,
     name: Annotated[str, typer.Option(help="Alias of the new model.")],
     images: Images = None,
-    encoder: Annotated[
-        str, typer.Option(help="densenet37, densenet121, densenet169 or densenet201.", envvar="CXR_ENCODER")
-    ] = "densenet121",
+    encoder: Annotated[Encoder, typer.Option(help="densenet37 is for demos.", envvar="CXR_ENCODER")] = "densenet121",
     size: Annotated[int, typer.Option(help="Input height and width; 224 for real scans.", min=32, max=1024)] = 64,
     epochs: Annotated[int, typer.Option(min=1, envvar="CXR_EPOCHS")] = 12,
     batch_size: Annotated[int, typer.Option(help="Scans in one training step.", min=2)] = 16,

@@ -47,7 +47,7 @@ def wait_until(condition, seconds=30, what="the condition"):
     while time.monotonic() < deadline:
         if condition():
             return
-        time.sleep(0.05)
+        time.sleep(0.2)
     raise AssertionError(f"{what} did not come about in {seconds} s")
 
 

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
@@ -5,8 +7,9 @@ import pytest
 from db.errors import UserError
 from db.labels_csv import read_labels_csv
 from trainer.baseline import artifact_named, baseline_of_artifact
+from trainer.cli import Encoder
 from trainer.fit import FitOptions, fit
-from trainer.model import build_model
+from trainer.model import ENCODERS, build_model
 from worker.artifact import load_artifact, read_split
 from worker.manifest import MODEL_FILE, Preprocessing
 
@@ -80,3 +83,8 @@ def test_an_unknown_encoder_is_refused():
     """With the names of those that there are."""
     with pytest.raises(UserError, match="densenet121"):
         build_model(preprocessing=Preprocessing(), findings=("Abnormal",), encoder="resnet")
+
+
+def test_the_command_line_offers_the_encoders_that_there_are():
+    """It names them without importing Keras, so the two lists could drift apart."""
+    assert get_args(Encoder) == tuple(ENCODERS)
