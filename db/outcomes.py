@@ -65,6 +65,28 @@ def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
     return _pending(connection, Outcome.id.in_(select(RunScan.outcome_id).where(RunScan.run_id == run_id)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoredImage:
+    """What a scan was scored from."""
+
+    image_name: str
+    location: str | None
+    content: str | None
+
+
+def scored_images(connection: Connection, dataset: str, model_id: int) -> list[ScoredImage]:
+    """Where each scored scan of a dataset lies, and what was read for its newest score under a model."""
+    rows = connection.execute(
+        select(Scan.image_name, Scan.location, Outcome.content)
+        .join(Outcome, Outcome.scan_id == Scan.id)
+        .where(Scan.dataset == dataset, Outcome.model_id == model_id, Outcome.state == SCORED)
+        .order_by(Outcome.revision)
+    )
+    # Later revisions overwrite earlier ones.
+    newest = {row.image_name: ScoredImage(image_name=row[0], location=row[1], content=row[2]) for row in rows}
+    return list(newest.values())
+
+
 def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int:
     """Write outcomes. The first writer wins: what is decided already stays untouched.
 

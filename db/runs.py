@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -71,11 +72,12 @@ def lock_for_enqueue(connection: Connection) -> None:
 
 
 def open_run(
-    connection: Connection, request: RunRequest, scan_ids: Sequence[int], *, rescore: bool = False
+    connection: Connection, request: RunRequest, scan_ids: Sequence[int], *, again: AbstractSet[int] = frozenset()
 ) -> tuple[int, bool]:
     """Open a run over these scans, or join the open one that is the same.
 
-    Everything due becomes a pending outcome; a due scan without an image is rejected as `missing` at once.
+    Everything due becomes a pending outcome: what has none, what may have passed, and `again`. A due scan without an
+    image is rejected as `missing` at once.
 
     Returns:
         The run's id, and whether it was joined.
@@ -88,7 +90,7 @@ def open_run(
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
     latest = _latest_outcomes(connection, request)
     known = _with_image(connection, request.dataset)
-    _insert_due(connection, request.model_id, scan_ids, latest, known, rescore=rescore)
+    _insert_due(connection, request.model_id, scan_ids, latest, known=known, again=again)
     _link(connection, run_id, scan_ids, _latest_outcomes(connection, request), newest_before)
     return run_id, False
 
@@ -187,13 +189,13 @@ class _Latest:
     state: str
     reason: str | None
 
-    def is_due(self, *, has_image: bool, rescore: bool) -> bool:
+    def is_due(self, *, has_image: bool, again: bool) -> bool:
         if self.state == PENDING:
             return False
         if self.state == REJECTED and self.reason in PASSING_REASONS:
             # Still no image is no news.
             return has_image or self.reason != "missing"
-        return rescore
+        return again
 
 
 def _latest_outcomes(connection: Connection, request: RunRequest) -> dict[int, _Latest]:
@@ -217,14 +219,14 @@ def _insert_due(
     model_id: int,
     scan_ids: Sequence[int],
     latest: Mapping[int, _Latest],
-    known: set[int],
     *,
-    rescore: bool,
+    known: set[int],
+    again: AbstractSet[int],
 ) -> None:
     due = []
     for scan_id in sorted(scan_ids):
         last, has_image = latest.get(scan_id), scan_id in known
-        if last is None or last.is_due(has_image=has_image, rescore=rescore):
+        if last is None or last.is_due(has_image=has_image, again=scan_id in again):
             due.append(_new_outcome(scan_id, model_id, (last.revision if last else 0) + 1, has_image=has_image))
     if due:
         connection.execute(upsert(connection, Outcome.__table__).on_conflict_do_nothing(), due)

@@ -12,6 +12,7 @@ from db.outcomes import pending_of_run
 from db.runs import Progress, RunRequest, close_finished, lock_for_enqueue, open_run, progress
 from db.scans import import_labels, register_scans
 from db.session import reading
+from producer.changed import changed_images
 from worker.app import make_app, nothing_in_flight, send_pending
 from worker.images import find_images
 from worker.registry import register_artifacts
@@ -64,10 +65,11 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> Enqueue
     """
     checked = _check(source)
     register_artifacts(engine, settings.model_dir)
+    changed = changed_images(engine, checked.file.dataset, source.model, checked.locations)
     with engine.begin() as connection:
         lock_for_enqueue(connection)
         model = find_model(connection, source.model)
-        run_id, joined = _commit(connection, checked, model)
+        run_id, joined = _commit(connection, checked, model, changed)
     _close_if_done(engine)
     sent = _send(settings, engine, run_id, model, joined=joined)
     with reading(engine) as connection:
@@ -99,7 +101,7 @@ def _check(source: Source) -> _Input:
     return _Input(file=limited, locations=found, source=source)
 
 
-def _commit(connection: Connection, checked: _Input, model: ModelInfo) -> tuple[int, bool]:
+def _commit(connection: Connection, checked: _Input, model: ModelInfo, changed: frozenset[str]) -> tuple[int, bool]:
     file, source = checked.file, checked.source
     ids = register_scans(connection, file.dataset, file.rows, checked.locations)
     label_set = import_labels(connection, file, file.rows, ids)
@@ -111,7 +113,8 @@ def _commit(connection: Connection, checked: _Input, model: ModelInfo) -> tuple[
         label_set_id=label_set,
         options={"images": source.images, "limit": source.limit, "rescore": source.rescore},
     )
-    return open_run(connection, request, list(ids.values()), rescore=source.rescore)
+    again = ids.values() if source.rescore else (ids[name] for name in changed if name in ids)
+    return open_run(connection, request, list(ids.values()), again=frozenset(again))
 
 
 def _close_if_done(engine: Engine) -> None:

@@ -27,7 +27,9 @@ def print_report(report: Report, console: Console | None = None) -> None:
         console.print()
         console.print(_threshold_table(report))
         console.print("* picked on these very scans, so optimistic", markup=False)
+        console.print(auroc_line(report), markup=False)
         console.print(baseline_line(report), markup=False)
+    console.print(spread_line(report), markup=False)
     console.print()
     for words, scans in coverage_lines(report):
         console.print(f"{scans:>12,}  {words}", markup=False)
@@ -64,6 +66,26 @@ def coverage_lines(report: Report) -> list[tuple[str, int]]:
         *_left_out_lines(report),
         ("in the figures", coverage.used),
     ]
+
+
+def auroc_line(report: Report) -> str:
+    """What needs no threshold, of the main finding."""
+    row = next(row for row in report.findings if row.finding == report.finding)
+    return (
+        f"AUROC {rate(row.auroc)}, average precision {rate(row.average_precision)}: "
+        f"{row.positives:,} positive and {row.negatives:,} negative scans"
+    )
+
+
+def spread_line(report: Report) -> str:
+    """How far the scores are apart: a model that always answers the same shows here first."""
+    spread = report.spread
+    if spread is None:
+        return "No score, hence no spread"
+    return (
+        f"Scores from {rate(spread.minimum)} to {rate(spread.maximum)}, quartiles {rate(spread.lower_quartile)}, "
+        f"{rate(spread.median)}, {rate(spread.upper_quartile)}, standard deviation {rate(spread.standard_deviation)}"
+    )
 
 
 def baseline_line(report: Report) -> str:

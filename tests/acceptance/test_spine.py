@@ -63,6 +63,26 @@ def test_a_second_enqueue_sends_nothing_and_links_what_is_there(world, source):
     ]
 
 
+def test_a_moved_image_keeps_its_score_and_another_image_of_the_name_is_scored(world, source, tmp_path):
+    """The same bytes elsewhere are the same scan; other bytes under the same names are due again."""
+    world.producer("enqueue", "--csv", source)
+    world.worker()
+    wait_until(finished(world), what="the run's end")
+    elsewhere = tmp_path / "elsewhere"
+    write_images(elsewhere, SCANS)
+    (elsewhere / image_name(9)).write_bytes((elsewhere / image_name(10)).read_bytes())
+    world.producer("enqueue", "--csv", source, "--images", elsewhere)
+    wait_until(finished(world), what="the second run's end")
+    again = world.rows("SELECT image_name FROM results_wide WHERE run_id = 2 AND revision = 2 AND state = 'scored'")
+    assert again == [(image_name(9),)]
+    same = world.rows(
+        "SELECT count(DISTINCT abnormal) FROM results_wide WHERE run_id = 2 AND image_name IN (:nine, :ten)",
+        nine=image_name(9),
+        ten=image_name(10),
+    )
+    assert same == [(1,)]
+
+
 def test_two_workers_share_a_run_and_decide_each_scan_once(world, source):
     """With two workers every outcome is written once, and both take part in the same run."""
     world.env["HASH_SCORER_SECONDS"] = "0.3"

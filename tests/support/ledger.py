@@ -45,7 +45,7 @@ def enqueue(engine, tmp_path, *, missing=(), rescore=False, sha256="a" * 64):
             label_set_id=import_labels(connection, file, file.rows, ids),
             options={"rescore": rescore},
         )
-        return open_run(connection, request, list(ids.values()), rescore=rescore)
+        return open_run(connection, request, list(ids.values()), again=frozenset(ids.values() if rescore else ()))
 
 
 def scored(outcome_id, score=0.25):
