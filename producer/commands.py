@@ -30,6 +30,7 @@ def enqueue_command(source: Source, *, wait: bool) -> None:
     settings, engine = _open()
     enqueued = enqueue(settings, engine, source)
     _say_enqueued(enqueued)
+    _say_sent(enqueued)
     if wait:
         _exit_by(follow(engine, enqueued.run_id, _err, alive=lambda: None))
 
@@ -42,10 +43,11 @@ def run_locally(source: Source, out: Path | None) -> None:
     with ExitStack() as stack:
         if enqueued.progress.pending:
             worker = stack.enter_context(local_worker(settings, enqueued.model.sha256))
-            _err.print(f"a worker of this machine is loading the model; its log is {settings.home / 'worker.log'}")
+            log = settings.home / "worker.log"
+            _err.print(f"a worker is loading the model; its log is {log}", soft_wrap=True, highlight=False)
             follow(engine, enqueued.run_id, _err, alive=worker.check)
     _report(settings, engine, enqueued.run_id, out)
-    _out.print(f"database: {settings.home if settings.database_url.startswith('sqlite') else 'CXR_DATABASE_URL'}")
+    _out.print(f"database: {engine.url.database}", soft_wrap=True, highlight=False)
     with reading(engine) as connection:
         _exit_by(progress(connection, enqueued.run_id))
 
@@ -163,11 +165,15 @@ def _say_enqueued(enqueued: Enqueued) -> None:
     verb = "joined" if enqueued.joined else "opened"
     _out.print(f"run {enqueued.run_id} {verb}, model {enqueued.model.name} ({enqueued.model.sha256[:12]})")
     _out.print(_counts(now))
+    if not now.pending:
+        _out.print("nothing to score: every scan has its outcome already")
+
+
+def _say_sent(enqueued: Enqueued) -> None:
+    now = enqueued.progress
     if enqueued.sent is None:
         _out.print(f"{now.pending} scans wait for 'worker start', which sends them")
-    elif not now.pending:
-        _out.print("nothing to score: every scan has its outcome already")
-    else:
+    elif now.pending:
         _out.print(f"{enqueued.sent} scans sent")
 
 
