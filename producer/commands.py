@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import Engine
 
 from db.errors import EXIT_REJECTS, TemporaryError, UserError
@@ -87,7 +87,13 @@ def show_failures(run_id: int | None, *, as_json: bool) -> None:
     if as_json:
         _print_json([asdict(failure) for failure in failures])
         return
-    table = Table("image", "state", "reason", "what happened", title=f"run {run.id}: {len(failures)} not scored")
+    table = Table(
+        Column("image", overflow="fold"),
+        "state",
+        "reason",
+        "what happened",
+        title=f"run {run.id}: {len(failures)} not scored",
+    )
     for failure in failures:
         table.add_row(failure.image_name, failure.state, failure.reason, failure.detail)
     _out.print(table)

@@ -12,7 +12,7 @@ def source(world, tmp_path):
     """96 scans in 6 chunks, each batch slowed so that a fault lands in the middle."""
     write_images(tmp_path / "images", SCANS)
     hash_artifact(world.home / "models")
-    world.env["HASH_SCORER_SECONDS"] = "0.4"
+    world.env["HASH_SCORER_SECONDS"] = "0.8"
     return write_csv(tmp_path / "sample_labels.csv", SCANS)
 
 
