@@ -1,7 +1,9 @@
 """Whatever dies on the way, the run ends with the fault-free run's rows."""
 
+import cv2
+import numpy as np
 import pytest
-from world import hash_artifact, kill_tree, scoring_process, wait_until, write_csv, write_images
+from world import hash_artifact, image_name, kill_tree, scoring_process, wait_until, write_csv, write_images
 
 SCANS = range(96)
 WHOLE = "SELECT image_name, state, abnormal, effusion, hernia, revision FROM results_wide ORDER BY image_name"
@@ -20,7 +22,7 @@ def source(world, tmp_path):
 def fault_free(source, tmp_path):
     """The rows of a run in which nothing went wrong, computed without queue or worker."""
     from hash_scorer import hash_scores
-    from world import image_name, radiograph
+    from world import radiograph
 
     from db.findings import FINDINGS
     from worker.manifest import Preprocessing
@@ -95,3 +97,19 @@ def test_a_stopped_worker_hands_its_chunk_back(world, source, fault_free):
     world.worker()
     finish(world, 60)
     assert world.rows(WHOLE) == fault_free
+
+
+@pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+def test_an_input_that_kills_its_worker_is_quarantined_and_its_neighbours_are_scored(world, tmp_path):
+    """The deadly scan is found by halving and quarantined at the cap; nobody else is touched."""
+    write_images(tmp_path / "images", range(16))
+    cv2.imwrite(str(tmp_path / "images" / image_name(6)), np.full((96, 96), 255, np.uint8))
+    hash_artifact(world.home / "models")
+    world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", range(16)))
+    world.worker()
+    wait_until(lambda: world.rows("SELECT pending FROM run_progress") == [(0,)], seconds=150, what=world.logs())
+    assert world.rows("SELECT scored, rejected, quarantined FROM run_progress") == [(15, 0, 1)]
+    assert world.rows("SELECT image_name, reason FROM results_wide WHERE state = 'quarantined'") == [
+        (image_name(6), "killed_worker")
+    ]
+    assert world.rows("SELECT max(attempts), sum(attempts) FROM outcomes") == [(3, 3)]
