@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test check lint bench lock clean
+.PHONY: help demo test check bench lock clean
 
 help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"

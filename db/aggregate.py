@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from db.metrics import (
     Counts,
@@ -16,6 +16,7 @@ from db.metrics import (
     count_at,
     youden_threshold,
 )
+from db.runs import close_finished
 from db.schema import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric
 from db.scored import SUBSETS, ScoredScans, read_scored
 
@@ -24,6 +25,21 @@ GIVEN: Final = "given"
 #: Picked on the very scans that they are then measured on: their rows are optimistic.
 BEST_F1: Final = "best_f1"
 YOUDEN: Final = "youden"
+
+
+def finish_runs(engine: Engine, outcome_ids: Sequence[int] | None = None) -> list[int]:
+    """Close and aggregate the open runs (those of these outcomes, or any) in which nothing is pending.
+
+    Should the caller die in between, the report computes what is missing.
+
+    Returns:
+        The runs that this call closed.
+    """
+    closed = close_finished(engine, outcome_ids)
+    for run_id in closed:
+        with engine.begin() as connection:
+            aggregate(connection, run_id)
+    return closed
 
 
 def aggregate(

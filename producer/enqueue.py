@@ -5,11 +5,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from db.aggregate import finish_runs
 from db.errors import TemporaryError, UserError
 from db.labels_csv import LabelsFile, read_labels_csv
 from db.models import ModelInfo, find_model
+from db.opening import RunRequest, lock_for_enqueue, open_run
 from db.outcomes import pending_of_run
-from db.runs import Progress, RunRequest, close_finished, lock_for_enqueue, open_run, progress
+from db.runs import Progress, progress
 from db.scans import import_labels, register_scans
 from db.session import reading
 from producer.changed import changed_images
@@ -70,7 +72,8 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> Enqueue
         lock_for_enqueue(connection)
         model = find_model(connection, source.model)
         run_id, joined = _commit(connection, checked, model, changed)
-    _close_if_done(engine)
+    # A run in which nothing is due is finished as it opens.
+    finish_runs(engine)
     sent = _send(settings, engine, run_id, model, joined=joined)
     with reading(engine) as connection:
         return Enqueued(run_id=run_id, model=model, joined=joined, progress=progress(connection, run_id), sent=sent)
@@ -115,15 +118,6 @@ def _commit(connection: Connection, checked: _Input, model: ModelInfo, changed: 
     )
     again = ids.values() if source.rescore else (ids[name] for name in changed if name in ids)
     return open_run(connection, request, list(ids.values()), again=frozenset(again))
-
-
-def _close_if_done(engine: Engine) -> None:
-    """A run in which nothing is due is finished as it opens."""
-    from db.aggregate import aggregate
-
-    for run_id in close_finished(engine):
-        with engine.begin() as connection:
-            aggregate(connection, run_id)
 
 
 def _send(settings: WorkerSettings, engine: Engine, run_id: int, model: ModelInfo, *, joined: bool) -> int | None:

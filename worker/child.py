@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from celery import Celery
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from db.aggregate import aggregate
+from db.aggregate import finish_runs
 from db.errors import PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, still_pending
-from db.runs import close_finished
 from db.session import open_database, reading
 from worker.app import send_chunk
 from worker.artifact import find_artifact
@@ -126,10 +125,8 @@ class Child:
                 logger.warning("scan %d rejected: %s", self._scan_ids[outcome.outcome_id], outcome.reason)
 
     def _close(self, chunk: Chunk) -> None:
-        for run_id in close_finished(self._engine, [scan.outcome_id for scan in chunk.scans]):
+        for run_id in finish_runs(self._engine, [scan.outcome_id for scan in chunk.scans]):
             logger.info("run %d finished", run_id)
-            with self._engine.begin() as connection:
-                aggregate(connection, run_id)
 
     def _hand_back(self, scans: Sequence[ChunkScan], *, no_progress: bool = True) -> None:
         """Send these again as a new message: not `redelivered`, for no worker died of them."""

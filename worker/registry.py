@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 
 from db.models import ModelInfo, UsedScan, register_model
-from db.runs import lock_for_enqueue
+from db.opening import lock_for_enqueue
 from db.schema import Model
 from db.session import reading
 from worker.artifact import Artifact, list_artifacts, read_split

@@ -4,6 +4,7 @@ import os
 import time
 
 import numpy as np
+from sqlalchemy import Engine
 
 from db.models import ModelInfo, find_model
 from db.session import open_database, reading
@@ -31,7 +32,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     settings = _settings(runtime, precision)
     print(f"home: {settings.home}", flush=True)
     engine = open_database(settings.database_url)
-    chosen = _choose(settings, model)
+    chosen = _choose(engine, settings, model)
     find_artifact(settings.model_dir, chosen.sha256)
     sweeper = Sweeper(make_app(settings), engine, chosen, settings.chunk_size)
     Supervisor(settings, chosen.sha256, choose_devices(gpus), sweeper).run()
@@ -42,7 +43,8 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     from worker.scorer import open_scorer
 
     settings = _settings(runtime, precision)
-    artifact = find_artifact(settings.model_dir, _choose(settings, model).sha256)
+    chosen = _choose(open_database(settings.database_url), settings, model)
+    artifact = find_artifact(settings.model_dir, chosen.sha256)
     started = time.perf_counter()
     scorer = open_scorer(artifact, settings.runtime)
     loaded = time.perf_counter()
@@ -63,8 +65,7 @@ def _settings(runtime: str | None, precision: str | None) -> WorkerSettings:
     return load_settings(WorkerSettings)
 
 
-def _choose(settings: WorkerSettings, model: str | None) -> ModelInfo:
-    engine = open_database(settings.database_url)
+def _choose(engine: Engine, settings: WorkerSettings, model: str | None) -> ModelInfo:
     register_artifacts(engine, settings.model_dir)
     with reading(engine) as connection:
         return find_model(connection, model)

@@ -129,7 +129,7 @@ class _PinnedWorker:
                 self._back_off = _FIRST_BACK_OFF
             return
         if self._process is not None:
-            self._bury()
+            self._bury(self._process.returncode)
         if time.monotonic() >= self._not_before:
             self._start()
 
@@ -157,12 +157,12 @@ class _PinnedWorker:
         )
         logger.info("worker for %s started, process %d", self._device.name, self._process.pid)
 
-    def _bury(self) -> None:
+    def _bury(self, status: int) -> None:
         """Note a death; one in which the child said that it cannot load the model is the end of it."""
         error = json.loads(self._status.read_text() or "{}").get("error")
         if error:
             raise UserError(str(error))
-        logger.warning("worker for %s died", self._device.name)
+        logger.warning("worker for %s died (%s)", self._device.name, status)
         self._process = None
         self._not_before = time.monotonic() + self._back_off
         self._back_off = min(2 * self._back_off, _LONGEST_BACK_OFF)

@@ -9,10 +9,9 @@ import logging
 from celery import Celery
 from sqlalchemy import Engine
 
-from db.aggregate import aggregate
+from db.aggregate import finish_runs
 from db.models import ModelInfo
 from db.outcomes import pending_of_model
-from db.runs import close_finished
 from db.session import reading
 from worker.app import nothing_in_flight, redis_client, send_pending
 from worker.messages import queue_of
@@ -67,7 +66,5 @@ class Sweeper:
 
     def _close_forgotten(self) -> None:
         """Close runs whose last worker died between its last outcome and the closing."""
-        for run_id in close_finished(self._engine):
+        for run_id in finish_runs(self._engine):
             logger.info("run %d finished", run_id)
-            with self._engine.begin() as connection:
-                aggregate(connection, run_id)

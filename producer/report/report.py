@@ -21,7 +21,7 @@ from db.report_data import (
     read_threshold_rows,
 )
 from db.runs import find_run, progress
-from db.scored import HELD_OUT, SUBSETS, ScoredScans, read_scored
+from db.scored import SUBSETS, ScoredScans, read_scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,18 +81,6 @@ class Report:
     def main_thresholds(self) -> tuple[ThresholdRow, ...]:
         """The thresholds of the main finding."""
         return tuple(row for row in self.thresholds if row.finding == self.finding)
-
-
-def read_report(
-    connection: Connection,
-    run_id: int,
-    *,
-    partial: bool = False,
-    label_set: str | None = None,
-    subset: str = HELD_OUT,
-) -> Report:
-    """A run's report; see `gather`."""
-    return gather(connection, run_id, partial=partial, label_set=label_set, subset=subset)[0]
 
 
 def gather(

@@ -2,8 +2,8 @@
 
 from db.labels_csv import LabelRow, LabelsFile
 from db.models import register_model
+from db.opening import RunRequest, lock_for_enqueue, open_run
 from db.outcomes import Scored, pending_of_run
-from db.runs import RunRequest, lock_for_enqueue, open_run
 from db.scans import import_labels, register_scans
 from db.session import reading
 

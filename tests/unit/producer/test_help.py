@@ -1,27 +1,7 @@
 """A producer's machine needs no model library, and help is quick."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def loaded(tmp_path, *arguments):
-    """Which top-level modules a python command imports, and what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "CXR_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in lines}, done.stdout
+from imports import loaded
 
 
 @pytest.mark.parametrize("command", [(), ("enqueue",), ("report",), ("model",)], ids=" ".join)

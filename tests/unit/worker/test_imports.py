@@ -1,30 +1,9 @@
 """TensorFlow costs seconds and 600 MB: only the process that scores may load it."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from imports import loaded
 
-ROOT = Path(__file__).resolve().parents[3]
 HEAVY = ("tensorflow", "keras", "cv2", "pandas")
-
-
-def loaded(tmp_path, *arguments):
-    """Which top-level modules a python command imports."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "CXR_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    modules = {line.rsplit("|", 1)[-1].strip() for line in lines}
-    assert "typing" in modules
-    return {module.partition(".")[0] for module in modules}, done.stdout
 
 
 def test_worker_help_is_light(tmp_path):
