@@ -11,9 +11,12 @@ from db.findings import column_of
 from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, Outcome, RunScan, Scan, Scores
 
 #: Why a scan can be rejected. Documented in the README.
-REASONS: Final = ("missing", "unreadable", "s3", "empty", "not_image", "truncated", "too_large", "unsupported")
+REASONS: Final = (
+    *("missing", "unreadable", "s3", "cancelled"),
+    *("empty", "not_image", "dicom", "truncated", "too_large", "unsupported", "constant"),
+)
 #: Rejections that may pass: such a scan is due again in the next run, as a new revision.
-PASSING_REASONS: Final = ("missing", "unreadable", "s3")
+PASSING_REASONS: Final = ("missing", "unreadable", "s3", "cancelled")
 #: An input that killed its worker this often while alone is quarantined.
 ATTEMPTS_CAP: Final = 3
 DEADLY: Final = "killed_worker"

@@ -1,8 +1,9 @@
 """Registers scans and label sets from a labels file."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,21 +11,34 @@ from sqlalchemy.dialects import postgresql, sqlite
 from db.labels_csv import LabelRow, LabelsFile
 from db.schema import Label, LabelSet, Scan
 
+#: What a later CSV or listing brings up to date.
+_SCAN_COLUMNS: Final = ("location", "version", "patient_id", "view", "sex", "age_years", "follow_up")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundImage:
+    """Where an image lies, and what the listing says of its bytes."""
+
+    #: Absolute path or s3:// address.
+    location: str
+    #: `etag:...` of an object, `stat:size-mtime` of a file; None where nobody looked.
+    version: str | None = None
+
 
 def register_scans(
-    connection: Connection, dataset: str, rows: Sequence[LabelRow], locations: Mapping[str, str]
+    connection: Connection, dataset: str, rows: Sequence[LabelRow], found: Mapping[str, FoundImage]
 ) -> dict[str, int]:
     """Insert the dataset's new scans, bring known ones up to date, and return image name to scan id for `rows`.
 
-    A location is only ever replaced by a newer one: work that was sent before must still find its image.
+    What is known is only ever replaced by something newer, never by nothing: work that was sent before must still
+    find its image, and a folder without a CSV knows no patients.
     """
     # Sorted, so that two producers take their row locks in one order.
-    values = [_scan_values(dataset, row, locations) for row in sorted(rows, key=lambda row: row.image_name)]
+    values = [_scan_values(dataset, row, found) for row in sorted(rows, key=lambda row: row.image_name)]
     statement = upsert(connection, Scan.__table__)
     updated: dict[str, Any] = {
-        name: statement.excluded[name] for name in ("patient_id", "view", "sex", "age_years", "follow_up")
+        name: func.coalesce(statement.excluded[name], getattr(Scan, name)) for name in _SCAN_COLUMNS
     }
-    updated["location"] = func.coalesce(statement.excluded.location, Scan.location)
     connection.execute(statement.on_conflict_do_update(index_elements=["dataset", "image_name"], set_=updated), values)
     wanted = {row.image_name for row in rows}
     known = connection.execute(select(Scan.image_name, Scan.id).where(Scan.dataset == dataset))
@@ -58,11 +72,13 @@ def upsert(connection: Connection, table: Any) -> "postgresql.Insert | sqlite.In
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def _scan_values(dataset: str, row: LabelRow, locations: Mapping[str, str]) -> dict[str, Any]:
+def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -> dict[str, Any]:
+    image = found.get(row.image_name)
     return {
         "dataset": dataset,
         "image_name": row.image_name,
-        "location": locations.get(row.image_name),
+        "location": image and image.location,
+        "version": image and image.version,
         "patient_id": row.patient_id,
         "view": row.view,
         "sex": row.sex,

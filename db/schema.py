@@ -5,6 +5,7 @@ scans ─┬─ labels ── label_sets          what the CSVs say
        └─ run_scans ── runs             who asked for which scans
 models ── model_scans                   what a model was fitted on
 runs ── run_threshold_metrics, run_finding_metrics
+forgotten                               that patients were forgotten, never who
 """
 
 from datetime import UTC, datetime
@@ -75,6 +76,8 @@ class Scan(Base):
     image_name: Mapped[str]
     #: Absolute path or s3:// address; NULL while no image was found.
     location: Mapped[str | None]
+    #: What the last listing said of the bytes there (`etag:...`, or `stat:size-mtime`); another one is looked into.
+    version: Mapped[str | None]
     #: As in the CSV, without leading zeros; means nothing outside its dataset.
     patient_id: Mapped[str | None]
     view: Mapped[str | None]
@@ -164,6 +167,8 @@ class Run(Base):
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: Set where a person stopped it: what was pending then is rejected as `cancelled`.
+    cancelled_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class Outcome(Base):
@@ -270,3 +275,15 @@ class RunFindingMetric(Base):
     negatives: Mapped[int]
     computed_at: Mapped[datetime] = mapped_column(Moment)
     is_partial: Mapped[bool]
+
+
+class Forgotten(Base):
+    """That a patient was forgotten, when, and how much of them there was: never who."""
+
+    __tablename__ = "forgotten"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    forgotten_at: Mapped[datetime] = mapped_column(Moment)
+    scans: Mapped[int]
+    outcomes: Mapped[int]
+    labels: Mapped[int]

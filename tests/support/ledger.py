@@ -4,7 +4,7 @@ from db.labels_csv import LabelRow, LabelsFile
 from db.models import register_model
 from db.opening import RunRequest, lock_for_enqueue, open_run
 from db.outcomes import Scored, pending_of_run
-from db.scans import import_labels, register_scans
+from db.scans import FoundImage, import_labels, register_scans
 from db.session import reading
 
 
@@ -32,11 +32,15 @@ def a_model(connection, sha256="m" * 64, name="m", used=()):
 def enqueue(engine, tmp_path, *, missing=(), rescore=False, sha256="a" * 64):
     """What a producer commits; images lie at /x/NAME but for those in `missing`."""
     file = labels_file(tmp_path, sha256=sha256)
-    locations = {row.image_name: f"/x/{row.image_name}" for i, row in enumerate(file.rows) if i not in missing}
+    found = {
+        row.image_name: FoundImage(location=f"/x/{row.image_name}")
+        for i, row in enumerate(file.rows)
+        if i not in missing
+    }
     with engine.begin() as connection:
         lock_for_enqueue(connection)
         model = a_model(connection)
-        ids = register_scans(connection, file.dataset, file.rows, locations)
+        ids = register_scans(connection, file.dataset, file.rows, found)
         request = RunRequest(
             source="sample_labels.csv",
             sha256=sha256,
