@@ -1,35 +1,38 @@
-"""Reads a labels CSV in the NIH layout into rows, or says in one sentence why it is none."""
+"""Reads a labels CSV into rows, in any dialect, or says in one sentence why it is none.
 
-import csv
-import hashlib
-import io
-from collections.abc import Iterator
+    labels_text      bytes -> lines        gzip, UTF-8 or UTF-16, any line end; hashed on the way
+    labels_table     lines -> rows         comma, semicolon or tab; quotes; blank lines
+    labels_columns   header -> layout      NIH's names, or a hospital's own
+    labels_cells     cell -> value         findings, ages, patient ids, image names
+
+Beneath this one they raise `Refused`; only here is the file's name known, and what a person reads.
+"""
+
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.findings import NIH_FINDINGS, NO_FINDING
+from db.labels_cells import age_in_years, count, findings, image_name, known, normal_patient_id, shown
+from db.labels_columns import Columns, Layout, find_columns, has_images, is_text
+from db.labels_table import read_table
+from db.labels_text import HashedFile, Refused, read_lines
 
-_IMAGE: Final = ("Image Index", "Image_Index")
-_LABELS: Final = ("Finding Labels", "Finding_Labels")
-_PATIENT: Final = ("Patient ID", "Patient_ID")
-_AGE: Final = ("Patient Age", "Patient_Age")
-_SEX: Final = ("Patient Gender", "Patient Sex", "Patient_Gender", "Patient_Sex")
-_VIEW: Final = ("View Position", "View_Position")
-_FOLLOW_UP: Final = ("Follow-up #", "Follow-up_#")
-#: More digits than a SQL integer surely holds.
-_SQL_DIGITS: Final = 10
-#: NIH writes ages as 060Y, 013M, 001D or a plain number of years.
-_YEARS_PER: Final = {"Y": 1.0, "M": 1 / 12, "D": 1 / 365.25}
+__all__ = ["Columns", "LabelRow", "LabelsFile", "age_in_years", "normal_patient_id", "read_labels_csv"]
+
+_NIH: Final = Columns()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LabelRow:
     """One row of a labels CSV: a scan and what the CSV says about it."""
 
+    #: Of a file, or its path relative to the images' folder, parts joined by '/'.
     image_name: str
-    #: () is unlabelled; (`No Finding`,) is normal.
+    #: Sorted. () is unlabelled; (`No Finding`,) is normal.
     findings: tuple[str, ...]
     patient_id: str | None
     view: str | None
@@ -43,112 +46,74 @@ class LabelsFile:
     """A labels CSV as it was read."""
 
     path: Path
-    #: Of the file's bytes, in hex.
+    #: Of the file's bytes as they are stored, gzipped or not, in hex.
     sha256: str
     #: The CSV's stem: image names are unique within it.
     dataset: str
+    #: Of each image its first row, in the file's order.
     rows: tuple[LabelRow, ...]
 
 
-def read_labels_csv(path: Path) -> LabelsFile:
+def read_labels_csv(path: Path, columns: Columns = _NIH) -> LabelsFile:
     """Read and check a whole labels CSV.
 
     Raises:
-        UserError: it cannot be read, is no labels file, or a row is wrong; names the file, row and cause.
+        UserError: it cannot be read, is no labels file, or a row is wrong; names the file, row, column and cause.
+            A row's number is that of the line it begins on.
     """
+    if not is_text(str(path)):
+        raise UserError(f"{str(path)!r}: cannot be read (its name is no UTF-8)")
     try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-        if "\0" in text:
-            row = text.count("\n", 0, text.index("\0")) + 1
-            raise UserError(f"{path}: row {row}: not a labels file: it holds a NUL byte")
+        with path.open("rb", buffering=0) as file:
+            hashed = HashedFile(file)
+            rows = _unique(_rows(read_lines(hashed), columns))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a labels file: byte {error.start} is no UTF-8 text") from error
-    rows = _unique(path, _rows(path, csv.DictReader(io.StringIO(text, newline=""))))
-    if not rows:
-        raise UserError(f"{path}: not a labels file: it has a header and no rows")
-    return LabelsFile(path=path, sha256=hashlib.sha256(content).hexdigest(), dataset=path.stem, rows=rows)
+    except Refused as error:
+        raise UserError(f"{path}: {error}") from error
+    return LabelsFile(path=path, sha256=hashed.sha256, dataset=_dataset(path), rows=rows)
 
 
-def normal_patient_id(raw: str) -> str | None:
-    """`00000013` and `13` are one patient; an id that is not a number stays as it is."""
-    raw = raw.strip()
-    return (raw.lstrip("0") or "0") if raw.isdigit() else (raw or None)
+def _rows(lines: Iterator[str], columns: Columns) -> Iterator[tuple[int, LabelRow]]:
+    layout: Layout | None = None
+    for line, cells in read_table(lines, partial(has_images, columns=columns)):
+        try:
+            if layout is None:
+                layout = find_columns(cells, columns)
+            else:
+                yield line, _row(layout, cells)
+        except Refused as error:
+            raise Refused(f"row {line}: {error}") from error
+    if layout is None:
+        raise Refused("not a labels file: it is empty")
 
 
-def age_in_years(raw: str) -> float | None:
-    """`060Y` is 60, `013M` is 1.08, `77` is 77; anything else is unknown. Impossible ages (411Y) stay as written."""
-    raw = raw.strip().upper()
-    number, unit = (raw[:-1], raw[-1]) if raw[-1:] in _YEARS_PER else (raw, "Y")
-    return int(number) * _YEARS_PER[unit] if number.isdecimal() and len(number) < _SQL_DIGITS else None
+def _row(layout: Layout, cells: Sequence[str]) -> LabelRow:
+    return LabelRow(
+        image_name=layout.image.read(cells, image_name),
+        findings=layout.labels.read(cells, findings),
+        patient_id=layout.patient.read(cells, normal_patient_id),
+        view=layout.view.read(cells, known),
+        sex=layout.sex.read(cells, known),
+        age_years=layout.age.read(cells, age_in_years),
+        follow_up=layout.follow_up.read(cells, count),
+    )
 
 
-def _rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, LabelRow]]:
-    try:
-        header = [name or "" for name in reader.fieldnames or ()]
-        columns = _Columns(path, header)
-        for fields in reader:
-            yield reader.line_num, columns.row(reader.line_num, fields)
-    except csv.Error as error:
-        raise UserError(f"{path}: row {reader.line_num}: not a labels file ({error})") from error
-
-
-def _unique(path: Path, rows: Iterator[tuple[int, LabelRow]]) -> tuple[LabelRow, ...]:
-    seen: dict[str, tuple[int, LabelRow]] = {}
+def _unique(rows: Iterator[tuple[int, LabelRow]]) -> tuple[LabelRow, ...]:
+    seen: dict[str, LabelRow] = {}
+    lines = array("Q")
     for line, row in rows:
-        earlier = seen.setdefault(row.image_name, (line, row))
-        if earlier[1] != row:
-            raise UserError(f"{path}: row {line}: {row.image_name} is there already in row {earlier[0]}, and differs")
-    return tuple(row for _, row in seen.values())
+        first = seen.setdefault(row.image_name, row)
+        if first is row:
+            lines.append(line)
+        elif first != row:
+            earlier = lines[list(seen).index(row.image_name)]
+            raise Refused(f"row {line}: {shown(row.image_name)} is there already in row {earlier}, and differs")
+    if not seen:
+        raise Refused("not a labels file: it has a header and no rows")
+    return tuple(seen.values())
 
 
-class _Columns:
-    """Which column of this CSV holds what."""
-
-    def __init__(self, path: Path, header: list[str]) -> None:
-        self._path = path
-        self._image = self._require(header, _IMAGE)
-        self._labels = self._require(header, _LABELS)
-        self._optional: dict[tuple[str, ...], str | None] = {
-            names: next((name for name in names if name in header), None)
-            for names in (_PATIENT, _AGE, _SEX, _VIEW, _FOLLOW_UP)
-        }
-
-    def row(self, line: int, fields: dict[str, str]) -> LabelRow:
-        image_name = (fields[self._image] or "").strip()
-        if not image_name or "/" in image_name or "\0" in image_name:
-            raise UserError(f"{self._path}: row {line}: '{self._image}' is {image_name!r}, not the name of an image")
-        follow_up = self._optional_value(fields, _FOLLOW_UP)
-        return LabelRow(
-            image_name=image_name,
-            findings=self._findings(line, fields[self._labels] or ""),
-            patient_id=normal_patient_id(self._optional_value(fields, _PATIENT)),
-            view=self._optional_value(fields, _VIEW) or None,
-            sex=self._optional_value(fields, _SEX) or None,
-            age_years=age_in_years(self._optional_value(fields, _AGE)),
-            follow_up=int(follow_up) if follow_up.isdecimal() and len(follow_up) < _SQL_DIGITS else None,
-        )
-
-    def _findings(self, line: int, raw: str) -> tuple[str, ...]:
-        findings = tuple(sorted({part.strip() for part in raw.split("|") if part.strip()}))
-        for finding in findings:
-            if finding not in NIH_FINDINGS and finding != NO_FINDING:
-                raise UserError(
-                    f"{self._path}: row {line}: '{self._labels}' has {finding!r}, which is none of NIH's findings"
-                )
-        if NO_FINDING in findings and len(findings) > 1:
-            raise UserError(f"{self._path}: row {line}: '{self._labels}' has '{NO_FINDING}' beside a finding")
-        return findings
-
-    def _optional_value(self, fields: dict[str, str], names: tuple[str, ...]) -> str:
-        column = self._optional[names]
-        return (fields[column] or "").strip() if column else ""
-
-    def _require(self, header: list[str], names: tuple[str, ...]) -> str:
-        for name in names:
-            if name in header:
-                return name
-        shown = ", ".join(header[:3])[:80]
-        raise UserError(f"{self._path}: not a labels file: no column '{names[0]}' (row 1 begins {shown!r})")
+def _dataset(path: Path) -> str:
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem

@@ -1,14 +1,15 @@
 """Outcomes: what is pending, and the one place where it is decided."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
+from sqlalchemy.orm import aliased
 
 from db.findings import column_of
-from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, Outcome, RunScan, Scan, Scores
+from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, RunScan, Scan, Scores
 
 #: Why a scan can be rejected. Documented in the README.
 REASONS: Final = (
@@ -51,6 +52,8 @@ class Rejected:
     reason: str
     detail: str
     content: str | None = None
+    #: `s3://bucket/` where not the object but its whole store was refused.
+    store: str | None = None
 
 
 def still_pending(connection: Connection, outcome_ids: Sequence[int]) -> list[PendingScan]:
@@ -68,26 +71,31 @@ def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
     return _pending(connection, Outcome.id.in_(select(RunScan.outcome_id).where(RunScan.run_id == run_id)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoredImage:
-    """What a scan was scored from."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecidedImage:
+    """What a scan's outcome was decided from, and where the image lay at the last listing."""
 
     image_name: str
     location: str | None
+    version: str | None
+    #: None where its bytes were never noted: an input that kept killing its worker.
     content: str | None
 
 
-def scored_images(connection: Connection, dataset: str, model_id: int) -> list[ScoredImage]:
-    """Where each scored scan of a dataset lies, and what was read for its newest score under a model."""
+def decided_images(connection: Connection, dataset: str, model_id: int) -> Iterator[DecidedImage]:
+    """Each scan of a dataset whose newest outcome under a model stands until its image changes.
+
+    Neither a pending outcome does, nor a rejection that may pass: those are looked into anyway.
+    """
+    newer = aliased(Outcome)
+    later = (newer.scan_id == Outcome.scan_id) & (newer.model_id == model_id) & (newer.revision > Outcome.revision)
+    stands = (Outcome.state != PENDING) & func.coalesce(Outcome.reason, "").not_in(PASSING_REASONS)
     rows = connection.execute(
-        select(Scan.image_name, Scan.location, Outcome.content)
+        select(Scan.image_name, Scan.location, Scan.version, Outcome.content)
         .join(Outcome, Outcome.scan_id == Scan.id)
-        .where(Scan.dataset == dataset, Outcome.model_id == model_id, Outcome.state == SCORED)
-        .order_by(Outcome.revision)
+        .where(Scan.dataset == dataset, Outcome.model_id == model_id, stands, ~exists().where(later))
     )
-    # Later revisions overwrite earlier ones.
-    newest = {row.image_name: ScoredImage(image_name=row[0], location=row[1], content=row[2]) for row in rows}
-    return list(newest.values())
+    return (DecidedImage(image_name=row[0], location=row[1], version=row[2], content=row[3]) for row in rows)
 
 
 def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int:
@@ -107,6 +115,33 @@ def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int
     if rows:
         connection.execute(insert(Scores), rows)
     return len(mine)
+
+
+def reject_store(connection: Connection, model_sha256: str, store: str, detail: str) -> int:
+    """Reject, as `s3`, everything that waits for a model and lies in a store: a thousand requests would say the same.
+
+    Args:
+        connection: its transaction is the caller's.
+        model_sha256: the model whose pending outcomes are meant.
+        store: what their locations begin with, `s3://bucket/`.
+        detail: the sentence.
+
+    Returns:
+        How many were rejected; what others decided in between stays.
+    """
+    waiting = (
+        select(Outcome.id)
+        .join(Scan, Scan.id == Outcome.scan_id)
+        .join(Model, Model.id == Outcome.model_id)
+        .where(Model.sha256 == model_sha256, Outcome.state == PENDING)
+        .where(Scan.location.startswith(store, autoescape=True))
+        # Locked in the order of ids, as `decide` does.
+        .order_by(Outcome.id)
+        .with_for_update(of=Outcome)
+    )
+    rejection = {"state": REJECTED, "reason": "s3", "detail": detail, "scored_at": datetime.now(UTC)}
+    decided = connection.execute(update(Outcome).where(Outcome.id.in_(waiting)).values(rejection))
+    return decided.rowcount
 
 
 def count_attempt(connection: Connection, outcome_id: int) -> bool:

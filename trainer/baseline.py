@@ -3,7 +3,7 @@
 A data set where this is far from 0.5 lets a model succeed by exposure alone, and its figures say little.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from db.errors import UserError
 from db.findings import ABNORMAL
 from db.labels_csv import LabelRow, read_labels_csv
 from db.metrics import auroc
+from db.scans import FoundImage
 from trainer.dataset import label_matrix, load_examples
 from worker.artifact import Artifact, list_artifacts, read_split
 from worker.images import find_images
@@ -29,9 +30,9 @@ class Baseline:
     scans: int
 
 
-def mean_pixel_auroc(rows: Sequence[LabelRow], locations: dict[str, str], rule: Preprocessing) -> Baseline:
+def mean_pixel_auroc(rows: Sequence[LabelRow], found: Mapping[str, FoundImage], rule: Preprocessing) -> Baseline:
     """The AUROC, for `Abnormal`, of the mean pixel value of preprocessed scans."""
-    examples = load_examples(rows, locations, rule)
+    examples = load_examples(rows, found, rule)
     abnormal = label_matrix(examples.rows, (ABNORMAL,))[:, 0] > 0
     means = examples.pixels.mean(axis=(1, 2, 3), dtype=np.float64)
     return Baseline(auroc=auroc(abnormal, means), scans=len(abnormal))
@@ -47,7 +48,8 @@ def baseline_of_artifact(csv: Path, images: str | None, artifact: Artifact) -> B
     rows = [row for row in read_labels_csv(csv).rows if row.image_name in held_out]
     if not rows:
         raise UserError(f"{csv}: none of its scans is in the test subset of {artifact.manifest.name}")
-    return mean_pixel_auroc(rows, find_images(csv, images), artifact.manifest.preprocessing)
+    found = find_images(csv, images, {row.image_name for row in rows}).images
+    return mean_pixel_auroc(rows, found, artifact.manifest.preprocessing)
 
 
 def artifact_named(wanted: str, model_dir: Path) -> Artifact:

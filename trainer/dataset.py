@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from db.errors import PermanentError, TemporaryError, UserError
 from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
 from db.labels_csv import LabelRow
+from db.scans import FoundImage
 from worker.images import read_image
 from worker.manifest import Preprocessing
 from worker.pixels import Pixels, to_pixels
@@ -33,14 +34,14 @@ class Examples:
 
 def load_examples(
     rows: Sequence[LabelRow],
-    locations: Mapping[str, str],
+    found: Mapping[str, FoundImage],
     rule: Preprocessing,
     *,
     advance: Callable[[int], None] | None = None,
 ) -> Examples:
     """Read every labelled scan; an unlabelled one teaches nothing and is passed over.
 
-    `locations` is what `worker.images.find_images` gives; `advance` is told of each further scan.
+    `found` is what `worker.images.find_images` lists; `advance` is told of each further scan.
 
     Raises:
         UserError: no scan is labelled, or more than 5% of those that are cannot be read.
@@ -50,7 +51,7 @@ def load_examples(
         raise UserError("no row of the CSV has a label: there is nothing to learn")
     read: list[Pixels | str] = []
     with ThreadPoolExecutor() as pool:
-        for one in pool.map(lambda row: _read(locations.get(row.image_name), rule), labelled):
+        for one in pool.map(lambda row: _read(found.get(row.image_name), rule), labelled):
             read.append(one)
             if advance:
                 advance(1)
@@ -77,11 +78,11 @@ def _has(row: LabelRow, finding: str) -> bool:
     return row.findings != (NO_FINDING,) if finding == ABNORMAL else finding in row.findings
 
 
-def _read(location: str | None, rule: Preprocessing) -> Pixels | str:
-    if location is None:
+def _read(image: FoundImage | None, rule: Preprocessing) -> Pixels | str:
+    if image is None:
         return "missing"
     try:
-        return to_pixels(read_image(location).data, rule)
+        return to_pixels(read_image(image.location).data, rule)
     except PermanentError as error:
         return error.reason
     except TemporaryError:

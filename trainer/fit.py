@@ -81,9 +81,9 @@ def fit(options: FitOptions, *, model_dir: Path) -> Fitted:
 
 
 def _load(options: FitOptions, rows: Sequence[LabelRow], rule: Preprocessing) -> Examples:
-    locations = find_images(options.csv, options.images)
+    found = find_images(options.csv, options.images, {row.image_name for row in rows}).images
     with stage("reading scans", total=sum(bool(row.findings) for row in rows)) as advance:
-        examples = load_examples(rows, locations, rule, advance=advance)
+        examples = load_examples(rows, found, rule, advance=advance)
     for reason, count in examples.left_out.items():
         say(f"left out: {count} scans, {reason}")
     return examples

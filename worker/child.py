@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from db.aggregate import finish_runs
 from db.errors import PermanentError, TemporaryError
-from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, still_pending
+from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
 from db.session import open_database, reading
 from worker.app import send_chunk
 from worker.artifact import find_artifact
@@ -100,6 +100,7 @@ class Child:
             write=self._write,
             pool=self._pool,
             out_of_time=lambda: time.monotonic() - started > self._settings.time_budget,
+            max_pixels=self._settings.max_pixels,
         )
         if suspicious:
             # It lived: the message was redelivered for another cause than a death.
@@ -120,9 +121,20 @@ class Child:
     def _write(self, outcomes: Sequence[Scored | Rejected]) -> None:
         with self._engine.begin() as connection:
             decide(connection, outcomes)
-        for outcome in outcomes:
-            if isinstance(outcome, Rejected):
-                logger.warning("scan %d rejected: %s", self._scan_ids[outcome.outcome_id], outcome.reason)
+        rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+        for outcome in rejected:
+            logger.warning("scan %d rejected: %s", self._scan_ids[outcome.outcome_id], outcome.reason)
+        for store, detail in {outcome.store: outcome.detail for outcome in rejected if outcome.store}.items():
+            self._reject_store(store, detail)
+
+    def _reject_store(self, store: str, detail: str) -> None:
+        """End what waits for a store that refuses this worker; it is due again in the next run."""
+        with self._engine.begin() as connection:
+            count = reject_store(connection, self._artifact.sha256, store, detail)
+        if count:
+            logger.error("%s: %d more scans rejected with it", detail, count)
+            for run_id in finish_runs(self._engine):
+                logger.info("run %d finished", run_id)
 
     def _close(self, chunk: Chunk) -> None:
         for run_id in finish_runs(self._engine, [scan.outcome_id for scan in chunk.scans]):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from worker.images import EncodedImage
 from worker.manifest import Preprocessing
 from worker.messages import ChunkScan
 from worker.pixels import Pixels, to_pixels
+from worker.s3_refusals import StoreRefused
 from worker.scorer import Scorer
+from worker.settings import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ def score_chunk(
     write: Callable[[Sequence[Scored | Rejected]], object],
     pool: Executor,
     out_of_time: Callable[[], bool],
+    max_pixels: int = MAX_PIXELS,
 ) -> list[ChunkScan]:
     """Decide every scan of a chunk, or as many as time allows.
 
@@ -52,12 +56,14 @@ def score_chunk(
         write: commits the outcomes of one batch.
         pool: threads that read and decode.
         out_of_time: asked after each scan; true ends the work with what is ready by then.
+        max_pixels: an image that claims more is rejected.
 
     Returns:
         The scans without an outcome: not reached in time, or not readable for now.
     """
     undecided = dict.fromkeys(scans)
-    ahead = _read_ahead(scans, lambda scan: _prepare(scan, rule, read_image), pool, _AHEAD * scorer.batch_size)
+    prepare = partial(_prepare, rule=rule, read_image=read_image, max_pixels=max_pixels)
+    ahead = _read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size)
     for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
         outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
         if outcomes:
@@ -71,16 +77,19 @@ def score_chunk(
 
 
 def _prepare(
-    scan: ChunkScan, rule: Preprocessing, read_image: Callable[[str], EncodedImage]
+    scan: ChunkScan, *, rule: Preprocessing, read_image: Callable[[str], EncodedImage], max_pixels: int
 ) -> _Ready | Rejected | None:
     """Pixels, a rejection, or None where the image cannot be read for now."""
     content = None
     try:
         image = read_image(scan.location)
         content = image.content
-        return _Ready(scan=scan, pixels=to_pixels(image.data, rule), content=content)
+        return _Ready(scan=scan, pixels=to_pixels(image.data, rule, max_pixels), content=content)
     except PermanentError as error:
-        return Rejected(outcome_id=scan.outcome_id, reason=error.reason, detail=str(error), content=content)
+        store = error.store if isinstance(error, StoreRefused) else None
+        return Rejected(
+            outcome_id=scan.outcome_id, reason=error.reason, detail=str(error), content=content, store=store
+        )
     except TemporaryError as error:
         logger.warning("outcome %d must wait: %s", scan.outcome_id, error)
         return None

@@ -1,11 +1,14 @@
 """Settings of the queue and of the process that scores."""
 
 import os
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
 from db.settings import Settings
+
+#: 100 megapixels: four times the largest detector, far below what exhausts a worker.
+MAX_PIXELS: Final = 100_000_000
 
 
 class WorkerSettings(Settings):
@@ -20,6 +23,7 @@ class WorkerSettings(Settings):
         decode_threads: threads that read and decode ahead of the model.
         runtime: `auto`, `tensorflow`, or `package.module:callable` that makes a `Scorer` from an artifact.
         precision: the arithmetic of the model.
+        max_pixels: an image that claims more, width times height, is rejected before it is decoded.
     """
 
     chunk_size: int = Field(default=128, ge=1, le=10_000)
@@ -29,6 +33,7 @@ class WorkerSettings(Settings):
     decode_threads: int = Field(default=max(2, os.cpu_count() or 1), ge=1)
     runtime: str = "auto"
     precision: Literal["auto", "float32"] = "auto"
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)
 
     @model_validator(mode="after")
     def _budget_fits(self) -> "WorkerSettings":

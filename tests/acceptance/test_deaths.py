@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from hash_scorer import DEADLY
 from world import hash_artifact, image_name, kill_tree, scoring_process, wait_until, write_csv, write_images
 
 SCANS = range(96)
@@ -103,7 +104,8 @@ def test_a_stopped_worker_hands_its_chunk_back(world, source, fault_free):
 def test_an_input_that_kills_its_worker_is_quarantined_and_its_neighbours_are_scored(world, tmp_path):
     """The deadly scan is found by halving and quarantined at the cap; nobody else is touched."""
     write_images(tmp_path / "images", range(16))
-    cv2.imwrite(str(tmp_path / "images" / image_name(6)), np.full((96, 96), 255, np.uint8))
+    deadly = np.random.default_rng(6).integers(DEADLY, 256, (96, 96), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / image_name(6)), deadly)
     hash_artifact(world.home / "models")
     world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", range(16)))
     world.worker()

@@ -1,8 +1,11 @@
 """Scans that lie in a real S3 server."""
 
-import boto3
+import csv as csv_module
+
+import cv2
 import pytest
-from world import hash_artifact, image_name, wait_until, write_csv, write_images
+from s3_server import VISITOR, client_of
+from world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 
 SCANS = range(12)
 
@@ -11,13 +14,7 @@ SCANS = range(12)
 def bucket(s3, world, tmp_path):
     """A bucket with 12 radiographs under a prefix, one of them not an image and one key with odd characters beside."""
     world.env |= s3
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3["AWS_ENDPOINT_URL_S3"],
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        region_name="us-east-1",
-    )
+    client = client_of(s3)
     name = f"scans-{world.home.parent.name.replace('_', '-').lower()[:40].strip('-')}"
     client.create_bucket(Bucket=name)
     write_images(tmp_path / "local", SCANS)
@@ -54,11 +51,92 @@ def test_scans_in_s3_are_scored_like_those_on_disk(world, bucket, tmp_path):
     assert {image: again[image] for image in by_name} == by_name
 
 
-def test_a_bucket_that_is_not_there_is_refused(world, s3, tmp_path):
-    """One sentence naming the address, exit 2."""
+ODD_KEYS = [
+    "a b.png",
+    "ünï 日本.png",
+    "a+b.png",
+    "a%20b.png",
+    "q?x=1&y.png",
+    "h#1.png",
+    "it's.png",
+    '"q".png',
+    "n\nl.png",
+]
+
+
+def test_keys_of_any_letters_are_scored(world, s3, tmp_path):
+    """From the listing through SQL, message and worker; with a CSV that names them, and without one."""
     world.env |= s3
+    client = client_of(s3)
+    name = f"odd-{world.home.parent.name.replace('_', '-').lower()[-30:].strip('-')}"
+    client.create_bucket(Bucket=name)
+    for number, key in enumerate(ODD_KEYS):
+        encoded = cv2.imencode(".png", radiograph(number))[1].tobytes()
+        client.put_object(Bucket=name, Key=f"night + 1/ward %/{key}", Body=encoded)
+    csv = tmp_path / "odd.csv"
+    with csv.open("w", newline="", encoding="utf-8") as file:
+        rows = csv_module.writer(file)
+        rows.writerow(["Image Index", "Finding Labels"])
+        rows.writerows([key, "No Finding"] for key in ODD_KEYS if "\n" not in key)
+    hash_artifact(world.home / "models")
+    world.producer("enqueue", "--csv", csv, "--images", f"s3://{name}/night + 1")
+    world.producer("enqueue", "--images", f"s3://{name}/night + 1/")
+    world.worker()
+    wait_until(lambda: world.rows("SELECT sum(pending) FROM run_progress") == [(0,)], what="the runs' end")
+    scored = world.rows("SELECT run_id, image_name FROM results_wide WHERE state = 'scored'")
+    assert {key for run, key in scored if run == 1} == {key for key in ODD_KEYS if "\n" not in key}
+    assert {key for run, key in scored if run == 2} == {f"ward %/{key}" for key in ODD_KEYS}
+
+
+def test_a_store_that_refuses_the_worker_ends_its_runs_with_one_sentence(world, bucket, s3, tmp_path):
+    """Not one request a scan: every scan of the store is rejected at once, those elsewhere are scored, runs close."""
+    _, name = bucket
+    hash_artifact(world.home / "models")
+    world.env["CXR_CHUNK_SIZE"] = "4"
+    csv = write_csv(tmp_path / "sample_labels.csv", SCANS)
+    local = write_csv(tmp_path / "local.csv", SCANS)
+    world.producer("enqueue", "--csv", csv, "--images", f"s3://{name}/night 1")
+    world.producer("enqueue", "--csv", csv, "--images", f"s3://{name}/night 1", "--limit", "9")
+    world.producer("enqueue", "--csv", local, "--images", tmp_path / "local")
+    world.env |= {"AWS_SECRET_ACCESS_KEY": "wrong"}
+    worker = world.worker()
+    wait_until(lambda: world.rows("SELECT count(*) FROM runs WHERE finished_at IS NULL") == [(0,)], what="the end")
+
+    query = "SELECT run_id, state, reason, count(*) FROM results_wide GROUP BY run_id, state, reason ORDER BY 1, 4"
+    assert world.rows(query) == [
+        (1, "rejected", "s3", 12),
+        (2, "rejected", "s3", 9),
+        (3, "rejected", "not_image", 1),
+        (3, "scored", None, 11),
+    ]
+    sentences = world.rows("SELECT DISTINCT detail FROM outcomes WHERE reason = 's3'")
+    assert sentences == [("the secret key does not fit the access key",)]
+    asked = world.logs().count("rejected: s3")
+    assert 1 <= asked <= 4, "the first chunk's scans at most were asked for"
+
+    worker.terminate()
+    worker.wait(40)
+    world.env |= s3
+    world.worker()
+    world.producer("enqueue", "--csv", csv, "--images", f"s3://{name}/night 1")
+    wait_until(lambda: world.rows("SELECT scored FROM run_progress WHERE run_id = 4") == [(11,)], what="the scores")
+
+
+REFUSALS = {
+    "s3://no-such-bucket/x": ({}, "the bucket does not exist"),
+    "s3://other-hospital/x": (VISITOR, "these credentials are denied access"),
+    "s3://scans/x": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "the secret key does not fit the access key"),
+}
+
+
+@pytest.mark.parametrize("address", REFUSALS)
+def test_a_bucket_that_cannot_be_listed_is_refused(world, s3, tmp_path, address):
+    """One sentence naming address and cause, exit 2, nothing written."""
+    change, cause = REFUSALS[address]
+    world.env |= {**s3, **change}
     hash_artifact(world.home / "models")
     csv = write_csv(tmp_path / "sample_labels.csv", SCANS)
-    done = world.producer("enqueue", "--csv", csv, "--images", "s3://no-such-bucket/x", check=False)
+    done = world.producer("enqueue", "--csv", csv, "--images", address, check=False)
     assert done.returncode == 2
-    assert "error: s3://no-such-bucket/x" in done.stderr
+    assert f"error: {address}: cannot be listed: {cause}" in done.stderr.replace("\n", " ")
+    assert world.rows("SELECT count(*) FROM scans") == [(0,)]

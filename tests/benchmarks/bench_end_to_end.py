@@ -10,6 +10,7 @@ the same files with one DenseNet121 (random weights: the arithmetic is the same)
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def lay_out(folder, images, copies):
     lines = [",".join(HEADER)]
     for number, path in enumerate(files * copies):
         name = f"{number + 1:08d}_000.png"
-        (folder / "images" / name).symlink_to(path.absolute())
+        shutil.copyfile(path, folder / "images" / name)
         lines.append(f"{name},No Finding,0,{number + 1},60,M,PA,1024,1024,0.14,0.14")
     csv = folder / "sample_labels.csv"
     csv.write_text("\n".join(lines) + "\n")

@@ -1,7 +1,7 @@
 """A fake scorer, for speed: scores are a hash of the pixels, so every row of a run can be checked at once.
 
 Loaded in worker processes by CXR_RUNTIME=hash_scorer:HashScorer. HASH_SCORER_SECONDS slows each batch down. A scan that
-is white all over kills the process, as a decoder's or a driver's crash would.
+is all but white everywhere kills the process, as a decoder's or a driver's crash would.
 """
 
 import hashlib
@@ -10,6 +10,9 @@ import signal
 import time
 
 import numpy as np
+
+#: No pixel of a deadly scan is darker.
+DEADLY = 250
 
 
 class HashScorer:
@@ -25,7 +28,7 @@ class HashScorer:
 
     def score(self, pixels):
         time.sleep(self._seconds)
-        if any(scan.min() == 255 for scan in pixels):
+        if any(scan.min() >= DEADLY for scan in pixels):
             os.kill(os.getpid(), signal.SIGKILL)
         return np.stack([hash_scores(scan, len(self.findings)) for scan in pixels])
 

@@ -21,21 +21,21 @@ def rows(phantoms):
 
 
 @pytest.fixture
-def locations(phantoms):
-    return find_images(phantoms, None)
+def found(phantoms):
+    return find_images(phantoms, None).images
 
 
-def test_training_sees_the_pixels_that_serving_sees(rows, locations):
+def test_training_sees_the_pixels_that_serving_sees(rows, found):
     """One preprocessing function for both."""
-    examples = load_examples(rows, locations, RULE)
+    examples = load_examples(rows, found, RULE)
     assert examples.pixels.shape == (len(rows), 32, 32, 1)
-    served = to_pixels(read_image(locations[rows[3].image_name]).data, RULE)
+    served = to_pixels(read_image(found[rows[3].image_name].location).data, RULE)
     np.testing.assert_array_equal(examples.pixels[3], served)
 
 
-def test_an_unreadable_scan_in_twenty_is_left_out_and_counted(rows, locations):
+def test_an_unreadable_scan_in_twenty_is_left_out_and_counted(rows, found):
     """One missing image does not end a fit."""
-    few = {name: where for name, where in locations.items() if name != rows[0].image_name}
+    few = {name: image for name, image in found.items() if name != rows[0].image_name}
     many = tuple(rows) + tuple(rows[1:]) if len(rows) < 20 else tuple(rows)
     examples = load_examples(many, few, RULE)
     assert examples.left_out == {"missing": 1}
@@ -48,7 +48,7 @@ def test_more_than_one_bad_scan_in_twenty_stops(rows, phantoms, tmp_path):
     for row in rows[: len(rows) // 10 + 1]:
         (tmp_path / "copy" / "images" / row.image_name).write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     with pytest.raises(UserError, match=r"labelled scans cannot be read \(\d+ truncated\); up to 5% may"):
-        load_examples(rows, find_images(tmp_path / "copy" / phantoms.name, None), RULE)
+        load_examples(rows, find_images(tmp_path / "copy" / phantoms.name, None).images, RULE)
 
 
 def test_a_label_is_one_where_the_csv_says_so(rows):
@@ -71,8 +71,8 @@ def test_augmented_pixels_are_still_pixels():
         assert moved[:, :12].mean() > moved[:, 20:].mean() + 100
 
 
-def test_the_baseline_is_the_auroc_of_the_mean_pixel(rows, locations):
+def test_the_baseline_is_the_auroc_of_the_mean_pixel(rows, found):
     """Given for every scan that was read, in [0, 1]."""
-    found = mean_pixel_auroc(rows, locations, RULE)
-    assert found.scans == len(rows)
-    assert 0 <= found.auroc <= 1
+    baseline = mean_pixel_auroc(rows, found, RULE)
+    assert baseline.scans == len(rows)
+    assert 0 <= baseline.auroc <= 1

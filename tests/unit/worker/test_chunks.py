@@ -85,7 +85,7 @@ def pool():
 def run(pool):
     """Score a chunk; gives what was left and what was written, a list for each commit."""
 
-    def run(chunk, *, scorer=None, disk=None, out_of_time=lambda: False, write=None):
+    def run(chunk, *, scorer=None, disk=None, out_of_time=lambda: False, write=None, **options):
         written = []
         left = score_chunk(
             chunk,
@@ -95,6 +95,7 @@ def run(pool):
             write=write or written.append,
             pool=pool,
             out_of_time=out_of_time,
+            **options,
         )
         return left, written
 
@@ -263,3 +264,11 @@ def test_a_failed_commit_is_loud_and_reading_stops(run):
     with pytest.raises(ConnectionError):
         run(scans(100), disk=disk, write=broken)
     assert max(disk.read) < 4 * BATCH
+
+
+def test_the_limit_of_pixels_is_the_callers(run):
+    """Radiographs of 20 x 20 are too large where 399 pixels are the most."""
+    (_, written) = run(scans(1), max_pixels=400)
+    assert isinstance(written[0][0], Scored)
+    (_, written) = run(scans(1), max_pixels=399)
+    assert written[0][0].reason == "too_large"

@@ -1,0 +1,254 @@
+"""Folders as people leave them: every name and kind of thing ends as an image, a reason, or a count."""
+
+import errno
+import os
+import socket
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from db.errors import PermanentError, TemporaryError, UserError
+from worker.images import find_images, read_image
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    return folder
+
+
+def put(path, data=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data or path.name.encode("utf-8", "surrogateescape"))
+    return path
+
+
+def listed(root, wanted=None):
+    """Image name to location."""
+    return {name: image.location for name, image in find_images(None, str(root), wanted).images.items()}
+
+
+def reason_of(location):
+    with pytest.raises(PermanentError) as caught:
+        read_image(str(location))
+    return caught.value.reason
+
+
+def test_without_a_csv_every_file_named_like_an_image_is_found_under_its_path(root):
+    """In every subfolder and any case; hidden files and folders and other files are left out and counted."""
+    names = [
+        "a.png",
+        "b.JPEG",
+        "ward 1/c.TIF",
+        "ward 1/x/d.dcm",
+        "ward 1/x/a.png",
+        "e.bmp",
+        "f.dicom",
+        "g.jpg",
+        "h.tiff",
+    ]
+    for name in [*names, "notes.txt", ".hidden.png", ".cache/z.png", "ward 1/no_suffix"]:
+        put(root / name)
+    listing = find_images(None, str(root))
+    assert set(listing.images) == set(names)
+    assert all(image.location == str(root / name) for name, image in listing.images.items())
+    assert listing.other_files == 3
+
+
+def test_wanted_names_are_found_by_path_or_else_by_base_name_whatever_their_suffix(root):
+    """What else lies there is only counted: memory grows with what is asked for."""
+    for name in ["p1/s1/view1.png", "p2/s1/view1.png", "deep/er/b", "c.txt", "other.png", "more/other.dcm"]:
+        put(root / name)
+    wanted = {"p1/s1/view1.png", "p2/s1/view1.png", "b", "c.txt", "absent.png"}
+    listing = find_images(None, str(root), wanted)
+    assert {name: image.location for name, image in listing.images.items()} == {
+        "p1/s1/view1.png": str(root / "p1/s1/view1.png"),
+        "p2/s1/view1.png": str(root / "p2/s1/view1.png"),
+        "b": str(root / "deep/er/b"),
+        "c.txt": str(root / "c.txt"),
+    }
+    assert listing.other_files == 2
+
+
+def test_two_different_images_of_one_wanted_name_are_refused_with_both_places(root):
+    """Never one of them silently; an exact path, or the same bytes twice, is no doubt."""
+    one, other = put(root / "p1" / "a.png", b"1"), put(root / "p2" / "a.png", b"2")
+    with pytest.raises(UserError) as caught:
+        find_images(None, str(root), {"a.png"})
+    assert all(word in str(caught.value) for word in ("'a.png'", str(one), str(other)))
+    assert "\n" not in str(caught.value)
+    assert listed(root, {"p2/a.png"}) == {"p2/a.png": str(other)}
+    exact = put(root / "a.png", b"3")
+    assert listed(root, {"a.png"}) == {"a.png": str(exact)}
+    exact.unlink()
+    other.write_bytes(b"1")
+    assert listed(root, {"a.png"}) == {"a.png": str(one)}
+
+
+def test_copies_beside_the_csv_are_one_image_and_others_are_refused(tmp_path):
+    """Kaggle's sample unpacks the same files twice."""
+    csv = put(tmp_path / "sample_labels.csv")
+    first = put(tmp_path / "images" / "a.png", b"same")
+    second = put(tmp_path / "sample" / "images" / "a.png", b"same")
+    assert find_images(csv, None, {"a.png"}).images["a.png"].location == str(first)
+    second.write_bytes(b"SAME")
+    with pytest.raises(UserError, match=r"two different images are named 'a\.png'"):
+        find_images(csv, None, {"a.png"})
+
+
+def test_a_files_version_is_its_size_and_time_of_change(root):
+    """Told without opening it: also of a file that may not be read."""
+    path = put(root / "a.png", b"12345")
+    os.utime(path, ns=(1, 1_700_000_000_123_456_789))
+    path.chmod(0)
+    assert find_images(None, str(root)).images["a.png"].version == "stat:5-1700000000123456789"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b.png", "it's.png", '"q".png', "new\nline.png", "é日本.png", "a+b%20?#&.png", "~.png", "\\.png", " .png"],
+)
+def test_a_name_of_any_letters_is_found_and_read(root, name):
+    """Spaces, quotes, newlines and Unicode are ordinary."""
+    put(root / "ward" / name)
+    (location,) = listed(root, {name}).values()
+    assert read_image(location).data == name.encode()
+    assert set(listed(root)) == {f"ward/{name}"}
+
+
+def test_a_name_that_is_no_unicode_is_left_out_and_counted(root):
+    """SQL cannot hold it."""
+    put(root / os.fsdecode(b"\xff\xfe.png"))
+    put(root / os.fsdecode(b"caf\xe9") / "a.png")
+    listing = find_images(None, str(root))
+    assert (listing.images, listing.other_files) == ({}, 2)
+
+
+def test_a_root_that_is_no_unicode_is_refused(tmp_path):
+    """So is every location in it."""
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    with pytest.raises(UserError, match="no UTF-8"):
+        find_images(None, str(folder))
+
+
+def test_a_link_within_the_folder_is_the_file_that_it_leads_to(root):
+    """Resolved when listed: turning the link elsewhere later changes nothing."""
+    target = put(root / "store" / "x.bin", b"bytes")
+    (root / "a.png").symlink_to("store/x.bin")
+    assert listed(root) == {"a.png": str(target)}
+    (root / "a.png").unlink()
+    (root / "a.png").symlink_to("/etc/passwd")
+    assert read_image(str(target)).data == b"bytes"
+
+
+def test_a_link_out_of_the_folder_is_never_read(root, tmp_path):
+    """It is found, and rejected as unreadable with a sentence; so are links that dangle or go round in circles."""
+    secret = put(tmp_path / "secret.png")
+    (root / "out.png").symlink_to(secret)
+    (root / "up.png").symlink_to("../secret.png")
+    (root / "dangling.png").symlink_to("nowhere.png")
+    (root / "loop.png").symlink_to("loop.png")
+    found = find_images(None, str(root)).images
+    assert set(found) == {"out.png", "up.png", "dangling.png", "loop.png"}
+    for image in found.values():
+        assert image.version is None
+        with pytest.raises(PermanentError, match="link") as caught:
+            read_image(image.location)
+        assert caught.value.reason == "unreadable"
+
+
+def test_a_file_that_became_a_link_after_the_listing_is_not_read(root, tmp_path):
+    """The worker opens without following."""
+    path = put(root / "a.png")
+    (location,) = listed(root).values()
+    path.unlink()
+    path.symlink_to(put(tmp_path / "secret.png"))
+    assert reason_of(location) == "unreadable"
+
+
+def test_links_to_folders_are_not_entered_but_the_root_may_be_one(root, tmp_path):
+    """A link to a folder can lead out, or round in circles."""
+    put(root / "ward" / "a.png")
+    put(tmp_path / "elsewhere" / "b.png")
+    (root / "round").symlink_to(root)
+    (root / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "alias").symlink_to(root)
+    listing = find_images(None, str(tmp_path / "alias"))
+    assert {name: image.location for name, image in listing.images.items()} == {
+        "ward/a.png": str(tmp_path / "alias" / "ward" / "a.png")
+    }
+    assert listing.other_files == 2
+
+
+def test_what_is_named_like_an_image_and_is_none_is_rejected_without_waiting(root):
+    """A folder, a pipe without a writer, a socket: unreadable."""
+    (root / "folder.png").mkdir()
+    os.mkfifo(root / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "socket.png"))
+    found = listed(root)
+    assert set(found) == {"folder.png", "pipe.png", "socket.png"}
+    assert {reason_of(location) for location in [*found.values(), "/dev/zero"]} == {"unreadable"}
+
+
+@contextmanager
+def as_nobody():
+    """Root may read everything."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_a_file_without_permission_is_rejected_and_a_folder_without_is_counted():
+    """One forbidden corner does not end the listing."""
+    # Not pytest's own folder, which is closed to nobody.
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        put(root / "a.png").chmod(0)
+        put(root / "closed" / "b.png")
+        (root / "closed").chmod(0)
+        root.chmod(0o755)
+        with as_nobody():
+            listing = find_images(None, str(root))
+            assert (set(listing.images), listing.other_files) == ({"a.png"}, 1)
+            assert reason_of(root / "a.png") == "unreadable"
+        (root / "closed").chmod(0o700)
+
+
+def test_a_folder_too_deep_to_be_listed_is_counted(root):
+    """What lies beside it is found all the same."""
+    put(root / "a.png")
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=here)
+        deeper = os.open("x" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
+    listing = find_images(None, str(root))
+    assert (set(listing.images), listing.other_files) == ({"a.png"}, 1)
+
+
+@pytest.mark.parametrize("location", ["/x" * 3000, "/" + "x" * 300, "/a\0b.png", "/\ud800.png", ""])
+def test_a_location_that_no_file_can_have_is_rejected(location):
+    """Too long, a NUL, not encodable, nothing at all."""
+    assert reason_of(location) in ("unreadable", "missing")
+
+
+def test_a_disk_that_does_not_answer_is_asked_again_later(monkeypatch, root):
+    """An input/output error may pass."""
+
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(TemporaryError, match="did not answer"):
+        read_image(str(root / "a.png"))

@@ -1,0 +1,96 @@
+"""Scans in S3: one listing a run, one client a process."""
+
+import os
+import threading
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from db.errors import PermanentError, UserError
+from db.scans import FoundImage
+from worker.listing import Offer
+from worker.s3_refusals import SCHEME, in_words, note_answer, refusal
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+__all__ = ["SCHEME", "list_s3", "read_object"]
+
+_making_client = threading.Lock()
+
+
+def list_s3(address: str) -> Iterator[Offer]:
+    """Every object under s3://bucket/prefix, a page at a time, named relative to the prefix.
+
+    Raises:
+        UserError: not such an address, or the store refuses or does not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
+    if not bucket:
+        raise UserError(f"{address}: not of the form s3://bucket/prefix")
+    prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
+    try:
+        for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(prefix), partial(_found, bucket, entry["Key"], entry["ETag"])
+    except (ClientError, BotoCoreError, ValueError) as error:
+        raise UserError(f"{address}: cannot be listed: {in_words(error)}") from error
+
+
+def read_object(location: str) -> tuple[bytes, str]:
+    """The bytes of an object, and its ETag as `etag:...`.
+
+    Raises:
+        PermanentError: `missing`, `unreadable` or `s3`; `StoreRefused` where the whole store is refused.
+        TemporaryError: the store did not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    # Not urlsplit: '?', '#' and '%' are ordinary characters in a key.
+    bucket, _, key = location.removeprefix(SCHEME).partition("/")
+    if not bucket or not key:
+        raise PermanentError("unreadable", "the scan's location is not of the form s3://bucket/key")
+    try:
+        answer: dict[str, Any] = _s3().get_object(Bucket=bucket, Key=key)
+        note_answer(bucket)
+        return answer["Body"].read(), _etag(answer["ETag"])
+    except (ClientError, BotoCoreError, ValueError) as error:
+        raise refusal(error, bucket, partial(_may_be_listed, bucket, key)) from error
+
+
+def _may_be_listed(bucket: str, key: str) -> bool:
+    """Whether the store lets this process see the bucket at all, or the key's own part of it."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        _s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+    except (ClientError, BotoCoreError):
+        return False
+    return True
+
+
+def _found(bucket: str, key: str, etag: str) -> FoundImage:
+    return FoundImage(location=f"{SCHEME}{bucket}/{key}", version=_etag(etag))
+
+
+def _etag(quoted: str) -> str:
+    return f"etag:{quoted.strip(chr(34))}"
+
+
+def _s3() -> "BaseClient":
+    """One client for the process: boto3's clients are thread-safe, but making one is not, and costs 50 ms."""
+    with _making_client:
+        return _s3_client()
+
+
+@cache
+def _s3_client() -> "BaseClient":
+    import boto3
+    from botocore.config import Config
+
+    # Short: what takes longer is handed back, and must not outlive the message's visibility.
+    patience = {"connect_timeout": 5, "read_timeout": 10, "retries": {"mode": "standard", "total_max_attempts": 2}}
+    # A connection for every thread that reads.
+    return boto3.Session().client("s3", config=Config(max_pool_connections=max(32, os.cpu_count() or 1), **patience))
