@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from db.outcomes import PASSING_REASONS
 from db.scans import upsert
@@ -43,12 +43,18 @@ def lock_for_enqueue(connection: Connection) -> None:
 
 
 def open_run(
-    connection: Connection, request: RunRequest, scan_ids: Sequence[int], *, again: AbstractSet[int] = frozenset()
+    connection: Connection,
+    request: RunRequest,
+    scan_ids: Sequence[int],
+    *,
+    changed: AbstractSet[int] = frozenset(),
+    rescore: bool = False,
 ) -> tuple[int, bool]:
     """Open a run over these scans, or join the open one that is the same.
 
-    Everything due becomes a pending outcome: what has none, what may have passed, and `again`. A due scan without an
-    image is rejected as `missing` at once.
+    Everything due becomes a pending outcome: what has none, what may have passed, what changed, and under `rescore`
+    all of it. A due scan without an image is rejected as `missing` at once. An open run that is joined takes up only
+    what changed since its scans were decided.
 
     Returns:
         The run's id, and whether it was joined.
@@ -56,14 +62,24 @@ def open_run(
     open_one = select(Run.id).where(Run.identity == request.identity, Run.finished_at.is_(None))
     joined = connection.execute(open_one).scalar()
     if joined is not None:
+        _take_up(connection, joined, request, changed)
         return joined, True
     run_id = connection.execute(insert(Run).returning(Run.id), _run_values(request)).scalar_one()
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
-    latest = _latest_outcomes(connection, request)
-    known = _with_image(connection, request.dataset)
-    _insert_due(connection, request.model_id, scan_ids, latest, known=known, again=again)
-    _link(connection, run_id, scan_ids, _latest_outcomes(connection, request), newest_before)
+    again = frozenset(scan_ids) if rescore else changed
+    latest = _insert_due(connection, request, scan_ids, again)
+    _link(connection, run_id, scan_ids, latest, newest_before)
     return run_id, False
+
+
+def _take_up(connection: Connection, run_id: int, request: RunRequest, changed: AbstractSet[int]) -> None:
+    """Let an open run wait for new outcomes of the scans whose images changed under it."""
+    if not changed:
+        return
+    latest = _insert_due(connection, request, sorted(changed), changed)
+    moves = [{"key": scan_id, "outcome": latest[scan_id].id} for scan_id in sorted(changed)]
+    mine = (RunScan.run_id == run_id) & (RunScan.scan_id == bindparam("key"))
+    connection.execute(update(RunScan).where(mine).values(outcome_id=bindparam("outcome"), reused=False), moves)
 
 
 def _run_values(request: RunRequest) -> dict[str, Any]:
@@ -112,21 +128,18 @@ def _with_image(connection: Connection, dataset: str) -> set[int]:
 
 
 def _insert_due(
-    connection: Connection,
-    model_id: int,
-    scan_ids: Sequence[int],
-    latest: Mapping[int, _Latest],
-    *,
-    known: set[int],
-    again: AbstractSet[int],
-) -> None:
+    connection: Connection, request: RunRequest, scan_ids: Sequence[int], again: AbstractSet[int]
+) -> dict[int, _Latest]:
+    """Insert an outcome for every scan that is due, and return the latest of each scan of the dataset."""
+    latest, known = _latest_outcomes(connection, request), _with_image(connection, request.dataset)
     due = []
     for scan_id in sorted(scan_ids):
         last, has_image = latest.get(scan_id), scan_id in known
         if last is None or last.is_due(has_image=has_image, again=scan_id in again):
-            due.append(_new_outcome(scan_id, model_id, (last.revision if last else 0) + 1, has_image=has_image))
+            due.append(_new_outcome(scan_id, request.model_id, (last.revision if last else 0) + 1, has_image=has_image))
     if due:
         connection.execute(upsert(connection, Outcome.__table__).on_conflict_do_nothing(), due)
+    return _latest_outcomes(connection, request)
 
 
 def _new_outcome(scan_id: int, model_id: int, revision: int, *, has_image: bool) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, exists, select, text, update
+from sqlalchemy import Connection, Engine, exists, func, select, text, update
 
 from db.errors import UserError
-from db.schema import PENDING, QUARANTINED, REJECTED, LabelSet, Model, Outcome, Run, RunScan, Scan
+from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, LabelSet, Model, Outcome, Run, RunScan, Scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class RunInfo:
     label_set: str | None
     created_at: datetime
     finished_at: datetime | None
+    cancelled_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,7 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
             LabelSet.name.label("label_set"),
             Run.created_at,
             Run.finished_at,
+            Run.cancelled_at,
         )
         .join(Model, Model.id == Run.model_id)
         .outerjoin(LabelSet, LabelSet.id == Run.label_set_id)
@@ -86,6 +88,27 @@ def progress(connection: Connection, run_id: int) -> Progress:
     counts = dict(row or {})
     names = ("expected", "scored", "rejected", "quarantined", "pending", "reused")
     return Progress(**{name: int(counts.get(name, 0)) for name in names})
+
+
+def rate_of(connection: Connection, model_id: int) -> float | None:
+    """Scans a second between the first and the last score of the model's latest run; None where it scored fewer than 2.
+
+    Measured where the work ran, with as many workers as there were: an expectation, not a promise.
+    """
+    own = (
+        select(RunScan.run_id, Outcome.scored_at)
+        .join(Outcome, Outcome.id == RunScan.outcome_id)
+        .where(Outcome.model_id == model_id, Outcome.state == SCORED, ~RunScan.reused)
+        .subquery()
+    )
+    spans = (
+        select(func.count(), func.min(own.c.scored_at), func.max(own.c.scored_at))
+        .group_by(own.c.run_id)
+        .having(func.min(own.c.scored_at) < func.max(own.c.scored_at))
+        .order_by(own.c.run_id.desc())
+    )
+    row = connection.execute(spans.limit(1)).first()
+    return row[0] / (row[2] - row[1]).total_seconds() if row else None
 
 
 @dataclass(frozen=True, kw_only=True)

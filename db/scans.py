@@ -1,15 +1,14 @@
-"""Registers scans and label sets from a labels file."""
+"""Registers scans: what a CSV or a listing says of each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db.labels_csv import LabelRow, LabelsFile
-from db.schema import Label, LabelSet, Scan
+from db.labels_csv import LabelRow
+from db.schema import Scan
 
 #: What a later CSV or listing brings up to date.
 _SCAN_COLUMNS: Final = ("location", "version", "patient_id", "view", "sex", "age_years", "follow_up")
@@ -41,30 +40,13 @@ def register_scans(
     }
     connection.execute(statement.on_conflict_do_update(index_elements=["dataset", "image_name"], set_=updated), values)
     wanted = {row.image_name for row in rows}
+    return {name: scan_id for name, scan_id in scan_ids(connection, dataset).items() if name in wanted}
+
+
+def scan_ids(connection: Connection, dataset: str) -> dict[str, int]:
+    """Image name to scan id of every scan of a dataset."""
     known = connection.execute(select(Scan.image_name, Scan.id).where(Scan.dataset == dataset))
-    return {name: scan_id for name, scan_id in known if name in wanted}
-
-
-def import_labels(connection: Connection, file: LabelsFile, rows: Iterable[LabelRow], ids: Mapping[str, int]) -> int:
-    """The label set of this file, imported once; an edited file becomes a label set of its own.
-
-    Returns:
-        The label set's id.
-    """
-    name = _label_set_name(connection, file)
-    found = connection.execute(select(LabelSet.id).where(LabelSet.name == name)).scalar()
-    if found is None:
-        values = {"name": name, "sha256": file.sha256, "imported_at": datetime.now(UTC)}
-        found = connection.execute(insert(LabelSet).returning(LabelSet.id), values).scalar_one()
-    labels = [
-        {"label_set_id": found, "scan_id": ids[row.image_name], "finding": finding}
-        for row in rows
-        for finding in row.findings
-    ]
-    if labels:
-        # A run of the first N rows imported only those; the rest of the same file may follow.
-        connection.execute(upsert(connection, Label.__table__).on_conflict_do_nothing(), labels)
-    return int(found)
+    return {row.image_name: row.id for row in known}
 
 
 def upsert(connection: Connection, table: Any) -> "postgresql.Insert | sqlite.Insert":
@@ -85,9 +67,3 @@ def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -
         "age_years": row.age_years,
         "follow_up": row.follow_up,
     }
-
-
-def _label_set_name(connection: Connection, file: LabelsFile) -> str:
-    """The dataset's name, unless another file took it: then with the file's hash."""
-    holder = connection.execute(select(LabelSet.sha256).where(LabelSet.name == file.dataset)).scalar()
-    return file.dataset if holder in (None, file.sha256) else f"{file.dataset}@{file.sha256[:8]}"

@@ -1,39 +1,24 @@
-"""`producer enqueue`: a labels CSV becomes scans, a label set and a run in SQL; only then are chunks sent."""
+"""`producer enqueue`: a source becomes scans, a label set and a run in SQL; only then are chunks sent."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
 from db.aggregate import finish_runs
-from db.errors import TemporaryError, UserError
-from db.labels_csv import LabelsFile, read_labels_csv
+from db.errors import TemporaryError
+from db.label_sets import import_labels
 from db.models import ModelInfo, find_model
 from db.opening import RunRequest, lock_for_enqueue, open_run
 from db.outcomes import pending_of_run
-from db.runs import Progress, progress
-from db.scans import import_labels, register_scans
+from db.runs import Progress, progress, rate_of
+from db.scans import register_scans
 from db.session import reading
 from producer.changed import changed_images
+from producer.source import Input, Source, read_source
 from worker.app import make_app, nothing_in_flight, send_pending
-from worker.images import find_images
 from worker.registry import register_artifacts
 from worker.settings import WorkerSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What a person asks to have scored."""
-
-    csv: Path
-    #: Folder or s3://bucket/prefix; None looks beside the CSV.
-    images: str | None = None
-    #: Name or hash; None is the active model.
-    model: str | None = None
-    #: Only the first rows.
-    limit: int | None = None
-    #: Score again what has scores already.
-    rescore: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +28,7 @@ class Enqueued:
     Attributes:
         joined: the run was open already.
         sent: scans that went to the queue now; None where no broker answered and they wait for `worker start`.
+        left_out: files of a folder without a CSV that are not named like an image.
     """
 
     run_id: int
@@ -50,13 +36,30 @@ class Enqueued:
     joined: bool
     progress: Progress
     sent: int | None
+    left_out: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Input:
-    file: LabelsFile
-    locations: dict[str, str]
-    source: Source
+class Rehearsal:
+    """What `producer enqueue` would do.
+
+    Attributes:
+        rows: scans of the source.
+        images: of these, whose images were found.
+        decided: of these, with an outcome already that stands.
+        due: scans that would be scored.
+        chunks: messages that would be sent.
+        seconds: how long the model took for as many scans in its latest run; None where it has scored nothing yet.
+    """
+
+    model: ModelInfo
+    rows: int
+    images: int
+    decided: int
+    due: int
+    chunks: int
+    seconds: float | None
+    left_out: int
 
 
 def enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> Enqueued:
@@ -65,18 +68,38 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> Enqueue
     Raises:
         UserError: no labels file, no image at all, no model; then nothing was written.
     """
-    checked = _check(source)
-    register_artifacts(engine, settings.model_dir)
-    changed = changed_images(engine, checked.file.dataset, source.model, checked.locations)
+    given, changed = _prepare(settings, engine, source)
     with engine.begin() as connection:
-        lock_for_enqueue(connection)
-        model = find_model(connection, source.model)
-        run_id, joined = _commit(connection, checked, model, changed)
+        model, run_id, joined = _commit(connection, source, given, changed)
     # A run in which nothing is due is finished as it opens.
     finish_runs(engine)
     sent = _send(settings, engine, run_id, model, joined=joined)
     with reading(engine) as connection:
-        return Enqueued(run_id=run_id, model=model, joined=joined, progress=progress(connection, run_id), sent=sent)
+        now = progress(connection, run_id)
+    return Enqueued(run_id=run_id, model=model, joined=joined, progress=now, sent=sent, left_out=given.left_out)
+
+
+def rehearse(settings: WorkerSettings, engine: Engine, source: Source) -> Rehearsal:
+    """Do what `enqueue` does in a transaction that is then rolled back: the counts are exact and nothing is written.
+
+    Raises:
+        UserError: as `enqueue`.
+    """
+    given, changed = _prepare(settings, engine, source)
+    with engine.connect() as connection, connection.begin() as transaction:
+        model, run_id, _ = _commit(connection, source, given, changed)
+        now, rate = progress(connection, run_id), rate_of(connection, model.id)
+        transaction.rollback()
+    return Rehearsal(
+        model=model,
+        rows=now.expected,
+        images=len(given.found),
+        decided=now.reused,
+        due=now.pending,
+        chunks=-(-now.pending // settings.chunk_size),
+        seconds=now.pending / rate if rate else None,
+        left_out=given.left_out,
+    )
 
 
 def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: str) -> int:
@@ -93,31 +116,31 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     return send_pending(make_app(settings), model_sha256, pending, settings.chunk_size)
 
 
-def _check(source: Source) -> _Input:
-    file = read_labels_csv(source.csv)
-    found = find_images(source.csv, source.images)
-    rows = file.rows[: source.limit]
-    if not any(row.image_name in found for row in rows):
-        where = source.images or f"the CSV's folder, its images/, images_*/images/ or sample/images/ ({source.csv})"
-        raise UserError(f"none of the {len(rows)} images of {source.csv.name} is in {where}; say --images")
-    limited = LabelsFile(path=file.path, sha256=file.sha256, dataset=file.dataset, rows=rows)
-    return _Input(file=limited, locations=found, source=source)
+def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, AbstractSet[str]]:
+    """The source as read, and the names of its scans that were decided from other bytes than lie there now."""
+    given = read_source(source)
+    register_artifacts(engine, settings.model_dir)
+    changed = changed_images(engine, given.dataset, source.model, given.found) if source.check else frozenset()
+    return given, changed
 
 
-def _commit(connection: Connection, checked: _Input, model: ModelInfo, changed: frozenset[str]) -> tuple[int, bool]:
-    file, source = checked.file, checked.source
-    ids = register_scans(connection, file.dataset, file.rows, checked.locations)
-    label_set = import_labels(connection, file, file.rows, ids)
+def _commit(
+    connection: Connection, source: Source, given: Input, changed: AbstractSet[str]
+) -> tuple[ModelInfo, int, bool]:
+    lock_for_enqueue(connection)
+    model = find_model(connection, source.model)
+    ids = register_scans(connection, given.dataset, given.rows, given.found)
     request = RunRequest(
-        source=str(source.csv),
-        sha256=file.sha256,
-        dataset=file.dataset,
+        source=source.shown,
+        sha256=given.sha256,
+        dataset=given.dataset,
         model_id=model.id,
-        label_set_id=label_set,
+        label_set_id=import_labels(connection, given.labels, given.rows, ids) if given.labels else None,
         options={"images": source.images, "limit": source.limit, "rescore": source.rescore},
     )
-    again = ids.values() if source.rescore else (ids[name] for name in changed if name in ids)
-    return open_run(connection, request, list(ids.values()), again=frozenset(again))
+    moved = frozenset(ids[name] for name in changed if name in ids)
+    run_id, joined = open_run(connection, request, list(ids.values()), changed=moved, rescore=source.rescore)
+    return model, run_id, joined
 
 
 def _send(settings: WorkerSettings, engine: Engine, run_id: int, model: ModelInfo, *, joined: bool) -> int | None:

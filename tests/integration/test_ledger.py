@@ -57,6 +57,20 @@ def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_p
     assert (second != first, joined) == (True, False)
 
 
+def test_an_image_that_changes_while_its_run_is_open_is_decided_anew_in_that_run(engine, tmp_path):
+    """A joined run takes up a new revision of what was decided, and leaves what is pending as it is."""
+    run, _ = enqueue(engine, tmp_path)
+    one, two, three, four = ids_of(engine, run)
+    with engine.begin() as connection:
+        decide(connection, [scored(one)])
+    assert enqueue(engine, tmp_path, changed=[1, 2]) == (run, True)
+    assert ids_of(engine, run) == [two, three, four, four + 1]
+    with engine.connect() as connection:
+        assert progress(connection, run).expected == 4
+        revisions = select(Outcome.scan_id, Outcome.revision).where(Outcome.id > four)
+        assert connection.execute(revisions).all() == [(1, 2)]
+
+
 def test_two_producers_at_once_leave_one_run(engine, tmp_path):
     """Eight concurrent enqueues of one CSV open one run with one outcome a scan."""
     results, errors = [], []

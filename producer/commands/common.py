@@ -1,0 +1,60 @@
+"""What all commands share: the open ledger, and how results are printed."""
+
+import json
+import sys
+from dataclasses import asdict
+
+from rich.console import Console
+from sqlalchemy import Engine
+
+from db.errors import EXIT_REJECTS
+from db.runs import Progress, RunInfo, find_run, progress
+from db.session import open_database, reading
+from db.settings import load_settings
+from worker.settings import WorkerSettings
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def open_ledger() -> tuple[WorkerSettings, Engine]:
+    """The settings and the database; says where home is."""
+    settings = load_settings(WorkerSettings)
+    err.print(f"home: {settings.home}", markup=False)
+    return settings, open_database(settings.database_url)
+
+
+def find(engine: Engine, run_id: int | None) -> tuple[RunInfo, Progress]:
+    """A run (default the latest) and how far it is."""
+    with reading(engine) as connection:
+        run = find_run(connection, run_id)
+        return run, progress(connection, run.id)
+
+
+def say(text: str) -> None:
+    """Print a line of the result; names in it are names, not markup."""
+    out.print(text, markup=False)
+
+
+def print_json(value: object) -> None:
+    """Print a result for programs."""
+    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def counts(now: Progress) -> str:
+    """A run's progress in words."""
+    return (
+        f"{now.expected:,} scans: {now.scored:,} scored, {now.rejected:,} rejected, {now.quarantined:,} quarantined, "
+        f"{now.pending:,} pending ({now.reused:,} reused)"
+    )
+
+
+def flat(run: RunInfo, now: Progress) -> dict[str, object]:
+    """A run and its progress as one JSON object."""
+    return {"run_id": run.id, **{key: value for key, value in asdict(run).items() if key != "id"}, **asdict(now)}
+
+
+def exit_by(now: Progress) -> None:
+    """Exit 3 where a scan could not be scored."""
+    if now.rejected or now.quarantined:
+        sys.exit(EXIT_REJECTS)

@@ -1,0 +1,85 @@
+"""Commands that keep the ledger: labels, models, forget, prune."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import typer
+from rich.table import Table
+
+from db.aggregate import finish_runs
+from db.erasure import forget_patient
+from db.errors import Stopped
+from db.labels_csv import Columns, read_labels_csv
+from db.models import activate, list_models
+from db.retention import prune_runs
+from db.session import reading
+from producer.commands.common import open_ledger, out, print_json, say
+from producer.labels import import_label_set
+from worker.registry import register_artifacts
+
+
+def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, *, as_json: bool) -> None:
+    """`producer labels`."""
+    _, engine = open_ledger()
+    imported = import_label_set(engine, read_labels_csv(csv, columns), name, dataset)
+    if as_json:
+        print_json(asdict(imported))
+        return
+    say(f"label set {name}: {imported.labelled:,} scans of dataset {imported.dataset} are labelled")
+    say(f"'producer report --labels {name}' judges a run by it")
+
+
+def show_models(*, as_json: bool) -> None:
+    """`producer model list`."""
+    settings, engine = open_ledger()
+    register_artifacts(engine, settings.model_dir)
+    with reading(engine) as connection:
+        models = list_models(connection)
+    if as_json:
+        print_json([asdict(model) for model in models])
+        return
+    table = Table("name", "hash", "active", "findings")
+    for model in models:
+        table.add_row(model.name, model.sha256[:12], "yes" if model.active else "", str(len(model.findings)))
+    out.print(table)
+
+
+def activate_model(name: str, *, as_json: bool) -> None:
+    """`producer model activate`."""
+    settings, engine = open_ledger()
+    register_artifacts(engine, settings.model_dir)
+    with engine.begin() as connection:
+        model = activate(connection, name)
+    if as_json:
+        print_json(asdict(model))
+    else:
+        say(f"the next runs are scored by {model.name} ({model.sha256[:12]})")
+
+
+def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: bool) -> None:
+    """`producer forget`."""
+    _, engine = open_ledger()
+    if ask and not typer.confirm(
+        "This cannot be undone. Forget every scan, score and label of this patient?", err=True
+    ):
+        raise Stopped("nothing was forgotten")
+    forgotten = forget_patient(engine, patient, dataset)
+    finish_runs(engine)
+    if as_json:
+        print_json(asdict(forgotten))
+        return
+    say(f"forgotten: {forgotten.scans:,} scans, {forgotten.outcomes:,} outcomes, {forgotten.labels:,} labels")
+    say("images, CSVs, exports and backups stay: a CSV that still lists the patient brings the scans back")
+    if forgotten.models:
+        say(f"fitted on this patient, and their split.csv says so still: {', '.join(forgotten.models)}")
+
+
+def prune_command(days: int, *, as_json: bool) -> None:
+    """`producer prune`."""
+    _, engine = open_ledger()
+    pruned = prune_runs(engine, timedelta(days=days))
+    if as_json:
+        print_json(asdict(pruned))
+    else:
+        say(f"{pruned.runs:,} runs older than {days} days deleted, and {pruned.outcomes:,} outcomes only they knew")

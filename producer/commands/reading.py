@@ -1,0 +1,109 @@
+"""Commands that read a run: status, failures, report, export."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.table import Column, Table
+from sqlalchemy import Engine
+
+from db.errors import UserError
+from db.runs import failures_of
+from db.session import reading
+from producer.commands.common import counts, err, find, flat, open_ledger, out, print_json, say
+from producer.export import export_run
+from producer.follow import follow
+from worker.settings import WorkerSettings
+
+
+def show_status(run_id: int | None, *, watch: bool, as_json: bool) -> None:
+    """`producer status`."""
+    _, engine = open_ledger()
+    run, now = find(engine, run_id)
+    if watch and run.finished_at is None:
+        now = follow(engine, run.id, err, alive=lambda: None)
+        run, _ = find(engine, run.id)
+    if as_json:
+        print_json(flat(run, now))
+        return
+    state = f"finished {run.finished_at:%Y-%m-%d %H:%M} UTC" if run.finished_at else "open"
+    if run.cancelled_at:
+        state = f"cancelled {run.cancelled_at:%Y-%m-%d %H:%M} UTC"
+    say(f"run {run.id}: {run.source} under model {run.model} ({run.model_sha256[:12]}), {state}")
+    say(counts(now))
+
+
+def show_failures(run_id: int | None, *, as_json: bool) -> None:
+    """`producer failures`."""
+    _, engine = open_ledger()
+    run, _ = find(engine, run_id)
+    with reading(engine) as connection:
+        failures = failures_of(connection, run.id)
+    if as_json:
+        print_json([asdict(failure) for failure in failures])
+        return
+    title = f"run {run.id}: {len(failures):,} not scored"
+    table = Table(Column("image", overflow="fold"), "state", "reason", "what happened", title=title)
+    for failure in failures:
+        table.add_row(*map(_literal, (failure.image_name, failure.state, failure.reason, failure.detail)))
+    out.print(table, soft_wrap=False)
+
+
+def make_report(
+    run_id: int | None, folder: Path | None, *, labels: str | None, subset: str, partial: bool, as_json: bool
+) -> None:
+    """`producer report`."""
+    settings, engine = open_ledger()
+    run, _ = find(engine, run_id)
+    report_on(settings, engine, run.id, folder, labels=labels, subset=subset, partial=partial, as_json=as_json)
+
+
+def report_on(
+    settings: WorkerSettings,
+    engine: Engine,
+    run_id: int,
+    folder: Path | None,
+    *,
+    labels: str | None = None,
+    subset: str = "held_out",
+    partial: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Write a run's report and print its figures. Each label set and subset has a folder of its own."""
+    # Plots cost a second of imports, which the other commands need not pay.
+    from producer.report.table import print_report, to_json
+    from producer.report.write import write_report
+
+    folder = folder or settings.home / "reports" / _folder_name(run_id, labels, subset)
+    with engine.begin() as connection:
+        report = write_report(connection, run_id, folder, partial=partial, label_set=labels, subset=subset)
+    if as_json:
+        print(to_json(report))
+        return
+    print_report(report, out)
+    say(f"report: {folder / 'index.html'}")
+
+
+def export_command(run_id: int | None, target: Path | None, *, kind: str, wide: bool) -> None:
+    """`producer export`."""
+    _, engine = open_ledger()
+    run, _ = find(engine, run_id)
+    if target is None and kind == "parquet" and sys.stdout.isatty():
+        raise UserError("parquet is no text for a terminal: say --out FILE")
+    with reading(engine) as connection:
+        rows = export_run(connection, run.id, target or sys.stdout.buffer, kind=kind, wide=wide)
+    err.print(f"run {run.id}: {rows:,} rows written to {target or 'stdout'}", markup=False)
+
+
+def _literal(text: str) -> str:
+    # A file may be named [red].png.
+    return text.replace("[", r"\[")
+
+
+def _folder_name(run_id: int, labels: str | None, subset: str) -> str:
+    words = [
+        f"run-{run_id}",
+        *([labels.replace("/", "_")] if labels else []),
+        *([subset] if subset != "held_out" else []),
+    ]
+    return "-".join(words)

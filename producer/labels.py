@@ -1,0 +1,65 @@
+"""`producer labels`: a labels file becomes a label set beside those there are; nothing is enqueued."""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+
+from db.errors import UserError
+from db.label_sets import import_labels
+from db.labels_csv import LabelsFile
+from db.opening import lock_for_enqueue
+from db.runs import find_run
+from db.scans import register_scans, scan_ids
+from db.session import reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What came of it: the file's rows, and the scans of the dataset that they label."""
+
+    label_set: str
+    dataset: str
+    rows: int
+    labelled: int
+
+
+def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str | None = None) -> Imported:
+    """Import a file's labels of a dataset's scans; rows of other scans are left out.
+
+    Args:
+        engine: the ledger.
+        file: the labels file.
+        name: of the label set.
+        dataset: whose scans; None is the CSV's stem, or the latest run's dataset where it has scans of these names.
+            A dataset that is new gets the file's scans, without images yet.
+
+    Raises:
+        UserError: the name is another file's, or no row is of the dataset.
+    """
+    names = {row.image_name for row in file.rows}
+    dataset = dataset or _guess(engine, file.dataset, names)
+    with engine.begin() as connection:
+        lock_for_enqueue(connection)
+        ids = scan_ids(connection, dataset) or register_scans(connection, dataset, file.rows, {})
+        rows = [row for row in file.rows if row.image_name in ids]
+        if not rows:
+            raise UserError(f"{file.path}: none of its {len(names):,} images is a scan of dataset {dataset!r}")
+        import_labels(connection, file, rows, ids, name)
+    labelled = sum(1 for row in rows if row.findings)
+    return Imported(label_set=name, dataset=dataset, rows=len(file.rows), labelled=labelled)
+
+
+def _guess(engine: Engine, stem: str, names: AbstractSet[str]) -> str:
+    with reading(engine) as connection:
+        if scan_ids(connection, stem):
+            return stem
+        latest = _latest_dataset(connection)
+        return latest if latest and names & scan_ids(connection, latest).keys() else stem
+
+
+def _latest_dataset(connection: Connection) -> str | None:
+    try:
+        return find_run(connection, None).dataset
+    except UserError:
+        return None

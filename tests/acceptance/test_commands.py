@@ -1,0 +1,173 @@
+"""The commands around a run: what a person and a script see of them."""
+
+import json
+
+import pytest
+from ledger import decide_all
+from world import hash_artifact, image_name, write_csv, write_images
+
+NO_BROKER = "redis://127.0.0.1:1/0"
+SCANS = range(6)
+
+
+@pytest.fixture
+def ledger(world, tmp_path):
+    """A world without a broker, with a model and six images beside `sample_labels.csv`."""
+    world.env["CXR_BROKER_URL"] = NO_BROKER
+    hash_artifact(world.home / "models")
+    write_images(tmp_path / "images", SCANS)
+    world.csv = write_csv(tmp_path / "sample_labels.csv", [*SCANS, 6])
+    return world
+
+
+@pytest.fixture
+def scored(ledger):
+    """Run 1 over seven scans: six scored with 0.1, 0.2 ... 0.6, one missing."""
+    ledger.producer("enqueue", "--csv", ledger.csv)
+    decide_all(ledger.engine, 1)
+    return ledger
+
+
+def as_json(world, *arguments, code=0):
+    """What a command prints under `--json`: stdout holds nothing else."""
+    done = world.producer(*arguments, "--json", check=False)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+def tables(world):
+    names = ("scans", "label_sets", "labels", "runs", "run_scans", "outcomes")
+    return {name: world.rows(f"SELECT count(*) FROM {name}")[0][0] for name in names}
+
+
+def test_a_dry_run_counts_and_writes_nothing(ledger):
+    """`--dry-run` says rows, images, what is decided, chunks and time, and leaves every table empty."""
+    plan = as_json(ledger, "enqueue", "--csv", ledger.csv, "--dry-run")
+    assert {key: plan[key] for key in ("rows", "images", "decided", "due", "chunks", "seconds")} == {
+        "rows": 7,
+        "images": 6,
+        "decided": 0,
+        "due": 6,
+        "chunks": 1,
+        "seconds": None,
+    }
+    assert set(tables(ledger).values()) == {0}
+    assert "would be scored" in ledger.producer("enqueue", "--csv", ledger.csv, "--dry-run").stdout
+
+
+def test_a_dry_run_knows_what_is_scored_already(scored):
+    """After a run the same source has nothing left to do."""
+    plan = as_json(scored, "enqueue", "--csv", scored.csv, "--dry-run")
+    assert (plan["decided"], plan["due"], plan["chunks"]) == (7, 0, 0)
+
+
+def test_every_result_has_a_form_for_programs(scored, tmp_path):
+    """`--json` prints one JSON value on stdout for each command that prints a result."""
+    assert as_json(scored, "enqueue", "--csv", scored.csv)["sent"] == 0
+    assert as_json(scored, "status", "--run", "1")["scored"] == 6
+    assert as_json(scored, "failures", "--run", "1")[0]["reason"] == "missing"
+    assert as_json(scored, "resume", "--run", "1")["sent"] == 0
+    assert as_json(scored, "report", "--run", "1", "--out", tmp_path / "report")["coverage"]["expected"] == 7
+    assert as_json(scored, "model", "list")[0]["name"] == "hash"
+    assert as_json(scored, "model", "activate", "hash")["active"] is True
+    assert as_json(scored, "labels", "--csv", scored.csv, "--name", "again")["labelled"] == 7
+    assert as_json(scored, "prune", "--older-than", "1") == {"runs": 0, "outcomes": 0}
+    assert as_json(scored, "run", "--csv", scored.csv, code=3)["label_set"] == "sample_labels"
+
+
+def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
+    """`producer labels` enqueues nothing; `report --labels` judges the same scores by it; the first report stays."""
+    revised = write_csv(tmp_path / "revised.csv", SCANS, labels=dict.fromkeys(SCANS, "No Finding") | {5: "Mass"})
+    before = tables(scored)
+    imported = as_json(scored, "labels", "--csv", revised, "--name", "nih2020")
+    assert imported == {"label_set": "nih2020", "dataset": "sample_labels", "rows": 6, "labelled": 6}
+    after = tables(scored)
+    assert {name for name in after if after[name] != before[name]} == {"label_sets", "labels"}
+
+    own, other = as_json(scored, "report"), as_json(scored, "report", "--labels", "nih2020")
+    positives = [next(row for row in r["findings"] if row["finding"] == "Abnormal")["positives"] for r in (own, other)]
+    assert (own["label_set"], other["label_set"], positives) == ("sample_labels", "nih2020", [2, 1])
+    assert own["spread"] == other["spread"]
+    assert sorted(path.name for path in (scored.home / "reports").iterdir()) == ["run-1", "run-1-nih2020"]
+    assert len(scored.rows("SELECT DISTINCT label_set FROM finding_metrics")) == 2
+
+
+def test_a_label_set_is_never_edited(scored, tmp_path):
+    """The name of one file's labels is refused to another file."""
+    other = write_csv(tmp_path / "other.csv", SCANS, labels=dict.fromkeys(SCANS, "Mass"))
+    done = scored.producer("labels", "--csv", other, "--name", "sample_labels", check=False)
+    assert (done.returncode, "never edited" in done.stderr) == (2, True)
+
+
+def test_labels_may_come_before_the_images(ledger):
+    """Labels of a dataset that is not there yet register its scans; the enqueue that follows uses them."""
+    ledger.producer("labels", "--csv", ledger.csv, "--name", "early")
+    assert ledger.rows("SELECT count(*) FROM scans WHERE location IS NULL") == [(7,)]
+    ledger.producer("enqueue", "--csv", ledger.csv)
+    assert ledger.rows("SELECT pending, rejected FROM run_progress") == [(6, 1)]
+
+
+def test_a_cancelled_run_is_over_and_its_scans_are_due_again(ledger):
+    """`cancel` decides what was pending as `cancelled`; the next enqueue takes it up as a new run."""
+    ledger.producer("enqueue", "--csv", ledger.csv)
+    assert as_json(ledger, "cancel") == {"run_id": 1, "cancelled": 6}
+    assert "cancelled" in ledger.producer("status").stdout
+    done = ledger.producer("cancel", check=False)
+    assert (done.returncode, "finished already" in done.stderr) == (2, True)
+    assert as_json(ledger, "enqueue", "--csv", ledger.csv)["pending"] == 6
+    assert ledger.rows("SELECT run_id, pending FROM run_progress ORDER BY run_id") == [(1, 0), (2, 6)]
+
+
+def test_an_export_goes_to_stdout_or_a_file(scored, tmp_path):
+    """CSV and parquet hold one row a scan and finding, `--wide` one a scan."""
+    import pyarrow.parquet
+
+    lines = scored.producer("export", "--format", "csv").stdout.splitlines()
+    assert (len(lines) - 1) % 6 == 0 and lines[0].startswith("dataset,image_name,")
+    scored.producer("export", "--format", "parquet", "--wide", "--out", tmp_path / "wide.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "wide.parquet")
+    assert table.num_rows == 7
+    assert sorted(score for score in table["abnormal"].to_pylist() if score is not None) == pytest.approx(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    )
+    done = scored.producer("export", "--out", tmp_path / "no" / "such" / "folder.csv", check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+def test_a_forgotten_patient_is_gone(scored):
+    """`forget` deletes a patient's scans for good and says nothing of who it was."""
+    done = scored.producer("forget", "--patient", "00000001")
+    assert "3 scans" in done.stdout
+    assert image_name(0)[:8] not in done.stdout + done.stderr
+    assert scored.rows("SELECT expected FROM run_progress") == [(4,)]
+    assert scored.rows("SELECT count(*) FROM scans WHERE patient_id = '1'") == [(0,)]
+    assert scored.rows("SELECT scans FROM forgotten") == [(3,)]
+    again = scored.producer("forget", "--patient", "00000001", check=False)
+    assert again.returncode == 2
+
+
+def test_a_hospital_csv_is_mapped_by_flags(ledger, tmp_path):
+    """Columns of any name, and image names that are paths below `--images`."""
+    (tmp_path / "hospital.csv").write_text(f"MRN;File;Dx\nA-7;images/{image_name(0)};pleural thickening\n")
+    flags = ("--image-column", "File", "--label-column", "Dx", "--patient-column", "MRN")
+    ledger.producer("enqueue", "--csv", tmp_path / "hospital.csv", *flags, "--images", tmp_path)
+    assert ledger.rows("SELECT patient_id, image_name FROM scans") == [("A-7", f"images/{image_name(0)}")]
+    assert ledger.rows("SELECT finding FROM labels") == [("Pleural_Thickening",)]
+    assert ledger.rows("SELECT pending FROM run_progress") == [(1,)]
+
+
+def test_no_check_trusts_the_names(ledger, tmp_path):
+    """Without a look at the images every row is due, at `--images` and its name; the worker finds out."""
+    ledger.producer("enqueue", "--csv", ledger.csv, "--images", "s3://bucket/prefix/", "--no-check")
+    assert ledger.rows("SELECT pending, rejected FROM run_progress") == [(7, 0)]
+    assert ledger.rows(f"SELECT location FROM scans WHERE image_name = '{image_name(6)}'") == [
+        (f"s3://bucket/prefix/{image_name(6)}",)
+    ]
+    done = ledger.producer("enqueue", "--csv", ledger.csv, "--no-check", check=False)
+    assert (done.returncode, "--images" in done.stderr) == (2, True)
+
+
+def test_nothing_to_score_is_said(ledger):
+    """Neither CSV nor images: one sentence, exit 2."""
+    done = ledger.producer("enqueue", check=False)
+    assert (done.returncode, "--csv" in done.stderr) == (2, True)
