@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select
 
+from db.bulk import insert_rows
 from db.errors import UserError
 from db.labels_csv import LabelRow, LabelsFile
-from db.scans import upsert
 from db.schema import Label, LabelSet
 
 
@@ -36,9 +36,8 @@ def import_labels(
         if row.image_name in ids
         for finding in row.findings
     ]
-    if labels:
-        # A run of the first N rows imported only those; the rest of the same file may follow.
-        connection.execute(upsert(connection, Label.__table__).on_conflict_do_nothing(), labels)
+    # A run of the first N rows imported only those; the rest of the same file may follow.
+    insert_rows(connection, Label.__table__, labels)
     return label_set_id
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
+from db.bulk import insert_rows
 from db.outcomes import PASSING_REASONS
-from db.scans import upsert
 from db.schema import PENDING, REJECTED, Outcome, Run, RunScan, Scan
 
 #: Any number will do, as long as every producer uses the same one.
@@ -137,8 +137,7 @@ def _insert_due(
         last, has_image = latest.get(scan_id), scan_id in known
         if last is None or last.is_due(has_image=has_image, again=scan_id in again):
             due.append(_new_outcome(scan_id, request.model_id, (last.revision if last else 0) + 1, has_image=has_image))
-    if due:
-        connection.execute(upsert(connection, Outcome.__table__).on_conflict_do_nothing(), due)
+    insert_rows(connection, Outcome.__table__, due)
     return _latest_outcomes(connection, request)
 
 
@@ -168,4 +167,4 @@ def _link(
         }
         for scan_id in sorted(scan_ids)
     ]
-    connection.execute(insert(RunScan), rows)
+    insert_rows(connection, RunScan.__table__, rows)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select
 
+from db.bulk import insert_rows
 from db.labels_csv import LabelRow
 from db.schema import Scan
 
@@ -34,11 +34,7 @@ def register_scans(
     """
     # Sorted, so that two producers take their row locks in one order.
     values = [_scan_values(dataset, row, found) for row in sorted(rows, key=lambda row: row.image_name)]
-    statement = upsert(connection, Scan.__table__)
-    updated: dict[str, Any] = {
-        name: func.coalesce(statement.excluded[name], getattr(Scan, name)) for name in _SCAN_COLUMNS
-    }
-    connection.execute(statement.on_conflict_do_update(index_elements=["dataset", "image_name"], set_=updated), values)
+    insert_rows(connection, Scan.__table__, values, key=("dataset", "image_name"), update=_SCAN_COLUMNS)
     wanted = {row.image_name for row in rows}
     return {name: scan_id for name, scan_id in scan_ids(connection, dataset).items() if name in wanted}
 
@@ -47,11 +43,6 @@ def scan_ids(connection: Connection, dataset: str) -> dict[str, int]:
     """Image name to scan id of every scan of a dataset."""
     known = connection.execute(select(Scan.image_name, Scan.id).where(Scan.dataset == dataset))
     return {row.image_name: row.id for row in known}
-
-
-def upsert(connection: Connection, table: Any) -> "postgresql.Insert | sqlite.Insert":
-    """INSERT in the dialect that knows ON CONFLICT."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -> dict[str, Any]:

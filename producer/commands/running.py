@@ -121,7 +121,7 @@ def _say_rehearsal(plan: Rehearsal, *, as_json: bool) -> None:
 
 def _say_left_out(files: int) -> None:
     if files:
-        say(f"{files:,} files are not named like an image and were left out")
+        say(f"left out, not named like an image: {files:,}")
 
 
 def _expected(seconds: float | None) -> str:

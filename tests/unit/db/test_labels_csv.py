@@ -124,7 +124,7 @@ def test_an_age_is_read_in_every_notation_of_nih(raw, years):
     assert age_in_years(raw) == pytest.approx(years)
 
 
-@pytest.mark.parametrize("raw", ["", "Y", "-3Y", "6.5Y", "abc", "060X", "Y60"])
+@pytest.mark.parametrize("raw", ["", "Y", "-3Y", "6.5Y", "abc", "060X", "Y60", "9999999999Y"])
 def test_an_age_in_no_known_notation_is_unknown_not_zero(raw):
     """Nothing is guessed at."""
     assert age_in_years(raw) is None
@@ -166,8 +166,10 @@ def test_the_separator_is_told_from_the_header(write, separator, above):
     header = HEADER.replace(",", separator)
     start = above.replace("#", separator).encode()
     row = "a.png,Edema,0,13,060Y,M,PA".replace(",", separator)
-    (row,) = read_labels_csv(write(row, header=header, start=start)).rows
-    assert (row.image_name, row.findings, row.patient_id, row.view) == ("a.png", ("Edema",), "13", "PA")
+    (read,) = read_labels_csv(write(row, header=header, start=start)).rows
+    assert (read.image_name, read.findings, read.patient_id, read.view) == ("a.png", ("Edema",), "13", "PA")
+    bad = row.replace("Edema", "Flu")
+    assert f"row {above.count(chr(10)) + 2}:" in refusal(write(bad, header=header, start=start))
 
 
 def test_commas_in_a_header_separated_by_semicolons_do_not_separate(write):
@@ -200,6 +202,19 @@ def test_quoted_cells_may_hold_separators_quotes_and_line_ends(write):
     first, second = read_labels_csv(write(*rows)).rows
     assert (first.image_name, first.findings, first.view) == ('a, "b".png', ("Edema", "Mass"), "PA")
     assert (second.image_name, second.findings, second.follow_up) == ("c.png", ("Mass",), None)
+
+
+def test_stray_spaces_around_a_cell_say_nothing(write):
+    """A hand-edited file has them."""
+    (row,) = read_labels_csv(write(" a.png , Mass | Edema , 0 , 13 , 060Y , M , PA ")).rows
+    assert (row.image_name, row.findings, row.follow_up, row.patient_id) == ("a.png", ("Edema", "Mass"), 0, "13")
+    assert (row.age_years, row.sex, row.view) == (60, "M", "PA")
+
+
+def test_a_follow_up_that_sql_cannot_hold_is_unknown(write):
+    """As is one that is no number; nothing is guessed at."""
+    rows = read_labels_csv(write("a.png,Mass,99999999999999999999", "b.png,Mass,x", "c.png,Mass,003")).rows
+    assert [row.follow_up for row in rows] == [None, None, 3]
 
 
 def test_a_row_has_the_number_of_the_line_it_begins_on(write):
@@ -349,6 +364,7 @@ def workbook():
         ("Image Index,Finding Labels\na.png,Mass".encode("utf-16")[:-1], "no utf-16"),
         (gzip.compress(HEADER.encode())[:-9], "its gzip is damaged"),
         (gzip.compress(HEADER.encode())[:-4] + b"abcd", "its gzip is damaged"),
+        (gzip.compress(HEADER.encode())[:10] + b"\xff" * 20, "its gzip is damaged"),
         (gzip.compress(HEADER.encode()) + b"x", "its gzip is damaged"),
         (b"\x1f\x8b", "its gzip is damaged"),
         (b"\x1f\x8b" + bytes(99), "its gzip is damaged"),
@@ -373,7 +389,8 @@ def test_a_gzip_bomb_ends_in_a_sentence(tmp_path, monkeypatch, bomb):
 
 def test_a_cell_longer_than_any_table_has_is_refused(write):
     """An unclosed quote swallows the rest of a large file; its row is named."""
-    assert "row " in refusal(write('a.png,"' + "x" * 200_000))
+    assert "row 2: a cell has no end" in refusal(write('a.png,"' + "x\n" * 100_000))
+    assert "row 3: not a labels file: it is longer than" in refusal(write("", "a.png,Mass," + "x" * 200_000))
 
 
 @given(content=st.binary(max_size=300))

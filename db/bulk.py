@@ -1,0 +1,56 @@
+"""Inserts many rows at once, the quickest way that each database has."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import JSON, Connection, Table, Text, bindparam, cast, column, func, literal_column, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+#: Rows in one JSON document: a few megabytes.
+_PIECE: Final = 10_000
+
+
+def insert_rows(
+    connection: Connection,
+    table: Any,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str] = (),
+    update: Sequence[str] = (),
+) -> None:
+    """Insert rows that all have the same columns; one that is there already stays, but for what `update` names.
+
+    PostgreSQL reads them out of JSON, twice as fast as with a statement a row. SQLite, with no network in between,
+    takes them one by one.
+
+    Args:
+        connection: the transaction is the caller's.
+        table: a mapped class's `__table__`.
+        rows: values by column.
+        key: the columns by which a row is there already; needed with `update`.
+        update: columns that then take the new row's value, unless that is NULL.
+    """
+    if not rows:
+        return
+    if connection.dialect.name != "postgresql":
+        connection.execute(_keep_what_is_there(sqlite.insert(table), table, key, update), rows)
+        return
+    statement = postgresql.insert(table).from_select(list(rows[0]), _rows_of_json(table, list(rows[0])))
+    statement = _keep_what_is_there(statement, table, key, update)
+    for first in range(0, len(rows), _PIECE):
+        connection.execute(statement, {"rows": json.dumps(rows[first : first + _PIECE], default=str)})
+
+
+def _rows_of_json(table: Table, names: Sequence[str]) -> Any:
+    columns = (column(name, table.c[name].type) for name in names)
+    document = cast(bindparam("rows", type_=Text), JSON)
+    recordset = func.json_populate_recordset(literal_column(f"NULL::{table.name}"), document)
+    return select(*recordset.table_valued(*columns).c)
+
+
+def _keep_what_is_there(statement: Any, table: Table, key: Sequence[str], update: Sequence[str]) -> Any:
+    if not update:
+        return statement.on_conflict_do_nothing()
+    newer = {name: func.coalesce(statement.excluded[name], table.c[name]) for name in update}
+    return statement.on_conflict_do_update(index_elements=key, set_=newer)
