@@ -155,6 +155,9 @@ def report(
     subset: Annotated[
         str, typer.Option(help="held_out, or all: with scans that the model was fitted or tuned on.")
     ] = "held_out",
+    thresholds: Annotated[
+        str | None, typer.Option(help="Numbers from 0 to 1.", show_default="0.3,0.4,0.5,0.6,0.7")
+    ] = None,
     *,
     partial: Annotated[bool, typer.Option("--partial", help="Report an unfinished run, marked so.")] = False,
     as_json: Json = False,
@@ -162,7 +165,8 @@ def report(
     """How good a run's scores are, across thresholds."""
     from producer.commands import reading
 
-    reading.make_report(run_id, out, labels=labels, subset=subset, partial=partial, as_json=as_json)
+    which = reading.Which(labels=labels, subset=subset, thresholds=reading.read_thresholds(thresholds))
+    reading.make_report(run_id, out, which=which, partial=partial, as_json=as_json)
 
 
 @app.command()

@@ -1,19 +1,35 @@
 """Commands that read a run: status, failures, report, export."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.table import Column, Table
 from sqlalchemy import Engine
 
+from db.aggregate import DEFAULT_THRESHOLDS
 from db.errors import UserError
 from db.runs import failures_of
+from db.scored import HELD_OUT
 from db.session import reading
 from producer.commands.common import counts, err, find, flat, open_ledger, out, print_json, say
 from producer.export import export_run
 from producer.follow import follow
 from worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Which:
+    """Which figures of a run are asked for."""
+
+    #: A label set's name; None is the run's own.
+    labels: str | None = None
+    subset: str = HELD_OUT
+    #: Each in [0, 1].
+    thresholds: tuple[float, ...] = DEFAULT_THRESHOLDS
+
+
+AS_EVER = Which()
 
 
 def show_status(run_id: int | None, *, watch: bool, as_json: bool) -> None:
@@ -49,13 +65,11 @@ def show_failures(run_id: int | None, *, as_json: bool) -> None:
     out.print(table, soft_wrap=False)
 
 
-def make_report(
-    run_id: int | None, folder: Path | None, *, labels: str | None, subset: str, partial: bool, as_json: bool
-) -> None:
+def make_report(run_id: int | None, folder: Path | None, *, which: Which, partial: bool, as_json: bool) -> None:
     """`producer report`."""
     settings, engine = open_ledger()
     run, _ = find(engine, run_id)
-    report_on(settings, engine, run.id, folder, labels=labels, subset=subset, partial=partial, as_json=as_json)
+    report_on(settings, engine, run.id, folder, which=which, partial=partial, as_json=as_json)
 
 
 def report_on(
@@ -64,8 +78,7 @@ def report_on(
     run_id: int,
     folder: Path | None,
     *,
-    labels: str | None = None,
-    subset: str = "held_out",
+    which: Which = AS_EVER,
     partial: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -74,9 +87,17 @@ def report_on(
     from producer.report.table import print_report, to_json
     from producer.report.write import write_report
 
-    folder = folder or settings.home / "reports" / _folder_name(run_id, labels, subset)
+    folder = folder or settings.home / "reports" / _folder_name(run_id, which)
     with engine.begin() as connection:
-        report = write_report(connection, run_id, folder, partial=partial, label_set=labels, subset=subset)
+        report = write_report(
+            connection,
+            run_id,
+            folder,
+            partial=partial,
+            label_set=which.labels,
+            subset=which.subset,
+            thresholds=which.thresholds,
+        )
     if as_json:
         print(to_json(report))
         return
@@ -95,15 +116,32 @@ def export_command(run_id: int | None, target: Path | None, *, kind: str, wide: 
     err.print(f"run {run.id}: {rows:,} rows written to {target or 'stdout'}", markup=False)
 
 
+def read_thresholds(text: str | None) -> tuple[float, ...]:
+    """The numbers of `0.1,0.2`; None gives the usual ones.
+
+    Raises:
+        UserError: one is no number in [0, 1].
+    """
+    if text is None:
+        return DEFAULT_THRESHOLDS
+    try:
+        thresholds = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        thresholds = (-1.0,)
+    if not all(0 <= threshold <= 1 for threshold in thresholds):
+        raise UserError(f"--thresholds {text}: not numbers from 0 to 1 with commas between")
+    return thresholds
+
+
 def _literal(text: str) -> str:
     # A file may be named [red].png.
     return text.replace("[", r"\[")
 
 
-def _folder_name(run_id: int, labels: str | None, subset: str) -> str:
-    words = [
-        f"run-{run_id}",
-        *([labels.replace("/", "_")] if labels else []),
-        *([subset] if subset != "held_out" else []),
-    ]
-    return "-".join(words)
+def _folder_name(run_id: int, which: Which) -> str:
+    parts = [f"run-{run_id}"]
+    if which.labels is not None:
+        parts.append(which.labels.replace("/", "_"))
+    if which.subset != HELD_OUT:
+        parts.append(which.subset)
+    return "-".join(parts)

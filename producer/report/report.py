@@ -1,12 +1,13 @@
 """Gathers a run's report from SQL. No patient and no image name is in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from sqlalchemy import Connection
 
-from db.aggregate import GIVEN, aggregate, is_current
+from db.aggregate import DEFAULT_THRESHOLDS, GIVEN, aggregate, is_current
 from db.errors import UserError
 from db.findings import ABNORMAL
 from db.metrics import Counts
@@ -84,12 +85,18 @@ class Report:
 
 
 def gather(
-    connection: Connection, run_id: int, *, partial: bool, label_set: str | None, subset: str
+    connection: Connection,
+    run_id: int,
+    *,
+    partial: bool,
+    label_set: str | None,
+    subset: str,
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
 ) -> tuple[Report, ScoredScans]:
     """A run's report and the scans that its figures are of; `label_set` names another than the run's own.
 
-    Stored metrics that are not current are computed anew. The counts of an unfinished run are of one moment only where
-    the transaction sees one: SQLite's does, PostgreSQL's under REPEATABLE READ.
+    Stored metrics that are not current, or at other thresholds, are computed anew. The counts of an unfinished run are of
+    one moment only where the transaction sees one: SQLite's does, PostgreSQL's under REPEATABLE READ.
 
     Raises:
         UserError: no such run, label set or subset, or the run is not finished and `partial` was not asked for.
@@ -100,12 +107,12 @@ def gather(
     is_partial = _check_finished(connection, run_id, partial=partial)
     labels = find_label_set(connection, run_id, label_set)
     label_set_id = labels[0] if labels else None
-    if not is_current(connection, run_id, label_set_id):
-        aggregate(connection, run_id, label_set_id=label_set_id)
+    if not is_current(connection, run_id, label_set_id, thresholds=thresholds):
+        aggregate(connection, run_id, label_set_id=label_set_id, thresholds=thresholds)
     scored = read_scored(connection, run_id, label_set_id)
     used = scored.only(counted(scored, label_set_id) & scored.in_subset(subset))
     main = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
-    thresholds, findings = _read_metrics(connection, run_id, label_set_id, subset)
+    by_threshold, findings = _read_metrics(connection, run_id, label_set_id, subset)
     report = Report(
         run_id=run.id,
         dataset=run.dataset,
@@ -120,7 +127,7 @@ def gather(
         finding=main,
         spread=_spread(used, main),
         baselines=_baselines(used, main) if labels else None,
-        thresholds=thresholds,
+        thresholds=by_threshold,
         findings=findings,
     )
     return report, used

@@ -4,7 +4,7 @@ import csv
 import shutil
 import tempfile
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.resources import files
 from io import StringIO
@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from db.aggregate import DEFAULT_THRESHOLDS
 from db.errors import UserError
 from db.report_data import ThresholdRow
 from db.scored import HELD_OUT
@@ -40,6 +41,7 @@ def write_report(
     partial: bool = False,
     label_set: str | None = None,
     subset: str = HELD_OUT,
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
 ) -> Report:
     """Write a run's report to a folder, over an earlier report there; other files in it stay.
 
@@ -52,11 +54,14 @@ def write_report(
         partial: report an unfinished run too, marked as such.
         label_set: another than the run's own, by name.
         subset: `held_out`, or `all`.
+        thresholds: each in [0, 1].
 
     Raises:
         UserError: the run is not finished, something asked for does not exist, or the folder cannot be written.
     """
-    report, used = gather(connection, run_id, partial=partial, label_set=label_set, subset=subset)
+    report, used = gather(
+        connection, run_id, partial=partial, label_set=label_set, subset=subset, thresholds=thresholds
+    )
     pictures = draw_plots(report, used)
     contents = {
         "report.json": to_json(report).encode(),

@@ -92,6 +92,15 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
     assert len(scored.rows("SELECT DISTINCT label_set FROM finding_metrics")) == 2
 
 
+def test_a_report_takes_other_thresholds(scored):
+    """`--thresholds` decides the rows of the table; what is no threshold is refused."""
+    report = as_json(scored, "report", "--thresholds", "0.15,0.95")
+    given = {row["threshold"] for row in report["thresholds"] if row["chosen_by"] == "given"}
+    assert given == {0.15, 0.95}
+    done = scored.producer("report", "--thresholds", "0.5,2", check=False)
+    assert (done.returncode, "from 0 to 1" in done.stderr) == (2, True)
+
+
 def test_a_label_set_is_never_edited(scored, tmp_path):
     """The name of one file's labels is refused to another file."""
     other = write_csv(tmp_path / "other.csv", SCANS, labels=dict.fromkeys(SCANS, "Mass"))
