@@ -6,19 +6,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
-from db.metrics import (
-    Counts,
-    Labels,
-    ScoreArray,
-    auroc,
-    average_precision,
-    best_f1_threshold,
-    count_at,
-    youden_threshold,
-)
+from db.metrics import Counts, Ranked, rank
 from db.runs import close_finished
 from db.schema import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric
-from db.scored import SUBSETS, ScoredScans, read_scored
+from db.scored import ALL, HELD_OUT, ScoredScans, read_scored
 
 DEFAULT_THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
 GIVEN: Final = "given"
@@ -69,16 +60,23 @@ def aggregate(
         "is_partial": has_pending(connection, run_id),
     }
     scored = read_scored(connection, run_id, label_set_id)
-    _replace(connection, RunThresholdMetric, stamp, list(_threshold_rows(scored, tuple(dict.fromkeys(thresholds)))))
-    _replace(connection, RunFindingMetric, stamp, list(_finding_rows(scored)))
+    by_threshold, by_finding = _metric_rows(scored, tuple(dict.fromkeys(thresholds)))
+    _replace(connection, RunThresholdMetric, stamp, by_threshold)
+    _replace(connection, RunFindingMetric, stamp, by_finding)
     return True
 
 
-def is_current(connection: Connection, run_id: int, label_set_id: int | None) -> bool:
+def is_current(
+    connection: Connection,
+    run_id: int,
+    label_set_id: int | None,
+    *,
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+) -> bool:
     """Whether the stored metrics are those that `aggregate` would compute now.
 
-    They are not when missing, older than an outcome of the run, or partial while nothing is pending any more.
-    Without a label set there is nothing to compute.
+    They are not when missing, at other thresholds, older than an outcome of the run, or partial while nothing is
+    pending any more. Without a label set there is nothing to compute.
     """
     if label_set_id is None:
         return True
@@ -87,6 +85,8 @@ def is_current(connection: Connection, run_id: int, label_set_id: int | None) ->
     )
     row = connection.execute(stored.limit(1)).first()
     if row is None or (row.is_partial and not has_pending(connection, run_id)):
+        return False
+    if _given_thresholds(connection, run_id, label_set_id) != set(thresholds):
         return False
     newest = connection.execute(
         select(func.max(Outcome.scored_at))
@@ -106,46 +106,53 @@ def has_pending(connection: Connection, run_id: int) -> bool:
     return connection.execute(pending.limit(1)).first() is not None
 
 
+def _given_thresholds(connection: Connection, run_id: int, label_set_id: int) -> set[float]:
+    """Where the stored metrics were computed, but for the thresholds that were picked."""
+    metric = RunThresholdMetric
+    given = select(metric.threshold).where(
+        metric.run_id == run_id, metric.label_set_id == label_set_id, metric.chosen_by == GIVEN
+    )
+    return set(connection.execute(given.distinct()).scalars())
+
+
 def _lock(connection: Connection, run_id: int) -> int | None:
     """The run's own label set. Two aggregators of one run would both insert; SQLite has one writer anyway."""
     row = select(Run.label_set_id).where(Run.id == run_id).with_for_update(key_share=True)
     return connection.execute(row).scalar_one()
 
 
-def _threshold_rows(scored: ScoredScans, given: Sequence[float]) -> Iterator[dict[str, Any]]:
-    for subset, finding, labels, scores in _slices(scored):
-        for chosen_by, threshold in _thresholds(labels, scores, given):
-            counts = count_at(labels, scores, threshold)
-            yield {"subset": subset, "finding": finding, "chosen_by": chosen_by, "threshold": threshold} | _rates(
-                counts
-            )
+def _metric_rows(scored: ScoredScans, given: Sequence[float]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    by_threshold, by_finding = [], []
+    for key, ranked in _rank_slices(scored):
+        by_threshold += [key | row for row in _threshold_rows(ranked, given)]
+        by_finding.append(key | _finding_row(ranked))
+    return by_threshold, by_finding
 
 
-def _finding_rows(scored: ScoredScans) -> Iterator[dict[str, Any]]:
-    for subset, finding, labels, scores in _slices(scored):
-        positives = int(labels.sum())
-        yield {
-            "subset": subset,
-            "finding": finding,
-            "auroc": auroc(labels, scores),
-            "average_precision": average_precision(labels, scores),
-            "positives": positives,
-            "negatives": len(labels) - positives,
-        }
+def _rank_slices(scored: ScoredScans) -> Iterator[tuple[dict[str, str], Ranked]]:
+    """Every finding of both subsets by its key, sorted once; where the model has seen nothing, once for both."""
+    everything = scored.only(scored.labelled)
+    unseen = everything.in_subset(HELD_OUT)
+    held_out = everything.only(unseen)
+    for finding in scored.findings:
+        of_all = rank(*everything.of(finding))
+        yield {"subset": ALL, "finding": finding}, of_all
+        yield {"subset": HELD_OUT, "finding": finding}, of_all if unseen.all() else rank(*held_out.of(finding))
 
 
-def _slices(scored: ScoredScans) -> Iterator[tuple[str, str, Labels, ScoreArray]]:
-    for subset in SUBSETS:
-        chosen = scored.only(scored.labelled & scored.in_subset(subset))
-        for finding in scored.findings:
-            yield subset, finding, *chosen.of(finding)
+def _threshold_rows(ranked: Ranked, given: Sequence[float]) -> Iterator[dict[str, Any]]:
+    for chosen_by, threshold in _thresholds(ranked, given):
+        yield {"chosen_by": chosen_by, "threshold": threshold} | _rates(ranked.count_at(threshold))
 
 
-def _thresholds(labels: Labels, scores: ScoreArray, given: Sequence[float]) -> Iterator[tuple[str, float]]:
+def _finding_row(ranked: Ranked) -> dict[str, Any]:
+    return {name: getattr(ranked, name) for name in ("auroc", "average_precision", "positives", "negatives")}
+
+
+def _thresholds(ranked: Ranked, given: Sequence[float]) -> Iterator[tuple[str, float]]:
     for threshold in given:
         yield GIVEN, threshold
-    for chosen_by, pick in ((BEST_F1, best_f1_threshold), (YOUDEN, youden_threshold)):
-        picked = pick(labels, scores)
+    for chosen_by, picked in ((BEST_F1, ranked.best_f1_threshold), (YOUDEN, ranked.youden_threshold)):
         if picked is not None:
             yield chosen_by, picked
 

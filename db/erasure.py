@@ -38,8 +38,8 @@ def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) 
     them.
 
     SQLite's file is then rewritten, for deleted rows stay readable in its free space: that takes room for a copy, and
-    writers wait for it; a reader that stays for a minute leaves them in the `-wal` file until the next checkpoint. On
-    PostgreSQL they stay on disk until autovacuum comes by, and in its WAL and backups as long as those are kept.
+    writers wait for it. Readers that stay for more than a minute leave the old pages there until a later checkpoint. On
+    PostgreSQL the rows stay on disk until autovacuum comes by, and in its WAL and backups as long as those are kept.
 
     Args:
         engine: the ledger.

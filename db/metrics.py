@@ -4,6 +4,7 @@ Labels are (N,) bool, scores (N,) float64 in [0, 1]; a prediction is score >= th
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 Labels: TypeAlias = NDArray[np.bool_]
 ScoreArray: TypeAlias = NDArray[np.float64]
+Steps: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,91 @@ class Counts:
         return None if recall is None or specificity is None else (recall + specificity) / 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """Labels sorted by score, once for every figure: K distinct scores, each of them tried as the threshold."""
+
+    #: (K,) the distinct scores, highest first.
+    thresholds: ScoreArray
+    #: (K,) what each gives as a threshold: neither ever falls.
+    tp: Steps
+    fp: Steps
+
+    @cached_property
+    def positives(self) -> int:
+        """Scans with a positive label."""
+        return int(self.tp[-1]) if len(self.tp) else 0
+
+    @cached_property
+    def negatives(self) -> int:
+        """Scans with a negative label."""
+        return int(self.fp[-1]) if len(self.fp) else 0
+
+    def count_at(self, threshold: float) -> Counts:
+        """Count predictions (score >= threshold) against labels, at any threshold."""
+        step = len(self.thresholds) - 1 - int(np.searchsorted(self._ascending, threshold))
+        tp, fp = (int(self.tp[step]), int(self.fp[step])) if step >= 0 else (0, 0)
+        return Counts(tp=tp, fp=fp, fn=self.positives - tp, tn=self.negatives - fp)
+
+    @property
+    def auroc(self) -> float | None:
+        """The area under the ROC curve, in [0, 1]; None unless both classes are present."""
+        if not self._has_both_classes:
+            return None
+        # Twice the area, by trapezoids in whole numbers: what is rounded is one division.
+        twice = np.sum(_rises(self.fp) * (2 * self.tp - _rises(self.tp)))
+        return int(twice) / (2 * self.positives * self.negatives)
+
+    @property
+    def average_precision(self) -> float | None:
+        """The mean precision over recall steps, not interpolated, in [0, 1]; None unless both classes are present."""
+        if not self._has_both_classes:
+            return None
+        return float(np.sum(_rises(self.tp) * (self.tp / (self.tp + self.fp))) / self.positives)
+
+    @property
+    def best_f1_threshold(self) -> float | None:
+        """The score that makes the best F1 as a threshold; of several, the highest. None without a positive label."""
+        if not self.positives:
+            return None
+        # F1 = 2 TP / (predicted + positives). Division rounds correctly, so equal ones tie; argmax takes the first.
+        return float(self.thresholds[np.argmax(2 * self.tp / (self.tp + self.fp + self.positives))])
+
+    @property
+    def youden_threshold(self) -> float | None:
+        """The score that makes the best recall + specificity - 1 as a threshold; of several, the highest.
+
+        None unless both classes are present. Source: Youden, Index for rating diagnostic tests, Cancer 3 (1950).
+        """
+        if not self._has_both_classes:
+            return None
+        # J times positives times negatives, in whole numbers: no rounding decides a tie.
+        return float(self.thresholds[np.argmax(self.tp * self.negatives - self.fp * self.positives)])
+
+    @property
+    def _has_both_classes(self) -> bool:
+        return self.positives > 0 and self.negatives > 0
+
+    @cached_property
+    def _ascending(self) -> ScoreArray:
+        return np.ascontiguousarray(self.thresholds[::-1])
+
+
+def rank(labels: Labels, scores: ScoreArray) -> Ranked:
+    """Sort labels (N,) by their scores (N,).
+
+    Raises:
+        ValueError: a score is not a number, so it has no rank.
+    """
+    if np.isnan(scores).any():
+        raise ValueError("a score is not a number")
+    order = np.argsort(-scores)
+    ranked = scores[order]
+    last_of_its_kind = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
+    tp = np.cumsum(labels[order], dtype=np.int64)[last_of_its_kind]
+    return Ranked(thresholds=ranked[last_of_its_kind], tp=tp, fp=last_of_its_kind + 1 - tp)
+
+
 def count_at(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> Counts:
     """Count predictions against labels at one threshold.
 
@@ -74,38 +161,7 @@ def count_at(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> Co
 
 def auroc(labels: Labels, scores: ScoreArray) -> float | None:
     """The area under the ROC curve, in [0, 1]; None unless both classes are present."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(labels, scores)) if has_both_classes(labels) else None
-
-
-def average_precision(labels: Labels, scores: ScoreArray) -> float | None:
-    """The mean precision over recall steps, not interpolated, in [0, 1]; None unless both classes are present."""
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(labels, scores)) if has_both_classes(labels) else None
-
-
-def best_f1_threshold(labels: Labels, scores: ScoreArray) -> float | None:
-    """The score that makes the best F1 as a threshold; of several, the highest. None without a positive label."""
-    if not labels.any():
-        return None
-    thresholds, tp, fp = _steps(labels, scores)
-    # F1 = 2 TP / (predicted + positives). Division rounds correctly, so equal fractions tie and argmax takes the first.
-    return float(thresholds[np.argmax(2 * tp / (tp + fp + labels.sum()))])
-
-
-def youden_threshold(labels: Labels, scores: ScoreArray) -> float | None:
-    """The score that makes the best recall + specificity - 1 as a threshold; of several, the highest.
-
-    None unless both classes are present. Source: Youden, Index for rating diagnostic tests, Cancer 3 (1950).
-    """
-    if not has_both_classes(labels):
-        return None
-    thresholds, tp, fp = _steps(labels, scores)
-    positives = int(labels.sum())
-    # J times positives times negatives, in whole numbers: no rounding decides a tie.
-    return float(thresholds[np.argmax(tp * (len(labels) - positives) - fp * positives)])
+    return rank(labels, scores).auroc
 
 
 def has_both_classes(labels: Labels) -> bool:
@@ -117,10 +173,6 @@ def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _steps(labels: Labels, scores: ScoreArray) -> tuple[ScoreArray, NDArray[np.int64], NDArray[np.int64]]:
-    """Every distinct score, highest first, with the TP and FP that it gives as a threshold: three (K,) arrays."""
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last_of_its_kind = np.append(ranked[1:] != ranked[:-1], True).nonzero()[0]
-    tp = np.cumsum(labels[order], dtype=np.int64)[last_of_its_kind]
-    return ranked[last_of_its_kind], tp, last_of_its_kind + 1 - tp
+def _rises(steps: Steps) -> Steps:
+    """(K,): by how much each step is higher than the one before, the first than zero."""
+    return np.diff(steps, prepend=0)

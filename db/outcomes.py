@@ -107,7 +107,7 @@ def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int
     # Locked in the order of ids: two workers on one chunk wait for each other instead of deadlocking.
     ids = [outcome.outcome_id for outcome in outcomes]
     undecided = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
-    won = set(connection.execute(undecided.with_for_update()).scalars())
+    won = set(connection.execute(undecided.with_for_update(key_share=True)).scalars())
     mine = [outcome for outcome in outcomes if outcome.outcome_id in won]
     _write(connection, [_scored_values(outcome) for outcome in mine if isinstance(outcome, Scored)])
     _write(connection, [_rejected_values(outcome) for outcome in mine if isinstance(outcome, Rejected)])
@@ -137,7 +137,7 @@ def reject_store(connection: Connection, model_sha256: str, store: str, detail: 
         .where(Scan.location.startswith(store, autoescape=True))
         # Locked in the order of ids, as `decide` does.
         .order_by(Outcome.id)
-        .with_for_update(of=Outcome)
+        .with_for_update(key_share=True, of=Outcome)
     )
     rejection = {"state": REJECTED, "reason": "s3", "detail": detail, "scored_at": datetime.now(UTC)}
     decided = connection.execute(update(Outcome).where(Outcome.id.in_(waiting)).values(rejection))

@@ -1,11 +1,11 @@
 """Reads the scored scans of a run, with labels and what the model has seen, into arrays."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from db.findings import FINDINGS, NO_FINDING, column_of
 from db.held_out import seen_scans
@@ -17,6 +17,8 @@ ALL: Final = "all"
 #: What figures can be figures of: scans that the model has not seen, or every scan.
 SUBSETS: Final = (HELD_OUT, ALL)
 
+#: No row of Python objects outlives its turn: a million of them would be 300 MB.
+_ROWS_AT_ONCE: Final = 5_000
 _COLUMN_OF_LABEL: Final = {finding: column for column, finding in enumerate((*FINDINGS, NO_FINDING))}
 
 
@@ -64,8 +66,7 @@ def read_scored(connection: Connection, run_id: int, label_set_id: int | None) -
     findings = _findings(connection, run_id)
     scan_ids, scores = _read_scores(connection, run_id, findings)
     truth = _read_labels(connection, run_id, label_set_id, scan_ids)
-    seen = dict(connection.execute(seen_scans(run_id)).all())
-    how = np.fromiter((seen.get(scan_id, -1) for scan_id in scan_ids.tolist()), np.int64, len(scan_ids))
+    how = _spread(_read_table(connection, seen_scans(run_id)), scan_ids, missing=-1)
     return ScoredScans(
         findings=findings,
         scores=scores,
@@ -85,17 +86,14 @@ def _read_scores(
     connection: Connection, run_id: int, findings: tuple[str, ...]
 ) -> tuple[NDArray[np.int64], ScoreArray]:
     """Scan ids (N,) int64, ascending, and scores (N, F)."""
-    columns = [getattr(Scores, column_of(finding)) for finding in findings]
-    rows = connection.execute(
-        select(RunScan.scan_id, *columns)
+    query = (
+        select(RunScan.scan_id, *(getattr(Scores, column_of(finding)) for finding in findings))
         .join(Outcome, Outcome.id == RunScan.outcome_id)
         .join(Scores, Scores.outcome_id == Outcome.id)
         .where(RunScan.run_id == run_id, Outcome.state == SCORED)
         .order_by(RunScan.scan_id)
     )
-    # One flat float64 stream: ids are exact in it up to 2**53, and no row of Python objects outlives its turn.
-    flat = (np.nan if value is None else value for row in rows for value in row)
-    table = np.fromiter(flat, np.float64).reshape(-1, 1 + len(findings))
+    table = _read_table(connection, query)
     _check_complete(table, findings)
     return table[:, 0].astype(np.int64), table[:, 1:]
 
@@ -109,16 +107,32 @@ def _check_complete(table: NDArray[np.float64], findings: tuple[str, ...]) -> No
 
 def _read_labels(connection: Connection, run_id: int, label_set_id: int | None, scan_ids: NDArray[np.int64]) -> Labels:
     """(N, 16) bool, a column for each of FINDINGS and the last for `No Finding`; a row of false is unlabelled."""
-    truth = np.zeros((len(scan_ids), len(_COLUMN_OF_LABEL)), np.bool_)
-    rows = connection.execute(
-        select(Label.scan_id, Label.finding)
+    # A bit a finding: one short row a scan, whatever it is labelled with. A scan has a finding once.
+    bits = func.sum(case({finding: 1 << column for finding, column in _COLUMN_OF_LABEL.items()}, value=Label.finding))
+    query = (
+        select(Label.scan_id, bits)
         .join(RunScan, RunScan.scan_id == Label.scan_id)
         .where(RunScan.run_id == run_id, Label.label_set_id == label_set_id)
-    ).all()
-    ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    columns = np.fromiter((_COLUMN_OF_LABEL[row[1]] for row in rows), np.int64, len(rows))
-    scored = np.isin(ids, scan_ids)
-    truth[np.searchsorted(scan_ids, ids[scored]), columns[scored]] = True
+        .group_by(Label.scan_id)
+    )
+    labels = _spread(_read_table(connection, query), scan_ids, missing=0)
+    truth = (labels[:, None] >> np.arange(len(_COLUMN_OF_LABEL)) & 1).astype(np.bool_)
     # `Abnormal` is in no CSV: it is any of the fourteen.
     truth[:, 0] = truth[:, 1:-1].any(axis=1)
     return truth
+
+
+def _spread(pairs: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing: int) -> NDArray[np.int64]:
+    """(N,) what (M, 2) pairs of scan id and number say of these (N,) ascending scans; `missing` for those not in it."""
+    ids, values = pairs.astype(np.int64).T
+    spread = np.full(len(scan_ids), missing)
+    known = np.isin(ids, scan_ids)
+    spread[np.searchsorted(scan_ids, ids[known])] = values[known]
+    return spread
+
+
+def _read_table(connection: Connection, query: Select[*tuple[Any, ...]]) -> NDArray[np.float64]:
+    """Every row of a query as (N, columns). Ids are exact in float64 up to 2**53; NULL becomes NaN."""
+    blocks = connection.execute(query, execution_options={"yield_per": _ROWS_AT_ONCE}).partitions()
+    flat = (np.nan if value is None else value for block in blocks for row in block for value in row)
+    return np.fromiter(flat, np.float64).reshape(-1, len(query.selected_columns))

@@ -7,32 +7,39 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from db.findings import ABNORMAL, FINDINGS, NO_FINDING, column_of
+from db.findings import ABNORMAL, FINDINGS, NIH_FINDINGS, NO_FINDING, column_of
 
-_SCORE_COLUMNS: Final = ", ".join(f"s.{column_of(finding)}" for finding in FINDINGS)
 
-# One branch a finding: a query for one finding never reads the other columns' rows.
-_LONG: Final = " UNION ALL ".join(
-    f"SELECT outcome_id, '{finding}' AS finding, {column_of(finding)} AS score "
-    f"FROM scores WHERE {column_of(finding)} IS NOT NULL"
-    for finding in FINDINGS
-)
+def _label(finding: str) -> str:
+    """What the run's own label set says of a scan: 1, 0, or NULL where it has no row for it."""
+    positive = f"<> '{NO_FINDING}'" if finding == ABNORMAL else f"= '{finding}'"
+    return (
+        f"(SELECT MAX(CASE WHEN l.finding {positive} THEN 1 ELSE 0 END) FROM labels l "
+        "WHERE l.label_set_id = r.label_set_id AND l.scan_id = rs.scan_id)"
+    )
 
-_IN_SET: Final = "SELECT 1 FROM labels l WHERE l.label_set_id = r.label_set_id AND l.scan_id = rs.scan_id"
-_ABNORMAL_LABEL: Final = (
-    f"CASE WHEN NOT EXISTS ({_IN_SET}) THEN NULL "
-    f"WHEN EXISTS ({_IN_SET} AND l.finding <> '{NO_FINDING}') THEN 1 ELSE 0 END"
-)
-_LABEL: Final = (
-    f"CASE WHEN long.finding = '{ABNORMAL}' THEN {_ABNORMAL_LABEL} "
-    f"WHEN NOT EXISTS ({_IN_SET}) THEN NULL "
-    f"WHEN EXISTS ({_IN_SET} AND l.finding = long.finding) THEN 1 ELSE 0 END"
-)
+
 _SCAN_COLUMNS: Final = "sc.dataset, sc.image_name, sc.patient_id, sc.view, sc.sex, sc.age_years"
+_ADDED_COLUMNS: Final = "rs.scan_id, sc.follow_up, ls.name AS label_set, rs.reused"
+_OUTCOME_COLUMNS: Final = "m.name AS model, o.revision, o.runtime, o.precision, o.scored_at, rs.run_id"
+_SCORE_COLUMNS: Final = ", ".join(f"s.{column_of(finding)}" for finding in FINDINGS)
+_LABEL_COLUMNS: Final = ", ".join(f"{_label(finding)} AS {column_of(finding)}_label" for finding in NIH_FINDINGS)
 _FROM_RUNS: Final = (
     "FROM runs r JOIN run_scans rs ON rs.run_id = r.id JOIN scans sc ON sc.id = rs.scan_id "
-    "JOIN outcomes o ON o.id = rs.outcome_id JOIN models m ON m.id = o.model_id"
+    "JOIN outcomes o ON o.id = rs.outcome_id JOIN models m ON m.id = o.model_id "
+    "LEFT JOIN label_sets ls ON ls.id = r.label_set_id"
 )
+
+
+def _results_of(finding: str) -> str:
+    score = f"s.{column_of(finding)}"
+    return (
+        f"SELECT {_SCAN_COLUMNS}, '{finding}' AS finding, {score} AS score, {_label(finding)} AS label, "
+        f"{_OUTCOME_COLUMNS}, {_ADDED_COLUMNS} {_FROM_RUNS} "
+        f"JOIN scores s ON s.outcome_id = o.id WHERE {score} IS NOT NULL"
+    )
+
+
 _METRICS_FROM: Final = (
     "FROM {table} t JOIN runs r ON r.id = t.run_id JOIN models m ON m.id = r.model_id "
     "JOIN label_sets ls ON ls.id = t.label_set_id"
@@ -40,23 +47,25 @@ _METRICS_FROM: Final = (
 _METRICS_HEAD: Final = "t.run_id, m.name AS model, ls.name AS label_set, t.subset, t.finding"
 
 VIEWS: Final = {
-    "results": (
-        f"SELECT {_SCAN_COLUMNS}, long.finding, long.score, {_LABEL} AS label, m.name AS model, o.revision, "
-        f"o.runtime, o.precision, o.scored_at, rs.run_id {_FROM_RUNS} JOIN ({_LONG}) long ON long.outcome_id = o.id"
-    ),
+    # A whole branch a finding: both databases skip those that a query does not ask for and carry its other conditions
+    # into the one that it does. With the UNION inside the join, SQLite cannot: two models' agreement took minutes.
+    "results": " UNION ALL ".join(map(_results_of, FINDINGS)),
     "results_wide": (
-        f"SELECT {_SCAN_COLUMNS}, o.state, o.reason, o.detail, {_ABNORMAL_LABEL} AS abnormal_label, m.name AS model, "
-        f"o.revision, o.runtime, o.precision, o.scored_at, rs.run_id, {_SCORE_COLUMNS} "
+        f"SELECT {_SCAN_COLUMNS}, o.state, o.reason, o.detail, {_label(ABNORMAL)} AS abnormal_label, "
+        f"{_OUTCOME_COLUMNS}, {_SCORE_COLUMNS}, {_ADDED_COLUMNS}, {_LABEL_COLUMNS} "
         f"{_FROM_RUNS} LEFT JOIN scores s ON s.outcome_id = o.id"
     ),
     "run_progress": (
-        "SELECT rs.run_id, COUNT(*) AS expected, "
+        "SELECT r.id AS run_id, COUNT(rs.scan_id) AS expected, "
         + "".join(
             f"SUM(CASE WHEN o.state = '{state}' THEN 1 ELSE 0 END) AS {state}, "
             for state in ("scored", "rejected", "quarantined", "pending")
         )
-        + "SUM(CASE WHEN rs.reused THEN 1 ELSE 0 END) AS reused "
-        "FROM run_scans rs JOIN outcomes o ON o.id = rs.outcome_id GROUP BY rs.run_id"
+        + "SUM(CASE WHEN rs.reused THEN 1 ELSE 0 END) AS reused, r.source, r.dataset, m.name AS model, "
+        "ls.name AS label_set, r.created_at, r.finished_at, r.cancelled_at "
+        "FROM runs r JOIN models m ON m.id = r.model_id LEFT JOIN label_sets ls ON ls.id = r.label_set_id "
+        "LEFT JOIN run_scans rs ON rs.run_id = r.id LEFT JOIN outcomes o ON o.id = rs.outcome_id "
+        "GROUP BY r.id, m.id, ls.id"
     ),
     "threshold_metrics": (
         f"SELECT {_METRICS_HEAD}, t.chosen_by, t.threshold, t.tp, t.fp, t.fn, t.tn, t.precision, t.recall, "

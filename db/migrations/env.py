@@ -2,11 +2,14 @@
 
 from alembic import context
 
+from db.roles import grant_again, view_readers
 from db.schema import Base
 from db.views import create_views, drop_views
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+readers = view_readers(connection)
 drop_views(connection)
 context.run_migrations()
 create_views(connection)
+grant_again(connection, readers)

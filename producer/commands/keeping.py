@@ -72,7 +72,7 @@ def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: boo
     say(f"forgotten: {forgotten.scans:,} scans, {forgotten.outcomes:,} outcomes, {forgotten.labels:,} labels")
     say("images, CSVs, exports and backups stay: a CSV that still lists the patient brings the scans back")
     if forgotten.models:
-        say(f"fitted on this patient, and their split.csv says so still: {', '.join(forgotten.models)}")
+        say(f"the split.csv of these models still names the patient: {', '.join(forgotten.models)}")
 
 
 def prune_command(days: int, *, as_json: bool) -> None:

@@ -95,8 +95,8 @@ def gather(
 ) -> tuple[Report, ScoredScans]:
     """A run's report and the scans that its figures are of; `label_set` names another than the run's own.
 
-    Stored metrics that are not current, or at other thresholds, are computed anew. The counts of an unfinished run are of
-    one moment only where the transaction sees one: SQLite's does, PostgreSQL's under REPEATABLE READ.
+    Stored metrics that are not current, or at other thresholds, are computed anew. The counts of an unfinished run are
+    of one moment only where the transaction sees one: SQLite's does, PostgreSQL's under REPEATABLE READ.
 
     Raises:
         UserError: no such run, label set or subset, or the run is not finished and `partial` was not asked for.

