@@ -9,7 +9,7 @@ help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
 	@echo "make test    the test suite, on real servers from pip packages"
 	@echo "make check   ruff, mypy and import-linter"
-	@echo "make bench   speed and memory, with real images where ../shared/data is there"
+	@echo "make bench   speed and memory, with real images where ../shared/data is there (half an hour)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
 .venv/installed: requirements.lock pyproject.toml
@@ -40,6 +40,10 @@ check: .venv/installed
 bench: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_end_to_end.py
 	$(BIN)/python tests/benchmarks/bench_score_layout.py
+	$(BIN)/python tests/benchmarks/bench_enqueue.py
+	$(BIN)/python tests/benchmarks/bench_sql.py
+	$(BIN)/python tests/benchmarks/bench_export.py
+	$(BIN)/python tests/benchmarks/bench_s3.py
 
 # The lock names no package index: whatever the client at hand is set up for serves it.
 lock:
