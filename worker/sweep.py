@@ -51,9 +51,19 @@ class Sweeper:
         return self._send() if send_now else 0
 
     def _send(self) -> int:
+        lock = f"nightread.sweep.{queue_of(self._model.sha256)}"
         with redis_client(self._app) as client:
-            if not client.set(f"nightread.sweep.{queue_of(self._model.sha256)}", 1, nx=True, ex=_LOCK_SECONDS):
+            if not client.set(lock, 1, nx=True, ex=_LOCK_SECONDS):
                 return 0
+        try:
+            # Another may have sent it all since this one looked.
+            return self._send_pending() if nothing_in_flight(self._app, self._model.sha256) else 0
+        finally:
+            # Kept, it would make the next run on this machine wait.
+            with redis_client(self._app) as client:
+                client.delete(lock)
+
+    def _send_pending(self) -> int:
         with reading(self._engine) as connection:
             pending = pending_of_model(connection, self._model.id)
         sent = send_pending(self._app, self._model.sha256, pending, self._chunk_size)

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from world import hash_artifact, image_name, radiograph, write_csv, write_images
 
+# What lies in a folder is the same to every database and broker.
+pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -129,6 +132,14 @@ def test_an_image_that_was_overwritten_is_scored_again(home, tmp_path):
     assert (report["coverage"]["scored"], report["coverage"]["reused"]) == (3, 2)
     newest = f"SELECT run_id, revision FROM results_wide WHERE image_name = '{image_name(1)}' ORDER BY run_id"
     assert home.rows(newest) == [(1, 1), (2, 2)]
+
+
+def test_the_limit_of_pixels_is_a_setting_of_the_worker(home, tmp_path):
+    """CXR_MAX_PIXELS reaches the process that scores."""
+    write_images(tmp_path / "images", range(3))
+    home.env["CXR_MAX_PIXELS"] = "100"
+    score(home, "--images", tmp_path / "images")
+    assert home.rows("SELECT DISTINCT state, reason FROM results_wide") == [("rejected", "too_large")]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data is not beside this checkout")
