@@ -54,11 +54,11 @@ def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) 
         # A producer in the middle of opening a run may be linking these very scans.
         lock_for_enqueue(connection)
         forgotten, figures = _forget(connection, _find(connection, patient_id, dataset))
-    if engine.dialect.name == "sqlite":
-        _rewrite(engine)
     for stored in figures:
         with engine.begin() as connection:
             aggregate(connection, stored.run_id, label_set_id=stored.label_set_id, thresholds=stored.thresholds)
+    if engine.dialect.name == "sqlite":
+        _rewrite(engine)
     return forgotten
 
 

@@ -8,6 +8,7 @@
 Beneath this one they raise `Refused`; only here is the file's name known, and what a person reads.
 """
 
+import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class LabelsFile:
     """A labels CSV as it was read."""
 
     path: Path
-    #: Of the file's bytes as they are stored, gzipped or not, in hex.
+    #: Of the file's bytes as they are stored, gzipped or not, and of a hospital's columns: other columns, other labels.
     sha256: str
     #: The CSV's stem: image names are unique within it.
     dataset: str
@@ -71,7 +72,7 @@ def read_labels_csv(path: Path, columns: Columns = _NIH) -> LabelsFile:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except Refused as error:
         raise UserError(f"{path}: {error}") from error
-    return LabelsFile(path=path, sha256=hashed.sha256, dataset=_dataset(path), rows=rows)
+    return LabelsFile(path=path, sha256=_identity(hashed.sha256, columns), dataset=_dataset(path), rows=rows)
 
 
 def _rows(lines: Iterator[str], columns: Columns) -> Iterator[tuple[int, LabelRow]]:
@@ -113,6 +114,10 @@ def _unique(rows: Iterator[tuple[int, LabelRow]]) -> tuple[LabelRow, ...]:
     if not seen:
         raise Refused("not a labels file: it has a header and no rows")
     return tuple(seen.values())
+
+
+def _identity(sha256: str, columns: Columns) -> str:
+    return sha256 if columns == _NIH else hashlib.sha256(f"{sha256} {columns}".encode()).hexdigest()
 
 
 def _dataset(path: Path) -> str:

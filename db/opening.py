@@ -47,6 +47,7 @@ def open_run(
     request: RunRequest,
     scan_ids: Sequence[int],
     *,
+    seen: Mapping[int, str | None] | None = None,
     changed: AbstractSet[int] = frozenset(),
     rescore: bool = False,
 ) -> tuple[int, bool]:
@@ -56,27 +57,43 @@ def open_run(
     all of it. A due scan without an image is rejected as `missing` at once. An open run that is joined takes up only
     what changed since its scans were decided.
 
+    Args:
+        connection: the transaction is the caller's.
+        request: what was asked for.
+        scan_ids: all its scans.
+        seen: by scan id, `FoundImage.seen_as`.
+        changed: scans whose images have other bytes now.
+        rescore: everything is due.
+
     Returns:
         The run's id, and whether it was joined.
     """
     open_one = select(Run.id).where(Run.identity == request.identity, Run.finished_at.is_(None))
+    # Locked: a worker must not close it while it takes up more.
+    open_one = open_one.with_for_update(key_share=True)
     joined = connection.execute(open_one).scalar()
     if joined is not None:
-        _take_up(connection, joined, request, changed)
+        _take_up(connection, joined, request, changed, seen or {})
         return joined, True
     run_id = connection.execute(insert(Run).returning(Run.id), _run_values(request)).scalar_one()
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
     again = frozenset(scan_ids) if rescore else changed
-    latest = _insert_due(connection, request, scan_ids, again)
+    latest = _insert_due(connection, request, scan_ids, again, seen or {})
     _link(connection, run_id, scan_ids, latest, newest_before)
     return run_id, False
 
 
-def _take_up(connection: Connection, run_id: int, request: RunRequest, changed: AbstractSet[int]) -> None:
+def _take_up(
+    connection: Connection,
+    run_id: int,
+    request: RunRequest,
+    changed: AbstractSet[int],
+    seen: Mapping[int, str | None],
+) -> None:
     """Let an open run wait for new outcomes of the scans whose images changed under it."""
     if not changed:
         return
-    latest = _insert_due(connection, request, sorted(changed), changed)
+    latest = _insert_due(connection, request, sorted(changed), changed, seen)
     moves = [{"key": scan_id, "outcome": latest[scan_id].id} for scan_id in sorted(changed)]
     mine = (RunScan.run_id == run_id) & (RunScan.scan_id == bindparam("key"))
     connection.execute(update(RunScan).where(mine).values(outcome_id=bindparam("outcome"), reused=False), moves)
@@ -128,7 +145,11 @@ def _with_image(connection: Connection, dataset: str) -> set[int]:
 
 
 def _insert_due(
-    connection: Connection, request: RunRequest, scan_ids: Sequence[int], again: AbstractSet[int]
+    connection: Connection,
+    request: RunRequest,
+    scan_ids: Sequence[int],
+    again: AbstractSet[int],
+    seen: Mapping[int, str | None],
 ) -> dict[int, _Latest]:
     """Insert an outcome for every scan that is due, and return the latest of each scan of the dataset."""
     latest, known = _latest_outcomes(connection, request), _with_image(connection, request.dataset)
@@ -136,7 +157,8 @@ def _insert_due(
     for scan_id in sorted(scan_ids):
         last, has_image = latest.get(scan_id), scan_id in known
         if last is None or last.is_due(has_image=has_image, again=scan_id in again):
-            due.append(_new_outcome(scan_id, request.model_id, (last.revision if last else 0) + 1, has_image=has_image))
+            outcome = _new_outcome(scan_id, request.model_id, (last.revision if last else 0) + 1, has_image=has_image)
+            due.append(outcome | {"seen_as": seen.get(scan_id)})
     insert_rows(connection, Outcome.__table__, due)
     return _latest_outcomes(connection, request)
 

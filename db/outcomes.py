@@ -73,11 +73,12 @@ def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecidedImage:
-    """What a scan's outcome was decided from, and where the image lay at the last listing."""
+    """What a scan's outcome was decided from."""
 
+    outcome_id: int
     image_name: str
-    location: str | None
-    version: str | None
+    #: `FoundImage.seen_as` of the last listing in which it was that content; None where nobody looked.
+    seen_as: str | None
     #: None where its bytes were never noted: an input that kept killing its worker.
     content: str | None
 
@@ -91,11 +92,19 @@ def decided_images(connection: Connection, dataset: str, model_id: int) -> Itera
     later = (newer.scan_id == Outcome.scan_id) & (newer.model_id == model_id) & (newer.revision > Outcome.revision)
     stands = (Outcome.state != PENDING) & func.coalesce(Outcome.reason, "").not_in(PASSING_REASONS)
     rows = connection.execute(
-        select(Scan.image_name, Scan.location, Scan.version, Outcome.content)
+        select(Outcome.id, Scan.image_name, Outcome.seen_as, Outcome.content)
         .join(Outcome, Outcome.scan_id == Scan.id)
         .where(Scan.dataset == dataset, Outcome.model_id == model_id, stands, ~exists().where(later))
     )
-    return (DecidedImage(image_name=row[0], location=row[1], version=row[2], content=row[3]) for row in rows)
+    return (DecidedImage(outcome_id=row[0], image_name=row[1], seen_as=row[2], content=row[3]) for row in rows)
+
+
+def note_seen(connection: Connection, seen: Mapping[int, str]) -> None:
+    """Note, by outcome id, how images are listed now that were found to be what was decided from."""
+    if seen:
+        statement = update(Outcome).where(Outcome.__table__.c.id == bindparam("key"))
+        values = [{"key": outcome_id, "now": seen[outcome_id]} for outcome_id in sorted(seen)]
+        connection.execute(statement.values(seen_as=bindparam("now")), values)
 
 
 def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int:

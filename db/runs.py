@@ -95,20 +95,14 @@ def rate_of(connection: Connection, model_id: int) -> float | None:
 
     Measured where the work ran, with as many workers as there were: an expectation, not a promise.
     """
-    own = (
-        select(RunScan.run_id, Outcome.scored_at)
-        .join(Outcome, Outcome.id == RunScan.outcome_id)
-        .where(Outcome.model_id == model_id, Outcome.state == SCORED, ~RunScan.reused)
-        .subquery()
-    )
-    spans = (
-        select(func.count(), func.min(own.c.scored_at), func.max(own.c.scored_at))
-        .group_by(own.c.run_id)
-        .having(func.min(own.c.scored_at) < func.max(own.c.scored_at))
-        .order_by(own.c.run_id.desc())
-    )
-    row = connection.execute(spans.limit(1)).first()
-    return row[0] / (row[2] - row[1]).total_seconds() if row else None
+    own = (Outcome.model_id == model_id) & (Outcome.state == SCORED) & ~RunScan.reused
+    joined = select(func.max(RunScan.run_id)).join(Outcome, Outcome.id == RunScan.outcome_id).where(own)
+    scans, first, last = connection.execute(
+        select(func.count(), func.min(Outcome.scored_at), func.max(Outcome.scored_at))
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(own, RunScan.run_id == joined.scalar_subquery())
+    ).one()
+    return scans / (last - first).total_seconds() if first and last and first < last else None
 
 
 @dataclass(frozen=True, kw_only=True)

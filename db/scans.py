@@ -11,7 +11,7 @@ from db.labels_csv import LabelRow
 from db.schema import Scan
 
 #: What a later CSV or listing brings up to date.
-_SCAN_COLUMNS: Final = ("location", "version", "patient_id", "view", "sex", "age_years", "follow_up")
+_SCAN_COLUMNS: Final = ("location", "patient_id", "view", "sex", "age_years", "follow_up")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +22,11 @@ class FoundImage:
     location: str
     #: `etag:...` of an object, `stat:size-mtime` of a file; None where nobody looked.
     version: str | None = None
+
+    @property
+    def seen_as(self) -> str | None:
+        """What a later listing must say again for the image to count as the same unread."""
+        return self.version and f"{self.version} {self.location}"
 
 
 def register_scans(
@@ -45,13 +50,17 @@ def scan_ids(connection: Connection, dataset: str) -> dict[str, int]:
     return {row.image_name: row.id for row in known}
 
 
+def datasets(connection: Connection) -> list[str]:
+    """Every dataset's name, A to Z."""
+    return list(connection.execute(select(Scan.dataset).distinct().order_by(Scan.dataset)).scalars())
+
+
 def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -> dict[str, Any]:
     image = found.get(row.image_name)
     return {
         "dataset": dataset,
         "image_name": row.image_name,
         "location": image and image.location,
-        "version": image and image.version,
         "patient_id": row.patient_id,
         "view": row.view,
         "sex": row.sex,

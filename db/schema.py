@@ -76,8 +76,6 @@ class Scan(Base):
     image_name: Mapped[str]
     #: Absolute path or s3:// address; NULL while no image was found.
     location: Mapped[str | None]
-    #: What the last listing said of the bytes there (`etag:...`, or `stat:size-mtime`); another one is looked into.
-    version: Mapped[str | None]
     #: As in the CSV, without leading zeros; means nothing outside its dataset.
     patient_id: Mapped[str | None]
     view: Mapped[str | None]
@@ -199,6 +197,8 @@ class Outcome(Base):
     attempts: Mapped[int]
     #: What was read: `sha256:...` of a file's bytes, `etag:...` of an S3 object.
     content: Mapped[str | None]
+    #: Version and location of the image in the last listing in which it was that content; another one is looked into.
+    seen_as: Mapped[str | None]
     runtime: Mapped[str | None]
     precision: Mapped[str | None]
     scored_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from db.errors import DatabaseAway, UserError
 
@@ -82,8 +82,11 @@ def upgrade(engine: Engine) -> None:
                 connection.commit()
         except CommandError as error:
             raise UserError(f"{_where(engine)}: its tables are newer than this program ({error})") from error
-        except DatabaseError as error:
+        except OperationalError as error:
             raise _unreachable(engine, error) from error
+        except DatabaseError as error:
+            cause = str(error.orig).strip().splitlines()[0]
+            raise UserError(f"{_where(engine)}: its tables cannot be brought up to date ({cause})") from error
 
 
 def newest_revision() -> str:

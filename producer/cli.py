@@ -44,7 +44,9 @@ Model = Annotated[
 Limit = Annotated[int | None, typer.Option(help="Only the first N scans.", min=1)]
 Rescore = Annotated[bool, typer.Option("--rescore", help="Score again what has scores already.")]
 NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not look for images: each lies in --images by its name.")]
-RunId = Annotated[int | None, typer.Option("--run", help="A run's number.", show_default="the latest")]
+RunId = Annotated[
+    int | None, typer.Option("--run", help="A run's number.", min=1, max=2**31 - 1, show_default="the latest")
+]
 Out = Annotated[Path | None, typer.Option(help="The report's folder.", show_default="CXR_HOME/reports/...")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -222,7 +224,7 @@ def forget(
 
 
 @app.command()
-def prune(*, older_than: Annotated[int, typer.Option(help="Days.", min=1)], as_json: Json = False) -> None:
+def prune(*, older_than: Annotated[int, typer.Option(help="Days.", min=1, max=36_500)], as_json: Json = False) -> None:
     """Delete old finished runs, with the outcomes that were only theirs."""
     from producer.commands import keeping
 

@@ -1,6 +1,5 @@
 """`producer enqueue`: a source becomes scans, a label set and a run in SQL; only then are chunks sent."""
 
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
@@ -10,11 +9,11 @@ from db.errors import TemporaryError
 from db.label_sets import import_labels
 from db.models import ModelInfo, find_model
 from db.opening import RunRequest, lock_for_enqueue, open_run
-from db.outcomes import pending_of_run
+from db.outcomes import note_seen, pending_of_run
 from db.runs import Progress, progress, rate_of
 from db.scans import register_scans
 from db.session import reading
-from producer.changed import changed_images
+from producer.changed import Looked, look_for_changes
 from producer.source import Input, Source, read_source
 from worker.app import make_app, nothing_in_flight, send_pending
 from worker.registry import register_artifacts
@@ -68,9 +67,9 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> Enqueue
     Raises:
         UserError: no labels file, no image at all, no model; then nothing was written.
     """
-    given, changed = _prepare(settings, engine, source)
+    given, looked = _prepare(settings, engine, source)
     with engine.begin() as connection:
-        model, run_id, joined = _commit(connection, source, given, changed)
+        model, run_id, joined = _commit(connection, source, given, looked)
     # A run in which nothing is due is finished as it opens.
     finish_runs(engine)
     sent = _send(settings, engine, run_id, model, joined=joined)
@@ -80,21 +79,23 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> Enqueue
 
 
 def rehearse(settings: WorkerSettings, engine: Engine, source: Source) -> Rehearsal:
-    """Do what `enqueue` does in a transaction that is then rolled back: the counts are exact and nothing is written.
+    """Do what `enqueue` does in a transaction that is then rolled back: the counts are exact.
+
+    New models are registered all the same.
 
     Raises:
         UserError: as `enqueue`.
     """
-    given, changed = _prepare(settings, engine, source)
+    given, looked = _prepare(settings, engine, source)
     with engine.connect() as connection, connection.begin() as transaction:
-        model, run_id, _ = _commit(connection, source, given, changed)
+        model, run_id, joined = _commit(connection, source, given, looked)
         now, rate = progress(connection, run_id), rate_of(connection, model.id)
         transaction.rollback()
     return Rehearsal(
         model=model,
         rows=now.expected,
         images=len(given.found),
-        decided=now.reused,
+        decided=now.expected - now.pending if joined else now.reused,
         due=now.pending,
         chunks=-(-now.pending // settings.chunk_size),
         seconds=now.pending / rate if rate else None,
@@ -116,17 +117,14 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     return send_pending(make_app(settings), model_sha256, pending, settings.chunk_size)
 
 
-def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, AbstractSet[str]]:
-    """The source as read, and the names of its scans that were decided from other bytes than lie there now."""
+def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, Looked]:
+    """The source as read, and which of its scans were decided from other bytes than lie there now."""
     given = read_source(source)
     register_artifacts(engine, settings.model_dir)
-    changed = changed_images(engine, given.dataset, source.model, given.found) if source.check else frozenset()
-    return given, changed
+    return given, look_for_changes(engine, given.dataset, source.model, given.found)
 
 
-def _commit(
-    connection: Connection, source: Source, given: Input, changed: AbstractSet[str]
-) -> tuple[ModelInfo, int, bool]:
+def _commit(connection: Connection, source: Source, given: Input, looked: Looked) -> tuple[ModelInfo, int, bool]:
     lock_for_enqueue(connection)
     model = find_model(connection, source.model)
     ids = register_scans(connection, given.dataset, given.rows, given.found)
@@ -138,8 +136,15 @@ def _commit(
         label_set_id=import_labels(connection, given.labels, given.rows, ids) if given.labels else None,
         options={"images": source.images, "limit": source.limit, "rescore": source.rescore},
     )
-    moved = frozenset(ids[name] for name in changed if name in ids)
-    run_id, joined = open_run(connection, request, list(ids.values()), changed=moved, rescore=source.rescore)
+    note_seen(connection, looked.same)
+    run_id, joined = open_run(
+        connection,
+        request,
+        list(ids.values()),
+        seen={ids[name]: image.seen_as for name, image in given.found.items() if name in ids},
+        changed=frozenset(ids[name] for name in looked.changed if name in ids),
+        rescore=source.rescore,
+    )
     return model, run_id, joined
 
 

@@ -72,7 +72,13 @@ def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, kin
 def _opened(out: BinaryIO | Path) -> Iterator[BinaryIO]:
     """The file itself, or one beside the place that takes it when all is written."""
     if not isinstance(out, Path):
-        yield out
+        try:
+            yield out
+        except BrokenPipeError:
+            # Whoever read it has seen enough (`| head`); the command line knows how to end.
+            raise
+        except OSError as error:
+            raise UserError(f"stdout: cannot be written ({error.strerror or error})") from error
         return
     part = out.with_name(f".{out.name}.{os.getpid()}") if out.name else out
     try:

@@ -10,7 +10,7 @@ from db.label_sets import import_labels
 from db.labels_csv import LabelsFile
 from db.opening import lock_for_enqueue
 from db.runs import find_run
-from db.scans import register_scans, scan_ids
+from db.scans import datasets, register_scans, scan_ids
 from db.session import reading
 
 
@@ -35,19 +35,30 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
             A dataset that is new gets the file's scans, without images yet.
 
     Raises:
-        UserError: the name is another file's, or no row is of the dataset.
+        UserError: the name is another file's, there is no such dataset, or no row labels a scan of it.
     """
+    if not name.strip():
+        raise UserError("--name is empty")
+    if not any(row.findings for row in file.rows):
+        raise UserError(f"{file.path}: none of its rows has a label; --label-column names their column")
     names = {row.image_name for row in file.rows}
     dataset = dataset or _guess(engine, file.dataset, names)
     with engine.begin() as connection:
         lock_for_enqueue(connection)
-        ids = scan_ids(connection, dataset) or register_scans(connection, dataset, file.rows, {})
+        ids = scan_ids(connection, dataset) or _register(connection, dataset, file)
         rows = [row for row in file.rows if row.image_name in ids]
         if not rows:
             raise UserError(f"{file.path}: none of its {len(names):,} images is a scan of dataset {dataset!r}")
         import_labels(connection, file, rows, ids, name)
     labelled = sum(1 for row in rows if row.findings)
     return Imported(label_set=name, dataset=dataset, rows=len(file.rows), labelled=labelled)
+
+
+def _register(connection: Connection, dataset: str, file: LabelsFile) -> dict[str, int]:
+    known = datasets(connection)
+    if known and dataset != file.dataset:
+        raise UserError(f"no dataset {dataset!r}; there are: {', '.join(known)}")
+    return register_scans(connection, dataset, file.rows, {})
 
 
 def _guess(engine: Engine, stem: str, names: AbstractSet[str]) -> str:

@@ -13,9 +13,9 @@ from db.errors import PermanentError, TemporaryError, UserError
 from db.scans import FoundImage
 from worker.listing import Offer, fits_sql, named_like_image
 
-#: Waiting mends none of these. ENXIO: a socket.
+#: Waiting mends none of these. ENXIO: a socket. EIO: a bad sector, which would keep a run open for ever.
 _HOPELESS: Final = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV}
+    {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV, errno.EIO}
 )
 #: A pipe must not wait for its writer, and a link in place of a file is not followed: it may lead out of the folder.
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

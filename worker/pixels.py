@@ -5,9 +5,8 @@ The rule for gray, so that a radiograph gives the same pixels in whatever lossle
 - A gray image stays as it is. Of colour, alpha is dropped and luma is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, cv2's
   integer arithmetic, exact where R = G = B). A palette is looked up first.
 - 1, 2 and 4 bits are spread over 0..255. 16 bits are cut to 8 by `>> 8`, which undoes v * 257 and v << 8 alike; but
-  an image whose greatest value is up to 255 holds 8 bits in a wide container and is taken as it is, and one up to 4095
-  holds a detector's 12 bits: `>> 4`. In practice this is unambiguous: a true 16-bit image below 4096 would be one
-  whose brightest gray is 15 of 255, which is no radiograph.
+  where the greatest value fits 8, 10, 12 or 14 bits, those are the bits that a detector used, and the upper 8 of them
+  count. So a film stored at 16 bits whose brightest gray is below 64 of 255 comes out brighter than at 8.
 - Where 0 means white (TIFF), gray is inverted. Orientation tags are obeyed. CMYK in a JPEG is taken as inverted, as
   Adobe's programs write it, with their marker or without.
 """

@@ -22,6 +22,10 @@ def run_command(command: Callable[[], object]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER)
+    except UnicodeEncodeError:
+        # What SQL and UTF-8 files cannot hold came from the command line: everything that is read is checked.
+        print("error: an argument or a path is no UTF-8 text", file=sys.stderr)
+        sys.exit(EXIT_USER)
     except _database_errors() as error:
         cause = str(getattr(error, "orig", error)).strip().splitlines()[0]
         print(f"error: the database does not answer ({cause})", file=sys.stderr)

@@ -119,8 +119,8 @@ def _gray_or_bgr(image: TiffImageFile) -> NDArray[np.uint8]:
     channels = _CHANNELS.get(shown.mode)
     if channels is None:
         raise PermanentError("unsupported", f"the image is a TIFF of kind {shown.mode}, which has no stated rule")
-    if max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8 and samples.max() < 16:
-        raise PermanentError("unsupported", "the image is a TIFF of 16 bits a colour that uses 12 of them or fewer")
+    if max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8 and samples.max() < 64:
+        raise PermanentError("unsupported", "the image is a TIFF of 16 bits a colour that uses 14 of them or fewer")
     return np.ascontiguousarray(
         samples[..., 2::-1] if channels == 3 else samples.reshape(*samples.shape[:2], -1)[..., 0]
     )

@@ -64,8 +64,10 @@ def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: boo
         "This cannot be undone. Forget every scan, score and label of this patient?", err=True
     ):
         raise Stopped("nothing was forgotten")
-    forgotten = forget_patient(engine, patient, dataset)
-    finish_runs(engine)
+    try:
+        forgotten = forget_patient(engine, patient, dataset)
+    finally:
+        finish_runs(engine)
     if as_json:
         print_json(asdict(forgotten))
         return

@@ -141,7 +141,7 @@ def _literal(text: str) -> str:
 def _folder_name(run_id: int, which: Which) -> str:
     parts = [f"run-{run_id}"]
     if which.labels is not None:
-        parts.append(which.labels.replace("/", "_"))
+        parts.append(f"labels-{which.labels.replace('/', '_')}")
     if which.subset != HELD_OUT:
         parts.append(which.subset)
     return "-".join(parts)

@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 from db.aggregate import finish_runs
 from db.cancel import cancel_run
 from db.errors import TemporaryError, UserError
-from db.models import ModelInfo
 from db.runs import progress
 from db.session import reading
 from producer.commands.common import counts, err, exit_by, find, open_ledger, print_json, say
@@ -111,7 +110,8 @@ def _say_rehearsal(plan: Rehearsal, *, as_json: bool) -> None:
     if as_json:
         print_json({"model": plan.model.name, **{k: v for k, v in asdict(plan).items() if k != "model"}})
         return
-    say(f"dry run, nothing was written or sent; model {plan.model.name} ({plan.model.sha256[:12]})")
+    say("dry run: no run, scan or label was written, and nothing sent")
+    say(f"model {plan.model.name} ({plan.model.sha256[:12]})")
     say(f"{plan.rows:>12,}  scans in the source")
     say(f"{plan.images:>12,}  images found")
     say(f"{plan.decided:>12,}  have their outcome already")
@@ -135,7 +135,7 @@ def _expected(seconds: float | None) -> str:
 
 
 def _flat(enqueued: Enqueued) -> dict[str, Any]:
-    model: ModelInfo = enqueued.model
+    model = enqueued.model
     return {
         "run_id": enqueued.run_id,
         "joined": enqueued.joined,

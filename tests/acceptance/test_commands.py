@@ -1,6 +1,7 @@
 """The commands around a run: what a person and a script see of them."""
 
 import json
+import os
 
 import pytest
 from ledger import decide_all
@@ -88,7 +89,7 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
     positives = [next(row for row in r["findings"] if row["finding"] == "Abnormal")["positives"] for r in (own, other)]
     assert (own["label_set"], other["label_set"], positives) == ("sample_labels", "nih2020", [2, 1])
     assert own["spread"] == other["spread"]
-    assert sorted(path.name for path in (scored.home / "reports").iterdir()) == ["run-1", "run-1-nih2020"]
+    assert sorted(path.name for path in (scored.home / "reports").iterdir()) == ["run-1", "run-1-labels-nih2020"]
     assert len(scored.rows("SELECT DISTINCT label_set FROM finding_metrics")) == 2
 
 
@@ -106,6 +107,39 @@ def test_a_label_set_is_never_edited(scored, tmp_path):
     other = write_csv(tmp_path / "other.csv", SCANS, labels=dict.fromkeys(SCANS, "Mass"))
     done = scored.producer("labels", "--csv", other, "--name", "sample_labels", check=False)
     assert (done.returncode, "never edited" in done.stderr) == (2, True)
+
+
+def test_other_columns_of_one_file_are_other_labels(ledger, tmp_path):
+    """Two readers' columns of one CSV never merge into one label set, nor their runs into one."""
+    csv = tmp_path / "readers.csv"
+    csv.write_text(f"File,r1,r2\n{image_name(0)},Effusion,No Finding\n")
+    for reader in ("r1", "r2"):
+        flags = ("--image-column", "File", "--label-column", reader, "--images", tmp_path / "images")
+        ledger.producer("enqueue", "--csv", csv, *flags)
+    assert ledger.rows("SELECT label_set_id, finding FROM labels ORDER BY 1") == [(1, "Effusion"), (2, "No Finding")]
+    assert ledger.rows("SELECT count(*) FROM run_progress") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("labels", "--csv", "CSV", "--name", "x", "--dataset", "typo"), "no dataset 'typo'"),
+        (("labels", "--csv", "CSV", "--name", " "), "--name is empty"),
+        (("labels", "--csv", "BARE", "--name", "x", "--image-column", "File"), "none of its rows has a label"),
+        (("report", "--labels", "nope"), "no label set 'nope'"),
+        (("enqueue", "--csv", "CSV", "--dataset", b"\xff"), "no UTF-8"),
+    ],
+    ids=["dataset", "name", "labels", "label set", "bytes"],
+)
+def test_a_slip_of_the_pen_is_one_sentence(scored, tmp_path, arguments, sentence):
+    """Exit 2, no traceback, nothing written."""
+    (tmp_path / "bare.csv").write_text(f"File\n{image_name(0)}\n")
+    files = {"CSV": scored.csv, "BARE": tmp_path / "bare.csv"}
+    before = tables(scored)
+    typed = [os.fsdecode(word) if isinstance(word, bytes) else files.get(word, word) for word in arguments]
+    done = scored.producer(*typed, check=False)
+    assert (done.returncode, sentence in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert tables(scored) == before
 
 
 def test_labels_may_come_before_the_images(ledger):

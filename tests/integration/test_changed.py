@@ -10,11 +10,12 @@ from s3_server import client_of
 
 import producer.changed
 import worker.s3
+from db.errors import TemporaryError
 from db.opening import RunRequest, open_run
-from db.outcomes import Rejected, Scored, count_attempt, decide, pending_of_run
+from db.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
 from db.scans import FoundImage, register_scans
 from db.session import reading
-from producer.changed import changed_images
+from producer.changed import look_for_changes
 from worker.images import find_images, read_image
 
 NAMES = [f"{n:08d}_000.png" for n in range(4)]
@@ -27,22 +28,25 @@ class Folder:
     def __init__(self, engine, root, images):
         self.engine, self.root, self.images = engine, root, images
 
-    def enqueue(self):
+    def enqueue(self, model="m"):
         """What a producer does: which scans changed; the run's pending outcomes by name, none of them decided."""
         found = find_images(None, self.images, set(NAMES)).images
         file = labels_file(self.root)
         with self.engine.begin() as connection:
-            model = a_model(connection)
-        changed = changed_images(self.engine, file.dataset, model.name, found)
+            model = a_model(connection, sha256=model * 64, name=model)
+        looked = look_for_changes(self.engine, file.dataset, model.name, found)
         with self.engine.begin() as connection:
             ids = register_scans(connection, file.dataset, file.rows, found)
             request = RunRequest(
                 source="x", sha256=os.urandom(8).hex(), dataset="sample_labels", model_id=model.id,
                 label_set_id=None, options={},
             )  # fmt: skip
-            run, _ = open_run(connection, request, list(ids.values()), changed={ids[name] for name in changed})
+            note_seen(connection, looked.same)
+            seen = {ids[name]: image.seen_as for name, image in found.items()}
+            changed = {ids[name] for name in looked.changed}
+            run, _ = open_run(connection, request, list(ids.values()), seen=seen, changed=changed)
             names = {scan_id: name for name, scan_id in ids.items()}
-            return changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
+            return looked.changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
 
     def decide(self, pending):
         with self.engine.begin() as connection:
@@ -159,18 +163,43 @@ def test_a_pending_scan_never_changed(folder):
     assert folder.enqueue()[0] == frozenset()
 
 
-def test_rows_from_before_versions_were_noted_are_looked_into_only_where_they_moved(folder, reads):
-    """An old ledger is not read from end to end at its first enqueue."""
+def test_what_was_decided_unlooked_at_is_read_once(folder, reads):
+    """After `--no-check` nobody knows what lay there: the bytes tell, and how they are listed is noted."""
     with folder.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE scans SET version = NULL")
+        connection.exec_driver_sql("UPDATE outcomes SET seen_as = NULL")
+    (folder.root / NAMES[0]).write_bytes(b"other")
+    changed, pending = folder.enqueue()
+    assert (changed, set(pending), len(reads)) == ({NAMES[0]}, {NAMES[0]}, 3)
+    folder.decide(pending)
     assert folder.enqueue() == (frozenset(), {})
-    assert reads == []
+    assert len(reads) == 3
+
+
+def test_an_image_that_changed_under_one_model_changed_under_every_other(folder):
+    """What one model's enqueue noted says nothing of the scores of another."""
+    folder.decide(folder.enqueue(model="n")[1])
+    (folder.root / NAMES[0]).write_bytes(b"other")
+    assert folder.enqueue(model="n")[0] == {NAMES[0]}
+    assert folder.enqueue()[0] == {NAMES[0]}
+
+
+def test_an_image_that_could_not_be_read_is_looked_into_again(folder, monkeypatch):
+    """A disk that did not answer once must not hide a change for ever."""
+
+    def fail(location):
+        raise TemporaryError("the disk did not answer")
+
+    (folder.root / NAMES[0]).write_bytes(b"other")
+    with monkeypatch.context() as patch:
+        patch.setattr(producer.changed, "read_image", fail)
+        assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue()[0] == {NAMES[0]}
 
 
 def test_an_images_location_alone_says_nothing_new(folder):
-    """`--no-check` looked at nothing: only what it says of the place counts."""
+    """`--no-check` looked at nothing."""
     found = {name: FoundImage(location=str(folder.root / name)) for name in NAMES}
-    assert changed_images(folder.engine, "sample_labels", None, found) == frozenset()
+    assert look_for_changes(folder.engine, "sample_labels", None, found).changed == frozenset()
 
 
 def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, store, reads):

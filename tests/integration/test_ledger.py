@@ -5,13 +5,13 @@ import threading
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from ledger import a_model, enqueue, ids_of, scored
+from ledger import a_model, commit, enqueue, ids_of, scored
 from sqlalchemy import func, select, text
 
 from db.errors import UserError
 from db.models import UsedScan, activate, find_model
 from db.outcomes import Rejected, count_attempt, decide, still_pending
-from db.runs import close_finished, progress
+from db.runs import close_finished, find_run, progress
 from db.schema import Base, LabelSet, Outcome, Scan, Scores
 from db.session import make_engine, newest_revision, open_database, upgrade
 from db.views import VIEWS
@@ -69,6 +69,23 @@ def test_an_image_that_changes_while_its_run_is_open_is_decided_anew_in_that_run
         assert progress(connection, run).expected == 4
         revisions = select(Outcome.scan_id, Outcome.revision).where(Outcome.id > four)
         assert connection.execute(revisions).all() == [(1, 2)]
+
+
+def test_a_run_that_takes_up_more_is_not_closed_meanwhile(engine, tmp_path):
+    """A worker that would close it waits for the producer, and then sees what is pending."""
+    run, _ = enqueue(engine, tmp_path)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
+    closed = []
+    worker = threading.Thread(target=lambda: closed.extend(close_finished(engine)))
+    with engine.begin() as connection:
+        assert commit(connection, tmp_path, changed=[1]) == (run, True)
+        worker.start()
+        worker.join(0.5)
+    worker.join()
+    assert closed == []
+    with engine.connect() as connection:
+        assert (progress(connection, run).pending, find_run(connection, run).finished_at) == (1, None)
 
 
 def test_two_producers_at_once_leave_one_run(engine, tmp_path):

@@ -31,27 +31,32 @@ def a_model(connection, sha256="m" * 64, name="m", used=()):
     return register_model(connection, sha256=sha256, manifest=manifest, used=used)
 
 
-def enqueue(engine, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64):
-    """What a producer commits; images lie at /x/NAME but for those in `missing`; `changed` are scan ids."""
+def enqueue(engine, tmp_path, **options):
+    """What a producer commits."""
+    with engine.begin() as connection:
+        return commit(connection, tmp_path, **options)
+
+
+def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64):
+    """The same within a transaction; images lie at /x/NAME but for those in `missing`; `changed` are scan ids."""
     file = labels_file(tmp_path, sha256=sha256)
     found = {
         row.image_name: FoundImage(location=f"/x/{row.image_name}")
         for i, row in enumerate(file.rows)
         if i not in missing
     }
-    with engine.begin() as connection:
-        lock_for_enqueue(connection)
-        model = a_model(connection)
-        ids = register_scans(connection, file.dataset, file.rows, found)
-        request = RunRequest(
-            source="sample_labels.csv",
-            sha256=sha256,
-            dataset=file.dataset,
-            model_id=model.id,
-            label_set_id=import_labels(connection, file, file.rows, ids),
-            options={"rescore": rescore},
-        )
-        return open_run(connection, request, list(ids.values()), changed=frozenset(changed), rescore=rescore)
+    lock_for_enqueue(connection)
+    model = a_model(connection)
+    ids = register_scans(connection, file.dataset, file.rows, found)
+    request = RunRequest(
+        source="sample_labels.csv",
+        sha256=sha256,
+        dataset=file.dataset,
+        model_id=model.id,
+        label_set_id=import_labels(connection, file, file.rows, ids),
+        options={"rescore": rescore},
+    )
+    return open_run(connection, request, list(ids.values()), changed=frozenset(changed), rescore=rescore)
 
 
 def scored(outcome_id, score=0.25):

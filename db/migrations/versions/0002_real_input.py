@@ -13,7 +13,7 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Add the columns and the table."""
-    op.add_column("scans", sa.Column("version", sa.String(), nullable=True))
+    op.add_column("outcomes", sa.Column("seen_as", sa.String(), nullable=True))
     op.add_column("runs", sa.Column("cancelled_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "forgotten",

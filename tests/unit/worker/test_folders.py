@@ -243,12 +243,15 @@ def test_a_location_that_no_file_can_have_is_rejected(location):
     assert reason_of(location) in ("unreadable", "missing")
 
 
-def test_a_disk_that_does_not_answer_is_asked_again_later(monkeypatch, root):
-    """An input/output error may pass."""
+def test_a_disk_that_does_not_answer_is_asked_again_later_and_a_broken_one_in_the_next_run(monkeypatch, root):
+    """A server that is away comes back; a bad sector would keep its run open for ever."""
+    cause = errno.ESTALE
 
     def fail(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        raise OSError(cause, os.strerror(cause))
 
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(TemporaryError, match="did not answer"):
         read_image(str(root / "a.png"))
+    cause = errno.EIO
+    assert reason_of(root / "a.png") == "unreadable"

@@ -142,9 +142,12 @@ def test_a_radiograph_of_few_bits_is_that_radiograph_in_eight(form, bits):
     assert (to_pixels(encoded, GRAY) == preprocess(expected, GRAY)).all()
 
 
-@pytest.mark.parametrize(("top", "shift"), [(255, 0), (256, 4), (4095, 4), (4096, 8), (65535, 8)])
+@pytest.mark.parametrize(
+    ("top", "shift"),
+    [(255, 0), (256, 2), (1023, 2), (1024, 4), (4095, 4), (4096, 6), (16383, 6), (16384, 8), (65535, 8)],
+)
 def test_the_greatest_value_of_16_bits_says_how_many_are_used(top, shift):
-    """255 is the last of 8 bits, 4095 the last of 12."""
+    """255 is the last of 8 bits, 1023 of 10, 4095 of 12, 16383 of 14."""
     image = np.linspace(0, top, 48 * 48).astype(np.uint16).reshape(48, 48)
     assert (decode(png_of(image, 16)) == image >> shift).all()
     assert (decode(tiff_of(image)) == image >> shift).all()
