@@ -46,11 +46,17 @@ def close_finished(engine: Engine, outcome_ids: Sequence[int] | None = None) -> 
     nothing_pending = ~exists().where(
         RunScan.run_id == Run.id, RunScan.outcome_id == Outcome.id, Outcome.state == PENDING
     )
-    open_runs = update(Run).where(Run.finished_at.is_(None), nothing_pending)
+    finished = Run.finished_at.is_(None) & nothing_pending
+    candidates = select(Run.id).where(finished)
     if outcome_ids is not None:
-        open_runs = open_runs.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
+        candidates = candidates.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
     with engine.begin() as connection:
-        return sorted(connection.execute(open_runs.values(finished_at=datetime.now(UTC)).returning(Run.id)).scalars())
+        # Locked first: a producer may be adding to one, and only a statement that begins after it sees what it added.
+        ids = connection.execute(candidates.order_by(Run.id).with_for_update(key_share=True)).scalars().all()
+        if not ids:
+            return []
+        closing = update(Run).where(Run.id.in_(ids), finished).values(finished_at=datetime.now(UTC))
+        return sorted(connection.execute(closing.returning(Run.id)).scalars())
 
 
 def find_run(connection: Connection, run_id: int | None) -> RunInfo:
