@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from db.metrics import Labels, ScoreArray, count_at, has_both_classes
 from db.scored import ScoredScans
@@ -17,7 +18,7 @@ from producer.report.table import rate, subject
 PICTURES: Final = {
     "roc.png": "ROC curve: true positive rate over false positive rate",
     "precision_recall.png": "Precision over recall",
-    "scores.png": "Distribution of scores by label",
+    "scores.png": "Distribution of scores",
     "thresholds.png": "Metrics over the threshold",
     "findings.png": "ROC curves of the other findings",
 }
@@ -77,6 +78,8 @@ def _draw_scores(labels: Labels, scores: ScoreArray, *, is_labelled: bool) -> Fi
         axes.hist(scores[members], bins, histtype="stepfilled", alpha=0.35, color=color)
         axes.hist(scores[members], bins, histtype="step", color=color, label=f"{name} ({int(members.sum()):,})")
     axes.set_xlim(0, 1)
+    # Half a scan there is not.
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(axes)
     return figure
 

@@ -142,6 +142,13 @@ def test_the_page_marks_a_partial_report_and_no_other():
     assert to_html(dataclasses.replace(REPORT, is_partial=True, finished_at=None), {}).count("PARTIAL") == 2
 
 
+def test_the_page_without_labels_does_not_speak_of_thresholds():
+    """There are none: neither a table nor the footnote to one."""
+    unlabelled = dataclasses.replace(REPORT, label_set=None, baselines=None, thresholds=(), findings=())
+    assert "threshold" in to_html(REPORT, {}).lower()
+    assert "threshold" not in to_html(unlabelled, {}).lower()
+
+
 def test_the_page_needs_no_other_file():
     """Pictures are inside, names are escaped, nothing is fetched."""
     page = to_html(REPORT, {"roc.png": b"png"})
