@@ -1,6 +1,5 @@
 """What all commands share: the open ledger, and how results are printed."""
 
-import json
 import sys
 from dataclasses import asdict
 
@@ -11,6 +10,7 @@ from db.errors import EXIT_REJECTS
 from db.runs import Progress, RunInfo, find_run, progress
 from db.session import open_database, reading
 from db.settings import load_settings
+from producer.as_json import as_json
 from worker.settings import WorkerSettings
 
 out = Console(soft_wrap=True, highlight=False)
@@ -38,7 +38,7 @@ def say(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print a result for programs."""
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    print(as_json(value))
 
 
 def counts(now: Progress) -> str:

@@ -1,8 +1,6 @@
 """Prints a report to the terminal, or as JSON."""
 
-import json
 from dataclasses import asdict
-from datetime import datetime
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +9,7 @@ from rich.table import Table
 
 from db.aggregate import BEST_F1, GIVEN, YOUDEN
 from db.report_data import ThresholdRow
+from producer.as_json import as_json
 from producer.report.report import Report
 
 #: How a person reads what is undefined.
@@ -110,8 +109,8 @@ def threshold_words(row: ThresholdRow) -> str:
 
 
 def to_json(report: Report) -> str:
-    """The whole report as JSON; undefined is null, moments are ISO 8601."""
-    return json.dumps(asdict(report), indent=2, default=_moment, allow_nan=False, ensure_ascii=False) + "\n"
+    """The whole report as JSON."""
+    return as_json(asdict(report)) + "\n"
 
 
 def _threshold_table(report: Report) -> Table:
@@ -134,9 +133,3 @@ def _left_out_lines(report: Report) -> list[tuple[str, int]]:
     if report.coverage.unlabelled is not None:
         lines.insert(0, ("left out: scored, but unlabelled", report.coverage.unlabelled))
     return lines
-
-
-def _moment(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
