@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import (
     COMPRESSION,
     IMAGELENGTH,
     PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
     ROWSPERSTRIP,
     STRIPBYTECOUNTS,
     STRIPOFFSETS,
@@ -31,6 +32,8 @@ from worker.depth import eight_bits
 
 TIFF_STARTS: Final = (b"II*\0", b"MM\0*")
 _WHITE_IS_ZERO: Final = 0
+_RAW: Final = 1
+_PLANAR: Final = 2
 _DEFLATED: Final = (8, 32946)
 #: Modes of 8 bits, by how many of their channels a scan is made of; the rest is alpha.
 _CHANNELS: Final = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "RGBX": 3}
@@ -68,6 +71,7 @@ def decode_tiff(encoded: bytes) -> NDArray[np.uint8]:
         PermanentError: `unsupported` or `truncated`.
     """
     image = _open(encoded)
+    _check_planes(image.tag_v2)
     try:
         image.load()
         _check_strips(encoded, image.tag_v2)
@@ -87,6 +91,13 @@ def _open(encoded: bytes) -> TiffImageFile:
     if pages != 1:
         raise PermanentError("unsupported", "the image is a TIFF of several pages: a scan is one image")
     return image
+
+
+def _check_planes(tags: ImageFileDirectory_v2) -> None:
+    """Pillow takes a byte for each sample of an uncompressed plane, whatever its bits are, and shows noise."""
+    is_raw_plane = tags.get(PLANAR_CONFIGURATION) == _PLANAR and tags.get(COMPRESSION, _RAW) == _RAW
+    if is_raw_plane and max(tags.get(BITSPERSAMPLE, (1,))) > 8:
+        raise PermanentError("unsupported", "the image is an uncompressed TIFF of more than 8 bits in separate planes")
 
 
 def _check_strips(encoded: bytes, tags: ImageFileDirectory_v2) -> None:

@@ -226,3 +226,11 @@ def test_a_png_whose_chunk_claims_more_than_the_file_holds_is_truncated(kind):
     encoded = png_of(IMAGE, extra=chunk(b"tEXt", b"a\0b"))
     claimed = patched(encoded, encoded.index(kind) - 4, struct.pack(">I", 2**31))
     assert reason(claimed) == "truncated"
+
+
+@pytest.mark.parametrize("kind", [b"eXIf", b"tEXt", b"IEND"])
+def test_a_png_with_a_damaged_chunk_beside_its_pixels_is_truncated(kind):
+    """libpng would go on without it, and score a film whose orientation it lost lying on its side."""
+    encoded = bytearray(png_of(IMAGE, extra=chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0") + chunk(b"tEXt", b"a\0b")))
+    encoded[encoded.index(kind) + 4] ^= 1
+    assert reason(bytes(encoded)) == "truncated"

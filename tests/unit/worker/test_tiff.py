@@ -172,3 +172,15 @@ def test_missing_strips_and_palettes_are_damage():
     """The directory contradicts itself."""
     assert refusal(tiff_of(IMAGE, rows_per_strip=16, t278=(8,))) == "truncated"
     assert refusal(tiff_of(IMAGE, photometric=3)) == "truncated"
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_uncompressed_planes_of_16_bits_are_refused(order):
+    """Pillow reads a byte for each of their samples and shows noise, which would be scored; deflated ones are right."""
+    wide = np.vstack([IMAGE.astype(np.uint16) * 257] * 3)
+    planes = {"t257": (len(IMAGE),), "t258": (16,) * 3, "t277": (3,), "t284": (2,), "rows_per_strip": len(IMAGE)}
+    with pytest.raises(PermanentError, match="separate planes") as caught:
+        decode(tiff_of(wide, photometric=2, order=order, **planes))
+    assert caught.value.reason == "unsupported"
+    deflated = decode(tiff_of(wide, photometric=2, order=order, compression=DEFLATE, **planes))
+    assert (deflated == IMAGE[..., np.newaxis]).all()
