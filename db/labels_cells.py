@@ -14,6 +14,8 @@ _SQL_DIGITS: Final = 10
 _YEARS_PER: Final = {"Y": 1.0, "M": 1 / 12, "D": 1 / 365.25}
 #: `/data/a.png`, `C:/a.png`, `//server/a.png`, `s3://bucket/a.png`.
 _ABSOLUTE: Final = re.compile(r"/|\w+:/")
+#: How pandas writes whole numbers of a column that has gaps.
+_AS_FLOAT: Final = re.compile(r"(\d+)\.0+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 #: More different cells than findings are ever combined in; NIH's 112,120 rows have 836.
 _CACHED: Final = 4096
@@ -61,8 +63,10 @@ def findings(cell: str) -> tuple[str, ...]:
 
 
 def normal_patient_id(cell: str) -> str | None:
-    """`00000013` and `13` are one patient; an id that is not a number stays as it is."""
-    cell = cell.strip()
+    """`00000013`, `13` and `13.0` are one patient, `nan` is none; an id that is not a number stays as it is."""
+    cell = _whole(cell.strip())
+    if cell.lower() == "nan":
+        return None
     return known((cell.lstrip("0") or "0") if cell.isdigit() else cell)
 
 
@@ -70,12 +74,13 @@ def normal_patient_id(cell: str) -> str | None:
 def age_in_years(cell: str) -> float | None:
     """`060Y` is 60, `013M` is 1.08, `77` is 77; anything else is unknown. Impossible ages (411Y) stay as written."""
     cell = cell.strip().upper()
-    number, unit = (cell[:-1], cell[-1]) if cell[-1:] in _YEARS_PER else (cell, "Y")
+    number, unit = (cell[:-1], cell[-1]) if cell[-1:] in _YEARS_PER else (_whole(cell), "Y")
     return int(number) * _YEARS_PER[unit] if _fits_sql(number) else None
 
 
 def count(cell: str) -> int | None:
     """A whole number; None where it is none, or larger than SQL holds."""
+    cell = _whole(cell)
     return int(cell) if _fits_sql(cell) else None
 
 
@@ -95,6 +100,11 @@ def _finding(part: str) -> str:
     if finding is None:
         raise Refused(f"has {shown(part.strip())}, which is none of NIH's findings")
     return finding
+
+
+def _whole(cell: str) -> str:
+    found = _AS_FLOAT.fullmatch(cell)
+    return found[1] if found else cell
 
 
 def _fits_sql(digits: str) -> bool:

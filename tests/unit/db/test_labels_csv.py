@@ -330,9 +330,9 @@ def test_an_image_may_be_named_by_its_path_below_the_folder(write, image):
     assert row.image_name == "p1/study 1/a.png"
 
 
-def test_a_short_row_has_no_labels_and_a_long_one_no_effect(write):
-    """A row that ends early is unlabelled; cells beyond the header are ignored."""
-    short, long = read_labels_csv(write("a.png", "b.png,Mass,0,1,1Y,M,PA,,,x")).rows
+def test_a_short_row_has_no_labels_and_empty_cells_no_effect(write):
+    """A row that ends early is unlabelled, as spreadsheets leave off empty cells, or add some beyond the header."""
+    short, long = read_labels_csv(write("a.png", "b.png,Mass,0,1,1Y,M,PA,, ,")).rows
     assert (short.findings, short.patient_id) == ((), None)
     assert (long.findings, long.patient_id) == (("Mass",), "1")
 
@@ -495,3 +495,27 @@ def test_a_file_whose_name_sql_cannot_hold_is_refused(tmp_path):
     path.write_bytes(f"{HEADER}\na.png,Mass,0,1,1Y,M,PA\n".encode())
     with pytest.raises(UserError, match="name is no UTF-8"):
         read_labels_csv(path)
+
+
+def test_two_rows_that_lost_the_line_end_between_them_are_refused(write):
+    """One of the scans would be gone, and the other under a patient that there is not."""
+    path = write("a.png,Mass,1300000003_001.png,Effusion,14", header="Image Index,Finding Labels,Patient ID")
+    assert "row 2: has 5 cells under 3 columns" in refusal(path)
+
+
+def test_a_file_that_ends_in_the_middle_of_its_last_row_is_refused(write):
+    """Half a download: patient 1300 would be patient 1."""
+    path = write("a.png,Mass,0,13,60,M,PA", "b.png,Mass,1,1300,61,F,AP")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"00,61")])
+    assert "row 3: the file ends in the middle of it" in refusal(path)
+    path.write_bytes(whole.rstrip(b"\n"))
+    assert len(read_labels_csv(path).rows) == 2, "only its last line end is missing"
+
+
+def test_whole_numbers_are_read_as_pandas_writes_them_beside_gaps(write):
+    """`13.0` is patient 13, and `nan` is nobody: forgetting 13 must find every scan of his."""
+    one, other = read_labels_csv(write("a.png,Mass,2.0,13.0,60.0,M,PA", "b.png,Mass,nan,nan,nan,M,PA")).rows
+    assert (one.patient_id, one.follow_up, one.age_years) == ("13", 2, 60.0)
+    assert (other.patient_id, other.follow_up, other.age_years) == (None, None, None)
+    assert [normal_patient_id(raw) for raw in ("1.2.0", "13.5", "P1.0")] == ["1.2.0", "13.5", "P1.0"]
