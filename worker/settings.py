@@ -2,13 +2,16 @@
 
 import os
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from db.settings import Settings
 
 #: 100 megapixels: four times the largest detector, far below what exhausts a worker.
 MAX_PIXELS: Final = 100_000_000
+#: kombu's names of its Redis transport.
+_BROKERS: Final = ("redis", "rediss", "redis+socket", "sentinel")
 
 
 class WorkerSettings(Settings):
@@ -35,8 +38,27 @@ class WorkerSettings(Settings):
     precision: Literal["auto", "float32"] = "auto"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)
 
+    @field_validator("broker_url")
+    @classmethod
+    def _names_a_broker(cls, url: str) -> str:
+        if url and not _is_broker_url(url):
+            # Never the address itself: it may hold a password.
+            raise ValueError("not a broker's address (redis://HOST:PORT/NUMBER)")
+        return url
+
     @model_validator(mode="after")
     def _budget_fits(self) -> "WorkerSettings":
         if self.time_budget >= self.visibility_timeout:
             raise ValueError("CXR_TIME_BUDGET must be shorter than CXR_VISIBILITY_TIMEOUT, or work is done twice")
         return self
+
+
+def _is_broker_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Reading the port checks it.
+        _ = parts.port
+    except ValueError:
+        return False
+    database = parts.path.strip("/")
+    return parts.scheme in _BROKERS and (parts.scheme == "redis+socket" or not database or database.isdigit())

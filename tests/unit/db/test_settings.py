@@ -57,6 +57,24 @@ def test_a_secret_may_lie_in_a_file(monkeypatch, tmp_path, name, value):
     assert str(getattr(load_settings(Settings), name)) == "/plain"
 
 
+@pytest.mark.parametrize(
+    "url", ["foo://:secret@h", "redis://h:abc/0", "redis://:secret@h:1/x", "h:6379", "amqp://h", "redis://[h"]
+)
+def test_an_address_of_no_broker_is_one_sentence_without_its_password(monkeypatch, url):
+    """A mistyped address is told at once, not by a traceback once the work is committed."""
+    monkeypatch.setenv("CXR_BROKER_URL", url)
+    with pytest.raises(UserError, match="CXR_BROKER_URL: .*not a broker's address") as caught:
+        load_settings(WorkerSettings)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://:s@h:1/0?ssl_cert_reqs=none", "redis+socket:///run/b.sock"])
+def test_an_address_of_a_broker_is_taken_as_it_is(monkeypatch, url):
+    """With a password, with a number, or a socket."""
+    monkeypatch.setenv("CXR_BROKER_URL", url)
+    assert load_settings(WorkerSettings).broker_url == url
+
+
 def test_a_twin_that_cannot_be_read_is_named(monkeypatch, tmp_path):
     """The variable and the file, and why."""
     monkeypatch.setenv("CXR_DATABASE_URL_FILE", str(tmp_path / "nowhere"))
