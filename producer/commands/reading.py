@@ -5,14 +5,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.table import Column, Table
+from rich.text import Text
 from sqlalchemy import Engine
 
 from db.aggregate import DEFAULT_THRESHOLDS
 from db.errors import UserError
-from db.runs import failures_of
+from db.runs import Progress, RunInfo, failures_of
 from db.scored import HELD_OUT
 from db.session import reading
-from producer.commands.common import counts, err, find, flat, open_ledger, out, print_json, say
+from producer.commands.common import counts, err, exit_by, find, flat, open_ledger, out, print_json, say
 from producer.export import export_run
 from producer.follow import follow
 from worker.settings import WorkerSettings
@@ -41,7 +42,13 @@ def show_status(run_id: int | None, *, watch: bool, as_json: bool) -> None:
         run, _ = find(engine, run.id)
     if as_json:
         print_json(flat(run, now))
-        return
+    else:
+        _say_status(run, now)
+    if watch:
+        exit_by(now)
+
+
+def _say_status(run: RunInfo, now: Progress) -> None:
     state = f"finished {run.finished_at:%Y-%m-%d %H:%M} UTC" if run.finished_at else "open"
     if run.cancelled_at:
         state = f"cancelled {run.cancelled_at:%Y-%m-%d %H:%M} UTC"
@@ -61,7 +68,7 @@ def show_failures(run_id: int | None, *, as_json: bool) -> None:
     title = f"run {run.id}: {len(failures):,} not scored"
     table = Table(Column("image", overflow="fold"), "state", "reason", "what happened", title=title)
     for failure in failures:
-        table.add_row(*map(_literal, (failure.image_name, failure.state, failure.reason, failure.detail)))
+        table.add_row(*map(_as_text, (failure.image_name, failure.state, failure.reason, failure.detail)))
     out.print(table, soft_wrap=False)
 
 
@@ -133,9 +140,9 @@ def read_thresholds(text: str | None) -> tuple[float, ...]:
     return thresholds
 
 
-def _literal(text: str) -> str:
-    # A file may be named [red].png.
-    return text.replace("[", r"\[")
+def _as_text(name: str) -> Text:
+    # A file may be named [red].png or :smile:.png, and hold what would steer a terminal.
+    return Text("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name))
 
 
 def _folder_name(run_id: int, which: Which) -> str:

@@ -121,7 +121,7 @@ def _say_rehearsal(plan: Rehearsal, *, as_json: bool) -> None:
 
 def _say_left_out(files: int) -> None:
     if files:
-        say(f"left out, not named like an image: {files:,}")
+        say(f"left out, files not named like an image and folders that cannot be listed or are links: {files:,}")
 
 
 def _expected(seconds: float | None) -> str:

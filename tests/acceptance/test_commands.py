@@ -77,6 +77,28 @@ def test_every_result_has_a_form_for_programs(scored, tmp_path):
     assert as_json(scored, "run", "--csv", scored.csv, code=3)["label_set"] == "sample_labels"
 
 
+def test_a_watched_run_with_rejects_ends_as_a_waited_for_one(scored):
+    """Both followed it to its end, and exit 3."""
+    watched = scored.producer("status", "--watch", check=False)
+    waited = scored.producer("enqueue", "--csv", scored.csv, "--wait", check=False)
+    assert (watched.returncode, waited.returncode) == (3, 3)
+    assert scored.producer("status").returncode == 0
+
+
+def test_a_name_is_printed_as_a_name(ledger, tmp_path):
+    """Neither as markup or an emoji, nor as what steers a terminal."""
+    csv = tmp_path / "odd.csv"
+    csv.write_text('Image Index,Finding Labels\n:smile:[red].png,Mass\n"a\N{RIGHT-TO-LEFT OVERRIDE}b.png",Mass\n')
+    write_images(tmp_path / "odd", [0])
+    (tmp_path / "odd" / image_name(0)).rename(tmp_path / "odd" / "c.png")
+    with csv.open("a") as file:
+        file.write("c.png,Mass\n")
+    ledger.producer("enqueue", "--csv", csv, "--images", tmp_path / "odd")
+    printed = ledger.producer("failures").stdout
+    assert ":smile:[red].png" in printed
+    assert "a\N{REPLACEMENT CHARACTER}b.png" in printed
+
+
 def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
     """`producer labels` enqueues nothing; `report --labels` judges the same scores by it; the first report stays."""
     revised = write_csv(tmp_path / "revised.csv", SCANS, labels=dict.fromkeys(SCANS, "No Finding") | {5: "Mass"})
