@@ -63,7 +63,7 @@ def test_a_secret_may_lie_in_a_file(monkeypatch, tmp_path, name, value):
 def test_an_address_of_no_broker_is_one_sentence_without_its_password(monkeypatch, url):
     """A mistyped address is told at once, not by a traceback once the work is committed."""
     monkeypatch.setenv("CXR_BROKER_URL", url)
-    with pytest.raises(UserError, match="CXR_BROKER_URL: .*not a broker's address") as caught:
+    with pytest.raises(UserError, match=r"CXR_BROKER_URL: .*not a broker's address") as caught:
         load_settings(WorkerSettings)
     assert "secret" not in str(caught.value)
 
