@@ -2,6 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, Engine
 
@@ -12,6 +13,8 @@ from db.opening import lock_for_enqueue
 from db.runs import find_run
 from db.scans import datasets, register_scans, scan_ids
 from db.session import reading
+
+_LONGEST_NAME: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,9 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
     """
     if not name.strip():
         raise UserError("--name is empty")
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        # It becomes a folder's name and stands in every row that a person reads.
+        raise UserError(f"--name has {len(name):,} letters: at most {_LONGEST_NAME} in one line make a name")
     if not any(row.findings for row in file.rows):
         raise UserError(f"{file.path}: none of its rows has a label; --label-column names their column")
     names = {row.image_name for row in file.rows}

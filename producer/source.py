@@ -55,14 +55,18 @@ def read_source(source: Source) -> Input:
     """Read the CSV and look for the images.
 
     Raises:
-        UserError: no labels file, no such folder or bucket, no image at all.
+        UserError: no labels file, no such folder or bucket, no image at all, or flags that contradict each other.
     """
+    if source.dataset is not None and not source.dataset.strip():
+        raise UserError("--dataset is empty")
     if source.csv is not None:
         return _from_csv(source, read_labels_csv(source.csv, source.columns))
     if source.images is None:
         raise UserError("nothing to score: say --csv FILE, --images FOLDER or s3://bucket/prefix, or both")
     if not source.check:
         raise UserError("--no-check takes the images' names from a CSV: say --csv too")
+    if source.columns != Columns():
+        raise UserError("--image-column, --label-column and --patient-column name columns of a CSV: say --csv too")
     return _from_images(source, source.images)
 
 

@@ -99,7 +99,8 @@ def gather(
     of one moment only where the transaction sees one: SQLite's does, PostgreSQL's under REPEATABLE READ.
 
     Raises:
-        UserError: no such run, label set or subset, or the run is not finished and `partial` was not asked for.
+        UserError: no such run, label set or subset, a label set of other scans, or the run is not finished and
+            `partial` was not asked for.
     """
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
@@ -110,6 +111,10 @@ def gather(
     if not is_current(connection, run_id, label_set_id, thresholds=thresholds):
         aggregate(connection, run_id, label_set_id=label_set_id, thresholds=thresholds)
     scored = read_scored(connection, run_id, label_set_id)
+    if label_set is not None and len(scored.labelled) and not scored.labelled.any():
+        raise UserError(
+            f"label set {label_set!r} labels none of the {len(scored.labelled):,} scored scans of run {run_id}"
+        )
     used = scored.only(counted(scored, label_set_id) & scored.in_subset(subset))
     main = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
     by_threshold, findings = _read_metrics(connection, run_id, label_set_id, subset)

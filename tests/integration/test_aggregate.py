@@ -384,6 +384,17 @@ def test_what_is_not_there_is_refused_in_one_sentence(
             write_report(connection, RUN, tmp_path, **asked)
 
 
+def test_labels_of_other_scans_make_no_report(engine: Engine, tmp_path: Path) -> None:
+    """A table of zeros would look like figures: a label set that labels no scored scan of the run is refused."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        connection.execute(
+            insert(LabelSet).values(id=LABELS + 1, name="elsewhere", sha256="e" * 64, imported_at=LONG_AGO)
+        )
+        with pytest.raises(UserError, match="'elsewhere' labels none of the"):
+            write_report(connection, RUN, tmp_path, label_set="elsewhere")
+
+
 def test_names_are_text_not_markup(engine: Engine, tmp_path: Path) -> None:
     """A model's name may hold what HTML and matplotlib would read as markup."""
     with engine.begin() as connection:
