@@ -77,40 +77,16 @@ def read_labels_csv(path: Path, columns: Columns = _NIH) -> LabelsFile:
 
 def _rows(lines: Iterator[str], columns: Columns) -> Iterator[tuple[int, LabelRow]]:
     layout: Layout | None = None
-    last, width, line = _Last(lines), 0, 0
-    cells: list[str] = []
-    for line, cells in read_table(iter(last), partial(has_images, columns=columns)):
+    for line, cells in read_table(lines, partial(has_images, columns=columns)):
         try:
             if layout is None:
-                layout, width = find_columns(cells, columns), len(cells)
+                layout = find_columns(cells, columns)
             else:
-                _check_surplus(cells, width)
                 yield line, _row(layout, cells)
         except Refused as error:
             raise Refused(f"row {line}: {error}") from error
     if layout is None:
         raise Refused("not a labels file: it is empty")
-    if len(cells) < width and not last.line.endswith(("\n", "\r")):
-        raise Refused(f"row {line}: the file ends in the middle of it; is it complete?")
-
-
-class _Last:
-    """Passes lines on, and remembers the last one."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self.line = ""
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
-            self.line = line
-            yield line
-
-
-def _check_surplus(cells: Sequence[str], width: int) -> None:
-    """Cells beyond the header: two rows that lost the line end between them, or a comma that is not quoted."""
-    if len(cells) > width and any(map(str.strip, cells[width:])):
-        raise Refused(f"has {len(cells)} cells under {width} columns: a line end is lost, or a comma is not quoted")
 
 
 def _row(layout: Layout, cells: Sequence[str]) -> LabelRow:

@@ -24,7 +24,8 @@ def read_table(lines: Iterator[str], is_header: Callable[[list[str]], bool]) -> 
     The first row is the header: the separator is the one by which `is_header` knows it.
 
     Raises:
-        Refused: quotes that are not closed, which would swallow rows; names the row.
+        Refused: quotes that are not closed, which would swallow rows, more cells than the header has, or an end in the
+            middle of a row; names the row.
     """
     start = list(islice(lines, _START))
     if start and _SEPARATOR_LINE.fullmatch(start[0]):
@@ -34,7 +35,30 @@ def read_table(lines: Iterator[str], is_header: Callable[[list[str]], bool]) -> 
         header = _header(start, separator)
         return is_header(header), len(header)
 
-    yield from _rows(chain(start, lines), max(_SEPARATORS, key=fitness))
+    yield from _even_rows(chain(start, lines), max(_SEPARATORS, key=fitness))
+
+
+def _even_rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
+    """Rows no longer than the first; refuses those that are, and an end in the middle of one."""
+    last = ""
+
+    def remembered() -> Iterator[str]:
+        nonlocal last
+        for text in lines:
+            last = text
+            yield text
+
+    width, line = 0, 0
+    cells: list[str] = []
+    for line, cells in _rows(remembered(), separator):
+        width = width or len(cells)
+        # Two rows that lost the line end between them, or a comma that is not quoted.
+        if any(map(str.strip, cells[width:])):
+            many = f"{len(cells)} cells under {width} columns"
+            raise Refused(f"row {line}: has {many}: a line end is lost, or a comma is not quoted")
+        yield line, cells
+    if len(cells) < width and not last.endswith(("\n", "\r")):
+        raise Refused(f"row {line}: the file ends in the middle of it; is it complete?")
 
 
 def _header(start: list[str], separator: str) -> list[str]:

@@ -105,18 +105,14 @@ def _png_size(encoded: bytes) -> tuple[int, int]:
         length, kind = struct.unpack_from(">I4s", encoded, at)
         if kind == b"acTL":
             raise PermanentError("unsupported", "the image is animated: a scan is one image")
-        # libpng reads on without a chunk that it can do without, a damaged orientation too.
-        if kind != b"IDAT" and zlib.crc32(encoded[at + 4 : at + 8 + length]) != _png_checksum(encoded, at + 8 + length):
+        end = at + 8 + length
+        # Read of every chunk: cv2 would believe a damaged length, and clear gigabytes for it.
+        (checksum,) = struct.unpack_from(">I", encoded, end)
+        # libpng checks the pixels, but reads on without a chunk that it can do without, a damaged orientation too.
+        if kind != b"IDAT" and zlib.crc32(encoded[at + 4 : end]) != checksum:
             raise PermanentError("truncated", "the image is damaged: a checksum of its does not fit")
-        at += 12 + length
-    # cv2 would believe a damaged length, and clear gigabytes for it.
-    if at > len(encoded):
-        raise PermanentError("truncated", _ENDS_EARLY)
+        at = end + 4
     return width, height
-
-
-def _png_checksum(encoded: bytes, at: int) -> int:
-    return int(struct.unpack_from(">I", encoded, at)[0])
 
 
 def _jpeg_size(encoded: bytes) -> tuple[int, int]:
