@@ -24,7 +24,7 @@ demo: export CXR_HOME = $(CURDIR)/$(DEMO)/home
 demo: .venv/installed
 	$(BIN)/trainer phantoms --out $(DEMO)/scans
 	@if ls $(DEMO)/home/models/*/manifest.json >/dev/null 2>&1; then echo "the demo's model is there already"; \
-	else $(BIN)/trainer fit --csv $(DEMO)/scans/sample_labels.csv --name demo --epochs 9; fi
+	else $(BIN)/trainer fit --csv $(DEMO)/scans/sample_labels.csv --name demo --size 64 --epochs 9 --batch-size 16; fi
 	$(BIN)/producer run --csv $(DEMO)/scans/sample_labels.csv --out $(DEMO)/report
 	$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
 

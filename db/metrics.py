@@ -5,7 +5,7 @@ Labels are (N,) bool, scores (N,) float64 in [0, 1]; a prediction is score >= th
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Labels: TypeAlias = NDArray[np.bool_]
 ScoreArray: TypeAlias = NDArray[np.float64]
 Steps: TypeAlias = NDArray[np.int64]
+#: Of the expected calibration error, as in its source.
+_BINS: Final = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,12 @@ class Ranked:
         # J times positives times negatives, in whole numbers: no rounding decides a tie.
         return float(self.thresholds[np.argmax(self.tp * self.negatives - self.fp * self.positives)])
 
+    def threshold_of_recall(self, recall: float) -> float | None:
+        """The highest score that keeps this recall, in (0, 1], as a threshold. None without a positive label."""
+        if not self.positives:
+            return None
+        return float(self.thresholds[np.argmax(self.tp >= recall * self.positives)])
+
     @property
     def _has_both_classes(self) -> bool:
         return self.positives > 0 and self.negatives > 0
@@ -129,8 +137,8 @@ class Ranked:
         return np.ascontiguousarray(self.thresholds[::-1])
 
 
-def rank(labels: Labels, scores: ScoreArray) -> Ranked:
-    """Sort labels (N,) by their scores (N,).
+def rank(labels: Labels, scores: ScoreArray, times: Steps | None = None) -> Ranked:
+    """Sort labels (N,) by their scores (N,); `times`, (N,), is how often each scan counts, once by default.
 
     Raises:
         ValueError: a score is not a number, so it has no rank.
@@ -140,8 +148,13 @@ def rank(labels: Labels, scores: ScoreArray) -> Ranked:
     order = np.argsort(-scores)
     ranked = scores[order]
     last_of_its_kind = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
-    tp = np.cumsum(labels[order], dtype=np.int64)[last_of_its_kind]
-    return Ranked(thresholds=ranked[last_of_its_kind], tp=tp, fp=last_of_its_kind + 1 - tp)
+    if times is None:
+        tp = np.cumsum(labels[order], dtype=np.int64)[last_of_its_kind]
+        return Ranked(thresholds=ranked[last_of_its_kind], tp=tp, fp=last_of_its_kind + 1 - tp)
+    counted = times[order]
+    tp, fp = (np.cumsum(counted * of, dtype=np.int64)[last_of_its_kind] for of in (labels[order], ~labels[order]))
+    reached = (tp + fp) > 0
+    return Ranked(thresholds=ranked[last_of_its_kind][reached], tp=tp[reached], fp=fp[reached])
 
 
 def count_at(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> Counts:
@@ -162,6 +175,30 @@ def count_at(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> Co
 def auroc(labels: Labels, scores: ScoreArray) -> float | None:
     """The area under the ROC curve, in [0, 1]; None unless both classes are present."""
     return rank(labels, scores).auroc
+
+
+def brier(labels: Labels, scores: ScoreArray, times: Steps | None = None) -> float | None:
+    """The mean square of score less label, in [0, 1]; None without a scan.
+
+    Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78 (1950).
+    """
+    weights = np.ones(len(labels)) if times is None else times
+    total = weights.sum()
+    return float(np.sum(weights * (scores - labels) ** 2) / total) if total else None
+
+
+def calibration_error(labels: Labels, scores: ScoreArray, times: Steps | None = None) -> float | None:
+    """The expected calibration error, in [0, 1], over fifteen bins of equal width; None without a scan.
+
+    The mean over scans of how far their bin's mean score is from its share of positives.
+
+    Source: Guo et al., On calibration of modern neural networks, ICML 2017, equation 3.
+    """
+    weights = np.ones(len(labels)) if times is None else times
+    bins = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
+    off = np.bincount(bins, weights * (scores - labels), minlength=_BINS)
+    total = weights.sum()
+    return float(np.abs(off).sum() / total) if total else None
 
 
 def has_both_classes(labels: Labels) -> bool:

@@ -1,21 +1,21 @@
-"""Reads the labelled scans of a CSV as pixels, through the same function that serves them."""
+"""The labelled scans of a CSV, as pixels in the cache and labels in arrays."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from db.errors import PermanentError, TemporaryError, UserError
+from db.errors import UserError
 from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
 from db.labels_csv import LabelRow
 from db.scans import FoundImage
-from worker.images import read_image
+from trainer.cache import open_cache
 from worker.manifest import Preprocessing
-from worker.pixels import Pixels, to_pixels
+from worker.pixels import Pixels
 
 #: More bad images than this and the data set, not an image, is at fault.
 MAX_BAD_SHARE: Final = 0.05
@@ -23,11 +23,13 @@ MAX_BAD_SHARE: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Scans that can be learned from."""
+    """Scans that can be learned from, or judged on."""
 
     rows: tuple[LabelRow, ...]
-    #: uint8 (N, H, W, C), in the order of `rows`.
+    #: uint8 (M, H, W, C), a memory map of the cache.
     pixels: Pixels
+    #: (N,) where in `pixels` each of `rows` lies, for it holds bad scans too.
+    places: NDArray[np.int64]
     #: Reason code to the number of labelled scans that could not be read.
     left_out: Mapping[str, int]
 
@@ -37,36 +39,52 @@ def load_examples(
     found: Mapping[str, FoundImage],
     rule: Preprocessing,
     *,
+    cache: Path,
     advance: Callable[[int], None] | None = None,
 ) -> Examples:
-    """Read every labelled scan; an unlabelled one teaches nothing and is passed over.
+    """Read the scans of these rows, through the cache.
 
-    `found` is what `worker.images.find_images` lists; `advance` is told of each further scan.
+    `found` is what `worker.images.find_images` lists; `advance` is told of further scans.
 
     Raises:
-        UserError: no scan is labelled, or more than 5% of those that are cannot be read.
+        UserError: more than 5% of them cannot be read.
+    """
+    cached = open_cache(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
+    left_out = Counter(cached.bad.values())
+    _check_share(left_out, len(rows))
+    places = [place for place in range(len(rows)) if place not in cached.bad]
+    return Examples(
+        rows=tuple(rows[place] for place in places),
+        pixels=cached.pixels,
+        places=np.array(places, np.int64),
+        left_out=left_out,
+    )
+
+
+def labelled_rows(rows: Sequence[LabelRow]) -> list[LabelRow]:
+    """The rows that have labels: an unlabelled scan teaches nothing.
+
+    Raises:
+        UserError: there are none.
     """
     labelled = [row for row in rows if row.findings]
     if not labelled:
         raise UserError("no row of the CSV has a label: there is nothing to learn")
-    read: list[Pixels | str] = []
-    with ThreadPoolExecutor() as pool:
-        for one in pool.map(lambda row: _read(found.get(row.image_name), rule), labelled):
-            read.append(one)
-            if advance:
-                advance(1)
-    left_out = Counter(one for one in read if isinstance(one, str))
-    _check_share(left_out, len(labelled))
-    good = [(row, one) for row, one in zip(labelled, read, strict=True) if not isinstance(one, str)]
-    return Examples(
-        rows=tuple(row for row, _ in good), pixels=np.stack([pixels for _, pixels in good]), left_out=left_out
-    )
+    return labelled
 
 
-def learnable_findings(rows: Sequence[LabelRow]) -> tuple[str, ...]:
-    """`Abnormal` and the NIH findings that occur: a model cannot score what it never saw."""
+def learnable_findings(rows: Sequence[LabelRow], wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """The wanted findings, or `Abnormal` and every NIH finding, that occur: a model cannot score what it never saw.
+
+    Raises:
+        UserError: a finding was named that does not occur.
+    """
     seen = {finding for row in rows for finding in row.findings}
-    return (ABNORMAL, *(finding for finding in NIH_FINDINGS if finding in seen))
+    known = (ABNORMAL, *(finding for finding in NIH_FINDINGS if finding in seen))
+    unseen = [finding for finding in wanted if finding not in known]
+    if unseen:
+        raise UserError(f"--target {unseen[0]}: no scan to fit on has it; there are {', '.join(known)}")
+    return tuple(finding for finding in known if not wanted or finding in wanted)
 
 
 def label_matrix(rows: Sequence[LabelRow], findings: Sequence[str]) -> NDArray[np.float32]:
@@ -76,17 +94,6 @@ def label_matrix(rows: Sequence[LabelRow], findings: Sequence[str]) -> NDArray[n
 
 def _has(row: LabelRow, finding: str) -> bool:
     return row.findings != (NO_FINDING,) if finding == ABNORMAL else finding in row.findings
-
-
-def _read(image: FoundImage | None, rule: Preprocessing) -> Pixels | str:
-    if image is None:
-        return "missing"
-    try:
-        return to_pixels(read_image(image.location).data, rule)
-    except PermanentError as error:
-        return error.reason
-    except TemporaryError:
-        return "unreachable"
 
 
 def _check_share(left_out: Counter[str], total: int) -> None:

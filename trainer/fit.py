@@ -1,42 +1,41 @@
 """`trainer fit`: from a labels CSV to a published artifact."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from db.labels_csv import LabelRow, read_labels_csv
-from trainer.dataset import Examples, label_matrix, learnable_findings, load_examples
-from trainer.progress import native_stderr_muted, say, stage
+from trainer.card import CARD_FILE, write_card
+from trainer.curves import CURVES_FILE, draw_curves
+from trainer.evaluation import Evaluation, evaluate
+from trainer.fit_state import StateFile
+from trainer.material import Material, Source, gather
+from trainer.progress import FitProgress, in_words, native_stderr_muted, say
 from trainer.publish import refuse_taken_name, write_artifact
-from trainer.split import split_by_patient
-from worker.artifact import Artifact, SplitRow
-from worker.images import find_images
-from worker.manifest import Manifest, Preprocessing
+from trainer.recipe import Recipe
+from worker.artifact import SUBSETS, Artifact
+from worker.manifest import Manifest
 
 if TYPE_CHECKING:
-    from trainer.loop import Epoch, Subset
+    from trainer.loop import Epoch
+
+EVALUATION_FILE: Final = "evaluation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    """What a person can choose about a fit."""
+class FitPlaces:
+    """Where a fit writes."""
 
-    csv: Path
-    #: A folder or `s3://bucket/prefix`; None looks beside the CSV.
-    images: str | None = None
-    name: str
-    encoder: str = "densenet121"
-    size: int = 64
-    epochs: int = 12
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    validation_share: float = 0.15
-    test_share: float = 0.25
-    seed: int = 0
+    #: Holds the artifact.
+    model_dir: Path
+    #: Holds pixel caches and the states of unfinished fits.
+    scratch: Path
+    #: Where TensorBoard's logs go; None writes none.
+    tensorboard: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,111 +43,146 @@ class Fitted:
     """What a fit came to."""
 
     artifact: Artifact
-    #: Of `Abnormal` in the best epoch; None where the validation subset has one class only.
-    validation_auroc: float | None
+    #: On the test subset, as published.
+    evaluation: Evaluation
 
 
-def fit(options: FitOptions, *, model_dir: Path) -> Fitted:
-    """Fit a model on the CSV's patients and publish it.
+def fit(name: str, source: Source, recipe: Recipe, places: FitPlaces) -> Fitted:
+    """Fit a model on the CSV's scans and publish it under this name; the same call goes on after a kill.
 
     Raises:
         UserError: the name is taken, the CSV is wrong, images are missing, or patients are too few.
     """
-    refuse_taken_name(options.name, model_dir)
-    labels = read_labels_csv(options.csv)
-    rule = Preprocessing(height=options.size, width=options.size)
-    examples = _load(options, labels.rows, rule)
-    split = split_by_patient(
-        examples.rows,
-        validation_share=options.validation_share,
-        test_share=options.test_share,
-        seed=options.seed,
+    refuse_taken_name(name, places.model_dir)
+    material = gather(source, recipe, cache=places.scratch / "pixels")
+    state = StateFile(path=places.scratch / "fits" / f"{name}.npz", purpose=_purpose(material, recipe))
+    weights, history, facts = _train(recipe, material, state, places)
+    from trainer.loop import predict
+
+    finished = _finish(recipe, material, weights)
+    test = material.subsets["test"]
+    scores = predict(finished.model, test.pixels, test.places)
+    evaluation = evaluate(
+        test.rows, test.labels, scores, finished.thresholds, findings=material.findings, means=test.means
     )
-    findings = learnable_findings(_rows_of("train", examples, split))
-    model, epochs = _train(options, rule, findings, examples, split)
-    best = max((epoch.validation_auroc for epoch in epochs if epoch.validation_auroc is not None), default=None)
     manifest = Manifest(
-        name=options.name,
-        encoder=options.encoder,
-        findings=findings,
-        preprocessing=rule,
-        dataset=labels.dataset,
-        about=_about(options, model, split, best) | {"csv_sha256": labels.sha256},
+        name=name,
+        encoder=recipe.encoder,
+        findings=material.findings,
+        preprocessing=recipe.preprocessing,
+        dataset=material.file.dataset,
+        thresholds=finished.thresholds,
+        temperatures=finished.temperatures,
+        about=_about(recipe, material, history) | facts | {"parameters": int(finished.model.count_params())},
     )
-    history = [asdict(epoch) for epoch in epochs]
-    artifact = write_artifact(model, manifest, split=split, model_dir=model_dir, history=history)
-    return Fitted(artifact=artifact, validation_auroc=best)
+    figures = [asdict(epoch) for epoch in history]
+    papers = {
+        EVALUATION_FILE: json.dumps(evaluation.as_json(), indent=2).encode(),
+        CURVES_FILE: draw_curves(figures),
+        CARD_FILE: write_card(manifest, evaluation).encode(),
+    }
+    artifact = write_artifact(
+        finished.model,
+        manifest,
+        split=material.split,
+        model_dir=places.model_dir,
+        history=figures,
+        papers=papers,
+    )
+    state.remove()
+    return Fitted(artifact=artifact, evaluation=evaluation)
 
 
-def _load(options: FitOptions, rows: Sequence[LabelRow], rule: Preprocessing) -> Examples:
-    found = find_images(options.csv, options.images, {row.image_name for row in rows}).images
-    with stage("reading scans", total=sum(bool(row.findings) for row in rows)) as advance:
-        examples = load_examples(rows, found, rule, advance=advance)
-    for reason, count in examples.left_out.items():
-        say(f"left out: {count} scans, {reason}")
-    return examples
+@dataclass(frozen=True, kw_only=True)
+class _Finished:
+    """The model as it is published: float32, calibrated."""
+
+    model: Any
+    temperatures: dict[str, float]
+    thresholds: dict[str, dict[str, float]]
 
 
 def _train(
-    options: FitOptions, rule: Preprocessing, findings: Sequence[str], examples: Examples, split: Sequence[SplitRow]
-) -> tuple[Any, list["Epoch"]]:
+    recipe: Recipe, material: Material, state: StateFile, places: FitPlaces
+) -> tuple[list[NDArray[Any]], tuple["Epoch", ...], dict[str, str]]:
     with native_stderr_muted():
-        from trainer.loop import LoopOptions, train
+        from trainer.loop import Listener, train
         from trainer.model import build_model
+        from trainer.precision import computing_in
 
-    model = build_model(preprocessing=rule, findings=findings, encoder=options.encoder, seed=options.seed)
-    fitted, validation = (_subset(wanted, findings, examples, split) for wanted in ("train", "validation"))
-    loop = LoopOptions(
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        seed=options.seed,
+    fitted, validation, test = (material.subsets[subset] for subset in SUBSETS)
+    select = len(validation.rows) > 0
+    progress = FitProgress(epochs=recipe.epochs)
+    listener = Listener(
+        on_step=lambda step: progress.step(**asdict(step)),
+        on_epoch=lambda epoch: say(_in_a_line(epoch, recipe, watched="validation" if select else "test")),
+        callbacks=_tensorboard(places.tensorboard),
     )
-    say(f"fitting {options.encoder} on {len(fitted.pixels)} scans, {len(validation.pixels)} for validation")
-    with stage("epochs", total=options.epochs) as advance:
-        epochs = train(model, fitted, validation, loop, on_epoch=lambda epoch: _tell(epoch, advance))
-    return model, epochs
+    with computing_in(recipe.precision) as policy, progress.shown():
+        model = build_model(recipe, material.findings)
+        say(f"fitting {recipe.encoder} in {policy} on {len(fitted.rows)} scans, {len(material.findings)} findings")
+        watched = validation if select else test
+        history = train(model, fitted, watched, recipe, state, listener=listener, select=select)
+    return model.get_weights(), history, {"computed_in": policy}
 
 
-def _tell(epoch: "Epoch", advance: Callable[[int], None]) -> None:
-    advance(1)
-    say(f"epoch {epoch.epoch}: loss {epoch.loss:.3f}, validation AUROC {in_words(epoch.validation_auroc)}")
+def _finish(recipe: Recipe, material: Material, weights: Sequence[NDArray[Any]]) -> _Finished:
+    """The same weights in float32, calibrated on validation, where there is one."""
+    from trainer.calibrate import bake, calibrate, choose_thresholds
+    from trainer.learner import positive_weights
+    from trainer.loop import predict
+    from trainer.model import build_model, logits_of
+
+    model = build_model(recipe, material.findings, bare=True)
+    model.set_weights(weights)
+    validation = material.subsets["validation"]
+    if not validation.rows:
+        return _Finished(model=model, temperatures={}, thresholds={})
+    logits = predict(logits_of(model), validation.pixels, validation.places)
+    calibrations = calibrate(validation.labels, logits, positive_weights(material.subsets["train"].labels, recipe))
+    bake(model, calibrations)
+    scores = predict(model, validation.pixels, validation.places)
+    chosen = {
+        finding: choose_thresholds(validation.labels[:, at], scores[:, at])
+        for at, finding in enumerate(material.findings)
+    }
+    temperatures = {finding: one.temperature for finding, one in zip(material.findings, calibrations, strict=True)}
+    return _Finished(model=model, temperatures=temperatures, thresholds=chosen)
 
 
-def in_words(figure: float | None) -> str:
-    """Three decimals, or what it is when it is not a number."""
-    return "undefined" if figure is None else f"{figure:.3f}"
-
-
-def _rows_of(subset: str, examples: Examples, split: Sequence[SplitRow]) -> list[LabelRow]:
-    return [row for row, used in zip(examples.rows, split, strict=True) if used.subset == subset]
-
-
-def _subset(wanted: str, findings: Sequence[str], examples: Examples, split: Sequence[SplitRow]) -> "Subset":
-    from trainer.loop import Subset
-
-    chosen = np.array([used.subset == wanted for used in split])
-    labels = label_matrix(_rows_of(wanted, examples, split), findings)
-    return Subset(pixels=examples.pixels[chosen], labels=labels)
-
-
-def _about(
-    options: FitOptions, model: Any, split: Sequence[SplitRow], best: float | None
-) -> dict[str, str | int | float]:
+def _tensorboard(folder: Path | None) -> tuple[Any, ...]:
+    if folder is None:
+        return ()
     import keras
 
-    counts = Counter(used.subset for used in split)
-    figures = {} if best is None else {"validation_auroc": round(best, 4)}
+    return (keras.callbacks.TensorBoard(str(folder), write_graph=False),)
+
+
+def _in_a_line(epoch: "Epoch", recipe: Recipe, *, watched: str) -> str:
+    return (
+        f"epoch {epoch.epoch}/{recipe.epochs}: loss {epoch.loss:.3f}, {watched} AUROC {in_words(epoch.watched_auroc)}"
+        f" (mean of findings {in_words(epoch.watched_mean_auroc)}), {epoch.images_per_second:.0f} images/s"
+    )
+
+
+def _purpose(material: Material, recipe: Recipe) -> dict[str, Any]:
+    """What must be the same for a fit to go on."""
+    return {**recipe.model_dump(mode="json"), "labels": material.file.sha256, "scans": len(material.split)}
+
+
+def _about(recipe: Recipe, material: Material, history: Sequence["Epoch"]) -> dict[str, str | int | float]:
+    import keras
+
+    chosen = {key: value for key, value in recipe.model_dump().items() if isinstance(value, str | int | float)}
+    reached = [epoch.watched_auroc for epoch in history if epoch.watched_auroc is not None]
+    figures = {"validation_auroc": round(max(reached), 4)} if reached and material.subsets["validation"].rows else {}
     return {
-        "seed": options.seed,
-        "epochs": options.epochs,
-        "batch_size_fit": options.batch_size,
-        "learning_rate": options.learning_rate,
-        "weights_from": "random initialisation",
-        "parameters": int(model.count_params()),
+        **chosen,
+        "epochs_fitted": len(history),
+        "csv_sha256": material.file.sha256,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "numpy": np.__version__,
-        **{f"scans_{subset}": counts[subset] for subset in ("train", "validation", "test")},
+        **{f"scans_{subset}": len(own.rows) for subset, own in material.subsets.items()},
         **figures,
     }

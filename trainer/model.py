@@ -6,70 +6,55 @@ from typing import Any, Final
 import keras
 from keras import layers
 
-from db.errors import UserError
-from worker.manifest import Preprocessing
+from trainer.encoders import as_on_imagenet, build_encoder
+from trainer.recipe import Recipe
 
-#: Layers in each of a DenseNet's four blocks. Source: Huang et al., Densely Connected Convolutional Networks,
-#: CVPR 2017, table 1; `densenet37` is ours: the same layers, fewer of them, for a fit of one minute on two cores.
-ENCODERS: Final = {
-    "densenet37": (4, 4, 4, 4),
-    "densenet121": (6, 12, 24, 16),
-    "densenet169": (6, 12, 32, 32),
-    "densenet201": (6, 12, 48, 32),
-}
-_GROWTH: Final = 32
-#: Keras' default, 0.99, needs some 500 steps before what a fitted model normalises by is true.
-_MOMENTUM: Final = 0.9
-_EPSILON: Final = 1.001e-5
+#: The layer whose outputs, before the sigmoid, calibration divides.
+LOGITS: Final = "logits"
 
 
-def build_model(
-    *, preprocessing: Preprocessing, findings: Sequence[str], encoder: str = "densenet121", seed: int = 0
-) -> Any:
-    """Build a model with random weights; seeds every generator of the process.
+def build_model(recipe: Recipe, findings: Sequence[str], *, bare: bool = False) -> Any:
+    """Build a model with the weights that a fit begins from; seeds every generator of the process.
 
-    The encoder is a name of `ENCODERS`.
+    `bare` leaves out to read the recipe's weights: the caller has others.
 
     Returns:
         A `keras.Model` from uint8 (B, H, W, C), 0..255, to float32 (B, findings) in [0, 1].
 
     Raises:
-        UserError: the encoder is unknown.
+        UserError: the encoder is unknown, or its weights cannot be had.
     """
-    if encoder not in ENCODERS:
-        raise UserError(f"--encoder is {encoder!r}; there are {', '.join(ENCODERS)}")
-    keras.utils.set_random_seed(seed)
-    pixels = keras.Input(preprocessing.shape, dtype="uint8", name="pixels")
-    features = _encode(_standardise(pixels), ENCODERS[encoder])
-    scores = layers.Dense(len(findings), activation="sigmoid", dtype="float32", name="scores")(features)
-    return keras.Model(pixels, scores, name=encoder)
+    keras.utils.set_random_seed(recipe.seed)
+    shape = recipe.preprocessing.shape
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    # Weights fitted on color want three channels; from scratch, one does.
+    image = _scale(pixels, recipe, channels=3 if recipe.weights != "none" else shape[2])
+    features = build_encoder(recipe.encoder, image.shape[1:], "none" if bare else recipe.weights)(image)
+    if recipe.hidden:
+        features = layers.Flatten()(features)
+        features = layers.Dense(recipe.hidden, activation="relu", name="hidden")(features)
+    if recipe.dropout:
+        features = layers.Dropout(recipe.dropout)(features)
+    logits = layers.Dense(len(findings), dtype="float32", name=LOGITS)(features)
+    scores = layers.Activation("sigmoid", dtype="float32", name="scores")(logits)
+    return keras.Model(pixels, scores, name="nightread")
 
 
-def _standardise(pixels: Any) -> Any:
+def logits_of(model: Any) -> Any:
+    """The same model, sharing its weights, up to the logits: float32 (B, findings)."""
+    return keras.Model(model.input, model.get_layer(LOGITS).output)
+
+
+def _scale(pixels: Any, recipe: Recipe, *, channels: int) -> Any:
+    image = layers.Rescaling(1.0, dtype="float32")(pixels)
+    if image.shape[-1] < channels:
+        image = layers.Concatenate(dtype="float32")([image] * channels)
+    if recipe.scaling == "imagenet":
+        return as_on_imagenet(image, recipe.encoder)
+    if recipe.scaling == "unit":
+        return layers.Rescaling(1 / 255, dtype="float32")(image)
     # Each scan by its own mean and deviation: how a film was exposed says nothing of the patient.
-    light = layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
-    return layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, name="exposure")(light)
-
-
-def _encode(image: Any, blocks: Sequence[int]) -> Any:
-    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False)(image)
-    x = layers.MaxPooling2D(3, strides=2, padding="same")(_activate(x))
-    for number, length in enumerate(blocks):
-        x = _shrink(x) if number else x
-        for _ in range(length):
-            x = layers.Concatenate()([x, _grow(x)])
-    return layers.GlobalAveragePooling2D()(_activate(x))
-
-
-def _grow(x: Any) -> Any:
-    x = layers.Conv2D(4 * _GROWTH, 1, use_bias=False)(_activate(x))
-    return layers.Conv2D(_GROWTH, 3, padding="same", use_bias=False)(_activate(x))
-
-
-def _shrink(x: Any) -> Any:
-    x = layers.Conv2D(x.shape[-1] // 2, 1, use_bias=False)(_activate(x))
-    return layers.AveragePooling2D(2)(x)
-
-
-def _activate(x: Any) -> Any:
-    return layers.ReLU()(layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON)(x))
+    centred = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32")(image)
+    return layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, dtype="float32", name="exposure")(
+        centred
+    )

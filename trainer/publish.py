@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from db.errors import UserError
@@ -22,8 +23,17 @@ def write_artifact(
     split: Iterable[SplitRow],
     model_dir: Path,
     history: Sequence[Mapping[str, float | None]] = (),
+    papers: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Artifact:
-    """Publish a Keras model, whole or not at all; `history` has one mapping of figures for each epoch.
+    """Publish a Keras model, whole or not at all.
+
+    Args:
+        model: a `keras.Model`.
+        manifest: what it scores.
+        split: what each scan was used for.
+        model_dir: where it goes.
+        history: one mapping of figures for each epoch.
+        papers: further files by name.
 
     Raises:
         UserError: the model folder cannot be written.
@@ -33,6 +43,8 @@ def write_artifact(
         model.save(staging / MODEL_FILE)
         write_split(staging, split)
         _write_history(staging / HISTORY_FILE, history)
+        for name, content in papers.items():
+            (staging / name).write_bytes(content)
         return publish(staging, model_dir, manifest)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

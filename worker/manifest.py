@@ -44,6 +44,8 @@ class Manifest(BaseModel):
         name: the alias a person uses; the identity is the artifact's hash.
         findings: the model's outputs, in order.
         batch_size: scans in one forward pass, always; short batches are padded.
+        thresholds: finding to names (`best_f1`, `youden`, `sensitivity_90`) to thresholds, chosen on validation.
+        temperatures: finding to what its logits were divided by; the model's own scores are so calibrated already.
         files: sha256 of each file of the artifact but this one.
         dataset: the dataset its split speaks of (the stem of the CSV that it was fitted on).
         about: what a reader may want to know (seed, versions, validation figures); never needed to score.
@@ -58,6 +60,8 @@ class Manifest(BaseModel):
     preprocessing: Preprocessing = Preprocessing()
     batch_size: int = Field(default=32, ge=1)
     dataset: str
+    thresholds: dict[str, dict[str, float]] = {}
+    temperatures: dict[str, float] = {}
     files: dict[str, str] = {}
     about: dict[str, str | int | float] = {}
 

@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels_csv import read_labels_csv
-from trainer.baseline import mean_pixel_auroc
-from trainer.batches import augment
-from trainer.dataset import label_matrix, learnable_findings, load_examples
-from worker.images import find_images, read_image
+from db.labels_csv import LabelRow, read_labels_csv
+from trainer.dataset import label_matrix, labelled_rows, learnable_findings, load_examples
+from worker.images import find_images
 from worker.manifest import Preprocessing
-from worker.pixels import to_pixels
 
 RULE = Preprocessing(height=32, width=32)
 
@@ -25,21 +22,15 @@ def found(phantoms):
     return find_images(phantoms, None).images
 
 
-def test_training_sees_the_pixels_that_serving_sees(rows, found):
-    """One preprocessing function for both."""
-    examples = load_examples(rows, found, RULE)
-    assert examples.pixels.shape == (len(rows), 32, 32, 1)
-    served = to_pixels(read_image(found[rows[3].image_name].location).data, RULE)
-    np.testing.assert_array_equal(examples.pixels[3], served)
-
-
-def test_an_unreadable_scan_in_twenty_is_left_out_and_counted(rows, found):
-    """One missing image does not end a fit."""
+def test_an_unreadable_scan_in_twenty_is_left_out_and_counted(rows, found, tmp_path):
+    """One missing image does not end a fit, and the others keep their pixels."""
     few = {name: image for name, image in found.items() if name != rows[0].image_name}
     many = tuple(rows) + tuple(rows[1:]) if len(rows) < 20 else tuple(rows)
-    examples = load_examples(many, few, RULE)
+    examples = load_examples(many, few, RULE, cache=tmp_path)
+    whole = load_examples(many, found, RULE, cache=tmp_path)
     assert examples.left_out == {"missing": 1}
-    assert len(examples.rows) == len(examples.pixels) == len(many) - 1
+    assert len(examples.rows) == len(examples.places) == len(many) - 1
+    np.testing.assert_array_equal(examples.pixels[examples.places], whole.pixels[1:])
 
 
 def test_more_than_one_bad_scan_in_twenty_stops(rows, phantoms, tmp_path):
@@ -47,8 +38,9 @@ def test_more_than_one_bad_scan_in_twenty_stops(rows, phantoms, tmp_path):
     shutil.copytree(phantoms.parent, tmp_path / "copy")
     for row in rows[: len(rows) // 10 + 1]:
         (tmp_path / "copy" / "images" / row.image_name).write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    found = find_images(tmp_path / "copy" / phantoms.name, None).images
     with pytest.raises(UserError, match=r"labelled scans cannot be read \(\d+ truncated\); up to 5% may"):
-        load_examples(rows, find_images(tmp_path / "copy" / phantoms.name, None).images, RULE)
+        load_examples(rows, found, RULE, cache=tmp_path)
 
 
 def test_a_label_is_one_where_the_csv_says_so(rows):
@@ -61,18 +53,18 @@ def test_a_label_is_one_where_the_csv_says_so(rows):
     np.testing.assert_array_equal(matrix[:, 0], matrix[:, 1:].max(axis=1))
 
 
-def test_augmented_pixels_are_still_pixels():
-    """uint8 of the same shape, and not mirrored: a bright left half stays left."""
-    half = np.zeros((32, 32, 1), np.uint8)
-    half[:, :16] = 200
-    for seed in range(20):
-        moved = augment(half, np.random.default_rng(seed))
-        assert (moved.shape, moved.dtype) == (half.shape, np.uint8)
-        assert moved[:, :12].mean() > moved[:, 20:].mean() + 100
+def test_chosen_targets_are_learned_and_no_others(rows):
+    """In the order of findings everywhere, and one that nobody has is refused."""
+    assert learnable_findings(rows, ("Effusion", "Abnormal")) == ("Abnormal", "Effusion")
+    with pytest.raises(UserError, match="--target Hernia: no scan to fit on has it"):
+        learnable_findings(rows, ("Hernia",))
 
 
-def test_the_baseline_is_the_auroc_of_the_mean_pixel(rows, found):
-    """Given for every scan that was read, in [0, 1]."""
-    baseline = mean_pixel_auroc(rows, found, RULE)
-    assert baseline.scans == len(rows)
-    assert 0 <= baseline.auroc <= 1
+def test_an_unlabelled_scan_teaches_nothing(rows):
+    """It is not normal, so it is passed over; a CSV of such scans only is refused."""
+    bare = LabelRow(
+        image_name="a.png", findings=(), patient_id="1", view=None, sex=None, age_years=None, follow_up=None
+    )
+    assert labelled_rows([bare, *rows]) == list(rows)
+    with pytest.raises(UserError, match="nothing to learn"):
+        labelled_rows([bare])

@@ -2,7 +2,7 @@ import pytest
 
 from db.errors import UserError
 from db.labels_csv import LabelRow
-from trainer.split import split_by_patient, write_split
+from trainer.split import shared_patients, split_by_image, split_by_lists, split_by_patient, write_split
 from worker.artifact import read_split
 
 
@@ -61,6 +61,55 @@ def test_a_scan_without_a_patient_is_refused():
     """Split by image and a patient may be on both sides."""
     with pytest.raises(UserError, match="which patient"):
         split([*ROWS, row(None, 0)])
+
+
+def test_a_split_by_image_parts_patients():
+    """The mini project's way: shares hold to the scan, and patients lie on both sides."""
+    rows = split_by_image(ROWS, validation_share=0, test_share=0.2, seed=0)
+    assert sum(one.subset == "test" for one in rows) == round(0.2 * len(ROWS))
+    assert {one.subset for one in rows} == {"train", "test"}
+    assert shared_patients(rows) > 10
+    assert shared_patients(split()) == 0
+
+
+def test_shares_that_leave_nobody_are_refused():
+    """Before anything is read."""
+    with pytest.raises(UserError, match="leave nothing to fit on"):
+        split_by_patient(ROWS, validation_share=0.5, test_share=0.5, seed=0)
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """NIH's two lists: patients 1 to 40 and 41 to 58; 59 and 60 are in neither."""
+    train, test = tmp_path / "train_val_list.txt", tmp_path / "test_list.txt"
+    train.write_text("\n".join(one.image_name for one in ROWS if int(one.patient_id) <= 40))
+    test.write_text("\n".join(one.image_name for one in ROWS if 40 < int(one.patient_id) <= 58) + "\n")
+    return {"train_list": train, "test_list": test, "validation_share": 0.2, "seed": 0}
+
+
+def test_official_lists_decide_what_is_tested(lists):
+    """Validation is dealt from the first by patient; who is in neither list is not used."""
+    rows = split_by_lists(ROWS, **lists)
+    assert {int(patient) for patient in patients_of(rows, "test")} == set(range(41, 59))
+    fitted, tuned = patients_of(rows, "train"), patients_of(rows, "validation")
+    assert {int(patient) for patient in fitted | tuned} == set(range(1, 41))
+    assert tuned
+    assert not fitted & tuned
+
+
+def test_a_scan_on_both_lists_is_refused(lists):
+    """The test would be on what was learned."""
+    lists["test_list"].write_text(ROWS[0].image_name)
+    with pytest.raises(UserError, match="1 of its scans are in"):
+        split_by_lists(ROWS, **lists)
+
+
+@pytest.mark.parametrize("which", ["train_list", "test_list"])
+def test_a_list_of_other_scans_is_refused(lists, which):
+    """Naming the file."""
+    lists[which].write_text("nobody.png")
+    with pytest.raises(UserError, match=f"{lists[which].name}: names no labelled scan"):
+        split_by_lists(ROWS, **lists)
 
 
 def test_what_was_written_is_what_is_read(tmp_path):

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from db.bootstrap import bootstrap_patients
+from db.metrics import rank
+
+RNG = np.random.default_rng(0)
+
+
+def mean_of(values):
+    return lambda times: [float(np.sum(times * values) / times.sum()) if times.sum() else None]
+
+
+def test_an_interval_is_the_normal_one_where_that_is_right():
+    """For a mean of 400 patients of one scan each: 1.96 standard errors either way."""
+    values = RNG.normal(5, 2, 400)
+    (found,) = bootstrap_patients([str(at) for at in range(400)], mean_of(values), rounds=2000)
+    error = values.std() / np.sqrt(400)
+    assert found.value == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
+    assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
+
+
+def test_scans_of_one_patient_count_as_one():
+    """Twenty copies of each scan make nothing surer."""
+    values = RNG.normal(5, 2, 60)
+    patients = [str(at) for at in range(60)]
+    once = bootstrap_patients(patients, mean_of(values))[0]
+    copies = bootstrap_patients(np.repeat(patients, 20).tolist(), mean_of(np.repeat(values, 20)))[0]
+    assert copies.high - copies.low == pytest.approx(once.high - once.low)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    """And another one, another."""
+    values, patients = RNG.normal(5, 2, 50), [str(at) for at in range(50)]
+    first, second, other = (bootstrap_patients(patients, mean_of(values), seed=seed)[0] for seed in (1, 1, 2))
+    assert first == second != other
+
+
+def test_what_is_undefined_has_no_interval():
+    """With one class only, there is no AUROC, in any draw; without a scan, nothing."""
+    truth = np.ones(20, bool)
+    figures = lambda times: [rank(truth, np.arange(20.0), times).auroc]  # noqa: E731
+    (found,) = bootstrap_patients([str(at) for at in range(20)], figures)
+    assert (found.value, found.low, found.high) == (None, None, None)
+    (empty,) = bootstrap_patients([], lambda _: [None])
+    assert empty.value is None
+
+
+def test_counting_a_scan_twice_is_having_it_twice():
+    """What the bootstrap rests on: ranks by `times` are ranks of repeated scans, ties included."""
+    labels, scores = RNG.random(200) < 0.3, np.round(RNG.random(200), 1)
+    times = RNG.integers(0, 4, 200)
+    counted = rank(labels, scores, times)
+    repeated = rank(np.repeat(labels, times), np.repeat(scores, times))
+    for figure in ("auroc", "average_precision", "best_f1_threshold", "youden_threshold"):
+        assert getattr(counted, figure) == getattr(repeated, figure)

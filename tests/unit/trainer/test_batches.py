@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from trainer.batches import ScoringBatches, TrainingBatches, augment
+from trainer.recipe import make_recipe
+
+PLACES = np.arange(3, 23)
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (25, 32, 32, 1), np.uint8)
+
+
+def batches(pixels, **chosen):
+    labels = np.arange(20, dtype=np.float32).reshape(20, 1)
+    return TrainingBatches(pixels, PLACES, labels, make_recipe("best", batch_size=8, **chosen))
+
+
+def test_augmented_pixels_are_still_pixels():
+    """uint8 of the same shape, and not mirrored: a bright left half stays left."""
+    half = np.zeros((32, 32, 1), np.uint8)
+    half[:, :16] = 200
+    for seed in range(20):
+        moved = augment(half, make_recipe("best"), np.random.default_rng(seed))
+        assert (moved.shape, moved.dtype) == (half.shape, np.uint8)
+        assert moved[:, :12].mean() > moved[:, 20:].mean() + 80
+
+
+def test_scans_are_mirrored_where_that_is_wished():
+    """All of them at a share of 1."""
+    half = np.zeros((32, 32, 3), np.uint8)
+    half[:, :16] = 200
+    mirrored = augment(half, make_recipe("report", mirror=1.0), np.random.default_rng(0))
+    np.testing.assert_array_equal(mirrored, half[:, ::-1])
+
+
+def test_the_reports_scans_are_left_as_they_are(pixels):
+    """The mini project changed none."""
+    np.testing.assert_array_equal(augment(pixels[0], make_recipe("report"), np.random.default_rng(0)), pixels[0])
+
+
+def test_batches_do_not_depend_on_the_order_in_which_they_are_made(pixels):
+    """Threads make them; random numbers belong to scans."""
+    forth, back = batches(pixels), batches(pixels)
+    first = [forth[index] for index in range(len(forth))]
+    second = [back[index] for index in reversed(range(len(back)))][::-1]
+    for (one, labels), (other, same_labels) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_each_epoch_has_an_order_and_changes_of_its_own(pixels):
+    """And the same again when a fit goes on from it."""
+    some = batches(pixels)
+    first = some[0]
+    some.begin(1)
+    second = some[0]
+    some.begin(0)
+    assert not np.array_equal(first[1], second[1])
+    np.testing.assert_array_equal(first[0], some[0][0])
+
+
+def test_labels_stay_with_their_scans(pixels):
+    """Without changes, a batch holds the very scans that its labels name."""
+    plain = batches(pixels, rotation=0, shift=0, zoom=0, contrast=0, brightness=0)
+    for index in range(len(plain)):
+        scans, labels = plain[index]
+        np.testing.assert_array_equal(scans, pixels[PLACES[labels[:, 0].astype(int)]])
+
+
+def test_scoring_batches_hold_every_scan_in_order(pixels):
+    """The last one is shorter."""
+    scoring = ScoringBatches(pixels, PLACES, batch_size=8)
+    scans = [scoring[index][0] for index in range(len(scoring))]
+    assert [len(one) for one in scans] == [8, 8, 4]
+    np.testing.assert_array_equal(np.concatenate(scans), pixels[PLACES])

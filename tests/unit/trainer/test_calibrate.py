@@ -1,0 +1,67 @@
+import keras
+import numpy as np
+import pytest
+
+from trainer.calibrate import Calibration, bake, calibrate, choose_thresholds
+from trainer.model import LOGITS, build_model, logits_of
+from trainer.recipe import make_recipe
+
+RNG = np.random.default_rng(0)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def test_a_temperature_undoes_what_made_scores_too_sure():
+    """Labels drawn from sigmoid(z), logits three times as large: the temperature is three."""
+    z = RNG.normal(0, 1.5, (20_000, 1)).astype(np.float32)
+    labels = (RNG.random(z.shape) < sigmoid(z)).astype(np.float32)
+    (found,) = calibrate(labels, 3 * z, np.ones(1, np.float32))
+    assert found.temperature == pytest.approx(3, rel=0.05)
+    assert found.shift == 0
+
+
+def test_the_weight_of_positives_is_taken_back():
+    """A fit that weighs positives by w ends log w too high."""
+    z = RNG.normal(-1, 1.5, (20_000, 1)).astype(np.float32)
+    labels = (RNG.random(z.shape) < sigmoid(z)).astype(np.float32)
+    (found,) = calibrate(labels, z + np.log(np.float32(5)), np.array([5], np.float32))
+    assert found.temperature == pytest.approx(1, rel=0.05)
+    assert found.shift == pytest.approx(np.log(5), rel=1e-6)
+
+
+def test_one_class_teaches_no_temperature():
+    """A finding that validation lacks keeps its logits, and has no thresholds."""
+    none = np.zeros((10, 1), np.float32)
+    (found,) = calibrate(none, RNG.normal(size=(10, 1)).astype(np.float32), np.ones(1, np.float32))
+    assert found.temperature == 1
+    assert choose_thresholds(none[:, 0], none[:, 0]) == {}
+
+
+def test_the_published_model_scores_calibrated():
+    """sigmoid((z - shift) / temperature), out of the model itself."""
+    model = build_model(make_recipe("best", encoder="densenet37", size=32), ("Abnormal", "Mass"))
+    pixels = RNG.integers(0, 256, (3, 32, 32, 1), np.uint8)
+    z = logits_of(model).predict(pixels, verbose=0)
+    bake(model, [Calibration(shift=0.5, temperature=2.0), Calibration(shift=0.0, temperature=0.5)])
+    expected = sigmoid((z - [0.5, 0.0]) / [2.0, 0.5])
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, rtol=1e-5)
+    assert isinstance(model.get_layer(LOGITS), keras.layers.Dense)
+
+
+def test_thresholds_are_those_of_their_names():
+    """By trying every score."""
+    scores = RNG.random(400).astype(np.float32)
+    labels = (RNG.random(400) < scores).astype(np.float32)
+
+    def rates(threshold):
+        predicted, truth = scores.astype(np.float64) >= threshold, labels > 0
+        tp, fp = (predicted & truth).sum(), (predicted & ~truth).sum()
+        return 2 * tp / (predicted.sum() + truth.sum()), tp / truth.sum() - fp / (~truth).sum(), tp / truth.sum()
+
+    every = np.unique(scores).astype(np.float64)
+    chosen = choose_thresholds(labels, scores)
+    assert rates(chosen["best_f1"])[0] == max(rates(threshold)[0] for threshold in every)
+    assert rates(chosen["youden"])[1] == pytest.approx(max(rates(threshold)[1] for threshold in every))
+    assert chosen["sensitivity_90"] == max(threshold for threshold in every if rates(threshold)[2] >= 0.9)

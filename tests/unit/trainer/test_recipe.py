@@ -1,0 +1,45 @@
+import typing
+
+import pytest
+
+from db.errors import UserError
+from trainer import fit_command
+from trainer.recipe import PRESETS, Recipe, make_recipe
+
+
+def test_the_report_is_the_mini_projects_listing():
+    """Every figure of it, by name."""
+    recipe = make_recipe("report")
+    assert recipe.preprocessing.shape == (224, 224, 3)
+    assert (recipe.encoder, recipe.hidden, recipe.interpolation) == ("densenet121", 512, "linear")
+    assert (recipe.optimizer, recipe.learning_rate, recipe.decay) == ("adam", 9e-6, "constant")
+    assert (recipe.epochs, recipe.test_share, recipe.split) == (50, 0.2, "image")
+    assert recipe.targets == ("Abnormal",)
+    assert not any((recipe.rotation, recipe.shift, recipe.zoom, recipe.mirror, recipe.contrast, recipe.brightness))
+
+
+def test_a_flag_overrides_a_preset():
+    """And a flag that was not given does not."""
+    recipe = make_recipe("report", encoder="resnet50", epochs=None)
+    assert (recipe.encoder, recipe.epochs) == ("resnet50", 50)
+
+
+def test_a_value_out_of_range_is_one_sentence():
+    """Naming the flag as it is typed."""
+    with pytest.raises(UserError, match=r"--learning-rate is -1: .*greater than 0"):
+        make_recipe("best", learning_rate=-1)
+
+
+def test_every_choice_of_a_recipe_has_a_flag():
+    """Any number can be overridden; `--target` is the one that is named otherwise."""
+    flags = typing.get_type_hints(fit_command.fit)
+    assert set(Recipe.model_fields) - {"targets"} <= set(flags)
+
+
+@pytest.mark.parametrize("name", sorted(set(Recipe.model_fields) - {"targets", "prior_bias"}))
+def test_help_tells_both_presets_values(name):
+    """It is written beside the flag, for an import of the recipe would slow `--help`."""
+    best, report = (str(getattr(make_recipe(preset), name)) for preset in PRESETS)
+    told = best if best == report else f"{best} [{report}]"
+    annotation = typing.get_type_hints(fit_command.fit, include_extras=True)[name]
+    assert annotation.__metadata__[0].show_default == told

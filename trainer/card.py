@@ -1,0 +1,30 @@
+"""The model card: what a model is, what it was fitted on and how good it is, for people, from the same figures."""
+
+from typing import Final
+
+import jinja2
+
+from db.findings import ABNORMAL
+from trainer.evaluation import Evaluation
+from trainer.progress import in_words
+from trainer.show import figure
+from worker.manifest import Manifest
+
+CARD_FILE: Final = "MODEL_CARD.md"
+
+
+def write_card(manifest: Manifest, evaluation: Evaluation) -> str:
+    """Markdown. Source of its sections: Mitchell et al., Model cards for model reporting, FAT* 2019."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trainer", "."),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - Markdown
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"figure": figure, "plain": in_words}
+    lead = ABNORMAL if ABNORMAL in manifest.findings else manifest.findings[0]
+    return environment.get_template("card.md.j2").render(
+        manifest=manifest, about=manifest.about, evaluation=evaluation, lead=lead, leading=evaluation.findings[lead]
+    )

@@ -1,0 +1,127 @@
+"""What a person can choose about a fit, and two recipes: `best`, and the mini project's own, `report`."""
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from db.errors import UserError
+from worker.manifest import Preprocessing
+
+
+class Recipe(BaseModel):
+    """Everything that decides a fit beside its data; a fit of the same recipe, data and machine gives the same model.
+
+    Attributes:
+        encoder: a name of `trainer.encoders.ENCODERS`.
+        weights: `imagenet`, `none`, or a file that Keras saved.
+        size: the input's height and width in pixels.
+        color, interpolation: see `worker.manifest.Preprocessing`.
+        scaling: `scan` takes each scan by its own mean and deviation, `unit` divides by 255, `imagenet` is what the
+            encoder's ImageNet weights were fitted on.
+        hidden: units of a hidden dense layer before the scores; 0 is none.
+        dropout: share of features that are dropped before the scores.
+        targets: findings to score; () is `Abnormal` and every NIH finding that occurs.
+        optimizer: `adamw` with decoupled weight decay, or plain `adam`.
+        learning_rate: its peak.
+        weight_decay: of AdamW, on kernels only.
+        warmup: share of all steps in which the learning rate rises to its peak.
+        decay: `cosine` down to nothing, or `constant`.
+        epochs, batch_size: at most so many epochs, so many scans a step.
+        patience: epochs without a better validation AUROC after which the fit ends.
+        averaging: momentum of the moving average of weights that is validated and published; 0 is none.
+        balance: positives weigh ((1 - p) / p) ** balance of a finding with prevalence p; 0 is plain crossentropy.
+        prior_bias: whether scores begin at each finding's prevalence instead of 0.5.
+        rotation: degrees; shift, zoom, contrast, brightness: shares. The most that a training scan is changed.
+        mirror: share of the training scans that are mirrored left to right.
+        split: no patient in two subsets, or scans dealt regardless of patients (the mini project's way).
+        validation_share, test_share: of the scans.
+        precision: `auto` takes 16-bit floats where the hardware has them; the published model is float32 always.
+        seed: of every random number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str = "densenet121"
+    weights: str = "none"
+    size: int = Field(default=224, ge=32, le=1024)
+    color: Literal["gray", "bgr"] = "gray"
+    interpolation: Literal["area", "linear"] = "area"
+    scaling: Literal["scan", "unit", "imagenet"] = "scan"
+    hidden: int = Field(default=0, ge=0)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    targets: tuple[str, ...] = ()
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warmup: float = Field(default=0.05, ge=0, le=0.5)
+    decay: Literal["cosine", "constant"] = "cosine"
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    patience: int = Field(default=10, ge=1)
+    averaging: float = Field(default=0.0, ge=0, lt=1)
+    balance: float = Field(default=0.0, ge=0, le=1)
+    prior_bias: bool = True
+    rotation: float = Field(default=8.0, ge=0, le=45)
+    shift: float = Field(default=0.06, ge=0, le=0.5)
+    zoom: float = Field(default=0.1, ge=0, le=0.5)
+    contrast: float = Field(default=0.15, ge=0, lt=1)
+    brightness: float = Field(default=0.08, ge=0, lt=1)
+    mirror: float = Field(default=0.0, ge=0, le=1)
+    split: Literal["patient", "image"] = "patient"
+    validation_share: float = Field(default=0.15, ge=0, le=0.8)
+    test_share: float = Field(default=0.25, gt=0, le=0.8)
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become pixels: the manifest's, so the worker's too."""
+        return Preprocessing(height=self.size, width=self.size, color=self.color, interpolation=self.interpolation)
+
+
+#: The mini project's listing: everything that it did, and nothing that it left out. It does not say how pixels were
+#: scaled; and it began from ImageNet's weights, which `--weights imagenet` fetches.
+_REPORT: Final[dict[str, Any]] = {
+    "color": "bgr",
+    "interpolation": "linear",
+    "scaling": "unit",
+    "hidden": 512,
+    "dropout": 0.0,
+    "targets": ("Abnormal",),
+    "optimizer": "adam",
+    "learning_rate": 9e-6,
+    "weight_decay": 0.0,
+    "warmup": 0.0,
+    "decay": "constant",
+    "epochs": 50,
+    "patience": 50,
+    "averaging": 0.0,
+    "balance": 0.0,
+    "prior_bias": False,
+    "rotation": 0.0,
+    "shift": 0.0,
+    "zoom": 0.0,
+    "contrast": 0.0,
+    "brightness": 0.0,
+    "mirror": 0.0,
+    "split": "image",
+    "validation_share": 0.0,
+    "test_share": 0.2,
+    "precision": "float32",
+}
+PRESETS: Final[dict[str, dict[str, Any]]] = {"best": {}, "report": _REPORT}
+
+
+def make_recipe(preset: str, **chosen: Any) -> Recipe:
+    """A preset with what a person chose instead; None is no choice.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+    wishes = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        return Recipe.model_validate(PRESETS[preset] | wishes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UserError(f"{flag} is {first['input']!r}: {first['msg']}") from error
