@@ -1,4 +1,4 @@
-"""`trainer phantoms` and `trainer fit`."""
+"""`trainer phantoms`, `fit` and `evaluate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +37,34 @@ def phantoms(
 
 
 app.command()(fit)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(help="Name or hash of an artifact in CXR_MODEL_DIR.", envvar="CXR_MODEL")],
+    csv: Csv,
+    images: Images = None,
+    out: Annotated[Path, typer.Option(help="Folder for evaluation.json.", file_okay=False)] = Path("evaluation"),
+    include_seen: Annotated[  # noqa: FBT002
+        bool, typer.Option("--include-seen", help="Judge on scans and patients that it was fitted on, too.")
+    ] = False,
+) -> None:
+    """Judge a model on the scans of a CSV that it was not fitted or tuned on."""
+    from db.settings import Settings, load_settings
+    from trainer.artifacts import find_by_name
+    from trainer.evaluate import EVALUATION_FILE, evaluate_artifact, evaluation_json
+    from trainer.show import show
+    from trainer.writing import write_file
+
+    settings = load_settings(Settings)
+    artifact = find_by_name(model, settings.model_dir)
+    cache = settings.home / "trainer" / "pixels"
+    with stoppable("nothing was written"):
+        of, evaluation = evaluate_artifact(artifact, csv, images, cache=cache, include_seen=include_seen)
+    written = write_file(out / EVALUATION_FILE, evaluation_json(of, evaluation).encode())
+    show(evaluation)
+    print(f"{of.seen} scans left out, for they or their patients were fitted or tuned on")
+    print(written)
 
 
 def main() -> None:

@@ -1,29 +1,29 @@
 """`trainer fit`: from a labels CSV to a published artifact."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.card import CARD_FILE, write_card
 from trainer.curves import CURVES_FILE, draw_curves
+from trainer.evaluate import EVALUATION_FILE, EvaluationOf, evaluation_json
 from trainer.evaluation import Evaluation, evaluate
 from trainer.fit_state import StateFile
 from trainer.material import Material, Source, gather
 from trainer.progress import FitProgress, in_words, native_stderr_muted, say
 from trainer.publish import refuse_taken_name, write_artifact
 from trainer.recipe import Recipe
+from trainer.sheet import draw_sheet
+from trainer.writing import write_file
 from worker.artifact import SUBSETS, Artifact
 from worker.manifest import Manifest
 
 if TYPE_CHECKING:
     from trainer.loop import Epoch
-
-EVALUATION_FILE: Final = "evaluation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,8 @@ class Fitted:
     artifact: Artifact
     #: On the test subset, as published.
     evaluation: Evaluation
+    #: Scans of the validation subset where model and label disagree most; None without one.
+    sheet: Path | None
 
 
 def fit(name: str, source: Source, recipe: Recipe, places: FitPlaces) -> Fitted:
@@ -77,7 +79,7 @@ def fit(name: str, source: Source, recipe: Recipe, places: FitPlaces) -> Fitted:
     )
     figures = [asdict(epoch) for epoch in history]
     papers = {
-        EVALUATION_FILE: json.dumps(evaluation.as_json(), indent=2).encode(),
+        EVALUATION_FILE: evaluation_json(_of(name, material), evaluation).encode(),
         CURVES_FILE: draw_curves(figures),
         CARD_FILE: write_card(manifest, evaluation).encode(),
     }
@@ -90,16 +92,18 @@ def fit(name: str, source: Source, recipe: Recipe, places: FitPlaces) -> Fitted:
         papers=papers,
     )
     state.remove()
-    return Fitted(artifact=artifact, evaluation=evaluation)
+    return Fitted(artifact=artifact, evaluation=evaluation, sheet=_sheet(name, material, finished, places))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Finished:
-    """The model as it is published: float32, calibrated."""
+    """The model as it is published: float32, calibrated on validation, where there is one."""
 
     model: Any
     temperatures: dict[str, float]
     thresholds: dict[str, dict[str, float]]
+    #: Of the validation subset, float32 (N, findings).
+    scores: NDArray[np.float32]
 
 
 def _train(
@@ -137,7 +141,7 @@ def _finish(recipe: Recipe, material: Material, weights: Sequence[NDArray[Any]])
     model.set_weights(weights)
     validation = material.subsets["validation"]
     if not validation.rows:
-        return _Finished(model=model, temperatures={}, thresholds={})
+        return _Finished(model=model, temperatures={}, thresholds={}, scores=np.zeros((0, 0), np.float32))
     logits = predict(logits_of(model), validation.pixels, validation.places)
     calibrations = calibrate(validation.labels, logits, positive_weights(material.subsets["train"].labels, recipe))
     bake(model, calibrations)
@@ -147,7 +151,15 @@ def _finish(recipe: Recipe, material: Material, weights: Sequence[NDArray[Any]])
         for at, finding in enumerate(material.findings)
     }
     temperatures = {finding: one.temperature for finding, one in zip(material.findings, calibrations, strict=True)}
-    return _Finished(model=model, temperatures=temperatures, thresholds=chosen)
+    return _Finished(model=model, temperatures=temperatures, thresholds=chosen, scores=scores)
+
+
+def _sheet(name: str, material: Material, finished: _Finished, places: FitPlaces) -> Path | None:
+    validation = material.subsets["validation"]
+    if not validation.rows:
+        return None
+    path = places.scratch / "disagreements" / f"{name}.png"
+    return write_file(path, draw_sheet(validation, finished.scores[:, 0], material.findings[0]))
 
 
 def _tensorboard(folder: Path | None) -> tuple[Any, ...]:
@@ -168,6 +180,18 @@ def _in_a_line(epoch: "Epoch", recipe: Recipe, *, watched: str) -> str:
 def _purpose(material: Material, recipe: Recipe) -> dict[str, Any]:
     """What must be the same for a fit to go on."""
     return {**recipe.model_dump(mode="json"), "labels": material.file.sha256, "scans": len(material.split)}
+
+
+def _of(name: str, material: Material) -> EvaluationOf:
+    return EvaluationOf(
+        model=name,
+        model_sha256=None,
+        dataset=material.file.dataset,
+        labels_sha256=material.file.sha256,
+        subset="test",
+        seen=len(material.split) - len(material.subsets["test"].rows),
+        unreadable=material.left_out,
+    )
 
 
 def _about(recipe: Recipe, material: Material, history: Sequence["Epoch"]) -> dict[str, str | int | float]:

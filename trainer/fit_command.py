@@ -116,3 +116,5 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     show(fitted.evaluation)
     print(f"model {name} is artifact {fitted.artifact.sha256[:12]}")
     print(f"folder {fitted.artifact.folder}")
+    if fitted.sheet:
+        print(f"where labels may be wrong: {fitted.sheet} (names and pixels: not published)")

@@ -78,7 +78,15 @@ def test_the_evaluation_is_of_the_test_subset(fitted):
     test = [row for row in read_split(fitted.artifact.folder) if row.subset == "test"]
     assert (fitted.evaluation.scans, fitted.evaluation.patients) == (len(test), len({row.patient_id for row in test}))
     written = json.loads((fitted.artifact.folder / "evaluation.json").read_text())
+    assert written.pop("of")["subset"] == "test"
     assert written == json.loads(json.dumps(fitted.evaluation.as_json()))
+
+
+def test_the_sheet_of_disagreements_is_not_published(fitted, places):
+    """It holds names and pixels of patients."""
+    assert fitted.sheet == places.scratch / "disagreements" / "tiny.png"
+    assert fitted.sheet.read_bytes().startswith(b"\x89PNG")
+    assert not list(fitted.artifact.folder.glob("*disagree*"))
 
 
 def test_a_taken_name_is_refused_before_the_work(fitted, places):

@@ -1,0 +1,100 @@
+"""Judging an artifact on scans of a CSV: which, and what of."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from db.errors import UserError
+from db.labels_csv import read_labels_csv
+from trainer.artifacts import find_by_name
+from trainer.evaluate import evaluate_artifact, evaluation_json, unseen_rows
+from trainer.model import build_model
+from trainer.publish import write_artifact
+from trainer.recipe import make_recipe
+from trainer.split import split_by_patient
+from worker.manifest import Manifest
+
+
+@pytest.fixture(scope="module")
+def artifact(phantoms, tmp_path_factory):
+    """A model with random weights, said to be fitted on some of the phantoms."""
+    recipe = make_recipe("best", encoder="densenet37", size=32)
+    findings = ("Abnormal", "Effusion")
+    manifest = Manifest(
+        name="random",
+        findings=findings,
+        preprocessing=recipe.preprocessing,
+        dataset=phantoms.stem,
+        thresholds={"Abnormal": {"youden": 0.5}},
+    )
+    split = split_by_patient(read_labels_csv(phantoms).rows, validation_share=0.15, test_share=0.25, seed=0)
+    return write_artifact(
+        build_model(recipe, findings), manifest, split=split, model_dir=tmp_path_factory.mktemp("models")
+    )
+
+
+def subset_of(artifact, *wanted):
+    lines = csv.DictReader((artifact.folder / "split.csv").open())
+    return [line for line in lines if line["subset"] in wanted]
+
+
+def test_only_scans_that_the_model_never_saw_are_judged(artifact, phantoms, tmp_path):
+    """Of its own CSV the test subset, and it says how many it left out."""
+    of, evaluation = evaluate_artifact(artifact, phantoms, None, cache=tmp_path)
+    assert evaluation.scans == len(subset_of(artifact, "test"))
+    assert (of.subset, of.seen) == ("unseen", len(subset_of(artifact, "train", "validation")))
+    assert (of.model, of.model_sha256) == ("random", artifact.sha256)
+    assert evaluation.findings["Abnormal"].at_thresholds["youden"]["threshold"] == 0.5
+    assert json.loads(evaluation_json(of, evaluation))["of"]["labels_sha256"] == read_labels_csv(phantoms).sha256
+
+
+def test_all_scans_are_judged_where_that_is_wished(artifact, phantoms, tmp_path):
+    """And the figures say so."""
+    of, evaluation = evaluate_artifact(artifact, phantoms, None, cache=tmp_path, include_seen=True)
+    assert (of.subset, of.seen) == ("all", 0)
+    assert evaluation.scans == len(read_labels_csv(phantoms).rows)
+
+
+def test_a_renamed_csv_hides_no_scan_that_was_seen(artifact, phantoms, tmp_path):
+    """NIH's names identify a scan and lead to its patient, whatever the CSV is called."""
+    renamed = shutil.copy(phantoms, tmp_path / "other.csv")
+    file = read_labels_csv(renamed)
+    kept = {row.image_name for row in unseen_rows(file, file.rows, artifact)}
+    assert kept == {line["image_name"] for line in subset_of(artifact, "test")}
+
+
+def test_another_hospitals_patient_of_the_same_number_is_another_patient(artifact, phantoms, tmp_path):
+    """Patient ids are of a dataset: under other names, nothing was seen."""
+    text = phantoms.read_text().replace(".png", "_other.png")
+    (tmp_path / "other.csv").write_text(text)
+    file = read_labels_csv(tmp_path / "other.csv")
+    assert unseen_rows(file, file.rows, artifact) == list(file.rows)
+
+
+def test_a_csv_of_seen_scans_only_is_one_sentence(artifact, phantoms, tmp_path):
+    """Naming the way to judge them still."""
+    seen = {line["image_name"] for line in subset_of(artifact, "train")}
+    head, *lines = phantoms.read_text().splitlines()
+    (tmp_path / "seen.csv").write_text("\n".join([head, *(line for line in lines if line.split(",")[0] in seen)]))
+    with pytest.raises(UserError, match=r"seen\.csv: random was fitted on every scan of it; --include-seen"):
+        evaluate_artifact(artifact, tmp_path / "seen.csv", str(phantoms.parent / "images"), cache=tmp_path)
+
+
+def test_an_artifact_is_found_by_name_and_by_hash(artifact):
+    """And a name that nobody has is refused with the names that there are."""
+    model_dir = artifact.folder.parent
+    assert find_by_name("random", model_dir) == find_by_name(artifact.sha256[:12], model_dir)
+    with pytest.raises(UserError, match="random"):
+        find_by_name("other", model_dir)
+
+
+def test_the_sheet_has_the_most_confident_disagreements():
+    """Positives from the lowest score up, negatives from the highest down."""
+    from trainer.sheet import most_confident
+
+    truth = np.array([True, False, True, False, True])
+    scores = np.array([0.9, 0.8, 0.1, 0.2, 0.3], np.float32)
+    assert most_confident(truth, scores) == ([2, 4, 0], [1, 3])

@@ -1,0 +1,109 @@
+"""`trainer evaluate`: an artifact's figures on the scans of any CSV."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from db.errors import UserError
+from db.labels_csv import LabelRow, LabelsFile, read_labels_csv
+from trainer.dataset import label_matrix, labelled_rows, load_examples
+from trainer.evaluation import Evaluation, evaluate
+from trainer.material import Subset
+from trainer.progress import native_stderr_muted, say, stage
+from worker.artifact import Artifact, read_split
+from worker.images import find_images
+from worker.manifest import MODEL_FILE
+
+EVALUATION_FILE: Final = "evaluation.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOf:
+    """What an evaluation is of: a figure without this says nothing."""
+
+    model: str
+    #: The artifact's; None within the artifact, whose hash depends on this very file.
+    model_sha256: str | None
+    dataset: str
+    labels_sha256: str
+    #: `test`, `unseen` (all that the model was not fitted or tuned on), or `all`.
+    subset: str
+    #: Scans left out for which the model, or their patient, was fitted or tuned.
+    seen: int
+    #: Reason code to the number of labelled scans that could not be read.
+    unreadable: Mapping[str, int]
+
+
+def evaluation_json(of: EvaluationOf, evaluation: Evaluation) -> str:
+    """The content of `evaluation.json`."""
+    return json.dumps({"of": vars(of), **evaluation.as_json()}, indent=2) + "\n"
+
+
+def evaluate_artifact(
+    artifact: Artifact, csv: Path, images: str | None, *, cache: Path, include_seen: bool = False
+) -> tuple[EvaluationOf, Evaluation]:
+    """Score a CSV's labelled scans and judge them at the manifest's thresholds.
+
+    Raises:
+        UserError: the CSV or images are wrong, or the model has seen every scan.
+    """
+    file = read_labels_csv(csv)
+    labelled = labelled_rows(file.rows)
+    rows = labelled if include_seen else unseen_rows(file, labelled, artifact)
+    if not rows:
+        raise UserError(
+            f"{csv}: {artifact.manifest.name} was fitted on every scan of it; --include-seen judges them still"
+        )
+    subset, unreadable = _load(artifact, csv, images, rows, cache)
+    of = EvaluationOf(
+        model=artifact.manifest.name,
+        model_sha256=artifact.sha256,
+        dataset=file.dataset,
+        labels_sha256=file.sha256,
+        subset="all" if include_seen else "unseen",
+        seen=len(labelled) - len(rows),
+        unreadable=unreadable,
+    )
+    return of, _judge(artifact, subset)
+
+
+def unseen_rows(file: LabelsFile, rows: Sequence[LabelRow], artifact: Artifact) -> list[LabelRow]:
+    """Those on whose scan or patient the model was neither fitted nor tuned, by the rule of `db.held_out`."""
+    used = [one for one in read_split(artifact.folder) if one.subset != "test"]
+    names = {one.image_name: one.patient_id for one in used}
+    patients = {one.patient_id for one in used} if file.dataset == artifact.manifest.dataset else set()
+
+    def itself(row: LabelRow) -> bool:
+        fitted = names.get(row.image_name)
+        return row.image_name in names and (None in {fitted, row.patient_id} or fitted == row.patient_id)
+
+    patients |= {row.patient_id for row in rows if itself(row)}
+    patients.discard(None)
+    return [row for row in rows if not itself(row) and row.patient_id not in patients]
+
+
+def _load(
+    artifact: Artifact, csv: Path, images: str | None, rows: Sequence[LabelRow], cache: Path
+) -> tuple[Subset, Mapping[str, int]]:
+    found = find_images(csv, images, {row.image_name for row in rows}).images
+    with stage("reading scans", total=len(rows)) as advance:
+        examples = load_examples(rows, found, artifact.manifest.preprocessing, cache=cache, advance=advance)
+    for reason, count in examples.left_out.items():
+        say(f"left out: {count} scans, {reason}")
+    labels = label_matrix(examples.rows, artifact.manifest.findings)
+    return Subset(rows=examples.rows, pixels=examples.pixels, places=examples.places, labels=labels), examples.left_out
+
+
+def _judge(artifact: Artifact, subset: Subset) -> Evaluation:
+    with native_stderr_muted():
+        import keras
+
+        from trainer.loop import predict
+    manifest = artifact.manifest
+    model: Any = keras.models.load_model(artifact.folder / MODEL_FILE, compile=False)
+    scores = predict(model, subset.pixels, subset.places)
+    return evaluate(
+        subset.rows, subset.labels, scores, manifest.thresholds, findings=manifest.findings, means=subset.means
+    )
