@@ -44,6 +44,7 @@ bench: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_sql.py
 	$(BIN)/python tests/benchmarks/bench_export.py
 	$(BIN)/python tests/benchmarks/bench_s3.py
+	$(BIN)/python tests/benchmarks/bench_fit.py
 
 # The lock names no package index: whatever the client at hand is set up for serves it.
 lock:

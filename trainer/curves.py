@@ -22,6 +22,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes:
         for label, key in curves.items():
             axes.plot(epochs, [_or_gap(epoch[key]) for epoch in history], marker=".", label=label)
         axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
     png = io.BytesIO()

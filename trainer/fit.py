@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitPlaces:
-    """Where a fit writes."""
+class FitSetting:
+    """Where a fit runs and writes; nothing here changes what it comes to."""
 
     #: Holds the artifact.
     model_dir: Path
@@ -36,6 +36,8 @@ class FitPlaces:
     scratch: Path
     #: Where TensorBoard's logs go; None writes none.
     tensorboard: Path | None = None
+    #: Each batch is dealt to all GPUs.
+    all_gpus: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +51,16 @@ class Fitted:
     sheet: Path | None
 
 
-def fit(name: str, source: Source, recipe: Recipe, places: FitPlaces) -> Fitted:
+def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitted:
     """Fit a model on the CSV's scans and publish it under this name; the same call goes on after a kill.
 
     Raises:
         UserError: the name is taken, the CSV is wrong, images are missing, or patients are too few.
     """
-    refuse_taken_name(name, places.model_dir)
-    material = gather(source, recipe, cache=places.scratch / "pixels")
-    state = StateFile(path=places.scratch / "fits" / f"{name}.npz", purpose=_purpose(material, recipe))
-    weights, history, facts = _train(recipe, material, state, places)
+    refuse_taken_name(name, setting.model_dir)
+    material = gather(source, recipe, cache=setting.scratch / "pixels")
+    state = StateFile(path=setting.scratch / "fits" / f"{name}.npz", purpose=_purpose(material, recipe))
+    weights, history, facts = _train(recipe, material, state, setting)
     from trainer.loop import predict
 
     finished = _finish(recipe, material, weights)
@@ -87,12 +89,12 @@ def fit(name: str, source: Source, recipe: Recipe, places: FitPlaces) -> Fitted:
         finished.model,
         manifest,
         split=material.split,
-        model_dir=places.model_dir,
+        model_dir=setting.model_dir,
         history=figures,
         papers=papers,
     )
     state.remove()
-    return Fitted(artifact=artifact, evaluation=evaluation, sheet=_sheet(name, material, finished, places))
+    return Fitted(artifact=artifact, evaluation=evaluation, sheet=_sheet(name, material, finished, setting))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +109,12 @@ class _Finished:
 
 
 def _train(
-    recipe: Recipe, material: Material, state: StateFile, places: FitPlaces
+    recipe: Recipe, material: Material, state: StateFile, setting: FitSetting
 ) -> tuple[list[NDArray[Any]], tuple["Epoch", ...], dict[str, str]]:
     with native_stderr_muted():
+        from trainer.hardware import computing_in, on_all_gpus
         from trainer.loop import Listener, train
         from trainer.model import build_model
-        from trainer.precision import computing_in
 
     fitted, validation, test = (material.subsets[subset] for subset in SUBSETS)
     select = len(validation.rows) > 0
@@ -120,9 +122,9 @@ def _train(
     listener = Listener(
         on_step=lambda step: progress.step(**asdict(step)),
         on_epoch=lambda epoch: say(_in_a_line(epoch, recipe, watched="validation" if select else "test")),
-        callbacks=_tensorboard(places.tensorboard),
+        callbacks=_tensorboard(setting.tensorboard),
     )
-    with computing_in(recipe.precision) as policy, progress.shown():
+    with on_all_gpus(wished=setting.all_gpus), computing_in(recipe.precision) as policy, progress.shown():
         model = build_model(recipe, material.findings)
         say(f"fitting {recipe.encoder} in {policy} on {len(fitted.rows)} scans, {len(material.findings)} findings")
         watched = validation if select else test
@@ -154,11 +156,11 @@ def _finish(recipe: Recipe, material: Material, weights: Sequence[NDArray[Any]])
     return _Finished(model=model, temperatures=temperatures, thresholds=chosen, scores=scores)
 
 
-def _sheet(name: str, material: Material, finished: _Finished, places: FitPlaces) -> Path | None:
+def _sheet(name: str, material: Material, finished: _Finished, setting: FitSetting) -> Path | None:
     validation = material.subsets["validation"]
     if not validation.rows:
         return None
-    path = places.scratch / "disagreements" / f"{name}.png"
+    path = setting.scratch / "disagreements" / f"{name}.png"
     return write_file(path, draw_sheet(validation, finished.scores[:, 0], material.findings[0]))
 
 

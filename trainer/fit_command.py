@@ -65,6 +65,9 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     train_list: Annotated[Path | None, typer.Option(help="NIH's train_val_list.txt.", dir_okay=False)] = None,
     test_list: Annotated[Path | None, typer.Option(help="NIH's test_list.txt.", dir_okay=False)] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs.", file_okay=False)] = None,
+    all_gpus: Annotated[  # noqa: FBT002
+        bool, typer.Option("--all-gpus", help="Deal each batch to all GPUs; else the first one fits.")
+    ] = False,
     encoder: EncoderFlag = None,
     weights: Weights = None,
     target: Targets = None,
@@ -100,7 +103,7 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     """Fit a model and publish it to CXR_MODEL_DIR; after a kill the same command goes on from its last epoch."""
     chosen = dict(locals())
     from db.settings import Settings, load_settings
-    from trainer.fit import FitPlaces
+    from trainer.fit import FitSetting
     from trainer.fit import fit as fit_model
     from trainer.material import Source
     from trainer.recipe import Recipe, make_recipe
@@ -109,10 +112,15 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     flags = {flag: value for flag, value in chosen.items() if flag in Recipe.model_fields}
     recipe = make_recipe(preset, **flags, targets=tuple(target) if target else None)
     settings = load_settings(Settings)
-    places = FitPlaces(model_dir=settings.model_dir, scratch=settings.home / "trainer", tensorboard=tensorboard)
+    setting = FitSetting(
+        model_dir=settings.model_dir,
+        scratch=settings.home / "trainer",
+        tensorboard=tensorboard,
+        all_gpus=all_gpus,
+    )
     source = Source(csv=csv, images=images, train_list=train_list, test_list=test_list)
     with stoppable("nothing was published; the same command goes on after the last whole epoch"):
-        fitted = fit_model(name, source, recipe, places)
+        fitted = fit_model(name, source, recipe, setting)
     show(fitted.evaluation)
     print(f"model {name} is artifact {fitted.artifact.sha256[:12]}")
     print(f"folder {fitted.artifact.folder}")

@@ -13,7 +13,7 @@ import pytest
 
 from db.errors import UserError
 from db.labels_csv import read_labels_csv
-from trainer.fit import FitPlaces, fit
+from trainer.fit import FitSetting, fit
 from trainer.material import Source
 from trainer.recipe import make_recipe
 from worker.artifact import load_artifact, read_split
@@ -31,7 +31,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def places(home):
-    return FitPlaces(model_dir=home / "models", scratch=home / "trainer")
+    return FitSetting(model_dir=home / "models", scratch=home / "trainer")
 
 
 @pytest.fixture(scope="module")

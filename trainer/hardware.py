@@ -1,0 +1,55 @@
+"""What a fit runs on: how many GPUs, and in which floating point. Weights are float32 always, published ones too."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import keras
+
+from db.errors import UserError
+
+_CPU_INFO: Final = Path("/proc/cpuinfo")
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[str]:
+    """Within, models that are built compute in this Keras policy, or `auto`: the fastest that the hardware has."""
+    before = keras.config.dtype_policy()
+    policy = _fastest() if precision == "auto" else precision
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield policy
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def on_all_gpus(*, wished: bool) -> Iterator[None]:
+    """Within, each batch of a fit is dealt to all GPUs, by TensorFlow's or Keras' own strategy, where that is wished.
+
+    Raises:
+        UserError: there is no GPU.
+    """
+    if not wished:
+        yield
+    elif not keras.distribution.list_devices("gpu"):
+        raise UserError("--all-gpus: no GPU is visible here")
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy().scope():
+            yield
+    else:
+        with keras.distribution.DataParallel().scope():
+            yield
+
+
+def _fastest() -> str:
+    # bfloat16 has float32's range, so no loss needs scaling; GPUs have it since 2020, some CPUs since.
+    has_gpu = bool(keras.distribution.list_devices("gpu"))
+    return "mixed_bfloat16" if has_gpu or _cpu_has_bfloat16() else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    return _CPU_INFO.exists() and "avx512_bf16" in _CPU_INFO.read_text()
