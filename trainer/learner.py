@@ -66,7 +66,7 @@ def _weighted_crossentropy(weights: NDArray[np.float32]) -> Callable[[Any, Any],
 
     def loss(labels: Any, logits: Any) -> Any:
         plain = keras.ops.softplus(logits) - labels * logits
-        return keras.ops.mean((1 + (weights - 1) * labels) * plain, axis=-1)
+        return keras.ops.mean((1 + keras.ops.multiply(weights - 1, labels)) * plain, axis=-1)
 
     return loss
 
