@@ -20,7 +20,7 @@ class Settings(BaseSettings):
         home: holds the SQLite file, the embedded broker's append-only file and the models.
         database_url: SQLAlchemy's form; default the SQLite file in `home`.
         broker_url: a Redis or Valkey URL; default the embedded broker in `home`.
-        model_dir: where artifacts are published and found; default `home/models`.
+        model_dir: where artifacts are published and found, a folder or `s3://bucket/prefix`; default `home/models`.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "nightread")
     database_url: str = ""
     broker_url: str = ""
-    model_dir: Path = Path()
+    model_dir: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -40,8 +40,8 @@ class Settings(BaseSettings):
         object.__setattr__(self, "home", self.home.expanduser().absolute())
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.home / 'nightread.sqlite'}")
-        if self.model_dir == Path():
-            object.__setattr__(self, "model_dir", self.home / "models")
+        if not self.model_dir:
+            object.__setattr__(self, "model_dir", str(self.home / "models"))
         return self
 
     @property

@@ -16,6 +16,7 @@ from db.session import reading
 from producer.changed import Looked, look_for_changes
 from producer.source import Input, Source, read_source
 from worker.app import make_app, nothing_in_flight, send_pending
+from worker.model_dir import open_model_dir
 from worker.registry import register_artifacts
 from worker.settings import WorkerSettings
 
@@ -120,7 +121,7 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
 def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, Looked]:
     """The source as read, and which of its scans were decided from other bytes than lie there now."""
     given = read_source(source)
-    register_artifacts(engine, settings.model_dir)
+    register_artifacts(engine, open_model_dir(settings.model_dir, settings.home))
     return given, look_for_changes(engine, given.dataset, source.model, given.found)
 
 

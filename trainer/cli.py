@@ -55,9 +55,10 @@ def evaluate(
     from trainer.evaluate import EVALUATION_FILE, evaluate_artifact, evaluation_json
     from trainer.show import show
     from trainer.writing import write_file
+    from worker.model_dir import open_model_dir
 
     settings = load_settings(Settings)
-    artifact = find_by_name(model, settings.model_dir)
+    artifact = find_by_name(model, open_model_dir(settings.model_dir, settings.home))
     cache = settings.home / "trainer" / "pixels"
     with stoppable("nothing was written"):
         of, evaluation = evaluate_artifact(artifact, csv, images, cache=cache, include_seen=include_seen)

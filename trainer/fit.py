@@ -21,6 +21,7 @@ from trainer.sheet import draw_sheet
 from trainer.writing import write_file
 from worker.artifact import SUBSETS, Artifact
 from worker.manifest import Manifest
+from worker.model_dir import ModelDir
 
 if TYPE_CHECKING:
     from trainer.loop import Epoch
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 class FitSetting:
     """Where a fit runs and writes; nothing here changes what it comes to."""
 
-    #: Holds the artifact.
-    model_dir: Path
+    #: Where the artifact goes.
+    models: ModelDir
     #: Holds pixel caches and the states of unfinished fits.
     scratch: Path
     #: Where TensorBoard's logs go; None writes none.
@@ -57,7 +58,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
     Raises:
         UserError: the name is taken, the CSV is wrong, images are missing, or patients are too few.
     """
-    refuse_taken_name(name, setting.model_dir)
+    refuse_taken_name(name, setting.models)
     material = gather(source, recipe, cache=setting.scratch / "pixels")
     state = StateFile(path=setting.scratch / "fits" / f"{name}.npz", purpose=_purpose(material, recipe))
     weights, history, facts = _train(recipe, material, state, setting)
@@ -89,7 +90,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         finished.model,
         manifest,
         split=material.split,
-        model_dir=setting.model_dir,
+        models=setting.models,
         history=figures,
         papers=papers,
     )

@@ -1,17 +1,18 @@
 """Writes a fitted model with its split and history, and publishes them as one artifact."""
 
 import csv
-import shutil
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Final
 
 from db.errors import UserError
 from trainer.split import write_split
-from worker.artifact import Artifact, SplitRow, list_artifacts, publish
+from worker.artifact import Artifact, SplitRow
 from worker.manifest import MODEL_FILE, Manifest
+from worker.model_dir import ModelDir
 
 HISTORY_FILE: Final = "history.csv"
 
@@ -21,7 +22,7 @@ def write_artifact(
     manifest: Manifest,
     *,
     split: Iterable[SplitRow],
-    model_dir: Path,
+    models: ModelDir,
     history: Sequence[Mapping[str, float | None]] = (),
     papers: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Artifact:
@@ -31,46 +32,41 @@ def write_artifact(
         model: a `keras.Model`.
         manifest: what it scores.
         split: what each scan was used for.
-        model_dir: where it goes.
+        models: where it goes.
         history: one mapping of figures for each epoch.
         papers: further files by name.
 
     Raises:
-        UserError: the model folder cannot be written.
+        UserError: that place cannot be written.
     """
-    staging = _staging(model_dir)
-    try:
+    with staging_folder() as staging:
         model.save(staging / MODEL_FILE)
         write_split(staging, split)
         _write_history(staging / HISTORY_FILE, history)
         for name, content in papers.items():
             (staging / name).write_bytes(content)
-        return publish(staging, model_dir, manifest)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        return models.publish(staging, manifest)
 
 
-def refuse_taken_name(name: str, model_dir: Path) -> None:
+def refuse_taken_name(name: str, models: ModelDir) -> None:
     """A name is an alias of one artifact: better said before a fit than after it.
 
     Raises:
         UserError: an artifact has this name.
     """
-    for artifact in list_artifacts(model_dir):
-        if artifact.manifest.name == name:
-            held = f"artifact {artifact.sha256[:12]} in {model_dir}"
-            raise UserError(f"--name {name!r} is {held} already; choose another")
+    for sha256, manifest in models.manifests().items():
+        if manifest.name == name:
+            raise UserError(f"--name {name!r} is artifact {sha256[:12]} in {models.address} already; choose another")
 
 
-def _staging(model_dir: Path) -> Path:
-    try:
-        model_dir.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=model_dir))
-    except OSError as error:
-        raise UserError(f"{model_dir}: cannot be written ({error.strerror})") from error
-    # mkdtemp's 0700 would shut out workers that run as another user.
-    staging.chmod(0o755)
-    return staging
+@contextmanager
+def staging_folder() -> Iterator[Path]:
+    """A folder for what is about to be published; whatever is left of it goes with the block."""
+    with TemporaryDirectory(prefix="nightread-", ignore_cleanup_errors=True) as parent:
+        staging = Path(parent) / "staging"
+        # Its mode travels along: a temporary folder's 0700 would shut out workers that run as another user.
+        staging.mkdir(mode=0o755)
+        yield staging
 
 
 def _write_history(path: Path, history: Sequence[Mapping[str, float | None]]) -> None:

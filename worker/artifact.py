@@ -8,7 +8,7 @@ import csv
 import hashlib
 import os
 import shutil
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -91,13 +91,6 @@ def find_artifact(model_dir: Path, sha256: str) -> Artifact:
     if artifact.sha256 != sha256:
         raise UserError(f"{folder}: this artifact is {artifact.sha256}, the run wants {sha256}")
     return artifact
-
-
-def list_artifacts(model_dir: Path, but: Container[str] = ()) -> list[Artifact]:
-    """Every artifact in a model folder except those known already, damaged ones refused."""
-    manifests = sorted(model_dir.glob(f"*/{MANIFEST_FILE}")) if model_dir.is_dir() else []
-    arrived = [path for path in manifests if not path.parent.name.startswith(".")]
-    return [load_artifact(path.parent) for path in arrived if file_sha256(path) not in but]
 
 
 def read_split(folder: Path) -> Iterator[SplitRow]:

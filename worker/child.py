@@ -13,10 +13,10 @@ from db.errors import PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
 from db.session import open_database, reading
 from worker.app import send_chunk
-from worker.artifact import find_artifact
 from worker.chunks import score_chunk
 from worker.images import read_image
 from worker.messages import Chunk, ChunkScan
+from worker.model_dir import open_model_dir
 from worker.scorer import open_scorer
 from worker.settings import WorkerSettings
 
@@ -33,7 +33,7 @@ class Child:
         self._app = app
         self._settings = settings
         self._engine = open_database(settings.database_url)
-        self._artifact = find_artifact(settings.model_dir, model_sha256)
+        self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime)
         self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.

@@ -74,17 +74,27 @@ class Manifest(BaseModel):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check `folder/manifest.json`.
+    """Read and check a folder's manifest.
 
     Raises:
         UserError: absent, not JSON, or of another format; names the file and both values.
     """
     path = folder / MANIFEST_FILE
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return parse_manifest(path.read_bytes(), str(path))
     except OSError as error:
         raise UserError(f"{path}: no readable manifest here ({error.strerror})") from error
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Check a manifest's bytes, which came from `where`.
+
+    Raises:
+        UserError: not JSON, or of another format; names the place and both values.
+    """
+    try:
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
-        raise UserError(f"{path}: {where} is {first['input']!r:.200}: {first['msg']}") from error
+        field = ".".join(str(part) for part in first["loc"]) or "content"
+        raise UserError(f"{where}: {field} is {first['input']!r:.200}: {first['msg']}") from error

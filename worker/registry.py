@@ -1,25 +1,24 @@
 """Brings the artifacts of `CXR_MODEL_DIR` into SQL, and finds the artifact of a registered model."""
 
-from pathlib import Path
-
 from sqlalchemy import Engine, select
 
 from db.models import ModelInfo, UsedScan, register_model
 from db.opening import lock_for_enqueue
 from db.schema import Model
 from db.session import reading
-from worker.artifact import Artifact, list_artifacts, read_split
+from worker.artifact import Artifact, read_split
+from worker.model_dir import ModelDir, all_artifacts
 
 
-def register_artifacts(engine: Engine, model_dir: Path) -> list[ModelInfo]:
-    """Register every artifact that the model folder holds and SQL does not know, with its split.
+def register_artifacts(engine: Engine, models: ModelDir) -> list[ModelInfo]:
+    """Register every artifact that this place holds and SQL does not know, with its split.
 
     Raises:
         UserError: an artifact is damaged, or its name belongs to another.
     """
     with reading(engine) as connection:
         known = set(connection.execute(select(Model.sha256)).scalars())
-    new = list_artifacts(model_dir, but=known)
+    new = all_artifacts(models, but=known)
     if not new:
         return []
     with engine.begin() as connection:
@@ -32,7 +31,7 @@ def register_artifacts(engine: Engine, model_dir: Path) -> list[ModelInfo]:
                 manifest=artifact.manifest.model_dump(mode="json"),
                 used=_used_scans(artifact),
             )
-            for artifact in sorted(new, key=_published_at)
+            for artifact in new
         ]
 
 
@@ -41,7 +40,3 @@ def _used_scans(artifact: Artifact) -> list[UsedScan]:
         UsedScan(image_name=row.image_name, patient_id=row.patient_id, subset=row.subset)
         for row in read_split(artifact.folder)
     ]
-
-
-def _published_at(artifact: Artifact) -> float:
-    return artifact.folder.stat().st_mtime

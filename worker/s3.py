@@ -1,9 +1,12 @@
-"""Scans in S3: one listing a run, one client a process."""
+"""Objects in S3, scans and artifacts: one listing a run, one client a process."""
 
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db.errors import PermanentError, UserError
@@ -14,12 +17,30 @@ from worker.s3_refusals import SCHEME, in_words, note_answer, refusal
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-__all__ = ["SCHEME", "list_s3", "read_object"]
+__all__ = ["SCHEME", "list_objects", "list_s3", "read_object", "write_object"]
 
 _making_client = threading.Lock()
 
 
+@dataclass(frozen=True, kw_only=True)
+class S3Object:
+    """One line of a listing."""
+
+    #: Relative to the prefix that was listed.
+    name: str
+    #: `s3://bucket/key`
+    location: str
+    etag: str
+    modified: datetime
+
+
 def list_s3(address: str) -> Iterator[Offer]:
+    """Every object under s3://bucket/prefix as `list_objects` finds it, to choose images from."""
+    for found in list_objects(address):
+        yield found.name, partial(FoundImage, location=found.location, version=_etag(found.etag))
+
+
+def list_objects(address: str) -> Iterator[S3Object]:
     """Every object under s3://bucket/prefix, a page at a time, named relative to the prefix.
 
     Raises:
@@ -34,7 +55,13 @@ def list_s3(address: str) -> Iterator[Offer]:
     try:
         for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(prefix), partial(_found, bucket, entry["Key"], entry["ETag"])
+                key = entry["Key"]
+                yield S3Object(
+                    name=key.removeprefix(prefix),
+                    location=f"{SCHEME}{bucket}/{key}",
+                    etag=entry["ETag"],
+                    modified=entry["LastModified"],
+                )
     except (ClientError, BotoCoreError, ValueError) as error:
         raise UserError(f"{address}: cannot be listed: {in_words(error)}") from error
 
@@ -60,6 +87,24 @@ def read_object(location: str) -> tuple[bytes, str]:
         raise refusal(error, bucket, partial(_may_be_listed, bucket, key)) from error
 
 
+def write_object(location: str, path: Path) -> None:
+    """Put a file to `s3://bucket/key`; an object appears whole or not at all.
+
+    Raises:
+        UserError: the store refuses it or does not answer, or the file cannot be read.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = location.removeprefix(SCHEME).partition("/")
+    try:
+        with path.open("rb") as file:
+            _s3().put_object(Bucket=bucket, Key=key, Body=file)
+    except (ClientError, BotoCoreError, ValueError) as error:
+        raise UserError(f"{location}: cannot be written: {in_words(error)}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 def _may_be_listed(bucket: str, key: str) -> bool:
     """Whether the store lets this process see the bucket at all, or the key's own part of it."""
     from botocore.exceptions import BotoCoreError, ClientError
@@ -69,10 +114,6 @@ def _may_be_listed(bucket: str, key: str) -> bool:
     except (ClientError, BotoCoreError):
         return False
     return True
-
-
-def _found(bucket: str, key: str, etag: str) -> FoundImage:
-    return FoundImage(location=f"{SCHEME}{bucket}/{key}", version=_etag(etag))
 
 
 def _etag(quoted: str) -> str:

@@ -10,9 +10,9 @@ from db.models import ModelInfo, find_model
 from db.session import open_database, reading
 from db.settings import load_settings
 from worker.app import make_app
-from worker.artifact import find_artifact
 from worker.devices import choose_devices
 from worker.logs import configure_logging
+from worker.model_dir import ModelDir, open_model_dir
 from worker.registry import register_artifacts
 from worker.settings import WorkerSettings
 from worker.supervisor import Supervisor
@@ -31,9 +31,10 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     configure_logging()
     settings = _settings(runtime, precision)
     print(f"home: {settings.home}", flush=True)
-    engine = open_database(settings.database_url)
-    chosen = _choose(engine, settings, model)
-    find_artifact(settings.model_dir, chosen.sha256)
+    engine, models = open_database(settings.database_url), open_model_dir(settings.model_dir, settings.home)
+    chosen = _choose(engine, models, model)
+    # Fetched here once, and verified: the children find it on this machine's disk.
+    models.find(chosen.sha256)
     sweeper = Sweeper(make_app(settings), engine, chosen, settings.chunk_size)
     Supervisor(settings, chosen.sha256, choose_devices(gpus), sweeper).run()
 
@@ -43,8 +44,8 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     from worker.scorer import open_scorer
 
     settings = _settings(runtime, precision)
-    chosen = _choose(open_database(settings.database_url), settings, model)
-    artifact = find_artifact(settings.model_dir, chosen.sha256)
+    models = open_model_dir(settings.model_dir, settings.home)
+    artifact = models.find(_choose(open_database(settings.database_url), models, model).sha256)
     started = time.perf_counter()
     scorer = open_scorer(artifact, settings.runtime)
     loaded = time.perf_counter()
@@ -65,7 +66,7 @@ def _settings(runtime: str | None, precision: str | None) -> WorkerSettings:
     return load_settings(WorkerSettings)
 
 
-def _choose(engine: Engine, settings: WorkerSettings, model: str | None) -> ModelInfo:
-    register_artifacts(engine, settings.model_dir)
+def _choose(engine: Engine, models: ModelDir, model: str | None) -> ModelInfo:
+    register_artifacts(engine, models)
     with reading(engine) as connection:
         return find_model(connection, model)

@@ -16,6 +16,7 @@ from db.retention import prune_runs
 from db.session import reading
 from producer.commands.common import open_ledger, out, print_json, say
 from producer.labels import import_label_set
+from worker.model_dir import open_model_dir
 from worker.registry import register_artifacts
 
 
@@ -33,7 +34,7 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
 def show_models(*, as_json: bool) -> None:
     """`producer model list`."""
     settings, engine = open_ledger()
-    register_artifacts(engine, settings.model_dir)
+    register_artifacts(engine, open_model_dir(settings.model_dir, settings.home))
     with reading(engine) as connection:
         models = list_models(connection)
     if as_json:
@@ -48,7 +49,7 @@ def show_models(*, as_json: bool) -> None:
 def activate_model(name: str, *, as_json: bool) -> None:
     """`producer model activate`."""
     settings, engine = open_ledger()
-    register_artifacts(engine, settings.model_dir)
+    register_artifacts(engine, open_model_dir(settings.model_dir, settings.home))
     with engine.begin() as connection:
         model = activate(connection, name)
     if as_json:

@@ -17,13 +17,15 @@ def artifact(world):
     """A DenseNet of random weights, published where the world's workers look."""
     from trainer.model import build_model
     from trainer.publish import write_artifact
-    from worker.manifest import Manifest, Preprocessing
+    from trainer.recipe import make_recipe
+    from worker.manifest import Manifest
+    from worker.model_dir import FolderModelDir
 
-    rule = Preprocessing(height=64, width=64)
-    model = build_model(preprocessing=rule, findings=FINDINGS, encoder="densenet37")
+    recipe = make_recipe("best", encoder="densenet37", size=64)
+    model = build_model(recipe, FINDINGS)
     world.env.pop("CXR_RUNTIME")
-    manifest = Manifest(name="real", findings=FINDINGS, preprocessing=rule, dataset="other")
-    return write_artifact(model, manifest, split=(), model_dir=world.home / "models")
+    manifest = Manifest(name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
+    return write_artifact(model, manifest, split=(), models=FolderModelDir(world.home / "models"))
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
@@ -54,13 +56,15 @@ def test_a_model_that_is_not_what_its_manifest_says_ends_the_worker(world, tmp_p
     """A child that cannot load its model ends the worker with one sentence and exit 2, not a loop of respawns."""
     from trainer.model import build_model
     from trainer.publish import write_artifact
-    from worker.manifest import Manifest, Preprocessing
+    from trainer.recipe import make_recipe
+    from worker.manifest import Manifest
+    from worker.model_dir import FolderModelDir
 
-    rule = Preprocessing(height=32, width=32)
-    model = build_model(preprocessing=rule, findings=FINDINGS[:3], encoder="densenet37")
+    recipe = make_recipe("best", encoder="densenet37", size=32)
+    model = build_model(recipe, FINDINGS[:3])
     world.env.pop("CXR_RUNTIME")
-    manifest = Manifest(name="wrong", findings=FINDINGS, preprocessing=rule, dataset="other")
-    write_artifact(model, manifest, split=(), model_dir=world.home / "models")
+    manifest = Manifest(name="wrong", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
+    write_artifact(model, manifest, split=(), models=FolderModelDir(world.home / "models"))
 
     worker = world.worker()
     assert worker.wait(120) == 2

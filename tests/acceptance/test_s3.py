@@ -140,3 +140,18 @@ def test_a_bucket_that_cannot_be_listed_is_refused(world, s3, tmp_path, address)
     assert done.returncode == 2
     assert f"error: {address}: cannot be listed: {cause}" in done.stderr.replace("\n", " ")
     assert world.rows("SELECT count(*) FROM scans") == [(0,)]
+
+
+def test_a_worker_fetches_its_model_from_s3(world, bucket, tmp_path):
+    """Producer and worker find the artifact under the prefix; the scores are those of the model in a folder."""
+    client, name = bucket
+    artifact = hash_artifact(tmp_path / "elsewhere")
+    for path in artifact.folder.iterdir():
+        client.put_object(Bucket=name, Key=f"models/{artifact.folder.name}/{path.name}", Body=path.read_bytes())
+    world.env["CXR_MODEL_DIR"] = f"s3://{name}/models"
+    csv = write_csv(tmp_path / "sample_labels.csv", SCANS)
+    world.producer("enqueue", "--csv", csv, "--images", f"s3://{name}/night 1")
+    world.worker()
+    wait_until(lambda: world.rows("SELECT pending FROM run_progress") == [(0,)], what="the run's end")
+    assert world.rows("SELECT scored, rejected, model FROM run_progress") == [(11, 1, "hash")]
+    assert (world.home / "fetched-models" / artifact.sha256[:12]).is_dir()

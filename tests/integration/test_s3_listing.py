@@ -19,24 +19,6 @@ ODD_KEYS = [
 ]
 
 
-@pytest.fixture
-def boto(s3, monkeypatch):
-    """This process's client speaks to the server as its owner; gives a way to change the environment."""
-
-    def become(**changes):
-        for name, value in {**s3, **changes}.items():
-            monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name, raising=False)
-        worker.s3._s3_client.cache_clear()
-        worker.s3_refusals._answered.clear()
-
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    become()
-    yield become
-    worker.s3._s3_client.cache_clear()
-
-
 @pytest.fixture(scope="session")
 def ward(s3):
     """The bucket `ward`: `open/` may be read by the visitor, `closed/` may not; `folders/` holds what folders do."""

@@ -24,7 +24,7 @@ def test_everything_lies_in_the_home_by_default(monkeypatch, tmp_path):
     settings = load_settings(Settings)
     assert settings.home == tmp_path
     assert settings.database_url == f"sqlite:///{tmp_path}/nightread.sqlite"
-    assert settings.model_dir == tmp_path / "models"
+    assert settings.model_dir == str(tmp_path / "models")
     assert settings.owns_broker
 
 

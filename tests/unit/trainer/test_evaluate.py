@@ -16,6 +16,7 @@ from trainer.publish import write_artifact
 from trainer.recipe import make_recipe
 from trainer.split import split_by_patient
 from worker.manifest import Manifest
+from worker.model_dir import FolderModelDir
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def artifact(phantoms, tmp_path_factory):
     )
     split = split_by_patient(read_labels_csv(phantoms).rows, validation_share=0.15, test_share=0.25, seed=0)
     return write_artifact(
-        build_model(recipe, findings), manifest, split=split, model_dir=tmp_path_factory.mktemp("models")
+        build_model(recipe, findings), manifest, split=split, models=FolderModelDir(tmp_path_factory.mktemp("models"))
     )
 
 
@@ -85,10 +86,10 @@ def test_a_csv_of_seen_scans_only_is_one_sentence(artifact, phantoms, tmp_path):
 
 def test_an_artifact_is_found_by_name_and_by_hash(artifact):
     """And a name that nobody has is refused with the names that there are."""
-    model_dir = artifact.folder.parent
-    assert find_by_name("random", model_dir) == find_by_name(artifact.sha256[:12], model_dir)
+    models = FolderModelDir(artifact.folder.parent)
+    assert find_by_name("random", models) == find_by_name(artifact.sha256[:12], models)
     with pytest.raises(UserError, match="random"):
-        find_by_name("other", model_dir)
+        find_by_name("other", models)
 
 
 def test_the_sheet_has_the_most_confident_disagreements():

@@ -18,6 +18,7 @@ from trainer.material import Source
 from trainer.recipe import make_recipe
 from worker.artifact import load_artifact, read_split
 from worker.manifest import MODEL_FILE
+from worker.model_dir import FolderModelDir
 
 ROOT = Path(__file__).parents[3]
 TINY = {"encoder": "densenet37", "size": 32, "epochs": 3, "batch_size": 8}
@@ -31,7 +32,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def places(home):
-    return FitSetting(model_dir=home / "models", scratch=home / "trainer")
+    return FitSetting(models=FolderModelDir(home / "models"), scratch=home / "trainer")
 
 
 @pytest.fixture(scope="module")

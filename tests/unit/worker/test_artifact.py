@@ -8,8 +8,9 @@ import pytest
 from world import hash_artifact
 
 from db.errors import UserError
-from worker.artifact import SplitRow, file_sha256, find_artifact, list_artifacts, load_artifact, publish, read_split
+from worker.artifact import SplitRow, file_sha256, find_artifact, load_artifact, publish, read_split
 from worker.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, Manifest
+from worker.model_dir import FolderModelDir
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_other_bytes_are_another_artifact(tmp_path, stage):
     first = publish(stage(b"weights"), tmp_path / "models", MANIFEST)
     other = publish(stage(b"weightz"), tmp_path / "models", MANIFEST)
     assert first.sha256 != other.sha256
-    assert {artifact.sha256 for artifact in list_artifacts(tmp_path / "models")} == {first.sha256, other.sha256}
+    assert set(FolderModelDir(tmp_path / "models").manifests()) == {first.sha256, other.sha256}
 
 
 def test_what_a_killed_publish_left_behind_spoils_no_later_one(tmp_path, stage):
@@ -116,8 +117,8 @@ def test_half_arrived_artifacts_are_not_listed(artifact):
     models = artifact.folder.parent
     shutil.copytree(artifact.folder, models / ".arriving-1")
     (models / "notes").mkdir()
-    assert [found.sha256 for found in list_artifacts(models)] == [artifact.sha256]
-    assert list_artifacts(models / "nowhere") == []
+    assert list(FolderModelDir(models).manifests()) == [artifact.sha256]
+    assert FolderModelDir(models / "nowhere").manifests() == {}
 
 
 def test_a_split_is_read_row_by_row(artifact):

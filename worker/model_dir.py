@@ -1,0 +1,158 @@
+"""`CXR_MODEL_DIR`: where artifacts are published and found, a folder or an S3 prefix."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Container
+from pathlib import Path
+from typing import Protocol
+
+from db.errors import PermanentError, TemporaryError, UserError
+from worker.artifact import Artifact, file_sha256, find_artifact, publish
+from worker.manifest import MANIFEST_FILE, Manifest, parse_manifest, read_manifest
+from worker.s3 import SCHEME, list_objects, read_object, write_object
+
+
+class ModelDir(Protocol):
+    """A place of published artifacts. Every method raises `UserError` where it cannot be read or written."""
+
+    #: As a person named it.
+    address: str
+
+    def manifests(self) -> dict[str, Manifest]:
+        """Of every artifact here by the artifact's sha256, the oldest first; no other file is looked at."""
+
+    def find(self, sha256: str) -> Artifact:
+        """The artifact with this identity on this machine's disk, every file verified."""
+
+    def publish(self, staging: Path, manifest: Manifest) -> Artifact:
+        """Seal a folder with a manifest and publish it, whole or not at all; the folder is used up."""
+
+    def add(self, artifact: Artifact, folder: Path) -> None:
+        """Put a folder's files beside an artifact's own, in the order of their names; its identity stays as it is."""
+
+
+def open_model_dir(address: str, home: Path) -> ModelDir:
+    """The place at this address; `home` keeps what is fetched from S3."""
+    if address.startswith(SCHEME):
+        return S3ModelDir(address, home / "fetched-models")
+    return FolderModelDir(Path(address))
+
+
+def all_artifacts(models: ModelDir, but: Container[str] = ()) -> list[Artifact]:
+    """Every artifact of a place except those known already, the oldest first, each verified.
+
+    Raises:
+        UserError: one is damaged, or the place cannot be read.
+    """
+    return [models.find(sha256) for sha256 in models.manifests() if sha256 not in but]
+
+
+class FolderModelDir:
+    """Artifacts in a folder, each in one of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder)
+        self.folder = folder
+
+    def manifests(self) -> dict[str, Manifest]:
+        """See `ModelDir`."""
+        found = self.folder.glob(f"*/{MANIFEST_FILE}") if self.folder.is_dir() else ()
+        published = [path for path in found if not path.parent.name.startswith(".")]
+        published.sort(key=lambda path: (path.stat().st_mtime, path))
+        return {file_sha256(path): read_manifest(path.parent) for path in published}
+
+    def find(self, sha256: str) -> Artifact:
+        """See `ModelDir`."""
+        return find_artifact(self.folder, sha256)
+
+    def publish(self, staging: Path, manifest: Manifest) -> Artifact:
+        """See `ModelDir`."""
+        try:
+            return publish(staging, self.folder, manifest)
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written ({error.strerror})") from error
+
+    def add(self, artifact: Artifact, folder: Path) -> None:
+        """See `ModelDir`."""
+        target = self.folder / artifact.sha256[:12]
+        try:
+            for path in sorted(folder.iterdir()):
+                arriving = target / f".{path.name}.arriving"
+                shutil.copyfile(path, arriving)
+                arriving.replace(target / path.name)
+        except OSError as error:
+            raise UserError(f"{target}: cannot be written ({error.strerror})") from error
+
+
+class S3ModelDir:
+    """Artifacts under an S3 prefix. A manifest goes up last: one that can be seen has all its files."""
+
+    def __init__(self, address: str, kept: Path) -> None:
+        """`kept` is the folder of artifacts that were fetched."""
+        self.address = SCHEME + address.removeprefix(SCHEME).rstrip("/")
+        self._kept = FolderModelDir(kept)
+
+    def manifests(self) -> dict[str, Manifest]:
+        """See `ModelDir`."""
+        published = [found for found in list_objects(self.address) if _is_manifest(found.name)]
+        published.sort(key=lambda found: (found.modified, found.name))
+        contents = [(found.location, _read(found.location)) for found in published]
+        return {hashlib.sha256(content).hexdigest(): parse_manifest(content, where) for where, content in contents}
+
+    def find(self, sha256: str) -> Artifact:
+        """See `ModelDir`. What was fetched before, and is whole, is not fetched again."""
+        if (self._kept.folder / sha256[:12]).is_dir():
+            try:
+                return self._kept.find(sha256)
+            except UserError:
+                # Damaged here, which it need not be there.
+                shutil.rmtree(self._kept.folder / sha256[:12], ignore_errors=True)
+        self._fetch(sha256)
+        return self._kept.find(sha256)
+
+    def publish(self, staging: Path, manifest: Manifest) -> Artifact:
+        """See `ModelDir`."""
+        artifact = self._kept.publish(staging, manifest)
+        for name in (*artifact.manifest.files, MANIFEST_FILE):
+            write_object(self._location(artifact.sha256, name), artifact.folder / name)
+        return artifact
+
+    def add(self, artifact: Artifact, folder: Path) -> None:
+        """See `ModelDir`."""
+        for path in sorted(folder.iterdir()):
+            write_object(self._location(artifact.sha256, path.name), path)
+        self._kept.add(artifact, folder)
+
+    def _location(self, sha256: str, name: str) -> str:
+        return f"{self.address}/{sha256[:12]}/{name}"
+
+    def _fetch(self, sha256: str) -> None:
+        """Everything that lies beside the manifest, exports too, to a folder that appears once it is whole."""
+        arriving = self._kept.folder / f".arriving-{sha256[:12]}-{os.getpid()}"
+        shutil.rmtree(arriving, ignore_errors=True)
+        try:
+            arriving.mkdir(parents=True)
+            for found in list_objects(self._location(sha256, "")):
+                (arriving / Path(found.name).name).write_bytes(_read(found.location))
+            if not (arriving / MANIFEST_FILE).exists():
+                raise UserError(f"{self.address}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model")
+            arriving.rename(self._kept.folder / sha256[:12])
+        except OSError as error:
+            # Another process of this machine was quicker, or the disk is full: `find` tells.
+            if not (self._kept.folder / sha256[:12]).is_dir():
+                raise UserError(f"{arriving}: cannot be written ({error.strerror})") from error
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
+
+
+def _is_manifest(name: str) -> bool:
+    folder, _, file = name.rpartition("/")
+    return file == MANIFEST_FILE and bool(folder) and "/" not in folder
+
+
+def _read(location: str) -> bytes:
+    try:
+        return read_object(location)[0]
+    except (PermanentError, TemporaryError) as error:
+        raise UserError(f"{location}: cannot be read: {error}") from error
