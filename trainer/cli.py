@@ -1,4 +1,4 @@
-"""`trainer phantoms`, `fit` and `evaluate`."""
+"""`trainer phantoms`, `fit`, `evaluate` and `export`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ Csv = Annotated[Path, typer.Option(help="Labels in NIH's layout.", dir_okay=Fals
 Images = Annotated[
     str | None, typer.Option(help="Folder or s3://bucket/prefix.", envvar="CXR_IMAGES", show_default="beside the CSV")
 ]
+Model = Annotated[str, typer.Option(help="Name or hash of an artifact in CXR_MODEL_DIR.", envvar="CXR_MODEL")]
 Seed = Annotated[int, typer.Option(help="The same seed, the same result.", envvar="CXR_SEED", min=0)]
 
 
@@ -41,7 +42,7 @@ app.command()(fit)
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Option(help="Name or hash of an artifact in CXR_MODEL_DIR.", envvar="CXR_MODEL")],
+    model: Model,
     csv: Csv,
     images: Images = None,
     out: Annotated[Path, typer.Option(help="Folder for evaluation.json.", file_okay=False)] = Path("evaluation"),
@@ -66,6 +67,32 @@ def evaluate(
     show(evaluation)
     print(f"{of.seen} scans left out, for they or their patients were fitted or tuned on")
     print(written)
+
+
+@app.command()
+def export(
+    model: Model,
+    csv: Csv,
+    images: Images = None,
+    scans: Annotated[int, typer.Option(help="Scans of the CSV to compare scores on.", min=1)] = 256,
+    tolerance: Annotated[float, typer.Option(help="The largest difference of a score that is accepted.", min=0)] = 1e-4,
+) -> None:
+    """Write the model as ONNX and OpenVINO beside the Keras model, unless their scores differ on real scans."""
+    from db.settings import Settings, load_settings
+    from trainer.artifacts import find_by_name
+    from trainer.export import export_artifact, load_scans
+    from worker.model_dir import open_model_dir
+
+    settings = load_settings(Settings)
+    models = open_model_dir(settings.model_dir, settings.home)
+    artifact = find_by_name(model, models)
+    with stoppable("nothing was written"):
+        examples = load_scans(artifact, csv, images, count=scans, cache=settings.home / "trainer" / "pixels")
+        exports = export_artifact(artifact, examples, models=models, tolerance=tolerance)
+    for name, one in exports.formats.items():
+        files = ", ".join(one.files)
+        print(f"{name}: {files}; scores differ from Keras' by at most {one.max_difference:.2g} on {one.scans} scans")
+    print(f"beside artifact {artifact.sha256[:12]} in {models.address}")
 
 
 def main() -> None:

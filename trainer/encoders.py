@@ -59,12 +59,12 @@ def build_encoder(name: str, shape: tuple[int, int, int], weights: str = "none")
 
 def as_on_imagenet(pixels: Any, name: str) -> Any:
     """Scale B, G, R pixels in 0..255, or gray ones on three channels, as the encoder's ImageNet weights expect them."""
+    # Not Keras' Normalization: what it holds in eager tensors would be inputs of the exported ONNX graph.
     if name == "resnet50":
-        return keras.layers.Normalization(mean=_BGR_MEAN, variance=(1.0, 1.0, 1.0), dtype="float32")(pixels)
-    variance = tuple(deviation**2 for deviation in _RGB_DEVIATION)
-    return keras.layers.Normalization(mean=_RGB_MEAN, variance=variance, dtype="float32")(
-        keras.ops.flip(pixels, axis=-1)
-    )
+        return keras.layers.Rescaling(1.0, offset=[-mean for mean in _BGR_MEAN], dtype="float32")(pixels)
+    scale = [1 / deviation for deviation in _RGB_DEVIATION]
+    offset = [-mean * one for mean, one in zip(_RGB_MEAN, scale, strict=True)]
+    return keras.layers.Rescaling(scale, offset=offset, dtype="float32")(keras.ops.flip(pixels, axis=-1))
 
 
 def _plain(name: str, shape: tuple[int, int, int]) -> Any:

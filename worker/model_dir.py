@@ -28,8 +28,8 @@ class ModelDir(Protocol):
     def publish(self, staging: Path, manifest: Manifest) -> Artifact:
         """Seal a folder with a manifest and publish it, whole or not at all; the folder is used up."""
 
-    def add(self, artifact: Artifact, folder: Path) -> None:
-        """Put a folder's files beside an artifact's own, in the order of their names; its identity stays as it is."""
+    def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
+        """Put a folder's files beside an artifact's own, the one that lists the others last."""
 
 
 def open_model_dir(address: str, home: Path) -> ModelDir:
@@ -73,11 +73,11 @@ class FolderModelDir:
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written ({error.strerror})") from error
 
-    def add(self, artifact: Artifact, folder: Path) -> None:
+    def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
         """See `ModelDir`."""
         target = self.folder / artifact.sha256[:12]
         try:
-            for path in sorted(folder.iterdir()):
+            for path in _with_last(folder, last):
                 arriving = target / f".{path.name}.arriving"
                 shutil.copyfile(path, arriving)
                 arriving.replace(target / path.name)
@@ -118,11 +118,11 @@ class S3ModelDir:
             write_object(self._location(artifact.sha256, name), artifact.folder / name)
         return artifact
 
-    def add(self, artifact: Artifact, folder: Path) -> None:
+    def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
         """See `ModelDir`."""
-        for path in sorted(folder.iterdir()):
+        for path in _with_last(folder, last):
             write_object(self._location(artifact.sha256, path.name), path)
-        self._kept.add(artifact, folder)
+        self._kept.add(artifact, folder, last=last)
 
     def _location(self, sha256: str, name: str) -> str:
         return f"{self.address}/{sha256[:12]}/{name}"
@@ -144,6 +144,10 @@ class S3ModelDir:
                 raise UserError(f"{arriving}: cannot be written ({error.strerror})") from error
         finally:
             shutil.rmtree(arriving, ignore_errors=True)
+
+
+def _with_last(folder: Path, last: str) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
 
 
 def _is_manifest(name: str) -> bool:

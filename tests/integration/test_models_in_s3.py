@@ -105,7 +105,7 @@ def test_exports_lie_beside_an_artifact_and_are_fetched_with_it(models, tmp_path
     artifact = models.publish(*staged(tmp_path))
     (tmp_path / "exports").mkdir()
     (tmp_path / "exports" / "model.onnx").write_bytes(b"graph")
-    models.add(artifact, tmp_path / "exports")
+    models.add(artifact, tmp_path / "exports", last="model.onnx")
     found = elsewhere(models, tmp_path).find(artifact.sha256)
     assert (found.folder / "model.onnx").read_bytes() == b"graph"
     assert found.sha256 == artifact.sha256
