@@ -29,6 +29,7 @@ def make_learner(model: Any, labels: Labels, recipe: Recipe, *, steps: int) -> A
     )
     # Now, for a fit that goes on has the optimizer's state to put in.
     optimizer.build(learner.trainable_variables)
+    _build_figures(learner, findings=labels.shape[1])
     return learner
 
 
@@ -36,6 +37,14 @@ def positive_weights(labels: Labels, recipe: Recipe) -> NDArray[np.float32]:
     """How much a positive weighs, float32 (findings,): ((1 - p) / p) ** balance of its prevalence p."""
     share = _prevalence(labels)
     return (((1 - share) / share) ** recipe.balance).astype(np.float32)
+
+
+def _build_figures(learner: Any, *, findings: int) -> None:
+    # Left to itself Keras builds them by a batch that, on JAX, it takes from the first epoch and does not give back.
+    nothing = keras.ops.zeros((1, findings))
+    learner.compute_loss(y=nothing, y_pred=nothing)
+    learner.compute_metrics(None, nothing, nothing)
+    learner.reset_metrics()
 
 
 def _prevalence(labels: Labels) -> NDArray[np.float64]:
