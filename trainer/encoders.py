@@ -37,7 +37,7 @@ def build_encoder(name: str, shape: tuple[int, int, int], weights: str = "none")
 
     Args:
         name: one of `ENCODERS`.
-        shape: H, W, C; with weights, C is 3.
+        shape: H, W, C; C is what `channels_for` says.
         weights: `none`, `imagenet`, or a file: Keras' own `..._notop.h5`, or the `model.keras` of an artifact.
 
     Raises:
@@ -55,6 +55,17 @@ def build_encoder(name: str, shape: tuple[int, int, int], weights: str = "none")
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _MOMENTUM
     return encoder
+
+
+def channels_for(name: str, weights: str, given: int) -> int:
+    """How many channels the encoder must have for these weights, where pixels have `given`.
+
+    Raises:
+        UserError: the file holds no such encoder.
+    """
+    if weights.endswith(".keras"):
+        return int(_donated(name, Path(weights)).input_shape[-1])
+    return given if weights == "none" else 3
 
 
 def as_on_imagenet(pixels: Any, name: str) -> Any:
@@ -93,12 +104,30 @@ def _with_imagenet(name: str, shape: tuple[int, int, int]) -> Any:
 
 def _load(encoder: Any, path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"--weights {path}: no such file (or imagenet, or none)")
+        raise _no_file(path)
     try:
         if path.suffix == ".keras":
-            encoder.set_weights(keras.models.load_model(path, compile=False).get_layer(encoder.name).get_weights())
+            encoder.set_weights(_donated(encoder.name, path).get_weights())
         else:
             encoder.load_weights(path)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        cause = str(error).strip().splitlines()[0]
-        raise UserError(f"--weights {path}: holds no weights of {encoder.name} ({cause:.200})") from error
+        raise _no_weights(encoder.name, path, error) from error
+
+
+def _donated(name: str, path: Path) -> Any:
+    """The encoder within a saved model."""
+    if not path.is_file():
+        raise _no_file(path)
+    try:
+        return keras.models.load_model(path, compile=False).get_layer(name)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _no_weights(name, path, error) from error
+
+
+def _no_file(path: Path) -> UserError:
+    return UserError(f"--weights {path}: no such file (or imagenet, or none)")
+
+
+def _no_weights(name: str, path: Path, error: Exception) -> UserError:
+    cause = str(error).strip().splitlines()[0]
+    return UserError(f"--weights {path}: holds no weights of {name} ({cause:.200})")

@@ -1,13 +1,13 @@
 """`trainer evaluate`: an artifact's figures on the scans of any CSV."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from db.errors import UserError
-from db.labels_csv import LabelRow, LabelsFile, read_labels_csv
+from db.labels_csv import LabelRow, read_labels_csv
 from trainer.dataset import label_matrix, labelled_rows, load_examples
 from trainer.evaluation import Evaluation, evaluate
 from trainer.material import Subset
@@ -51,7 +51,7 @@ def evaluate_artifact(
     """
     file = read_labels_csv(csv)
     labelled = labelled_rows(file.rows)
-    rows = labelled if include_seen else unseen_rows(file, labelled, artifact)
+    rows = labelled if include_seen else unseen_rows(file.dataset, labelled, artifact)
     if not rows:
         raise UserError(
             f"{csv}: {artifact.manifest.name} was fitted on every scan of it; --include-seen judges them still"
@@ -69,11 +69,13 @@ def evaluate_artifact(
     return of, _judge(artifact, subset)
 
 
-def unseen_rows(file: LabelsFile, rows: Sequence[LabelRow], artifact: Artifact) -> list[LabelRow]:
-    """Those on whose scan or patient the model was neither fitted nor tuned, by the rule of `db.held_out`."""
-    used = [one for one in read_split(artifact.folder) if one.subset != "test"]
-    names = {one.image_name: one.patient_id for one in used}
-    patients = {one.patient_id for one in used} if file.dataset == artifact.manifest.dataset else set()
+def unseen_rows(
+    dataset: str, rows: Sequence[LabelRow], artifact: Artifact, *, used: Container[str] = ("train", "validation")
+) -> list[LabelRow]:
+    """Those whose scan and patient the model has not used in these ways, by the rule of `db.held_out`."""
+    seen = [one for one in read_split(artifact.folder) if one.subset in used]
+    names = {one.image_name: one.patient_id for one in seen}
+    patients = {one.patient_id for one in seen} if dataset == artifact.manifest.dataset else set()
 
     def itself(row: LabelRow) -> bool:
         fitted = names.get(row.image_name)

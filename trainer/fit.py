@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trainer.card import CARD_FILE, write_card
 from trainer.curves import CURVES_FILE, draw_curves
+from trainer.donor import donor_of, refuse_leak, with_donors_scans
 from trainer.evaluate import EVALUATION_FILE, EvaluationOf, evaluation_json
 from trainer.evaluation import Evaluation, evaluate
 from trainer.fit_state import StateFile
@@ -59,7 +60,11 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         UserError: the name is taken, the CSV is wrong, images are missing, or patients are too few.
     """
     refuse_taken_name(name, setting.models)
+    donor = donor_of(recipe.weights)
     material = gather(source, recipe, cache=setting.scratch / "pixels")
+    if donor:
+        rows = {subset: own.rows for subset, own in material.subsets.items()}
+        refuse_leak(donor, material.file.dataset, validation=rows["validation"], test=rows["test"])
     state = StateFile(path=setting.scratch / "fits" / f"{name}.npz", purpose=_purpose(material, recipe))
     weights, history, facts = _train(recipe, material, state, setting)
     from trainer.loop import predict
@@ -78,7 +83,9 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         dataset=material.file.dataset,
         thresholds=finished.thresholds,
         temperatures=finished.temperatures,
-        about=_about(recipe, material, history) | facts | {"parameters": int(finished.model.count_params())},
+        about=_about(recipe, material, history)
+        | facts
+        | {"parameters": int(finished.model.count_params()), "weights": _begun_from(recipe, donor)},
     )
     figures = [asdict(epoch) for epoch in history]
     papers = {
@@ -89,7 +96,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
     artifact = write_artifact(
         finished.model,
         manifest,
-        split=material.split,
+        split=with_donors_scans(material.split, donor),
         models=setting.models,
         history=figures,
         papers=papers,
@@ -183,6 +190,11 @@ def _in_a_line(epoch: "Epoch", recipe: Recipe, *, watched: str) -> str:
 def _purpose(material: Material, recipe: Recipe) -> dict[str, Any]:
     """What must be the same for a fit to go on."""
     return {**recipe.model_dump(mode="json"), "labels": material.file.sha256, "scans": len(material.split)}
+
+
+def _begun_from(recipe: Recipe, donor: Artifact | None) -> str:
+    # Not the path: it is of this machine.
+    return f"{donor.manifest.name} ({donor.sha256[:12]})" if donor else Path(recipe.weights).name
 
 
 def _of(name: str, material: Material) -> EvaluationOf:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import keras
 from keras import layers
 
-from trainer.encoders import as_on_imagenet, build_encoder
+from trainer.encoders import as_on_imagenet, build_encoder, channels_for
 from trainer.recipe import Recipe
 
 #: The layer whose outputs, before the sigmoid, calibration divides.
@@ -28,7 +28,7 @@ def build_model(recipe: Recipe, findings: Sequence[str], *, bare: bool = False) 
     shape = recipe.preprocessing.shape
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
     # Weights fitted on color want three channels; from scratch, one does.
-    image = _scale(pixels, recipe, channels=3 if recipe.weights != "none" else shape[2])
+    image = _scale(pixels, recipe, channels=channels_for(recipe.encoder, recipe.weights, shape[2]))
     features = build_encoder(recipe.encoder, image.shape[1:], "none" if bare else recipe.weights)(image)
     if recipe.hidden:
         features = layers.Flatten()(features)

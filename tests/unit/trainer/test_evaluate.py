@@ -63,7 +63,7 @@ def test_a_renamed_csv_hides_no_scan_that_was_seen(artifact, phantoms, tmp_path)
     """NIH's names identify a scan and lead to its patient, whatever the CSV is called."""
     renamed = shutil.copy(phantoms, tmp_path / "other.csv")
     file = read_labels_csv(renamed)
-    kept = {row.image_name for row in unseen_rows(file, file.rows, artifact)}
+    kept = {row.image_name for row in unseen_rows(file.dataset, file.rows, artifact)}
     assert kept == {line["image_name"] for line in subset_of(artifact, "test")}
 
 
@@ -72,7 +72,7 @@ def test_another_hospitals_patient_of_the_same_number_is_another_patient(artifac
     text = phantoms.read_text().replace(".png", "_other.png")
     (tmp_path / "other.csv").write_text(text)
     file = read_labels_csv(tmp_path / "other.csv")
-    assert unseen_rows(file, file.rows, artifact) == list(file.rows)
+    assert unseen_rows(file.dataset, file.rows, artifact) == list(file.rows)
 
 
 def test_a_csv_of_seen_scans_only_is_one_sentence(artifact, phantoms, tmp_path):
