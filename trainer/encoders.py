@@ -32,13 +32,14 @@ _RGB_DEVIATION: Final = (58.395, 57.12, 57.375)
 _BGR_MEAN: Final = (103.939, 116.779, 123.68)
 
 
-def build_encoder(name: str, shape: tuple[int, int, int], weights: str = "none") -> Any:
+def build_encoder(name: str, shape: tuple[int, int, int], weights: str = "none", *, averaging: float = 0.0) -> Any:
     """Build an encoder with average pooling: float (B, H, W, C) to (B, features).
 
     Args:
         name: one of `ENCODERS`.
         shape: H, W, C; C is what `channels_for` says.
         weights: `none`, `imagenet`, or a file: Keras' own `..._notop.h5`, or the `model.keras` of an artifact.
+        averaging: momentum of the moving average of weights, 0 for none. What layers normalise by lags as far behind.
 
     Raises:
         UserError: the encoder is unknown, or its weights cannot be had.
@@ -53,7 +54,7 @@ def build_encoder(name: str, shape: tuple[int, int, int], weights: str = "none")
             _load(encoder, Path(weights))
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
+            layer.momentum = max(_MOMENTUM, averaging)
     return encoder
 
 

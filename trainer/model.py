@@ -29,7 +29,8 @@ def build_model(recipe: Recipe, findings: Sequence[str], *, bare: bool = False) 
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
     # Weights fitted on color want three channels; from scratch, one does.
     image = _scale(pixels, recipe, channels=channels_for(recipe.encoder, recipe.weights, shape[2]))
-    features = build_encoder(recipe.encoder, image.shape[1:], "none" if bare else recipe.weights)(image)
+    weights = "none" if bare else recipe.weights
+    features = build_encoder(recipe.encoder, image.shape[1:], weights, averaging=recipe.averaging)(image)
     if recipe.hidden:
         features = layers.Flatten()(features)
         features = layers.Dense(recipe.hidden, activation="relu", name="hidden")(features)

@@ -45,6 +45,14 @@ def test_a_densenet_has_the_layers_of_the_papers_table(name):
     assert sizes == {(7, 7): 1, (1, 1): dense + transitions, (3, 3): dense}
 
 
+@pytest.mark.parametrize(("averaging", "momentum"), [(0.0, 0.9), (0.5, 0.9), (0.99, 0.99)])
+def test_what_layers_normalise_by_lags_as_averaged_weights_do(averaging, momentum):
+    """Statistics of later weights than those that are judged would shift every score."""
+    encoder = build_encoder("densenet37", (32, 32, 1), averaging=averaging)
+    kinds = {layer.momentum for layer in encoder.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert kinds == {momentum}
+
+
 def test_an_unknown_encoder_is_refused():
     """With the names of those that there are."""
     with pytest.raises(UserError, match="densenet121"):
