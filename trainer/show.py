@@ -1,5 +1,6 @@
 """An evaluation as a person reads it on a terminal."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -10,19 +11,23 @@ from trainer.progress import in_words
 
 def show(evaluation: Evaluation) -> None:
     """Print an evaluation to stdout: AUROC of each finding, then the first finding at thresholds."""
-    console = Console(width=None if Console().is_terminal else 110)
+    console = Console(width=None if Console().is_terminal else 100)
     intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of patients"
-    areas = Table(
-        title=f"{evaluation.scans} test scans of {evaluation.patients} patients, {intervals}", title_justify="left"
-    )
-    for column in ("finding", "with it", "AUROC", "average precision", "calibration error"):
+    areas = _table(f"{evaluation.scans} test scans of {evaluation.patients} patients, {intervals}")
+    # Eighty columns: it fits every terminal.
+    for column in ("finding", "with it", "AUROC", "avg. prec.", "calib. err."):
         areas.add_column(column, justify="left" if column == "finding" else "right")
     for finding, one in evaluation.findings.items():
-        areas.add_row(finding, str(one.positives), *(figure(of) for of in (one.auroc, one.average_precision, one.ece)))
+        others = (in_words(of.value) for of in (one.average_precision, one.ece))
+        areas.add_row(finding, str(one.positives), figure(one.auroc), *others)
     if evaluation.mean_auroc.value is not None:
-        areas.add_row("mean of NIH's findings", "", figure(evaluation.mean_auroc), "", "")
+        areas.add_row("mean of findings", "", figure(evaluation.mean_auroc), "", "")
     console.print(areas)
     console.print(_thresholds(evaluation))
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
 def figure(of: Figure) -> str:
@@ -34,7 +39,7 @@ def figure(of: Figure) -> str:
 
 def _thresholds(evaluation: Evaluation) -> Table:
     lead, one = next(iter(evaluation.findings.items()))
-    table = Table(title=f"{lead} at thresholds", title_justify="left")
+    table = _table(f"{lead} at thresholds")
     for column in ("threshold", "precision", "recall", "F1", "accuracy", "correct"):
         table.add_column(column, justify="left" if column == "threshold" else "right")
     named = [(f"{name} {at['threshold']:.3f}", at) for name, at in one.at_thresholds.items()]
@@ -42,5 +47,6 @@ def _thresholds(evaluation: Evaluation) -> Table:
         rates = (in_words(at[rate]) for rate in ("precision", "recall", "f1", "accuracy"))
         table.add_row(title, *rates, f"{at['correct']} of {one.scans}")
     majority = one.baselines["majority"]["accuracy"]
+    table.caption_justify = "left"
     table.caption = f"always the majority: accuracy {in_words(majority)}"
     return table
