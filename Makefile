@@ -48,7 +48,7 @@ bench: .venv/installed
 
 # The lock names no package index: whatever the client at hand is set up for serves it.
 lock:
-	uv pip compile pyproject.toml --extra worker --extra export --extra dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra worker --extra trainer --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --upgrade -o requirements.lock
 
 clean:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from db.errors import UserError
 from db.labels_csv import read_labels_csv
 from trainer.dataset import Examples, load_examples
+from trainer.extras import check_installed
 from trainer.progress import native_stderr_muted, say, stage
 from trainer.publish import staging_folder
 from worker.artifact import Artifact, file_sha256
@@ -44,7 +45,7 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
         UserError: a format's scores differ by more than `tolerance`, a package is not installed, or the artifact's
             place cannot be written.
     """
-    _check_packages()
+    check_installed("trainer export", _PACKAGES)
     pixels = np.asarray(scans.pixels[scans.places])
     with native_stderr_muted():
         import keras
@@ -69,14 +70,6 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
         (staging / EXPORTS_FILE).write_text(exports.model_dump_json(indent=2) + "\n", encoding="utf-8")
         models.add(artifact, staging, last=EXPORTS_FILE)
     return exports
-
-
-def _check_packages() -> None:
-    from importlib.util import find_spec
-
-    absent = [name for name in _PACKAGES if find_spec(name) is None]
-    if absent:
-        raise UserError(f"trainer export needs {', '.join(absent)}: pip install 'nightread[export]'")
 
 
 def _write_formats(model: Any, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """`trainer fit`: from a labels CSV to a published artifact."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.board import epochs_on_board
 from trainer.card import CARD_FILE, write_card
 from trainer.curves import CURVES_FILE, draw_curves
 from trainer.donor import donor_of, refuse_leak, with_donors_scans
@@ -25,7 +26,7 @@ from worker.manifest import Manifest
 from worker.model_dir import ModelDir
 
 if TYPE_CHECKING:
-    from trainer.loop import Epoch
+    from trainer.loop import Epoch, Listener
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,23 +122,33 @@ def _train(
 ) -> tuple[list[NDArray[Any]], tuple["Epoch", ...], dict[str, str]]:
     with native_stderr_muted():
         from trainer.hardware import computing_in, on_all_gpus
-        from trainer.loop import Listener, train
+        from trainer.loop import train
         from trainer.model import build_model
 
     fitted, validation, test = (material.subsets[subset] for subset in SUBSETS)
     select = len(validation.rows) > 0
-    progress = FitProgress(epochs=recipe.epochs)
-    listener = Listener(
-        on_step=lambda step: progress.step(**asdict(step)),
-        on_epoch=lambda epoch: say(_in_a_line(epoch, recipe, watched="validation" if select else "test")),
-        callbacks=_tensorboard(setting.tensorboard),
-    )
-    with on_all_gpus(wished=setting.all_gpus), computing_in(recipe.precision) as policy, progress.shown():
+    with (
+        FitProgress(epochs=recipe.epochs).shown() as progress,
+        epochs_on_board(setting.tensorboard) as note,
+        on_all_gpus(wished=setting.all_gpus),
+        computing_in(recipe.precision) as policy,
+    ):
         model = build_model(recipe, material.findings)
         say(f"fitting {recipe.encoder} in {policy} on {len(fitted.rows)} scans, {len(material.findings)} findings")
         watched = validation if select else test
+        listener = _listener(recipe, progress, note, watched="validation" if select else "test")
         history = train(model, fitted, watched, recipe, state, listener=listener, select=select)
     return model.get_weights(), history, {"computed_in": policy}
+
+
+def _listener(recipe: Recipe, progress: FitProgress, note: Callable[["Epoch"], None], *, watched: str) -> "Listener":
+    from trainer.loop import Listener
+
+    def tell(epoch: "Epoch") -> None:
+        say(_in_a_line(epoch, recipe, watched=watched))
+        note(epoch)
+
+    return Listener(on_step=lambda step: progress.step(**asdict(step)), on_epoch=tell)
 
 
 def _finish(recipe: Recipe, material: Material, weights: Sequence[NDArray[Any]]) -> _Finished:
@@ -170,14 +181,6 @@ def _sheet(name: str, material: Material, finished: _Finished, setting: FitSetti
         return None
     path = setting.scratch / "disagreements" / f"{name}.png"
     return write_file(path, draw_sheet(validation, finished.scores[:, 0], material.findings[0]))
-
-
-def _tensorboard(folder: Path | None) -> tuple[Any, ...]:
-    if folder is None:
-        return ()
-    import keras
-
-    return (keras.callbacks.TensorBoard(str(folder), write_graph=False),)
 
 
 def _in_a_line(epoch: "Epoch", recipe: Recipe, *, watched: str) -> str:

@@ -55,8 +55,6 @@ class Listener:
 
     on_step: Callable[[Step], None] = lambda _: None
     on_epoch: Callable[[Epoch], None] = lambda _: None
-    #: Further Keras callbacks.
-    callbacks: tuple[Any, ...] = ()
 
 
 def train(
@@ -126,7 +124,7 @@ def _fit_epoch(
         epochs=number + 1,
         shuffle=False,
         verbose=0,
-        callbacks=[follower, *listener.callbacks],
+        callbacks=[follower],
     )
     seconds = time.monotonic() - began
     loss = float(fitted.history["loss"][0])

@@ -99,6 +99,6 @@ def test_scans_are_taken_from_all_of_the_csv(artifact, phantoms, tmp_path):
 
 def test_a_package_that_is_not_installed_is_one_sentence(artifact, scans, models, monkeypatch):
     """It says how to install it."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tf2onnx" else object())
-    with pytest.raises(UserError, match=r"needs tf2onnx: pip install 'nightread\[export\]'"):
+    monkeypatch.setattr("trainer.extras.find_spec", lambda name: None if name == "tf2onnx" else object())
+    with pytest.raises(UserError, match=r"needs tf2onnx: pip install 'nightread\[trainer\]'"):
         export_artifact(artifact, scans, models=models, tolerance=1e-4)

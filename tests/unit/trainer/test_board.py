@@ -1,0 +1,61 @@
+"""TensorBoard's logs are of every epoch's figures."""
+
+import time
+
+import pytest
+import tensorflow as tf
+
+from db.errors import UserError
+from trainer.board import epochs_on_board
+from trainer.loop import Epoch
+
+
+def epoch(number, area):
+    return Epoch(
+        epoch=number,
+        loss=1 / number,
+        accuracy=0.5,
+        watched_loss=0.7,
+        watched_accuracy=0.6,
+        watched_auroc=area,
+        watched_mean_auroc=None,
+        seconds=3.0,
+        images_per_second=100.0,
+    )
+
+
+def read(folder):
+    """(epoch, figure) to value, of every file in a folder."""
+    events = [event for path in folder.iterdir() for event in tf.compat.v1.train.summary_iterator(str(path))]
+    return {(event.step, value.tag): value.simple_value for event in events for value in event.summary.value}
+
+
+def test_every_figure_of_every_epoch_is_there(tmp_path):
+    """Those that are undefined are left out; and a fit that goes on adds to what is there."""
+    for numbers in ((1, 2), (3,)):
+        with epochs_on_board(tmp_path) as note:
+            for number in numbers:
+                note(epoch(number, 0.7 if number > 1 else None))
+        # A file is named by the second in which it is begun.
+        time.sleep(1.1)
+    found = read(tmp_path)
+    assert [found[number, "loss"] for number in (1, 2, 3)] == pytest.approx([1, 1 / 2, 1 / 3])
+    assert {step for step, name in found if name == "watched_auroc"} == {2, 3}
+    assert {name for _, name in found} == {
+        *("loss", "accuracy", "watched_loss", "watched_accuracy", "watched_auroc", "seconds", "images_per_second")
+    }
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    """Before the fit begins."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--tensorboard .*file: cannot be written"), epochs_on_board(tmp_path / "file"):
+        pass
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    """Nor is the package needed."""
+    monkeypatch.chdir(tmp_path)
+    with epochs_on_board(None) as note:
+        note(epoch(1, 0.5))
+    assert not list(tmp_path.iterdir())
