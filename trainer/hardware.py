@@ -33,7 +33,7 @@ def on_all_gpus(*, wished: bool) -> Iterator[None]:
     """
     if not wished:
         yield
-    elif not keras.distribution.list_devices("gpu"):
+    elif not _has_gpu():
         raise UserError("--all-gpus: no GPU is visible here")
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -47,8 +47,15 @@ def on_all_gpus(*, wished: bool) -> Iterator[None]:
 
 def _fastest() -> str:
     # bfloat16 has float32's range, so no loss needs scaling; GPUs have it since 2020, some CPUs since.
-    has_gpu = bool(keras.distribution.list_devices("gpu"))
-    return "mixed_bfloat16" if has_gpu or _cpu_has_bfloat16() else "float32"
+    return "mixed_bfloat16" if _has_gpu() or _cpu_has_bfloat16() else "float32"
+
+
+def _has_gpu() -> bool:
+    try:
+        return bool(keras.distribution.list_devices("gpu"))
+    except RuntimeError:
+        # Where there is none, TensorFlow lists none, and JAX knows of no such kind.
+        return False
 
 
 def _cpu_has_bfloat16() -> bool:

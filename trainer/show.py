@@ -13,7 +13,7 @@ def show(evaluation: Evaluation) -> None:
     """Print an evaluation to stdout: AUROC of each finding, then the first finding at thresholds."""
     console = Console(width=None if Console().is_terminal else 100)
     intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of patients"
-    areas = _table(f"{evaluation.scans} test scans of {evaluation.patients} patients, {intervals}")
+    areas = _table(f"{evaluation.scans} scans of {evaluation.patients} patients, {intervals}")
     # Eighty columns: it fits every terminal.
     for column in ("finding", "with it", "AUROC", "avg. prec.", "calib. err."):
         areas.add_column(column, justify="left" if column == "finding" else "right")
@@ -23,6 +23,7 @@ def show(evaluation: Evaluation) -> None:
     if evaluation.mean_auroc.value is not None:
         areas.add_row("mean of findings", "", figure(evaluation.mean_auroc), "", "")
     console.print(areas)
+    console.print()
     console.print(_thresholds(evaluation))
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from trainer.fit_state import StateFile
+from trainer.hardware import computing_in
 from trainer.loop import Listener, predict, train
 from trainer.material import Subset
 from trainer.model import build_model
@@ -38,7 +39,9 @@ def main(begin: Path, out: Path) -> None:
     state = StateFile(path=out.with_suffix(".state.npz"), purpose={})
     history = train(model, scans, scans, recipe, state, listener=Listener(), select=False)
     scores = predict(model, pixels, scans.places)
-    np.savez(out, *model.get_weights(), backend=keras.backend.backend(), loss=history[0].loss, scores=scores)
+    with computing_in("auto") as policy:
+        figures = {"backend": keras.backend.backend(), "policy": policy, "loss": history[0].loss, "scores": scores}
+    np.savez(out, *model.get_weights(), **figures)
 
 
 if __name__ == "__main__":

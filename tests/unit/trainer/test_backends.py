@@ -27,6 +27,7 @@ def test_two_steps_on_jax_come_to_what_they_come_to_on_tensorflow(tmp_path):
     """
     tensorflow, jax = two_steps("tensorflow", tmp_path), two_steps("jax", tmp_path)
     assert (str(tensorflow["backend"]), str(jax["backend"])) == ("tensorflow", "jax")
+    assert str(tensorflow["policy"]) == str(jax["policy"])
     for figure in ("loss", "scores"):
         np.testing.assert_allclose(jax[figure], tensorflow[figure], atol=1e-4)
     with np.load(tmp_path / "begin.npz") as held:
