@@ -42,16 +42,18 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
     """Write both formats beside the artifact, once each has scored these scans as Keras does.
 
     Raises:
-        UserError: a format's scores differ by more than `tolerance`, a package is not installed, or the artifact's
-            place cannot be written.
+        UserError: a format's scores differ by more than `tolerance`, a package is not installed, Keras runs on another
+            backend than TensorFlow, or the artifact's place cannot be written.
     """
     check_installed("trainer export", _PACKAGES)
     pixels = np.asarray(scans.pixels[scans.places])
     with native_stderr_muted():
         import keras
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"trainer export converts on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}")
     model = keras.models.load_model(artifact.folder / MODEL_FILE, compile=False)
     size = artifact.manifest.batch_size
-    expected = _scores(lambda batch: model.predict_on_batch(batch), pixels, size)  # noqa: PLW0108 - typed by us
+    expected = _scores(lambda batch: keras.ops.convert_to_numpy(model(batch, training=False)), pixels, size)
     with staging_folder() as staging:
         _write_formats(model, staging)
         formats = {}

@@ -102,3 +102,10 @@ def test_a_package_that_is_not_installed_is_one_sentence(artifact, scans, models
     monkeypatch.setattr("trainer.extras.find_spec", lambda name: None if name == "tf2onnx" else object())
     with pytest.raises(UserError, match=r"needs tf2onnx: pip install 'nightread\[trainer\]'"):
         export_artifact(artifact, scans, models=models, tolerance=1e-4)
+
+
+def test_another_backend_is_one_sentence(artifact, scans, models, monkeypatch):
+    """Keras converts differently on each, and only one way is tested."""
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(UserError, match="converts on TensorFlow, and KERAS_BACKEND is jax"):
+        export_artifact(artifact, scans, models=models, tolerance=1e-4)
