@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from db.labels_csv import LabelRow
 from db.metrics import Labels, ScoreArray
@@ -28,7 +29,9 @@ def metadata_scores(rows: Sequence[LabelRow], truth: Labels, patients: Sequence[
     table = [[_number(row.age_years), _CODES.get(row.sex, 0.5), _CODES.get(row.view, 0.5)] for row in rows]
     model = HistGradientBoostingClassifier(max_depth=3, max_iter=60, learning_rate=0.1, random_state=0)
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
-    scores: Any = cross_val_predict(model, np.array(table), truth, groups=groups, cv=folds, method="predict_proba")
+    # Trees this small gain nothing from threads, which wait for one another by spinning: beside other work, a minute.
+    with threadpool_limits(1):
+        scores: Any = cross_val_predict(model, np.array(table), truth, groups=groups, cv=folds, method="predict_proba")
     return np.asarray(scores[:, 1], np.float64)
 
 
