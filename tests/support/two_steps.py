@@ -1,8 +1,6 @@
 """Two steps of a fit in a process of its own, for a process has one Keras backend.
 
-    KERAS_BACKEND=jax python two_steps.py WEIGHTS.npz OUT.npz
-
-The weights are written where they are not there yet, and read where they are: backends draw other random numbers.
+KERAS_BACKEND=jax python two_steps.py OUT.npz
 """
 
 import sys
@@ -18,31 +16,33 @@ from trainer.material import Subset
 from trainer.model import build_model
 from trainer.recipe import make_recipe
 
-FINDINGS = ("Abnormal", "Effusion")
 
-
-def main(begin: Path, out: Path) -> None:
-    """Fit two steps of eight scans and write the weights, the loss and some scores."""
+def main(out: Path) -> None:
+    """Fit two steps of eight scans; write the weights before and after, the loss and the scores."""
     recipe = make_recipe(
         "best", encoder="densenet37", size=64, batch_size=8, epochs=1, dropout=0.0, precision="float32", balance=0.5
     )
-    model = build_model(recipe, FINDINGS)
-    if begin.exists():
-        with np.load(begin) as held:
-            model.set_weights([held[name] for name in held.files])
-    else:
-        np.savez(begin, *model.get_weights())
+    model = build_model(recipe, ("Abnormal", "Effusion"))
     rng = np.random.default_rng(0)
+    for weight in model.weights:
+        # Backends draw other random numbers from one seed.
+        if weight.name == "kernel":
+            weight.assign(rng.normal(0, np.sqrt(2 / np.prod(weight.shape[:-1])), weight.shape))
+    before = model.get_weights()
     pixels = rng.integers(0, 256, (16, 64, 64, 1), np.uint8)
     labels = (rng.random((16, 2)) < 0.5).astype(np.float32)
     scans = Subset(rows=(), pixels=pixels, places=np.arange(16), labels=labels)
     state = StateFile(path=out.with_suffix(".state.npz"), purpose={})
     history = train(model, scans, scans, recipe, state, listener=Listener(), select=False)
-    scores = predict(model, pixels, scans.places)
     with computing_in("auto") as policy:
-        figures = {"backend": keras.backend.backend(), "policy": policy, "loss": history[0].loss, "scores": scores}
-    np.savez(out, *model.get_weights(), **figures)
+        figures = {"backend": keras.backend.backend(), "policy": policy, "loss": history[0].loss}
+    weights = {"before": _one_row(before), "after": _one_row(model.get_weights())}
+    np.savez(out, **weights, **figures, scores=predict(model, pixels, scans.places))
+
+
+def _one_row(weights: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([weight.ravel() for weight in weights])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))
