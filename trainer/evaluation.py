@@ -18,6 +18,8 @@ from trainer.metadata import metadata_scores
 
 #: The mini project's table.
 TABLE: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
+#: Where a score leans to neither side.
+_EVEN: Final = 0.5
 #: Upper ends of age bands, in years.
 _AGE_BANDS: Final = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"), (np.inf, "80+"))
 _UNKNOWN: Final = "unknown"
@@ -43,6 +45,8 @@ class FindingEvaluation:
     brier: Figure
     #: Expected calibration error.
     ece: Figure
+    #: At 0.5; at other thresholds it stands below, without an interval.
+    accuracy: Figure
     #: Name of a threshold to the threshold, counts and rates there.
     at_thresholds: Mapping[str, Mapping[str, float | None]]
     #: The same at 0.3 to 0.7.
@@ -109,9 +113,9 @@ def _evaluate_one(  # noqa: PLR0917 - all of one kind
     def figures(times: Steps) -> list[float | None]:
         ranked = rank(truth, scores, times)
         off = (brier(truth, scores, times), calibration_error(truth, scores, times))
-        return [ranked.auroc, ranked.average_precision, *off]
+        return [ranked.auroc, ranked.average_precision, *off, ranked.count_at(_EVEN).accuracy]
 
-    area, precision, square, calibration = bootstrap_patients(_patients(rows), figures, rounds=rounds)
+    area, precision, square, calibration, correct = bootstrap_patients(_patients(rows), figures, rounds=rounds)
     return FindingEvaluation(
         scans=len(rows),
         positives=int(truth.sum()),
@@ -119,6 +123,7 @@ def _evaluate_one(  # noqa: PLR0917 - all of one kind
         average_precision=precision,
         brier=square,
         ece=calibration,
+        accuracy=correct,
         at_thresholds={name: _at(truth, scores, threshold) for name, threshold in thresholds.items()},
         table=[_at(truth, scores, threshold) for threshold in TABLE],
         groups={name: _groups(rows, truth, scores, of, rounds) for name, of in _GROUPINGS.items()},
@@ -167,7 +172,7 @@ def _baselines(rows: Sequence[LabelRow], truth: Labels, means: ScoreArray) -> di
 
 
 def _guessed(truth: Labels, guess: ScoreArray) -> dict[str, float | None]:
-    return {"auroc": rank(truth, guess).auroc, **_rates(count_at(truth, guess, 0.5))}
+    return {"auroc": rank(truth, guess).auroc, **_rates(count_at(truth, guess, _EVEN))}
 
 
 def _at(truth: Labels, scores: ScoreArray, threshold: float) -> dict[str, float | None]:

@@ -49,5 +49,5 @@ def _thresholds(evaluation: Evaluation) -> Table:
         table.add_row(title, *rates, f"{at['correct']} of {one.scans}")
     majority = one.baselines["majority"]["accuracy"]
     table.caption_justify = "left"
-    table.caption = f"always the majority: accuracy {in_words(majority)}"
+    table.caption = f"accuracy at 0.5: {figure(one.accuracy)}; of always the majority: {in_words(majority)}"
     return table

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, roc_auc_score
 
 from db.labels_csv import LabelRow
 from db.metrics import calibration_error
@@ -42,13 +42,15 @@ def evaluation(scored):
 
 
 def test_figures_are_those_of_scikit_learn(scored, evaluation):
-    """AUROC, average precision and Brier, of each finding."""
+    """AUROC, average precision, Brier and accuracy, of each finding."""
     _, labels, scores = scored
     for at, finding in enumerate(FINDINGS[:2]):
         one, exact = evaluation.findings[finding], scores[:, at].astype(float)
         assert one.auroc.value == pytest.approx(roc_auc_score(labels[:, at], exact))
         assert one.average_precision.value == pytest.approx(average_precision_score(labels[:, at], exact))
         assert one.brier.value == pytest.approx(brier_score_loss(labels[:, at], exact))
+        assert one.accuracy.value == pytest.approx(accuracy_score(labels[:, at], exact >= 0.5))
+        assert one.accuracy.low < one.accuracy.value < one.accuracy.high
         assert one.auroc.low < one.auroc.value < one.auroc.high
 
 
