@@ -19,7 +19,7 @@ def _of_recipe(text: str, default: str, **more: Any) -> Any:
 
 
 EncoderFlag = Annotated[Encoder | None, _of_recipe("densenet37 is for demos.", "densenet121", envvar="CXR_ENCODER")]
-Weights = Annotated[str | None, _of_recipe("none, imagenet (fetched once) or a file.", "none")]
+Weights = Annotated[str | None, _of_recipe("none, imagenet (fetched), a file or an artifact's model.keras.", "none")]
 Targets = Annotated[list[str] | None, _of_recipe("A finding to learn; again for more.", "all that occur [Abnormal]")]
 Size = Annotated[int | None, _of_recipe("Input height and width.", "224")]
 Color = Annotated[Literal["gray", "bgr"] | None, _of_recipe("Channels of the input.", "gray [bgr]")]
