@@ -14,6 +14,8 @@ from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
 from db.labels_csv import LabelRow
 from db.scans import FoundImage
 from trainer.cache import open_cache
+from trainer.progress import say, stage
+from worker.images import find_images
 from worker.manifest import Preprocessing
 from worker.pixels import Pixels
 
@@ -32,6 +34,22 @@ class Examples:
     places: NDArray[np.int64]
     #: Reason code to the number of labelled scans that could not be read.
     left_out: Mapping[str, int]
+
+
+def read_scans(
+    csv: Path, images: str | None, rows: Sequence[LabelRow], rule: Preprocessing, *, cache: Path
+) -> Examples:
+    """Find the images of these rows and read them, showing how it goes and saying what is left out.
+
+    Raises:
+        UserError: there are no images, or more than 5% of them cannot be read.
+    """
+    found = find_images(csv, images, {row.image_name for row in rows}).images
+    with stage("reading scans", total=len(rows)) as advance:
+        examples = load_examples(rows, found, rule, cache=cache, advance=advance)
+    for reason, count in examples.left_out.items():
+        say(f"left out: {count} scans, {reason}")
+    return examples
 
 
 def load_examples(

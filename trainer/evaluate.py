@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from db.errors import UserError
 from db.labels_csv import LabelRow, read_labels_csv
-from trainer.dataset import label_matrix, labelled_rows, load_examples
+from trainer.dataset import label_matrix, labelled_rows, read_scans
 from trainer.evaluation import Evaluation, evaluate
 from trainer.material import Subset
-from trainer.progress import native_stderr_muted, say, stage
+from trainer.progress import native_stderr_muted
 from worker.artifact import Artifact, read_split
-from worker.images import find_images
 from worker.manifest import MODEL_FILE
 
 EVALUATION_FILE: Final = "evaluation.json"
@@ -89,11 +88,7 @@ def unseen_rows(
 def _load(
     artifact: Artifact, csv: Path, images: str | None, rows: Sequence[LabelRow], cache: Path
 ) -> tuple[Subset, Mapping[str, int]]:
-    found = find_images(csv, images, {row.image_name for row in rows}).images
-    with stage("reading scans", total=len(rows)) as advance:
-        examples = load_examples(rows, found, artifact.manifest.preprocessing, cache=cache, advance=advance)
-    for reason, count in examples.left_out.items():
-        say(f"left out: {count} scans, {reason}")
+    examples = read_scans(csv, images, rows, artifact.manifest.preprocessing, cache=cache)
     labels = label_matrix(examples.rows, artifact.manifest.findings)
     return Subset(rows=examples.rows, pixels=examples.pixels, places=examples.places, labels=labels), examples.left_out
 

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels_csv import read_labels_csv
-from trainer.dataset import Examples, load_examples
+from trainer.dataset import Examples, read_scans
 from trainer.extras import check_installed
-from trainer.progress import native_stderr_muted, say, stage
+from trainer.progress import native_stderr_muted, say
 from trainer.publish import staging_folder
 from worker.artifact import Artifact, file_sha256
-from worker.exports import EXPORTS_FILE, ONNX_FILE, OPENVINO_FILE, Export, Exports
-from worker.images import find_images
+from worker.exports import EXPORTS_FILE, FILES, ONNX_FILE, OPENVINO_FILE, Export, Exports
 from worker.manifest import MODEL_FILE
 from worker.model_dir import ModelDir
 from worker.pixels import Pixels
@@ -33,9 +32,7 @@ def load_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int,
     """
     rows = read_labels_csv(csv).rows
     chosen = [rows[at] for at in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
-    found = find_images(csv, images, {row.image_name for row in chosen}).images
-    with stage("reading scans", total=len(chosen)) as advance:
-        return load_examples(chosen, found, artifact.manifest.preprocessing, cache=cache, advance=advance)
+    return read_scans(csv, images, chosen, artifact.manifest.preprocessing, cache=cache)
 
 
 def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, tolerance: float) -> Exports:
@@ -66,7 +63,10 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
                     f" more than --tolerance {tolerance:g}; nothing was written"
                 )
             formats[name] = Export(
-                runtime=runtime, files=_hashes(staging, name), max_difference=difference, scans=len(pixels)
+                runtime=runtime,
+                files={file: file_sha256(staging / file) for file in FILES[name]},
+                max_difference=difference,
+                scans=len(pixels),
             )
         exports = Exports(model=artifact.sha256, formats=formats)
         (staging / EXPORTS_FILE).write_text(exports.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -96,11 +96,6 @@ def _open_formats(folder: Path) -> Mapping[str, tuple[str, Forward]]:
         "onnx": (f"onnxruntime {onnxruntime.__version__}", lambda batch: session.run(None, {given.name: batch})[0]),
         "openvino": (f"openvino {openvino.__version__.split('-')[0]}", lambda batch: compiled(batch)[0]),
     }
-
-
-def _hashes(folder: Path, name: str) -> dict[str, str]:
-    files = {"onnx": (ONNX_FILE,), "openvino": (OPENVINO_FILE, Path(OPENVINO_FILE).with_suffix(".bin").name)}[name]
-    return {file: file_sha256(folder / file) for file in files}
 
 
 def _scores(forward: Forward, pixels: Pixels, size: int) -> NDArray[np.float32]:

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels_csv import LabelRow, LabelsFile, read_labels_csv
-from trainer.dataset import label_matrix, labelled_rows, learnable_findings, load_examples
-from trainer.progress import say, stage
+from trainer.dataset import label_matrix, labelled_rows, learnable_findings, read_scans
+from trainer.progress import say
 from trainer.recipe import Recipe
 from trainer.split import shared_patients, split_by_image, split_by_lists, split_by_patient
 from worker.artifact import SUBSETS, SplitRow
-from worker.images import find_images
 from worker.pixels import Pixels
 
 
@@ -71,11 +70,7 @@ def gather(source: Source, recipe: Recipe, *, cache: Path) -> Material:
     file = read_labels_csv(source.csv)
     split = {used.image_name: used for used in _split(source, recipe, labelled_rows(file.rows))}
     rows = [row for row in file.rows if row.image_name in split]
-    found = find_images(source.csv, source.images, set(split)).images
-    with stage("reading scans", total=len(rows)) as advance:
-        examples = load_examples(rows, found, recipe.preprocessing, cache=cache, advance=advance)
-    for reason, count in examples.left_out.items():
-        say(f"left out: {count} scans, {reason}")
+    examples = read_scans(source.csv, source.images, rows, recipe.preprocessing, cache=cache)
     used = [split[row.image_name] for row in examples.rows]
     fitted = [row for row, use in zip(examples.rows, used, strict=True) if use.subset == "train"]
     findings = learnable_findings(fitted, recipe.targets)

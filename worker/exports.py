@@ -3,6 +3,7 @@
 Exports can be made again from the model, so they are no part of the artifact's identity.
 """
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 #: Written last: what it lists is there.
 EXPORTS_FILE: Final = "exports.json"
 ONNX_FILE: Final = "model.onnx"
-#: Its weights lie in `openvino.bin`.
 OPENVINO_FILE: Final = "openvino.xml"
+#: Each format's files; OpenVINO keeps the weights beside the graph.
+FILES: Final[Mapping[str, tuple[str, ...]]] = {"onnx": (ONNX_FILE,), "openvino": (OPENVINO_FILE, "openvino.bin")}
 
 
 class Export(BaseModel):

@@ -1,13 +1,13 @@
 """A model folder may be an S3 prefix: what is published there is whole, and what is fetched is verified."""
 
 import shutil
+import time
 
 import pytest
 from s3_server import VISITOR, client_of
 from world import hash_artifact
 
 from db.errors import UserError
-from db.session import reading
 from worker.artifact import load_artifact
 from worker.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE
 from worker.model_dir import S3ModelDir, all_artifacts, open_model_dir
@@ -114,8 +114,6 @@ def test_exports_lie_beside_an_artifact_and_are_fetched_with_it(models, tmp_path
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_models_in_s3_are_registered_once_in_the_order_of_their_publication(models, engine, tmp_path):
     """The first one becomes the active model, as in a folder; the known ones are not fetched again."""
-    import time
-
     for name in ("second by name", "a first by name"):
         models.publish(*staged(tmp_path, name=name))
         # S3 tells moments in whole seconds.
@@ -129,8 +127,7 @@ def test_models_in_s3_are_registered_once_in_the_order_of_their_publication(mode
     shutil.rmtree(tmp_path / "another machine")
     assert register_artifacts(engine, other) == []
     assert not (tmp_path / "another machine").exists()
-    with reading(engine):
-        assert all_artifacts(other, but={model.sha256 for model in registered}) == []
+    assert all_artifacts(other, but={model.sha256 for model in registered}) == []
 
 
 @pytest.mark.parametrize(
