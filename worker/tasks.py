@@ -18,8 +18,8 @@ from worker.app import make_app
 from worker.broker import die_with_parent
 from worker.logs import configure_logging
 from worker.messages import TASK
+from worker.pinned import MODEL_VARIABLE, STATUS_VARIABLE
 from worker.settings import WorkerSettings
-from worker.supervisor import MODEL_VARIABLE, STATUS_VARIABLE
 
 settings = load_settings(WorkerSettings)
 app = make_app(settings)

@@ -1,0 +1,122 @@
+"""One celery worker process, pinned to one device: started, started again with a growing pause, stopped."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from db.errors import UserError
+from worker.broker import die_with_parent
+from worker.devices import Device
+from worker.messages import queue_of
+
+MODEL_VARIABLE: Final = "NIGHTREAD_MODEL"
+STATUS_VARIABLE: Final = "NIGHTREAD_CHILD_STATUS"
+#: Seconds before a dead worker is started again: doubled at each death, reset by a minute of life.
+_FIRST_BACK_OFF: Final = 0.5
+_LONGEST_BACK_OFF: Final = 30.0
+_STEADY: Final = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class PinnedWorker:
+    """One celery worker process of concurrency 1, and how often it died."""
+
+    def __init__(self, model_sha256: str, device: Device, number: int) -> None:
+        self._model = model_sha256
+        self._device = device
+        self._name = f"nightread-{os.getpid()}-{number}@%h"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._not_before = 0.0
+        self._back_off = _FIRST_BACK_OFF
+        descriptor, path = tempfile.mkstemp(prefix="nightread-child-")
+        os.close(descriptor)
+        self._status = Path(path)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs; whether its model is loaded is another question."""
+        return self._process is not None and self._process.poll() is None
+
+    def keep_alive(self) -> None:
+        """Start the worker if it does not run, not faster than the back-off allows."""
+        if self.is_alive:
+            if time.monotonic() - self._started > _STEADY:
+                self._back_off = _FIRST_BACK_OFF
+            return
+        if self._process is not None:
+            self._bury(self._process.returncode)
+        if time.monotonic() >= self._not_before:
+            self._start()
+
+    def ask_to_stop(self) -> None:
+        """Let it hand its chunk back and end."""
+        if self._process is not None and self.is_alive:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it and its child at once, if it has not ended by itself."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._status.unlink(missing_ok=True)
+
+    def _start(self) -> None:
+        self._status.write_text("{}")
+        self._started = time.monotonic()
+        # A session of its own: Ctrl+C in the terminal reaches the supervisor alone, which passes it on once.
+        self._process = subprocess.Popen(
+            self._command(),
+            env={**os.environ, **self._environment()},
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=die_with_parent(),
+        )
+        logger.info("worker for %s started, process %d", self._device.name, self._process.pid)
+
+    def _bury(self, status: int) -> None:
+        """Note a death; one in which the child said that it cannot load the model is the end of it."""
+        error = json.loads(self._status.read_text() or "{}").get("error")
+        if error:
+            raise UserError(str(error))
+        logger.warning("worker for %s died (%s)", self._device.name, status)
+        self._process = None
+        self._not_before = time.monotonic() + self._back_off
+        self._back_off = min(2 * self._back_off, _LONGEST_BACK_OFF)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **self._device.environment,
+            MODEL_VARIABLE: self._model,
+            STATUS_VARIABLE: str(self._status),
+            # A plain SIGTERM would wait for the task; as SIGQUIT it hands the chunk back.
+            "REMAP_SIGTERM": "SIGQUIT",
+        }
+
+    def _command(self) -> list[str]:
+        options = ("--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING")
+        queue = queue_of(self._model)
+        return [
+            sys.executable,
+            "-m",
+            "celery",
+            "-q",
+            "-A",
+            "worker.tasks",
+            "worker",
+            "-Q",
+            queue,
+            "-n",
+            self._name,
+            *options,
+        ]
