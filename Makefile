@@ -46,10 +46,17 @@ bench: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_s3.py
 	$(BIN)/python tests/benchmarks/bench_fit.py
 
-# The lock names no package index: whatever the client at hand is set up for serves it.
+# The locks name no package index: whatever the client at hand is set up for serves them.
+COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --no-header --quiet
+IMAGE = $(COMPILE) --constraint requirements.lock -o docker/requirements
 lock:
-	uv pip compile pyproject.toml --extra worker --extra trainer --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --upgrade -o requirements.lock
+	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --extra dev -o requirements.lock
+	$(IMAGE)/producer.lock pyproject.toml
+	$(IMAGE)/worker.lock pyproject.toml --extra worker --extra openvino
+	$(IMAGE)/worker-gpu.lock pyproject.toml --extra worker-gpu
+	$(IMAGE)/trainer.lock pyproject.toml --extra worker --extra trainer
+	echo 'setuptools>=80' | $(IMAGE)/build.lock -
 
 clean:
 	rm -rf .venv $(DEMO) build *.egg-info

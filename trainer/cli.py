@@ -52,6 +52,9 @@ def evaluate(
 ) -> None:
     """Judge a model on the scans of a CSV that it was not fitted or tuned on."""
     from db.settings import Settings, load_settings
+    from trainer.extras import JUDGES, check_installed
+
+    check_installed("trainer evaluate", JUDGES)
     from trainer.artifacts import find_by_name
     from trainer.evaluate import EVALUATION_FILE, evaluate_artifact, evaluation_json
     from trainer.show import show

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import Final
 
 from db.errors import UserError
+
+#: What judges a model: calibration, and what metadata alone would reach.
+JUDGES: Final = ("scipy", "sklearn")
 
 
 def check_installed(what: str, packages: Iterable[str]) -> None:

@@ -102,6 +102,9 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
 ) -> None:
     """Fit a model and publish it to CXR_MODEL_DIR; after a kill the same command goes on from its last epoch."""
     chosen = dict(locals())
+    from trainer.extras import JUDGES, check_installed
+
+    check_installed("trainer fit", JUDGES)
     from db.settings import Settings, load_settings
     from trainer.fit import FitSetting
     from trainer.fit import fit as fit_model

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from db.metrics import Labels, ScoreArray, count_at, has_both_classes
+from db.metrics import Labels, ScoreArray, count_at, has_both_classes, rank
 from db.scored import ScoredScans
 from producer.report.report import Report
 from producer.report.table import rate, subject
@@ -57,14 +57,13 @@ def _draw_roc(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
 
 
 def _draw_precision_recall(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
-    from sklearn.metrics import precision_recall_curve
-
-    precision, recall, _ = precision_recall_curve(labels, scores)
+    ranked = rank(labels, scores)
+    recall, precision = _from(0, ranked.tp / ranked.positives), _from(1, ranked.tp / (ranked.tp + ranked.fp))
     figure, axes = _square("Recall", "Precision")
     prevalence = float(labels.mean())
     axes.axhline(prevalence, color=_GREY, linestyle=":", linewidth=1.2)
     axes.text(0.99, prevalence - 0.02, f"always positive: {prevalence:.3f}", ha="right", va="top", color="#555555")
-    axes.plot(recall, precision, color=_BLUE, linewidth=2, drawstyle="steps-post")
+    axes.plot(recall, precision, color=_BLUE, linewidth=2, drawstyle="steps-pre")
     row = next((row for row in report.findings if row.finding == report.finding), None)
     axes.text(0.03, 0.05, f"Average precision {rate(row.average_precision if row else None)}", fontsize=12)
     return figure
@@ -118,11 +117,14 @@ def _draw_findings(used: ScoredScans, names: list[str], report: Report) -> Figur
 
 
 def _plot_roc(axes: Axes, labels: Labels, scores: ScoreArray) -> None:
-    from sklearn.metrics import roc_curve
-
-    false_positive, true_positive, _ = roc_curve(labels, scores)
+    ranked = rank(labels, scores)
     axes.plot((0, 1), (0, 1), color=_GREY, linestyle=":", linewidth=1.2)
-    axes.plot(false_positive, true_positive, color=_BLUE, linewidth=2)
+    axes.plot(_from(0, ranked.fp / ranked.negatives), _from(0, ranked.tp / ranked.positives), color=_BLUE, linewidth=2)
+
+
+def _from(start: float, rates: ScoreArray) -> ScoreArray:
+    """A curve begins where nothing is predicted positive yet."""
+    return np.concatenate(([start], rates))
 
 
 def _auroc_of(report: Report, finding: str) -> float | None:
