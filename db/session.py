@@ -45,7 +45,10 @@ def make_engine(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         elif backend != "sqlite":
             raise UserError(f"CXR_DATABASE_URL: {backend} is neither sqlite nor postgresql")
-        engine = create_engine(parsed, pool_pre_ping=backend != "sqlite")
+        # A database made without an encoding (SQL_ASCII) would give bytes where there is text.
+        is_sqlite = backend == "sqlite"
+        options = {} if is_sqlite else {"client_encoding": "utf8"}
+        engine = create_engine(parsed, pool_pre_ping=not is_sqlite, connect_args=options)
     except ArgumentError as error:
         raise UserError("CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)") from error
     if engine.dialect.name == "sqlite":

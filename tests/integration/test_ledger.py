@@ -1,6 +1,8 @@
 """The ledger on both databases: migrations, runs, and who decides an outcome."""
 
+import re
 import threading
+import uuid
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -13,7 +15,7 @@ from db.models import UsedScan, activate, find_model
 from db.outcomes import Rejected, count_attempt, decide, still_pending
 from db.runs import close_finished, find_run, progress
 from db.schema import Base, LabelSet, Outcome, Scan, Scores
-from db.session import make_engine, newest_revision, open_database, upgrade
+from db.session import make_engine, newest_revision, open_database, reading, upgrade
 from db.views import VIEWS
 
 
@@ -220,3 +222,20 @@ def test_a_models_name_never_moves_to_other_bytes(engine):
         assert find_model(connection, None).name == "m"
         assert activate(connection, "n" * 12).name == "other"
         assert find_model(connection, None).name == "other"
+
+
+def test_a_database_without_an_encoding_is_a_ledger_too(new_postgres):
+    """SQL_ASCII, as a cluster made in the locale C has: text is read as text, not as bytes."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    admin = make_engine(new_postgres).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"))
+    url = re.sub(r"/t[0-9a-f]{12}\?", f"/{name}?", new_postgres)
+    upgrade(make_engine(url))
+    engine = open_database(url)
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == newest_revision()
+    engine.dispose()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
