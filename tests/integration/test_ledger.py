@@ -1,6 +1,9 @@
 """The ledger on both databases: migrations, runs, and who decides an outcome."""
 
+import os
 import re
+import subprocess
+import sys
 import threading
 import uuid
 
@@ -37,6 +40,14 @@ def test_postgresql_is_never_migrated_unasked(new_postgres):
     upgrade(engine)
     open_database(new_postgres).dispose()
     engine.dispose()
+
+
+def test_python_m_db_upgrade_makes_the_tables(new_postgres):
+    """The command that the refusal names, run as a person runs it."""
+    command, env = [sys.executable, "-m", "db", "upgrade"], {**os.environ, "CXR_DATABASE_URL": new_postgres}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"the database's tables are at revision {newest_revision()}\n")
+    open_database(new_postgres).dispose()
 
 
 def test_a_database_that_is_newer_than_the_program_is_refused(engine, database_url):
