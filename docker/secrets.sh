@@ -1,0 +1,28 @@
+#!/bin/sh
+# Makes the secrets that compose.yaml mounts, new ones at random; what is there already stays as it is.
+#   sh docker/secrets.sh [FOLDER]
+set -eu
+folder=${1:-$(dirname "$0")/secrets}
+mkdir -p "$folder"
+# The folder keeps others out; the files must be legible to the containers' own users.
+chmod 700 "$folder"
+cd "$folder"
+
+random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
+secret() { [ -e "$1" ] || printf '%s\n' "$2" >"$1"; }
+
+secret database_password "$(random)"
+secret database_url "postgresql://nightread:$(cat database_password)@database/nightread"
+secret broker_password "$(random)"
+secret broker_url "redis://:$(cat broker_password)@broker:6379/0"
+secret s3_secret "$(random)"
+secret aws_credentials "[default]
+aws_access_key_id = nightread
+aws_secret_access_key = $(cat s3_secret)"
+secret s3_identities "{\"identities\": [{\"name\": \"nightread\", \"actions\": [\"Admin\", \"Read\", \"Write\", \"List\", \"Tagging\"],
+\"credentials\": [{\"accessKey\": \"nightread\", \"secretKey\": \"$(cat s3_secret)\"}]}]}"
+# Where nightly sends its summaries: empty, nowhere.
+secret webhook_url ""
+secret smtp_url ""
+chmod 444 ./*
+echo "secrets: $folder"
