@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test test-containers check bench lock clean
 
 help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
 	@echo "make test    the test suite, on real servers from pip packages"
+	@echo "make test-containers  the images and docker/compose.yaml on a real Docker engine (half an hour)"
 	@echo "make check   ruff, mypy and import-linter"
 	@echo "make bench   speed and memory, with real images where ../shared/data is there (half an hour)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
@@ -30,6 +31,10 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+# Needs a Docker engine that this user may speak to; builds what it runs.
+test-containers: .venv/installed
+	$(BIN)/python -m pytest tests/containers --maxfail=1 --timeout=1800
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

@@ -15,6 +15,16 @@ from db.errors import DatabaseAway, UserError
 
 #: Longer than any transaction of ours: a writer waits for another instead of failing.
 _SQLITE_BUSY_MS: Final = 60_000
+_POSTGRESQL: Final = {
+    # A database made without an encoding (SQL_ASCII) would give bytes where there is text.
+    "client_encoding": "utf8",
+    # A cable that was pulled says nothing: without these a connection waits for its answer a quarter of an hour.
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 #: A transaction marked so reads only: SQLite then takes no write lock.
 READ_ONLY: Final = "nightread_read_only"
@@ -45,10 +55,8 @@ def make_engine(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         elif backend != "sqlite":
             raise UserError(f"CXR_DATABASE_URL: {backend} is neither sqlite nor postgresql")
-        # A database made without an encoding (SQL_ASCII) would give bytes where there is text.
         is_sqlite = backend == "sqlite"
-        options = {} if is_sqlite else {"client_encoding": "utf8"}
-        engine = create_engine(parsed, pool_pre_ping=not is_sqlite, connect_args=options)
+        engine = create_engine(parsed, pool_pre_ping=not is_sqlite, connect_args={} if is_sqlite else _POSTGRESQL)
     except ArgumentError as error:
         raise UserError("CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)") from error
     if engine.dialect.name == "sqlite":

@@ -42,6 +42,10 @@ def make_app(settings: WorkerSettings) -> Celery:
             # The sweep's defaults bring a dead worker's chunk back up to 100 s late.
             "unacked_restore_interval": 2,
             "unacked_restore_throttle": 1,
+            # A cable that was pulled says nothing: without these a worker waits for its broker for ever.
+            "socket_connect_timeout": 5,
+            "socket_timeout": 20,
+            "health_check_interval": 10,
             # For a producer: a broker that is away is said at once, for SQL holds the work.
             "max_retries": 1,
             "interval_start": 0.1,

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
+HERE = ROOT / "tests/containers"
 #: Every image and container of the tests is named after this, so that they are easily told and removed.
 PROJECT = "nightread-test"
 THIRD_PARTY = {"broker": "BROKER", "database": "DATABASE", "s3": "S3", "prometheus": "PROMETHEUS", "flower": "FLOWER"}
@@ -115,10 +115,18 @@ class Stack:
 
     def rows(self, query):
         """Asked of the database from outside the stack, as an analyst would."""
+        with self._database() as connection:
+            return connection.execute(query).fetchall()
+
+    def execute(self, statements):
+        """Done to the database from outside."""
+        with self._database() as connection:
+            connection.execute(statements)
+
+    def _database(self):
         password = Path(self.env["SECRETS"], "database_password").read_text().strip()
         url = f"postgresql://nightread:{password}@{self.address('database')}/nightread"
-        with psycopg.connect(url, connect_timeout=5) as connection:
-            return connection.execute(query).fetchall()
+        return psycopg.connect(url, connect_timeout=5)
 
     def logs(self):
         return self.compose("logs", "--no-color", "--tail=60", check=False).stdout

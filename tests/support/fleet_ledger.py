@@ -1,0 +1,70 @@
+"""What must hold in the ledger and the broker after every fault, asked from outside the stack."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from docker_stack import wait_until
+
+COLUMNS = ("abnormal", "cardiomegaly", "effusion", "hernia", "infiltration", "mass", "nodule", "pneumothorax")
+
+
+@dataclass
+class Ledger:
+    """The stack's SQL and queue."""
+
+    stack: object
+    scans: int
+
+    @property
+    def broker(self):
+        password = Path(self.stack.env["SECRETS"], "broker_password").read_text().strip()
+        return redis.Redis(host=self.stack.address("broker"), password=password, socket_timeout=5)
+
+    def latest_run(self):
+        return self.stack.rows("SELECT max(id) FROM runs")[0][0]
+
+    def progress(self, run):
+        """(expected, scored, rejected, quarantined, pending)."""
+        query = "SELECT expected, scored, rejected, quarantined, pending FROM run_progress WHERE run_id ="
+        return self.stack.rows(f"{query} {run}")[0]
+
+    def scored(self, run):
+        return self.progress(run)[1]
+
+    def held(self):
+        """The outcomes whose chunks some worker holds just now."""
+        held = []
+        for value in self.broker.hvals("unacked"):
+            body = json.loads(base64.b64decode(json.loads(value)[0]["body"]))
+            held += [outcome for outcome, _ in body[0][0]["scans"]]
+        return held
+
+    def decided(self, outcomes):
+        """Whether none of these is pending."""
+        ids = ", ".join(map(str, outcomes)) or "0"
+        return self.stack.rows(f"SELECT count(*) FROM outcomes WHERE state = 'pending' AND id IN ({ids})") == [(0,)]
+
+    def finish(self, run, seconds):
+        """Wait for the run's end, and give the seconds that its outcomes took, the first to the last."""
+        wait_until(lambda: self.progress(run)[4] == 0, seconds, f"the end of run {run}\n{self.stack.logs()}")
+        query = (
+            "SELECT extract(epoch FROM max(o.scored_at) - min(o.scored_at)) FROM outcomes o "
+            "JOIN run_scans r ON r.outcome_id = o.id WHERE r.run_id ="
+        )
+        return float(self.stack.rows(f"{query} {run}")[0][0])
+
+    def check(self, run, quiet):
+        """Nothing lost, nothing twice, and each score that of the quiet run."""
+        assert self.progress(run) == (self.scans, self.scans, 0, 0, 0)
+        counted = "SELECT count(*), count(DISTINCT (scan_id, model_id, revision)) FROM outcomes"
+        everything, distinct = self.stack.rows(counted)[0]
+        assert everything == distinct
+        assert self.stack.rows("SELECT count(*) FROM scores")[0][0] == everything
+        columns = ", ".join(COLUMNS)
+        scores = f"SELECT scan_id, {columns} FROM results_wide WHERE run_id = {{}} ORDER BY scan_id"
+        assert self.stack.rows(scores.format(run)) == self.stack.rows(scores.format(quiet))
+        wait_until(lambda: not self.broker.hlen("unacked"), 30, "an empty hash of unacknowledged messages")
+        assert not [key for key in self.broker.keys("score.*") if self.broker.llen(key)]
