@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, insert, select, update
 
 from db.errors import UserError
-from db.schema import Model, ModelScan
+from db.schema import PENDING, Model, ModelScan, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,16 @@ class UsedScan:
     image_name: str
     patient_id: str | None
     subset: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Which models are wanted now."""
+
+    #: The model of the next runs, None where no model is there yet.
+    active: ModelInfo | None
+    #: Those for which scans wait, oldest first.
+    with_work: tuple[ModelInfo, ...]
 
 
 def register_model(
@@ -69,6 +79,16 @@ def find_model(connection: Connection, wanted: str | None) -> ModelInfo:
 def list_models(connection: Connection) -> list[ModelInfo]:
     """Every registered model, oldest first."""
     return [_info(row) for row in connection.execute(_select().order_by(Model.id))]
+
+
+def demand(connection: Connection) -> Demand:
+    """The active model, and those that are needed until their runs are finished."""
+    pending = exists().where(Outcome.model_id == Model.id, Outcome.state == PENDING)
+    rows = connection.execute(_select().add_columns(pending.label("wanted")).order_by(Model.id)).all()
+    return Demand(
+        active=next((_info(row) for row in rows if row.active), None),
+        with_work=tuple(_info(row) for row in rows if row.wanted),
+    )
 
 
 def activate(connection: Connection, wanted: str) -> ModelInfo:

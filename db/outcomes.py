@@ -66,6 +66,12 @@ def pending_of_model(connection: Connection, model_id: int, limit: int | None = 
     return _pending(connection, Outcome.model_id == model_id, limit)
 
 
+def count_pending(connection: Connection, model_id: int) -> int:
+    """How many scans wait for this model."""
+    waiting = select(func.count()).where(Outcome.model_id == model_id, Outcome.state == PENDING)
+    return connection.execute(waiting).scalar_one()
+
+
 def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
     """Everything of this run that waits, in the order of outcome ids."""
     return _pending(connection, Outcome.id.in_(select(RunScan.outcome_id).where(RunScan.run_id == run_id)))

@@ -18,11 +18,14 @@ Precision = Annotated[str | None, typer.Option(help="auto or float32.", envvar="
 @app.command()
 def start(
     model: Model = None,
-    gpus: Annotated[str, typer.Option(help="auto, all, none, or indices like 0,1.", envvar="CXR_GPUS")] = "auto",
+    gpus: Annotated[str, typer.Option(help="auto, all, none, or like 0,2 or GPU-1b2c.", envvar="CXR_GPUS")] = "auto",
     runtime: Runtime = None,
     precision: Precision = None,
 ) -> None:
-    """Score what the queue brings, one pinned process per GPU (or one on the CPU), until stopped."""
+    """Score what the queue brings, one pinned process per GPU (or one on the CPU), until stopped.
+
+    With --model it scores for that model alone; without, it follows the active one.
+    """
     from worker.start import start_worker
 
     start_worker(model=model, gpus=gpus, runtime=runtime, precision=precision)

@@ -1,16 +1,22 @@
 """Which devices this machine has, and how a process is pinned to one before any import."""
 
-import shutil
-import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Final
 
 from db.errors import UserError
+
+VISIBLE_VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One GPU, or the CPU where `uuid` is None."""
+    """One GPU (or MIG device of it), or the CPU where `uuid` is None."""
 
     uuid: str | None
 
@@ -22,35 +28,126 @@ class Device:
     @property
     def environment(self) -> Mapping[str, str]:
         """What pins a child: by UUID, which a driver never renumbers; an empty value hides every GPU."""
-        return {"CUDA_VISIBLE_DEVICES": self.uuid or ""}
+        return {VISIBLE_VARIABLE: self.uuid or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """One card.
+
+    Attributes:
+        index: its number in nvidia-smi.
+        uuid: `GPU-...`
+        devices: UUIDs of what a process can be pinned to: the card's own, or those of its MIG devices.
+    """
+
+    index: int
+    uuid: str
+    devices: tuple[str, ...]
 
 
 def choose_devices(wish: str) -> list[Device]:
-    """The devices that `--gpus` names: `auto` is all there are, or the CPU; `none` is the CPU; else indices.
+    """The devices that `--gpus` names, of those that `CUDA_VISIBLE_DEVICES` leaves to this process.
+
+    Args:
+        wish: `auto` is all there are, or the CPU; `all` is all; `none` is the CPU; else nvidia-smi's indices or
+            beginnings of UUIDs, between commas. A card in MIG mode stands for all its MIG devices.
 
     Raises:
-        UserError: no such GPU.
+        UserError: no such GPU, one is named twice, or the driver does not answer.
     """
     if wish == "none":
         return [Device(uuid=None)]
-    found = [Device(uuid=uuid) for uuid in _gpu_uuids()]
-    if wish == "auto":
-        return found or [Device(uuid=None)]
-    if not found:
+    gpus = visible_gpus(nvml_gpus(), os.environ.get(VISIBLE_VARIABLE))
+    found = [uuid for gpu in gpus for uuid in gpu.devices]
+    if not found and wish != "auto":
         raise UserError(f"--gpus {wish}: no GPU is visible here; --gpus none scores on the CPU")
-    return found if wish == "all" else [_pick(found, part, wish) for part in wish.split(",")]
+    chosen = found if wish in ("auto", "all") else _named_by(wish, gpus)
+    return [Device(uuid=uuid) for uuid in chosen] or [Device(uuid=None)]
 
 
-def _pick(found: list[Device], part: str, wish: str) -> Device:
-    if not part.strip().isdecimal() or int(part) >= len(found):
-        raise UserError(f"--gpus {wish}: {part.strip()!r} is no GPU here; there are 0 to {len(found) - 1}")
-    return found[int(part)]
+def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
+    """What CUDA would show to a process with this `CUDA_VISIBLE_DEVICES`; None shows everything."""
+    if visible is None:
+        return list(gpus)
+    shown: set[str] = set()
+    for entry in visible.split(","):
+        matching = _matching(entry.strip(), gpus)
+        if not matching:
+            # CUDA's own rule: what follows an entry that it does not know is hidden too.
+            break
+        shown.update(matching)
+    left = [replace(gpu, devices=tuple(uuid for uuid in gpu.devices if uuid in shown)) for gpu in gpus]
+    return [gpu for gpu in left if gpu.devices]
 
 
-def _gpu_uuids() -> list[str]:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+def nvml_gpus() -> list[Gpu]:
+    """Every GPU that the driver shows to this process; none where there is no driver.
+
+    Raises:
+        UserError: there is a driver, and it does not answer.
+    """
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        try:
+            return [gpu for index in range(pynvml.nvmlDeviceGetCount()) if (gpu := _gpu(pynvml, index))]
+        finally:
+            pynvml.nvmlShutdown()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
         return []
-    command = [tool, "--query-gpu=uuid", "--format=csv,noheader"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    return [line.strip() for line in answer.stdout.splitlines() if line.startswith("GPU-")]
+    except pynvml.NVMLError as error:
+        raise UserError(f"the NVIDIA driver does not answer ({error}); --gpus none scores on the CPU") from error
+
+
+def _gpu(nvml: ModuleType, index: int) -> Gpu | None:
+    try:
+        card = nvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = nvml.nvmlDeviceGetUUID(card)
+        return Gpu(index=index, uuid=uuid, devices=_mig_uuids(nvml, card) if _in_mig_mode(nvml, card) else (uuid,))
+    except (nvml.NVMLError_NoPermission, nvml.NVMLError_GpuIsLost) as error:
+        # Another container's, or broken: the others can still score.
+        logger.warning("GPU %d cannot be used: %s", index, error)
+        return None
+
+
+def _in_mig_mode(nvml: ModuleType, card: object) -> bool:
+    try:
+        return bool(nvml.nvmlDeviceGetMigMode(card)[0])
+    except nvml.NVMLError_NotSupported:
+        return False
+
+
+def _mig_uuids(nvml: ModuleType, card: object) -> tuple[str, ...]:
+    found: list[str] = []
+    for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(card)):
+        try:
+            found.append(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetMigDeviceHandleByIndex(card, number)))
+        except nvml.NVMLError_NotFound:
+            continue
+    return tuple(found)
+
+
+def _named_by(wish: str, gpus: Sequence[Gpu]) -> list[str]:
+    chosen: list[str] = []
+    for entry in (part.strip() for part in wish.split(",")):
+        matching = _matching(entry, gpus)
+        if not matching:
+            there = ", ".join(str(gpu.index) for gpu in gpus)
+            raise UserError(f"--gpus {wish}: {entry!r} is no GPU here; there are {there}")
+        if not set(chosen).isdisjoint(matching):
+            raise UserError(f"--gpus {wish}: {entry!r} is named twice")
+        chosen += matching
+    return chosen
+
+
+def _matching(entry: str, gpus: Sequence[Gpu]) -> list[str]:
+    """UUIDs of the devices that an index, or the beginning of one card's or MIG device's UUID, stands for."""
+    if entry.isdecimal():
+        return [uuid for gpu in gpus if gpu.index == int(entry) for uuid in gpu.devices]
+    if entry.startswith("GPU-"):
+        cards = [gpu for gpu in gpus if gpu.uuid.startswith(entry)]
+        return list(cards[0].devices) if len(cards) == 1 else []
+    parts = [uuid for gpu in gpus for uuid in gpu.devices if entry.startswith("MIG-") and uuid.startswith(entry)]
+    return parts if len(parts) == 1 else []

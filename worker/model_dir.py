@@ -1,7 +1,6 @@
 """`CXR_MODEL_DIR`: where artifacts are published and found, a folder or an S3 prefix."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Container
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Protocol
 
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.artifact import Artifact, file_sha256, find_artifact, publish
+from worker.cache import Cache
 from worker.manifest import MANIFEST_FILE, Manifest, parse_manifest, read_manifest
 from worker.s3 import SCHEME, list_objects, read_object, write_object
 
@@ -33,10 +33,13 @@ class ModelDir(Protocol):
 
 
 def open_model_dir(address: str, home: Path) -> ModelDir:
-    """The place at this address; `home` keeps what is fetched from S3."""
+    """The place at this address; `home` keeps what is fetched from S3, or from a folder outside it."""
     if address.startswith(SCHEME):
         return S3ModelDir(address, home / "fetched-models")
-    return FolderModelDir(Path(address))
+    folder = Path(address)
+    if folder.resolve().is_relative_to(home.resolve()):
+        return FolderModelDir(folder)
+    return SharedModelDir(folder, home / "fetched-models")
 
 
 def all_artifacts(models: ModelDir, but: Container[str] = ()) -> list[Artifact]:
@@ -85,6 +88,34 @@ class FolderModelDir:
             raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 
 
+class SharedModelDir(FolderModelDir):
+    """A folder that other machines write to: workers score from a copy, whatever becomes of the folder."""
+
+    def __init__(self, folder: Path, kept: Path) -> None:
+        """`kept` is the folder of artifacts that were fetched."""
+        super().__init__(folder)
+        self._kept = FolderModelDir(kept)
+        self._cache = Cache(kept)
+
+    def find(self, sha256: str) -> Artifact:
+        """See `ModelDir`. What was fetched before, and is whole, is not fetched again."""
+        return self._cache.find(sha256, lambda arriving: self._copy(sha256, arriving))
+
+    def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
+        """See `ModelDir`."""
+        super().add(artifact, folder, last=last)
+        self._kept.add(artifact, folder, last=last)
+
+    def _copy(self, sha256: str, arriving: Path) -> None:
+        # Verified there, so that a sentence about damage names the place that can be mended.
+        there = super().find(sha256).folder
+        try:
+            for path in there.glob("[!.]*"):
+                shutil.copyfile(path, arriving / path.name)
+        except OSError as error:
+            raise UserError(f"{there}: cannot be fetched to {arriving.parent} ({error.strerror})") from error
+
+
 class S3ModelDir:
     """Artifacts under an S3 prefix. A manifest goes up last: one that can be seen has all its files."""
 
@@ -92,6 +123,7 @@ class S3ModelDir:
         """`kept` is the folder of artifacts that were fetched."""
         self.address = SCHEME + address.removeprefix(SCHEME).rstrip("/")
         self._kept = FolderModelDir(kept)
+        self._cache = Cache(kept)
 
     def manifests(self) -> dict[str, Manifest]:
         """See `ModelDir`."""
@@ -102,14 +134,7 @@ class S3ModelDir:
 
     def find(self, sha256: str) -> Artifact:
         """See `ModelDir`. What was fetched before, and is whole, is not fetched again."""
-        if (self._kept.folder / sha256[:12]).is_dir():
-            try:
-                return self._kept.find(sha256)
-            except UserError:
-                # Damaged here, which it need not be there.
-                shutil.rmtree(self._kept.folder / sha256[:12], ignore_errors=True)
-        self._fetch(sha256)
-        return self._kept.find(sha256)
+        return self._cache.find(sha256, lambda arriving: self._fetch(sha256, arriving))
 
     def publish(self, staging: Path, manifest: Manifest) -> Artifact:
         """See `ModelDir`."""
@@ -127,23 +152,12 @@ class S3ModelDir:
     def _location(self, sha256: str, name: str) -> str:
         return f"{self.address}/{sha256[:12]}/{name}"
 
-    def _fetch(self, sha256: str) -> None:
-        """Everything that lies beside the manifest, exports too, to a folder that appears once it is whole."""
-        arriving = self._kept.folder / f".arriving-{sha256[:12]}-{os.getpid()}"
-        shutil.rmtree(arriving, ignore_errors=True)
-        try:
-            arriving.mkdir(parents=True)
-            for found in list_objects(self._location(sha256, "")):
-                (arriving / Path(found.name).name).write_bytes(_read(found.location))
-            if not (arriving / MANIFEST_FILE).exists():
-                raise UserError(f"{self.address}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model")
-            arriving.rename(self._kept.folder / sha256[:12])
-        except OSError as error:
-            # Another process of this machine was quicker, or the disk is full: `find` tells.
-            if not (self._kept.folder / sha256[:12]).is_dir():
-                raise UserError(f"{arriving}: cannot be written ({error.strerror})") from error
-        finally:
-            shutil.rmtree(arriving, ignore_errors=True)
+    def _fetch(self, sha256: str, arriving: Path) -> None:
+        """Everything that lies beside the manifest, exports too."""
+        for found in list_objects(self._location(sha256, "")):
+            (arriving / Path(found.name).name).write_bytes(_read(found.location))
+        if not (arriving / MANIFEST_FILE).exists():
+            raise UserError(f"{self.address}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model")
 
 
 def _with_last(folder: Path, last: str) -> list[Path]:

@@ -8,21 +8,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
+from worker.back_off import BackOff
 from worker.broker import die_with_parent
 from worker.devices import Device
 from worker.messages import queue_of
 
 MODEL_VARIABLE: Final = "NIGHTREAD_MODEL"
 STATUS_VARIABLE: Final = "NIGHTREAD_CHILD_STATUS"
-#: Seconds before a dead worker is started again: doubled at each death, reset by a minute of life.
-_FIRST_BACK_OFF: Final = 0.5
-_LONGEST_BACK_OFF: Final = 30.0
-_STEADY: Final = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +31,7 @@ class PinnedWorker:
         self._device = device
         self._name = f"nightread-{os.getpid()}-{number}@%h"
         self._process: subprocess.Popen[bytes] | None = None
-        self._started = 0.0
-        self._not_before = 0.0
-        self._back_off = _FIRST_BACK_OFF
+        self._back_off = BackOff()
         descriptor, path = tempfile.mkstemp(prefix="nightread-child-")
         os.close(descriptor)
         self._status = Path(path)
@@ -50,12 +44,10 @@ class PinnedWorker:
     def keep_alive(self) -> None:
         """Start the worker if it does not run, not faster than the back-off allows."""
         if self.is_alive:
-            if time.monotonic() - self._started > _STEADY:
-                self._back_off = _FIRST_BACK_OFF
             return
         if self._process is not None:
             self._bury(self._process.returncode)
-        if time.monotonic() >= self._not_before:
+        if self._back_off.is_over:
             self._start()
 
     def ask_to_stop(self) -> None:
@@ -73,7 +65,7 @@ class PinnedWorker:
 
     def _start(self) -> None:
         self._status.write_text("{}")
-        self._started = time.monotonic()
+        self._back_off.note_start()
         # A session of its own: Ctrl+C in the terminal reaches the supervisor alone, which passes it on once.
         self._process = subprocess.Popen(
             self._command(),
@@ -91,8 +83,7 @@ class PinnedWorker:
             raise UserError(str(error))
         logger.warning("worker for %s died (%s)", self._device.name, status)
         self._process = None
-        self._not_before = time.monotonic() + self._back_off
-        self._back_off = min(2 * self._back_off, _LONGEST_BACK_OFF)
+        self._back_off.note_death()
 
     def _environment(self) -> dict[str, str]:
         return {

@@ -1,5 +1,6 @@
 """What `worker start` and `worker check` do."""
 
+import logging
 import os
 import time
 
@@ -11,6 +12,7 @@ from db.session import open_database, reading
 from db.settings import load_settings
 from worker.app import make_app
 from worker.devices import choose_devices
+from worker.follower import Follower
 from worker.logs import configure_logging
 from worker.model_dir import ModelDir, open_model_dir
 from worker.registry import register_artifacts
@@ -21,9 +23,13 @@ from worker.sweep import Sweeper
 #: Passes that `worker check` times, after the one that warmed the model.
 _PASSES = 3
 
+logger = logging.getLogger(__name__)
+
 
 def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision: str | None) -> None:
     """Check everything that a person could have got wrong, then supervise until stopped.
+
+    With `model` it serves that one for ever; without, it follows the active one, and waits where there is none yet.
 
     Raises:
         UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database.
@@ -31,12 +37,14 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     configure_logging()
     settings = _settings(runtime, precision)
     print(f"home: {settings.home}", flush=True)
+    devices = choose_devices(gpus)
     engine, models = open_database(settings.database_url), open_model_dir(settings.model_dir, settings.home)
-    chosen = _choose(engine, models, model)
-    # Fetched here once, and verified: the children find it on this machine's disk.
-    models.find(chosen.sha256)
-    sweeper = Sweeper(make_app(settings), engine, chosen, settings.chunk_size)
-    Supervisor(settings, chosen.sha256, choose_devices(gpus), sweeper).run()
+    follower = Follower(engine, models) if model is None else None
+    first = _fetched(engine, models, model) if follower is None else follower.look(None)
+    if first is None:
+        logger.warning("no model is there yet, waiting for one; 'trainer fit' makes it")
+    sweeper = Sweeper(make_app(settings), engine, settings.chunk_size)
+    Supervisor(settings, devices, sweeper, model=first, follower=follower).run()
 
 
 def check_model(*, model: str | None, runtime: str | None, precision: str | None) -> None:
@@ -64,6 +72,13 @@ def _settings(runtime: str | None, precision: str | None) -> WorkerSettings:
         if value is not None:
             os.environ[name] = value
     return load_settings(WorkerSettings)
+
+
+def _fetched(engine: Engine, models: ModelDir, model: str | None) -> ModelInfo:
+    chosen = _choose(engine, models, model)
+    # Here once, and verified: the children find it on this machine's disk.
+    models.find(chosen.sha256)
+    return chosen
 
 
 def _choose(engine: Engine, models: ModelDir, model: str | None) -> ModelInfo:

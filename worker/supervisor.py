@@ -1,5 +1,8 @@
 """`worker start`: keeps one pinned Celery worker per device alive, the embedded broker up, and looks for lost work.
 
+Without `--model` it also follows the fleet's models: a new one is fetched while the old one still scores, and one
+that cannot be loaded gives way to the one before.
+
 supervisor (this) ── celery worker, concurrency 1 ── pool process with the model
                   └─ embedded broker, where none is configured
 """
@@ -13,9 +16,11 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from db.errors import TemporaryError
+from db.errors import TemporaryError, UserError
+from db.models import ModelInfo
 from worker.broker import EmbeddedBroker
 from worker.devices import Device
+from worker.follower import Follower
 from worker.pinned import PinnedWorker
 from worker.settings import WorkerSettings
 from worker.sweep import Sweeper
@@ -32,12 +37,24 @@ class Supervisor:
     """Runs until it is told to stop."""
 
     def __init__(
-        self, settings: WorkerSettings, model_sha256: str, devices: Sequence[Device], sweeper: Sweeper
+        self,
+        settings: WorkerSettings,
+        devices: Sequence[Device],
+        sweeper: Sweeper,
+        *,
+        model: ModelInfo | None,
+        follower: Follower | None,
     ) -> None:
+        """Without a follower it serves `model` for ever; without a model it waits for the follower to find one."""
         self._settings = settings
+        self._devices = devices
+        self._follower = follower
+        self._model = model
+        #: What was served before, while it may have to be again.
+        self._former: ModelInfo | None = None
         self._broker = EmbeddedBroker(settings) if settings.owns_broker else None
         self._sweeper = sweeper
-        self._workers = [PinnedWorker(model_sha256, device, number) for number, device in enumerate(devices)]
+        self._workers = self._new_workers()
         self._stopping = 0
         self._next_sweep = 0.0
         self._swept = False
@@ -46,7 +63,7 @@ class Supervisor:
         """Supervise until SIGTERM or SIGINT; then let each worker hand its chunk back.
 
         Raises:
-            UserError: a child cannot load the model, or the broker does not start.
+            UserError: a child cannot load the only model there is to serve, or the broker does not start.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -63,22 +80,59 @@ class Supervisor:
     def _look_after(self) -> None:
         if self._broker is not None:
             self._broker.ensure()
-        for worker in self._workers:
-            worker.keep_alive()
+        self._keep_alive()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + self._settings.sweep_interval
             self._sweep()
 
+    def _keep_alive(self) -> None:
+        try:
+            for worker in self._workers:
+                worker.keep_alive()
+        except UserError as error:
+            if self._model is None or self._former is None or self._follower is None:
+                raise
+            self._follower.refuse(self._model, error)
+            self._serve(self._former)
+            self._former = None
+
     def _sweep(self) -> None:
         try:
-            self._sweeper.sweep(at_once=not self._swept)
-            self._swept = True
+            self._follow()
+            if self._model is not None:
+                self._sweeper.sweep(self._model, at_once=not self._swept)
+                self._swept = True
         except TemporaryError as error:
             logger.warning("no look for lost work: %s", error)
         except DBAPIError as error:
             logger.warning("no look for lost work: the database does not answer (%s)", type(error.orig).__name__)
 
+    def _follow(self) -> None:
+        """Change to the model that the fleet wants, once nothing waits for the one that is served."""
+        if self._follower is None:
+            return
+        chosen = self._follower.look(self._model)
+        if chosen is not None and (self._model is None or chosen.sha256 != self._model.sha256):
+            self._former = self._model
+            self._serve(chosen)
+
+    def _serve(self, model: ModelInfo) -> None:
+        logger.info("serving model %s (%s)", model.name, model.sha256[:12])
+        self._end_workers()
+        self._model = model
+        self._workers = self._new_workers()
+
+    def _new_workers(self) -> list[PinnedWorker]:
+        if self._model is None:
+            return []
+        return [PinnedWorker(self._model.sha256, device, number) for number, device in enumerate(self._devices)]
+
     def _shut_down(self) -> None:
+        self._end_workers()
+        if self._broker is not None:
+            self._broker.stop()
+
+    def _end_workers(self) -> None:
         for worker in self._workers:
             worker.ask_to_stop()
         deadline = time.monotonic() + _GRACE
@@ -86,5 +140,3 @@ class Supervisor:
             time.sleep(_TICK)
         for worker in self._workers:
             worker.kill()
-        if self._broker is not None:
-            self._broker.stop()

@@ -23,19 +23,20 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Looks for lost work of one model."""
+    """Looks for lost work of the model that is served."""
 
-    def __init__(self, app: Celery, engine: Engine, model: ModelInfo, chunk_size: int) -> None:
+    def __init__(self, app: Celery, engine: Engine, chunk_size: int) -> None:
         self._app = app
         self._engine = engine
-        self._model = model
         self._chunk_size = chunk_size
-        self._seen_before = False
+        #: sha256 of the model whose work looked lost the last time.
+        self._suspect: str | None = None
 
-    def sweep(self, *, at_once: bool = False) -> int:
+    def sweep(self, model: ModelInfo, *, at_once: bool = False) -> int:
         """Look once.
 
         Args:
+            model: whose work.
             at_once: do not wait for a second look (right after a start, when what waits was never sent).
 
         Returns:
@@ -45,34 +46,34 @@ class Sweeper:
             TemporaryError: the broker does not answer.
         """
         self._close_forgotten()
-        lost = nothing_in_flight(self._app, self._model.sha256) and self._anything_pending()
-        send_now = lost and (self._seen_before or at_once)
-        self._seen_before = lost and not send_now
-        return self._send() if send_now else 0
+        lost = nothing_in_flight(self._app, model.sha256) and self._anything_pending(model)
+        send_now = lost and (self._suspect == model.sha256 or at_once)
+        self._suspect = model.sha256 if lost and not send_now else None
+        return self._send(model) if send_now else 0
 
-    def _send(self) -> int:
-        lock = f"nightread.sweep.{queue_of(self._model.sha256)}"
+    def _send(self, model: ModelInfo) -> int:
+        lock = f"nightread.sweep.{queue_of(model.sha256)}"
         with redis_client(self._app) as client:
             if not client.set(lock, 1, nx=True, ex=_LOCK_SECONDS):
                 return 0
         try:
             # Another may have sent it all since this one looked.
-            return self._send_pending() if nothing_in_flight(self._app, self._model.sha256) else 0
+            return self._send_pending(model) if nothing_in_flight(self._app, model.sha256) else 0
         finally:
             # Kept, it would make the next run on this machine wait.
             with redis_client(self._app) as client:
                 client.delete(lock)
 
-    def _send_pending(self) -> int:
+    def _send_pending(self, model: ModelInfo) -> int:
         with reading(self._engine) as connection:
-            pending = pending_of_model(connection, self._model.id)
-        sent = send_pending(self._app, self._model.sha256, pending, self._chunk_size)
+            pending = pending_of_model(connection, model.id)
+        sent = send_pending(self._app, model.sha256, pending, self._chunk_size)
         logger.info("%d waiting scans sent", sent)
         return sent
 
-    def _anything_pending(self) -> bool:
+    def _anything_pending(self, model: ModelInfo) -> bool:
         with reading(self._engine) as connection:
-            return bool(pending_of_model(connection, self._model.id, limit=1))
+            return bool(pending_of_model(connection, model.id, limit=1))
 
     def _close_forgotten(self) -> None:
         """Close runs whose last worker died between its last outcome and the closing."""

@@ -11,7 +11,8 @@ from db.aggregate import finish_runs
 from db.erasure import forget_patient
 from db.errors import Stopped
 from db.labels_csv import Columns, read_labels_csv
-from db.models import activate, list_models
+from db.models import activate, demand, list_models
+from db.outcomes import count_pending
 from db.retention import prune_runs
 from db.session import reading
 from producer.commands.common import open_ledger, out, print_json, say
@@ -51,11 +52,15 @@ def activate_model(name: str, *, as_json: bool) -> None:
     settings, engine = open_ledger()
     register_artifacts(engine, open_model_dir(settings.model_dir, settings.home))
     with engine.begin() as connection:
+        former = demand(connection).active
         model = activate(connection, name)
+        waiting = count_pending(connection, former.id) if former and former.id != model.id else 0
     if as_json:
-        print_json(asdict(model))
-    else:
-        say(f"the next runs are scored by {model.name} ({model.sha256[:12]})")
+        print_json(asdict(model) | {"waiting_for_former": waiting, "former": former.name if former else None})
+        return
+    say(f"the next runs are scored by {model.name} ({model.sha256[:12]})")
+    if former and waiting:
+        say(f"{waiting:,} scans still wait for {former.name}, whose workers finish them first")
 
 
 def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: bool) -> None:

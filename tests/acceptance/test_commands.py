@@ -72,6 +72,7 @@ def test_every_result_has_a_form_for_programs(scored, tmp_path):
     assert as_json(scored, "report", "--run", "1", "--out", tmp_path / "report")["coverage"]["expected"] == 7
     assert as_json(scored, "model", "list")[0]["name"] == "hash"
     assert as_json(scored, "model", "activate", "hash")["active"] is True
+    assert as_json(scored, "model", "activate", "hash")["waiting_for_former"] == 0
     assert as_json(scored, "labels", "--csv", scored.csv, "--name", "again")["labelled"] == 7
     assert as_json(scored, "prune", "--older-than", "1") == {"runs": 0, "outcomes": 0}
     assert as_json(scored, "run", "--csv", scored.csv, code=3)["label_set"] == "sample_labels"

@@ -1,7 +1,8 @@
 """A fake scorer, for speed: scores are a hash of the pixels, so every row of a run can be checked at once.
 
 Loaded in worker processes by CXR_RUNTIME=hash_scorer:HashScorer. HASH_SCORER_SECONDS slows each batch down. A scan that
-is all but white everywhere kills the process, as a decoder's or a driver's crash would.
+is all but white everywhere kills the process, as a decoder's or a driver's crash would. A model of the name
+`unloadable` cannot be loaded, as one for another version or a larger GPU could not.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import numpy as np
 
 #: No pixel of a deadly scan is darker.
 DEADLY = 250
+UNLOADABLE = "unloadable"
 
 
 class HashScorer:
@@ -22,6 +24,8 @@ class HashScorer:
     precision = "float32"
 
     def __init__(self, artifact):
+        if artifact.manifest.name == UNLOADABLE:
+            raise RuntimeError("this model cannot be loaded")
         self.findings = artifact.manifest.findings
         self.batch_size = artifact.manifest.batch_size
         self._seconds = float(os.environ.get("HASH_SCORER_SECONDS", "0"))

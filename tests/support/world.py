@@ -110,10 +110,13 @@ class World:
     home: Path
     env: dict
     processes: list = field(default_factory=list)
+    #: Folders that its processes import from before any other.
+    python_path: tuple = ()
 
     @property
     def environment(self):
-        return {**os.environ, **self.env, "PYTHONPATH": str(Path(__file__).parent)}
+        path = (*self.python_path, Path(__file__).parent)
+        return {**os.environ, **self.env, "PYTHONPATH": os.pathsep.join(map(str, path))}
 
     def producer(self, *arguments, check=True, **kwargs):
         """Run a producer command to its end."""

@@ -1,5 +1,6 @@
 """TensorFlow in float32: the model's graph frozen at one batch shape."""
 
+import logging
 import os
 from typing import Any
 
@@ -16,6 +17,8 @@ from worker.artifact import Artifact
 from worker.manifest import MODEL_FILE
 from worker.pixels import Pixels
 from worker.scorer import Scores, padded
+
+logger = logging.getLogger(__name__)
 
 
 class TensorflowScorer:
@@ -35,12 +38,19 @@ class TensorflowScorer:
         self.runtime = f"tensorflow {tf.__version__}"
         self._shape = (manifest.batch_size, *manifest.preprocessing.shape)
         self._forward = _freeze(_load(artifact, self._shape), self._shape)
+        _warn_of_cpu()
         self.score(np.zeros(self._shape, np.uint8))
 
     def score(self, pixels: Pixels) -> Scores:
         """See `Scorer.score`."""
         (scores,) = self._forward(tf.constant(padded(pixels, self.batch_size)))
         return np.asarray(scores.numpy()[: len(pixels)], np.float32)
+
+
+def _warn_of_cpu() -> None:
+    """A process that was pinned to a GPU sees that one only, as GPU:0, where TensorFlow puts the graph by itself."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") and not tf.config.list_physical_devices("GPU"):
+        logger.warning("this TensorFlow cannot use the GPU that it was given, and scores on the CPU")
 
 
 def _load(artifact: Artifact, shape: tuple[int, ...]) -> Any:

@@ -180,3 +180,14 @@ def test_padding_fills_up_with_black_scans_behind(count):
     assert (batch.shape, batch.dtype) == ((8, 4, 4, 1), np.uint8)
     assert (batch[:count] == 9).all()
     assert (batch[count:] == 0).all()
+
+
+@pytest.mark.parametrize(("visible", "warnings"), [("GPU-aaa0", 1), ("", 0)])
+def test_a_gpu_that_tensorflow_cannot_use_is_said(make_artifact, monkeypatch, caplog, visible, warnings):
+    """A worker that was given a GPU and computes on the CPU would only look slow."""
+    import tensorflow as tf
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [])
+    open_scorer(make_artifact())
+    assert caplog.text.count("cannot use the GPU") == warnings

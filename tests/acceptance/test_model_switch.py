@@ -1,0 +1,105 @@
+"""A worker without `--model` follows the fleet's active model, and finishes what was begun."""
+
+import pytest
+from hash_scorer import UNLOADABLE
+from world import hash_artifact, scoring_process, wait_until, write_csv, write_images
+
+SCANS = range(32)
+
+
+@pytest.fixture
+def csv(tmp_path):
+    write_images(tmp_path / "images", SCANS)
+    return write_csv(tmp_path / "sample_labels.csv", SCANS)
+
+
+def publish(world, name):
+    return hash_artifact(world.home / "models", name=name)
+
+
+def finished(world, run_id):
+    """Whether every scan of a run is scored."""
+    query = "SELECT scored, finished_at IS NOT NULL FROM run_progress WHERE run_id = :run"
+    return [tuple(map(int, row)) for row in world.rows(query, run=run_id)] == [(len(SCANS), 1)]
+
+
+def wait_for(world, run_id):
+    wait_until(lambda: finished(world, run_id), seconds=60, what=f"the end of run {run_id}\n{world.logs()}")
+
+
+def test_the_active_model_is_followed_and_rolled_back_without_a_restart(world, csv):
+    """Waiting for a first model, A's run is ended under A, then B's under B, then A's again: one `worker start`."""
+    worker = world.worker()
+    wait_until(lambda: "no model is there yet" in world.logs())
+    publish(world, "a")
+    wait_until(lambda: "loaded: hash" in world.logs(), what=world.logs())
+    # Held still while its run is begun: nothing here depends on who is quicker.
+    child = scoring_process(worker)
+    child.suspend()
+    world.producer("enqueue", "--csv", csv)
+
+    publish(world, "b")
+    said = world.producer("model", "activate", "b").stdout
+    assert f"{len(SCANS)} scans still wait for a, whose workers finish them first" in said
+    world.producer("enqueue", "--csv", csv)
+    child.resume()
+    wait_for(world, 2)
+    assert finished(world, 1)
+    spans = world.rows("SELECT model, min(scored_at), max(scored_at) FROM results_wide GROUP BY model ORDER BY model")
+    assert spans[0][2] < spans[1][1], "a's last scan was scored before b's first"
+
+    assert "still wait" not in world.producer("model", "activate", "a").stdout
+    world.producer("enqueue", "--csv", csv, "--rescore")
+    wait_for(world, 3)
+    assert world.rows("SELECT run_id, model FROM run_progress ORDER BY run_id") == [(1, "a"), (2, "b"), (3, "a")]
+    assert worker.poll() is None
+    assert world.logs().count("no model is there yet") == 1
+
+
+@pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+def test_a_model_that_is_damaged_or_cannot_be_loaded_leaves_the_one_before(world, csv):
+    """Bytes that changed after the registration stop nobody; what fails to load gives way. One sentence each."""
+    publish(world, "a")
+    damaged = publish(world, "b")
+    world.producer("model", "list")
+    (damaged.folder / "model.keras").write_bytes(b"other weights")
+    worker = world.worker()
+    wait_until(lambda: "loaded: hash" in world.logs(), what=world.logs())
+    world.producer("model", "activate", "b")
+    wait_until(lambda: "model b cannot be served" in world.logs())
+    assert world.logs().count("loaded: hash") == 1, "the one that scores was not touched"
+    publish(world, UNLOADABLE)
+    world.producer("model", "activate", UNLOADABLE)
+    world.producer("enqueue", "--csv", csv)
+    wait_until(lambda: f"model {UNLOADABLE} cannot be served" in world.logs(), what=world.logs())
+    world.producer("enqueue", "--csv", csv, "--model", "a")
+    wait_for(world, 2)
+    assert world.rows("SELECT pending FROM run_progress WHERE run_id = 1") == [(len(SCANS),)]
+    assert world.logs().count("cannot be served") == 2
+    assert worker.poll() is None
+
+
+@pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+def test_a_model_that_was_asked_for_is_never_left(world, csv):
+    """`--model` pins the worker: another one's work waits. One that is not there is a mistake at once."""
+    publish(world, "a")
+    worker = world.start("worker.cli", "start", "--gpus", "none", "--model", "a")
+    publish(world, "b")
+    world.producer("enqueue", "--csv", csv, "--model", "b")
+    world.producer("model", "activate", "b")
+    world.producer("enqueue", "--csv", csv, "--model", "a")
+    wait_for(world, 2)
+    assert world.rows("SELECT scored FROM run_progress WHERE run_id = 1") == [(0,)]
+    worker.terminate()
+    assert worker.wait(40) == 0
+    assert world.start("worker.cli", "start", "--gpus", "none", "--model", "c").wait(30) == 2
+    assert "error: no model 'c' is registered" in world.logs()
+
+
+@pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+def test_a_worker_that_waits_for_a_model_can_be_stopped(world):
+    """SIGTERM ends it with 0, as any other."""
+    worker = world.worker()
+    wait_until(lambda: "no model is there yet" in world.logs())
+    worker.terminate()
+    assert worker.wait(20) == 0

@@ -1,0 +1,76 @@
+"""Follows the fleet's models: what to serve next, and on this machine's disk before anything is stopped for it."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Engine
+
+from db.errors import UserError
+from db.models import ModelInfo, demand
+from db.session import reading
+from worker.model_choice import choose_model
+from worker.model_dir import ModelDir
+from worker.registry import register_artifacts
+
+#: Seconds until a model that could not be fetched or loaded is tried again.
+RETRY: Final = 300.0
+
+logger = logging.getLogger(__name__)
+
+
+class Follower:
+    """What one supervisor knows of the fleet's models. `clock` gives seconds that never run backward."""
+
+    def __init__(self, engine: Engine, models: ModelDir, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._models = models
+        self._clock = clock
+        #: When each model that failed here may be tried again, by sha256.
+        self._refused: dict[str, float] = {}
+
+    def look(self, current: ModelInfo | None) -> ModelInfo | None:
+        """The model to serve from now on, its artifact fetched and verified.
+
+        Returns:
+            `current` where nothing changes; None while there is no model at all.
+
+        Raises:
+            UserError: the first model cannot be had. A later one is refused instead, for a while.
+        """
+        if current is None:
+            register_artifacts(self._engine, self._models)
+        chosen = self._choose(current)
+        if chosen is None or (current is not None and chosen.sha256 == current.sha256):
+            return current
+        try:
+            self._models.find(chosen.sha256)
+        except UserError as error:
+            if current is None:
+                raise
+            self.refuse(chosen, error)
+            return current
+        return chosen
+
+    def refuse(self, model: ModelInfo, error: UserError) -> None:
+        """Leave a model alone for a while: it cannot be fetched or loaded here."""
+        self._refused[model.sha256] = self._clock() + RETRY
+        minutes = RETRY / 60
+        logger.error("model %s cannot be served, and is tried again in %.0f minutes: %s", model.name, minutes, error)
+
+    def _choose(self, current: ModelInfo | None) -> ModelInfo | None:
+        with reading(self._engine) as connection:
+            wanted = demand(connection)
+        servable = {model.sha256: model for model in wanted.with_work if self._may_be_tried(model)}
+        active = wanted.active if wanted.active and self._may_be_tried(wanted.active) else None
+        sha256 = choose_model(_sha256(current), _sha256(active), list(servable))
+        known = [*servable.values(), active, current]
+        return next((model for model in known if model and model.sha256 == sha256), None)
+
+    def _may_be_tried(self, model: ModelInfo) -> bool:
+        return self._clock() >= self._refused.get(model.sha256, 0.0)
+
+
+def _sha256(model: ModelInfo | None) -> str | None:
+    return model.sha256 if model else None
