@@ -75,11 +75,13 @@ class _Patience:
         self._clock = clock
         self._what = what
         self._failures = 0
-        self._not_before = clock.now()
+        self._failed_at = datetime.min.replace(tzinfo=UTC)
+        self._pause = timedelta(0)
 
     @property
     def is_over(self) -> bool:
-        return self._clock.now() >= self._not_before
+        # A clock that was set back since makes nobody wait.
+        return not self._failed_at <= self._clock.now() < self._failed_at + self._pause
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -89,7 +91,7 @@ class _Patience:
         except _PASSING as error:
             minutes = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
             self._failures += 1
-            self._not_before = self._clock.now() + timedelta(minutes=minutes)
+            self._failed_at, self._pause = self._clock.now(), timedelta(minutes=minutes)
             logger.warning("%s: %s; tried again in %d min", self._what, _cause(error), minutes)
         else:
             self._failures = 0

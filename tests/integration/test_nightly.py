@@ -201,6 +201,7 @@ def test_who_died_between_closing_and_summary_is_made_good_by_the_next_start(hou
     assert (summary["scored"], summary["night"], summary["cancelled"]) == (3, house.today(), False)
     assert (summary["finding"], summary["positives"], summary["negatives"]) == ("Abnormal", 1, 2)
     assert (house.home / "reports" / "run-1" / "index.html").exists()
+    assert house.nightly()._closed() == [], "nobody looks at it again"
 
 
 def test_a_summary_that_nobody_takes_is_tried_again_until_somebody_does(house, hook):
@@ -243,6 +244,16 @@ def test_a_stop_while_a_summary_waits_for_its_next_try_gives_the_claim_back(hous
     assert house.runs() == [(1, house.today(), False)]
 
 
+def test_a_summary_that_is_a_week_late_is_not_sent(house):
+    """Whoever mends a webhook after months gets the last nights, not all of them."""
+    nightly = house.opened()
+    decide_all(house.engine, 1)
+    assert nightly._closed() == [1]
+    with house.engine.begin() as connection:
+        connection.execute(update(Run).values(finished_at=datetime.now(UTC) - 8 * DAY))
+    assert nightly._closed() == []
+
+
 def test_of_two_that_claim_one_summary_one_gets_it(house):
     """SQL decides."""
     house.with_history()
@@ -270,6 +281,11 @@ def test_a_source_that_is_away_is_one_sentence_without_its_name_and_tried_again(
         tries += [minute] * (len(caplog.records) > before)
         house.clock.time += timedelta(minutes=1)
     assert tries == [0, 1, 3, 7, 15, 25, 35]
+    before = len(caplog.records)
+    house.clock.time -= timedelta(minutes=30)
+    nightly.look(SCHEDULE)
+    assert len(caplog.records) > before, "a clock that is set back makes nobody wait"
+    house.clock.time += timedelta(minutes=30)
     assert "its source, model or folder is refused" in caplog.text
     assert len(house.runs()) == 1
     shutil.move(away, house.films)
