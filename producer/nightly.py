@@ -27,7 +27,7 @@ from producer.source import Source
 from producer.summary import Summary, headline, summarise
 
 #: Seconds between two looks at the clock and at open runs.
-_TICK: Final = 30.0
+_TICK: Final = 10.0
 #: Seconds between two looks at the one run of `--now`.
 _LOOK: Final = 1.0
 #: Seconds before each further try to send a summary.

@@ -95,7 +95,7 @@ def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
     now = datetime.now(UTC)
     at = f"{now - timedelta(hours=12):%H:%M}"
     world.worker()
-    world.producer("enqueue", "--csv", csv, "--limit", "2")
+    world.producer("enqueue", "--csv", csv, "--limit", "2", "--wait")
     world.env |= {"CXR_NIGHTLY_AT": at, "CXR_NIGHTLY_TZ": "UTC", "CXR_CSV": str(csv)}
     night = f"{job_of(Source(csv=csv))} {at} UTC {now.date() - timedelta(days=3)}"
     with world.engine.begin() as connection:

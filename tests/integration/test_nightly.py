@@ -149,7 +149,7 @@ def test_the_loop_wakes_at_the_night_and_not_after_it(house):
     with pytest.raises(Stopped):
         house.nightly().run(SCHEDULE)
     assert house.clock.time == begins
-    assert max(house.clock.waited[waits:]) <= 30
+    assert max(house.clock.waited[waits:]) <= 10
     assert len(house.runs()) == 1
     house.clock.end = begins + timedelta(minutes=1)
     with pytest.raises(Stopped):
