@@ -102,11 +102,17 @@ def rate_of(connection: Connection, model_id: int) -> float | None:
     Measured where the work ran, with as many workers as there were: an expectation, not a promise.
     """
     own = (Outcome.model_id == model_id) & (Outcome.state == SCORED) & ~RunScan.reused
-    joined = select(func.max(RunScan.run_id)).join(Outcome, Outcome.id == RunScan.outcome_id).where(own)
+    latest = select(func.max(RunScan.run_id)).join(Outcome, Outcome.id == RunScan.outcome_id).where(own)
+    run_id = connection.execute(latest).scalar()
+    return None if run_id is None else rate_of_run(connection, run_id)
+
+
+def rate_of_run(connection: Connection, run_id: int) -> float | None:
+    """Scans a second between a run's first and last score; None where it scored fewer than 2 itself."""
     scans, first, last = connection.execute(
         select(func.count(), func.min(Outcome.scored_at), func.max(Outcome.scored_at))
         .join(RunScan, RunScan.outcome_id == Outcome.id)
-        .where(own, RunScan.run_id == joined.scalar_subquery())
+        .where(Outcome.state == SCORED, ~RunScan.reused, RunScan.run_id == run_id)
     ).one()
     return scans / (last - first).total_seconds() if first and last and first < last else None
 

@@ -151,6 +151,14 @@ class Run(Base):
             sqlite_where=text("finished_at IS NULL"),
             postgresql_where=text("finished_at IS NULL"),
         ),
+        # What makes two nightly producers come to one run.
+        Index(
+            "ix_runs_night",
+            "night",
+            unique=True,
+            sqlite_where=text("night IS NOT NULL"),
+            postgresql_where=text("night IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -167,6 +175,10 @@ class Run(Base):
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     #: Set where a person stopped it: what was pending then is rejected as `cancelled`.
     cancelled_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: The night that it was opened for, see `db.nights`; NULL where no nightly producer did.
+    night: Mapped[str | None]
+    #: When a nightly producer claimed to send its summary.
+    summarised_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class Outcome(Base):

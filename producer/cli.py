@@ -113,6 +113,38 @@ def run(
 
 
 @app.command()
+def nightly(
+    context: typer.Context,
+    *,
+    csv: Csv = None,
+    images: Images = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    patient_column: PatientColumn = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    at: Annotated[
+        str | None, typer.Option(help="Local time, HH:MM: once every night.", envvar="CXR_NIGHTLY_AT")
+    ] = None,
+    tz: Annotated[str, typer.Option(help="The time zone of --at, by IANA's name.", envvar="CXR_NIGHTLY_TZ")] = "UTC",
+    now: Annotated[bool, typer.Option("--now", help="Once, now, to the end: for cron.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every night, or --now: enqueue what is due, report when the run closes, send a summary."""
+    from db.labels_csv import Columns
+    from producer.commands.nightly import nightly_command
+    from producer.source import Source
+
+    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
+    source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model)
+    source_of_at = context.get_parameter_source("at")
+    # A container's variable does not contradict what a person types in it.
+    if now and source_of_at is not None and source_of_at.name == "ENVIRONMENT":
+        at = None
+    nightly_command(source, at=at, zone=tz, now=now, as_json=as_json)
+
+
+@app.command()
 def status(
     run_id: RunId = None,
     *,

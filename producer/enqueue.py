@@ -8,9 +8,10 @@ from db.aggregate import finish_runs
 from db.errors import TemporaryError
 from db.label_sets import import_labels
 from db.models import ModelInfo, find_model
+from db.nights import note_night, run_of_night
 from db.opening import RunRequest, lock_for_enqueue, open_run
 from db.outcomes import note_seen, pending_of_run
-from db.runs import Progress, progress, rate_of
+from db.runs import Progress, find_run, progress, rate_of
 from db.scans import register_scans
 from db.session import reading
 from producer.changed import Looked, look_for_changes
@@ -62,15 +63,21 @@ class Rehearsal:
     left_out: int
 
 
-def enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> Enqueued:
+def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: str | None = None) -> Enqueued:
     """Commit the work, then send it.
+
+    Args:
+        settings: where broker and models are.
+        engine: the ledger.
+        source: what is to be scored.
+        night: which night it is done for, see `db.nights`; a night that has its run already gets no other.
 
     Raises:
         UserError: no labels file, no image at all, no model; then nothing was written.
     """
     given, looked = _prepare(settings, engine, source)
     with engine.begin() as connection:
-        model, run_id, joined = _commit(connection, source, given, looked)
+        model, run_id, joined = _commit(connection, source, given, looked, night)
     # A run in which nothing is due is finished as it opens.
     finish_runs(engine)
     sent = _send(settings, engine, run_id, model, joined=joined)
@@ -89,7 +96,7 @@ def rehearse(settings: WorkerSettings, engine: Engine, source: Source) -> Rehear
     """
     given, looked = _prepare(settings, engine, source)
     with engine.connect() as connection, connection.begin() as transaction:
-        model, run_id, joined = _commit(connection, source, given, looked)
+        model, run_id, joined = _commit(connection, source, given, looked, None)
         now, rate = progress(connection, run_id), rate_of(connection, model.id)
         transaction.rollback()
     return Rehearsal(
@@ -125,8 +132,13 @@ def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[
     return given, look_for_changes(engine, given.dataset, source.model, given.found)
 
 
-def _commit(connection: Connection, source: Source, given: Input, looked: Looked) -> tuple[ModelInfo, int, bool]:
+def _commit(
+    connection: Connection, source: Source, given: Input, looked: Looked, night: str | None
+) -> tuple[ModelInfo, int, bool]:
     lock_for_enqueue(connection)
+    taken = run_of_night(connection, night) if night is not None else None
+    if taken is not None:
+        return find_model(connection, find_run(connection, taken).model_sha256), taken, True
     model = find_model(connection, source.model)
     ids = register_scans(connection, given.dataset, given.rows, given.found)
     request = RunRequest(
@@ -146,6 +158,8 @@ def _commit(connection: Connection, source: Source, given: Input, looked: Looked
         changed=frozenset(ids[name] for name in looked.changed if name in ids),
         rescore=source.rescore,
     )
+    if night is not None:
+        note_night(connection, run_id, night)
     return model, run_id, joined
 
 

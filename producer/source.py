@@ -51,23 +51,34 @@ class Input:
     left_out: int = 0
 
 
-def read_source(source: Source) -> Input:
-    """Read the CSV and look for the images.
+def check_source(source: Source) -> None:
+    """Whether what was typed makes sense, before anything is looked at.
 
     Raises:
-        UserError: no labels file, no such folder or bucket, no image at all, or flags that contradict each other.
+        UserError: flags that are missing or contradict each other.
     """
     if source.dataset is not None and not source.dataset.strip():
         raise UserError("--dataset is empty")
     if source.csv is not None:
-        return _from_csv(source, read_labels_csv(source.csv, source.columns))
+        return
     if source.images is None:
         raise UserError("nothing to score: say --csv FILE, --images FOLDER or s3://bucket/prefix, or both")
     if not source.check:
         raise UserError("--no-check takes the images' names from a CSV: say --csv too")
     if source.columns != Columns():
         raise UserError("--image-column, --label-column and --patient-column name columns of a CSV: say --csv too")
-    return _from_images(source, source.images)
+
+
+def read_source(source: Source) -> Input:
+    """Read the CSV and look for the images.
+
+    Raises:
+        UserError: no labels file, no such folder or bucket, no image at all, or flags that contradict each other.
+    """
+    check_source(source)
+    if source.csv is not None:
+        return _from_csv(source, read_labels_csv(source.csv, source.columns))
+    return _from_images(source, source.images or "")
 
 
 def _from_csv(source: Source, file: LabelsFile) -> Input:

@@ -4,7 +4,7 @@ import pytest
 from imports import loaded
 
 
-@pytest.mark.parametrize("command", [(), ("enqueue",), ("report",), ("model",)], ids=" ".join)
+@pytest.mark.parametrize("command", [(), ("enqueue",), ("nightly",), ("report",), ("model",)], ids=" ".join)
 def test_help_is_light_and_writes_nothing(tmp_path, command):
     """Neither a model library nor the ledger's is loaded to print a page."""
     modules, shown = loaded(tmp_path, "-m", "producer.cli", *command, "--help")

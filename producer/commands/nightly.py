@@ -1,0 +1,61 @@
+"""`producer nightly`, as a loop or once."""
+
+import logging
+import signal
+from dataclasses import asdict
+
+from sqlalchemy import Engine
+
+from db.errors import Stopped, UserError
+from db.runs import progress
+from db.session import open_database, reading
+from db.settings import load_settings
+from producer.commands.common import err, exit_by, print_json, say
+from producer.nightly import Clock, Nightly
+from producer.nights import Schedule, read_schedule
+from producer.settings import NightlySettings
+from producer.source import Source, check_source
+from producer.summary import to_text
+from worker.logs import configure_logging
+
+logger = logging.getLogger(__name__)
+
+
+def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_json: bool) -> None:
+    """`producer nightly`; `at` is None where only `--now` counts."""
+    check_source(source)
+    if (at is None) != now:
+        raise UserError("say when: --at HH:MM for every night, or --now for this once")
+    if as_json and not now:
+        raise UserError("--json goes with --now: the loop has no end at which to print")
+    schedule = None if at is None else read_schedule(at, zone)
+    configure_logging()
+    clock = Clock()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, clock.stop)
+    settings = load_settings(NightlySettings)
+    err.print(f"home: {settings.home}", markup=False)
+    engine = open_database(settings.database_url)
+    nights = Nightly(settings, engine, source, clock)
+    if schedule is None:
+        _once(nights, engine, as_json=as_json)
+    else:
+        _every_night(nights, schedule)
+
+
+def _once(nights: Nightly, engine: Engine, *, as_json: bool) -> None:
+    summary = nights.once()
+    if as_json:
+        print_json(asdict(summary))
+    else:
+        say(to_text(summary).rstrip())
+    with reading(engine) as connection:
+        exit_by(progress(connection, summary.run_id))
+
+
+def _every_night(nights: Nightly, schedule: Schedule) -> None:
+    try:
+        nights.run(schedule)
+    except Stopped as stopped:
+        # How a loop ends: no failure.
+        logger.info("stopped: %s", stopped)

@@ -1,0 +1,253 @@
+"""`producer nightly`: once a night a source's due scans are enqueued; when the run closes, report and summary follow.
+
+All that must outlive this process is in SQL: which nights have their run, and whose summary was claimed. So it may be
+killed at any time, run twice at once, or be away for nights.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from types import FrameType
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from db.errors import DatabaseAway, Stopped, TemporaryError, UserError
+from db.nights import claim_summary, latest_night, release_summary, to_summarise
+from db.runs import find_run
+from db.session import reading
+from producer.enqueue import enqueue
+from producer.nights import Schedule, job_of
+from producer.notify import Channel, open_channels
+from producer.settings import NightlySettings
+from producer.source import Source
+from producer.summary import Summary, headline, summarise
+
+#: Seconds between two looks at the clock and at open runs.
+_TICK: Final = 10.0
+#: Seconds between two looks at the one run of `--now`.
+_LOOK: Final = 1.0
+#: Seconds before each further try to send a summary.
+_PAUSES: Final = (5.0, 30.0, 120.0)
+#: Minutes until what failed is tried again: twice as long each time, up to the last.
+_AGAIN: Final = (1, 2, 4, 8, 10)
+#: What a database that is away makes SQLAlchemy raise.
+_DATABASE_ERRORS: Final = (OperationalError, InterfaceError, DatabaseAway)
+#: What may have passed at the next try.
+_PASSING: Final = (*_DATABASE_ERRORS, TemporaryError, UserError)
+
+logger = logging.getLogger(__name__)
+
+
+class Clock:
+    """The time, and waiting for it until somebody says stop."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+
+    def stop(self, _signal: int, _frame: FrameType | None) -> None:
+        """A signal handler: end whatever goes on, as a Ctrl+C would; SQL rolls back what is half done."""
+        self._stopped = True
+        raise Stopped("told to stop; what was enqueued is scored all the same")
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return datetime.now(UTC)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep.
+
+        Raises:
+            Stopped: somebody said stop, now or before: a library may have swallowed it.
+        """
+        if self._stopped:
+            raise Stopped("told to stop; what was enqueued is scored all the same")
+        time.sleep(max(0.0, seconds))
+
+
+class _Patience:
+    """When to try again what failed."""
+
+    def __init__(self, clock: Clock, what: str) -> None:
+        self._clock = clock
+        self._what = what
+        self._failures = 0
+        self._failed_at = datetime.min.replace(tzinfo=UTC)
+        self._pause = timedelta(0)
+
+    @property
+    def is_over(self) -> bool:
+        # A clock that was set back since makes nobody wait.
+        return not self._failed_at <= self._clock.now() < self._failed_at + self._pause
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Log what may pass in one sentence, and wait longer each time before `is_over` again."""
+        try:
+            yield
+        except _PASSING as error:
+            minutes = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
+            self._failures += 1
+            self._failed_at, self._pause = self._clock.now(), timedelta(minutes=minutes)
+            logger.warning("%s: %s; tried again in %d min", self._what, _cause(error), minutes)
+        else:
+            self._failures = 0
+
+
+class Nightly:
+    """The nights of one source."""
+
+    def __init__(self, settings: NightlySettings, engine: Engine, source: Source, clock: Clock) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._source = source
+        self._clock = clock
+        self._job = job_of(source)
+        self._channels = open_channels(settings)
+        #: The last night that needs nothing any more; None until the ledger was asked.
+        self._done: date | None = None
+        self._nights = _Patience(clock, "this night's run cannot be opened yet")
+        self._summaries = _Patience(clock, "a run's summary cannot be made yet")
+
+    def run(self, schedule: Schedule) -> None:
+        """Do every night's work until stopped; of nights that were missed only the last is caught up.
+
+        Raises:
+            Stopped: told to stop.
+        """
+        logger.info("next night %s", _in_words(schedule, self._clock.now()))
+        while True:
+            self.look(schedule)
+            until = (schedule.next(self._clock.now()).begins - self._clock.now()).total_seconds()
+            # Short: the machine may be suspended and the clock be set, and runs close meanwhile.
+            self._clock.wait(min(_TICK, until))
+
+    def look(self, schedule: Schedule) -> None:
+        """Open this night's run if it is due, and send the summaries of runs that have closed."""
+        if self._nights.is_over:
+            with self._nights.trying():
+                self._begin_due(schedule)
+        if self._summaries.is_over:
+            with self._summaries.trying():
+                if not all(self._settle(run_id)[1] for run_id in self._closed()):
+                    raise TemporaryError("a summary was not sent")
+
+    def once(self) -> Summary:
+        """Open or join a run now, follow it to its end, and send its summary and those that somebody left unsent.
+
+        Raises:
+            UserError: as `enqueue`.
+            Stopped: told to stop.
+        """
+        # The moment, to the second: unlike a date it keeps nobody from a second run on the same day.
+        run_id = self._begin(f"{self._job} now {self._clock.now():%Y-%m-%dT%H:%M:%SZ}")
+        while not self._has_closed(run_id):
+            self._clock.wait(_LOOK)
+        for left_behind in self._closed():
+            if left_behind != run_id:
+                self._settle(left_behind)
+        return self._settle(run_id)[0]
+
+    def _begin_due(self, schedule: Schedule) -> None:
+        night, series = schedule.latest(self._clock.now()), f"{self._job} {schedule.name}"
+        if self._done is None:
+            with reading(self._engine) as connection:
+                # A first start has missed nothing.
+                self._done = latest_night(connection, series) or night.day
+        if night.day > self._done:
+            self._begin(f"{series} {night.day}")
+            self._done = night.day
+            logger.info("next night %s", _in_words(schedule, self._clock.now()))
+
+    def _begin(self, night: str) -> int:
+        enqueued = enqueue(self._settings, self._engine, self._source, night=night)
+        now = enqueued.progress
+        verb = "joined" if enqueued.joined else "opened"
+        logger.info("run %d %s: %d scans, %d pending", enqueued.run_id, verb, now.expected, now.pending)
+        return enqueued.run_id
+
+    def _closed(self) -> list[int]:
+        with reading(self._engine) as connection:
+            return to_summarise(connection, self._job)
+
+    def _has_closed(self, run_id: int) -> bool:
+        try:
+            with reading(self._engine) as connection:
+                return find_run(connection, run_id).finished_at is not None
+        except _DATABASE_ERRORS as error:
+            logger.warning("run %d cannot be looked at: %s", run_id, _cause(error))
+            return False
+
+    def _settle(self, run_id: int) -> tuple[Summary, bool]:
+        """Report a closed run, and send its summary unless another process does or did.
+
+        A process that is killed between the claim and the sending takes the message with it, never data: the report
+        is there, and `producer status` says the same. The other order would send some summaries twice.
+
+        Returns:
+            The summary, and whether nobody needs to try again.
+        """
+        summary = self._report(run_id)
+        with self._engine.begin() as connection:
+            mine = claim_summary(connection, run_id)
+        return summary, not mine or self._send(summary)
+
+    def _report(self, run_id: int) -> Summary:
+        # Plots cost a second of imports, which a waiting process need not pay.
+        from producer.report.write import write_report
+
+        # Where `producer report` writes it.
+        folder = self._settings.home / "reports" / f"run-{run_id}"
+        with self._engine.begin() as connection:
+            # A cancelled run may share scans that are still pending for another.
+            return summarise(connection, write_report(connection, run_id, folder, partial=True))
+
+    def _send(self, summary: Summary) -> bool:
+        """Send a summary whose claim is held; if nothing got out, not even at the last try, give the claim back."""
+        logger.info("%s", headline(summary))
+        left = list(self._channels)
+        try:
+            self._try_channels(summary, left)
+        finally:
+            # One channel's success settles it: a second message there would be worse than one missing elsewhere.
+            unsent = bool(left) and len(left) == len(self._channels)
+            if unsent:
+                with self._engine.begin() as connection:
+                    release_summary(connection, summary.run_id)
+        return not unsent
+
+    def _try_channels(self, summary: Summary, left: list[Channel]) -> None:
+        """Send to each channel in turn and again; those that took it are removed from `left`."""
+        for pause in (0.0, *_PAUSES):
+            if left:
+                self._clock.wait(pause)
+            for channel in tuple(left):
+                if _sent(channel, summary):
+                    left.remove(channel)
+
+
+def _sent(channel: Channel, summary: Summary) -> bool:
+    try:
+        channel.send(summary)
+    except TemporaryError as error:
+        logger.warning("summary of run %d: %s", summary.run_id, error)
+        return False
+    logger.info("summary of run %d sent to %s", summary.run_id, channel.name)
+    return True
+
+
+def _cause(error: Exception) -> str:
+    """Why, for a log: an error's own sentence may name files, and these may name patients."""
+    if isinstance(error, _DATABASE_ERRORS):
+        return "the database does not answer"
+    if isinstance(error, UserError):
+        return "its source, model or folder is refused; 'producer enqueue --dry-run' with the same flags says why"
+    return "something outside does not answer"
+
+
+def _in_words(schedule: Schedule, now: datetime) -> str:
+    night = schedule.next(now)
+    return f"{night.day} at {schedule.name}, {night.begins:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,138 @@
+"""`producer nightly` as a person, cron and two hosts at once run it: real processes, queue, worker and S3."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from inbox import webhook
+from s3_server import client_of
+from sqlalchemy import text
+from world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
+
+from producer.nights import job_of
+from producer.source import Source
+
+
+@pytest.fixture
+def hook(world):
+    """A webhook that the world's nightly producers tell."""
+    with webhook() as server:
+        world.env |= {"CXR_WEBHOOK_URL": server.url, "NO_PROXY": "127.0.0.1"}
+        hash_artifact(world.home / "models")
+        yield server
+
+
+def summaries(hook):
+    return [json.loads(body) for _, _, body in hook.taken]
+
+
+@pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+def test_each_night_scores_what_is_new_under_the_prefix(world, hook, s3, tmp_path):
+    """And reports it, tells the webhook, and exits by what became of it; no name leaves the house or is logged."""
+    import cv2
+
+    world.env |= s3
+    client, bucket = client_of(s3), f"canary-{world.home.parent.name.replace('_', '-').lower()[-40:].strip('-')}"
+    client.create_bucket(Bucket=bucket)
+
+    def arrive(number, body=None):
+        body = body or cv2.imencode(".png", radiograph(number))[1].tobytes()
+        client.put_object(Bucket=bucket, Key=f"ward/{image_name(number)}", Body=body)
+
+    for number in range(3):
+        arrive(number)
+    world.worker()
+    night = ("nightly", "--now", "--images", f"s3://{bucket}/ward")
+    first = world.producer(*night)
+    assert "3  scored" in first.stdout
+    arrive(3)
+    arrive(4, b"<html>")
+    second = world.producer(*night, "--json", check=False)
+    assert second.returncode == 3, second.stderr
+    summary = json.loads(second.stdout)
+    assert (summary["expected"], summary["scored"], summary["reused"], summary["rejected"]) == (
+        5,
+        4,
+        3,
+        {"not_image": 1},
+    )
+    assert world.rows("SELECT count(*), max(revision) FROM outcomes") == [(5, 1)]
+    assert [told["run_id"] for told in summaries(hook)] == [1, 2]
+    assert summaries(hook)[1] == summary
+    assert (world.home / "reports" / "run-2" / "report.json").exists()
+    for told in (first.stderr, second.stderr, first.stdout, *(str(body) for _, _, body in hook.taken)):
+        assert "canary" not in told and image_name(0)[:8] not in told and "hunter2" not in told
+
+
+@pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+def test_two_at_once_and_one_that_is_stopped_make_one_run_and_one_summary(world, hook, tmp_path):
+    """The stopped one exits 4, the other follows the same run to its end."""
+    write_images(tmp_path / "images", range(6))
+    csv = write_csv(tmp_path / "sample_labels.csv", range(6))
+    both = [world.start("producer.cli", "nightly", "--now", "--csv", str(csv)) for _ in range(2)]
+    wait_until(lambda: world.logs().count("run 1 ") == 2, what="two producers at one run")
+    both[0].send_signal(signal.SIGTERM)
+    assert both[0].wait(20) == 4
+    world.worker()
+    assert both[1].wait(60) == 0
+    assert "Traceback" not in world.logs() and "stopped: told to stop" in world.logs()
+    assert world.rows("SELECT count(*) FROM runs") == [(1,)]
+    ((summary),) = summaries(hook)
+    assert (summary["scored"], summary["positives"], summary["negatives"]) == (6, 2, 4)
+
+
+@pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
+    """They start at once after two nights away: one run, one summary; a signal ends each with exit 0."""
+    write_images(tmp_path / "images", range(6))
+    csv = write_csv(tmp_path / "sample_labels.csv", range(6))
+    # Half a day from the next night, so that none begins meanwhile.
+    now = datetime.now(UTC)
+    at = f"{now - timedelta(hours=12):%H:%M}"
+    world.worker()
+    world.producer("enqueue", "--csv", csv, "--limit", "2", "--wait")
+    world.env |= {"CXR_NIGHTLY_AT": at, "CXR_NIGHTLY_TZ": "UTC", "CXR_CSV": str(csv)}
+    night = f"{job_of(Source(csv=csv))} {at} UTC {now.date() - timedelta(days=3)}"
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET night = :night, summarised_at = :now"), {"night": night, "now": now})
+    loops = [world.start("producer.cli", "nightly") for _ in range(2)]
+    wait_until(lambda: hook.taken and world.logs().count("run 2 ") >= 2, what="the night", seconds=60)
+    for loop in loops:
+        loop.terminate()
+    assert [loop.wait(20) for loop in loops] == [0, 0]
+    assert world.rows("SELECT count(*) FROM runs") == [(2,)]
+    assert [(told["run_id"], told["scored"]) for told in summaries(hook)] == [(2, 6)]
+    assert "Traceback" not in world.logs() and image_name(0)[:8] not in world.logs()
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "sentence"),
+    [
+        (("--csv", "x.csv"), {}, "say when"),
+        (("--csv", "x.csv", "--at", "02:00", "--now"), {}, "say when"),
+        (("--csv", "x.csv", "--at", "25:00"), {}, "--at 25:00: not a time of day"),
+        (("--csv", "x.csv", "--at", "02:00", "--tz", "Berlin"), {}, "--tz Berlin: no such time zone"),
+        (("--at", "02:00"), {}, "nothing to score"),
+        (("--csv", "x.csv", "--at", "02:00", "--json"), {}, "--json goes with --now"),
+        (("--csv", "x.csv", "--now"), {"CXR_NIGHTLY_AT": "02:00"}, "x.csv"),
+    ],
+    ids=["when", "both", "time", "zone", "source", "json", "variable"],
+)
+def test_a_slip_of_the_pen_is_one_sentence(tmp_path, flags, environment, sentence):
+    """Exit 2 at once, no traceback; `CXR_NIGHTLY_AT` does not contradict a typed `--now`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "producer.cli", "nightly", *flags],
+        env={**os.environ, "CXR_HOME": str(tmp_path / "home"), **environment, "PYTHONPATH": str(Path.cwd())},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
