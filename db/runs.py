@@ -88,6 +88,20 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
     return RunInfo(**row)
 
 
+def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Which open runs wait for each of these outcomes, oldest first; those for which none does are left out."""
+    rows = connection.execute(
+        select(RunScan.outcome_id, RunScan.run_id)
+        .join(Run, Run.id == RunScan.run_id)
+        .where(RunScan.outcome_id.in_(outcome_ids), Run.finished_at.is_(None))
+        .order_by(RunScan.run_id)
+    )
+    runs: dict[int, list[int]] = {}
+    for outcome_id, run_id in rows:
+        runs.setdefault(outcome_id, []).append(run_id)
+    return runs
+
+
 def progress(connection: Connection, run_id: int) -> Progress:
     """How far a run is; all zero for one without scans."""
     row = connection.execute(text("SELECT * FROM run_progress WHERE run_id = :run"), {"run": run_id}).mappings().first()

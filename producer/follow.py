@@ -1,9 +1,9 @@
-"""Follows a run in SQL: a progress bar with rate and time left."""
+"""Follows a run: a progress bar with rate and time left from SQL, and under it the workers of all machines."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 from sqlalchemy import Engine
@@ -12,9 +12,12 @@ from db.errors import Stopped
 from db.runs import Progress as RunProgress
 from db.runs import progress as run_progress
 from db.session import reading
+from producer.fleet import Fleet, lines_of, table_of
 
 #: Seconds between two looks.
 _INTERVAL = 0.5
+#: Seconds between two reports where no terminal can be drawn on.
+_PLAIN_INTERVAL = 10.0
 
 
 class _RateColumn(ProgressColumn):
@@ -25,7 +28,38 @@ class _RateColumn(ProgressColumn):
         return Text(f"{speed:.1f} scans/s" if speed else "– scans/s")
 
 
-def follow(engine: Engine, run_id: int, console: Console, *, alive: Callable[[], None]) -> RunProgress:
+class _Bar(Progress):
+    """The bar, and what stands under it."""
+
+    below: RenderableType | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.below is not None:
+            yield self.below
+
+
+class _Workers:
+    """The workers, under the bar or line by line."""
+
+    def __init__(self, bar: _Bar, fleet: Fleet) -> None:
+        self._bar = bar
+        self._fleet = fleet
+        self._say_after = time.monotonic()
+
+    def show(self, run_id: int, now: RunProgress) -> None:
+        beats = self._fleet.beats()
+        if self._bar.console.is_terminal:
+            self._bar.below = table_of(beats)
+        elif time.monotonic() >= self._say_after:
+            self._say_after = time.monotonic() + _PLAIN_INTERVAL
+            for line in (f"run {run_id}: {now.pending:,} of {now.expected:,} scans pending", *lines_of(beats)):
+                self._bar.console.print(line, markup=False)
+
+
+def follow(
+    engine: Engine, run_id: int, console: Console, *, alive: Callable[[], None], fleet: Fleet | None = None
+) -> RunProgress:
     """Show a run until nothing of it is pending.
 
     Args:
@@ -33,6 +67,7 @@ def follow(engine: Engine, run_id: int, console: Console, *, alive: Callable[[],
         run_id: the run.
         console: where the bar goes.
         alive: called at every look; raises where waiting on is pointless.
+        fleet: whose workers are shown too; None shows none.
     """
     columns = (
         TextColumn("run {task.fields[run]}"),
@@ -42,12 +77,15 @@ def follow(engine: Engine, run_id: int, console: Console, *, alive: Callable[[],
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    with Progress(*columns, console=console) as bar:
+    with _Bar(*columns, console=console) as bar:
+        workers = _Workers(bar, fleet) if fleet else None
         now = _look(engine, run_id)
         task = bar.add_task("scoring", total=now.expected, completed=now.expected - now.pending, run=run_id)
         try:
             while now.pending:
                 alive()
+                if workers:
+                    workers.show(run_id, now)
                 time.sleep(_INTERVAL)
                 now = _look(engine, run_id)
                 bar.update(task, completed=now.expected - now.pending)

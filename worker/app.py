@@ -54,10 +54,12 @@ def make_app(settings: WorkerSettings) -> Celery:
         task_acks_late=True,
         task_ignore_result=True,
         task_reject_on_worker_lost=True,
+        task_send_sent_event=settings.events,
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_pool_start_method="spawn",
         worker_prefetch_multiplier=1,
+        worker_send_task_events=settings.events,
         # Must exceed import, load and warm-up, or every replacement child is killed while it loads.
         worker_proc_alive_timeout=300,
         worker_soft_shutdown_timeout=SOFT_SHUTDOWN,
@@ -106,6 +108,16 @@ def nothing_in_flight(app: Celery, model_sha256: str) -> bool:
     queue = queue_of(model_sha256)
     with redis_client(app) as client:
         return client.llen(queue) == 0 and queue not in _held_queues(client)
+
+
+def waiting_chunks(app: Celery, models: Iterable[str]) -> dict[str, int]:
+    """How many chunks the queue of each of these models (sha256) holds, those in a worker's hands not counted.
+
+    Raises:
+        TemporaryError: the broker does not answer.
+    """
+    with redis_client(app) as client:
+        return {model: int(client.llen(queue_of(model))) for model in models}
 
 
 @contextmanager

@@ -11,14 +11,17 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from db.aggregate import finish_runs
 from db.errors import PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
+from db.runs import open_runs_of
 from db.session import open_database, reading
 from worker.app import send_chunk
 from worker.chunks import score_chunk
 from worker.images import read_image
+from worker.logs import about
 from worker.messages import Chunk, ChunkScan
 from worker.model_dir import open_model_dir
 from worker.scorer import open_scorer
 from worker.settings import WorkerSettings
+from worker.tally import Tally
 
 #: Seconds to wait before handing back a chunk that got nowhere, so that an outage is not a busy loop.
 _BACK_OFF = 2.0
@@ -29,15 +32,19 @@ logger = logging.getLogger(__name__)
 class Child:
     """One loaded model and what it needs to work: the database, the queue and a pool of decoders."""
 
-    def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str) -> None:
+    def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, tally: Tally) -> None:
         self._app = app
         self._settings = settings
+        self._tally = tally
         self._engine = open_database(settings.database_url)
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime)
         self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}
+        #: The open runs that wait for each of them.
+        self._runs: dict[int, list[int]] = {}
+        tally.loaded(name=self._artifact.manifest.name, runtime=self._scorer.runtime, precision=self._scorer.precision)
 
     @property
     def runtime(self) -> str:
@@ -63,7 +70,8 @@ class Child:
             self._isolate(chunk)
             return
         try:
-            self._work(chunk, suspicious=redelivered)
+            with self._tally.chunk():
+                self._work(chunk, suspicious=redelivered)
         except (OperationalError, InterfaceError) as error:
             logger.warning("the database does not answer (%s): chunk handed back", _cause(error))
             self._hand_back(chunk.scans)
@@ -84,8 +92,10 @@ class Child:
 
     def _count_attempt(self, outcome_id: int) -> None:
         with self._engine.begin() as connection:
-            if not count_attempt(connection, outcome_id):
-                logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
+            may_be_tried = count_attempt(connection, outcome_id)
+        if not may_be_tried:
+            self._tally.quarantined()
+            logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
 
     def _work(self, chunk: Chunk, *, suspicious: bool) -> None:
         started = time.monotonic()
@@ -101,13 +111,14 @@ class Child:
             pool=self._pool,
             out_of_time=lambda: time.monotonic() - started > self._settings.time_budget,
             max_pixels=self._settings.max_pixels,
+            stopwatch=self._tally.stopwatch,
         )
         if suspicious:
             # It lived: the message was redelivered for another cause than a death.
             with self._engine.begin() as connection:
                 forgive_attempt(connection, chunk.scans[0].outcome_id)
         self._close(chunk)
-        logger.info("chunk of %d: %d decided, %d handed back", len(chunk.scans), len(scans) - len(left), len(left))
+        self._log_chunk(chunk, len(scans) - len(left), len(left))
         if left:
             self._hand_back(left, no_progress=len(left) == len(scans))
 
@@ -116,14 +127,16 @@ class Child:
         ids = [scan.outcome_id for scan in chunk.scans]
         with reading(self._engine) as connection:
             self._scan_ids = {scan.outcome_id: scan.scan_id for scan in still_pending(connection, ids)}
+            self._runs = open_runs_of(connection, ids)
         return [scan for scan in chunk.scans if scan.outcome_id in self._scan_ids]
 
     def _write(self, outcomes: Sequence[Scored | Rejected]) -> None:
         with self._engine.begin() as connection:
             decide(connection, outcomes)
+        self._tally.decided(outcomes)
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
         for outcome in rejected:
-            logger.warning("scan %d rejected: %s", self._scan_ids[outcome.outcome_id], outcome.reason)
+            self._log_rejected(outcome)
         for store, detail in {outcome.store: outcome.detail for outcome in rejected if outcome.store}.items():
             self._reject_store(store, detail)
 
@@ -132,19 +145,40 @@ class Child:
         with self._engine.begin() as connection:
             count = reject_store(connection, self._artifact.sha256, store, detail)
         if count:
-            logger.error("%s: %d more scans rejected with it", detail, count)
+            self._tally.rejected("s3", count)
+            logger.error("%s: %d more scans rejected with it", detail, count, extra=about(reason="s3"))
             for run_id in finish_runs(self._engine):
-                logger.info("run %d finished", run_id)
+                logger.info("run %d finished", run_id, extra=about(run_id=run_id))
 
     def _close(self, chunk: Chunk) -> None:
         for run_id in finish_runs(self._engine, [scan.outcome_id for scan in chunk.scans]):
-            logger.info("run %d finished", run_id)
+            logger.info("run %d finished", run_id, extra=about(run_id=run_id))
+
+    def _log_chunk(self, chunk: Chunk, decided: int, handed_back: int) -> None:
+        runs = sorted({run_id for run_ids in self._runs.values() for run_id in run_ids})
+        logger.info(
+            "chunk of %d for %s: %d decided, %d handed back",
+            len(chunk.scans),
+            _named(runs),
+            decided,
+            handed_back,
+            extra=about(run_ids=runs, model=chunk.model, decided=decided, handed_back=handed_back),
+        )
+
+    def _log_rejected(self, outcome: Rejected) -> None:
+        scan_id, runs = self._scan_ids[outcome.outcome_id], self._runs.get(outcome.outcome_id, [])
+        extra = about(run_ids=runs, scan_id=scan_id, reason=outcome.reason)
+        logger.warning("scan %d rejected: %s (%s)", scan_id, outcome.reason, _named(runs), extra=extra)
 
     def _hand_back(self, scans: Sequence[ChunkScan], *, no_progress: bool = True) -> None:
         """Send these again as a new message: not `redelivered`, for no worker died of them."""
         if no_progress:
             time.sleep(_BACK_OFF)
         send_chunk(self._app, Chunk(model=self._artifact.sha256, scans=tuple(scans)))
+
+
+def _named(runs: Sequence[int]) -> str:
+    return f"run {', '.join(map(str, runs))}" if runs else "no open run"
 
 
 def _cause(error: DBAPIError) -> str:

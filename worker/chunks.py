@@ -21,6 +21,7 @@ from worker.pixels import Pixels, to_pixels
 from worker.s3_refusals import StoreRefused
 from worker.scorer import Scorer
 from worker.settings import MAX_PIXELS
+from worker.tally import DECODE, READ, SCORE, WRITE, Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def score_chunk(
     pool: Executor,
     out_of_time: Callable[[], bool],
     max_pixels: int = MAX_PIXELS,
+    stopwatch: Stopwatch | None = None,
 ) -> list[ChunkScan]:
     """Decide every scan of a chunk, or as many as time allows.
 
@@ -57,17 +59,21 @@ def score_chunk(
         pool: threads that read and decode.
         out_of_time: asked after each scan; true ends the work with what is ready by then.
         max_pixels: an image that claims more is rejected.
+        stopwatch: where the seconds of each stage are added; None is nobody's concern.
 
     Returns:
         The scans without an outcome: not reached in time, or not readable for now.
     """
     undecided = dict.fromkeys(scans)
-    prepare = partial(_prepare, rule=rule, read_image=read_image, max_pixels=max_pixels)
+    stopwatch = stopwatch or Stopwatch()
+    prepare = partial(_prepare, rule=rule, read_image=read_image, max_pixels=max_pixels, stopwatch=stopwatch)
     ahead = _read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size)
     for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
-        outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
+        with stopwatch.time(SCORE):
+            outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
         if outcomes:
-            write(outcomes)
+            with stopwatch.time(WRITE):
+                write(outcomes)
         decided = {outcome.outcome_id for outcome in outcomes}
         undecided = {scan: None for scan in undecided if scan.outcome_id not in decided}
         if out_of_time():
@@ -77,14 +83,22 @@ def score_chunk(
 
 
 def _prepare(
-    scan: ChunkScan, *, rule: Preprocessing, read_image: Callable[[str], EncodedImage], max_pixels: int
+    scan: ChunkScan,
+    *,
+    rule: Preprocessing,
+    read_image: Callable[[str], EncodedImage],
+    max_pixels: int,
+    stopwatch: Stopwatch,
 ) -> _Ready | Rejected | None:
     """Pixels, a rejection, or None where the image cannot be read for now."""
     content = None
     try:
-        image = read_image(scan.location)
+        with stopwatch.time(READ):
+            image = read_image(scan.location)
         content = image.content
-        return _Ready(scan=scan, pixels=to_pixels(image.data, rule, max_pixels), content=content)
+        with stopwatch.time(DECODE):
+            pixels = to_pixels(image.data, rule, max_pixels)
+        return _Ready(scan=scan, pixels=pixels, content=content)
     except PermanentError as error:
         store = error.store if isinstance(error, StoreRefused) else None
         return Rejected(

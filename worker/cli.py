@@ -1,4 +1,4 @@
-"""`worker start` and `worker check`."""
+"""`worker start`, `worker check` and `worker health`."""
 
 from typing import Annotated
 
@@ -37,6 +37,22 @@ def check(model: Model = None, runtime: Runtime = None, precision: Precision = N
     from worker.start import check_model
 
     check_model(model=model, runtime=runtime, precision=precision)
+
+
+@app.command()
+def health() -> None:
+    """Whether this machine's workers are well, for a container's health check: exit 0, or 1 and one sentence."""
+    import sys
+
+    from db.settings import load_settings
+    from worker.health import Sick, check_health
+    from worker.settings import WorkerSettings
+
+    try:
+        print(check_health(load_settings(WorkerSettings)))
+    except Sick as error:
+        print(f"sick: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """One celery worker process, pinned to one device: started, started again with a growing pause, stopped."""
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from worker.back_off import BackOff
 from worker.broker import die_with_parent
 from worker.devices import Device
 from worker.messages import queue_of
+from worker.status import Seen, await_process, read_status
 
 MODEL_VARIABLE: Final = "NIGHTREAD_MODEL"
 STATUS_VARIABLE: Final = "NIGHTREAD_CHILD_STATUS"
@@ -41,6 +41,13 @@ class PinnedWorker:
         """Whether the process runs; whether its model is loaded is another question."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def seen(self) -> Seen:
+        """What operators see of it."""
+        process = self._process
+        parent = process.pid if process is not None and process.poll() is None else 0
+        return Seen(device=self._device.name, model=self._model, status=read_status(self._status), parent=parent)
+
     def keep_alive(self) -> None:
         """Start the worker if it does not run, not faster than the back-off allows."""
         if self.is_alive:
@@ -64,7 +71,7 @@ class PinnedWorker:
         self._status.unlink(missing_ok=True)
 
     def _start(self) -> None:
-        self._status.write_text("{}")
+        await_process(self._status)
         self._back_off.note_start()
         # A session of its own: Ctrl+C in the terminal reaches the supervisor alone, which passes it on once.
         self._process = subprocess.Popen(
@@ -78,9 +85,9 @@ class PinnedWorker:
 
     def _bury(self, status: int) -> None:
         """Note a death; one in which the child said that it cannot load the model is the end of it."""
-        error = json.loads(self._status.read_text() or "{}").get("error")
+        error = read_status(self._status).error
         if error:
-            raise UserError(str(error))
+            raise UserError(error)
         logger.warning("worker for %s died (%s)", self._device.name, status)
         self._process = None
         self._back_off.note_death()

@@ -27,6 +27,12 @@ class WorkerSettings(Settings):
         runtime: `auto`, `tensorflow`, or `package.module:callable` that makes a `Scorer` from an artifact.
         precision: the arithmetic of the model.
         max_pixels: an image that claims more, width times height, is rejected before it is decoded.
+        log_format: `text` for people, `json` for collectors: one object a line.
+        metrics_port: where this process serves Prometheus; 0 is nowhere.
+        metrics_host: the address that it listens on. The default is this machine only; a container needs `0.0.0.0`.
+        health_seconds: how long a worker may take to load its model, or to decide a scan while there is work, before
+            `worker health` calls it sick.
+        events: send Celery's task events, for Flower.
     """
 
     chunk_size: int = Field(default=128, ge=1, le=10_000)
@@ -37,6 +43,11 @@ class WorkerSettings(Settings):
     runtime: str = "auto"
     precision: Literal["auto", "float32"] = "auto"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)
+    log_format: Literal["text", "json"] = "text"
+    metrics_port: int = Field(default=0, ge=0, le=65_535)
+    metrics_host: str = "127.0.0.1"
+    health_seconds: float = Field(default=300.0, gt=0)
+    events: bool = False
 
     @field_validator("broker_url")
     @classmethod

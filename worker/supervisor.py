@@ -21,8 +21,11 @@ from db.models import ModelInfo
 from worker.broker import EmbeddedBroker
 from worker.devices import Device
 from worker.follower import Follower
+from worker.heartbeat import Heartbeat
+from worker.metrics import WorkerCollector, serve_metrics
 from worker.pinned import PinnedWorker
 from worker.settings import WorkerSettings
+from worker.status import Seen
 from worker.sweep import Sweeper
 
 #: Seconds between two looks at the children.
@@ -63,16 +66,26 @@ class Supervisor:
         """Supervise until SIGTERM or SIGINT; then let each worker hand its chunk back.
 
         Raises:
-            UserError: a child cannot load the only model there is to serve, or the broker does not start.
+            UserError: a child cannot load the only model there is to serve, the broker does not start, or there is no
+                place for metrics.
         """
+        serve_metrics(self._settings, WorkerCollector(self.seen))
+        heartbeat = Heartbeat(self._settings, self.seen)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        heartbeat.start()
         try:
             while not self._stopping:
                 self._look_after()
                 time.sleep(_TICK)
         finally:
+            heartbeat.stop()
             self._shut_down()
+            heartbeat.join(_TICK)
+
+    def seen(self) -> list[Seen]:
+        """What operators see of the workers; asked from other threads."""
+        return [worker.seen for worker in self._workers]
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping += 1

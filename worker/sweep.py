@@ -14,6 +14,7 @@ from db.models import ModelInfo
 from db.outcomes import pending_of_model
 from db.session import reading
 from worker.app import nothing_in_flight, redis_client, send_pending
+from worker.logs import about
 from worker.messages import queue_of
 
 #: Seconds: longer than a resend takes, short enough that a dead holder is not missed.
@@ -68,7 +69,7 @@ class Sweeper:
         with reading(self._engine) as connection:
             pending = pending_of_model(connection, model.id)
         sent = send_pending(self._app, model.sha256, pending, self._chunk_size)
-        logger.info("%d waiting scans sent", sent)
+        logger.info("%d waiting scans sent", sent, extra=about(model=model.sha256))
         return sent
 
     def _anything_pending(self, model: ModelInfo) -> bool:
@@ -78,4 +79,4 @@ class Sweeper:
     def _close_forgotten(self) -> None:
         """Close runs whose last worker died between its last outcome and the closing."""
         for run_id in finish_runs(self._engine):
-            logger.info("run %d finished", run_id)
+            logger.info("run %d finished", run_id, extra=about(run_id=run_id))

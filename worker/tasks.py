@@ -1,6 +1,5 @@
 """The Celery shell around `worker.child`. Celery's parent imports it too, and must never load TensorFlow."""
 
-import json
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from worker.logs import configure_logging
 from worker.messages import TASK
 from worker.pinned import MODEL_VARIABLE, STATUS_VARIABLE
 from worker.settings import WorkerSettings
+from worker.tally import Tally
 
 settings = load_settings(WorkerSettings)
 app = make_app(settings)
@@ -45,18 +45,18 @@ def _load_model(**_: object) -> None:
     # An orphan would keep the GPU, and a model that nobody feeds.
     if (ask := die_with_parent(signal.SIGKILL)) is not None:
         ask()
+    tally = Tally(_status_file(), os.environ[MODEL_VARIABLE])
     try:
         from worker.child import Child
 
-        _child = Child(app, settings, os.environ[MODEL_VARIABLE])
-        _say(ready=True, pid=os.getpid())
+        _child = Child(app, settings, os.environ[MODEL_VARIABLE], tally)
         logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _child.runtime)
     except DatabaseAway as error:
         logger.warning("no database yet: %s", error)
         _end_parent()
     except BaseException as error:
         logger.exception("the model cannot be loaded")
-        _say(error=str(error) or type(error).__name__)
+        tally.failed(str(error) or type(error).__name__)
         _end_parent()
 
 
@@ -77,7 +77,6 @@ def _end_parent() -> None:
     sys.exit(1)
 
 
-def _say(**status: object) -> None:
+def _status_file() -> Path | None:
     path = os.environ.get(STATUS_VARIABLE)
-    if path:
-        Path(path).write_text(json.dumps(status), encoding="utf-8")
+    return Path(path) if path else None

@@ -11,6 +11,7 @@ from db.runs import progress
 from db.session import open_database, reading
 from db.settings import load_settings
 from producer.commands.common import err, exit_by, print_json, say
+from producer.fleet_metrics import serve_fleet_metrics
 from producer.nightly import Clock, Nightly
 from producer.nights import Schedule, read_schedule
 from producer.settings import NightlySettings
@@ -40,6 +41,8 @@ def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_
     if schedule is None:
         _once(nights, engine, as_json=as_json)
     else:
+        # Here, for who asks how much waits wants to know it above all when every worker is dead.
+        serve_fleet_metrics(settings, engine)
         _every_night(nights, schedule)
 
 

@@ -15,6 +15,7 @@ from db.scored import HELD_OUT
 from db.session import reading
 from producer.commands.common import counts, err, exit_by, find, flat, open_ledger, out, print_json, say
 from producer.export import export_run
+from producer.fleet import Fleet, lines_of
 from producer.follow import follow
 from worker.settings import WorkerSettings
 
@@ -35,15 +36,18 @@ AS_EVER = Which()
 
 def show_status(run_id: int | None, *, watch: bool, as_json: bool) -> None:
     """`producer status`."""
-    _, engine = open_ledger()
+    settings, engine = open_ledger()
+    fleet = Fleet(settings)
     run, now = find(engine, run_id)
     if watch and run.finished_at is None:
-        now = follow(engine, run.id, err, alive=lambda: None)
+        now = follow(engine, run.id, err, alive=lambda: None, fleet=fleet)
         run, _ = find(engine, run.id)
     if as_json:
-        print_json(flat(run, now))
+        print_json(flat(run, now) | {"workers": fleet.as_json()})
     else:
         _say_status(run, now)
+        for line in lines_of(fleet.beats()):
+            say(line)
     if watch:
         exit_by(now)
 

@@ -17,6 +17,7 @@ from worker.images import EncodedImage
 from worker.manifest import Preprocessing
 from worker.messages import ChunkScan
 from worker.pixels import preprocess
+from worker.tally import Stopwatch
 
 RULE = Preprocessing(height=16, width=16)
 FINDINGS = ("Abnormal", "Effusion", "Hernia")
@@ -272,3 +273,23 @@ def test_the_limit_of_pixels_is_the_callers(run):
     assert isinstance(written[0][0], Scored)
     (_, written) = run(scans(1), max_pixels=399)
     assert written[0][0].reason == "too_large"
+
+
+def test_each_stage_of_a_chunk_is_timed(run):
+    """Operators see whether reading, decoding, the model or the database is what a chunk waits for."""
+    moment, watch = 0.02, Stopwatch()
+    disk = Disk()
+
+    def slow_disk(location):
+        time.sleep(moment)
+        return disk(location)
+
+    def slow_write(_):
+        time.sleep(3 * moment)
+
+    run(scans(4), scorer=Recorder(lambda: time.sleep(2 * moment)), disk=slow_disk, write=slow_write, stopwatch=watch)
+    spent = watch.seconds
+    assert spent["read"] >= 4 * moment
+    assert spent["score"] >= 2 * moment
+    assert spent["write"] >= 3 * moment
+    assert spent["decode"] > 0

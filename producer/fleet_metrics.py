@@ -1,0 +1,121 @@
+"""What Prometheus can know of the fleet with every worker dead: what waits, in SQL and in the queue."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from threading import Lock
+from typing import Final
+
+from celery import Celery
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.errors import TemporaryError
+from db.fleet import Backlog, read_backlog
+from db.session import reading
+from worker.app import make_app, waiting_chunks
+from worker.beats import read_beats
+from worker.metrics import gauge, serve_metrics
+from worker.settings import WorkerSettings
+from worker.status import IDLE, LOADING, SCORING
+
+#: Seconds for which an answer stands: many scrapers are no load.
+_KEPT: Final = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+def serve_fleet_metrics(settings: WorkerSettings, engine: Engine) -> None:
+    """Serve the fleet's metrics at `CXR_METRICS_PORT`, or not at all where that is 0, while the process lives.
+
+    Raises:
+        UserError: the port is in use, or the address is not this machine's.
+    """
+    serve_metrics(settings, FleetCollector(engine, make_app(settings)))
+
+
+class FleetCollector(Collector):
+    """The fleet's gauges. Of a database or broker that is away they are absent, which an alert can tell from 0."""
+
+    def __init__(self, engine: Engine, app: Celery, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._app = app
+        self._clock = clock
+        self._lock = Lock()
+        self._kept: list[Metric] = []
+        self._kept_until = 0.0
+        self._backlog: Backlog | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything, at most `_KEPT` seconds old; never raises."""
+        with self._lock:
+            if self._clock() >= self._kept_until:
+                self._kept = [*self._of_database(), *self._of_broker()]
+                self._kept_until = self._clock() + _KEPT
+            return self._kept
+
+    def _of_database(self) -> Iterator[Metric]:
+        try:
+            with reading(self._engine) as connection:
+                self._backlog = read_backlog(connection)
+        except SQLAlchemyError as error:
+            logger.warning("no metrics of the ledger: the database does not answer (%s)", type(error).__name__)
+            yield _flag("nightread_database_up", "1 where the database answers.", is_set=False)
+            return
+        yield _flag("nightread_database_up", "1 where the database answers.", is_set=True)
+        yield from _ledger(self._backlog)
+
+    def _of_broker(self) -> Iterator[Metric]:
+        # Known models do not go away with the database.
+        names = {model.sha256: model.name for model in self._backlog.models} if self._backlog else {}
+        try:
+            waiting = waiting_chunks(self._app, names)
+            states = Counter(beat.state for beat in read_beats(self._app))
+        except TemporaryError as error:
+            logger.warning("no metrics of the queue: %s", error)
+            yield _flag("nightread_broker_up", "1 where the broker answers.", is_set=False)
+            return
+        yield _flag("nightread_broker_up", "1 where the broker answers.", is_set=True)
+        yield gauge(
+            "nightread_queue_chunks",
+            "Chunks that wait in a model's queue, those that a worker holds not counted.",
+            ("model",),
+            {(names[sha256],): depth for sha256, depth in waiting.items()},
+        )
+        yield gauge(
+            "nightread_workers",
+            "Workers, one a device, that said something in the last seconds, by state.",
+            ("state",),
+            {(state,): states[state] for state in (LOADING, IDLE, SCORING)},
+        )
+
+
+def _ledger(backlog: Backlog) -> Iterator[Metric]:
+    names = {model.id: model.name for model in backlog.models}
+    yield gauge(
+        "nightread_pending_scans",
+        "Scans that wait for their outcome under a model.",
+        ("model",),
+        {(names[model_id],): count for model_id, count in backlog.pending.items()},
+    )
+    yield gauge(
+        "nightread_oldest_pending_seconds",
+        "Age of the open run that has waited longest for a model's next scan; absent where nothing waits.",
+        ("model",),
+        {(names[model_id],): age for model_id, age in backlog.oldest_seconds.items()},
+    )
+    yield gauge("nightread_open_runs", "Runs that are neither finished nor cancelled.", (), {(): backlog.open_runs})
+    active = [(model.name, model.sha256) for model in backlog.models if model.active]
+    yield gauge(
+        "nightread_active_model_info",
+        "Always 1; its labels are the model of the next runs.",
+        ("model", "sha256"),
+        dict.fromkeys(active, 1.0),
+    )
+
+
+def _flag(name: str, sentence: str, *, is_set: bool) -> Metric:
+    return gauge(name, sentence, (), {(): float(is_set)})

@@ -1,0 +1,207 @@
+"""What operators see of workers that run: metrics, heartbeats, health, logs."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import pytest
+from celery import Celery
+from prometheus_client.parser import text_string_to_metric_families
+from world import free_port, hash_artifact, image_name, kill_tree, scoring_process, wait_until, write_csv, write_images
+
+SCANS = range(48)
+EMBEDDED = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+SEPARATE = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+
+
+@pytest.fixture
+def source(world, tmp_path):
+    """48 scans, one of them empty; the worker serves its metrics."""
+    write_images(tmp_path / "images", SCANS)
+    (tmp_path / "images" / image_name(3)).write_bytes(b"")
+    hash_artifact(world.home / "models")
+    world.env["CXR_METRICS_PORT"] = str(free_port())
+    return write_csv(tmp_path / "sample_labels.csv", SCANS)
+
+
+def finished(world):
+    return lambda: world.rows("SELECT count(*) FROM runs WHERE finished_at IS NULL") == [(0,)]
+
+
+def scrape(world):
+    """Every sample by its name and labels; none while nobody serves."""
+    try:
+        page = urllib.request.urlopen(f"http://127.0.0.1:{world.env['CXR_METRICS_PORT']}/metrics", timeout=5)
+    except OSError:
+        return {}
+    families = text_string_to_metric_families(page.read().decode())
+    return {(s.name, *sorted(v for v in s.labels.values() if v)): s.value for f in families for s in f.samples}
+
+
+def health(world):
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "health"],
+        env=world.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def beats(world):
+    """What `producer status --json` says of the workers."""
+    return json.loads(world.producer("status", "--json").stdout)["workers"]
+
+
+@SEPARATE
+def test_metrics_count_every_outcome_and_never_fall_when_the_scoring_process_dies(world, source):
+    """Before the load, in the middle, after a SIGKILL of the process that scores, and at the end."""
+    world.env["HASH_SCORER_SECONDS"] = "0.4"
+    worker = world.worker()
+    wait_until(lambda: scrape(world).get(("nightread_worker_ready", "cpu")) == 0, what=f"metrics\n{world.logs()}")
+    world.producer("enqueue", "--csv", source)
+    done = ("nightread_scans_total", "cpu", "hash", "scored")
+    wait_until(lambda: scrape(world).get(done, 0) > 8, what="the first scans")
+    middle = scrape(world)
+    scoring_process(worker).kill()
+    after = scrape(world)
+    wait_until(lambda: scrape(world)["nightread_worker_restarts_total", "cpu"] == 1, what="a successor")
+    later = scrape(world)
+    wait_until(finished(world), seconds=60, what=f"the run's end\n{world.logs()}")
+    wait_until(lambda: scrape(world)[done] >= 47 - 24, what="the last count")
+    end = scrape(world)
+    for before, now in ((middle, after), (after, later), (later, end)):
+        assert not [key for key in before if key[0].endswith("_total") and now[key] < before[key]]
+    assert end["nightread_scans_total", "cpu", "empty", "hash", "rejected"] == 1
+    # What was scored within the last second before the death is not counted, and not more than a batch twice.
+    assert 47 - 24 <= end[done] <= 47 + 8
+    assert end["nightread_stage_seconds_total", "cpu", "score"] > 1
+    assert end["nightread_stage_seconds_total", "cpu", "decode"] > 0
+    assert end["nightread_worker_ready", "cpu"] == 1
+    assert end["nightread_process_resident_memory_bytes", "cpu", "scoring"] > 50e6
+    assert abs(time.time() - end["nightread_last_progress_timestamp_seconds", "cpu"]) < 60
+    assert [key for key in end if key[0] == "nightread_model_info" and {"hash", "float32"} <= {*key}]
+
+
+@SEPARATE
+def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
+    """Another home of the fleet watches in plain lines, then sees device, model and counts; stopped, they are gone."""
+    world.env["HASH_SCORER_SECONDS"] = "0.1"
+    world.producer("enqueue", "--csv", source)
+    worker = world.worker()
+    wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a beat")
+    world.env["CXR_HOME"] = str(tmp_path / "elsewhere")
+    watched = world.producer("status", "--watch", check=False)
+    assert watched.returncode == 3
+    assert re.search(r"run 1: \d+ of 48 scans pending", watched.stderr)
+    assert re.search(r"worker \S+ cpu: .*scans/s, \d+ done", watched.stderr)
+    wait_until(lambda: [beat["decided"] for beat in beats(world)] == [48], what=f"the beats\n{world.logs()}")
+    (beat,) = beats(world)
+    assert (beat["device"], beat["model"], beat["state"], beat["pid"]) == ("cpu", "hash", "idle", worker.pid)
+    assert beat["rate"] > 0
+    assert (beat["stalled"], beat["restarts"]) == (0, 0)
+    worker.terminate()
+    worker.wait(30)
+    assert not beats(world)
+
+
+@EMBEDDED
+def test_health_tells_the_states_of_a_worker_apart(world, source):
+    """No worker; loading; idle; scoring; stuck; killed: exit 0 where all is well, else 1 and one sentence."""
+    assert health(world) == (1, f"sick: no 'worker start' of {world.home} has said anything here in the last 30 s")
+    world.env["HASH_SCORER_SECONDS"] = "1"
+    worker = world.worker()
+    seen = set()
+    wait_until(lambda: seen.add(health(world)) or (0, "cpu: idle") in seen, what="an idle worker")
+    assert (0, "cpu: loading") in seen
+    world.producer("enqueue", "--csv", source)
+    wait_until(lambda: health(world) == (0, "cpu: scoring"), what="a scoring worker")
+    child = scoring_process(worker)
+    child.send_signal(signal.SIGSTOP)
+    world.env["CXR_HEALTH_SECONDS"] = "3"
+    wait_until(lambda: health(world)[0] == 1, what="a stuck worker")
+    assert re.search(r"sick: the worker for cpu has decided no scan, though there is work, for \d+ s", health(world)[1])
+    kill_tree(worker.pid)
+    assert health(world)[0] == 1
+
+
+@EMBEDDED
+def test_health_knows_that_the_broker_is_away(world, source):
+    """A worker whose broker does not answer is sick, however well it holds its model."""
+    world.env["CXR_BROKER_URL"] = "redis://127.0.0.1:1/0"
+    world.producer("enqueue", "--csv", source)
+    world.worker()
+    wait_until(lambda: health(world) == (1, "sick: the broker does not answer"), what="the pulse")
+    assert beats(world) is None
+
+
+@EMBEDDED
+def test_a_metrics_port_in_use_is_one_sentence(world, source):
+    """Exit 2, no traceback, and the setting is named."""
+    with socket.create_server(("127.0.0.1", int(world.env["CXR_METRICS_PORT"]))):
+        worker = world.worker()
+        assert worker.wait(60) == 2
+    assert f"error: CXR_METRICS_PORT {world.env['CXR_METRICS_PORT']}" in world.logs()
+    assert "Traceback" not in world.logs()
+
+
+@SEPARATE
+def test_no_name_shows_in_json_logs_metrics_heartbeats_or_events(world, source, tmp_path):
+    """All four are there and speak of the run, and none holds a file name, a folder or a patient."""
+    world.env |= {"CXR_LOG_FORMAT": "json", "CXR_EVENTS": "true"}
+    with events(world) as seen:
+        world.producer("enqueue", "--csv", source)
+        world.worker()
+        wait_until(finished(world), what=f"the run's end\n{world.logs()}")
+        wait_until(lambda: {"task-sent", "task-received", "task-succeeded"} <= {e["type"] for e in seen}, what="events")
+    wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a beat")
+    told = {
+        "events": json.dumps(seen),
+        "metrics": repr(scrape(world)),
+        "beats": repr([world.broker.get(key) for key in world.broker.keys("nightread.worker.*")]),
+    }
+    world.stop()
+    told["logs"] = world.logs()
+    assert "outcomes 1-16, 16 scans" in told["events"]
+    for where, text in told.items():
+        named = [name for name in (*map(image_name, SCANS), str(tmp_path / "images"), "sample_labels") if name in text]
+        assert not named, f"{where}: {named}"
+    # The rest is the home, and Celery's warning against root.
+    lines = [json.loads(line) for line in told["logs"].splitlines() if line.startswith("{")]
+    (rejected,) = [line for line in lines if line.get("reason") == "empty"]
+    assert rejected["run_ids"] == [1]
+    assert rejected["message"] == f"scan {rejected['scan_id']} rejected: empty (run 1)"
+    assert rejected["time"].endswith("+00:00")
+    chunks = [line for line in lines if line["message"].startswith("chunk of 16 for run 1")]
+    assert [line["decided"] for line in chunks] == [16, 16, 16]
+    assert [line["run_id"] for line in lines if line["message"] == "run 1 finished"] == [1]
+
+
+@contextlib.contextmanager
+def events(world):
+    """What a monitor like Flower receives while the block lasts."""
+    app, seen, done = Celery(broker=world.env["CXR_BROKER_URL"]), [], threading.Event()
+
+    def receive():
+        with app.connection() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": seen.append})
+            while not done.is_set():
+                with contextlib.suppress(TimeoutError):
+                    receiver.capture(timeout=0.5, wakeup=False)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    # Whoever comes later than an event does not get it.
+    time.sleep(1)
+    yield seen
+    done.set()
+    thread.join()

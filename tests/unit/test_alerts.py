@@ -1,0 +1,53 @@
+"""The alert rules ask for metrics that are served, and fire when they should."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from db.fleet import Backlog
+from db.models import ModelInfo
+from producer.fleet_metrics import FleetCollector, _ledger
+from worker.app import make_app
+from worker.metrics import WorkerCollector
+from worker.settings import WorkerSettings
+from worker.status import Seen, Status
+
+FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
+STATUS = Status(name="m", model="a" * 64, scored=1, rejected={"empty": 1}, seconds={"read": 1.0}, progress_at=1.0)
+MODEL = ModelInfo(id=1, sha256="a" * 64, name="m", active=True, findings=())
+
+
+def served(tmp_path):
+    """Names of everything that the two collectors can say."""
+    seen = Seen(device="cpu", model="a" * 64, status=STATUS, parent=0)
+    backlog = Backlog(models=(MODEL,), pending={1: 2}, oldest_seconds={1: 3.0}, open_runs=1)
+    away = WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0")
+    flags = FleetCollector(create_engine("sqlite://"), make_app(away)).collect()
+    families = [*WorkerCollector(lambda: [seen]).collect(), *_ledger(backlog), *flags]
+    return {sample.name for family in families for sample in family.samples}
+
+
+def test_every_metric_of_a_rule_is_served(tmp_path):
+    """A rule that asks for a name that nobody serves never fires."""
+    rules = (FOLDER / "alerts.yml").read_text()
+    asked = set(re.findall(r"nightread_[a-z_]+", re.sub(r"#.*", "", rules)))
+    assert len(re.findall(r"- alert:", rules)) == 4
+    assert {"nightread_pending_scans", "nightread_scans_total", "nightread_stage_seconds_total"} <= asked
+    assert asked <= served(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("check", "config", "prometheus.yml"), ("test", "rules", "alerts.test.yml")], ids=lambda a: a[0]
+)
+def test_prometheus_itself_takes_the_rules_and_they_fire(arguments):
+    """Where promtool is installed: the syntax, and each alert's firing and silence over an hour of made-up series."""
+    tool = shutil.which("promtool")
+    if tool is None:
+        # In CI too: it is no package of Python's.
+        pytest.skip("promtool is not installed")
+    done = subprocess.run([tool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
