@@ -1,7 +1,9 @@
 """A fleet in containers: brought up, fitted, scored, hurt, upgraded. The tests tell one story, in order."""
 
+import json
 import subprocess
 import time
+import urllib.request
 
 import psycopg
 import pytest
@@ -80,6 +82,44 @@ def test_scans_in_s3_are_scored_by_three_workers(stack, ledger, figure):
     assert all(
         "chunk of" in sh("docker", "logs", container, check=False).stderr for container in stack.containers("worker")
     )
+
+
+def test_a_night_scores_what_is_new_and_the_next_one_nothing(stack, ledger):
+    """`nightly --now` on the bucket, as cron would, twice: its own dataset is new the first time only."""
+    night = ("nightly", "--now", "--images", "s3://scans/phantoms", "--json")
+    first, second = (json.loads(stack.producer(*night)) for _ in range(2))
+    assert (first["expected"], first["scored"], first["reused"]) == (ledger.scans, ledger.scans, 0)
+    assert (second["expected"], second["scored"], second["reused"]) == (ledger.scans, ledger.scans, ledger.scans)
+    wait_until(lambda: stack.is_healthy(stack.containers("nightly")[0]), 60, "the service's own health")
+
+
+def test_operators_see_the_fleet(stack):
+    """Prometheus scrapes every worker and the nightly service, and knows the four alerts; Flower answers."""
+    stack.compose("up", "-d", "--no-build", "--scale", "worker=3", COMPOSE_PROFILES="monitoring")
+    prometheus, flower = f"http://{stack.address('prometheus')}:9090", f"http://{stack.address('flower')}:5555"
+    up = "/api/v1/query?query=count(up==1)%20by%20(job)"
+    wait_until(
+        lambda: (
+            {row["metric"]["job"]: row["value"][1] for row in get(prometheus + up)["data"]["result"]}
+            == {"worker": "3", "nightly": "1"}
+        ),
+        120,
+        "four targets\n" + stack.logs(),
+    )
+    seen = get(prometheus + "/api/v1/query?query=sum(nightread_scans_total)")["data"]["result"]
+    assert float(seen[0]["value"][1]) > 0
+    assert len(get(prometheus + "/api/v1/rules")["data"]["groups"][0]["rules"]) == 4
+    with urllib.request.urlopen(flower, timeout=10) as answer:
+        assert b"Flower" in answer.read()
+
+
+def get(url):
+    """The JSON there, or nothing in it while nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)
+    except OSError:
+        return {"data": {"result": []}}
 
 
 def test_up_on_built_images_to_the_first_score(stack, ledger, figure):
