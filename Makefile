@@ -29,8 +29,9 @@ demo: .venv/installed
 	$(BIN)/producer run --csv $(DEMO)/scans/sample_labels.csv --out $(DEMO)/report
 	$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
 
+# Two at a time: most of the time is waiting for real processes. Each file's tests stay together, with their servers.
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Needs a Docker engine that this user may speak to; builds what it runs.
 test-containers: .venv/installed

@@ -35,7 +35,7 @@ ENTRYPOINT ["weed"]
 
 # For mher/flower.
 FROM python AS flower
-RUN pip install --no-cache-dir flower redis
+RUN pip install --no-cache-dir flower "celery[redis]"
 
 # For prom/prometheus.
 FROM debian AS prometheus

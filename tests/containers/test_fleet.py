@@ -109,6 +109,9 @@ def test_operators_see_the_fleet(stack):
     seen = get(prometheus + "/api/v1/query?query=sum(nightread_scans_total)")["data"]["result"]
     assert float(seen[0]["value"][1]) > 0
     assert len(get(prometheus + "/api/v1/rules")["data"]["groups"][0]["rules"]) == 4
+    # Each alert's firing and silence over an hour of made-up series.
+    promtool = ("docker", "exec", stack.containers("prometheus")[0], "promtool")
+    assert "SUCCESS" in sh(*promtool, "test", "rules", "/etc/prometheus/alerts.test.yml")
     with urllib.request.urlopen(flower, timeout=10) as answer:
         assert b"Flower" in answer.read()
 
