@@ -21,8 +21,10 @@ def run_of_night(connection: Connection, night: str) -> int | None:
 
 
 def note_night(connection: Connection, run_id: int, night: str) -> None:
-    """Note which night a run is of. A run that is joined keeps the night that it has: one run, one summary."""
-    connection.execute(update(Run).where(Run.id == run_id, Run.night.is_(None)).values(night=night))
+    """Note which night a run is of. One that is still open in the schedule's next night is that one's from then on."""
+    series = night.rsplit(" ", 1)[0]
+    mine = Run.night.is_(None) | Run.night.startswith(f"{series} ", autoescape=True)
+    connection.execute(update(Run).where(Run.id == run_id, mine).values(night=night))
 
 
 def night_of(connection: Connection, run_id: int) -> str:

@@ -56,9 +56,13 @@ class Rejected:
     store: str | None = None
 
 
-def still_pending(connection: Connection, outcome_ids: Sequence[int]) -> list[PendingScan]:
-    """Which of these outcomes nobody has decided, in the order of their ids."""
-    return _pending(connection, Outcome.id.in_(outcome_ids))
+def still_pending(connection: Connection, outcome_ids: Sequence[int], model_sha256: str) -> list[PendingScan]:
+    """Which of these outcomes of a model nobody has decided, in the order of their ids.
+
+    What is pending under an id is not always what was sent under it: after a restored backup ids are given again.
+    """
+    mine = Outcome.model_id == select(Model.id).where(Model.sha256 == model_sha256).scalar_subquery()
+    return _pending(connection, Outcome.id.in_(outcome_ids) & mine)
 
 
 def pending_of_model(connection: Connection, model_id: int, limit: int | None = None) -> list[PendingScan]:

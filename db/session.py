@@ -56,7 +56,13 @@ def make_engine(url: str) -> Engine:
         elif backend != "sqlite":
             raise UserError(f"CXR_DATABASE_URL: {backend} is neither sqlite nor postgresql")
         is_sqlite = backend == "sqlite"
-        engine = create_engine(parsed, pool_pre_ping=not is_sqlite, connect_args={} if is_sqlite else _POSTGRESQL)
+        engine = create_engine(
+            parsed,
+            pool_pre_ping=not is_sqlite,
+            connect_args={} if is_sqlite else _POSTGRESQL,
+            # Values are names of images, and an error's text goes into logs.
+            hide_parameters=True,
+        )
     except ArgumentError as error:
         raise UserError("CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)") from error
     if engine.dialect.name == "sqlite":

@@ -14,6 +14,7 @@ secret() { [ -e "$1" ] || printf '%s\n' "$2" >"$1"; }
 secret database_password "$(random)"
 secret database_url "postgresql://nightread:$(cat database_password)@database/nightread"
 secret broker_password "$(random)"
+secret broker_conf "requirepass $(cat broker_password)"
 secret broker_url "redis://:$(cat broker_password)@broker:6379/0"
 secret s3_secret "$(random)"
 secret aws_credentials "[default]

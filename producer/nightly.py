@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseAway, Stopped, TemporaryError, UserError
 from db.nights import claim_summary, latest_night, release_summary, to_summarise
@@ -35,7 +35,7 @@ _PAUSES: Final = (5.0, 30.0, 120.0)
 #: Minutes until what failed is tried again: twice as long each time, up to the last.
 _AGAIN: Final = (1, 2, 4, 8, 10)
 #: What a database that is away makes SQLAlchemy raise.
-_DATABASE_ERRORS: Final = (OperationalError, InterfaceError, DatabaseAway)
+_DATABASE_ERRORS: Final = (DBAPIError, DatabaseAway)
 #: What may have passed at the next try.
 _PASSING: Final = (*_DATABASE_ERRORS, TemporaryError, UserError)
 

@@ -6,8 +6,8 @@ changed byte anywhere is another artifact, or a damaged one.
 
 import csv
 import hashlib
-import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,7 @@ def publish(staging: Path, model_dir: Path, manifest: Manifest) -> Artifact:
         shutil.rmtree(staging)
     else:
         # A rename is atomic only within one file system, so the copy lands beside its target first.
-        arriving = Path(shutil.move(staging, model_dir / f".arriving-{os.getpid()}"))
+        arriving = Path(shutil.move(staging, model_dir / f".arriving-{uuid.uuid4().hex}"))
         try:
             arriving.rename(target)
         except OSError:

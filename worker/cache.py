@@ -1,7 +1,7 @@
 """Artifacts that were fetched from a place that all machines share, kept on this machine's own disk."""
 
-import os
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,8 +31,8 @@ class Cache:
         return find_artifact(self.folder, sha256)
 
     def _bring(self, sha256: str, fetch: Callable[[Path], None]) -> None:
-        arriving = self.folder / f".arriving-{sha256[:12]}-{os.getpid()}"
-        shutil.rmtree(arriving, ignore_errors=True)
+        # A name of its own: containers that share this folder have the same process numbers.
+        arriving = self.folder / f".arriving-{sha256[:12]}-{uuid.uuid4().hex}"
         try:
             arriving.mkdir(parents=True)
             fetch(arriving)

@@ -123,12 +123,16 @@ class Child:
             self._hand_back(left, no_progress=len(left) == len(scans))
 
     def _pending(self, chunk: Chunk) -> list[ChunkScan]:
-        """The chunk's scans that nobody has decided yet."""
+        """The chunk's scans that nobody has decided yet, each where SQL says that its image lies.
+
+        A message may be older than the ledger, restored or pruned since: its ids may be other scans' by now.
+        """
         ids = [scan.outcome_id for scan in chunk.scans]
         with reading(self._engine) as connection:
-            self._scan_ids = {scan.outcome_id: scan.scan_id for scan in still_pending(connection, ids)}
+            pending = still_pending(connection, ids, chunk.model)
             self._runs = open_runs_of(connection, ids)
-        return [scan for scan in chunk.scans if scan.outcome_id in self._scan_ids]
+        self._scan_ids = {scan.outcome_id: scan.scan_id for scan in pending}
+        return [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in pending if scan.location]
 
     def _write(self, outcomes: Sequence[Scored | Rejected]) -> None:
         with self._engine.begin() as connection:

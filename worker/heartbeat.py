@@ -48,6 +48,9 @@ class Heartbeat(threading.Thread):
                 self._beat()
             except OSError as error:
                 logger.warning("no pulse for 'worker health': %s", error.strerror)
+            except Exception:
+                # A bug, and loud; but a worker that scores must not look dead for it.
+                logger.exception("no heartbeat")
             self._done.wait(_INTERVAL)
         self._file.unlink(missing_ok=True)
         # Where the broker is away they expire.

@@ -32,6 +32,7 @@ class PinnedWorker:
         self._name = f"nightread-{os.getpid()}-{number}@%h"
         self._process: subprocess.Popen[bytes] | None = None
         self._back_off = BackOff()
+        self._asked = False
         descriptor, path = tempfile.mkstemp(prefix="nightread-child-")
         os.close(descriptor)
         self._status = Path(path)
@@ -49,17 +50,22 @@ class PinnedWorker:
         return Seen(device=self._device.name, model=self._model, status=read_status(self._status), parent=parent)
 
     def keep_alive(self) -> None:
-        """Start the worker if it does not run, not faster than the back-off allows."""
+        """Start the worker if it does not run, not faster than the back-off allows.
+
+        Raises:
+            UserError: it has ended since it cannot load the model; the next call tries again.
+        """
         if self.is_alive:
             return
         if self._process is not None:
             self._bury(self._process.returncode)
         if self._back_off.is_over:
-            self._start()
+            self._try_to_start()
 
     def ask_to_stop(self) -> None:
-        """Let it hand its chunk back and end."""
-        if self._process is not None and self.is_alive:
+        """Let it hand its chunk back and end. Asked again it does nothing: a second signal cuts the first short."""
+        if self._process is not None and self.is_alive and not self._asked:
+            self._asked = True
             self._process.terminate()
 
     def kill(self) -> None:
@@ -70,9 +76,18 @@ class PinnedWorker:
             self._process.wait()
         self._status.unlink(missing_ok=True)
 
+    def _try_to_start(self) -> None:
+        self._back_off.note_start()
+        try:
+            self._start()
+        except OSError as error:
+            # No memory, no room for its status file: other devices' workers go on.
+            logger.warning("worker for %s cannot be started (%s)", self._device.name, error.strerror)
+            self._back_off.note_death()
+
     def _start(self) -> None:
         await_process(self._status)
-        self._back_off.note_start()
+        self._asked = False
         # A session of its own: Ctrl+C in the terminal reaches the supervisor alone, which passes it on once.
         self._process = subprocess.Popen(
             self._command(),
@@ -86,11 +101,11 @@ class PinnedWorker:
     def _bury(self, status: int) -> None:
         """Note a death; one in which the child said that it cannot load the model is the end of it."""
         error = read_status(self._status).error
-        if error:
-            raise UserError(error)
-        logger.warning("worker for %s died (%s)", self._device.name, status)
+        logger.warning("worker for %s died (%s)", self._device.name, error or status)
         self._process = None
         self._back_off.note_death()
+        if error:
+            raise UserError(error)
 
     def _environment(self) -> dict[str, str]:
         return {

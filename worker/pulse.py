@@ -33,7 +33,7 @@ class Beat:
     model_sha12: str
     #: `loading`, `idle` or `scoring`.
     state: str
-    #: Scans decided since the supervisor started.
+    #: Scans decided since this model has been served here.
     decided: int
     #: Scans decided a second over the last minute, or since the start where that is less.
     rate: float

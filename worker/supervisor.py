@@ -89,6 +89,9 @@ class Supervisor:
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping += 1
+        # At once: the supervisor itself may be waiting for a database or a store that does not answer.
+        for worker in self._workers:
+            worker.ask_to_stop()
 
     def _look_after(self) -> None:
         if self._broker is not None:
@@ -99,15 +102,23 @@ class Supervisor:
             self._sweep()
 
     def _keep_alive(self) -> None:
-        try:
-            for worker in self._workers:
+        for worker in tuple(self._workers):
+            try:
                 worker.keep_alive()
-        except UserError as error:
-            if self._model is None or self._former is None or self._follower is None:
-                raise
-            self._follower.refuse(self._model, error)
-            self._serve(self._former)
-            self._former = None
+            except UserError as error:
+                self._give_up(error)
+                break
+
+    def _give_up(self, error: UserError) -> None:
+        """A worker cannot load the model: that ends it all only where no worker here ever could."""
+        if any(seen.status.name for seen in self.seen()):
+            logger.error("the model could be loaded here before; tried again: %s", error)
+            return
+        if self._model is None or self._former is None or self._follower is None:
+            raise error
+        self._follower.refuse(self._model, error)
+        self._serve(self._former)
+        self._former = None
 
     def _sweep(self) -> None:
         try:
@@ -119,6 +130,9 @@ class Supervisor:
             logger.warning("no look for lost work: %s", error)
         except DBAPIError as error:
             logger.warning("no look for lost work: the database does not answer (%s)", type(error.orig).__name__)
+        except (UserError, OSError) as error:
+            # At the start a person is told, and it ends; hours later the place of models may just be away.
+            logger.warning("still no model: %s", error)
 
     def _follow(self) -> None:
         """Change to the model that the fleet wants, once nothing waits for the one that is served."""

@@ -47,7 +47,7 @@ def test_a_worker_that_holds_the_chunk_drops_it(engine, tmp_path):
     ids = ids_of(engine, run)
     cancel_run(engine, run)
     with engine.begin() as connection:
-        assert still_pending(connection, ids) == []
+        assert still_pending(connection, ids, "m" * 64) == []
         assert decide(connection, [scored(outcome) for outcome in ids]) == 0
         assert connection.execute(select(Scores)).all() == []
 

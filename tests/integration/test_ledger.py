@@ -202,7 +202,7 @@ def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path
         with engine.begin() as connection:
             assert count_attempt(connection, deadly) is may_go_on
     with engine.connect() as connection:
-        assert deadly not in [scan.outcome_id for scan in still_pending(connection, [deadly])]
+        assert deadly not in [scan.outcome_id for scan in still_pending(connection, [deadly], "m" * 64)]
         assert progress(connection, run).quarantined == 1
 
 

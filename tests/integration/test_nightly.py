@@ -175,10 +175,10 @@ def test_a_second_process_comes_to_the_first_ones_run(house):
 def test_a_run_that_is_still_open_the_next_night_is_followed_beside_it(house, hook):
     """The same work is joined, new work has a run of its own; each run has one summary."""
     nightly = house.opened(webhook_url=hook.url)
-    first = house.today()
     house.clock.time += DAY
     nightly.look(SCHEDULE)
-    assert house.runs() == [(1, first, False)], "yesterday's run is tonight's too"
+    second = house.today()
+    assert house.runs() == [(1, second, False)], "yesterday's run is tonight's now"
     house.arrive(range(5))
     house.clock.time += DAY
     nightly.look(SCHEDULE)
@@ -186,8 +186,20 @@ def test_a_run_that_is_still_open_the_next_night_is_followed_beside_it(house, ho
     nightly.look(SCHEDULE)
     decide_all(house.engine, 1)
     nightly.look(SCHEDULE)
-    assert house.runs() == [(1, first, True), (2, house.today(), True)]
+    assert house.runs() == [(1, second, True), (2, house.today(), True)]
     assert sorted(summary["run_id"] for summary in summaries(hook)) == [1, 2]
+
+
+def test_a_night_that_joined_yesterdays_run_is_no_missed_night_after_a_restart(house, hook):
+    """The run has closed since, and its night has had its run: no second one, no second summary."""
+    nightly = house.opened(webhook_url=hook.url)
+    house.clock.time += DAY
+    nightly.look(SCHEDULE)
+    decide_all(house.engine, 1)
+    nightly.look(SCHEDULE)
+    house.nightly(webhook_url=hook.url).look(SCHEDULE)
+    assert house.runs() == [(1, house.today(), True)]
+    assert [summary["run_id"] for summary in summaries(hook)] == [1]
 
 
 def test_who_died_between_closing_and_summary_is_made_good_by_the_next_start(house, hook):
