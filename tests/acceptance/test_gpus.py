@@ -48,6 +48,21 @@ def scoring_under(pid):
 
 
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+def test_a_gpu_that_can_no_longer_load_the_model_leaves_the_others_alone(machine, tmp_path):
+    """Another program took its memory: its worker tries again and again, the other one keeps its process."""
+    machine.env["HASH_SCORER_BROKEN"] = str(tmp_path / "broken")
+    supervisor = machine.start("worker.cli", "start", "--gpus", "0,1")
+    wait_until(lambda: machine.logs().count("loaded: hash") == 2, what=machine.logs())
+    before = pinned(supervisor)
+    (tmp_path / "broken").write_text(GPUS[0])
+    scoring_under(before[GPUS[0]]).kill()
+    wait_until(lambda: machine.logs().count("could be loaded here before") >= 2, what=machine.logs())
+    (tmp_path / "broken").unlink()
+    wait_until(lambda: machine.logs().count("loaded: hash") == 3, what=machine.logs())
+    assert pinned(supervisor)[GPUS[1]] == before[GPUS[1]]
+
+
+@pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_each_gpu_has_a_process_of_its_own_and_keeps_it(machine):
     """Pinned by UUID before any import; one that dies is started again on its GPU, and no other notices."""
     supervisor = machine.start("worker.cli", "start", "--gpus", "all")

@@ -1,5 +1,7 @@
 """A worker without `--model` follows the fleet's active model, and finishes what was begun."""
 
+import shutil
+
 import pytest
 from hash_scorer import UNLOADABLE
 from world import hash_artifact, scoring_process, wait_until, write_csv, write_images
@@ -103,3 +105,17 @@ def test_a_worker_that_waits_for_a_model_can_be_stopped(world):
     wait_until(lambda: "no model is there yet" in world.logs())
     worker.terminate()
     assert worker.wait(20) == 0
+
+
+@pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+def test_a_worker_that_waits_for_a_model_outlives_a_damaged_one(world):
+    """What is half there or away for now is a sentence, not the end: the first whole model is served."""
+    worker = world.worker()
+    wait_until(lambda: "no model is there yet" in world.logs())
+    damaged = publish(world, "a")
+    (damaged.folder / "model.keras").write_bytes(b"half")
+    wait_until(lambda: "still no model" in world.logs(), what=world.logs())
+    shutil.rmtree(damaged.folder)
+    publish(world, "b")
+    wait_until(lambda: "loaded: hash" in world.logs(), what=world.logs())
+    assert worker.poll() is None

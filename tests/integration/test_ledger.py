@@ -11,7 +11,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from ledger import a_model, commit, enqueue, ids_of, scored
-from sqlalchemy import func, select, text
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from db.errors import UserError
 from db.models import UsedScan, activate, find_model
@@ -250,3 +251,14 @@ def test_a_database_without_an_encoding_is_a_ledger_too(new_postgres):
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+def test_an_error_of_the_database_names_no_image(engine, tmp_path):
+    """Its text goes into logs, where no name may be."""
+    enqueue(engine, tmp_path)
+    with engine.connect() as connection:
+        row = {"dataset": "sample_labels", "image_name": connection.execute(select(Scan.image_name).limit(1)).scalar()}
+    with engine.begin() as connection, pytest.raises(IntegrityError) as caught:
+        connection.execute(insert(Scan), row)
+    # PostgreSQL says it once more, in its own DETAIL: who may meet that logs the kind of error alone.
+    assert row["image_name"] not in str(caught.value).partition("DETAIL")[0]
