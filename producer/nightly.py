@@ -5,23 +5,19 @@ killed at any time, run twice at once, or be away for nights.
 """
 
 import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
-from types import FrameType
+from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
-from db.errors import DatabaseAway, Stopped, TemporaryError, UserError
+from db.errors import TemporaryError
 from db.nights import claim_summary, latest_night, release_summary, to_summarise
 from db.runs import find_run
 from db.session import reading
 from producer.enqueue import enqueue
 from producer.nights import Schedule, job_of
 from producer.notify import Channel, open_channels
+from producer.patience import DATABASE_ERRORS, Clock, Patience, cause_of
 from producer.settings import NightlySettings
 from producer.source import Source
 from producer.summary import Summary, headline, summarise
@@ -32,69 +28,8 @@ _TICK: Final = 10.0
 _LOOK: Final = 1.0
 #: Seconds before each further try to send a summary.
 _PAUSES: Final = (5.0, 30.0, 120.0)
-#: Minutes until what failed is tried again: twice as long each time, up to the last.
-_AGAIN: Final = (1, 2, 4, 8, 10)
-#: What a database that is away makes SQLAlchemy raise.
-_DATABASE_ERRORS: Final = (DBAPIError, DatabaseAway)
-#: What may have passed at the next try.
-_PASSING: Final = (*_DATABASE_ERRORS, TemporaryError, UserError)
 
 logger = logging.getLogger(__name__)
-
-
-class Clock:
-    """The time, and waiting for it until somebody says stop."""
-
-    def __init__(self) -> None:
-        self._stopped = False
-
-    def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """A signal handler: end whatever goes on, as a Ctrl+C would; SQL rolls back what is half done."""
-        self._stopped = True
-        raise Stopped("told to stop; what was enqueued is scored all the same")
-
-    def now(self) -> datetime:
-        """The present, in UTC."""
-        return datetime.now(UTC)
-
-    def wait(self, seconds: float) -> None:
-        """Sleep.
-
-        Raises:
-            Stopped: somebody said stop, now or before: a library may have swallowed it.
-        """
-        if self._stopped:
-            raise Stopped("told to stop; what was enqueued is scored all the same")
-        time.sleep(max(0.0, seconds))
-
-
-class _Patience:
-    """When to try again what failed."""
-
-    def __init__(self, clock: Clock, what: str) -> None:
-        self._clock = clock
-        self._what = what
-        self._failures = 0
-        self._failed_at = datetime.min.replace(tzinfo=UTC)
-        self._pause = timedelta(0)
-
-    @property
-    def is_over(self) -> bool:
-        # A clock that was set back since makes nobody wait.
-        return not self._failed_at <= self._clock.now() < self._failed_at + self._pause
-
-    @contextmanager
-    def trying(self) -> Iterator[None]:
-        """Log what may pass in one sentence, and wait longer each time before `is_over` again."""
-        try:
-            yield
-        except _PASSING as error:
-            minutes = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
-            self._failures += 1
-            self._failed_at, self._pause = self._clock.now(), timedelta(minutes=minutes)
-            logger.warning("%s: %s; tried again in %d min", self._what, _cause(error), minutes)
-        else:
-            self._failures = 0
 
 
 class Nightly:
@@ -109,8 +44,8 @@ class Nightly:
         self._channels = open_channels(settings)
         #: The last night that needs nothing any more; None until the ledger was asked.
         self._done: date | None = None
-        self._nights = _Patience(clock, "this night's run cannot be opened yet")
-        self._summaries = _Patience(clock, "a run's summary cannot be made yet")
+        self._nights = Patience(clock, "this night's run cannot be opened yet")
+        self._summaries = Patience(clock, "a run's summary cannot be made yet")
 
     def run(self, schedule: Schedule) -> None:
         """Do every night's work until stopped; of nights that were missed only the last is caught up.
@@ -177,8 +112,8 @@ class Nightly:
         try:
             with reading(self._engine) as connection:
                 return find_run(connection, run_id).finished_at is not None
-        except _DATABASE_ERRORS as error:
-            logger.warning("run %d cannot be looked at: %s", run_id, _cause(error))
+        except DATABASE_ERRORS as error:
+            logger.warning("run %d cannot be looked at: %s", run_id, cause_of(error))
             return False
 
     def _settle(self, run_id: int) -> tuple[Summary, bool]:
@@ -237,15 +172,6 @@ def _sent(channel: Channel, summary: Summary) -> bool:
         return False
     logger.info("summary of run %d sent to %s", summary.run_id, channel.name)
     return True
-
-
-def _cause(error: Exception) -> str:
-    """Why, for a log: an error's own sentence may name files, and these may name patients."""
-    if isinstance(error, _DATABASE_ERRORS):
-        return "the database does not answer"
-    if isinstance(error, UserError):
-        return "its source, model or folder is refused; 'producer enqueue --dry-run' with the same flags says why"
-    return "something outside does not answer"
 
 
 def _in_words(schedule: Schedule, now: datetime) -> str:

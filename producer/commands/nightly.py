@@ -12,8 +12,9 @@ from db.session import open_database, reading
 from db.settings import load_settings
 from producer.commands.common import err, exit_by, print_json, say
 from producer.fleet_metrics import serve_fleet_metrics
-from producer.nightly import Clock, Nightly
+from producer.nightly import Nightly
 from producer.nights import Schedule, read_schedule
+from producer.patience import Clock
 from producer.settings import NightlySettings
 from producer.source import Source, check_source
 from producer.summary import to_text

@@ -19,8 +19,9 @@ from db.retention import prune_runs
 from db.runs import progress
 from db.schema import Run
 from db.session import make_engine
-from producer.nightly import Clock, Nightly
+from producer.nightly import Nightly
 from producer.nights import read_schedule
+from producer.patience import Clock
 from producer.settings import NightlySettings
 from producer.source import Source
 
