@@ -50,7 +50,7 @@ def stack(base, figure):
     env = {"IMAGES": PROJECT, "SECRETS": str(folder / "secrets"), "SCANS": str(scans), "BASE": base}
     env |= {"BUILD_NETWORK": "host", "PROMETHEUS_PORT": "0", "FLOWER_PORT": "0"}
     env |= {f"{variable}_IMAGE": f"{PROJECT}/{name}" for name, variable in THIRD_PARTY.items()}
-    stack = Stack(folder, env)
+    stack = Stack(env)
     stack.compose("build", "worker", "migrate", COMPOSE_PROFILES="")
     stack.compose("build", "trainer", COMPOSE_PROFILES="trainer")
     yield stack

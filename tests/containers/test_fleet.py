@@ -7,7 +7,8 @@ import urllib.request
 
 import psycopg
 import pytest
-from docker_stack import PROJECT, ROOT, build_worker, sh, wait_until
+from docker_stack import PROJECT, ROOT, build_worker, sh
+from world import wait_until
 
 from db.session import newest_revision
 
@@ -46,7 +47,6 @@ def test_up_makes_the_tables_and_workers_wait_for_a_model(stack, figure):
     """One command: the migration has run, and three workers are healthy though there is nothing to load yet."""
     started = time.monotonic()
     stack.compose("up", "-d", "--no-build", "--scale", "worker=3")
-    stack.started = started
     wait_until(lambda: len(stack.containers("worker")) == 3, 60, "three workers")
     wait_until(lambda: all(map(stack.is_healthy, stack.containers("worker"))), 120, stack.logs())
     figure("compose up to three healthy workers, s", round(time.monotonic() - started, 1))

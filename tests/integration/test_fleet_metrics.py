@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from ledger import decide_all, enqueue, ids_of, scored
+from made_up import a_beat
 from sqlalchemy import text, update
 
 from db.fleet import read_backlog
@@ -16,22 +17,9 @@ from producer.fleet_metrics import FleetCollector
 from worker.app import make_app, send_chunk
 from worker.beats import read_beats, send_beats, withdraw_beats
 from worker.messages import Chunk, ChunkScan
-from worker.pulse import Beat
 from worker.settings import WorkerSettings
 
-BEAT = Beat(
-    host="h",
-    pid=1,
-    device="cpu",
-    model="m",
-    model_sha12="m" * 12,
-    state="idle",
-    decided=5,
-    rate=0.5,
-    restarts=0,
-    progress_age=None,
-    stalled=0.0,
-)
+BEAT = a_beat(host="h", device="cpu", state="idle", rate=0.5)
 
 
 @pytest.fixture

@@ -5,28 +5,16 @@ from io import StringIO
 
 import pytest
 from ledger import decide_all, enqueue
+from made_up import a_beat
 from rich.console import Console
 
 from producer.fleet import Fleet
 from producer.follow import follow
 from worker.app import make_app
 from worker.beats import send_beats
-from worker.pulse import Beat
 from worker.settings import WorkerSettings
 
-BEAT = Beat(
-    host="reading-room",
-    pid=1,
-    device="gpu 1",
-    model="m",
-    model_sha12="m" * 12,
-    state="scoring",
-    decided=5,
-    rate=33.25,
-    restarts=0,
-    progress_age=None,
-    stalled=0.0,
-)
+BEAT = a_beat()
 
 
 @pytest.fixture

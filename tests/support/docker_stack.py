@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,8 +83,7 @@ def _build(base):
 class Stack:
     """docker/compose.yaml, brought up under a name of its own."""
 
-    folder: Path
-    env: dict = field(default_factory=dict)
+    env: dict
     files: list = field(default_factory=lambda: [ROOT / "docker/compose.yaml"])
 
     def compose(self, *arguments, check=True, **changes):
@@ -130,13 +128,3 @@ class Stack:
 
     def logs(self):
         return self.compose("logs", "--no-color", "--tail=60", check=False).stdout
-
-
-def wait_until(condition, seconds, what):
-    """Poll until `condition()` is true, and give the seconds that it took."""
-    started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > seconds:
-            raise AssertionError(f"{what} did not come about in {seconds} s")
-        time.sleep(0.5)
-    return time.monotonic() - started

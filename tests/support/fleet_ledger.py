@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from docker_stack import wait_until
+from world import wait_until
 
 COLUMNS = ("abnormal", "cardiomegaly", "effusion", "hernia", "infiltration", "mass", "nodule", "pneumothorax")
 

@@ -42,11 +42,11 @@ HEADER = [
 
 
 def wait_until(condition, seconds=30, what="the condition"):
-    """Poll until `condition()` is true; fail with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Poll until `condition()` is true, and give the seconds that it took; fail with `what` after `seconds`."""
+    started = time.monotonic()
+    while time.monotonic() < started + seconds:
         if condition():
-            return
+            return time.monotonic() - started
         time.sleep(0.2)
     raise AssertionError(f"{what} did not come about in {seconds} s")
 

@@ -4,24 +4,12 @@ from dataclasses import replace
 from io import StringIO
 
 import pytest
+from made_up import a_beat
 from rich.console import Console
 
 from producer.fleet import lines_of, table_of
-from worker.pulse import Beat
 
-BEAT = Beat(
-    host="reading-room",
-    pid=1,
-    device="gpu 1",
-    model="[red]",
-    model_sha12="a" * 12,
-    state="scoring",
-    decided=12345,
-    rate=33.25,
-    restarts=0,
-    progress_age=1.0,
-    stalled=2.0,
-)
+BEAT = a_beat(model="[red]", model_sha12="a" * 12, decided=12345, progress_age=1.0, stalled=2.0)
 
 
 def drawn(beats):

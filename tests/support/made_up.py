@@ -1,0 +1,21 @@
+"""What a device's worker says of itself, made up."""
+
+from worker.pulse import Beat
+
+
+def a_beat(**changes):
+    """A worker that scores; `changes` are what a test is about."""
+    said = {
+        "host": "reading-room",
+        "pid": 1,
+        "device": "gpu 1",
+        "model": "m",
+        "model_sha12": "m" * 12,
+        "state": "scoring",
+        "decided": 5,
+        "rate": 33.25,
+        "restarts": 0,
+        "progress_age": None,
+        "stalled": 0.0,
+    }
+    return Beat(**said | changes)
