@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test test-containers check bench lock clean
+.PHONY: help demo test test-faults test-containers check bench lock clean
 
 help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
 	@echo "make test    the test suite, on real servers from pip packages"
 	@echo "make test-containers  the images and docker/compose.yaml on a real Docker engine (half an hour)"
+	@echo "make test-faults  kills, outages and hostile input, each with one worker and with more (an hour)"
 	@echo "make check   ruff, mypy and import-linter"
 	@echo "make bench   speed and memory, with real images where ../shared/data is there (half an hour)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
@@ -31,7 +32,11 @@ demo: .venv/installed
 
 # Two at a time: most of the time is waiting for real processes. Each file's tests stay together, with their servers.
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "short or not fault"
+
+# Every fault, with one worker and with more. FAULT_SEED=N repeats a run's moments.
+test-faults: .venv/installed
+	$(BIN)/python -m pytest tests/faults --numprocesses 2 --dist loadscope
 
 # Needs a Docker engine that this user may speak to; builds what it runs.
 test-containers: .venv/installed

@@ -69,13 +69,13 @@ def write_images(folder, numbers, side=96):
         cv2.imwrite(str(folder / image_name(number)), radiograph(number, side))
 
 
-def write_csv(path, numbers, labels=None):
+def write_csv(path, numbers, labels=None, name_of=image_name):
     """A labels CSV in NIH's layout; scan n is `Effusion` where n is divisible by 3, else normal."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
         for number in numbers:
-            name = image_name(number)
+            name = name_of(number)
             label = (labels or {}).get(number, "Effusion" if number % 3 == 0 else "No Finding")
             writer.writerow([name, label, name[9:12], name[:8], "060Y", "M", "PA", 96, 96, 0.14, 0.14])
     return path

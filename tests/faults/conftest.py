@@ -1,0 +1,83 @@
+"""Faults and what must hold after them. `make test-faults` runs all; CI those that are marked `short`."""
+
+import os
+import random
+import secrets
+
+import figures
+import pytest
+from invariants import look
+from stage import SCANS, Stage, prepare
+from valkey import Valkey
+from world import World
+
+#: Chooses the moments of the faults. Each run has its own; a failed run is repeated with the one that it printed.
+SEED = os.environ.setdefault("FAULT_SEED", str(secrets.randbelow(1_000_000)))
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "faults" in item.path.parts:
+            item.add_marker("fault")
+
+
+def pytest_report_header():
+    return f"FAULT_SEED={SEED}"
+
+
+def pytest_sessionstart(session):
+    if not hasattr(session.config, "workerinput"):
+        figures.begin()
+
+
+def pytest_terminal_summary(terminalreporter):
+    if lines := figures.table():
+        terminalreporter.section(f"recovery from faults, FAULT_SEED={SEED}")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def rng(request):
+    """Random numbers of this test's own, the same for the same seed."""
+    return random.Random(f"{SEED} {request.node.nodeid}")
+
+
+@pytest.fixture(params=[1, 2], ids=["1 worker", "2 workers"])
+def workers(request):
+    return request.param
+
+
+@pytest.fixture
+def valkey():
+    """A broker that only this test uses, and may stop."""
+    server = Valkey()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def valkey_port(valkey):
+    return valkey.port
+
+
+@pytest.fixture(scope="session")
+def quiet(tmp_path_factory):
+    """The stage's source scored by one worker, with nothing in its way."""
+    folder = tmp_path_factory.mktemp("quiet")
+    world = World(home=folder / "home", env={"CXR_HOME": str(folder / "home"), "CXR_RUNTIME": "hash_scorer:HashScorer"})
+    world.home.mkdir()
+    done = world.producer("run", "--csv", prepare(world, folder), check=False)
+    assert done.returncode == 3, done.stderr
+    found = look(world, 1)
+    assert sum(row[0] == "scored" for row in found.outcomes.values()) == SCANS
+    return found
+
+
+@pytest.fixture
+def stage(world, quiet, workers, rng, tmp_path):
+    """A world on which a fault can be let loose: 99 scans, each batch slowed so that it lands amid the work."""
+    world.env |= {"HASH_SCORER_SECONDS": "0.8", "CXR_EVENTS": "true"}
+    stage = Stage(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
+    yield stage
+    stage.close()

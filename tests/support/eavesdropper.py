@@ -1,0 +1,47 @@
+"""Hears what a broker publishes: Celery's events, which say how task arguments are printed."""
+
+import base64
+import contextlib
+import json
+import threading
+
+import redis
+
+
+class Eavesdropper(threading.Thread):
+    """Listens until stopped, through restarts of the broker."""
+
+    def __init__(self, connect):
+        """`connect()` gives a client of the broker."""
+        super().__init__(daemon=True)
+        self._connect = connect
+        self._done = threading.Event()
+        self.heard = []
+        self.start()
+
+    def run(self):
+        while not self._done.is_set():
+            with contextlib.suppress(redis.RedisError, OSError), self._connect() as client:
+                self._listen(client)
+            self._done.wait(0.5)
+
+    def _listen(self, client):
+        with client.pubsub() as channel:
+            channel.psubscribe("*")
+            while not self._done.is_set():
+                message = channel.get_message(timeout=0.5)
+                if message and message["type"] == "pmessage":
+                    self.heard.append(_legible(message["data"]))
+
+    def stop(self):
+        self._done.set()
+        self.join(5)
+
+
+def _legible(data):
+    """An event's headers and body; the body travels in base64."""
+    try:
+        envelope = json.loads(data)
+        return f"{envelope.get('headers')} {base64.b64decode(envelope['body']).decode()}"
+    except (ValueError, KeyError, TypeError):
+        return repr(data)

@@ -1,0 +1,40 @@
+"""What fault tests measured: a line each in a file, so that two test processes can write, and a table at the end."""
+
+import json
+import os
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+FILE = Path(os.environ.get("FAULT_FIGURES", "build/faults.jsonl"))
+
+
+def begin():
+    """Forget what an earlier session measured."""
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    FILE.unlink(missing_ok=True)
+
+
+def note(fault, *, workers, seconds, stated):
+    """Add one try: how many seconds passed until all was well again, and how many are stated."""
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    line = {"fault": fault, "workers": workers, "seconds": round(seconds, 2), "stated": stated}
+    with FILE.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def table():
+    """A line for each fault: tries, median and worst recovery, what is stated."""
+    if not FILE.exists():
+        return []
+    tries = defaultdict(list)
+    for line in FILE.read_text().splitlines():
+        found = json.loads(line)
+        tries[found["fault"]].append(found)
+    rows = [f"{'fault':<64} {'tries':>5} {'median s':>9} {'worst s':>8} {'stated s':>9}"]
+    for fault, found in sorted(tries.items()):
+        seconds = [one["seconds"] for one in found]
+        stated = max(one["stated"] for one in found)
+        median = statistics.median(seconds)
+        rows.append(f"{fault:<64} {len(found):>5} {median:>9.1f} {max(seconds):>8.1f} {stated:>9.1f}")
+    return rows

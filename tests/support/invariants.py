@@ -1,0 +1,109 @@
+"""What must hold after every fault, asked from SQL, from the broker and from everything that was printed.
+
+I1 each (scan, model, revision) has one outcome. I2 expected = scored + rejected + quarantined, nothing pending.
+I3 every score equals the quiet run's, bit for bit. I4 no score for an image that does not decode. I5 attempts within
+the cap. I6 the same metrics. I7 queue and unacked empty. I8 no patient in what was printed, sent as an event or served
+as a metric. I9 recovered within the stated time: `stage.Stage.recovers`. I10 what is scored, rejected and quarantined
+is what the quiet run scored, rejected and quarantined, for the same reasons.
+"""
+
+import re
+from dataclasses import dataclass
+
+from world import wait_until
+
+from db.outcomes import ATTEMPTS_CAP
+
+#: Patients of the stage: `stage.name_of`. Not within a hash.
+CANARY = re.compile(r"(?<![0-9a-fA-F])7731\d{4}(?![0-9a-fA-F])")
+_SCORES = (
+    "SELECT w.image_name, w.state, w.reason, s.* FROM results_wide w "
+    "LEFT JOIN run_scans r ON r.run_id = w.run_id AND r.scan_id = w.scan_id "
+    "LEFT JOIN scores s ON s.outcome_id = r.outcome_id WHERE w.run_id = :run ORDER BY w.image_name"
+)
+_COUNTS = "subset, finding, threshold, tp, fp, fn, tn, precision, recall, f1, accuracy"
+_METRICS = f"SELECT {_COUNTS} FROM threshold_metrics WHERE run_id = :run ORDER BY subset, finding, threshold"
+_CURVES = (
+    "SELECT subset, finding, auroc, average_precision, positives, negatives FROM finding_metrics WHERE run_id = :run "
+    "ORDER BY subset, finding"
+)
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """A run in which nothing went wrong."""
+
+    #: By image: state, reason and every score.
+    outcomes: dict
+    metrics: list
+
+
+def look(world, run):
+    """A run as it ended."""
+    rows = world.rows(_SCORES, run=run)
+    # The outcome's number differs from run to run; what follows it are the scores.
+    outcomes = {name: (state, reason, *scores[1:]) for name, state, reason, *scores in rows}
+    return Quiet(outcomes=outcomes, metrics=[*world.rows(_METRICS, run=run), *world.rows(_CURVES, run=run)])
+
+
+def check_invariants(stage, run=None, *, quiet=None):
+    """Fail, naming the invariant, unless the run ended as the quiet run did.
+
+    Args:
+        stage: where the fault happened.
+        run: default the latest.
+        quiet: what is expected, default the stage's own quiet run.
+    """
+    world, quiet = stage.world, quiet or stage.quiet
+    run = run or world.rows("SELECT max(id) FROM runs")[0][0]
+    _check_counts(world, run)
+    found = look(world, run)
+    states = {name: row[:2] for name, row in found.outcomes.items()}
+    expected = {name: row[:2] for name, row in quiet.outcomes.items()}
+    assert states == expected, f"I10: {_difference(states, expected)}"
+    scores = {name: row[2:] for name, row in found.outcomes.items()}
+    assert scores == {name: row[2:] for name, row in quiet.outcomes.items()}, "I3: a score differs"
+    assert found.metrics == quiet.metrics, "I6: the metrics differ"
+    worst = world.rows("SELECT max(attempts) FROM outcomes")[0][0]
+    assert worst <= ATTEMPTS_CAP, f"I5: {worst} attempts"
+    _check_broker(stage)
+    check_privacy(stage)
+
+
+def _check_counts(world, run):
+    twice = world.rows("SELECT scan_id FROM outcomes GROUP BY scan_id, model_id, revision HAVING count(*) > 1")
+    assert not twice, f"I1: {len(twice)} scans have two outcomes"
+    wrong = world.rows(
+        "SELECT o.id FROM outcomes o LEFT JOIN scores s ON s.outcome_id = o.id "
+        "WHERE (o.state = 'scored') <> (s.outcome_id IS NOT NULL)"
+    )
+    assert not wrong, f"I1, I4: {len(wrong)} outcomes have scores without being scored, or none though they are"
+    query = "SELECT expected, scored, rejected, quarantined, pending FROM run_progress WHERE run_id = :run"
+    expected, *decided, pending = world.rows(query, run=run)[0]
+    assert expected == sum(decided), f"I2: {expected} expected, {decided} decided"
+    assert pending == 0, f"I2: {pending} pending"
+    finished = world.rows("SELECT finished_at IS NOT NULL FROM runs WHERE id = :run", run=run)
+    assert finished[0][0], "I2: nothing is pending and the run is open"
+
+
+def _check_broker(stage):
+    """Soon: what was in hand when the last outcome was written is acknowledged within moments, or comes back once."""
+
+    def left():
+        client = stage.broker
+        queues = {key: client.llen(key) for key in client.scan_iter("score.*")}
+        return [*(key for key, length in queues.items() if length), *client.hkeys("unacked")]
+
+    wait_until(lambda: not left(), 30, f"I7: an empty queue; {left()[:3]} are left")
+
+
+def check_privacy(stage):
+    """I8."""
+    for source, printed in stage.printed().items():
+        found = CANARY.search(printed)
+        assert not found, f"I8: {found.group()} in {source}: ...{printed[max(0, found.start() - 200) : found.end()]}"
+
+
+def _difference(found, expected):
+    names = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    return [(name, found.get(name), "expected", expected.get(name)) for name in names[:5]]

@@ -1,0 +1,198 @@
+"""A run that a fault can hit: scans with a canary patient id, workers, a broker, and what the quiet run came to."""
+
+import base64
+import json
+import time
+import urllib.request
+from dataclasses import dataclass, field
+
+import figures
+import psutil
+from eavesdropper import Eavesdropper
+from invariants import Quiet, check_invariants
+from PIL import Image, PngImagePlugin
+from world import free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
+
+#: Two chunks of batches for each of several workers, so that a fault at a random moment lands amid the work.
+SCANS = 96
+#: What no decoder takes, by image: its bytes.
+DAMAGED = {"empty": b"", "not_image": b"<html>no radiograph</html>", "truncated": None}
+
+
+def name_of(number):
+    """NIH's form of a name, of a patient that every log is searched for."""
+    return f"{77310000 + number // 3:08d}_{number % 3:03d}.png"
+
+
+def write_scans(folder, numbers):
+    """PNGs whose text chunks name the patient, too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        about = PngImagePlugin.PngInfo()
+        about.add_text("PatientID", name_of(number)[:8])
+        Image.fromarray(radiograph(number)).save(folder / name_of(number), pnginfo=about)
+
+
+def write_source(folder, scans=SCANS):
+    """Images in a folder named after a patient, three of them damaged, and their labels.
+
+    Returns:
+        The CSV.
+    """
+    images = folder / "patient 77319999" / "images"
+    write_scans(images, range(scans))
+    for number, content in enumerate(DAMAGED.values(), start=scans):
+        whole = (images / name_of(0)).read_bytes()
+        (images / name_of(number)).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    return write_csv(images.parent / "sample_labels.csv", range(scans + len(DAMAGED)), name_of=name_of)
+
+
+@dataclass
+class Stage:
+    """A world with a source and a model, its workers, and what must come out."""
+
+    world: object
+    csv: object
+    quiet: Quiet
+    #: How many workers a test is to have.
+    workers: int
+    rng: object
+    running: list = field(default_factory=list)
+    _ports: list = field(default_factory=list)
+    _ear: Eavesdropper | None = None
+
+    @property
+    def broker(self):
+        return self.world.broker
+
+    def worker(self):
+        """Start one more worker, which serves its metrics."""
+        port = free_port()
+        self.world.env["CXR_METRICS_PORT"] = str(port)
+        process = self.world.worker()
+        del self.world.env["CXR_METRICS_PORT"]
+        self.running.append(process)
+        self._ports.append(port)
+        if self._ear is None:
+            self._ear = Eavesdropper(lambda: self.broker)
+        return process
+
+    def start(self):
+        """Start the workers, enqueue, and wait until some of the work is done: gives the first worker."""
+        first, *_ = [self.worker() for _ in range(self.workers)]
+        self.enqueue()
+        self.reach(self.rng.uniform(0.1, 0.5))
+        return first
+
+    def enqueue(self, *arguments, **kwargs):
+        return self.world.producer("enqueue", "--csv", self.csv, *arguments, **kwargs)
+
+    def reach(self, share):
+        """Wait until this share of the scans is decided, and see that not all are."""
+        total = len(self.quiet.outcomes)
+        wait_until(lambda: self.decided() >= share * total, 60, f"{share:.2f} of the scans\n{self.world.logs()}")
+        assert self.pending() > 0, "the fault came too late"
+
+    def decided(self):
+        return self.world.rows("SELECT count(*) FROM outcomes WHERE state <> 'pending'")[0][0]
+
+    def pending(self):
+        return self.world.rows("SELECT count(*) FROM outcomes WHERE state = 'pending'")[0][0]
+
+    def held(self):
+        """The outcomes whose chunks some worker holds just now."""
+        held = []
+        for value in self.broker.hvals("unacked"):
+            body = json.loads(base64.b64decode(json.loads(value)[0]["body"]))
+            held += [outcome for outcome, _ in body[0][0]["scans"]]
+        return held
+
+    def held_by_somebody(self):
+        """The same, once there are any."""
+        found = []
+        wait_until(lambda: found.extend(self.held()) or found, 20, "a chunk in somebody's hands")
+        return found
+
+    def waits_for(self, outcomes):
+        """Whether any of these is pending."""
+        ids = ", ".join(map(str, outcomes)) or "0"
+        return self.world.rows(f"SELECT count(*) FROM outcomes WHERE state = 'pending' AND id IN ({ids})") != [(0,)]
+
+    def recovers(self, fault, *, since, stated, lost=None):
+        """I9: what was in hand at the fault (or just anything more) is decided within the stated seconds.
+
+        Args:
+            fault: its name in the table of figures.
+            since: `time.monotonic()` at the fault, or at its end where it lasted.
+            stated: how soon all must go on.
+            lost: outcomes that were in hand; None waits for any decision more.
+        """
+        before = self.decided()
+
+        def well():
+            if lost is not None:
+                return not self.waits_for(lost)
+            return self.decided() > before or not self.pending()
+
+        # Waited for longer than stated, so that the figure of a failure is known.
+        wait_until(well, 3 * stated + 60, f"I9: recovery from {fault}\n{self.world.logs()}")
+        seconds = time.monotonic() - since
+        figures.note(fault, workers=self.workers, seconds=seconds, stated=stated)
+        assert seconds <= stated, f"I9: {fault}: {seconds:.1f} s, stated are {stated}\n{self.world.logs()}"
+
+    def finish(self, seconds=90):
+        """Wait for the end of every run."""
+        query = "SELECT count(*) FROM runs WHERE finished_at IS NULL"
+        wait_until(lambda: self.world.rows(query) == [(0,)], seconds, f"the run's end\n{self.world.logs()}")
+
+    def check(self, **expectations):
+        """Every invariant."""
+        check_invariants(self, **expectations)
+
+    def printed(self):
+        """All that anybody without access to SQL might read, by where it stood."""
+        home = self.world.home
+        files = [*home.glob("*.txt"), *home.glob("*.log"), *home.glob("broker/*.log")]
+        printed = {path.name: path.read_text(errors="replace") for path in files}
+        printed |= {f"metrics of port {port}": text for port in self._ports if (text := _scraped(port))}
+        if self._ear is not None:
+            printed["events"] = "\n".join(self._ear.heard)
+        client = self.broker
+        beats = [client.get(key) or b"" for key in client.scan_iter("nightread.*")]
+        return printed | {"beats": b"\n".join(beats).decode()}
+
+    def close(self):
+        if self._ear is not None:
+            self._ear.stop()
+
+
+def load_seconds(stage):
+    """How long a worker's child takes from its start to its model, here and now: what recovery is measured by."""
+    started = time.monotonic()
+    worker = stage.worker()
+    wait_until(lambda: scoring_process(worker) is not None and _has_loaded(stage, worker), 60, "a loaded model")
+    return time.monotonic() - started
+
+
+def _has_loaded(stage, worker):
+    log = stage.world.home / f"log-{stage.world.processes.index(worker)}.txt"
+    return "loaded:" in log.read_text()
+
+
+def _scraped(port):
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+    except OSError:
+        return ""
+
+
+def descendants(process):
+    """Every process under one, itself first."""
+    root = psutil.Process(process.pid)
+    return [root, *root.children(recursive=True)]
+
+
+def prepare(world, tmp_path, scans=SCANS):
+    """The stage's model and source in a world."""
+    hash_artifact(world.home / "models")
+    return write_source(tmp_path, scans)

