@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test test-faults test-containers check bench lock clean
+.PHONY: help demo test test-faults soak test-containers check bench lock clean
 
 help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
 	@echo "make test    the test suite, on real servers from pip packages"
 	@echo "make test-containers  the images and docker/compose.yaml on a real Docker engine (half an hour)"
 	@echo "make test-faults  kills, outages and hostile input, each with one worker and with more (an hour)"
+	@echo "make soak    20,000 scans amid kills and restarts, against a quiet run (a quarter of an hour)"
 	@echo "make check   ruff, mypy and import-linter"
 	@echo "make bench   speed and memory, with real images where ../shared/data is there (half an hour)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
@@ -36,7 +37,11 @@ test: .venv/installed
 
 # Every fault, with one worker and with more. FAULT_SEED=N repeats a run's moments.
 test-faults: .venv/installed
-	$(BIN)/python -m pytest tests/faults --numprocesses 2 --dist loadscope
+	$(BIN)/python -m pytest tests/faults -m "not soak" --numprocesses 2 --dist loadscope
+
+# SOAK_SCANS scans, a kill every 5 s and a restart of the broker every 30 s.
+soak: .venv/installed
+	$(BIN)/python -m pytest tests/faults/test_soak.py --capture=no
 
 # Needs a Docker engine that this user may speak to; builds what it runs.
 test-containers: .venv/installed
