@@ -9,6 +9,7 @@ import zlib
 from typing import Final, Literal
 
 from db.errors import PermanentError
+from worker.jpeg import jpeg_size, passes
 from worker.tiff import TIFF_STARTS, tiff_size
 
 Format = Literal["png", "jpeg", "tiff", "bmp"]
@@ -17,13 +18,11 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
 #: libpng's own limit; no radiograph comes near.
 _MAX_SIDE: Final = 1_000_000
+#: Of a JPEG as large as may be; one of fewer pixels may have more. Programs write 10.
+_MOST_PASSES: Final = 20
 #: After 'BM', two bytes that any text can begin with: the sizes that a BMP's information header has.
 _BMP_HEADERS: Final = frozenset({12, 40, 52, 56, 64, 108, 124})
 _BMP_MASKED: Final = 3
-#: Baseline, extended and progressive, by Huffman or by arithmetic coding.
-_JPEG_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
-#: Lossless, differential and JPEG-LS.
-_OTHER_FRAMES: Final = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})
 
 _ENDS_EARLY: Final = "the image is truncated: its content ends before it is whole"
 _DICOM_AT: Final = 128
@@ -66,6 +65,8 @@ def check_content(encoded: bytes, max_pixels: int) -> Format:
         raise PermanentError("truncated", _ENDS_EARLY) from error
     if width * height > max_pixels or max(width, height) > _MAX_SIDE:
         raise PermanentError("too_large", f"the image claims {width} x {height} pixels")
+    if form == "jpeg" and width * height * passes(encoded) > _MOST_PASSES * max_pixels:
+        raise PermanentError("too_large", f"the image claims {width} x {height} pixels in {passes(encoded)} passes")
     if width == 0 or height == 0:
         raise PermanentError("truncated", "the image is damaged: its header claims no pixels")
     return form
@@ -79,7 +80,7 @@ def _read_header(encoded: bytes) -> tuple[Format, int, int]:
     if encoded.startswith(_PNG):
         return "png", *_png_size(encoded)
     if encoded.startswith(_JPEG):
-        return "jpeg", *_jpeg_size(encoded)
+        return "jpeg", *jpeg_size(encoded)
     if encoded.startswith(TIFF_STARTS):
         return "tiff", *tiff_size(encoded)
     if encoded.startswith(b"BM") and int.from_bytes(encoded[14:18], "little") in _BMP_HEADERS:
@@ -115,35 +116,22 @@ def _png_size(encoded: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _jpeg_size(encoded: bytes) -> tuple[int, int]:
-    """Width and height from the frame header (ITU-T T.81, B.2.2), which precedes the scan data."""
-    at = 2
-    while encoded[at] == 0xFF:
-        marker = encoded[at + 1]
-        if marker in _OTHER_FRAMES or (marker in _JPEG_FRAMES and encoded[at + 4] != 8):
-            raise PermanentError("unsupported", "the image is a lossless JPEG, or one of other than 8 bits a channel")
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", encoded, at + 5)
-            return width, height
-        # Fill bytes and markers without a length are skipped alone, segments by their length.
-        if marker == 0xFF:
-            at += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:
-            at += 2
-        else:
-            at += 2 + struct.unpack_from(">H", encoded, at + 2)[0]
-    raise PermanentError("truncated", "the image is damaged: a JPEG without a frame header")
-
-
 def _bmp_size(encoded: bytes) -> tuple[int, int]:
-    if encoded[14] == 12:
+    (start, header) = struct.unpack_from("<II", encoded, 10)
+    colors = 0
+    if header == 12:
         width, height, _, bits = struct.unpack_from("<HHHH", encoded, 18)
         compression = 0
     else:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", encoded, 18)
+        (colors,) = struct.unpack_from("<I", encoded, 46)
     byte_masks = {0xFF << shift for shift in (0, 8, 16, 24)}
     odd_masks = compression == _BMP_MASKED and not byte_masks.issuperset(struct.unpack_from("<III", encoded, 54))
     if bits not in (1, 4, 8, 24, 32) or compression > _BMP_MASKED or odd_masks:
         raise PermanentError("unsupported", f"the image is a BMP of {bits} bits and compression {compression}")
+    palette = (colors or 1 << bits) * (3 if header == 12 else 4) if bits <= 8 else 0
+    if not 14 + header + palette <= start < len(encoded):
+        # cv2 would show the header as pixels.
+        raise PermanentError("truncated", "the image is damaged: its pixels do not begin behind its header")
     # A negative height: stored from the top down.
     return max(width, 0), abs(height)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from db.errors import PermanentError
 from worker.depth import eight_bits
 from worker.formats import check_content
+from worker.jpeg import check_stream
 from worker.manifest import Preprocessing
 from worker.settings import MAX_PIXELS
 from worker.tiff import decode_tiff
@@ -49,6 +50,8 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
             `constant` (nothing to score: a model would give it a confident score without meaning).
     """
     form = check_content(encoded, max_pixels)
+    if form == "jpeg":
+        check_stream(encoded)
     image = eight_bits(decode_tiff(encoded) if form == "tiff" else _decode_by_cv2(encoded))
     if (image == image[0, 0]).all():
         raise PermanentError("constant", "every pixel of the image has the same value: there is nothing to score")

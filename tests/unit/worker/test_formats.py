@@ -234,3 +234,42 @@ def test_a_png_with_a_damaged_chunk_beside_its_pixels_is_truncated(kind):
     encoded = bytearray(png_of(IMAGE, extra=chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0") + chunk(b"tEXt", b"a\0b")))
     encoded[encoded.index(kind) + 4] ^= 1
     assert reason(bytes(encoded)) == "truncated"
+
+
+def with_passes(count):
+    """A progressive JPEG whose last pass, which refines a bit, comes again and again."""
+    file = io.BytesIO()
+    Image.fromarray(radiograph(1, side=1000)).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * count + b"\xff\xd9"
+
+
+def test_a_jpeg_of_endless_passes_is_too_large():
+    """Found on the way: each pass goes over all of the image, so that 20 kB of them keep a worker for minutes."""
+    ten_passes = with_passes(0)
+    assert check_content(ten_passes, 1_000_000) == "jpeg"
+    assert refused(with_passes(2000), 1_000_000)[0] == "too_large"
+    assert reason(with_passes(1_000), 10_000_000) == "too_large"
+    assert check_content(with_passes(100), 10_000_000) == "jpeg"
+
+
+def bmp_with(at, value, bits=8):
+    palette = None if bits == 24 else range(1 << bits)
+    image = np.dstack([IMAGE] * 3) if bits == 24 else IMAGE >> (8 - bits)
+    return patched(bmp_of(image, bits, palette=palette), at, struct.pack("<I", value))
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8, 24])
+def test_a_bmp_whose_pixels_begin_within_its_header_is_damaged(bits):
+    """Found by fuzzing: the header and the palette were shown as pixels, and scored."""
+    first = 54 + (0 if bits == 24 else 4 << bits)
+    assert check_content(bmp_with(10, first, bits), MAX_PIXELS) == "bmp"
+    for start in (0, 14, 53, first - 1, 2**32 - 1):
+        assert reason(bmp_with(10, start, bits)) == "truncated"
+
+
+def test_a_bmp_of_fewer_colours_has_a_shorter_palette():
+    """Its header says of how many."""
+    short = bmp_of(IMAGE >> 4, 8, palette=range(16))
+    assert check_content(patched(short, 46, struct.pack("<I", 16)), MAX_PIXELS) == "bmp"

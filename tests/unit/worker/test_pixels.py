@@ -326,6 +326,64 @@ def test_a_png_with_a_wrong_checksum_is_damaged():
     assert refusal(png(48, 48, rows_of(IMAGE), crc=1)) == "truncated"
 
 
+REAL_SIZE = radiograph(2, side=256)
+STREAMS = {
+    "baseline": encode(REAL_SIZE, ".jpg"),
+    "colour": encode(stack(REAL_SIZE, REAL_SIZE.T, REAL_SIZE), ".jpg"),
+    "progressive": by_pillow(Image.fromarray(REAL_SIZE), "JPEG", progressive=True),
+    "with restarts": cv2.imencode(".jpg", REAL_SIZE, [cv2.IMWRITE_JPEG_RST_INTERVAL, 4])[1].tobytes(),
+}
+JPEG_DAMAGE = {
+    "cut, with an end put on": lambda stream, at: stream[:at] + b"\xff\xd9",
+    "a sector of ones": lambda stream, at: stream[:at] + b"\xff" * 512 + stream[at + 512 :],
+    "a sector of text": lambda stream, at: stream[:at] + b"not a radiograph " * 30 + stream[at + 510 :],
+}
+
+
+@pytest.mark.parametrize("damage", JPEG_DAMAGE.values(), ids=JPEG_DAMAGE)
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+def test_a_jpeg_that_lost_its_middle_is_damaged_though_it_has_an_end(stream, damage):
+    """Found by fuzzing: cv2 paints the rest gray, says so on stderr, and the model scored it."""
+    decode(stream)
+    for at in range(len(stream) // 4, len(stream) * 3 // 4, 997):
+        assert refusal(damage(stream, at)) == "truncated"
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+def test_a_jpeg_with_a_lost_sector_is_damaged(stream):
+    """All but by chance, for a JPEG has no checksum: what remains may mean something."""
+    places = range(len(stream) // 4, len(stream) * 3 // 4, 97)
+    refused = sum(is_refused(stream[:at] + stream[at + 512 :]) for at in places)
+    assert refused >= 0.95 * len(places)
+
+
+def is_refused(encoded):
+    try:
+        decode(encoded)
+    except PermanentError as error:
+        return error.reason == "truncated"
+    return False
+
+
+ODD_BUT_WHOLE = {
+    "gray of 2 x 2 samples": JPEG.replace(b"\x01\x01\x11\x00", b"\x01\x01\x22\x00", 1),
+    "another JFIF": JPEG.replace(b"JFIF\0\1\1", b"JFIF\0\7\7", 1),
+    "bytes after its end": JPEG + bytes(100),
+    **{
+        f"samples {name}": cv2.imencode(
+            ".jpg", np.dstack([IMAGE, IMAGE.T, IMAGE]), [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
+        )[1].tobytes()
+        for name, factor in (("4:1:1", 0x411111), ("4:2:0", 0x221111), ("4:2:2", 0x211111), ("4:4:0", 0x121111))
+    },
+}
+
+
+@pytest.mark.parametrize("encoded", ODD_BUT_WHOLE.values(), ids=ODD_BUT_WHOLE)
+def test_an_odd_jpeg_that_lost_nothing_is_read(encoded):
+    """Writers take liberties; none of these costs a pixel."""
+    assert decode(encoded).std() > 5
+
+
 @pytest.mark.parametrize("missing", [1, 49, 49 * 24], ids=["a byte", "a row", "half"])
 def test_a_png_with_too_few_rows_is_damaged_though_every_checksum_holds(missing):
     """What an interrupted writer leaves: lenient decoders fill the rest with black."""
