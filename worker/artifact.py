@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from db.errors import UserError
-from worker.manifest import MANIFEST_FILE, SPLIT_FILE, Manifest, read_manifest
+from db.labels_cells import shown
+from worker.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, Manifest, read_manifest
 
 SUBSETS: Final = ("train", "validation", "test")
+_SPLIT_COLUMNS: Final = ("image_name", "patient_id", "subset")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,11 @@ def load_artifact(folder: Path) -> Artifact:
     """Read an artifact and verify every file against the manifest.
 
     Raises:
-        UserError: a file is absent or damaged; both hashes are named.
+        UserError: a file is absent or damaged; both hashes are named. Or the manifest does not vouch for the model.
     """
     manifest = read_manifest(folder)
+    if MODEL_FILE not in manifest.files:
+        raise UserError(f"{folder / MANIFEST_FILE}: does not list {MODEL_FILE}: any bytes could be in its place")
     for name, expected in manifest.files.items():
         found = file_sha256(folder / name)
         if found != expected:
@@ -94,12 +98,32 @@ def find_artifact(model_dir: Path, sha256: str) -> Artifact:
 
 
 def read_split(folder: Path) -> Iterator[SplitRow]:
-    """The rows of an artifact's `split.csv` (image_name, patient_id, subset)."""
-    with (folder / SPLIT_FILE).open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["subset"] not in SUBSETS:
-                raise UserError(f"{folder / SPLIT_FILE}: subset is {row['subset']!r}, not one of {', '.join(SUBSETS)}")
-            yield SplitRow(image_name=row["image_name"], patient_id=row["patient_id"] or None, subset=row["subset"])
+    """The rows of an artifact's `split.csv` (image_name, patient_id, subset).
+
+    Raises:
+        UserError: it cannot be read, is no such table, or has another subset.
+    """
+    path = folder / SPLIT_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            if not set(_SPLIT_COLUMNS) <= set(table.fieldnames or ()):
+                raise ValueError("columns are missing")
+            yield from (_split_row(cells, path) for cells in table)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of {', '.join(_SPLIT_COLUMNS)}") from error
+
+
+def _split_row(cells: dict[str | Any, str | Any], path: Path) -> SplitRow:
+    name, patient, subset = (cells[column] for column in _SPLIT_COLUMNS)
+    # DictReader's None: the value of a cell that is missing, the key of those too many.
+    if None in cells or not name or patient is None or subset is None or "\0" in name + patient:
+        raise ValueError("a row is too short, too long or without a name")
+    if subset not in SUBSETS:
+        raise UserError(f"{path}: subset is {shown(subset)}, not one of {', '.join(SUBSETS)}")
+    return SplitRow(image_name=name, patient_id=patient or None, subset=subset)
 
 
 def file_sha256(path: Path) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from db.errors import UserError
 from db.findings import FINDINGS
@@ -11,6 +11,7 @@ from db.findings import FINDINGS
 MANIFEST_FILE: Final = "manifest.json"
 MODEL_FILE: Final = "model.keras"
 SPLIT_FILE: Final = "split.csv"
+_NO_FILES: Final = frozenset({"", ".", "..", MANIFEST_FILE})
 #: Raised when a reader of an older version could misread a manifest.
 FORMAT_VERSION: Final = 1
 
@@ -46,7 +47,7 @@ class Manifest(BaseModel):
         batch_size: scans in one forward pass, always; short batches are padded.
         thresholds: finding to names (`best_f1`, `youden`, `sensitivity_90`) to thresholds, chosen on validation.
         temperatures: finding to what its logits were divided by; the model's own scores are so calibrated already.
-        files: sha256 of each file of the artifact but this one.
+        files: sha256 of each file of the artifact but this one; names of one part, so that none lies elsewhere.
         dataset: the dataset its split speaks of (the stem of the CSV that it was fitted on).
         about: what a reader may want to know (seed, versions, validation figures); never needed to score.
     """
@@ -64,6 +65,15 @@ class Manifest(BaseModel):
     temperatures: dict[str, float] = {}
     files: dict[str, str] = {}
     about: dict[str, str | int | float] = {}
+
+    @field_validator("files")
+    @classmethod
+    def _lie_beside_it(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            # Its hash would be said in a sentence.
+            if name in _NO_FILES or set(name) & set("/\\") or not name.isprintable():
+                raise ValueError(f"{name!r} is not the name of a file beside the manifest")
+        return files
 
     @model_validator(mode="after")
     def _findings_are_ours(self) -> "Manifest":

@@ -1,6 +1,7 @@
 """An artifact is published whole, named by what it holds, and refused when a byte of it changed."""
 
 import hashlib
+import json
 import os
 import shutil
 
@@ -134,3 +135,58 @@ def test_an_unknown_subset_is_refused_beside_the_known_ones(artifact):
     (artifact.folder / SPLIT_FILE).write_text("image_name,patient_id,subset\na.png,1,Train\n")
     with pytest.raises(UserError, match=r"subset is 'Train', not one of train, validation, test"):
         list(read_split(artifact.folder))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"image_name,subset\na.png,train\n",
+        b"image_name,patient_id,subset\na.png\n",
+        b"image_name,patient_id,subset\na.png,1,train,more\n",
+        b"image_name,patient_id,subset\n,1,train\n",
+        b"image_name,patient_id,subset\na\0.png,1,train\n",
+        b"image_name,patient_id,subset\n\xff.png,1,train\n",
+        b"image_name,patient_id,subset\n" + b"a" * 200_000 + b",1,train\n",
+    ],
+    ids=["empty", "a column less", "a short row", "a long row", "no name", "NUL", "no UTF-8", "a huge cell"],
+)
+def test_a_split_that_is_no_such_table_is_one_sentence(artifact, content):
+    """Found by fuzzing: a person who publishes an artifact of his own making got a traceback."""
+    (artifact.folder / SPLIT_FILE).write_bytes(content)
+    with pytest.raises(UserError, match=r"split\.csv: not a table of image_name, patient_id, subset") as caught:
+        list(read_split(artifact.folder))
+    assert str(caught.value).isprintable()
+
+
+def test_a_split_that_is_not_there_is_one_sentence(artifact):
+    """A manifest need not list it."""
+    (artifact.folder / SPLIT_FILE).unlink()
+    with pytest.raises(UserError, match=r"split\.csv: cannot be read \(No such file"):
+        list(read_split(artifact.folder))
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc/passwd", "..", "", "a/b", "a\\b", ".", "a\0b", "\x1b[2J", MANIFEST_FILE]
+)
+def test_a_manifest_that_names_files_elsewhere_is_refused_before_any_is_read(artifact, name, tmp_path):
+    """Who hands in an artifact must not learn what other files of this machine hash to."""
+    (tmp_path / "models" / "secret").write_text("canary")
+    secret = hashlib.sha256(b"canary").hexdigest()
+    path = artifact.folder / MANIFEST_FILE
+    manifest = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**manifest, "files": {**manifest["files"], name: "0" * 64}}))
+    with pytest.raises(UserError, match=r"files is .*not the name of a file beside the manifest") as caught:
+        load_artifact(artifact.folder)
+    assert secret not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_manifest_that_does_not_vouch_for_its_model_is_refused(artifact):
+    """Or any bytes could be put in its place, and the scores would go under the same identity."""
+    path = artifact.folder / MANIFEST_FILE
+    manifest = json.loads(path.read_bytes())
+    del manifest["files"][MODEL_FILE]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"does not list model\.keras"):
+        load_artifact(artifact.folder)
