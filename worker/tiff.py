@@ -6,6 +6,7 @@ returns an image whose rest is black.
 
 import struct
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Final
 
@@ -16,9 +17,11 @@ from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     COMPRESSION,
     IMAGELENGTH,
+    IMAGEWIDTH,
     PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
     ROWSPERSTRIP,
+    SAMPLESPERPIXEL,
     STRIPBYTECOUNTS,
     STRIPOFFSETS,
     TILEBYTECOUNTS,
@@ -31,8 +34,14 @@ from db.errors import PermanentError
 from worker.depth import eight_bits
 
 TIFF_STARTS: Final = (b"II*\0", b"MM\0*")
+#: Pillow has no name for these two.
+_TILE_WIDTH: Final = 322
+_TILE_LENGTH: Final = 323
+_TILED: Final = ((IMAGEWIDTH, _TILE_WIDTH), (IMAGELENGTH, _TILE_LENGTH))
 _WHITE_IS_ZERO: Final = 0
 _RAW: Final = 1
+#: Tags that TIFF demands; Pillow would guess at unpacked bytes and at white.
+_SAID: Final = (COMPRESSION, PHOTOMETRIC_INTERPRETATION)
 _PLANAR: Final = 2
 _DEFLATED: Final = (8, 32946)
 #: Modes of 8 bits, by how many of their channels a scan is made of; the rest is alpha.
@@ -101,26 +110,54 @@ def _check_planes(tags: ImageFileDirectory_v2) -> None:
 
 
 def _check_strips(encoded: bytes, tags: ImageFileDirectory_v2) -> None:
-    """Missing strips would be black; deflated ones are read to their checksum, which libtiff does not do."""
+    """Each holds all of its rows and no more: what is missing would be black, and a damaged width would shear them.
+
+    Deflated ones are read to their checksum, which libtiff does not do.
+    """
     offsets = tags.get(STRIPOFFSETS) or tags[TILEOFFSETS]
     lengths = tags.get(STRIPBYTECOUNTS) or tags[TILEBYTECOUNTS]
-    if STRIPOFFSETS in tags and len(offsets) * tags.get(ROWSPERSTRIP, tags[IMAGELENGTH]) < tags[IMAGELENGTH]:
+    sizes = list(_sizes(tags))
+    if len(offsets) != len(sizes):
         raise ValueError("strips are missing")
-    if tags.get(COMPRESSION) in _DEFLATED:
-        for offset, length in zip(offsets, lengths, strict=True):
-            _read_to_end(encoded[offset : offset + length])
+    packing = tags.get(COMPRESSION, _RAW)
+    for offset, length, (least, most) in zip(offsets, lengths, sizes, strict=True):
+        if packing == _RAW and length < least:
+            raise ValueError("a strip ends before its rows")
+        if packing in _DEFLATED and _inflated(encoded[offset : offset + length], most) not in (least, most):
+            raise ValueError("a strip does not end where its rows do")
 
 
-def _read_to_end(deflated: bytes) -> None:
-    inflater = zlib.decompressobj()
+def _sizes(tags: ImageFileDirectory_v2) -> Iterator[tuple[int, int]]:
+    """The least and the most bytes of each strip or tile once it is unpacked."""
+    height, samples = tags[IMAGELENGTH], tags.get(SAMPLESPERPIXEL, 1)
+    bits = (tags.get(BITSPERSAMPLE, (1,)) * samples)[:samples]
+    for plane in [[one] for one in bits] if tags.get(PLANAR_CONFIGURATION) == _PLANAR else [bits]:
+        if TILEOFFSETS in tags:
+            size = tags[_TILE_LENGTH] * (-(-tags[_TILE_WIDTH] * sum(plane) // 8))
+            across, down = (-(-tags[side] // tags[tile]) for side, tile in _TILED)
+            yield from [(size, size)] * across * down
+        else:
+            rows, row = tags.get(ROWSPERSTRIP, height), -(-tags[IMAGEWIDTH] * sum(plane) // 8)
+            # The last one may be filled up.
+            yield from ((min(rows, height - top) * row, rows * row) for top in range(0, height, rows))
+
+
+def _inflated(deflated: bytes, most: int) -> int:
+    """How many bytes they were packed from, which must not be more than `most`."""
+    inflater, size = zlib.decompressobj(), 0
     while not inflater.eof:
-        if not inflater.decompress(deflated, 1 << 20):
-            raise zlib.error("the stream has no end")
+        inflated = inflater.decompress(deflated, 1 << 20)
+        size += len(inflated)
+        if not inflated or size > most:
+            raise zlib.error("the stream has no end, or a late one")
         deflated = inflater.unconsumed_tail
+    return size
 
 
 def _gray_or_bgr(image: TiffImageFile) -> NDArray[np.uint8]:
     """What the samples mean, alpha dropped."""
+    if not all(isinstance(image.tag_v2.get(tag), int) for tag in _SAID):
+        raise PermanentError("unsupported", "the image is a TIFF that does not say how it is packed, or what 0 shows")
     shown = image.convert(_CONVERTED[image.mode]) if image.mode in _CONVERTED else image
     samples = np.asarray(shown)
     if shown.mode.startswith("I;16"):

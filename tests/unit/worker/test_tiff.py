@@ -127,10 +127,11 @@ def test_white_is_zero_is_inverted_within_the_bits_that_are_used(shift):
         tiff_of(WIDE, photometric=3),
         by_pillow(IMAGE, save_all=True, append_images=[Image.fromarray(IMAGE)]),
         b"II+\0" + tiff_of(IMAGE)[4:],
+        tiff_of(IMAGE).replace(b"\x06\x01\x03\0", b"\x07\x01\x03\0"),
     ],
     ids=[
         *("float", "32 bits", "signed", "lab", "mixed bits"),
-        *("wide palette", "two pages", "bigtiff"),
+        *("wide palette", "two pages", "bigtiff", "black or white unsaid"),
     ],
 )
 def test_what_is_not_read_is_unsupported_never_guessed_at(encoded):
@@ -166,6 +167,40 @@ def test_a_damaged_code_of_lzw_refuses_the_image():
     # All ones after the first clear: a code that no table has yet.
     encoded[len(encoded) // 2 : len(encoded) // 2 + 2] = b"\xff\xff"
     assert refusal(bytes(encoded)) == "truncated"
+
+
+SENSE_OF_BLACK = 262
+
+
+def test_a_changed_bit_in_a_deflated_tiffs_directory_never_gives_other_pixels():
+    """Found by fuzzing: a narrower image, deflated bytes shown as pixels, a negative where a tag was lost."""
+    encoded = tiff_of(IMAGE, compression=DEFLATE, rows_per_strip=7)
+    for at in range(10, 10 + 12 * encoded[8]):
+        place = (at - 10) % 12
+        tag = int.from_bytes(encoded[at - place : at - place + 2], "little")
+        for bit in range(8):
+            changed = bytearray(encoded)
+            changed[at] ^= 1 << bit
+            # What says whether 0 is black or white is one bit, and nothing else vouches for it.
+            if tag != SENSE_OF_BLACK or place < 8:
+                assert is_refused_or(IMAGE, bytes(changed)), (tag, place, bit)
+
+
+@pytest.mark.parametrize("compression", [UNPACKED, DEFLATE], ids=["unpacked", "deflate"])
+def test_strips_that_are_shorter_than_their_rows_are_damage(compression):
+    """Their bytes would be taken from what lies behind them."""
+    encoded = bytearray(tiff_of(IMAGE, compression=compression))
+    # Tag 257, the height, of type 4.
+    encoded[encoded.index(b"\x01\x01\x04\0") + 8] += 1
+    assert refusal(bytes(encoded)) == "truncated"
+
+
+def is_refused_or(image, encoded):
+    try:
+        pixels = decode(encoded)
+    except PermanentError:
+        return True
+    return pixels.shape == image.shape and (pixels == image).all()
 
 
 def test_missing_strips_and_palettes_are_damage():
