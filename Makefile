@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test test-faults soak test-containers check bench lock clean
+.PHONY: help demo test test-faults soak test-containers check bench fuzz audit lock clean
 
 help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
@@ -11,6 +11,8 @@ help:
 	@echo "make test-containers  the images and docker/compose.yaml on a real Docker engine (half an hour)"
 	@echo "make test-faults  kills, outages and hostile input, each with one worker and with more (an hour)"
 	@echo "make soak    20,000 scans amid kills and restarts, against a quiet run (a quarter of an hour)"
+	@echo "make fuzz    450,000 mutations of images, tables and messages (ten minutes)"
+	@echo "make audit   known weaknesses of the locked packages, and what stands in the locks"
 	@echo "make check   ruff, mypy and import-linter"
 	@echo "make bench   speed and memory, with real images where ../shared/data is there (half an hour)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
@@ -47,6 +49,11 @@ soak: .venv/installed
 test-containers: .venv/installed
 	$(BIN)/python -m pytest tests/containers --maxfail=1 --timeout=1800
 
+# Guided by atheris, which is not locked for the rest: it has wheels for few platforms.
+fuzz: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.lock
+	$(BIN)/python tests/fuzz/fuzz.py
+
 check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -73,6 +80,7 @@ lock:
 	$(IMAGE)/worker-gpu.lock pyproject.toml --extra worker-gpu
 	$(IMAGE)/trainer.lock pyproject.toml --extra worker --extra trainer
 	echo 'setuptools>=80' | $(IMAGE)/build.lock -
+	echo 'atheris==3.0.0' | $(COMPILE) -o tests/fuzz/requirements.lock -
 
 clean:
 	rm -rf .venv $(DEMO) build *.egg-info

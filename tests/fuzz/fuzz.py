@@ -1,0 +1,121 @@
+"""Lets mutations loose on the readers, each target in a process of its own, and says what came of them.
+
+    python tests/fuzz/fuzz.py [images tables wires] [--count 100000] [--plain 50000] [--seed N] [--out build/fuzz]
+
+`--count` mutations are guided by the branches that they reach (atheris), then `--plain` ones are not, and show whether
+memory grows: a guided process keeps what it learns. Findings are kept under --out as files. Exit 1 where there are any.
+"""
+
+import argparse
+import json
+import random
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+#: Whose branches guide the fuzzer.
+_READERS = [
+    *("worker.formats", "worker.tiff", "worker.depth", "worker.pixels", "PIL.TiffImagePlugin"),
+    *("db.labels_csv", "db.labels_text", "db.labels_table", "db.labels_columns", "db.labels_cells"),
+    *("worker.messages", "worker.manifest", "worker.artifact"),
+]
+#: Seconds; what takes so long hangs.
+_HANG = 60
+
+
+def main():
+    """The parent: one child after another, and a table."""
+    options = _options()
+    print(f"seed {options.seed}")
+    bad = False
+    for name in options.targets:
+        for engine, count in (("guided", options.count), ("plain", options.plain)):
+            if count:
+                bad |= _run_child(name, engine, count, options)
+    sys.exit(bad)
+
+
+def _options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", default=["images", "tables", "wires"])
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--plain", type=int, default=50_000)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    parser.add_argument("--out", type=Path, default=Path("build/fuzz"))
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _run_child(name, engine, count, options):
+    """Whether anything was found: a crash of the child's is a finding, its input kept by the fuzzer."""
+    out = options.out / f"{name}-{engine}"
+    command = [sys.executable, __file__, name, "--child", engine, "--count", str(count)]
+    done = subprocess.run(
+        ["nice", "-n", "10", *command, "--seed", str(options.seed), "--out", str(out)],
+        cwd=HERE.parents[1], capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    figures = json.loads((out / "figures.json").read_text()) if (out / "figures.json").exists() else {}
+    crashed = done.returncode != 0 or figures.get("mutations", 0) < count
+    print(json.dumps({"target": name, "engine": engine, "crashed": crashed, **figures}), flush=True)
+    if crashed:
+        (out / "stderr.txt").write_text(done.stderr)
+        print(done.stderr[-2000:], file=sys.stderr)
+    return crashed or bool(figures.get("findings"))
+
+
+def child():
+    """One target in this process, by one engine."""
+    options = _options()
+    sys.path[:0] = [str(HERE.parents[1]), str(HERE), str(HERE.parent / "support")]
+    {"guided": _guided, "plain": _plain}[options.child](options)
+
+
+def _plain(options):
+    from tally import Tally
+    from targets import TARGETS
+
+    target = TARGETS[options.targets[0]]
+    tally, rng, originals = Tally(target.judge, options.out), random.Random(options.seed), target.seeds()
+    for _ in range(options.count):
+        tally(target.mutated(rng.choice(originals), rng, originals))
+    tally.save()
+
+
+def _guided(options):
+    import atheris
+
+    with atheris.instrument_imports(include=_READERS):
+        from targets import TARGETS
+    from tally import Tally
+
+    target = TARGETS[options.targets[0]]
+    tally, originals = Tally(target.judge, options.out), target.seeds()
+    corpus = options.out / "corpus"
+    corpus.mkdir(exist_ok=True)
+    for number, content in enumerate(originals):
+        (corpus / f"seed-{number}").write_bytes(content)
+
+    def mutator(content, size, seed):
+        rng = random.Random(seed)
+        return target.mutated(content, rng, originals)[:size] if rng.random() < 0.7 else atheris.Mutate(content, size)
+
+    def one(content):
+        tally(content)
+        if tally.calls % 5000 == 0 or tally.calls >= options.count:
+            tally.save()
+
+    atheris.Setup(
+        [
+            *(sys.argv[0], f"-runs={options.count}", f"-seed={options.seed}", f"-timeout={_HANG}", "-max_len=100000"),
+            *("-rss_limit_mb=6000", f"-artifact_prefix={options.out}/crash-", "-print_final_stats=1", str(corpus)),
+        ],
+        one,
+        custom_mutator=mutator,
+    )
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    child() if any(word.startswith("--child") for word in sys.argv) else main()
