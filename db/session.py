@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from db.errors import DatabaseAway, UserError
@@ -25,6 +25,7 @@ _POSTGRESQL: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
+_NO_ADDRESS: Final = "CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 #: A transaction marked so reads only: SQLite then takes no write lock.
 READ_ONLY: Final = "nightread_read_only"
@@ -48,14 +49,9 @@ def open_database(url: str) -> Engine:
 
 def make_engine(url: str) -> Engine:
     """An engine whose transactions behave alike on both databases."""
+    parsed = _parsed(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
     try:
-        parsed = make_url(url)
-        backend = parsed.get_backend_name()
-        if backend in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        elif backend != "sqlite":
-            raise UserError(f"CXR_DATABASE_URL: {backend} is neither sqlite nor postgresql")
-        is_sqlite = backend == "sqlite"
         engine = create_engine(
             parsed,
             pool_pre_ping=not is_sqlite,
@@ -64,7 +60,7 @@ def make_engine(url: str) -> Engine:
             hide_parameters=True,
         )
     except ArgumentError as error:
-        raise UserError("CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)") from error
+        raise UserError(_NO_ADDRESS) from error
     if engine.dialect.name == "sqlite":
         _make_sqlite_a_ledger(engine)
     return engine
@@ -98,12 +94,12 @@ def upgrade(engine: Engine) -> None:
                 command.upgrade(config, "head")
                 connection.commit()
         except CommandError as error:
-            raise UserError(f"{_where(engine)}: its tables are newer than this program ({error})") from error
+            raise UserError(f"{address_of(engine)}: its tables are newer than this program ({error})") from error
         except OperationalError as error:
             raise _unreachable(engine, error) from error
         except DatabaseError as error:
             cause = str(error.orig).strip().splitlines()[0]
-            raise UserError(f"{_where(engine)}: its tables cannot be brought up to date ({cause})") from error
+            raise UserError(f"{address_of(engine)}: its tables cannot be brought up to date ({cause})") from error
 
 
 def newest_revision() -> str:
@@ -135,18 +131,38 @@ def _check_revision(engine: Engine) -> None:
         raise _unreachable(engine, error) from error
     if found != newest_revision():
         raise UserError(
-            f"{_where(engine)}: its tables are at revision {found or 'none'}, this program needs {newest_revision()}; "
-            "run 'python -m db upgrade'"
+            f"{address_of(engine)}: its tables are at revision {found or 'none'}, "
+            f"this program needs {newest_revision()}; run 'python -m db upgrade'"
         )
 
 
-def _where(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
+def _parsed(url: str) -> URL:
+    """The address; what is refused is not repeated, for it may be a password in the wrong place."""
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, ValueError):
+        raise UserError(_NO_ADDRESS) from None
+    if not url.isprintable():
+        raise UserError("CXR_DATABASE_URL: holds more than one line")
+    if "@" in (parsed.host or ""):
+        raise UserError("CXR_DATABASE_URL: an '@' in a password is written %40")
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise UserError(_NO_ADDRESS)
+    return parsed
+
+
+def address_of(engine: Engine) -> str:
+    """Where the database is, without what may be a secret: libpq takes a password among the options, too."""
+    kept = {key: value for key, value in engine.url.query.items() if key in ("host", "port")}
+    return engine.url.set(query=kept).render_as_string(hide_password=True)
 
 
 def _unreachable(engine: Engine, error: DatabaseError) -> DatabaseAway:
     cause = str(error.orig).strip().splitlines()[0] if error.orig else "no answer"
-    return DatabaseAway(f"{_where(engine)}: the database does not answer ({cause})")
+    return DatabaseAway(f"{address_of(engine)}: the database does not answer ({cause})")
 
 
 @contextmanager

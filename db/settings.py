@@ -76,4 +76,6 @@ def _read_file_twins(environment: Mapping[str, str], fields: Mapping[str, Any]) 
                 found[field] = Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise UserError(f"{PREFIX}{field.upper()}_FILE: {path} cannot be read ({error.strerror})") from error
+            except ValueError as error:
+                raise UserError(f"{PREFIX}{field.upper()}_FILE: {path} is no UTF-8 text") from error
     return found

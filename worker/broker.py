@@ -11,6 +11,7 @@ import hashlib
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,16 @@ _START_TIMEOUT: Final = 30.0
 
 
 def broker_url(settings: Settings) -> str:
-    """The broker that this machine uses: the configured one, or its own."""
-    return settings.broker_url or f"redis+socket://{socket_path(settings)}"
+    """The broker that this machine uses: the configured one, or its own.
+
+    Raises:
+        UserError: the place of its own one is a stranger's.
+    """
+    if settings.broker_url:
+        return settings.broker_url
+    path = socket_path(settings)
+    _check_owner(path.parent)
+    return f"redis+socket://{path}"
 
 
 def socket_path(settings: Settings) -> Path:
@@ -89,8 +98,7 @@ class EmbeddedBroker:
     def _start(self) -> None:
         path = socket_path(self._settings)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.parent.stat().st_uid != os.getuid():
-            raise UserError(f"{path.parent}: belongs to another user; set XDG_RUNTIME_DIR to a folder of your own")
+        _check_owner(path.parent)
         with (self._folder / "broker.log").open("ab") as log:
             # A session of its own: Ctrl+C in the terminal must not stop it before its workers have handed back.
             self._server = subprocess.Popen(
@@ -127,6 +135,14 @@ class EmbeddedBroker:
     @property
     def _folder(self) -> Path:
         return self._settings.home / "broker"
+
+
+def _check_owner(folder: Path) -> None:
+    """In a shared temporary folder a stranger may have been there first, and would be the broker."""
+    with contextlib.suppress(FileNotFoundError):
+        found = folder.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise UserError(f"{folder}: belongs to another user; set XDG_RUNTIME_DIR to a folder of your own")
 
 
 def die_with_parent(sig: int = signal.SIGTERM) -> Callable[[], None] | None:

@@ -129,9 +129,18 @@ def _bmp_size(encoded: bytes) -> tuple[int, int]:
     odd_masks = compression == _BMP_MASKED and not byte_masks.issuperset(struct.unpack_from("<III", encoded, 54))
     if bits not in (1, 4, 8, 24, 32) or compression > _BMP_MASKED or odd_masks:
         raise PermanentError("unsupported", f"the image is a BMP of {bits} bits and compression {compression}")
-    palette = (colors or 1 << bits) * (3 if header == 12 else 4) if bits <= 8 else 0
-    if not 14 + header + palette <= start < len(encoded):
-        # cv2 would show the header as pixels.
-        raise PermanentError("truncated", "the image is damaged: its pixels do not begin behind its header")
+    _check_palette(start - 14 - header, 3 if header == 12 else 4, 1 << bits if bits <= 8 else 0, colors)
+    if start >= len(encoded):
+        raise PermanentError("truncated", _ENDS_EARLY)
     # A negative height: stored from the top down.
     return max(width, 0), abs(height)
+
+
+def _check_palette(room: int, entry: int, most: int, stated: int) -> None:
+    """A BMP's palette lies between its header and its pixels, of as many colours as it has room for.
+
+    cv2 would show the header as pixels, and shows some gray for a colour that is not there.
+    """
+    colors = min(stated, most) or most
+    if room < colors * entry or (colors < most and room >= most * entry):
+        raise PermanentError("truncated", "the image is damaged: its palette and its pixels are not where it says")

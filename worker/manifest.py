@@ -106,5 +106,6 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "content"
-        raise UserError(f"{where}: {field} is {first['input']!r:.200}: {first['msg']}") from error
+        # A field that is unknown has a name of the writer's choice.
+        field = ascii(".".join(map(str, first["loc"])))[1:-1] or "content"
+        raise UserError(f"{where}: {field:.80} is {first['input']!r:.200}: {first['msg']}") from error

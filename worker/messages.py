@@ -71,7 +71,8 @@ class Chunk:
             wire = _Wire.model_validate(message)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])[:80]
+            # The name of an unknown field is a stranger's own words: in a log they could pass for a line of ours.
+            where = ".".join(str(part) for part in first["loc"] if part in _Wire.model_fields or isinstance(part, int))
             raise PermanentError(
                 "message", f"not a chunk of version {FORMAT_VERSION}: {where}: {first['msg']}"
             ) from None

@@ -75,6 +75,9 @@ def in_words(error: Exception) -> str:
         return f"the endpoint does not answer ({type(error).__name__})"
     if isinstance(error, exceptions.ParamValidationError):
         return "no bucket can have this name"
+    if isinstance(error, ValueError):
+        # Its text repeats the endpoint, which may hold a password.
+        return "the S3 client cannot be set up (AWS_ENDPOINT_URL is no address)"
     return f"the S3 client cannot be set up ({error})" if _is_setup(error) else f"no answer ({type(error).__name__})"
 
 

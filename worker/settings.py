@@ -2,7 +2,7 @@
 
 import os
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,7 +11,9 @@ from db.settings import Settings
 #: 100 megapixels: four times the largest detector, far below what exhausts a worker.
 MAX_PIXELS: Final = 100_000_000
 #: kombu's names of its Redis transport.
-_BROKERS: Final = ("redis", "rediss", "redis+socket", "sentinel")
+_BROKERS: Final = ("redis", "rediss", "redis+socket")
+#: What kombu takes behind a '?'; it trips over anything else.
+_OPTIONS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
 
 class WorkerSettings(Settings):
@@ -71,5 +73,9 @@ def _is_broker_url(url: str) -> bool:
         _ = parts.port
     except ValueError:
         return False
+    is_socket = parts.scheme == "redis+socket"
+    options = ("virtual_host",) if is_socket else _OPTIONS
+    if not url.isprintable() or not set(parse_qs(parts.query, keep_blank_values=True)).issubset(options):
+        return False
     database = parts.path.strip("/")
-    return parts.scheme in _BROKERS and (parts.scheme == "redis+socket" or not database or database.isdigit())
+    return parts.scheme in _BROKERS and (is_socket or not database or database.isdigit())

@@ -13,6 +13,11 @@ def _database_errors() -> type[Exception]:
     return OperationalError
 
 
+def printable(text: str) -> str:
+    """Without what would steer a terminal: files may be named so, and their names stand in sentences."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def run_command(command: Callable[[], object]) -> None:
     """Run a command line; a person's mistake becomes one sentence on stderr and exit 2, a stop exit 4."""
     try:
@@ -20,7 +25,7 @@ def run_command(command: Callable[[], object]) -> None:
     except SystemExit:
         raise
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         sys.exit(EXIT_USER)
     except UnicodeEncodeError:
         # What SQL and UTF-8 files cannot hold came from the command line: everything that is read is checked.
@@ -28,8 +33,8 @@ def run_command(command: Callable[[], object]) -> None:
         sys.exit(EXIT_USER)
     except _database_errors() as error:
         cause = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        print(f"error: the database does not answer ({cause})", file=sys.stderr)
+        print(printable(f"error: the database does not answer ({cause})"), file=sys.stderr)
         sys.exit(EXIT_USER)
     except Stopped as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print(printable(f"stopped: {error}"), file=sys.stderr)
         sys.exit(EXIT_STOPPED)

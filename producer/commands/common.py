@@ -12,6 +12,7 @@ from db.session import open_database, reading
 from db.settings import load_settings
 from producer.as_json import as_json
 from worker.settings import WorkerSettings
+from worker.terminal import printable
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -32,8 +33,8 @@ def find(engine: Engine, run_id: int | None) -> tuple[RunInfo, Progress]:
 
 
 def say(text: str) -> None:
-    """Print a line of the result; names in it are names, not markup."""
-    out.print(text, markup=False)
+    """Print a line of the result; names in it are names, neither markup nor orders to the terminal."""
+    out.print(printable(text), markup=False)
 
 
 def print_json(value: object) -> None:

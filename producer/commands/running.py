@@ -11,7 +11,7 @@ from db.aggregate import finish_runs
 from db.cancel import cancel_run
 from db.errors import TemporaryError, UserError
 from db.runs import progress
-from db.session import reading
+from db.session import address_of, reading
 from producer.commands.common import counts, err, exit_by, find, open_ledger, print_json, say
 from producer.commands.reading import report_on
 from producer.enqueue import Enqueued, Rehearsal, enqueue, rehearse, resume
@@ -50,7 +50,7 @@ def run_locally(source: Source, out: Path | None, *, as_json: bool) -> None:
         _score_here(settings, engine, enqueued)
     report_on(settings, engine, enqueued.run_id, out, as_json=as_json)
     if not as_json:
-        say(f"database: {engine.url.render_as_string(hide_password=True)}")
+        say(f"database: {address_of(engine)}")
     with reading(engine) as connection:
         exit_by(progress(connection, enqueued.run_id))
 

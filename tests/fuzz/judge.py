@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from encoded_images import SIGNATURE
-from PIL import Image, ImageOps
+from PIL import Image
 
 from db.errors import PermanentError, UserError
 from db.labels_csv import read_labels_csv
@@ -120,20 +120,25 @@ def _judge_split():
 
 
 def _check_by_pillow(encoded, image):
-    """Pillow sees the same pixels, or none; either way up where the orientation may itself be damaged."""
+    """Pillow sees the same pixels, or none; any way up where the orientation may itself be damaged."""
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG", "BMP")) as opened:
             opened.load()
-            views = [ImageOps.exif_transpose(opened)]
-            if opened.format == "JPEG":
-                views.append(opened.copy())
+            seen, turned = _shown(opened, encoded), "exif" in opened.info
     except Exception:  # noqa: BLE001 - the other decoder may fail as it likes
         return
-    if (shown := [_shown(view, encoded) for view in views])[0] is not None:
+    if seen is not None:
         # The same library at heart, but JPEG's colours are rounded in different places.
-        allowed = 3 if views[1:] else 0
-        distance = min(_distance(_colors(image)[..., ::-1], _colors(seen)) for seen in shown)
+        allowed = 3 if encoded.startswith(b"\xff\xd8") else 0
+        views = [_colors(seen)] if not turned else list(_every_way_up(_colors(seen)))
+        distance = min(_distance(_colors(image)[..., ::-1], view) for view in views)
         assert distance <= allowed, f"Pillow's pixels differ by {distance}"
+
+
+def _every_way_up(pixels):
+    for quarter in range(4):
+        yield np.rot90(pixels, quarter)
+        yield np.rot90(pixels[:, ::-1], quarter)
 
 
 def _shown(view, encoded):

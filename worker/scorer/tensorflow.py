@@ -56,9 +56,12 @@ def _warn_of_cpu() -> None:
 def _load(artifact: Artifact, shape: tuple[int, ...]) -> Any:
     path = artifact.folder / MODEL_FILE
     try:
-        model = keras.models.load_model(path, compile=False)
+        # Safe: no layer that brings code of its own is made.
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: Keras {keras.__version__} cannot load it: {error}") from error
+        # Keras shows all of the model before it says why.
+        cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise UserError(f"{path}: Keras {keras.__version__} cannot load it: {cause[0]:.300}") from error
     if tuple(model.input_shape[1:]) != shape[1:]:
         raise UserError(f"{path}: the model takes {model.input_shape[1:]}, its manifest promises {shape[1:]}")
     if model.output_shape[-1] != len(artifact.manifest.findings):

@@ -273,3 +273,5 @@ def test_a_bmp_of_fewer_colours_has_a_shorter_palette():
     """Its header says of how many."""
     short = bmp_of(IMAGE >> 4, 8, palette=range(16))
     assert check_content(patched(short, 46, struct.pack("<I", 16)), MAX_PIXELS) == "bmp"
+    # One with room for all of them has lost its count.
+    assert reason(bmp_with(46, 32)) == "truncated"

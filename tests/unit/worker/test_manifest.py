@@ -104,3 +104,10 @@ def test_no_manifest_at_all_is_said(tmp_path):
 def test_a_long_wrong_value_is_cut(write):
     """One sentence stays one sentence."""
     assert len(refusal(write(fields(batch_size="9" * 5000)))) < 600
+
+
+def test_an_unknown_field_of_any_name_is_one_line(write):
+    """Found by fuzzing: a name that clears the terminal did."""
+    sentence = refusal(write(fields(**{"\x1b[2J\n": 1})))
+    assert "Extra inputs" in sentence
+    assert sentence.isprintable()

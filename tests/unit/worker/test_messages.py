@@ -132,3 +132,13 @@ def test_what_is_no_chunk_is_refused_without_repeating_it(wire):
 def test_no_json_whatever_raises_anything_but_a_refusal(wire):
     """A hostile message must not kill the worker that reads it."""
     refusal(wire)
+
+
+@pytest.mark.parametrize("name", ["a\n2026-11-26 INFO all is well", "\x1b[2J", "00000013_005.png"])
+def test_a_strangers_field_is_not_repeated_in_the_log(name):
+    """Its name could pass for a line of ours, clear a terminal, or be a patient's."""
+    message = Chunk(model="a" * 64, scans=(ChunkScan(outcome_id=1, location="/a.png"),)).to_message()
+    with pytest.raises(PermanentError) as caught:
+        Chunk.from_message({**message, name: 1})
+    assert name not in str(caught.value)
+    assert str(caught.value).isprintable()

@@ -191,3 +191,33 @@ def test_a_gpu_that_tensorflow_cannot_use_is_said(make_artifact, monkeypatch, ca
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [])
     open_scorer(make_artifact())
     assert caplog.text.count("cannot use the GPU") == warnings
+
+
+def test_a_model_that_brings_code_is_refused_unrun(make_artifact, tmp_path):
+    """A Lambda layer is Python's bytecode: a hash says which artifact it is, not that its maker is to be trusted."""
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.layers.Input((32, 32, 1), dtype="uint8"),
+            keras.layers.Rescaling(1.0),
+            keras.layers.Lambda(lambda pixels, path=str(tmp_path / "mark"): (open(path, "w").close(), pixels)[1]),  # noqa: PTH123
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(len(FINDINGS), activation="sigmoid"),
+        ]
+    )
+    model.save(tmp_path / MODEL_FILE)
+    (tmp_path / "mark").unlink()
+    with pytest.raises(UserError, match=r"model\.keras: Keras .* cannot load it: .*code execution") as caught:
+        open_scorer(make_artifact((tmp_path / MODEL_FILE).read_bytes()))
+    assert not (tmp_path / "mark").exists()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_in_place_of_a_model_is_refused_unopened(make_artifact, tmp_path, monkeypatch):
+    """So is HDF5, which older programs pickled into."""
+    monkeypatch.chdir(tmp_path)
+    for content in (b"cos\nmkdir\n(S'bomb'\ntR.", b"\x89HDF\r\n\x1a\n" + bytes(512)):
+        with pytest.raises(UserError, match="cannot load it"):
+            open_scorer(make_artifact(content))
+        assert not (tmp_path / "bomb").exists()

@@ -1,0 +1,99 @@
+"""What a stranger's bytes, names and folders cannot do."""
+
+import os
+
+import pytest
+from kombu.exceptions import ContentDisallowed
+from kombu.serialization import dumps, loads
+
+from db.errors import UserError
+from db.session import address_of, make_engine
+from worker.app import make_app
+from worker.broker import broker_url, socket_path
+from worker.settings import WorkerSettings
+from worker.terminal import printable, run_command
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return WorkerSettings(home=tmp_path)
+
+
+def test_only_json_is_on_the_wire(settings):
+    """A pickle is code; neither tasks, events nor results are ever one."""
+    conf = make_app(settings).conf
+    assert list(conf.accept_content) == ["json"]
+    assert conf.result_accept_content is None
+    assert (conf.task_serializer, conf.event_serializer, conf.result_serializer) == ("json", "json", "json")
+    assert conf.task_ignore_result
+    assert not conf.worker_enable_remote_control
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("bomb",)
+
+
+def test_a_pickle_is_refused_unopened(settings, tmp_path, monkeypatch):
+    """By its content type, before its first byte is looked at."""
+    monkeypatch.chdir(tmp_path)
+    content_type, encoding, body = dumps(Bomb(), serializer="pickle")
+    with pytest.raises(ContentDisallowed):
+        loads(body, content_type, encoding, accept=make_app(settings).conf.accept_content)
+    assert not (tmp_path / "bomb").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:canary@h/d",
+        "postgresql://u@h/d?password=canary",
+        "postgresql://u@h/d?host=/run/pg&sslpassword=canary&passfile=canary",
+    ],
+)
+def test_a_databases_address_is_shown_without_its_secrets(url):
+    """libpq takes a password among the options, too."""
+    shown = address_of(make_engine(url))
+    assert "canary" not in shown
+    assert "/d" in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("postgresql://u:canary@h:port/d", "not a database address"),
+        ("canary://h/d", "not a database address"),
+        ("canary", "not a database address"),
+        ("mysql://u:canary@h/d", "not a database address"),
+        ("postgresql://u:not@canary@h/d", "%40"),
+        ("postgresql://u:p@h/d\ncanary", "more than one line"),
+    ],
+)
+def test_a_wrong_database_address_is_one_sentence_that_does_not_repeat_it(url, sentence):
+    """It may be a password in the wrong place."""
+    with pytest.raises(UserError, match=f"^CXR_DATABASE_URL: .*{sentence}") as caught:
+        make_engine(url)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_strangers_folder_is_no_place_for_the_broker(settings, tmp_path):
+    """In a shared temporary folder he may be there first, and would read every message."""
+    folder = socket_path(settings).parent
+    assert broker_url(settings) == f"redis+socket://{folder}/broker.sock"
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="belongs to another user; set XDG_RUNTIME_DIR"):
+        broker_url(settings)
+
+
+def test_names_do_not_steer_the_terminal(capsys):
+    """A file may be named so as to clear the screen, or to forge the next line."""
+    assert printable("a\x1b[2J\r\x9b1m.png\nä") == "a\ufffd[2J\ufffd\ufffd1m.png\nä"
+
+    def command():
+        raise UserError("\x1b]0;title\x07.csv: cannot be read")
+
+    with pytest.raises(SystemExit):
+        run_command(command)
+    assert "\x1b" not in capsys.readouterr().err
