@@ -54,6 +54,12 @@ fuzz: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.lock
 	$(BIN)/python tests/fuzz/fuzz.py
 
+# In a venv of its own: what audits is not among what is audited. Where it cannot be had, the locks alone are judged.
+audit: .venv/installed
+	@$(PYTHON) -m venv .venv/audit && .venv/audit/bin/pip install --quiet --disable-pip-version-check \
+		--require-hashes -r .ci/audit.lock || echo "the auditor cannot be installed here"
+	$(BIN)/python .ci/audit.py --tool .venv/audit/bin/pip-audit
+
 check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -81,6 +87,7 @@ lock:
 	$(IMAGE)/trainer.lock pyproject.toml --extra worker --extra trainer
 	echo 'setuptools>=80' | $(IMAGE)/build.lock -
 	echo 'atheris==3.0.0' | $(COMPILE) -o tests/fuzz/requirements.lock -
+	echo 'pip-audit>=2.9' | $(COMPILE) --constraint requirements.lock -o .ci/audit.lock -
 
 clean:
 	rm -rf .venv $(DEMO) build *.egg-info
