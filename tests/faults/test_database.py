@@ -55,6 +55,12 @@ def new_postgres(request):
     return postgres.url(NAME)
 
 
+def begin(stage, seconds=2):
+    """Amid a run whose batches take so many seconds that the fault hits it on a busy machine, too."""
+    stage.world.env["HASH_SCORER_SECONDS"] = str(seconds)
+    return stage.start()
+
+
 def ends_well(stage, fault, *, since, stated):
     """It goes on in time and to the quiet run's end, and no supervisor died of it."""
     assert stage.pending() > 0, "the fault came too late"
@@ -66,7 +72,7 @@ def ends_well(stage, fault, *, since, stated):
 
 def is_down(stage, postgres, how, seconds):
     """Stop or kill the server amid a run, and start it again: gives when it was back."""
-    stage.start()
+    begin(stage)
     getattr(postgres, how)()
     assert not postgres.answers
     time.sleep(seconds)
@@ -92,7 +98,7 @@ def test_a_minute_without_a_database_loses_nothing(stage, postgres):
 
 def test_a_frozen_database_is_waited_for(stage, postgres):
     """It keeps its connections and answers nothing for 30 s, as a machine that swaps or a disk that hangs."""
-    stage.start()
+    begin(stage)
     postgres.freeze()
     assert not postgres.answers
     time.sleep(30)
@@ -103,7 +109,7 @@ def test_a_frozen_database_is_waited_for(stage, postgres):
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_child_that_starts_without_a_database_loads_once_it_is_there(stage, postgres):
     """It ends and is started again, with pauses of up to 30 s."""
-    worker = stage.start()
+    worker = begin(stage)
     postgres.stop()
     child = scoring_process(worker)
     child.kill()
@@ -116,8 +122,7 @@ def test_sessions_that_are_cut_again_and_again_lose_nothing(stage, postgres):
     """A hundred sessions are ended at random moments: what was not committed is handed back and done again."""
     import psycopg
 
-    stage.world.env["HASH_SCORER_SECONDS"] = str(4 * stage.workers)
-    stage.start()
+    begin(stage, seconds=4 * stage.workers)
     cut = 0
     with psycopg.connect(postgres.url(NAME), autocommit=True) as other:
         while cut < 100 and other.execute("SELECT 1 FROM outcomes WHERE state = 'pending' LIMIT 1").fetchone():
@@ -145,7 +150,7 @@ def test_a_commit_whose_answer_is_lost_is_written_once(stage, postgres):
 
 def test_a_database_that_only_reads_for_a_while_is_waited_for(stage, postgres):
     """A failover that is not finished: writes are refused for 10 s, and no scan is blamed."""
-    stage.start()
+    begin(stage)
     postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_read_only = on")
     postgres.ask(CUT)
     wait_until(lambda: "ReadOnlySqlTransaction" in stage.world.logs(), what="a refused write")
@@ -160,7 +165,7 @@ def test_a_database_without_a_free_connection_is_waited_for(stage, postgres):
     """Somebody takes all there are for 10 s."""
     import psycopg
 
-    stage.start()
+    begin(stage)
     taken = []
     began = time.monotonic()
     while time.monotonic() < began + 10:
@@ -181,7 +186,7 @@ def test_a_deadlock_is_dissolved_and_its_chunk_handed_back(stage, postgres):
     """A session locks outcomes from the last to the first, a worker from the first to the last."""
     import psycopg
 
-    stage.start()
+    begin(stage)
     lost = 0
     with psycopg.connect(postgres.url(NAME)) as other:
         # Longer than the worker's: so it is the worker's session that finds the deadlock and is cancelled.
@@ -205,7 +210,7 @@ def test_a_serialization_failure_hands_the_chunk_back(stage, postgres):
     import psycopg
 
     postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_isolation = 'serializable'")
-    stage.start()
+    begin(stage)
     with psycopg.connect(postgres.url(NAME)) as other:
         for _ in range(20):
             other.execute("UPDATE outcomes SET attempts = attempts WHERE state = 'pending'")
@@ -227,7 +232,7 @@ def test_a_long_lock_is_waited_for_and_said(stage, postgres, lock):
     """Another session locks what is pending, or the table, for 30 s: workers say that the database is busy."""
     import psycopg
 
-    stage.start()
+    begin(stage)
     with psycopg.connect(postgres.url(NAME)) as other:
         other.execute(lock)
         time.sleep(30)
@@ -241,7 +246,7 @@ def test_a_full_disk_under_the_database_holds_the_work_up_and_no_more(small_post
     """No table can grow for 10 s: the server refuses in words, and its workers wait."""
     # A new page for every few rows, or what is there would do.
     small_postgres.ask("ALTER TABLE scores SET (fillfactor = 10)", NAME)
-    stage.start()
+    begin(stage)
     ballast = fill(small_postgres.folder)
     wait_until(lambda: "(DiskFull): chunk handed back" in stage.world.logs(), what="a full disk\n" + stage.world.logs())
     time.sleep(10)
@@ -288,8 +293,7 @@ def test_a_worker_that_starts_without_a_database_says_one_sentence(world, postgr
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_commands_that_follow_a_run_wait_for_the_database(stage, postgres):
     """`enqueue --wait`, `run` and `status --watch` say once that it is away, once that it is back, and end as ever."""
-    stage.world.env["HASH_SCORER_SECONDS"] = "4"
-    stage.start()
+    begin(stage, seconds=4)
     world, csv = stage.world, str(stage.csv)
     commands = [("enqueue", "--wait", "--csv", csv), ("status", "--watch"), ("run", "--csv", csv)]
     followers = [world.start("producer.cli", *command) for command in commands]

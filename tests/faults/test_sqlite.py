@@ -27,6 +27,12 @@ def file_of(stage):
     return stage.world.home / "nightread.sqlite"
 
 
+def begin(stage, seconds=2):
+    """Amid a run whose batches take so many seconds that the fault hits it on a busy machine, too."""
+    stage.world.env["HASH_SCORER_SECONDS"] = str(seconds)
+    return stage.start()
+
+
 def ends_well(stage, fault, *, since, stated):
     """It goes on in time and to the quiet run's end, and no supervisor died of it."""
     assert stage.pending() > 0, "the fault came too late"
@@ -51,7 +57,7 @@ def writing(file):
 
 def test_another_programs_write_is_waited_for(stage):
     """It holds the lock for 30 s: workers hand their chunks back, say so, and go on when it is done."""
-    stage.start()
+    begin(stage)
     with writing(file_of(stage)):
         before = stage.decided()
         time.sleep(30)
@@ -63,7 +69,7 @@ def test_another_programs_write_is_waited_for(stage):
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
     """`producer enqueue` says every few seconds what it waits for, and after a minute gives up in one sentence."""
-    stage.start()
+    begin(stage)
     with writing(file_of(stage)):
         done = stage.enqueue("--limit", "3", check=False)
     assert done.returncode == 2
@@ -89,7 +95,7 @@ def test_a_full_disk_holds_the_work_up_and_no_more(world, workers, request):
     """Database, broker and logs on one disk that is full for 10 s, then freed."""
     with small_disk(world.home, 32):
         stage = request.getfixturevalue("stage")
-        stage.start()
+        begin(stage)
         ballast = fill(world.home)
         before = stage.decided()
         time.sleep(10)
@@ -105,7 +111,7 @@ def test_a_full_disk_holds_the_work_up_and_no_more(world, workers, request):
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_disk_that_takes_no_more_is_waited_for(stage):
     """No file of the worker grows for 8 s, its log neither; then all goes on."""
-    worker = stage.start()
+    worker = begin(stage)
     processes = descendants(worker)
     limit_files(processes, 4096)
     before = stage.decided()
@@ -129,7 +135,7 @@ def take_away(stage):
 
 def test_a_database_file_that_is_moved_away_takes_no_score_with_it(stage):
     """SQLite alone would go on in the moved file; here chunks are handed back until it lies in its place again."""
-    stage.start()
+    begin(stage)
     aside = take_away(stage)
     wait_until(lambda: "(the database file is gone): chunk handed back" in stage.world.logs(), what="a word")
     time.sleep(5)
@@ -141,7 +147,7 @@ def test_a_database_file_that_is_moved_away_takes_no_score_with_it(stage):
 
 def test_a_restored_copy_is_gone_on_with(stage):
     """An older copy in the file's place: it is opened anew, and what was scored since is scored again."""
-    stage.start()
+    begin(stage)
     with sqlite3.connect(file_of(stage)) as source, sqlite3.connect(stage.world.home / "copy") as copy:
         source.backup(copy)
     source.close()
@@ -157,7 +163,7 @@ def test_a_restored_copy_is_gone_on_with(stage):
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_damaged_database_file_is_named_and_decides_nothing(stage):
     """Pages full of rubbish: workers say that it is malformed, commands end with one sentence."""
-    stage.start()
+    begin(stage)
     with contextlib.closing(sqlite3.connect(file_of(stage), isolation_level=None)) as other:
         other.execute("PRAGMA busy_timeout = 10000")
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
