@@ -76,15 +76,13 @@ class Child:
         try:
             with self._tally.chunk():
                 self._work(chunk, suspicious=redelivered)
-        except DBAPIError as error:
-            if not is_passing(error):
-                self._isolate(chunk)
-                raise
-            logger.warning("the database does not take it (%s): chunk handed back", cause_of(error))
-            self._hand_back(chunk.scans)
         except TemporaryError:
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, DBAPIError) and is_passing(error):
+                logger.warning("the database does not take it (%s): chunk handed back", cause_of(error))
+                self._hand_back(chunk.scans)
+                return
             # A bug, and loud: Celery logs it. Its neighbours must not wait for it, nor it go round for ever.
             self._unforgiven.clear()
             self._isolate(chunk)
