@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from amid import begin, ends_well
 from commit_cutter import CommitCutter
 from postgres import Postgres
 from small_disk import fill, small_disk
@@ -53,21 +54,6 @@ def new_postgres(request):
     postgres = request.getfixturevalue(name)
     postgres.ask(f"CREATE DATABASE {NAME}")
     return postgres.url(NAME)
-
-
-def begin(stage, seconds=2):
-    """Amid a run whose batches take so many seconds that the fault hits it on a busy machine, too."""
-    stage.world.env["HASH_SCORER_SECONDS"] = str(seconds)
-    return stage.start()
-
-
-def ends_well(stage, fault, *, since, stated):
-    """It goes on in time and to the quiet run's end, and no supervisor died of it."""
-    assert stage.pending() > 0, "the fault came too late"
-    stage.recovers(fault, since=since, stated=stated)
-    stage.finish()
-    stage.check()
-    assert all(process.poll() is None for process in stage.running), stage.world.logs()
 
 
 def is_down(stage, postgres, how, seconds):

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from amid import begin, ends_well
 from invariants import check_privacy
 from ledger import enqueue, ids_of, scored
 from small_disk import fill, limit_files, small_disk
@@ -25,21 +26,6 @@ SUFFIXES = ("", "-wal", "-shm")
 
 def file_of(stage):
     return stage.world.home / "nightread.sqlite"
-
-
-def begin(stage, seconds=2):
-    """Amid a run whose batches take so many seconds that the fault hits it on a busy machine, too."""
-    stage.world.env["HASH_SCORER_SECONDS"] = str(seconds)
-    return stage.start()
-
-
-def ends_well(stage, fault, *, since, stated):
-    """It goes on in time and to the quiet run's end, and no supervisor died of it."""
-    assert stage.pending() > 0, "the fault came too late"
-    stage.recovers(fault, since=since, stated=stated)
-    stage.finish()
-    stage.check()
-    assert all(process.poll() is None for process in stage.running), stage.world.logs()
 
 
 @contextlib.contextmanager
@@ -71,7 +57,7 @@ def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
     """`producer enqueue` says every few seconds what it waits for, and after a minute gives up in one sentence."""
     begin(stage)
     with writing(file_of(stage)):
-        done = stage.enqueue("--limit", "3", check=False)
+        done = stage.enqueue("--limit", "3", check=False, timeout=200)
     assert done.returncode == 2
     assert "another program writes to the database; waited 5 s for it so far" in done.stderr
     assert done.stderr.endswith("error: the database does not take it (database is locked)\n")
