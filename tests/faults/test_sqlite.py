@@ -72,8 +72,8 @@ def test_a_command_that_waits_for_the_lock_says_so(stage):
     stage.enqueue()
     with writing(file_of(stage)):
         cancel = stage.world.start("producer.cli", "cancel")
-        wait_until(lambda: "another program writes to the database; waited 5 s" in stage.world.logs(), what="a word")
-    assert cancel.wait(30) == 0
+        wait_until(lambda: "another program writes to the database; waited 5 s" in stage.world.logs(), 90, "a word")
+    assert cancel.wait(60) == 0
     assert "run 1 cancelled" in stage.world.logs()
 
 
