@@ -13,6 +13,7 @@ from db.labels_csv import normal_patient_id
 from db.opening import lock_for_enqueue
 from db.schema import Forgotten as ForgottenRow
 from db.schema import Label, Model, ModelScan, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric, Scan, Scores
+from db.sqlite import PATIENCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +168,7 @@ def _rewrite(engine: Engine) -> None:
     try:
         # Below SQLAlchemy, whose connections begin a transaction first: VACUUM knows none.
         with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute(f"PRAGMA busy_timeout = {round(1000 * PATIENCE)}")
             connection.cursor().execute("VACUUM")
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:

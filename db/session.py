@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
 from db.errors import DatabaseAway, UserError
+from db.refusals import first_line, hide_values
+from db.sqlite import PATIENCE, READ_ONLY, make_a_ledger
 
-#: Longer than any transaction of ours: a writer waits for another instead of failing.
-_SQLITE_BUSY_MS: Final = 60_000
 _POSTGRESQL: Final = {
     # A database made without an encoding (SQL_ASCII) would give bytes where there is text.
     "client_encoding": "utf8",
@@ -27,19 +27,24 @@ _POSTGRESQL: Final = {
 }
 _NO_ADDRESS: Final = "CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
-#: A transaction marked so reads only: SQLite then takes no write lock.
-READ_ONLY: Final = "nightread_read_only"
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, *, patience: float | None = None, must_exist: bool = False) -> Engine:
     """Connect and make sure that the tables are this program's.
 
     SQLite migrates itself; PostgreSQL is only checked, for a fleet's tables change when its operator says so.
 
+    Args:
+        url: SQLAlchemy's form.
+        patience: see `make_engine`.
+        must_exist: do not make a SQLite file where there is none: somebody has taken it away.
+
     Raises:
         UserError: not a database address, not reachable, or its tables are older or newer than this program.
     """
-    engine = make_engine(url)
+    engine = make_engine(url, patience=patience)
+    if must_exist and engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).exists():
+        raise DatabaseAway(f"{address_of(engine)}: the database file is gone")
     if engine.dialect.name == "sqlite":
         upgrade(engine)
     else:
@@ -47,8 +52,15 @@ def open_database(url: str) -> Engine:
     return engine
 
 
-def make_engine(url: str) -> Engine:
-    """An engine whose transactions behave alike on both databases."""
+def make_engine(url: str, *, patience: float | None = None) -> Engine:
+    """An engine whose transactions behave alike on both databases.
+
+    Args:
+        url: SQLAlchemy's form.
+        patience: seconds that a transaction waits for a lock before it fails with an `OperationalError`. None is for
+            people's commands: SQLite's `PATIENCE`, and PostgreSQL's own, which is without end unless its operator
+            says otherwise.
+    """
     parsed = _parsed(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
     try:
@@ -62,7 +74,10 @@ def make_engine(url: str) -> Engine:
     except ArgumentError as error:
         raise UserError(_NO_ADDRESS) from error
     if engine.dialect.name == "sqlite":
-        _make_sqlite_a_ledger(engine)
+        make_a_ledger(engine, PATIENCE if patience is None else patience)
+    else:
+        _make_postgresql_patient(engine, patience)
+        hide_values(engine)
     return engine
 
 
@@ -98,8 +113,9 @@ def upgrade(engine: Engine) -> None:
         except OperationalError as error:
             raise _unreachable(engine, error) from error
         except DatabaseError as error:
-            cause = str(error.orig).strip().splitlines()[0]
-            raise UserError(f"{address_of(engine)}: its tables cannot be brought up to date ({cause})") from error
+            raise UserError(
+                f"{address_of(engine)}: its tables cannot be brought up to date ({first_line(error)})"
+            ) from error
 
 
 def newest_revision() -> str:
@@ -127,7 +143,7 @@ def _check_revision(engine: Engine) -> None:
     try:
         with engine.connect() as connection:
             found = _revision(connection)
-    except DatabaseError as error:
+    except DBAPIError as error:
         raise _unreachable(engine, error) from error
     if found != newest_revision():
         raise UserError(
@@ -160,9 +176,8 @@ def address_of(engine: Engine) -> str:
     return engine.url.set(query=kept).render_as_string(hide_password=True)
 
 
-def _unreachable(engine: Engine, error: DatabaseError) -> DatabaseAway:
-    cause = str(error.orig).strip().splitlines()[0] if error.orig else "no answer"
-    return DatabaseAway(f"{address_of(engine)}: the database does not answer ({cause})")
+def _unreachable(engine: Engine, error: DBAPIError) -> DatabaseAway:
+    return DatabaseAway(f"{address_of(engine)}: the database does not answer ({first_line(error)})")
 
 
 @contextmanager
@@ -184,22 +199,12 @@ def _one_at_a_time(engine: Engine) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _make_sqlite_a_ledger(engine: Engine) -> None:
+def _make_postgresql_patient(engine: Engine, patience: float | None) -> None:
+    if patience is None:
+        return
+
     @event.listens_for(engine, "connect")
     def _set_up(dbapi: Any, _record: object) -> None:
-        # The driver's own BEGIN is deferred: a read that then writes fails at once if another wrote between.
-        dbapi.isolation_level = None
-        cursor = dbapi.cursor()
-        for pragma in (
-            f"busy_timeout = {_SQLITE_BUSY_MS}",
-            "journal_mode = WAL",
-            "synchronous = NORMAL",
-            "foreign_keys = ON",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        deferred = connection.get_execution_options().get(READ_ONLY)
-        connection.exec_driver_sql("BEGIN DEFERRED" if deferred else "BEGIN IMMEDIATE")
+        # Not among the options of the connection: an address may have its own, and poolers refuse them.
+        dbapi.execute(f"SET lock_timeout = {max(1, round(1000 * patience))}")
+        dbapi.commit()

@@ -13,6 +13,7 @@ from db.runs import Progress as RunProgress
 from db.runs import progress as run_progress
 from db.session import reading
 from producer.fleet import Fleet, lines_of, table_of
+from producer.patience import DATABASE_ERRORS, cause_of
 
 #: Seconds between two looks.
 _INTERVAL = 0.5
@@ -62,6 +63,8 @@ def follow(
 ) -> RunProgress:
     """Show a run until nothing of it is pending.
 
+    A database that is away meanwhile is said once and waited for: the workers wait for it, too.
+
     Args:
         engine: the ledger.
         run_id: the run.
@@ -79,7 +82,8 @@ def follow(
     )
     with _Bar(*columns, console=console) as bar:
         workers = _Workers(bar, fleet) if fleet else None
-        now = _look(engine, run_id)
+        looker = _Looker(engine, run_id, bar.console)
+        now = looker.look()
         task = bar.add_task("scoring", total=now.expected, completed=now.expected - now.pending, run=run_id)
         try:
             while now.pending:
@@ -87,13 +91,36 @@ def follow(
                 if workers:
                     workers.show(run_id, now)
                 time.sleep(_INTERVAL)
-                now = _look(engine, run_id)
+                now = looker.look(now)
                 bar.update(task, completed=now.expected - now.pending)
         except KeyboardInterrupt:
             raise Stopped(f"run {run_id} has {now.pending} scans pending; the same command goes on with them") from None
     return now
 
 
-def _look(engine: Engine, run_id: int) -> RunProgress:
-    with reading(engine) as connection:
-        return run_progress(connection, run_id)
+class _Looker:
+    """Asks the ledger how far a run is."""
+
+    def __init__(self, engine: Engine, run_id: int, console: Console) -> None:
+        self._engine = engine
+        self._run_id = run_id
+        self._console = console
+        self._is_away = False
+
+    def look(self, before: RunProgress | None = None) -> RunProgress:
+        """How far it is now, or what it was before where the database does not say."""
+        try:
+            with reading(self._engine) as connection:
+                now = run_progress(connection, self._run_id)
+        except DATABASE_ERRORS as error:
+            if before is None:
+                raise
+            self._say(is_away=True, sentence=f"{cause_of(error)}; waiting for it")
+            return before
+        self._say(is_away=False, sentence="the database answers again")
+        return now
+
+    def _say(self, *, is_away: bool, sentence: str) -> None:
+        if is_away != self._is_away:
+            self._console.print(f"run {self._run_id}: {sentence}", markup=False)
+        self._is_away = is_away

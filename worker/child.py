@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from celery import Celery
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from db.aggregate import finish_runs
 from db.errors import PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
+from db.refusals import cause_of, is_passing
 from db.runs import open_runs_of
 from db.session import open_database, reading
 from worker.app import send_chunk
@@ -36,12 +37,15 @@ class Child:
         self._app = app
         self._settings = settings
         self._tally = tally
-        self._engine = open_database(settings.database_url)
+        self._engine = open_database(settings.database_url, patience=settings.time_budget, must_exist=True)
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime)
         self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}
+        #: Attempts that were counted and are to be taken back as this process lives, by outcome: where the database
+        #: went away in between, later.
+        self._unforgiven: set[int] = set()
         #: The open runs that wait for each of them.
         self._runs: dict[int, list[int]] = {}
         tally.loaded(name=self._artifact.manifest.name, runtime=self._scorer.runtime, precision=self._scorer.precision)
@@ -72,13 +76,15 @@ class Child:
         try:
             with self._tally.chunk():
                 self._work(chunk, suspicious=redelivered)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("the database does not answer (%s): chunk handed back", _cause(error))
-            self._hand_back(chunk.scans)
         except TemporaryError:
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, DBAPIError) and is_passing(error):
+                logger.warning("the database does not take it (%s): chunk handed back", cause_of(error))
+                self._hand_back(chunk.scans)
+                return
             # A bug, and loud: Celery logs it. Its neighbours must not wait for it, nor it go round for ever.
+            self._unforgiven.clear()
             self._isolate(chunk)
             raise
 
@@ -97,9 +103,18 @@ class Child:
             self._tally.quarantined()
             logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
 
+    def _forgive(self) -> None:
+        if self._unforgiven:
+            with self._engine.begin() as connection:
+                for outcome_id in sorted(self._unforgiven):
+                    forgive_attempt(connection, outcome_id)
+            self._unforgiven.clear()
+
     def _work(self, chunk: Chunk, *, suspicious: bool) -> None:
         started = time.monotonic()
+        self._forgive()
         if suspicious:
+            self._unforgiven.add(chunk.scans[0].outcome_id)
             self._count_attempt(chunk.scans[0].outcome_id)
         scans = self._pending(chunk)
         left = score_chunk(
@@ -113,10 +128,8 @@ class Child:
             max_pixels=self._settings.max_pixels,
             stopwatch=self._tally.stopwatch,
         )
-        if suspicious:
-            # It lived: the message was redelivered for another cause than a death.
-            with self._engine.begin() as connection:
-                forgive_attempt(connection, chunk.scans[0].outcome_id)
+        # It lived: the message was redelivered for another cause than a death.
+        self._forgive()
         self._close(chunk)
         self._log_chunk(chunk, len(scans) - len(left), len(left))
         if left:
@@ -183,8 +196,3 @@ class Child:
 
 def _named(runs: Sequence[int]) -> str:
     return f"run {', '.join(map(str, runs))}" if runs else "no open run"
-
-
-def _cause(error: DBAPIError) -> str:
-    # Never the statement or its values: they hold names.
-    return type(error.orig or error).__name__

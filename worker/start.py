@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from db.models import ModelInfo, find_model
-from db.session import open_database, reading
+from db.session import make_engine, open_database, reading
 from db.settings import load_settings
 from worker.app import make_app
 from worker.devices import choose_devices
@@ -38,9 +38,11 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     settings = _settings(runtime, precision)
     print(f"home: {settings.home}", flush=True)
     devices = choose_devices(gpus)
-    engine, models = open_database(settings.database_url), open_model_dir(settings.model_dir, settings.home)
+    patient, models = open_database(settings.database_url), open_model_dir(settings.model_dir, settings.home)
+    first = _fetched(patient, models, model) if model is not None else Follower(patient, models).look(None)
+    # From now on impatient: a supervisor that waits for somebody's lock looks after nobody.
+    engine = make_engine(settings.database_url, patience=settings.time_budget)
     follower = Follower(engine, models) if model is None else None
-    first = _fetched(engine, models, model) if follower is None else follower.look(None)
     if first is None:
         logger.warning("no model is there yet, waiting for one; 'trainer fit' makes it")
     sweeper = Sweeper(make_app(settings), engine, settings.chunk_size)

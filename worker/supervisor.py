@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import TemporaryError, UserError
 from db.models import ModelInfo
+from db.refusals import cause_of
 from worker.broker import EmbeddedBroker
 from worker.devices import Device
 from worker.follower import Follower
@@ -129,7 +130,7 @@ class Supervisor:
         except TemporaryError as error:
             logger.warning("no look for lost work: %s", error)
         except DBAPIError as error:
-            logger.warning("no look for lost work: the database does not answer (%s)", type(error.orig).__name__)
+            logger.warning("no look for lost work: the database does not take it (%s)", cause_of(error))
         except (UserError, OSError) as error:
             # At the start a person is told, and it ends; hours later the place of models may just be away.
             logger.warning("still no model: %s", error)

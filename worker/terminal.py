@@ -6,13 +6,6 @@ from collections.abc import Callable
 from db.errors import EXIT_STOPPED, EXIT_USER, Stopped, UserError
 
 
-def _database_errors() -> type[Exception]:
-    # Called only once something was raised: `--help` need not import SQLAlchemy.
-    from sqlalchemy.exc import OperationalError
-
-    return OperationalError
-
-
 def printable(text: str) -> str:
     """Without what would steer a terminal: files may be named so, and their names stand in sentences."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
@@ -31,10 +24,21 @@ def run_command(command: Callable[[], object]) -> None:
         # What SQL and UTF-8 files cannot hold came from the command line: everything that is read is checked.
         print("error: an argument or a path is no UTF-8 text", file=sys.stderr)
         sys.exit(EXIT_USER)
-    except _database_errors() as error:
-        cause = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        print(printable(f"error: the database does not answer ({cause})"), file=sys.stderr)
-        sys.exit(EXIT_USER)
     except Stopped as error:
         print(printable(f"stopped: {error}"), file=sys.stderr)
         sys.exit(EXIT_STOPPED)
+    except Exception as error:
+        if (cause := _refusal_of_database(error)) is None:
+            raise
+        print(printable(f"error: the database does not take it ({cause})"), file=sys.stderr)
+        sys.exit(EXIT_USER)
+
+
+def _refusal_of_database(error: Exception) -> str | None:
+    """The database's sentence where it is away, full, locked or damaged; None for any other error."""
+    # Only once something was raised: `--help` need not import SQLAlchemy.
+    from sqlalchemy.exc import DBAPIError
+
+    from db.refusals import first_line, is_passing
+
+    return first_line(error) if isinstance(error, DBAPIError) and is_passing(error) else None

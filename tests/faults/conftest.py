@@ -67,7 +67,7 @@ def quiet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quiet")
     world = World(home=folder / "home", env={"CXR_HOME": str(folder / "home"), "CXR_RUNTIME": "hash_scorer:HashScorer"})
     world.home.mkdir()
-    done = world.producer("run", "--csv", prepare(world, folder), check=False)
+    done = world.producer("run", "--csv", prepare(world, folder), check=False, timeout=240)
     assert done.returncode == 3, done.stderr
     found = look(world, 1)
     assert sum(row[0] == "scored" for row in found.outcomes.values()) == SCANS

@@ -1,0 +1,318 @@
+"""PostgreSQL that is away, frozen, refuses or does not say whether it committed: chunks are handed back."""
+
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from amid import begin, ends_well
+from commit_cutter import CommitCutter
+from postgres import Postgres
+from small_disk import fill, small_disk
+from stage import prepare
+from world import hash_artifact, scoring_process, wait_until
+
+pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+
+NAME = "nightread"
+#: Ends every session of the ledger but the one that asks.
+CUT = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    f"WHERE datname = '{NAME}' AND pid <> pg_backend_pid()"
+)
+#: The same, but for these.
+CUT_OTHERS = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{NAME}' AND pid <> ALL(%s)"
+
+
+@pytest.fixture
+def postgres():
+    """A server that only this test uses, and may stop."""
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def small_postgres():
+    """The same, its data on a disk that a test can fill; its write-ahead log has room elsewhere."""
+    with (
+        tempfile.TemporaryDirectory(prefix="disk-") as folder,
+        tempfile.TemporaryDirectory(prefix="wal-") as wal,
+        small_disk(folder, 128),
+    ):
+        Path(wal).chmod(0o777)
+        server = Postgres(folder, "--waldir", f"{wal}/wal")
+        yield server
+        server.close()
+
+
+@pytest.fixture
+def new_postgres(request):
+    """The ledger on whichever of them the test has."""
+    name = "small_postgres" if "small_postgres" in request.fixturenames else "postgres"
+    postgres = request.getfixturevalue(name)
+    postgres.ask(f"CREATE DATABASE {NAME}")
+    return postgres.url(NAME)
+
+
+def is_down(stage, postgres, how, seconds):
+    """Stop or kill the server amid a run, and start it again: gives when it was back."""
+    begin(stage)
+    getattr(postgres, how)()
+    assert not postgres.answers
+    time.sleep(seconds)
+    postgres.start()
+    return time.monotonic()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_database_that_is_away_holds_the_work_up_and_no_more(stage, postgres, how):
+    """Stopped or killed for 15 s amid a run: chunks are handed back until it is there again."""
+    back = is_down(stage, postgres, how, 15)
+    ends_well(stage, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
+    assert "chunk handed back" in stage.world.logs()
+    assert "no look for lost work" in stage.world.logs()
+
+
+@pytest.mark.parametrize("workers", [2], indirect=True)
+def test_a_minute_without_a_database_loses_nothing(stage, postgres):
+    """As before, for 60 s."""
+    back = is_down(stage, postgres, "stop", 60)
+    ends_well(stage, "PostgreSQL away for 60 s", since=back, stated=10)
+
+
+def test_a_frozen_database_is_waited_for(stage, postgres):
+    """It keeps its connections and answers nothing for 30 s, as a machine that swaps or a disk that hangs."""
+    begin(stage)
+    postgres.freeze()
+    assert not postgres.answers
+    time.sleep(30)
+    postgres.thaw()
+    ends_well(stage, "PostgreSQL frozen for 30 s", since=time.monotonic(), stated=10)
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_a_child_that_starts_without_a_database_loads_once_it_is_there(stage, postgres):
+    """It ends and is started again, with pauses of up to 30 s."""
+    worker = begin(stage)
+    postgres.stop()
+    child = scoring_process(worker)
+    child.kill()
+    wait_until(lambda: "no database yet" in stage.world.logs(), what="a child without a database")
+    postgres.start()
+    ends_well(stage, "PostgreSQL away while a child starts", since=time.monotonic(), stated=40)
+
+
+def test_sessions_that_are_cut_again_and_again_lose_nothing(stage, postgres):
+    """A hundred sessions are ended at random moments: what was not committed is handed back and done again."""
+    import psycopg
+
+    begin(stage, seconds=4 * stage.workers)
+    cut = 0
+    with psycopg.connect(postgres.url(NAME), autocommit=True) as other:
+        while cut < 100 and other.execute("SELECT 1 FROM outcomes WHERE state = 'pending' LIMIT 1").fetchone():
+            cut += other.execute(CUT).fetchone()[0]
+            time.sleep(stage.rng.uniform(0, 0.1))
+    assert cut >= 100, f"the run ended after {cut} cuts"
+    # And a batch.
+    ends_well(stage, "100 sessions cut", since=time.monotonic(), stated=10 + 4 * stage.workers)
+
+
+def test_a_commit_whose_answer_is_lost_is_written_once(stage, postgres):
+    """Committed, and the client hears only that its connection is gone: what it did is found out from SQL."""
+    direct = stage.world.env["CXR_DATABASE_URL"]
+    cutter = CommitCutter(postgres.port, cuts=lambda number: number > 5 and stage.rng.random() < 0.4)
+    stage.world.env["CXR_DATABASE_URL"] = postgres.url(NAME, cutter.port)
+    for _ in range(stage.workers):
+        stage.worker()
+    stage.world.env["CXR_DATABASE_URL"] = direct
+    stage.enqueue()
+    stage.reach(0.1)
+    ends_well(stage, "answers to COMMIT lost", since=time.monotonic(), stated=10)
+    assert cutter.cut >= 5, f"{cutter.cut} of {cutter.commits} answers were kept"
+    assert "chunk handed back" in stage.world.logs()
+    cutter.close()
+
+
+def test_a_database_that_only_reads_for_a_while_is_waited_for(stage, postgres):
+    """A failover that is not finished: writes are refused for 10 s, and no scan is blamed."""
+    begin(stage)
+    postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_read_only = on")
+    postgres.ask(CUT)
+    wait_until(lambda: "ReadOnlySqlTransaction" in stage.world.logs(), what="a refused write")
+    time.sleep(10)
+    postgres.ask(f"ALTER DATABASE {NAME} RESET default_transaction_read_only")
+    postgres.ask(CUT)
+    ends_well(stage, "PostgreSQL reads only for 10 s", since=time.monotonic(), stated=10)
+    assert "Traceback" not in stage.world.logs()
+
+
+def test_a_database_without_a_free_connection_is_waited_for(stage, postgres):
+    """Somebody takes all there are for 10 s."""
+    import psycopg
+
+    begin(stage)
+    taken = []
+    began = time.monotonic()
+    while time.monotonic() < began + 10:
+        try:
+            taken.append(psycopg.connect(postgres.url(NAME), autocommit=True))
+        except psycopg.OperationalError as error:
+            assert "too many clients" in str(error)
+            # Those that are there already; they must ask for another then.
+            taken[0].execute(CUT_OTHERS, [[one.info.backend_pid for one in taken]])
+    assert len(taken) > 90
+    for connection in taken:
+        connection.close()
+    ends_well(stage, "PostgreSQL without connections for 10 s", since=time.monotonic(), stated=10)
+    assert "Traceback" not in stage.world.logs()
+
+
+def test_a_deadlock_is_dissolved_and_its_chunk_handed_back(stage, postgres):
+    """A session locks outcomes from the last to the first, a worker from the first to the last."""
+    import psycopg
+
+    begin(stage)
+    lost = 0
+    with psycopg.connect(postgres.url(NAME)) as other:
+        # Longer than the worker's: so it is the worker's session that finds the deadlock and is cancelled.
+        other.execute("SET deadlock_timeout = '60s'")
+        for _ in range(20):
+            ids = [row[0] for row in other.execute("SELECT id FROM outcomes WHERE state = 'pending' ORDER BY id DESC")]
+            for outcome in ids:
+                other.execute("SELECT 1 FROM outcomes WHERE id = %s FOR UPDATE", [outcome])
+                time.sleep(0.01)
+            other.rollback()
+            lost = stage.world.logs().count("DeadlockDetected")
+            if lost or not ids:
+                break
+    assert lost, f"no deadlock\n{stage.world.logs()}"
+    ends_well(stage, "deadlock", since=time.monotonic(), stated=10)
+    assert "Traceback" not in stage.world.logs()
+
+
+def test_a_serialization_failure_hands_the_chunk_back(stage, postgres):
+    """A database whose transactions are serializable refuses what another has changed meanwhile."""
+    import psycopg
+
+    postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_isolation = 'serializable'")
+    begin(stage)
+    with psycopg.connect(postgres.url(NAME)) as other:
+        for _ in range(20):
+            other.execute("UPDATE outcomes SET attempts = attempts WHERE state = 'pending'")
+            time.sleep(1)
+            other.commit()
+            if "SerializationFailure" in stage.world.logs():
+                break
+    assert "SerializationFailure" in stage.world.logs()
+    ends_well(stage, "serialization failure", since=time.monotonic(), stated=10)
+    assert "Traceback" not in stage.world.logs()
+
+
+@pytest.mark.parametrize(
+    "lock",
+    ["SELECT 1 FROM outcomes WHERE state = 'pending' FOR UPDATE", "LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE"],
+    ids=["rows", "table"],
+)
+def test_a_long_lock_is_waited_for_and_said(stage, postgres, lock):
+    """Another session locks what is pending, or the table, for 30 s: workers say that the database is busy."""
+    import psycopg
+
+    begin(stage)
+    with psycopg.connect(postgres.url(NAME)) as other:
+        other.execute(lock)
+        time.sleep(30)
+        assert "LockNotAvailable" in stage.world.logs(), "nobody said it"
+        other.rollback()
+    ends_well(stage, "PostgreSQL locked for 30 s", since=time.monotonic(), stated=10)
+    assert "Traceback" not in stage.world.logs()
+
+
+def test_a_full_disk_under_the_database_holds_the_work_up_and_no_more(small_postgres, stage):
+    """No table can grow for 10 s: the server refuses in words, and its workers wait."""
+    # A new page for every few rows, or what is there would do.
+    small_postgres.ask("ALTER TABLE scores SET (fillfactor = 10)", NAME)
+    begin(stage)
+    ballast = fill(small_postgres.folder)
+    wait_until(lambda: "(DiskFull): chunk handed back" in stage.world.logs(), what="a full disk\n" + stage.world.logs())
+    time.sleep(10)
+    ballast.unlink()
+    ends_well(stage, "PostgreSQL, disk full for 10 s", since=time.monotonic(), stated=10)
+    assert "Traceback" not in stage.world.logs()
+
+
+def test_an_enqueue_that_loses_its_database_says_one_sentence(world, postgres, tmp_path):
+    """Amid its transaction, and before it began: exit 2, nothing written; the same command later does it all."""
+    import psycopg
+
+    csv = prepare(world, tmp_path)
+    world.producer("enqueue", "--csv", csv, "--limit", "3")
+    with contextlib.closing(psycopg.connect(postgres.url(NAME))) as other:
+        other.execute("LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE")
+        command = world.start("producer.cli", "enqueue", "--csv", str(csv))
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_until(lambda: postgres.ask(waiting), what="an enqueue that waits")
+        postgres.stop()
+    assert command.wait(30) == 2
+    assert "Traceback" not in world.logs()
+    assert world.logs().splitlines()[-1].startswith("error: the database does not ")
+    away = world.producer("enqueue", "--csv", csv, check=False)
+    assert away.returncode == 2
+    assert "the database does not answer" in away.stderr.splitlines()[-1]
+    assert "Traceback" not in away.stderr
+    postgres.start()
+    assert world.rows("SELECT id FROM runs") == [(1,)]
+    world.producer("enqueue", "--csv", csv)
+    assert world.rows("SELECT expected, pending FROM run_progress WHERE run_id = 2") == [(99, 99)]
+
+
+@pytest.mark.short
+def test_a_worker_that_starts_without_a_database_says_one_sentence(world, postgres, tmp_path):
+    """Exit 2: whoever started it tries again, as a container's restart policy does."""
+    hash_artifact(world.home / "models")
+    postgres.stop()
+    assert world.worker().wait(60) == 2
+    assert "Traceback" not in world.logs()
+    assert "the database does not answer" in world.logs().splitlines()[-1]
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_commands_that_follow_a_run_wait_for_the_database(stage, postgres):
+    """`enqueue --wait`, `run` and `status --watch` say once that it is away, once that it is back, and end as ever."""
+    begin(stage, seconds=4)
+    world, csv = stage.world, str(stage.csv)
+    commands = [("enqueue", "--wait", "--csv", csv), ("status", "--watch"), ("run", "--csv", csv)]
+    followers = [world.start("producer.cli", *command) for command in commands]
+    logs = [world.home / f"log-{world.processes.index(follower)}.txt" for follower in followers]
+    begun = ["run 1 joined", "scans pending", "a worker is loading"]
+    wait_until(lambda: all(word in log.read_text() for word, log in zip(begun, logs, strict=True)), 60, "them")
+    # Had it not begun yet, its end would be the end of `run`.
+    wait_until(lambda: "loaded:" in (world.home / "worker.log").read_text(), 60, "the worker of `run`")
+    postgres.stop()
+    time.sleep(5)
+    postgres.start()
+    stage.recovers("PostgreSQL away while commands follow", since=time.monotonic(), stated=10)
+    assert [follower.wait(90) for follower in followers] == [3, 3, 3], world.logs()
+    for log in logs:
+        text = log.read_text()
+        assert (text.count("; waiting for it"), text.count("answers again")) == (1, 1), text
+        assert "Traceback" not in text
+        # What a person's own command prints may name the person's source; it is no log.
+        log.unlink()
+    stage.check()
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_a_refused_row_is_a_bug_and_is_loud_without_a_value(stage, postgres):
+    """PostgreSQL quotes the row that it refuses; the traceback in the log does not."""
+    stage.world.env["HASH_SCORER_SECONDS"] = "0.2"
+    postgres.ask("ALTER TABLE outcomes ADD CONSTRAINT odd CHECK (state <> 'rejected')", NAME)
+    stage.worker()
+    stage.enqueue()
+    wait_until(lambda: "CheckViolation" in stage.world.logs(), what="a refused row\n" + stage.world.logs())
+    postgres.ask("ALTER TABLE outcomes DROP CONSTRAINT odd", NAME)
+    stage.finish()
+    assert "Traceback" in stage.world.logs()
+    assert "Failing row" not in stage.world.logs()
+    stage.check()

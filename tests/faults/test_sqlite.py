@@ -1,0 +1,235 @@
+"""SQLite whose lock, disk or file somebody else has: work waits for it, and goes on by itself."""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from amid import begin, ends_well
+from invariants import check_privacy
+from ledger import enqueue, ids_of, scored
+from small_disk import fill, limit_files, small_disk
+from stage import descendants
+from world import wait_until
+
+import db.sqlite
+from db.aggregate import finish_runs
+from db.outcomes import decide
+from db.session import open_database
+from db.sqlite import trim_wal
+
+pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+SUFFIXES = ("", "-wal", "-shm")
+
+
+def file_of(stage):
+    return stage.world.home / "nightread.sqlite"
+
+
+@contextlib.contextmanager
+def writing(file):
+    """Another program in the middle of a transaction that writes."""
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("PRAGMA busy_timeout = 10000")
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.rollback()
+        other.close()
+
+
+def test_another_programs_write_is_waited_for(stage):
+    """It holds the lock for 30 s: workers hand their chunks back, say so, and go on when it is done."""
+    begin(stage)
+    with writing(file_of(stage)):
+        before = stage.decided()
+        time.sleep(30)
+        assert stage.decided() == before
+    assert "(database is locked): chunk handed back" in stage.world.logs()
+    ends_well(stage, "SQLite locked for 30 s", since=time.monotonic(), stated=10)
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
+    """`producer enqueue` says every few seconds what it waits for, and after a minute gives up in one sentence."""
+    begin(stage)
+    with writing(file_of(stage)):
+        done = stage.enqueue("--limit", "3", check=False, timeout=200)
+    assert done.returncode == 2
+    assert "another program writes to the database; waited 5 s for it so far" in done.stderr
+    assert done.stderr.endswith("error: the database does not take it (database is locked)\n")
+    assert "Traceback" not in done.stderr
+    ends_well(stage, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_a_command_that_waits_for_the_lock_says_so(stage):
+    """`producer cancel` behind another program's transaction: a word after 5 s, and its result in the end."""
+    stage.enqueue()
+    with writing(file_of(stage)):
+        cancel = stage.world.start("producer.cli", "cancel")
+        wait_until(lambda: "another program writes to the database; waited 5 s" in stage.world.logs(), 90, "a word")
+    assert cancel.wait(60) == 0
+    assert "run 1 cancelled" in stage.world.logs()
+
+
+def test_a_full_disk_holds_the_work_up_and_no_more(world, workers, request):
+    """Database, broker and logs on one disk that is full for 10 s, then freed."""
+    with small_disk(world.home, 32):
+        stage = request.getfixturevalue("stage")
+        begin(stage)
+        ballast = fill(world.home)
+        before = stage.decided()
+        time.sleep(10)
+        assert stage.decided() < before + 40
+        assert stage.pending() > 0
+        ballast.unlink()
+        # Chunks that the broker did not take back come again after the visibility timeout.
+        ends_well(stage, "SQLite, disk full for 10 s", since=time.monotonic(), stated=20)
+        world.stop()
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_a_disk_that_takes_no_more_is_waited_for(stage):
+    """No file of the worker grows for 8 s, its log neither; then all goes on."""
+    worker = begin(stage)
+    processes = descendants(worker)
+    limit_files(processes, 4096)
+    before = stage.decided()
+    time.sleep(8)
+    assert stage.decided() <= before + 8
+    limit_files(processes, None)
+    ends_well(stage, "SQLite, files that cannot grow for 8 s", since=time.monotonic(), stated=15)
+    assert "(disk I/O error): chunk handed back" in stage.world.logs()
+    assert "Traceback" not in stage.world.logs()
+
+
+def take_away(stage):
+    """The database file and what belongs to it, in another folder."""
+    aside = stage.world.home / "aside"
+    aside.mkdir()
+    for suffix in SUFFIXES:
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{file_of(stage)}{suffix}").rename(aside / f"nightread.sqlite{suffix}")
+    return aside
+
+
+def test_a_database_file_that_is_moved_away_takes_no_score_with_it(stage):
+    """SQLite alone would go on in the moved file; here chunks are handed back until it lies in its place again."""
+    begin(stage)
+    aside = take_away(stage)
+    wait_until(lambda: "(the database file is gone): chunk handed back" in stage.world.logs(), what="a word")
+    time.sleep(5)
+    assert not file_of(stage).exists(), "somebody made an empty ledger"
+    for file in aside.iterdir():
+        file.rename(stage.world.home / file.name)
+    ends_well(stage, "SQLite file gone for 5 s", since=time.monotonic(), stated=10)
+
+
+def test_a_restored_copy_is_gone_on_with(stage):
+    """An older copy in the file's place: it is opened anew, and what was scored since is scored again."""
+    begin(stage)
+    with sqlite3.connect(file_of(stage)) as source, sqlite3.connect(stage.world.home / "copy") as copy:
+        source.backup(copy)
+    source.close()
+    copy.close()
+    before = stage.decided()
+    wait_until(lambda: stage.decided() > before, what="a batch after the copy")
+    take_away(stage)
+    (stage.world.home / "copy").rename(file_of(stage))
+    assert stage.decided() <= before
+    ends_well(stage, "SQLite file replaced by an older copy", since=time.monotonic(), stated=15)
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_a_damaged_database_file_is_named_and_decides_nothing(stage):
+    """Pages full of rubbish: workers say that it is malformed, commands end with one sentence."""
+    begin(stage)
+    with contextlib.closing(sqlite3.connect(file_of(stage), isolation_level=None)) as other:
+        other.execute("PRAGMA busy_timeout = 10000")
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = file_of(stage).stat().st_size
+    with file_of(stage).open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+    wait_until(lambda: "malformed" in stage.world.logs(), what="a word of the worker")
+    done = stage.world.producer("status", check=False)
+    assert done.returncode == 2
+    assert "malformed" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr + stage.world.logs()
+    check_privacy(stage)
+
+
+def test_a_long_reader_makes_the_log_grow_by_what_is_written_and_no_more(stage):
+    """A transaction that reads through the whole run: the `-wal` file holds what is written meanwhile."""
+    with contextlib.closing(sqlite3.connect(file_of(stage))) as reader:
+        for _ in range(stage.workers):
+            stage.worker()
+        stage.enqueue()
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM outcomes").fetchone()
+        wal = Path(f"{file_of(stage)}-wal")
+        before = wal.stat().st_size
+        stage.finish()
+        grown = wal.stat().st_size - before
+    stage.check()
+    # A batch of 8 rewrites some twenty pages of 4 KB; real batches, of 32 and more, share them.
+    assert grown / 99 < 40_000, f"{grown / 99:.0f} bytes a scan"
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_readers_without_a_gap_do_not_make_the_log_grow_for_ever(world, workers, tmp_path, monkeypatch):
+    """Overlapping readers leave SQLite no moment to begin its `-wal` file anew; the sweep makes one."""
+    monkeypatch.setattr(db.sqlite, "_WAL_KEPT", 2**20)
+    engine = open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}")
+    wal = tmp_path / "nightread.sqlite-wal"
+    with overlapping_readers(tmp_path / "nightread.sqlite"):
+        untrimmed = max(write_rounds(engine, tmp_path, wal, trim=False))
+        trimmed = write_rounds(engine, tmp_path, wal, trim=True)
+    assert untrimmed > 3 * 2**20
+    assert min(trimmed[5:]) < 2 * 2**20, trimmed
+    engine.dispose()
+
+
+@contextlib.contextmanager
+def overlapping_readers(file):
+    """Two readers, each of which begins before the other ends."""
+    done = threading.Event()
+
+    def read():
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as reader:
+            while not done.is_set():
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM outcomes").fetchone()
+                done.wait(0.3)
+                reader.execute("COMMIT")
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.15)
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def write_rounds(engine, folder, wal, *, trim):
+    """Open and decide many runs: the size of the `-wal` file after each, in bytes."""
+    sizes = []
+    for _ in range(40):
+        run, _ = enqueue(engine, folder, rescore=True)
+        with engine.begin() as connection:
+            decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
+        finish_runs(engine)
+        if trim:
+            trim_wal(engine)
+        sizes.append(wal.stat().st_size)
+    return sizes

@@ -1,0 +1,62 @@
+"""Stands between PostgreSQL and its clients, and now and then keeps the answer to a COMMIT to itself.
+
+The server has committed, the client hears only that its connection is gone: it cannot know.
+"""
+
+import contextlib
+import socket
+import threading
+
+#: What psycopg sends to commit: a simple query of 11 bytes.
+COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
+
+
+class CommitCutter:
+    """A proxy on a port of its own; `cuts(number)` says of each COMMIT, counted from 1, whether its answer is lost."""
+
+    def __init__(self, target_port, cuts):
+        self._target = ("127.0.0.1", target_port)
+        self._cuts = cuts
+        self._lock = threading.Lock()
+        self.commits = 0
+        #: How many answers were kept.
+        self.cut = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with client, contextlib.suppress(OSError), socket.create_connection(self._target) as server:
+            muted = threading.Event()
+            threading.Thread(target=self._answer, args=(server, client, muted), daemon=True).start()
+            while data := client.recv(65536):
+                if COMMIT in data and self._is_to_be_cut():
+                    muted.set()
+                server.sendall(data)
+
+    def _answer(self, server, client, muted):
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                if muted.is_set():
+                    # This is the answer: what was asked is done.
+                    with self._lock:
+                        self.cut += 1
+                    break
+                client.sendall(data)
+        for end in (client, server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _is_to_be_cut(self):
+        with self._lock:
+            self.commits += 1
+            return self._cuts(self.commits)
