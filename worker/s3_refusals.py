@@ -6,7 +6,7 @@ from typing import Final
 from db.errors import PermanentError, TemporaryError
 
 SCHEME: Final = "s3://"
-_DENIED: Final = frozenset({"AccessDenied", "403", "Forbidden"})
+_DENIED: Final = frozenset({"AccessDenied", "Forbidden"})
 _NO_CREDENTIALS: Final = "no credentials for the store (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
 #: No object behind these will be read until a person mends something.
 _STORE_REFUSALS: Final = {
@@ -20,7 +20,9 @@ _STORE_REFUSALS: Final = {
     "PermanentRedirect": "the bucket lies in another region (AWS_DEFAULT_REGION)",
 }
 #: Said with a status below 500, and yet transient.
-_TRANSIENT: Final = frozenset({"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests"})
+_TRANSIENT: Final = frozenset(
+    {"RequestTimeout", "SlowDown", "TemporaryRedirect", "Throttling", "ThrottlingException", "TooManyRequests"}
+)
 #: Buckets that have answered this process: one that did so is not refused as a whole by one denial.
 _answered: set[str] = set()
 
@@ -67,6 +69,9 @@ def in_words(error: Exception) -> str:
 
     if isinstance(error, exceptions.ClientError):
         code = _code(error)
+        if code.isdigit():
+            # No S3 error document: some gateway's page, which says nothing of the object or its store.
+            return f"something other than an S3 store answered, with status {code}"
         denied = "these credentials are denied access" if code in _DENIED else f"the store answered {code}"
         return _STORE_REFUSALS.get(code, denied)
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
@@ -80,17 +85,17 @@ def in_words(error: Exception) -> str:
 
 def _of_answer(error: Exception, bucket: str, may_be_listed: Callable[[], bool]) -> PermanentError | TemporaryError:
     code, status = _code(error), _status(error)
+    if code.isdigit() or code in _TRANSIENT or status >= 500:
+        return TemporaryError(in_words(error))
     if code in _STORE_REFUSALS:
         return StoreRefused(bucket, in_words(error))
     if code in _DENIED:
         if bucket in _answered or may_be_listed():
             return PermanentError("s3", "the store denies access to this object")
         return StoreRefused(bucket, in_words(error))
-    if code in ("NoSuchKey", "404"):
+    if code == "NoSuchKey":
         note_answer(bucket)
         return PermanentError("missing", "no object is at the scan's location")
-    if status >= 500 or code in _TRANSIENT:
-        return TemporaryError(in_words(error))
     return PermanentError("s3", in_words(error))
 
 

@@ -57,7 +57,7 @@ def s3_server(binary, volumes=200):
             server.wait()
 
 
-def client_of(env):
+def client_of(env, config=None):
     """boto3's client of the server, as the environment says."""
     return boto3.client(
         "s3",
@@ -65,6 +65,7 @@ def client_of(env):
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
         region_name=env["AWS_DEFAULT_REGION"],
+        config=config,
     )
 
 
