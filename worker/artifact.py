@@ -7,8 +7,10 @@ changed byte anywhere is another artifact, or a damaged one.
 import csv
 import hashlib
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,10 +49,25 @@ def load_artifact(folder: Path) -> Artifact:
     """
     manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
-        found = file_sha256(folder / name)
-        if found != expected:
-            raise UserError(f"{folder / name}: damaged: the manifest says sha256 {expected}, the file has {found}")
+        _verify(folder / name, expected, folder / name)
     return Artifact(folder=folder, sha256=file_sha256(folder / MANIFEST_FILE), manifest=manifest)
+
+
+@contextmanager
+def own_copy(artifact: Artifact, name: str) -> Iterator[Path]:
+    """A copy of one of an artifact's files, verified, that nobody changes between a look at its hash and its use.
+
+    Raises:
+        UserError: the file was damaged since the artifact was verified, or there is no room for a copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="nightread-model-") as folder:
+        path, copy = artifact.folder / name, Path(folder, name)
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be copied to {folder} ({error.strerror})") from error
+        _verify(copy, artifact.manifest.files[name], path)
+        yield copy
 
 
 def publish(staging: Path, model_dir: Path, manifest: Manifest) -> Artifact:
@@ -100,6 +117,11 @@ def read_split(folder: Path) -> Iterator[SplitRow]:
             if row["subset"] not in SUBSETS:
                 raise UserError(f"{folder / SPLIT_FILE}: subset is {row['subset']!r}, not one of {', '.join(SUBSETS)}")
             yield SplitRow(image_name=row["image_name"], patient_id=row["patient_id"] or None, subset=row["subset"])
+
+
+def _verify(path: Path, expected: str, named: Path) -> None:
+    if (found := file_sha256(path)) != expected:
+        raise UserError(f"{named}: damaged: the manifest says sha256 {expected}, the file has {found}")
 
 
 def file_sha256(path: Path) -> str:
