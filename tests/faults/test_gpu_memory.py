@@ -49,7 +49,11 @@ def test_a_device_short_of_memory_scores_the_same_in_halved_batches(stage, room)
 
 
 def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(stage, room):
-    """Its worker says so and ends, in good order: no scan is to blame, and all is handed to whoever has room."""
+    """Its worker says so and ends, in good order: no scan is to blame, and all is handed to whoever has room.
+
+    Each scan is alone in its message here, as one is that others suspect.
+    """
+    stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
     stage.start()
     room(0)
     wait_until(lambda: "no memory for a batch of one scan: this worker ends" in stage.world.logs(), 30)

@@ -60,7 +60,7 @@ SOME = {
     "flipped bits": (s3_proxy.flipped, 0.2, 10),
     "stalled bodies": (s3_proxy.stalled, 0.1, 15),
     "dripping bodies": (s3_proxy.dripping, 0.1, 15),
-    "silence": (s3_proxy.silent, 0.05, 15),
+    "silence": (s3_proxy.silent, 0.1, 15),
 }
 
 
@@ -73,7 +73,6 @@ def test_what_fails_for_some_requests_costs_no_scan_its_score(stage, proxy, kind
     wait_until(lambda: proxy.spoiled, 20, "a spoiled answer")
     stage.recovers(f"S3: {share:.0%} of requests: {kind}", since=time.monotonic(), stated=stated)
     stage.finish(240)
-    assert proxy.spoiled[fault.__name__] > 3
     stage.check()
 
 
