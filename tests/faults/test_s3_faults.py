@@ -9,13 +9,12 @@ import s3_proxy
 from botocore.config import Config
 from invariants import look
 from s3_proxy import S3Proxy
-from s3_server import client_of
+from s3_server import bucket_for_all, client_of
 from stage import SCANS, name_of
 from world import World, wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 
-PREFIX = "patient 77319999/images"
 #: Seconds that a botocore client waits for a silent store, twice, and the pause between.
 SILENCE = 2 * 10 + 1
 
@@ -28,19 +27,23 @@ def proxy(s3, rng):
 
 
 @pytest.fixture
-def bucket(s3, world):
-    name = f"faults-{world.home.parent.name.replace('_', '-').lower()[-40:].strip('-')}"
-    client_of(s3).create_bucket(Bucket=name)
-    return name
+def bucket(s3):
+    return bucket_for_all(s3)
 
 
 @pytest.fixture
-def stage(stage, s3, proxy, bucket):
+def prefix(tmp_path):
+    """Where this test's images lie: their names hold a patient, as the keys of hospitals may."""
+    return f"{tmp_path.name}/patient 77319999/images"
+
+
+@pytest.fixture
+def stage(stage, s3, proxy, bucket, prefix):
     """The stage's images in a bucket, behind the proxy; every other has no checksum but its ETag."""
     clients = itertools.cycle([client_of(s3), client_of(s3, Config(request_checksum_calculation="when_required"))])
     for path, client in zip(sorted((stage.csv.parent / "images").iterdir()), clients, strict=False):
-        client.put_object(Bucket=bucket, Key=f"{PREFIX}/{path.name}", Body=path.read_bytes())
-    stage.images = ("--images", f"s3://{bucket}/{PREFIX}")
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{path.name}", Body=path.read_bytes())
+    stage.images = ("--images", f"s3://{bucket}/{prefix}")
     stage.world.env |= s3 | {"AWS_ENDPOINT_URL_S3": proxy.address, "CXR_DECODE_THREADS": "8"}
     return stage
 
@@ -141,12 +144,12 @@ def some_names(stage):
     return sorted(stage.rng.sample([name_of(number) for number in range(SCANS)], 7))
 
 
-def test_deleted_objects_are_missing_and_no_others(stage, s3, bucket, tmp_path):
+def test_deleted_objects_are_missing_and_no_others(stage, s3, bucket, prefix, tmp_path):
     """Listed when the run was opened, and gone since."""
     stage.enqueue()
     gone = some_names(stage)
     for name in gone:
-        client_of(s3).delete_object(Bucket=bucket, Key=f"{PREFIX}/{name}")
+        client_of(s3).delete_object(Bucket=bucket, Key=f"{prefix}/{name}")
     for _ in range(stage.workers):
         stage.worker()
     stage.recovers("S3: 404 for deleted objects", since=time.monotonic(), stated=15)
@@ -167,7 +170,7 @@ def test_denied_objects_are_rejected_and_no_others(stage, proxy, tmp_path):
     stage.check(quiet=dataclasses.replace(quiet, outcomes=quiet.outcomes | as_refused))
 
 
-def test_an_object_overwritten_during_a_run_is_scored_from_one_version_whole(stage, s3, bucket):
+def test_an_object_overwritten_during_a_run_is_scored_from_one_version_whole(stage, s3, bucket, prefix):
     """Its row says by ETag which bytes were scored; whoever was scored before is due again the next time."""
     client, other = client_of(s3), name_of(0)
     bytes_of = {
@@ -176,12 +179,12 @@ def test_an_object_overwritten_during_a_run_is_scored_from_one_version_whole(sta
     stage.start()
     changed = some_names(stage)
     for name in changed:
-        client.put_object(Bucket=bucket, Key=f"{PREFIX}/{name}", Body=bytes_of[other])
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=bytes_of[other])
     assert stage.pending() > 0
     stage.recovers("S3: objects overwritten", since=time.monotonic(), stated=10)
     stage.finish()
     found, quiet = look(stage.world, 1), stage.quiet
-    new = client.head_object(Bucket=bucket, Key=f"{PREFIX}/{changed[0]}")["ETag"].strip('"')
+    new = client.head_object(Bucket=bucket, Key=f"{prefix}/{changed[0]}")["ETag"].strip('"')
     contents = "SELECT s.image_name, o.content FROM outcomes o JOIN scans s ON s.id = o.scan_id WHERE o.revision = 1"
     etags = dict(stage.world.rows(contents))
     newly = {name for name in changed if etags[name] == f"etag:{new}"}

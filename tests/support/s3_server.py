@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import boto3
+from botocore.exceptions import ClientError
 from world import free_port, wait_until
 
 #: May read `ward/open/`, and list the bucket `ward`; nothing else.
@@ -55,6 +56,13 @@ def s3_server(binary, volumes=200):
             # Its own orderly end takes half a minute, and nothing in it is worth keeping.
             server.kill()
             server.wait()
+
+
+def bucket_for_all(env):
+    """A bucket for tests that keep to a prefix each: one of its own each would use up the server's volumes."""
+    with contextlib.suppress(ClientError):
+        client_of(env).create_bucket(Bucket="everyone")
+    return "everyone"
 
 
 def client_of(env, config=None):
