@@ -5,7 +5,8 @@
     │   └── DatabaseAway  the database does not answer; for a worker that runs already, not for ever
     ├── Stopped           stopped before the end: one sentence, exit 4
     ├── PermanentError    this scan can never be scored: a `rejected` row with its reason
-    └── TemporaryError    not now: the work is handed back and comes again
+    ├── TemporaryError    not now: the work is handed back and comes again
+    └── NoRoom            a device without memory for one scan: its worker ends, and is started again later
 
 Anything else is a bug and stays loud.
 """
@@ -48,3 +49,7 @@ class PermanentError(NightreadError):
 
 class TemporaryError(NightreadError):
     """Something outside failed that may work again soon."""
+
+
+class NoRoom(NightreadError):
+    """The device has no memory for the model and a single scan, which is no scan's fault."""

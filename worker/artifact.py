@@ -7,8 +7,10 @@ changed byte anywhere is another artifact, or a damaged one.
 import csv
 import hashlib
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -51,10 +53,25 @@ def load_artifact(folder: Path) -> Artifact:
     if MODEL_FILE not in manifest.files:
         raise UserError(f"{folder / MANIFEST_FILE}: does not list {MODEL_FILE}: any bytes could be in its place")
     for name, expected in manifest.files.items():
-        found = file_sha256(folder / name)
-        if found != expected:
-            raise UserError(f"{folder / name}: damaged: the manifest says sha256 {expected}, the file has {found}")
+        _verify(folder / name, expected, folder / name)
     return Artifact(folder=folder, sha256=file_sha256(folder / MANIFEST_FILE), manifest=manifest)
+
+
+@contextmanager
+def own_copy(artifact: Artifact, name: str) -> Iterator[Path]:
+    """A copy of one of an artifact's files, verified, that nobody changes between a look at its hash and its use.
+
+    Raises:
+        UserError: the file was damaged since the artifact was verified, or there is no room for a copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="nightread-model-") as folder:
+        path, copy = artifact.folder / name, Path(folder, name)
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be copied to {folder} ({error.strerror})") from error
+        _verify(copy, artifact.manifest.files[name], path)
+        yield copy
 
 
 def publish(staging: Path, model_dir: Path, manifest: Manifest) -> Artifact:
@@ -124,6 +141,11 @@ def _split_row(cells: dict[str | Any, str | Any], path: Path) -> SplitRow:
     if subset not in SUBSETS:
         raise UserError(f"{path}: subset is {shown(subset)}, not one of {', '.join(SUBSETS)}")
     return SplitRow(image_name=name, patient_id=patient or None, subset=subset)
+
+
+def _verify(path: Path, expected: str, named: Path) -> None:
+    if (found := file_sha256(path)) != expected:
+        raise UserError(f"{named}: damaged: the manifest says sha256 {expected}, the file has {found}")
 
 
 def file_sha256(path: Path) -> str:

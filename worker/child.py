@@ -4,12 +4,13 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from celery import Celery
 from sqlalchemy.exc import DBAPIError
 
 from db.aggregate import finish_runs
-from db.errors import PermanentError, TemporaryError
+from db.errors import NoRoom, PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
 from db.refusals import cause_of, is_passing
 from db.runs import open_runs_of
@@ -60,6 +61,7 @@ class Child:
 
         Raises:
             TemporaryError: neither the database nor the broker took the work; the message must stay unacknowledged.
+            NoRoom: the device has no memory; the work was handed back, and this process should end.
         """
         try:
             chunk = Chunk.from_message(message)
@@ -76,6 +78,10 @@ class Child:
         try:
             with self._tally.chunk():
                 self._work(chunk, suspicious=redelivered)
+        except NoRoom as error:
+            self._tally.failed(str(error))
+            self._hand_back(chunk.scans)
+            raise
         except TemporaryError:
             raise
         except Exception as error:
@@ -121,7 +127,8 @@ class Child:
             scans,
             scorer=self._scorer,
             rule=self._artifact.manifest.preprocessing,
-            read_image=read_image,
+            # Nobody waits longer for one.
+            read_image=partial(read_image, seconds=self._settings.time_budget),
             write=self._write,
             pool=self._pool,
             out_of_time=lambda: time.monotonic() - started > self._settings.time_budget,
@@ -133,7 +140,9 @@ class Child:
         self._close(chunk)
         self._log_chunk(chunk, len(scans) - len(left), len(left))
         if left:
-            self._hand_back(left, no_progress=len(left) == len(scans))
+            # What took its time is no busy loop, and must not be held beyond its visibility.
+            quickly = time.monotonic() - started < _BACK_OFF
+            self._hand_back(left, no_progress=quickly and len(left) == len(scans))
 
     def _pending(self, chunk: Chunk) -> list[ChunkScan]:
         """The chunk's scans that nobody has decided yet, each where SQL says that its image lies.

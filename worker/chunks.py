@@ -6,7 +6,7 @@ scans -> read and decode ahead, in a bounded pool -> batches -> model -> outcome
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from worker.manifest import Preprocessing
 from worker.messages import ChunkScan
 from worker.pixels import Pixels, to_pixels
 from worker.s3_refusals import StoreRefused
-from worker.scorer import Scorer
+from worker.scorer import Scorer, score_all
 from worker.settings import MAX_PIXELS
 from worker.tally import DECODE, READ, SCORE, WRITE, Stopwatch
 
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: Batches that are decoded ahead of the model: one in hand, one on the way.
 _AHEAD = 2
+#: Seconds for which the others wait for a scan whose turn it is.
+_GLANCE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +59,20 @@ def score_chunk(
         read_image: encoded bytes of a location.
         write: commits the outcomes of one batch.
         pool: threads that read and decode.
-        out_of_time: asked after each scan; true ends the work with what is ready by then.
+        out_of_time: asked after each scan, and while one is waited for; true ends the work with what is ready by then.
         max_pixels: an image that claims more is rejected.
         stopwatch: where the seconds of each stage are added; None is nobody's concern.
 
     Returns:
         The scans without an outcome: not reached in time, or not readable for now.
+
+    Raises:
+        NoRoom: the device has no memory for a single scan.
     """
     undecided = dict.fromkeys(scans)
     stopwatch = stopwatch or Stopwatch()
     prepare = partial(_prepare, rule=rule, read_image=read_image, max_pixels=max_pixels, stopwatch=stopwatch)
-    ahead = _read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size)
+    ahead = _read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)
     for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
         with stopwatch.time(SCORE):
             outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
@@ -114,8 +119,9 @@ def _read_ahead(
     prepare: Callable[[ChunkScan], _Ready | Rejected | None],
     pool: Executor,
     depth: int,
+    out_of_time: Callable[[], bool],
 ) -> Generator[_Ready | Rejected | None, None, None]:
-    """What `prepare` makes of each scan, in order, at most `depth` of them under way."""
+    """What `prepare` makes of each scan, at most `depth` of them under way: in order, but for those that hang."""
     waiting: deque[Future[_Ready | Rejected | None]] = deque()
     rest = iter(scans)
     try:
@@ -124,10 +130,22 @@ def _read_ahead(
                 waiting.append(pool.submit(prepare, scan))
             if not waiting:
                 return
-            yield waiting.popleft().result()
+            yield _next(waiting, out_of_time)
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _next(
+    waiting: deque[Future[_Ready | Rejected | None]], out_of_time: Callable[[], bool]
+) -> _Ready | Rejected | None:
+    """What is made of the next scan; one that hangs lets the others pass. None where time is over before."""
+    while not wait((waiting[0],), timeout=_GLANCE).done:
+        if out_of_time():
+            return None
+        if any(future.done() for future in waiting):
+            waiting.rotate(-1)
+    return waiting.popleft().result()
 
 
 def _batches(
@@ -151,7 +169,7 @@ def _batches(
 def _score(batch: Sequence[_Ready], scorer: Scorer) -> list[Scored]:
     if not batch:
         return []
-    scores = scorer.score(np.stack([item.pixels for item in batch])).astype(np.float64)
+    scores = score_all(scorer, np.stack([item.pixels for item in batch])).astype(np.float64)
     if not ((scores >= 0) & (scores <= 1)).all():
         # Also true of NaN. A model that does this is broken, and none of its scores may be kept.
         raise ArithmeticError("the model gave a score outside [0, 1]")

@@ -46,14 +46,15 @@ class Follower:
             return current
         try:
             self._models.find(chosen.sha256)
-        except UserError as error:
+        except (UserError, OSError) as error:
+            # OSError: of a share that fails. What is served, and the look for lost work, must not wait for it.
             if current is None:
                 raise
             self.refuse(chosen, error)
             return current
         return chosen
 
-    def refuse(self, model: ModelInfo, error: UserError) -> None:
+    def refuse(self, model: ModelInfo, error: Exception) -> None:
         """Leave a model alone for a while: it cannot be fetched or loaded here."""
         self._refused[model.sha256] = self._clock() + RETRY
         minutes = RETRY / 60

@@ -40,15 +40,19 @@ def find_images(csv: Path | None, images: str | None, wanted: AbstractSet[str] |
     return choose(_offers(csv, images), wanted, _same_bytes)
 
 
-def read_image(location: str) -> EncodedImage:
+def read_image(location: str, seconds: float = 60.0) -> EncodedImage:
     """Read one image whole.
+
+    Args:
+        location: a path or `s3://bucket/key`.
+        seconds: how long a store may take to send the bytes.
 
     Raises:
         PermanentError: `missing`, `unreadable` or `s3`; `StoreRefused` where not one object but the store is at fault.
         TemporaryError: the disk or the store did not answer.
     """
     if location.startswith(SCHEME):
-        data, etag = read_object(location)
+        data, etag = read_object(location, seconds)
         return EncodedImage(data=data, content=etag)
     data = read_file(location)
     return EncodedImage(data=data, content=f"sha256:{hashlib.sha256(data).hexdigest()}")

@@ -4,13 +4,16 @@ import hashlib
 import shutil
 from collections.abc import Container
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.artifact import Artifact, file_sha256, find_artifact, publish
 from worker.cache import Cache
 from worker.manifest import MANIFEST_FILE, Manifest, parse_manifest, read_manifest
 from worker.s3 import SCHEME, list_objects, read_object, write_object
+
+#: How long a file of an artifact may take to arrive from S3.
+_SECONDS: Final = 600.0
 
 
 class ModelDir(Protocol):
@@ -171,6 +174,6 @@ def _is_manifest(name: str) -> bool:
 
 def _read(location: str) -> bytes:
     try:
-        return read_object(location)[0]
+        return read_object(location, _SECONDS)[0]
     except (PermanentError, TemporaryError) as error:
         raise UserError(f"{location}: cannot be read: {error}") from error

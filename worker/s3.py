@@ -9,9 +9,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db.errors import PermanentError, UserError
+from db.errors import PermanentError, TemporaryError, UserError
 from db.scans import FoundImage
 from worker.listing import Offer
+from worker.s3_body import read_body, seems_changed
 from worker.s3_refusals import SCHEME, in_words, note_answer, refusal
 
 if TYPE_CHECKING:
@@ -66,23 +67,38 @@ def list_objects(address: str) -> Iterator[S3Object]:
         raise UserError(f"{address}: cannot be listed: {in_words(error)}") from error
 
 
-def read_object(location: str) -> tuple[bytes, str]:
+def read_object(location: str, seconds: float) -> tuple[bytes, str]:
     """The bytes of an object, and its ETag as `etag:...`.
+
+    Args:
+        location: `s3://bucket/key`.
+        seconds: how long its bytes may take, once the store has begun to answer.
 
     Raises:
         PermanentError: `missing`, `unreadable` or `s3`; `StoreRefused` where the whole store is refused.
-        TemporaryError: the store did not answer.
+        TemporaryError: the store did not answer, not in time, or with other bytes than it holds.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
     # Not urlsplit: '?', '#' and '%' are ordinary characters in a key.
     bucket, _, key = location.removeprefix(SCHEME).partition("/")
     if not bucket or not key:
         raise PermanentError("unreadable", "the scan's location is not of the form s3://bucket/key")
+    data, answer = _get(bucket, key, seconds)
+    # Twice the same: not damage on the way, but a store whose ETags are no MD5.
+    if seems_changed(data, answer) and _get(bucket, key, seconds)[0] != data:
+        raise TemporaryError("the object's bytes were changed on their way, or while they were read")
+    return data, _etag(answer["ETag"])
+
+
+def _get(bucket: str, key: str, seconds: float) -> tuple[bytes, dict[str, Any]]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
     try:
         answer: dict[str, Any] = _s3().get_object(Bucket=bucket, Key=key)
+        if "ETag" not in answer:
+            # A page that some gateway serves in the store's place, and with 200.
+            raise TemporaryError("something other than an S3 store answered")
         note_answer(bucket)
-        return answer["Body"].read(), _etag(answer["ETag"])
+        return read_body(answer, seconds), answer
     except (ClientError, BotoCoreError, ValueError) as error:
         raise refusal(error, bucket, partial(_may_be_listed, bucket, key)) from error
 
@@ -106,12 +122,19 @@ def write_object(location: str, path: Path) -> None:
 
 
 def _may_be_listed(bucket: str, key: str) -> bool:
-    """Whether the store lets this process see the bucket at all, or the key's own part of it."""
+    """Whether the store lets this process see the bucket at all, or the key's own part of it.
+
+    Raises:
+        TemporaryError: it does not say.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         _s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-    except (ClientError, BotoCoreError):
+    except (ClientError, BotoCoreError) as error:
+        # A store that is busy denies nothing.
+        if isinstance(meant := refusal(error, bucket, lambda: False), TemporaryError):
+            raise meant from error
         return False
     return True
 

@@ -6,7 +6,7 @@ from typing import Final
 from db.errors import PermanentError, TemporaryError
 
 SCHEME: Final = "s3://"
-_DENIED: Final = frozenset({"AccessDenied", "403", "Forbidden"})
+_DENIED: Final = frozenset({"AccessDenied", "Forbidden"})
 _NO_CREDENTIALS: Final = "no credentials for the store (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
 #: No object behind these will be read until a person mends something.
 _STORE_REFUSALS: Final = {
@@ -20,7 +20,9 @@ _STORE_REFUSALS: Final = {
     "PermanentRedirect": "the bucket lies in another region (AWS_DEFAULT_REGION)",
 }
 #: Said with a status below 500, and yet transient.
-_TRANSIENT: Final = frozenset({"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests"})
+_TRANSIENT: Final = frozenset(
+    {"RequestTimeout", "SlowDown", "TemporaryRedirect", "Throttling", "ThrottlingException", "TooManyRequests"}
+)
 #: Buckets that have answered this process: one that did so is not refused as a whole by one denial.
 _answered: set[str] = set()
 
@@ -66,9 +68,7 @@ def in_words(error: Exception) -> str:
     from botocore import exceptions
 
     if isinstance(error, exceptions.ClientError):
-        code = _code(error)
-        denied = "these credentials are denied access" if code in _DENIED else f"the store answered {code}"
-        return _STORE_REFUSALS.get(code, denied)
+        return _answer_in_words(_code(error))
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return _NO_CREDENTIALS
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
@@ -81,19 +81,27 @@ def in_words(error: Exception) -> str:
     return f"the S3 client cannot be set up ({error})" if _is_setup(error) else f"no answer ({type(error).__name__})"
 
 
+def _answer_in_words(code: str) -> str:
+    if code.isdigit():
+        # No S3 error document: some gateway's page, which says nothing of the object or its store.
+        return f"something other than an S3 store answered, with status {code}"
+    denied = "these credentials are denied access" if code in _DENIED else f"the store answered {code}"
+    return _STORE_REFUSALS.get(code, denied)
+
+
 def _of_answer(error: Exception, bucket: str, may_be_listed: Callable[[], bool]) -> PermanentError | TemporaryError:
     code, status = _code(error), _status(error)
+    if code.isdigit() or code in _TRANSIENT or status >= 500:
+        return TemporaryError(in_words(error))
     if code in _STORE_REFUSALS:
         return StoreRefused(bucket, in_words(error))
     if code in _DENIED:
         if bucket in _answered or may_be_listed():
             return PermanentError("s3", "the store denies access to this object")
         return StoreRefused(bucket, in_words(error))
-    if code in ("NoSuchKey", "404"):
+    if code == "NoSuchKey":
         note_answer(bucket)
         return PermanentError("missing", "no object is at the scan's location")
-    if status >= 500 or code in _TRANSIENT:
-        return TemporaryError(in_words(error))
     return PermanentError("s3", in_words(error))
 
 

@@ -133,7 +133,8 @@ class Supervisor:
             logger.warning("no look for lost work: the database does not take it (%s)", cause_of(error))
         except (UserError, OSError) as error:
             # At the start a person is told, and it ends; hours later the place of models may just be away.
-            logger.warning("still no model: %s", error)
+            what = "no look for another model or lost work" if self._model is not None else "still no model"
+            logger.warning("%s: %s", what, error)
 
     def _follow(self) -> None:
         """Change to the model that the fleet wants, once nothing waits for the one that is served."""

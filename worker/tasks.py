@@ -11,7 +11,7 @@ from celery import Task
 from celery.exceptions import Reject
 from celery.signals import setup_logging, worker_process_init
 
-from db.errors import DatabaseAway, TemporaryError
+from db.errors import DatabaseAway, NoRoom, TemporaryError, UserError
 from db.settings import load_settings
 from worker.app import make_app
 from worker.broker import die_with_parent
@@ -54,6 +54,14 @@ def _load_model(**_: object) -> None:
     except DatabaseAway as error:
         logger.warning("no database yet: %s", error)
         _end_parent()
+    except (MemoryError, NoRoom) as error:
+        # Another program may have it, and give it back: tried again like any death, later and later.
+        logger.error("no memory for the model yet (%s)", error)
+        _end_parent()
+    except UserError as error:
+        logger.error("the model cannot be loaded: %s", error)
+        tally.failed(str(error))
+        _end_parent()
     except BaseException as error:
         logger.exception("the model cannot be loaded")
         tally.failed(str(error) or type(error).__name__)
@@ -65,6 +73,10 @@ def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
     """Handle one delivery; see `worker.child.Child.handle`."""
     try:
         _child.handle(message, redelivered=bool((self.request.delivery_info or {}).get("redelivered")))
+    except NoRoom as error:
+        # In good order, for the chunk was handed back: this delivery is acknowledged first.
+        logger.error("%s: this worker ends", error)
+        os.kill(_parent, signal.SIGTERM)
     except TemporaryError as error:
         # Not acknowledged, not counted as a failure: the queue keeps it.
         raise Reject(error, requeue=True) from error

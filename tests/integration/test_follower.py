@@ -1,5 +1,7 @@
 """A supervisor's look at the fleet's models, on either database."""
 
+import errno
+
 import pytest
 from ledger import decide_all, enqueue
 from world import hash_artifact
@@ -88,6 +90,17 @@ def test_a_model_that_is_damaged_is_left_alone_for_a_while(engine, models, first
     assert follower.look(first) == first
     clock.now += 1
     assert follower.look(first).name == "second"
+
+
+def test_a_share_that_fails_while_a_model_is_served_is_left_alone_for_a_while(engine, models, first, second, caplog):
+    """Nothing is raised: the look for lost work, which comes next, must not wait for the share."""
+
+    class Failing(FolderModelDir):
+        def find(self, sha256):
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+    assert Follower(engine, Failing(models.folder)).look(first) == first
+    assert caplog.text.count("model second cannot be served") == 1
 
 
 def test_demand_is_the_active_model_and_those_that_scans_wait_for(engine, tmp_path):

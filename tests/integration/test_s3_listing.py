@@ -1,5 +1,6 @@
 """A bucket is listed once and read by one client; a refusal says whom it concerns."""
 
+import hashlib
 import http.server
 import threading
 
@@ -11,6 +12,7 @@ import worker.s3_refusals
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.images import find_images, read_image
 from worker.s3 import list_s3
+from worker.s3_body import seems_changed
 from worker.s3_refusals import StoreRefused
 
 ODD_KEYS = [
@@ -151,3 +153,47 @@ def test_a_store_that_is_busy_or_away_is_asked_again_and_then_waited_for(boto, w
         read_image("s3://ward/open/a.png")
     with pytest.raises(UserError, match="cannot be listed: the endpoint does not answer"):
         find_images(None, "s3://ward/open")
+
+
+class _DeniesAndIsBusy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        listing = "list-type" in self.path
+        self.send_response(503 if listing else 403)
+        self.end_headers()
+        self.wfile.write(f"<Error><Code>{'SlowDown' if listing else 'AccessDenied'}</Code></Error>".encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_store_that_is_too_busy_to_say_whether_it_is_refused_is_not(boto, ward):
+    """One object is denied, and nothing else is known of the store yet: a wrong guess would reject every scan."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _DeniesAndIsBusy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    boto(AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{server.server_port}")
+    with pytest.raises(TemporaryError, match="SlowDown"):
+        read_image("s3://ward/open/a.png")
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_store_whose_etags_are_no_hash_is_believed_what_it_says_twice(boto, ward, monkeypatch):
+    """Its bytes are the same at a second look, so nothing happened to them on their way."""
+    monkeypatch.setattr("worker.s3.seems_changed", lambda data, answer: True)
+    assert calls_of(lambda: read_image("s3://ward/open/a.png")) == ["GetObject", "GetObject"]
+
+
+@pytest.mark.parametrize(
+    ("about", "seems"),
+    [
+        ({}, True),
+        ({"ServerSideEncryption": "AES256"}, True),
+        ({"ServerSideEncryption": "aws:kms"}, False),
+        ({"SSECustomerAlgorithm": "AES256"}, False),
+        ({"ETag": f'"{"0" * 32}-7"'}, False),
+        ({"ETag": f'"{hashlib.md5(b"bytes", usedforsecurity=False).hexdigest()}"'}, False),
+    ],
+)
+def test_an_etag_is_held_against_the_bytes_only_where_it_is_their_hash(about, seems):
+    """Not so of uploads in parts, and of objects under a key of one's own."""
+    assert seems_changed(b"bytes", {"ETag": f'"{"0" * 32}"', **about}) is seems

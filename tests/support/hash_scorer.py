@@ -4,6 +4,10 @@ Loaded in worker processes by CXR_RUNTIME=hash_scorer:HashScorer. HASH_SCORER_SE
 is all but white everywhere kills the process, as a decoder's or a driver's crash would. A model of the name
 `unloadable` cannot be loaded, as one for another version or a larger GPU could not; nor any on the GPU that the file
 HASH_SCORER_BROKEN names, as where another program has taken its memory.
+
+The file that HASH_SCORER_ROOM names holds the largest batch that the device has room for, as long as it is there; with
+-1 there is none for the model itself. Bytes in the model file other than `world.hash_artifact`'s give other scores, as
+another model would.
 """
 
 import hashlib
@@ -14,9 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from worker.artifact import own_copy
+from worker.manifest import MODEL_FILE
+
 #: No pixel of a deadly scan is darker.
 DEADLY = 250
 UNLOADABLE = "unloadable"
+#: The model file of which scores are a hash of the pixels alone.
+MODEL = b"not a model"
 
 
 class HashScorer:
@@ -28,15 +37,29 @@ class HashScorer:
     def __init__(self, artifact):
         if artifact.manifest.name == UNLOADABLE or _is_broken(os.environ.get("CUDA_VISIBLE_DEVICES")):
             raise RuntimeError("this model cannot be loaded")
+        if _room() < 0:
+            raise MemoryError("the device is full")
+        with own_copy(artifact, MODEL_FILE) as model:
+            self._weights = model.read_bytes()
         self.findings = artifact.manifest.findings
         self.batch_size = artifact.manifest.batch_size
         self._seconds = float(os.environ.get("HASH_SCORER_SECONDS", "0"))
 
     def score(self, pixels):
+        if self.batch_size > _room():
+            raise MemoryError("the device is full")
         time.sleep(self._seconds)
         if any(scan.min() >= DEADLY for scan in pixels):
             os.kill(os.getpid(), signal.SIGKILL)
-        return np.stack([hash_scores(scan, len(self.findings)) for scan in pixels])
+        return np.stack([hash_scores(scan, len(self.findings), self._weights) for scan in pixels])
+
+    def shrink(self):
+        self.batch_size //= 2
+
+
+def _room():
+    named = Path(os.environ.get("HASH_SCORER_ROOM", "/nowhere"))
+    return float(named.read_text()) if named.exists() else float("inf")
 
 
 def _is_broken(gpu):
@@ -44,7 +67,7 @@ def _is_broken(gpu):
     return named.exists() and named.read_text() == gpu
 
 
-def hash_scores(pixels, count):
-    """float32 (count,) in [0, 1), the same for the same pixels."""
-    digest = hashlib.shake_128(pixels.tobytes()).digest(2 * count)
+def hash_scores(pixels, count, model=MODEL):
+    """float32 (count,) in [0, 1), the same for the same pixels and model."""
+    digest = hashlib.shake_128(pixels.tobytes() + (b"" if model == MODEL else model)).digest(2 * count)
     return (np.frombuffer(digest, np.uint16) / 65536).astype(np.float32)

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import boto3
+from botocore.exceptions import ClientError
 from world import free_port, wait_until
 
 #: May read `ward/open/`, and list the bucket `ward`; nothing else.
@@ -57,7 +58,14 @@ def s3_server(binary, volumes=200):
             server.wait()
 
 
-def client_of(env):
+def bucket_for_all(env):
+    """A bucket for tests that keep to a prefix each: one of its own each would use up the server's volumes."""
+    with contextlib.suppress(ClientError):
+        client_of(env).create_bucket(Bucket="everyone")
+    return "everyone"
+
+
+def client_of(env, config=None):
     """boto3's client of the server, as the environment says."""
     return boto3.client(
         "s3",
@@ -65,6 +73,7 @@ def client_of(env):
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
         region_name=env["AWS_DEFAULT_REGION"],
+        config=config,
     )
 
 

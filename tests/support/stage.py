@@ -57,6 +57,8 @@ class Stage:
     #: How many workers a test is to have.
     workers: int
     rng: object
+    #: Where the images are, if not beside the CSV: what `enqueue` is told.
+    images: tuple = ()
     running: list = field(default_factory=list)
     _ports: list = field(default_factory=list)
     _ear: Eavesdropper | None = None
@@ -85,7 +87,7 @@ class Stage:
         return first
 
     def enqueue(self, *arguments, **kwargs):
-        return self.world.producer("enqueue", "--csv", self.csv, *arguments, **kwargs)
+        return self.world.producer("enqueue", "--csv", self.csv, *self.images, *arguments, **kwargs)
 
     def reach(self, share):
         """Wait until this share of the scans is decided, and see that not all are."""

@@ -81,10 +81,10 @@ def write_csv(path, numbers, labels=None, name_of=image_name):
     return path
 
 
-def hash_artifact(model_dir, name="hash", split=(), batch_size=8, findings=FINDINGS):
+def hash_artifact(model_dir, name="hash", split=(), batch_size=8, findings=FINDINGS, *, model=b"not a model"):
     """An artifact for `hash_scorer`: a model file that nobody opens."""
     staging = Path(tempfile.mkdtemp(prefix="artifact-"))
-    (staging / MODEL_FILE).write_bytes(b"not a model")
+    (staging / MODEL_FILE).write_bytes(model)
     rows = "".join(f"{image},{patient},{subset}\n" for image, patient, subset in split)
     (staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n" + rows)
     manifest = Manifest(

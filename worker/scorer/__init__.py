@@ -1,17 +1,20 @@
 """A scorer turns a batch of pixels into scores. Which runtime does it is behind this door."""
 
 import importlib
+import logging
 from collections.abc import Callable
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from db.errors import UserError
+from db.errors import NoRoom, UserError
 from worker.artifact import Artifact
 from worker.pixels import Pixels
 
 Scores = NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
 
 
 class Scorer(Protocol):
@@ -19,7 +22,7 @@ class Scorer(Protocol):
 
     #: The model's outputs, in order.
     findings: tuple[str, ...]
-    #: Scans in one forward pass, always.
+    #: Scans in one forward pass, always the same but for `shrink`.
     batch_size: int
     #: Recorded with every outcome, for instance `tensorflow 2.21.0` and `float32`.
     runtime: str
@@ -29,7 +32,30 @@ class Scorer(Protocol):
         """Score uint8 (n, height, width, channels), 1 <= n <= batch_size, to float32 (n, findings) in [0, 1].
 
         The pass has `batch_size` rows whatever n is, so that a scan's scores do not depend on its neighbours.
+
+        Raises:
+            MemoryError: the device has no room for a pass of this size.
         """
+
+    def shrink(self) -> None:
+        """Halve `batch_size`, which is 2 or more, for good."""
+
+
+def score_all(scorer: Scorer, pixels: Pixels) -> Scores:
+    """Score uint8 (n, height, width, channels), n >= 1, in passes that the device has room for.
+
+    Raises:
+        NoRoom: it has none for a pass of one scan.
+    """
+    while True:
+        size = scorer.batch_size
+        try:
+            return np.concatenate([scorer.score(pixels[at : at + size]) for at in range(0, len(pixels), size)])
+        except MemoryError as error:
+            if size == 1:
+                raise NoRoom("the device has no memory for a batch of one scan") from error
+            scorer.shrink()
+            logger.warning("no memory for a batch of %d scans: %d from now on", size, scorer.batch_size)
 
 
 def open_scorer(artifact: Artifact, runtime: str = "auto") -> Scorer:
@@ -41,6 +67,7 @@ def open_scorer(artifact: Artifact, runtime: str = "auto") -> Scorer:
 
     Raises:
         UserError: no such runtime, or the model is not what its manifest says.
+        MemoryError, NoRoom: the device has no memory for it.
     """
     if ":" in runtime:
         module, _, name = runtime.partition(":")

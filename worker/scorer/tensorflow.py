@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # Before the import: TensorFlow reads it once, and logs a page otherwise.
@@ -13,10 +15,10 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from db.errors import UserError
-from worker.artifact import Artifact
+from worker.artifact import Artifact, own_copy
 from worker.manifest import MODEL_FILE
 from worker.pixels import Pixels
-from worker.scorer import Scores, padded
+from worker.scorer import Scores, padded, score_all
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +38,34 @@ class TensorflowScorer:
         self.findings = manifest.findings
         self.batch_size = manifest.batch_size
         self.runtime = f"tensorflow {tf.__version__}"
-        self._shape = (manifest.batch_size, *manifest.preprocessing.shape)
-        self._forward = _freeze(_load(artifact, self._shape), self._shape)
+        self._shape = manifest.preprocessing.shape
+        with _memory_errors():
+            # Kept, for `shrink`: the file may be gone by then.
+            self._model = _load(artifact, self._shape)
+            self._forward = _freeze(self._model, (self.batch_size, *self._shape))
         _warn_of_cpu()
-        self.score(np.zeros(self._shape, np.uint8))
+        score_all(self, np.zeros((self.batch_size, *self._shape), np.uint8))
 
     def score(self, pixels: Pixels) -> Scores:
         """See `Scorer.score`."""
-        (scores,) = self._forward(tf.constant(padded(pixels, self.batch_size)))
-        return np.asarray(scores.numpy()[: len(pixels)], np.float32)
+        with _memory_errors():
+            (scores,) = self._forward(tf.constant(padded(pixels, self.batch_size)))
+            return np.asarray(scores.numpy()[: len(pixels)], np.float32)
+
+    def shrink(self) -> None:
+        """See `Scorer.shrink`."""
+        self.batch_size //= 2
+        with _memory_errors():
+            self._forward = _freeze(self._model, (self.batch_size, *self._shape))
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """TensorFlow's word for a device without memory becomes Python's."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError("the device has no memory left") from error
 
 
 def _warn_of_cpu() -> None:
@@ -56,14 +77,15 @@ def _warn_of_cpu() -> None:
 def _load(artifact: Artifact, shape: tuple[int, ...]) -> Any:
     path = artifact.folder / MODEL_FILE
     try:
-        # Safe: no layer that brings code of its own is made.
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        with own_copy(artifact, MODEL_FILE) as copy:
+            # Safe: no layer that brings code of its own is made.
+            model = keras.models.load_model(copy, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         # Keras shows all of the model before it says why.
         cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise UserError(f"{path}: Keras {keras.__version__} cannot load it: {cause[0]:.300}") from error
-    if tuple(model.input_shape[1:]) != shape[1:]:
-        raise UserError(f"{path}: the model takes {model.input_shape[1:]}, its manifest promises {shape[1:]}")
+    if tuple(model.input_shape[1:]) != shape:
+        raise UserError(f"{path}: the model takes {model.input_shape[1:]}, its manifest promises {shape}")
     if model.output_shape[-1] != len(artifact.manifest.findings):
         promised = len(artifact.manifest.findings)
         raise UserError(f"{path}: the model has {model.output_shape[-1]} outputs, its manifest promises {promised}")

@@ -10,7 +10,7 @@ import pytest
 from hash_scorer import hash_scores
 from world import radiograph
 
-from db.errors import PermanentError, TemporaryError
+from db.errors import NoRoom, PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored
 from worker.chunks import score_chunk
 from worker.images import EncodedImage
@@ -44,6 +44,9 @@ class Recorder:
         if self._scores is not None:
             scores[-1, -1] = self._scores
         return scores
+
+    def shrink(self):
+        self.batch_size //= 2
 
 
 class Disk:
@@ -293,3 +296,66 @@ def test_each_stage_of_a_chunk_is_timed(run):
     assert spent["score"] >= 2 * moment
     assert spent["write"] >= 3 * moment
     assert spent["decode"] > 0
+
+
+def test_a_scan_that_hangs_lets_the_others_pass_and_is_left(run):
+    """A store or share that does not answer for one image costs its neighbours nothing."""
+    over, started = threading.Event(), time.monotonic()
+    disk = Disk()
+
+    def hangs(location):
+        if location == "0":
+            over.wait(10)
+        return disk(location)
+
+    left, written = run(scans(12), disk=hangs, out_of_time=lambda: time.monotonic() > started + 2)
+    over.set()
+    assert left == scans(1)
+    assert {1000 - outcome.outcome_id for outcome in flat(written)} == set(range(1, 12))
+    assert {1000 - o.outcome_id: o.scores for o in flat(written)} == {n: expected_scores(n) for n in range(1, 12)}
+
+
+def test_images_that_all_hang_hold_no_chunk_beyond_its_time(run):
+    """Others would count it as a death."""
+    over, started = threading.Event(), time.monotonic()
+    left, written = run(scans(12), disk=lambda _: over.wait(10), out_of_time=lambda: time.monotonic() > started + 1)
+    took = time.monotonic() - started
+    over.set()
+    assert (left, written) == (scans(12), [])
+    assert took < 3
+
+
+class Crowded(Recorder):
+    """A fake scorer, for failure: its device has room for so many scans at once."""
+
+    batch_size = 8
+
+    def __init__(self, room):
+        super().__init__()
+        self.room = room
+        self.refused = []
+
+    def score(self, pixels):
+        if self.batch_size > self.room:
+            self.refused.append(self.batch_size)
+            raise MemoryError
+        return super().score(pixels)
+
+
+@pytest.mark.parametrize(("room", "size"), [(7, 4), (4, 4), (3, 2), (1, 1)])
+def test_where_the_device_has_no_room_batches_are_halved_for_good(run, room, size):
+    """With the same scores, and without trying the larger ones again."""
+    scorer = Crowded(room)
+    left, written = run(scans(19), scorer=scorer)
+    assert left == []
+    assert [outcome.scores for outcome in flat(written)] == [expected_scores(number) for number in range(19)]
+    assert scorer.refused == [batch for batch in (8, 4, 2, 1) if batch > room]
+    assert max(scorer.batches) == size
+
+
+def test_no_scan_is_to_blame_where_the_device_has_no_room_for_one(run):
+    """Nothing is written; whoever called hands the work back."""
+    written = []
+    with pytest.raises(NoRoom, match="no memory for a batch of one scan"):
+        run(scans(5), scorer=Crowded(0), write=written.append)
+    assert written == []

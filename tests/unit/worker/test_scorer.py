@@ -153,6 +153,13 @@ def test_a_damaged_model_file_is_refused_by_name(make_artifact, keras_file, keep
     assert "cannot load it" in sentence
 
 
+def test_a_model_file_that_was_replaced_since_it_was_verified_is_refused(make_artifact):
+    """What is loaded is what was hashed, not what lies there by then."""
+    artifact = make_artifact()
+    (artifact.folder / MODEL_FILE).write_bytes(b"other weights")
+    assert f"{artifact.folder / MODEL_FILE}: damaged" in refusal(artifact)
+
+
 def test_an_unknown_runtime_is_refused_beside_the_known_ones(tmp_path):
     """Before anything is loaded."""
     assert "--runtime tensorrt: this program knows auto and tensorflow" in refusal(hash_artifact(tmp_path), "tensorrt")

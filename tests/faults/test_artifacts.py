@@ -1,0 +1,338 @@
+"""A model's files are replaced, cut off, deleted or out of reach while workers run: never is it scored with others."""
+
+import shutil
+import threading
+import time
+from datetime import datetime
+
+import pytest
+from s3_proxy import S3Proxy
+from s3_server import bucket_for_all, client_of
+from world import hash_artifact, scoring_process, wait_until
+
+from worker.back_off import LONGEST
+from worker.manifest import MANIFEST_FILE, MODEL_FILE
+
+#: Seconds in which a worker that is started has its model.
+LOAD = 10
+embedded = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+separate = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+alone = pytest.mark.parametrize("workers", [1], indirect=True, ids=["1 worker"])
+in_pairs = pytest.mark.parametrize("workers", [2], indirect=True, ids=["2 workers"])
+
+
+def other_weights(folder):
+    (folder / MODEL_FILE).write_bytes(b"another model")
+
+
+def another_artifact(folder):
+    """Whole and sound, but not the one that the run is for."""
+    other = hash_artifact(folder.parent.parent / "others", name="other", model=b"another model")
+    shutil.rmtree(folder)
+    shutil.copytree(other.folder, folder)
+
+
+def half_model(folder):
+    content = (folder / MODEL_FILE).read_bytes()
+    (folder / MODEL_FILE).write_bytes(content[: len(content) // 2])
+
+
+def half_manifest(folder):
+    content = (folder / MANIFEST_FILE).read_bytes()
+    (folder / MANIFEST_FILE).write_bytes(content[: len(content) // 2])
+
+
+def no_manifest(folder):
+    (folder / MANIFEST_FILE).unlink()
+
+
+def no_model(folder):
+    (folder / MODEL_FILE).unlink()
+
+
+#: What the sentence says of each.
+DAMAGES = {
+    other_weights: "model.keras: damaged: the manifest says sha256",
+    another_artifact: ", the run wants",
+    half_model: "model.keras: damaged: the manifest says sha256",
+    half_manifest: "manifest.json: content is",
+    no_manifest: "manifest.json: no readable manifest here",
+    no_model: "model.keras: cannot be read",
+    shutil.rmtree: "CXR_MODEL_DIR must hold the model's folder",
+}
+damages = pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+
+
+def only_folder(path):
+    (folder,) = (entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return folder
+
+
+@pytest.fixture
+def kept(tmp_path, stage):
+    """The stage's artifact, whole, where nothing reaches it."""
+    return shutil.copytree(only_folder(stage.world.home / "models"), tmp_path / "kept")
+
+
+def restore(folder, kept):
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(kept, folder)
+
+
+def kill_child(worker):
+    """SIGKILL of the process that holds the model."""
+    child = scoring_process(worker)
+    child.kill()
+    child.wait(5)
+
+
+def after_load(stage):
+    """The promise for a lost child: as long as the first load of all took here, and 5 s."""
+    moments = {}
+    for line in stage.world.logs().splitlines():
+        for what in ("worker for cpu started", "loaded: hash"):
+            if what in line:
+                moments.setdefault(what, datetime.fromisoformat(line[:23].replace(",", ".")))
+    return round((moments["loaded: hash"] - moments["worker for cpu started"]).total_seconds() + 5, 1)
+
+
+def see_it_go_on(stage, worker):
+    """What is loaded serves, whatever lies on the disk."""
+    child, decided = scoring_process(worker).pid, stage.decided()
+    wait_until(lambda: stage.decided() > decided, 20, "more scans from the loaded model")
+    assert scoring_process(worker).pid == child
+    assert stage.pending() > 0
+
+
+def see_it_refused(stage, worker, sentence):
+    """By a successor, in one sentence, again and again; nothing is scored meanwhile."""
+    wait_until(lambda: stage.world.logs().count("tried again: ") > 1, 40, stage.world.logs())
+    said = [line for line in stage.world.logs().splitlines() if "the model could be loaded here before" in line]
+    assert all(sentence in line for line in said), said
+    assert "UserError" not in stage.world.logs(), "a traceback"
+    assert worker.poll() is None
+    decided = stage.decided()
+    time.sleep(stage.rng.uniform(0, 6))
+    assert stage.decided() == decided
+    assert stage.pending() > 0
+
+
+@embedded
+@alone
+@damages
+def test_a_successor_refuses_damaged_files_until_they_are_restored(stage, kept, damage):
+    """The child that has the model goes on; one that is started then never scores with wrong bytes."""
+    worker = stage.start()
+    folder = only_folder(stage.world.home / "models")
+    damage(folder)
+    see_it_go_on(stage, worker)
+    kill_child(worker)
+    see_it_refused(stage, worker, DAMAGES[damage])
+    restore(folder, kept)
+    stage.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.finish()
+    stage.check()
+
+
+@separate
+@in_pairs
+@damages
+def test_peers_whose_files_are_whole_end_the_run(stage, tmp_path, damage):
+    """On a machine of their own; the damaged one waits, and harms nobody."""
+    other_home = tmp_path / "other machine"
+    shutil.copytree(stage.world.home / "models", other_home / "models")
+    damaged = stage.worker()
+    stage.world.env["CXR_HOME"] = str(other_home)
+    stage.worker()
+    stage.world.env["CXR_HOME"] = str(stage.world.home)
+    stage.enqueue()
+    wait_until(lambda: stage.world.logs().count("loaded: hash") == 2, 60, stage.world.logs())
+    stage.reach(stage.rng.uniform(0.1, 0.4))
+    damage(only_folder(stage.world.home / "models"))
+    kill_child(damaged)
+    stage.recovers(f"artifact: {damage.__name__}, a peer goes on", since=time.monotonic(), stated=5)
+    stage.finish()
+    stage.check()
+    wait_until(lambda: DAMAGES[damage] in stage.world.logs(), 20, stage.world.logs())
+    assert damaged.poll() is None
+    assert "UserError" not in stage.world.logs(), "a traceback"
+
+
+@pytest.fixture
+def store(request, stage, kept, tmp_path):
+    """A place of models that all machines share, by its kind: gives the store."""
+    made = {"share": Share, "s3": Bucket}[request.param](request, kept, tmp_path)
+    # Slower: enqueuing takes its time, too.
+    stage.world.env |= made.env | {"HASH_SCORER_SECONDS": "1.4"}
+    shutil.rmtree(stage.world.home / "models")
+    yield made
+    made.close()
+
+
+class Share:
+    """A folder outside every home."""
+
+    def __init__(self, _request, kept, tmp_path):
+        self.folder = tmp_path / "share" / kept_name(kept)
+        self.env = {"CXR_MODEL_DIR": str(self.folder.parent)}
+        self.kept = kept
+        self.restore()
+
+    def damage(self):
+        other_weights(self.folder)
+
+    def restore(self):
+        restore(self.folder, self.kept)
+
+    def close(self):
+        pass
+
+
+class Bucket:
+    """A prefix of a bucket, behind a proxy."""
+
+    def __init__(self, request, kept, tmp_path):
+        s3 = request.getfixturevalue("s3")
+        self.proxy = S3Proxy(s3["AWS_ENDPOINT_URL_S3"], request.getfixturevalue("rng"))
+        self.client, self.kept = client_of(s3), kept
+        self.name, self.prefix = bucket_for_all(s3), f"{tmp_path.name}/models"
+        self.env = s3 | {"AWS_ENDPOINT_URL_S3": self.proxy.address, "CXR_MODEL_DIR": f"s3://{self.name}/{self.prefix}"}
+        self.restore()
+
+    def _put(self, name, content):
+        self.client.put_object(Bucket=self.name, Key=f"{self.prefix}/{kept_name(self.kept)}/{name}", Body=content)
+
+    def damage(self):
+        self._put(MODEL_FILE, b"another model")
+
+    def restore(self):
+        for path in self.kept.iterdir():
+            self._put(path.name, path.read_bytes())
+
+    def close(self):
+        self.proxy.stop()
+
+
+def kept_name(kept):
+    """What an artifact's folder must be called: the start of its manifest's hash."""
+    from worker.artifact import load_artifact
+
+    return load_artifact(kept).sha256[:12]
+
+
+stores = pytest.mark.parametrize("store", ["share", "s3"], indirect=True)
+
+
+@separate
+@stores
+@pytest.mark.parametrize("where", ["in the store", "here"])
+def test_damage_on_one_side_is_no_damage(stage, store, where):
+    """Workers load their own copy, whatever becomes of the store; a copy that is damaged is fetched again."""
+    worker = stage.start()
+    if where == "here":
+        other_weights(only_folder(stage.world.home / "fetched-models"))
+    else:
+        store.damage()
+    see_it_go_on(stage, worker)
+    for each in stage.running:
+        kill_child(each)
+    stage.recovers(f"artifact: damaged {where}, child killed", since=time.monotonic(), stated=after_load(stage))
+    stage.finish()
+    stage.check()
+
+
+@separate
+@alone
+@stores
+def test_damage_on_both_sides_is_refused_until_the_store_is_restored(stage, store):
+    """The sentence names what can be mended."""
+    worker = stage.start()
+    store.damage()
+    other_weights(only_folder(stage.world.home / "fetched-models"))
+    see_it_go_on(stage, worker)
+    kill_child(worker)
+    see_it_refused(stage, worker, "model.keras: damaged")
+    store.restore()
+    stage.recovers("artifact: damaged on both sides, store restored", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.finish()
+    stage.check()
+
+
+@separate
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_a_store_of_models_that_is_down_stops_nobody_who_serves(stage, store):
+    """Nor a successor, which loads its machine's own copy."""
+    worker = stage.start()
+    store.proxy.stop()
+    see_it_go_on(stage, worker)
+    for each in stage.running:
+        kill_child(each)
+    stage.recovers("artifact: S3 down, child killed", since=time.monotonic(), stated=after_load(stage))
+    stage.finish()
+    stage.check()
+
+
+@separate
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_a_worker_that_starts_while_the_store_of_models_is_down_says_so_and_ends(stage, store):
+    """Its service manager starts it again; the work waits in SQL."""
+    stage.enqueue()
+    store.proxy.stop()
+    early = stage.world.worker()
+    assert early.wait(60) == 2
+    assert "error: s3://" in stage.world.logs()
+    assert "cannot be listed: the endpoint does not answer" in stage.world.logs().replace("\n", " ")
+    assert "UserError" not in stage.world.logs(), "a traceback"
+    assert stage.decided() == 0
+    store.proxy.start()
+    for _ in range(stage.workers):
+        stage.worker()
+    stage.recovers("artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=2 * LOAD)
+    stage.finish()
+    stage.check()
+
+
+class Flicker(threading.Thread):
+    """Puts other weights in a model file's place, and the right ones back, every few milliseconds."""
+
+    def __init__(self, path, rng):
+        super().__init__(daemon=True)
+        self._path, self._rng = path, rng
+        self._contents = (b"another model", path.read_bytes())
+        self._done = threading.Event()
+        self.changes = 0
+        self.start()
+
+    def run(self):
+        while not self._done.wait(self._rng.uniform(0, 0.004)):
+            self._put(self._contents[0])
+            time.sleep(self._rng.uniform(0, 0.004))
+            self._put(self._contents[1])
+            self.changes += 1
+
+    def _put(self, content):
+        arriving = self._path.with_name(".arriving")
+        arriving.write_bytes(content)
+        arriving.replace(self._path)
+
+    def stop(self):
+        self._done.set()
+        self.join()
+
+
+@embedded
+@alone
+def test_a_file_that_changes_between_its_hash_and_its_use_is_not_used(stage):
+    """Children are killed while it flickers: each loads the right bytes or none."""
+    worker = stage.start()
+    flicker = Flicker(only_folder(stage.world.home / "models") / MODEL_FILE, stage.rng)
+    for _ in range(2):
+        kill_child(worker)
+        wait_until(lambda: scoring_process(worker) is not None, 60, stage.world.logs())
+        time.sleep(stage.rng.uniform(2, 6))
+    assert stage.pending() > 0
+    flicker.stop()
+    assert flicker.changes > 100
+    stage.recovers("artifact: a file that changes all the time", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.finish()
+    stage.check()

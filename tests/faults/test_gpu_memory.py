@@ -1,0 +1,187 @@
+"""A device that has no room: for a batch, for one scan, for the model."""
+
+import time
+
+import numpy as np
+import pytest
+from world import radiograph, wait_until
+
+from db.findings import FINDINGS
+from worker.back_off import LONGEST
+
+NOWHERE = "no memory for the model yet"
+#: Seconds from a worker's start to its model.
+LOAD = 8
+one_world = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+
+
+@pytest.fixture
+def room(stage, tmp_path):
+    """Says how large a batch the stage's device has room for, from now on; None is any."""
+    path = tmp_path / "room"
+
+    def room(scans):
+        if scans is None:
+            path.unlink()
+        else:
+            (tmp_path / "next").write_text(str(scans))
+            (tmp_path / "next").rename(path)
+
+    stage.world.env |= {"HASH_SCORER_ROOM": str(path), "HASH_SCORER_SECONDS": "0.3"}
+    return room
+
+
+@pytest.mark.short
+@one_world
+def test_a_device_short_of_memory_scores_the_same_in_halved_batches(stage, room):
+    """From a random moment it has room for one to seven scans at once: the batch shrinks to fit, and stays so."""
+    stage.start()
+    largest = stage.rng.randint(1, 7)
+    room(largest)
+    short = time.monotonic()
+    wait_until(lambda: "no memory for a batch of 8 scans: 4 from now on" in stage.world.logs(), 20, stage.world.logs())
+    stage.recovers("GPU: no room for a whole batch", since=short, stated=10)
+    stage.finish()
+    stage.check()
+    fits = next(size for size in (4, 2, 1) if size <= largest)
+    assert f"{fits} from now on" in stage.world.logs()
+    assert f"{fits // 2} from now on" not in stage.world.logs()
+    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
+
+
+def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(stage, room):
+    """Its worker says so and ends, in good order: no scan is to blame, and all is handed to whoever has room.
+
+    Each scan is alone in its message here, as one is that others suspect.
+    """
+    stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
+    stage.start()
+    room(0)
+    wait_until(lambda: "no memory for a batch of one scan: this worker ends" in stage.world.logs(), 30)
+    time.sleep(stage.rng.uniform(1, 8))
+    assert stage.pending() > 0
+    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)], "no scan is to blame"
+    room(None)
+    stage.recovers("GPU: no room for one scan", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.finish(120)
+    stage.check()
+    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
+    assert "Traceback" not in stage.world.logs()
+
+
+@one_world
+def test_a_device_without_memory_for_the_model_is_tried_again(stage, room):
+    """From the first start on, as where another program still has it: no exit, no model refused, no traceback."""
+    room(-1)
+    stage.enqueue()
+    workers = [stage.worker() for _ in range(stage.workers)]
+    wait_until(lambda: stage.world.logs().count(NOWHERE) > stage.workers, 60, stage.world.logs())
+    time.sleep(stage.rng.uniform(0, 5))
+    assert stage.decided() == 0
+    assert all(worker.poll() is None for worker in workers)
+    room(None)
+    stage.recovers("GPU: no room for the model", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.finish()
+    stage.check()
+    assert "Traceback" not in stage.world.logs()
+
+
+@pytest.fixture(scope="module")
+def densenet(tmp_path_factory):
+    """A DenseNet of random weights for batches of 32."""
+    from trainer.model import build_model
+    from trainer.publish import write_artifact
+    from trainer.recipe import make_recipe
+    from worker.manifest import Manifest
+    from worker.model_dir import FolderModelDir
+
+    recipe = make_recipe("best", encoder="densenet37", size=64)
+    manifest = Manifest(name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
+    models = FolderModelDir(tmp_path_factory.mktemp("models"))
+    return write_artifact(build_model(recipe, FINDINGS), manifest, split=(), models=models)
+
+
+def pixels_of(artifact, count):
+    from worker.pixels import preprocess
+
+    rule = artifact.manifest.preprocessing
+    return np.stack([preprocess(radiograph(number), rule) for number in range(count)])
+
+
+def short_of_room(scorer, largest):
+    """Raise TensorFlow's own error for every pass of more scans than this; gives the sizes that were tried."""
+    import tensorflow as tf
+
+    tried, freeze = [], scorer.shrink
+
+    def limit():
+        forward = scorer._forward
+
+        def limited(batch):
+            tried.append(len(batch))
+            if len(batch) > largest:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+            return forward(batch)
+
+        scorer._forward = limited
+
+    def shrink():
+        freeze()
+        limit()
+
+    limit()
+    scorer.shrink = shrink
+    return tried
+
+
+@pytest.mark.parametrize("largest", [16, 8, 1])
+def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, largest):
+    """A smaller batch may be computed by other kernels: scores differ by float32's rounding, and no more."""
+    from worker.scorer import score_all
+    from worker.scorer.tensorflow import TensorflowScorer
+
+    pixels = pixels_of(densenet, 32)
+    scorer = TensorflowScorer(densenet)
+    whole = scorer.score(pixels)
+    tried = short_of_room(scorer, largest)
+    pieces = score_all(scorer, pixels)
+    assert set(tried) == {size for size in (32, 16, 8, 4, 2, 1) if size >= largest}
+    assert scorer.batch_size == largest
+    difference = float(np.abs(pieces - whole).max())
+    print(f"batch of {largest} against 32: {difference:.1e}")
+    assert difference <= 1e-6
+    # A scan's scores still depend on its pixels alone.
+    assert (scorer.score(pixels[5:6]) == pieces[5:6]).all()
+
+
+def test_tensorflow_that_has_no_room_for_one_scan_says_so(densenet):
+    """To whoever asked, as a fault of the device's."""
+    from db.errors import NoRoom
+    from worker.scorer import score_all
+    from worker.scorer.tensorflow import TensorflowScorer
+
+    scorer = TensorflowScorer(densenet)
+    tried = short_of_room(scorer, 0)
+    with pytest.raises(NoRoom, match="no memory for a batch of one scan"):
+        score_all(scorer, pixels_of(densenet, 3))
+    assert tried == [32, 16, 8, 4, 2, 1]
+
+
+def test_tensorflow_that_has_no_room_to_warm_up_begins_with_a_smaller_batch(densenet, monkeypatch):
+    """A GPU that is too small for the artifact's batch serves nevertheless."""
+    import tensorflow as tf
+
+    from worker.scorer.tensorflow import TensorflowScorer
+
+    score = TensorflowScorer.score
+
+    def crowded(self, pixels):
+        if self.batch_size > 8:
+            raise MemoryError
+        return score(self, pixels)
+
+    monkeypatch.setattr(TensorflowScorer, "score", crowded)
+    scorer = TensorflowScorer(densenet)
+    assert scorer.batch_size == 8
+    assert scorer.score(pixels_of(densenet, 8)).shape == (8, len(FINDINGS))
+    assert tf.__version__ in scorer.runtime
