@@ -21,14 +21,14 @@ YOUDEN: Final = "youden"
 def finish_runs(engine: Engine, outcome_ids: Sequence[int] | None = None) -> list[int]:
     """Close and aggregate the open runs (those of these outcomes, or any) in which nothing is pending.
 
-    Should the caller die in between, the report computes what is missing.
+    In one transaction: a finished run has its metrics, also where the caller dies half-way.
 
     Returns:
         The runs that this call closed.
     """
-    closed = close_finished(engine, outcome_ids)
-    for run_id in closed:
-        with engine.begin() as connection:
+    with engine.begin() as connection:
+        closed = close_finished(connection, outcome_ids)
+        for run_id in closed:
             aggregate(connection, run_id)
     return closed
 

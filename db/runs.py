@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, exists, func, select, text, update
+from sqlalchemy import Connection, exists, func, select, text, update
 
 from db.errors import UserError
 from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, LabelSet, Model, Outcome, Run, RunScan, Scan
@@ -37,11 +37,11 @@ class Progress:
     reused: int
 
 
-def close_finished(engine: Engine, outcome_ids: Sequence[int] | None = None) -> list[int]:
+def close_finished(connection: Connection, outcome_ids: Sequence[int] | None = None) -> list[int]:
     """Close the open runs (those that these outcomes belong to, or any) in which nothing is pending.
 
-    A transaction of its own: inside the one that decides outcomes, two last workers would each still see the
-    other's as pending. Only one caller gets a run's id back.
+    Not in the transaction that decides outcomes: two last workers would each still see the other's as pending. Only
+    one caller gets a run's id back.
     """
     nothing_pending = ~exists().where(
         RunScan.run_id == Run.id, RunScan.outcome_id == Outcome.id, Outcome.state == PENDING
@@ -50,13 +50,12 @@ def close_finished(engine: Engine, outcome_ids: Sequence[int] | None = None) -> 
     candidates = select(Run.id).where(finished)
     if outcome_ids is not None:
         candidates = candidates.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
-    with engine.begin() as connection:
-        # Locked first: a producer may be adding to one, and only a statement that begins after it sees what it added.
-        ids = connection.execute(candidates.order_by(Run.id).with_for_update(key_share=True)).scalars().all()
-        if not ids:
-            return []
-        closing = update(Run).where(Run.id.in_(ids), finished).values(finished_at=datetime.now(UTC))
-        return sorted(connection.execute(closing.returning(Run.id)).scalars())
+    # Locked first: a producer may be adding to one, and only a statement that begins after it sees what it added.
+    ids = connection.execute(candidates.order_by(Run.id).with_for_update(key_share=True)).scalars().all()
+    if not ids:
+        return []
+    closing = update(Run).where(Run.id.in_(ids), finished).values(finished_at=datetime.now(UTC))
+    return sorted(connection.execute(closing.returning(Run.id)).scalars())
 
 
 def find_run(connection: Connection, run_id: int | None) -> RunInfo:

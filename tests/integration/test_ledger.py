@@ -14,10 +14,11 @@ from ledger import a_model, commit, enqueue, ids_of, scored
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from db.aggregate import finish_runs
 from db.errors import UserError
 from db.models import UsedScan, activate, find_model
 from db.outcomes import Rejected, count_attempt, decide, still_pending
-from db.runs import close_finished, find_run, progress
+from db.runs import find_run, progress
 from db.schema import Base, LabelSet, Outcome, Scan, Scores
 from db.session import make_engine, newest_revision, open_database, reading, upgrade
 from db.views import VIEWS
@@ -66,7 +67,7 @@ def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_p
     assert (enqueue(engine, tmp_path), joined) == ((first, True), False)
     with engine.begin() as connection:
         decide(connection, [scored(outcome) for outcome in ids_of(engine, first)])
-    assert close_finished(engine) == [first]
+    assert finish_runs(engine) == [first]
     second, joined = enqueue(engine, tmp_path)
     assert (second != first, joined) == (True, False)
 
@@ -91,7 +92,7 @@ def test_a_run_that_takes_up_more_is_not_closed_meanwhile(engine, tmp_path):
     with engine.begin() as connection:
         decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
     closed = []
-    worker = threading.Thread(target=lambda: closed.extend(close_finished(engine)))
+    worker = threading.Thread(target=lambda: closed.extend(finish_runs(engine)))
     with engine.begin() as connection:
         assert commit(connection, tmp_path, changed=[1]) == (run, True)
         worker.start()
@@ -174,10 +175,10 @@ def test_a_run_closes_once_and_only_when_nothing_is_pending(engine, tmp_path):
     ids = ids_of(engine, run)
     with engine.begin() as connection:
         decide(connection, [scored(outcome) for outcome in ids[:-1]])
-    assert close_finished(engine, ids) == []
+    assert finish_runs(engine, ids) == []
     with engine.begin() as connection:
         decide(connection, [scored(ids[-1])])
-    assert [close_finished(engine, ids), close_finished(engine, ids)] == [[run], []]
+    assert [finish_runs(engine, ids), finish_runs(engine, ids)] == [[run], []]
 
 
 def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path):
@@ -185,7 +186,7 @@ def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
         decide(connection, [scored(outcome, 0.25) for outcome in ids_of(engine, run)])
-    close_finished(engine)
+    finish_runs(engine)
     again, _ = enqueue(engine, tmp_path, rescore=True)
     with engine.begin() as connection:
         decide(connection, [scored(outcome, 0.75) for outcome in ids_of(engine, again)])

@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import figures
 import psutil
@@ -136,7 +138,9 @@ class Stage:
 
         # Waited for longer than stated, so that the figure of a failure is known.
         wait_until(well, 3 * stated + 60, f"I9: recovery from {fault}\n{self.world.logs()}")
-        seconds = time.monotonic() - since
+        self._note(fault, time.monotonic() - since, stated)
+
+    def _note(self, fault, seconds, stated):
         figures.note(fault, workers=self.workers, seconds=seconds, stated=stated)
         assert seconds <= stated, f"I9: {fault}: {seconds:.1f} s, stated are {stated}\n{self.world.logs()}"
 
@@ -144,6 +148,11 @@ class Stage:
         """Wait for the end of every run."""
         query = "SELECT count(*) FROM runs WHERE finished_at IS NULL"
         wait_until(lambda: self.world.rows(query) == [(0,)], seconds, f"the run's end\n{self.world.logs()}")
+
+    def ends(self, fault, *, since, stated):
+        """I9 of a fault after which nothing is left to decide: every run is closed within the stated seconds."""
+        self.finish(3 * stated + 60)
+        self._note(fault, time.monotonic() - since, stated)
 
     def check(self, **expectations):
         """Every invariant."""
@@ -166,17 +175,21 @@ class Stage:
             self._ear.stop()
 
 
-def load_seconds(stage):
-    """How long a worker's child takes from its start to its model, here and now: what recovery is measured by."""
-    started = time.monotonic()
-    worker = stage.worker()
-    wait_until(lambda: scoring_process(worker) is not None and _has_loaded(stage, worker), 60, "a loaded model")
-    return time.monotonic() - started
+def load_seconds(stage, worker):
+    """How long a worker took from its start to its model, here and now: what recovery is measured by."""
+    return _loaded_at(stage, worker) - psutil.Process(worker.pid).create_time()
 
 
-def _has_loaded(stage, worker):
+def child_load_seconds(stage, worker):
+    """The same, from the start of the process that scores."""
+    return _loaded_at(stage, worker) - scoring_process(worker).create_time()
+
+
+def _loaded_at(stage, worker):
     log = stage.world.home / f"log-{stage.world.processes.index(worker)}.txt"
-    return "loaded:" in log.read_text()
+    said = re.findall(r"^(\S+ \S+),(\d+) .* loaded: ", log.read_text(), re.MULTILINE)
+    second, milliseconds = said[-1]
+    return datetime.fromisoformat(second).timestamp() + int(milliseconds) / 1000
 
 
 def _scraped(port):
@@ -190,6 +203,14 @@ def descendants(process):
     """Every process under one, itself first."""
     root = psutil.Process(process.pid)
     return [root, *root.children(recursive=True)]
+
+
+def is_alive(process):
+    """Whether a process still does anything."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def prepare(world, tmp_path, scans=SCANS):

@@ -1,0 +1,137 @@
+"""The fake scorer with the harm that inputs, drivers and machines do: chosen by the pixels or by a file's word.
+
+Loaded by CXR_RUNTIME=harmful_scorer:HarmfulScorer, or :harmful_tensorflow around the real model. A deadly scan is told
+by its darkest pixel, see `HARMS`. HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
+file away does the harm.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+from hash_scorer import HashScorer
+
+from db import aggregate as metrics
+from worker import child
+from worker.scorer import open_scorer
+
+#: What a scan does whose every pixel is at least this and below the next: see `deadly_image`.
+HARMS = {190: "segfault", 205: "memory", 220: "hang"}
+_WIDTH = 15
+#: Bytes that a process may take beyond what it holds once its model is loaded, and what a greedy scan wants.
+_ROOM = 512 * 2**20
+_GREED = 8 * _ROOM
+
+
+def deadly_image(rng, harm):
+    """uint8 (96, 96): nearly uniform, so that it still does its harm when it is made smaller."""
+    darkest = next(value for value, name in HARMS.items() if name == harm)
+    return rng.integers(darkest + 2, darkest + _WIDTH - 2, (96, 96), dtype=np.uint8)
+
+
+class HarmfulScorer(HashScorer):
+    """A hash scorer that can be harmed."""
+
+    def __init__(self, artifact):
+        super().__init__(artifact)
+        _prepare()
+
+    def score(self, pixels):
+        _harm(pixels)
+        return super().score(pixels)
+
+
+def harmful_tensorflow(artifact):
+    """The real model, which can be harmed."""
+    scorer = open_scorer(artifact, "tensorflow")
+    _prepare()
+    harmless = scorer.score
+
+    def score(pixels):
+        _harm(pixels)
+        time.sleep(float(os.environ.get("HASH_SCORER_SECONDS", "0")))
+        return harmless(pixels)
+
+    scorer.score = score
+    return scorer
+
+
+def _prepare():
+    if _take_word("hang at load"):
+        _hang()
+    close = child.Child._close
+
+    def _close(self, chunk):
+        # The chunk's outcomes are committed; its run is not closed and its message not acknowledged.
+        if _take_word("kill child before ack"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if _take_word("kill worker before ack"):
+            os.killpg(0, signal.SIGKILL)
+        if not self._pending_anywhere() and _take_word("kill child at the last ack"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        close(self, chunk)
+
+    aggregate = metrics.aggregate
+
+    def _aggregate(*arguments, **kwargs):
+        # The run is about to be closed, and its metrics are not there yet.
+        if _take_word("kill child at the metrics"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return aggregate(*arguments, **kwargs)
+
+    metrics.aggregate = _aggregate
+    child.Child._close = _close
+    child.Child._pending_anywhere = _pending_anywhere
+    read = child.read_image
+
+    def read_image(location):
+        if _take_word("hang at read"):
+            _hang()
+        return read(location)
+
+    child.read_image = read_image
+
+
+def _pending_anywhere(self):
+    with self._engine.connect() as connection:
+        return connection.exec_driver_sql("SELECT count(*) FROM outcomes WHERE state = 'pending'").scalar()
+
+
+def _harm(pixels):
+    if _take_word("hang at score"):
+        _hang()
+    for scan in pixels:
+        for darkest, harm in HARMS.items():
+            if scan.min() >= darkest and scan.max() < darkest + _WIDTH:
+                _DO[harm]()
+
+
+def _take_word(word):
+    path = Path(os.environ.get("HARM_FILE", "/nowhere"))
+    try:
+        if path.read_text() != word:
+            return False
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _hang():
+    while True:
+        time.sleep(60)
+
+
+def _exhaust_memory():
+    """As under a limit that the kernel enforces: what is asked for beyond it is refused."""
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (held + _ROOM, hard))
+    np.ones(_GREED, np.uint8)
+
+
+_DO = {"segfault": lambda: ctypes.string_at(0), "memory": _exhaust_memory, "hang": _hang}
