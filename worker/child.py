@@ -9,6 +9,7 @@ from celery import Celery
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from db.aggregate import finish_runs
+from db.claims import Claims
 from db.errors import PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
 from db.runs import open_runs_of
@@ -37,6 +38,7 @@ class Child:
         self._settings = settings
         self._tally = tally
         self._engine = open_database(settings.database_url)
+        self._claims = Claims(self._engine)
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime)
         self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
@@ -71,7 +73,7 @@ class Child:
             return
         try:
             with self._tally.chunk():
-                self._work(chunk, suspicious=redelivered)
+                self._begin(chunk, redelivered=redelivered)
         except (OperationalError, InterfaceError) as error:
             logger.warning("the database does not answer (%s): chunk handed back", _cause(error))
             self._hand_back(chunk.scans)
@@ -97,7 +99,23 @@ class Child:
             self._tally.quarantined()
             logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
 
-    def _work(self, chunk: Chunk, *, suspicious: bool) -> None:
+    def _begin(self, chunk: Chunk, *, redelivered: bool) -> None:
+        """Work on a chunk; on a lone scan only while nobody else does.
+
+        A worker that lives is merely slower than the visibility timeout: that is not the scan's fault, and to work on
+        it as well would help nobody.
+        """
+        if len(chunk.scans) > 1:
+            self._work(chunk)
+            return
+        with self._claims.claim(chunk.scans[0].outcome_id) as mine:
+            if not mine:
+                time.sleep(_BACK_OFF)
+                # As it came, so that it still tells of a death, should the other one die.
+                raise TemporaryError("another worker has this scan in hand")
+            self._work(chunk, suspicious=redelivered)
+
+    def _work(self, chunk: Chunk, *, suspicious: bool = False) -> None:
         started = time.monotonic()
         if suspicious:
             self._count_attempt(chunk.scans[0].outcome_id)

@@ -20,7 +20,7 @@ from worker import child
 from worker.scorer import open_scorer
 
 #: What a scan does whose every pixel is at least this and below the next: see `deadly_image`.
-HARMS = {190: "segfault", 205: "memory", 220: "hang"}
+HARMS = {190: "segfault", 205: "memory", 220: "kill", 235: "hang"}
 _WIDTH = 15
 #: Bytes that a process may take beyond what it holds once its model is loaded, and what a greedy scan wants.
 _ROOM = 512 * 2**20
@@ -134,4 +134,9 @@ def _exhaust_memory():
     np.ones(_GREED, np.uint8)
 
 
-_DO = {"segfault": lambda: ctypes.string_at(0), "memory": _exhaust_memory, "hang": _hang}
+_DO = {
+    "segfault": lambda: ctypes.string_at(0),
+    "memory": _exhaust_memory,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": _hang,
+}
