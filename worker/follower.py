@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from db.errors import UserError
+from db.errors import NightreadError, UserError
 from db.models import ModelInfo, demand
 from db.session import reading
 from worker.model_choice import choose_model
@@ -53,7 +53,7 @@ class Follower:
             return current
         return chosen
 
-    def refuse(self, model: ModelInfo, error: UserError) -> None:
+    def refuse(self, model: ModelInfo, error: NightreadError) -> None:
         """Leave a model alone for a while: it cannot be fetched or loaded here."""
         self._refused[model.sha256] = self._clock() + RETRY
         minutes = RETRY / 60
