@@ -8,6 +8,7 @@ import figures
 import pytest
 from stage import SCANS, Stage, prepare, run_quietly, write_source
 from valkey import Valkey
+from world import wait_until
 
 #: Chooses the moments of the faults. Each run has its own; a failed run is repeated with the one that it printed.
 SEED = os.environ.setdefault("FAULT_SEED", str(secrets.randbelow(1_000_000)))
@@ -66,6 +67,23 @@ def quiet(tmp_path_factory):
     found = run_quietly(folder, write_source(folder))
     assert sum(row[0] == "scored" for row in found.outcomes.values()) == SCANS
     return found
+
+
+@pytest.fixture
+def harm(stage, tmp_path):
+    """Gives the harmful scorer a word, which it obeys once: gives the pid of the process that did."""
+    word = tmp_path / "harm"
+    stage.world.env |= {"CXR_RUNTIME": "harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
+
+    def victim():
+        return next((int(path.suffix[1:]) for path in tmp_path.glob("harm.*")), None)
+
+    def harm(what):
+        word.write_text(what)
+        wait_until(victim, 60, f"'{what}'")
+        return victim()
+
+    return harm
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 Loaded by CXR_RUNTIME=harmful_scorer:HarmfulScorer, or :harmful_tensorflow around the real model. A deadly scan is told
 by its darkest pixel, see `HARMS`. HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
-file away does the harm.
+file does the harm, and leaves it under a name that ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
 """
 
 import ctypes
@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import time
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def deadly_image(rng, harm):
 
 
 class HarmfulScorer(HashScorer):
-    """A hash scorer that can be harmed."""
+    """A hash scorer that comes to harm."""
 
     def __init__(self, artifact):
         super().__init__(artifact)
@@ -46,7 +47,7 @@ class HarmfulScorer(HashScorer):
 
 
 def harmful_tensorflow(artifact):
-    """The real model, which can be harmed."""
+    """The real model, which comes to harm."""
     scorer = open_scorer(artifact, "tensorflow")
     _prepare()
     harmless = scorer.score
@@ -61,39 +62,37 @@ def harmful_tensorflow(artifact):
 
 
 def _prepare():
+    if os.environ.get("HARM_AT_LOAD"):
+        ctypes.string_at(0)
     if _take_word("hang at load"):
         _hang()
-    close = child.Child._close
+    child.Child._close = partialmethod(_close, child.Child._close)
+    metrics.aggregate = partial(_aggregate, metrics.aggregate)
+    child.read_image = partial(_read_image, child.read_image)
 
-    def _close(self, chunk):
-        # The chunk's outcomes are committed; its run is not closed and its message not acknowledged.
-        if _take_word("kill child before ack"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if _take_word("kill worker before ack"):
-            os.killpg(0, signal.SIGKILL)
-        if not self._pending_anywhere() and _take_word("kill child at the last ack"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        close(self, chunk)
 
-    aggregate = metrics.aggregate
+def _close(self, close, chunk):
+    """The chunk's outcomes are committed; its run is not closed and its message not acknowledged."""
+    if _take_word("kill child before ack"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if _take_word("kill worker before ack"):
+        os.killpg(0, signal.SIGKILL)
+    if not _pending_anywhere(self) and _take_word("kill child at the last ack"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    close(self, chunk)
 
-    def _aggregate(*arguments, **kwargs):
-        # The run is about to be closed, and its metrics are not there yet.
-        if _take_word("kill child at the metrics"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return aggregate(*arguments, **kwargs)
 
-    metrics.aggregate = _aggregate
-    child.Child._close = _close
-    child.Child._pending_anywhere = _pending_anywhere
-    read = child.read_image
+def _aggregate(aggregate, *arguments, **kwargs):
+    """The run is about to be closed, and its metrics are not there yet."""
+    if _take_word("kill child at the metrics"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return aggregate(*arguments, **kwargs)
 
-    def read_image(location):
-        if _take_word("hang at read"):
-            _hang()
-        return read(location)
 
-    child.read_image = read_image
+def _read_image(read_image, location):
+    if _take_word("hang at read"):
+        _hang()
+    return read_image(location)
 
 
 def _pending_anywhere(self):
@@ -115,7 +114,7 @@ def _take_word(word):
     try:
         if path.read_text() != word:
             return False
-        path.unlink()
+        path.rename(f"{path}.{os.getpid()}")
     except OSError:
         return False
     return True
