@@ -53,9 +53,11 @@ def start_loaded(stage):
     return workers[0]
 
 
-@pytest.mark.parametrize("harm", ["segfault", "kill", "memory"])
+@pytest.mark.parametrize(
+    ("world", "harm"), [("sqlite and embedded", "memory"), ("postgresql and separate", "segfault")], indirect=["world"]
+)
 def test_a_deadly_scan_is_quarantined_and_its_neighbours_are_scored(stage, few, harm):
-    """Found by halving, tried alone up to the cap: by SIGSEGV, SIGKILL as when memory ends, MemoryError."""
+    """Found by halving and tried alone up to the cap, whether it ends its process or asks for too much memory."""
     deadly = few(32, {stage.rng.randrange(32): harm})
     worker = start_loaded(stage)
     load = child_load_seconds(stage, worker)

@@ -93,7 +93,7 @@ class Stage:
     def reach(self, share):
         """Wait until this share of the scans is decided, and see that not all are."""
         total = len(self.quiet.outcomes)
-        wait_until(lambda: self.decided() >= share * total, 60, f"{share:.2f} of the scans\n{self.world.logs()}")
+        wait_until(lambda: self.decided() >= share * total, 180, f"{share:.2f} of the scans\n{self.world.logs()}")
         assert self.pending() > 0, "the fault came too late"
 
     def decided(self):
