@@ -82,10 +82,10 @@ def test_a_stopped_workers_peer_gives_the_same_scores(real, tmp_path):
     hung = psutil.Process(int(taken.suffix[1:]))
     victim = next(one for one in real.running if hung in descendants(one))
     lost = real.held_by_somebody()
+    assert real.waits_for(lost)
     victim.send_signal(signal.SIGTERM)
     assert victim.wait(30) == 0
     stopped = time.monotonic()
-    assert real.waits_for(lost)
     # The peer may be loading still.
     load = load_seconds(real, next(one for one in real.running if one is not victim))
     real.recovers("SIGTERM, TensorFlow", since=stopped, stated=load + SLACK, lost=lost)

@@ -50,13 +50,13 @@ def test_a_stopped_worker_hands_its_chunk_back(stage, busy, number):
     """It ends with 0 and leaves no process; a peer goes on with what it had in hand."""
     worker, load = busy()
     lost, processes = stage.held_by_somebody(), descendants(worker)
+    assert stage.waits_for(lost)
     worker.send_signal(number)
     asked = time.monotonic()
     assert worker.wait(LONGEST) == 0
     stopped = time.monotonic()
     figures.note(f"{number.name}: until the exit", workers=stage.workers, seconds=stopped - asked, stated=LONGEST)
     wait_until(lambda: not any(map(is_alive, processes)), 5, "the end of its processes")
-    assert stage.waits_for(lost)
     go_on(stage)
     stated = SLACK + (load if stage.workers == 1 else 0)
     stage.recovers(f"{number.name}, from the exit on", since=stopped, stated=stated, lost=lost)
@@ -70,13 +70,13 @@ def test_a_worker_that_is_told_twice_stops_at_once_and_its_chunk_comes_back_by_i
     stage.world.env["CXR_VISIBILITY_TIMEOUT"] = "5"
     worker, load = busy()
     lost, processes = stage.held_by_somebody(), descendants(worker)
+    assert stage.waits_for(lost)
     worker.send_signal(number)
     time.sleep(stage.rng.uniform(0.1, 1))
     worker.send_signal(number)
     asked = time.monotonic()
     assert worker.wait(LONGEST) == 0
     wait_until(lambda: not any(map(is_alive, processes)), 5, "the end of its processes")
-    assert stage.waits_for(lost)
     go_on(stage)
     stated = 5 + SLACK + (load if stage.workers == 1 else 0)
     stage.recovers(f"{number.name} twice", since=asked, stated=stated, lost=lost)
