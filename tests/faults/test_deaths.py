@@ -38,6 +38,9 @@ def kill_all(*workers):
     return killed
 
 
+@pytest.mark.parametrize(
+    "world", [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"], indirect=True
+)
 def test_a_killed_child_loses_nothing(stage):
     """SIGKILL of the process that scores, mid-chunk: another one loads the model, the chunk is back at once."""
     worker = stage.start()
@@ -107,6 +110,7 @@ def test_a_death_between_the_last_commit_and_the_runs_end_leaves_no_open_run(sta
     stage.check()
 
 
+@pytest.mark.short
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_chunk_from_before_a_restored_backup_gives_no_scan_anothers_scores(stage):
