@@ -16,16 +16,16 @@ VISIBILITY = 5
 SLACK = 5
 
 
-@pytest.fixture
-def stage(stage):
-    """Batches quick enough that what comes back in halves is not measured by the queue before it."""
-    stage.world.env["HASH_SCORER_SECONDS"] = "0.4"
-    return stage
-
-
 def lost_by(stage):
     """What is in hand, where a peer decides it while the victim loads again; else any decision more is the victim's."""
     return stage.held_by_somebody() if stage.workers > 1 else None
+
+
+@pytest.fixture
+def hurried(stage):
+    """The stage with batches so quick that what comes back in halves is not measured by the queue before it."""
+    stage.world.env["HASH_SCORER_SECONDS"] = "0.4"
+    return stage
 
 
 def kill_all(*workers):
@@ -41,46 +41,46 @@ def kill_all(*workers):
 @pytest.mark.parametrize(
     "world", [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"], indirect=True
 )
-def test_a_killed_child_loses_nothing(stage):
+def test_a_killed_child_loses_nothing(hurried):
     """SIGKILL of the process that scores, mid-chunk: another one loads the model, the chunk is back at once."""
-    worker = stage.start()
-    stated, child, lost = child_load_seconds(stage, worker) + SLACK, scoring_process(worker), lost_by(stage)
+    worker = hurried.start()
+    stated, child, lost = child_load_seconds(hurried, worker) + SLACK, scoring_process(worker), lost_by(hurried)
     child.kill()
     killed = time.monotonic()
     child.wait(5)
-    assert stage.pending() > 0
-    stage.recovers("SIGKILL of the child", since=killed, stated=stated, lost=lost)
-    stage.finish()
-    stage.check()
+    assert hurried.pending() > 0
+    hurried.recovers("SIGKILL of the child", since=killed, stated=stated, lost=lost)
+    hurried.finish()
+    hurried.check()
 
 
-def test_a_killed_worker_loses_nothing(stage):
+def test_a_killed_worker_loses_nothing(hurried):
     """SIGKILL of supervisor, parent and child, and of the embedded broker with them: a peer, or a new one, goes on."""
-    worker = stage.start()
-    start, lost = load_seconds(stage, worker), stage.held_by_somebody()
+    worker = hurried.start()
+    start, lost = load_seconds(hurried, worker), hurried.held_by_somebody()
     killed = kill_all(worker)
-    assert stage.pending() > 0
+    assert hurried.pending() > 0
     stated = VISIBILITY + SLACK
-    if stage.workers == 1:
-        stage.worker()
+    if hurried.workers == 1:
+        hurried.worker()
         stated += start
-    stage.recovers("SIGKILL of a worker, all of it", since=killed, stated=stated, lost=lost)
-    stage.finish()
-    stage.check()
+    hurried.recovers("SIGKILL of a worker, all of it", since=killed, stated=stated, lost=lost)
+    hurried.finish()
+    hurried.check()
 
 
-def test_all_workers_killed_lose_nothing(stage):
+def test_all_workers_killed_lose_nothing(hurried):
     """SIGKILL of everything that works at once, half-way; new workers end the run."""
-    worker = stage.start()
-    start, lost = load_seconds(stage, worker), stage.held_by_somebody()
-    killed = kill_all(*stage.running)
-    assert stage.pending() > 0
-    for _ in range(stage.workers):
-        stage.worker()
+    worker = hurried.start()
+    start, lost = load_seconds(hurried, worker), hurried.held_by_somebody()
+    killed = kill_all(*hurried.running)
+    assert hurried.pending() > 0
+    for _ in range(hurried.workers):
+        hurried.worker()
     stated = VISIBILITY + start + SLACK
-    stage.recovers("SIGKILL of all workers", since=killed, stated=stated, lost=lost)
-    stage.finish()
-    stage.check()
+    hurried.recovers("SIGKILL of all workers", since=killed, stated=stated, lost=lost)
+    hurried.finish()
+    hurried.check()
 
 
 @pytest.mark.parametrize("victim", ["child", "worker"])

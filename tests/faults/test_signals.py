@@ -22,7 +22,7 @@ SLACK = 5
 @pytest.fixture
 def stage(stage):
     """Handed back is not the same as fallen back: the visibility timeout is far off."""
-    stage.world.env |= {"HASH_SCORER_SECONDS": "0.4", "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY)}
+    stage.world.env["CXR_VISIBILITY_TIMEOUT"] = str(VISIBILITY)
     return stage
 
 
