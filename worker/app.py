@@ -37,6 +37,8 @@ def make_app(settings: WorkerSettings) -> Celery:
     app.conf.update(
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
+        # After an hour without a broker (Celery's default is 100 tries) a worker would end, and in vain.
+        broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
             # The sweep's defaults bring a dead worker's chunk back up to 100 s late.

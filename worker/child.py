@@ -10,6 +10,7 @@ from celery import Celery
 from sqlalchemy.exc import DBAPIError
 
 from db.aggregate import finish_runs
+from db.claims import Claims
 from db.errors import NoRoom, PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
 from db.refusals import cause_of, is_passing
@@ -39,6 +40,7 @@ class Child:
         self._settings = settings
         self._tally = tally
         self._engine = open_database(settings.database_url, patience=settings.time_budget, must_exist=True)
+        self._claims = Claims(self._engine)
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime)
         self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
@@ -77,7 +79,7 @@ class Child:
             return
         try:
             with self._tally.chunk():
-                self._work(chunk, suspicious=redelivered)
+                self._begin(chunk, redelivered=redelivered)
         except NoRoom as error:
             self._tally.failed(str(error))
             self._hand_back(chunk.scans)
@@ -116,7 +118,23 @@ class Child:
                     forgive_attempt(connection, outcome_id)
             self._unforgiven.clear()
 
-    def _work(self, chunk: Chunk, *, suspicious: bool) -> None:
+    def _begin(self, chunk: Chunk, *, redelivered: bool) -> None:
+        """Work on a chunk; on a lone scan only while nobody else does.
+
+        A worker that lives is merely slower than the visibility timeout: that is not the scan's fault, and to work on
+        it as well would help nobody.
+        """
+        if len(chunk.scans) > 1:
+            self._work(chunk)
+            return
+        with self._claims.claim(chunk.scans[0].outcome_id) as mine:
+            if not mine:
+                time.sleep(_BACK_OFF)
+                # As it came, so that it still tells of a death, should the other one die.
+                raise TemporaryError("another worker has this scan in hand")
+            self._work(chunk, suspicious=redelivered)
+
+    def _work(self, chunk: Chunk, *, suspicious: bool = False) -> None:
         started = time.monotonic()
         self._forgive()
         if suspicious:

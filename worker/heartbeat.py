@@ -15,6 +15,7 @@ from worker.pace import Pace
 from worker.pulse import Beat, Pulse, leave_pulse, pulse_folder
 from worker.settings import WorkerSettings
 from worker.status import Seen
+from worker.watchdog import Watchdog
 
 #: Seconds between two beats.
 _INTERVAL: Final = 2.0
@@ -37,6 +38,9 @@ class Heartbeat(threading.Thread):
         self._look = look
         self._file = pulse_folder(settings) / f"{os.getpid()}.json"
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self._watchdogs: defaultdict[str, Watchdog] = defaultdict(lambda: Watchdog(settings.stall_seconds))
+        #: Celery's parents of the workers that are stuck, as of the last beat.
+        self.stuck: frozenset[int] = frozenset()
         self._beats: tuple[Beat, ...] = ()
         self._broker_answered = False
         self._done = threading.Event()
@@ -66,6 +70,8 @@ class Heartbeat(threading.Thread):
         waiting = self._ask_broker({worker.model for worker in seen})
         paces = self._paces
         self._beats = tuple(paces[worker.device].beat(worker, waiting.get(worker.model, 0)) for worker in seen)
+        stuck = (one for one in seen if self._watchdogs[one.device].is_stuck(one, waiting.get(one.model, 0)))
+        self.stuck = frozenset(one.parent for one in stuck)
         if self._broker_answered:
             self._send()
         leave_pulse(self._file, Pulse(broker=self._broker_answered, beats=self._beats))

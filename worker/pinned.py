@@ -43,11 +43,14 @@ class PinnedWorker:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """Celery's parent of the process that scores; 0 while there is none."""
+        return self._process.pid if self._process is not None and self.is_alive else 0
+
+    @property
     def seen(self) -> Seen:
         """What operators see of it."""
-        process = self._process
-        parent = process.pid if process is not None and process.poll() is None else 0
-        return Seen(device=self._device.name, model=self._model, status=read_status(self._status), parent=parent)
+        return Seen(device=self._device.name, model=self._model, status=read_status(self._status), parent=self.pid)
 
     def keep_alive(self) -> None:
         """Start the worker if it does not run, not faster than the back-off allows.
@@ -68,13 +71,22 @@ class PinnedWorker:
             self._asked = True
             self._process.terminate()
 
+    def put_down(self) -> None:
+        """End it and its child at once, to be started again; what is stuck in the kernel may take its time to go."""
+        logger.error("worker for %s gives no sign of life though there is work: restarted", self._device.name)
+        self._kill_group()
+
     def kill(self) -> None:
         """End it and its child at once, if it has not ended by itself."""
+        self._kill_group()
+        if self._process is not None:
+            self._process.wait()
+        self._status.unlink(missing_ok=True)
+
+    def _kill_group(self) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        self._status.unlink(missing_ok=True)
 
     def _try_to_start(self) -> None:
         self._back_off.note_start()

@@ -34,6 +34,8 @@ class WorkerSettings(Settings):
         metrics_host: the address that it listens on. The default is this machine only; a container needs `0.0.0.0`.
         health_seconds: how long a worker may take to load its model, or to decide a scan while there is work, before
             `worker health` calls it sick.
+        stall_seconds: a worker that has work, or a model to load, and gives no sign of life for so long is restarted by
+            its supervisor; must exceed a model's load and a batch.
         events: send Celery's task events, for Flower.
     """
 
@@ -49,6 +51,7 @@ class WorkerSettings(Settings):
     metrics_port: int = Field(default=0, ge=0, le=65_535)
     metrics_host: str = "127.0.0.1"
     health_seconds: float = Field(default=300.0, gt=0)
+    stall_seconds: float = Field(default=300.0, gt=0)
     events: bool = False
 
     @field_validator("broker_url")

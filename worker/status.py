@@ -38,6 +38,10 @@ class Status:
     scoring: bool = False
     #: Scoring processes so far.
     starts: int = 0
+    #: How many of them in a row died while they loaded the model or had a chunk in hand, and decided no scan.
+    deaths: int = 0
+    #: Whether this one ends for no fault of its own: the database is away.
+    excused: bool = False
     chunks: int = 0
     scored: int = 0
     #: Scans by reason.
@@ -106,7 +110,7 @@ def write_status(path: Path, status: Status) -> None:
 def await_process(path: Path) -> None:
     """Note that a worker is about to start: its counts stay, whatever was said of its predecessor goes."""
     before = read_status(path)
-    write_status(path, replace(before, ready=False, pid=0, error="", scoring=False, starts=before.starts + 1))
+    write_status(path, _succeeded(before) if before.starts else replace(before, starts=1))
 
 
 def take_over(before: Status, model: str) -> Status:
@@ -117,9 +121,16 @@ def take_over(before: Status, model: str) -> Status:
         model: a predecessor's counts under another model are that model's.
     """
     # The supervisor counted a first process with its parent; another under the same parent is a replacement.
-    starts = before.starts + (before.pid != 0)
-    kept = before if before.model in ("", model) else Status()
-    return replace(kept, ready=False, pid=os.getpid(), error="", model=model, scoring=False, starts=starts)
+    counted = _succeeded(before) if before.pid else before
+    kept = counted if before.model in ("", model) else Status(starts=counted.starts)
+    return replace(kept, pid=os.getpid(), model=model)
+
+
+def _succeeded(before: Status) -> Status:
+    """What a process leaves to its successor. One that ended idle, or was excused, tells nothing of its work."""
+    in_vain = (before.scoring or not before.ready) and not before.excused
+    starts, deaths = before.starts + 1, before.deaths + in_vain
+    return replace(before, ready=False, pid=0, error="", scoring=False, excused=False, starts=starts, deaths=deaths)
 
 
 def write_whole(path: Path, content: bytes) -> None:

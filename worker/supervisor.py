@@ -16,9 +16,10 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from db.errors import TemporaryError, UserError
+from db.errors import NightreadError, Stopped, TemporaryError, UserError
 from db.models import ModelInfo
 from db.refusals import cause_of
+from worker.back_off import HOPELESS
 from worker.broker import EmbeddedBroker
 from worker.devices import Device
 from worker.follower import Follower
@@ -59,30 +60,31 @@ class Supervisor:
         self._broker = EmbeddedBroker(settings) if settings.owns_broker else None
         self._sweeper = sweeper
         self._workers = self._new_workers()
+        self._heartbeat = Heartbeat(settings, self.seen)
         self._stopping = 0
         self._next_sweep = 0.0
         self._swept = False
 
     def run(self) -> None:
-        """Supervise until SIGTERM or SIGINT; then let each worker hand its chunk back.
+        """Supervise until SIGTERM, SIGINT or SIGQUIT; then let each worker hand its chunk back.
 
         Raises:
+            Stopped: every worker's processes die, one after the other, before they have decided a scan.
             UserError: a child cannot load the only model there is to serve, the broker does not start, or there is no
                 place for metrics.
         """
         serve_metrics(self._settings, WorkerCollector(self.seen))
-        heartbeat = Heartbeat(self._settings, self.seen)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._stop)
-        heartbeat.start()
+        self._heartbeat.start()
         try:
             while not self._stopping:
                 self._look_after()
                 time.sleep(_TICK)
         finally:
-            heartbeat.stop()
+            self._heartbeat.stop()
             self._shut_down()
-            heartbeat.join(_TICK)
+            self._heartbeat.join(_TICK)
 
     def seen(self) -> list[Seen]:
         """What operators see of the workers; asked from other threads."""
@@ -100,10 +102,13 @@ class Supervisor:
         self._keep_alive()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + self._settings.sweep_interval
+            self._count_deaths()
             self._sweep()
 
     def _keep_alive(self) -> None:
         for worker in tuple(self._workers):
+            if worker.pid in self._heartbeat.stuck:
+                worker.put_down()
             try:
                 worker.keep_alive()
             except UserError as error:
@@ -115,6 +120,20 @@ class Supervisor:
         if any(seen.status.name for seen in self.seen()):
             logger.error("the model could be loaded here before; tried again: %s", error)
             return
+        self._retreat(error)
+
+    def _count_deaths(self) -> None:
+        """End it all where every device's worker keeps dying; one that dies alone never ends the others."""
+        seen = self.seen()
+        if seen and all(one.status.deaths >= HOPELESS for one in seen):
+            sentence = (
+                f"on every device {HOPELESS} scoring processes in a row died before one scan was decided; the log "
+                "above says how, and 'worker check' whether the model loads. Nothing is lost: start the worker again"
+            )
+            self._retreat(Stopped(sentence))
+
+    def _retreat(self, error: NightreadError) -> None:
+        """Leave the model that cannot be served for the one before; without one, end."""
         if self._model is None or self._former is None or self._follower is None:
             raise error
         self._follower.refuse(self._model, error)

@@ -67,6 +67,16 @@ class Tally:
         self._save_after = 0.0
         self.save()
 
+    @property
+    def deaths(self) -> int:
+        """How many predecessors in a row died without deciding a scan."""
+        return self._status.deaths
+
+    def excused(self) -> None:
+        """Say that this process is about to end for no fault of its own."""
+        self._status = replace(self._status, excused=True)
+        self.save()
+
     def failed(self, error: str) -> None:
         """Say why the model cannot be loaded."""
         self._status = replace(self._status, error=error)
@@ -74,8 +84,8 @@ class Tally:
 
     def loaded(self, *, name: str, runtime: str, precision: str) -> None:
         """Say that the model is there."""
-        self._status = replace(self._status, ready=True, name=name, runtime=runtime, precision=precision)
-        self._progress()
+        loaded = replace(self._status, ready=True, name=name, runtime=runtime, precision=precision)
+        self._status = replace(loaded, progress_at=time.time())
         self.save()
 
     @contextlib.contextmanager
@@ -86,7 +96,8 @@ class Tally:
         try:
             yield
         finally:
-            self._status = replace(self._status, scoring=False, chunks=self._status.chunks + 1)
+            # Whatever came of it: it lived.
+            self._status = replace(self._status, scoring=False, chunks=self._status.chunks + 1, deaths=0)
             self.save()
 
     def decided(self, outcomes: Sequence[Scored | Rejected]) -> None:
@@ -117,7 +128,7 @@ class Tally:
             logger.warning("the status file cannot be written (%s)", error.strerror)
 
     def _progress(self) -> None:
-        self._status = replace(self._status, progress_at=time.time())
+        self._status = replace(self._status, progress_at=time.time(), deaths=0)
         if time.monotonic() >= self._save_after:
             self.save()
 

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from celery.signals import setup_logging, worker_process_init
 from db.errors import DatabaseAway, NoRoom, TemporaryError, UserError
 from db.settings import load_settings
 from worker.app import make_app
+from worker.back_off import pause_before_load
 from worker.broker import die_with_parent
 from worker.logs import configure_logging
 from worker.messages import TASK
@@ -46,6 +48,8 @@ def _load_model(**_: object) -> None:
     if (ask := die_with_parent(signal.SIGKILL)) is not None:
         ask()
     tally = Tally(_status_file(), os.environ[MODEL_VARIABLE])
+    # The parent replaces a dead child at once, without end.
+    time.sleep(pause_before_load(tally.deaths))
     try:
         from worker.child import Child
 
@@ -53,6 +57,7 @@ def _load_model(**_: object) -> None:
         logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _child.runtime)
     except DatabaseAway as error:
         logger.warning("no database yet: %s", error)
+        tally.excused()
         _end_parent()
     except (MemoryError, NoRoom) as error:
         # Another program may have it, and give it back: tried again like any death, later and later.
@@ -80,6 +85,9 @@ def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
     except TemporaryError as error:
         # Not acknowledged, not counted as a failure: the queue keeps it.
         raise Reject(error, requeue=True) from error
+    except MemoryError as error:
+        # As a MemoryError it would end Celery's parent too, and the chunk would come again though its halves are sent.
+        raise RuntimeError("the memory does not suffice for this chunk") from error
 
 
 def _end_parent() -> None:

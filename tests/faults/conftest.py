@@ -6,10 +6,9 @@ import secrets
 
 import figures
 import pytest
-from invariants import look
-from stage import SCANS, Stage, prepare
+from stage import SCANS, Stage, prepare, run_quietly, write_source
 from valkey import Valkey
-from world import World
+from world import wait_until
 
 #: Chooses the moments of the faults. Each run has its own; a failed run is repeated with the one that it printed.
 SEED = os.environ.setdefault("FAULT_SEED", str(secrets.randbelow(1_000_000)))
@@ -65,13 +64,26 @@ def valkey_port(valkey):
 def quiet(tmp_path_factory):
     """The stage's source scored by one worker, with nothing in its way."""
     folder = tmp_path_factory.mktemp("quiet")
-    world = World(home=folder / "home", env={"CXR_HOME": str(folder / "home"), "CXR_RUNTIME": "hash_scorer:HashScorer"})
-    world.home.mkdir()
-    done = world.producer("run", "--csv", prepare(world, folder), check=False, timeout=240)
-    assert done.returncode == 3, done.stderr
-    found = look(world, 1)
+    found = run_quietly(folder, write_source(folder))
     assert sum(row[0] == "scored" for row in found.outcomes.values()) == SCANS
     return found
+
+
+@pytest.fixture
+def harm(stage, tmp_path):
+    """Gives the harmful scorer a word, which it obeys once: gives the pid of the process that did."""
+    word = tmp_path / "harm"
+    stage.world.env |= {"CXR_RUNTIME": "harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
+
+    def victim():
+        return next((int(path.suffix[1:]) for path in tmp_path.glob("harm.*")), None)
+
+    def harm(what):
+        word.write_text(what)
+        wait_until(victim, 60, f"'{what}'")
+        return victim()
+
+    return harm
 
 
 @pytest.fixture

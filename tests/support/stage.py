@@ -2,16 +2,19 @@
 
 import base64
 import json
+import re
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import figures
 import psutil
 from eavesdropper import Eavesdropper
-from invariants import Quiet, check_invariants
+from invariants import Quiet, check_invariants, look
 from PIL import Image, PngImagePlugin
-from world import free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
+from sqlalchemy import text
+from world import World, free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
 
 #: Two chunks of batches for each of several workers, so that a fault at a random moment lands amid the work.
 SCANS = 96
@@ -92,7 +95,7 @@ class Stage:
     def reach(self, share):
         """Wait until this share of the scans is decided, and see that not all are."""
         total = len(self.quiet.outcomes)
-        wait_until(lambda: self.decided() >= share * total, 60, f"{share:.2f} of the scans\n{self.world.logs()}")
+        wait_until(lambda: self.decided() >= share * total, 180, f"{share:.2f} of the scans\n{self.world.logs()}")
         assert self.pending() > 0, "the fault came too late"
 
     def decided(self):
@@ -138,7 +141,9 @@ class Stage:
 
         # Waited for longer than stated, so that the figure of a failure is known.
         wait_until(well, 3 * stated + 60, f"I9: recovery from {fault}\n{self.world.logs()}")
-        seconds = time.monotonic() - since
+        self._note(fault, time.monotonic() - since, stated)
+
+    def _note(self, fault, seconds, stated):
         figures.note(fault, workers=self.workers, seconds=seconds, stated=stated)
         assert seconds <= stated, f"I9: {fault}: {seconds:.1f} s, stated are {stated}\n{self.world.logs()}"
 
@@ -146,6 +151,11 @@ class Stage:
         """Wait for the end of every run."""
         query = "SELECT count(*) FROM runs WHERE finished_at IS NULL"
         wait_until(lambda: self.world.rows(query) == [(0,)], seconds, f"the run's end\n{self.world.logs()}")
+
+    def ends(self, fault, *, since, stated):
+        """I9 of a fault after which nothing is left to decide: every run is closed within the stated seconds."""
+        self.finish(3 * stated + 60)
+        self._note(fault, time.monotonic() - since, stated)
 
     def check(self, **expectations):
         """Every invariant."""
@@ -168,17 +178,21 @@ class Stage:
             self._ear.stop()
 
 
-def load_seconds(stage):
-    """How long a worker's child takes from its start to its model, here and now: what recovery is measured by."""
-    started = time.monotonic()
-    worker = stage.worker()
-    wait_until(lambda: scoring_process(worker) is not None and _has_loaded(stage, worker), 60, "a loaded model")
-    return time.monotonic() - started
+def load_seconds(stage, worker):
+    """How long a worker took from its start to its model, here and now: what recovery is measured by."""
+    return _loaded_at(stage, worker) - psutil.Process(worker.pid).create_time()
 
 
-def _has_loaded(stage, worker):
+def child_load_seconds(stage, worker):
+    """The same, from the start of the process that scores."""
+    return _loaded_at(stage, worker) - scoring_process(worker).create_time()
+
+
+def _loaded_at(stage, worker):
     log = stage.world.home / f"log-{stage.world.processes.index(worker)}.txt"
-    return "loaded:" in log.read_text()
+    said = re.findall(r"^(\S+ \S+),(\d+) .* loaded: ", log.read_text(), re.MULTILINE)
+    second, milliseconds = said[-1]
+    return datetime.fromisoformat(second).timestamp() + int(milliseconds) / 1000
 
 
 def _scraped(port):
@@ -192,6 +206,39 @@ def descendants(process):
     """Every process under one, itself first."""
     root = psutil.Process(process.pid)
     return [root, *root.children(recursive=True)]
+
+
+def is_alive(process):
+    """Whether a process still does anything."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def run_quietly(folder, csv, *, quarantined=(), **env):
+    """What a source comes to where nothing is in the way.
+
+    Args:
+        folder: for a home of its own.
+        csv: the source.
+        quarantined: images that are to be known as deadly from the start.
+        env: another model and its runtime.
+    """
+    env = {"CXR_HOME": str(folder / "home"), "CXR_RUNTIME": "hash_scorer:HashScorer"} | env
+    world = World(home=folder / "home", env=env)
+    world.home.mkdir(parents=True)
+    if "CXR_MODEL_DIR" not in env:
+        hash_artifact(world.home / "models")
+    world.producer("enqueue", "--csv", csv)
+    mine = "scan_id IN (SELECT id FROM scans WHERE image_name = :name)"
+    with world.engine.begin() as connection:
+        for name in quarantined:
+            bury = f"UPDATE outcomes SET state = 'quarantined', reason = 'killed_worker' WHERE {mine}"
+            assert connection.execute(text(bury), {"name": name}).rowcount == 1
+    done = world.producer("run", "--csv", csv, check=False, timeout=280)
+    assert done.returncode in (0, 3), done.stderr
+    return look(world, 1)
 
 
 def prepare(world, tmp_path, scans=SCANS):

@@ -1,6 +1,6 @@
 """How long a worker that keeps dying waits."""
 
-from worker.back_off import LONGEST, STEADY, BackOff
+from worker.back_off import HOPELESS, LONGEST, STEADY, BackOff, pause_before_load
 
 
 class Clock:
@@ -40,3 +40,9 @@ def test_a_minute_of_life_resets_the_pause():
         pause(back_off, clock, lived=1)
     assert pause(back_off, clock, lived=STEADY + 1) == 0.5
     assert pause(back_off, clock, lived=1) == 1
+
+
+def test_a_load_after_ten_deaths_in_a_row_waits_a_second_more_each_time():
+    """Who looks for a deadly scan is not held up; who only dies costs ever less."""
+    pauses = [pause_before_load(deaths) for deaths in (0, 10, 11, 13, HOPELESS, 100)]
+    assert pauses == [0, 0, 1, 3, 10, LONGEST]

@@ -1,0 +1,110 @@
+"""Deaths, signals and deadly scans with a real network in TensorFlow: its scores are the quiet run's, bit for bit."""
+
+import signal
+import time
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from harmful_scorer import deadly_image
+from stage import child_load_seconds, descendants, load_seconds, name_of, run_quietly, write_source
+from world import scoring_process, wait_until, write_csv
+
+from db.findings import FINDINGS
+
+SCANS = 40
+CHUNK = 4
+VISIBILITY = 60
+SLACK = 5
+pytestmark = [pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True), pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A place with one model: a DenseNet of random weights."""
+    from trainer.model import build_model
+    from trainer.publish import write_artifact
+    from trainer.recipe import make_recipe
+    from worker.manifest import Manifest
+    from worker.model_dir import FolderModelDir
+
+    recipe = make_recipe("best", encoder="densenet37", size=64)
+    manifest = Manifest(
+        name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other", batch_size=CHUNK
+    )
+    folder = tmp_path_factory.mktemp("models")
+    write_artifact(build_model(recipe, FINDINGS), manifest, split=(), models=FolderModelDir(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quiet_real(tmp_path_factory, models):
+    folder = tmp_path_factory.mktemp("quiet-real")
+    return run_quietly(folder, write_source(folder, SCANS), CXR_MODEL_DIR=str(models), CXR_RUNTIME="tensorflow")
+
+
+@pytest.fixture
+def real(stage, models, quiet_real):
+    """The stage with the real model, and fewer scans."""
+    stage.csv = write_source(stage.csv.parent / "real", SCANS)
+    stage.quiet = quiet_real
+    stage.world.env |= {
+        "CXR_RUNTIME": "harmful_scorer:harmful_tensorflow",
+        "CXR_MODEL_DIR": str(models),
+        "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY),
+        "CXR_CHUNK_SIZE": str(CHUNK),
+    }
+    return stage
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_a_killed_childs_successor_gives_the_same_scores(real):
+    worker = real.start()
+    load, child = child_load_seconds(real, worker), scoring_process(worker)
+    child.kill()
+    killed = time.monotonic()
+    child.wait(5)
+    real.recovers("SIGKILL of the child, TensorFlow", since=killed, stated=load + SLACK)
+    real.finish(seconds=200)
+    real.check()
+
+
+@pytest.mark.parametrize("workers", [2], indirect=True)
+def test_a_stopped_workers_peer_gives_the_same_scores(real, tmp_path):
+    word = tmp_path / "harm"
+    real.world.env["HARM_FILE"] = str(word)
+    worker = real.start()
+    load_seconds(real, worker)
+    word.write_text("hang at score")
+    wait_until(lambda: not word.exists(), 60, "the hang")
+    (taken,) = tmp_path.glob("harm.*")
+    hung = psutil.Process(int(taken.suffix[1:]))
+    victim = next(one for one in real.running if hung in descendants(one))
+    lost = real.held_by_somebody()
+    assert real.waits_for(lost)
+    victim.send_signal(signal.SIGTERM)
+    assert victim.wait(30) == 0
+    stopped = time.monotonic()
+    # The peer may be loading still.
+    load = load_seconds(real, next(one for one in real.running if one is not victim))
+    real.recovers("SIGTERM, TensorFlow", since=stopped, stated=load + SLACK, lost=lost)
+    real.finish(seconds=200)
+    real.check()
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_a_deadly_scan_among_real_ones_is_quarantined(real, models, tmp_path):
+    images = real.csv.parent / "images"
+    real.csv = write_csv(images.parent / "few.csv", range(2 * CHUNK), name_of=name_of)
+    deadly = real.rng.randrange(2 * CHUNK)
+    cv2.imwrite(str(images / name_of(deadly)), deadly_image(np.random.default_rng(deadly), "segfault"))
+    env = {"CXR_MODEL_DIR": str(models), "CXR_RUNTIME": "tensorflow"}
+    real.quiet = run_quietly(tmp_path / "quiet", real.csv, quarantined=[name_of(deadly)], **env)
+    worker = real.worker()
+    wait_until(lambda: "loaded: " in real.world.logs(), 120, f"a loaded model\n{real.world.logs()}")
+    load = child_load_seconds(real, worker)
+    real.enqueue()
+    # Two halvings and three deaths alone.
+    real.ends("deadly scan: segfault, TensorFlow", since=time.monotonic(), stated=5 * (load + SLACK))
+    real.check()

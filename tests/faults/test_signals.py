@@ -1,0 +1,101 @@
+"""Workers that are asked to stop, politely and less so, while a chunk is in hand."""
+
+import signal
+import time
+
+import figures
+import psutil
+import pytest
+from stage import descendants, is_alive, load_seconds
+from world import wait_until
+
+from worker.app import SOFT_SHUTDOWN
+from worker.supervisor import _GRACE
+
+VISIBILITY = 30
+#: Seconds that a stop may take: the chunk gets 3 to be finished in, what hangs is killed after 20.
+LONGEST = SOFT_SHUTDOWN + _GRACE
+#: Seconds for the halving and the halves' turn in the queue.
+SLACK = 5
+
+
+@pytest.fixture
+def stage(stage):
+    """Handed back is not the same as fallen back: the visibility timeout is far off."""
+    stage.world.env["CXR_VISIBILITY_TIMEOUT"] = str(VISIBILITY)
+    return stage
+
+
+@pytest.fixture
+def busy(stage, harm):
+    """Gives a worker that has a chunk in hand for as long as it is let, and how long it took to load."""
+
+    def busy():
+        first = stage.start()
+        load = load_seconds(stage, first)
+        victim = psutil.Process(harm("hang at score"))
+        return next(worker for worker in stage.running if victim in descendants(worker)), load
+
+    return busy
+
+
+def go_on(stage):
+    """A peer is there, or a new worker is started."""
+    if stage.workers == 1:
+        stage.worker()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_stopped_worker_hands_its_chunk_back(stage, busy, number):
+    """It ends with 0 and leaves no process; a peer goes on with what it had in hand."""
+    worker, load = busy()
+    lost, processes = stage.held_by_somebody(), descendants(worker)
+    assert stage.waits_for(lost)
+    worker.send_signal(number)
+    asked = time.monotonic()
+    assert worker.wait(LONGEST) == 0
+    stopped = time.monotonic()
+    figures.note(f"{number.name}: until the exit", workers=stage.workers, seconds=stopped - asked, stated=LONGEST)
+    wait_until(lambda: not any(map(is_alive, processes)), 5, "the end of its processes")
+    go_on(stage)
+    stated = SLACK + (load if stage.workers == 1 else 0)
+    stage.recovers(f"{number.name}, from the exit on", since=stopped, stated=stated, lost=lost)
+    stage.finish()
+    stage.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_worker_that_is_told_twice_stops_at_once_and_its_chunk_comes_back_by_itself(stage, busy, number):
+    """The second signal cuts the handing back short: the visibility timeout does it."""
+    stage.world.env["CXR_VISIBILITY_TIMEOUT"] = "5"
+    worker, load = busy()
+    lost, processes = stage.held_by_somebody(), descendants(worker)
+    assert stage.waits_for(lost)
+    worker.send_signal(number)
+    time.sleep(stage.rng.uniform(0.1, 1))
+    worker.send_signal(number)
+    asked = time.monotonic()
+    assert worker.wait(LONGEST) == 0
+    wait_until(lambda: not any(map(is_alive, processes)), 5, "the end of its processes")
+    go_on(stage)
+    stated = 5 + SLACK + (load if stage.workers == 1 else 0)
+    stage.recovers(f"{number.name} twice", since=asked, stated=stated, lost=lost)
+    stage.finish()
+    stage.check()
+
+
+def test_a_stopped_celery_worker_is_started_again(stage, busy):
+    """SIGQUIT that reaches the process below the supervisor hands the chunk back as well."""
+    worker, load = busy()
+    lost = stage.held_by_somebody()
+    parent = next(child for child in psutil.Process(worker.pid).children() if "celery" in child.cmdline())
+    parent.send_signal(signal.SIGQUIT)
+    wait_until(lambda: not is_alive(parent), LONGEST, "its end")
+    stopped = time.monotonic()
+    assert worker.poll() is None
+    # Alone, it first loads again.
+    stated = SLACK + (load if stage.workers == 1 else 0)
+    lost = lost if stage.workers > 1 else None
+    stage.recovers("SIGQUIT to the celery worker", since=stopped, stated=stated, lost=lost)
+    stage.finish()
+    stage.check()

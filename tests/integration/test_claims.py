@@ -1,0 +1,64 @@
+"""A lone scan is in one living process's hands, on both databases."""
+
+import subprocess
+import sys
+
+import pytest
+
+from db.claims import Claims
+
+HOLD = (
+    "import sys, time; from db.claims import Claims; from db.session import make_engine\n"
+    "with Claims(make_engine(sys.argv[1])).claim(int(sys.argv[2])) as mine:\n"
+    "    print(mine, flush=True)\n"
+    "    sys.stdin.read()\n"
+)
+
+
+@pytest.fixture
+def holder(engine):
+    """Starts a process that claims an outcome until its input ends: gives it, and what it was told."""
+    running = []
+
+    def start(outcome_id):
+        command = [sys.executable, "-c", HOLD, engine.url.render_as_string(hide_password=False), str(outcome_id)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_a_claim_is_one_process_s_until_it_lets_go(engine, holder):
+    """Another process is told so, also the third; other scans are free."""
+    claims = Claims(engine)
+    process, told = holder(4711)
+    assert (told, holder(4711)[1]) == ("True", "False")
+    with claims.claim(4711) as mine, claims.claim(4712) as other:
+        assert (mine, other) == (False, True)
+    process.communicate("")
+    with claims.claim(4711) as mine:
+        assert mine
+
+
+def test_a_claim_dies_with_its_process(engine, holder):
+    """SIGKILL: there is nobody left to let go, and nothing to wait for."""
+    process, _ = holder(4711)
+    process.kill()
+    process.wait()
+    claims = Claims(engine)
+    for _ in range(2):
+        with claims.claim(4711) as mine:
+            assert mine
+
+
+def test_a_claim_ends_with_its_block(engine, holder):
+    """Also where the work raised."""
+    claims = Claims(engine)
+    with pytest.raises(ArithmeticError), claims.claim(4711):
+        assert holder(4711)[1] == "False"
+        raise ArithmeticError
+    assert holder(4711)[1] == "True"

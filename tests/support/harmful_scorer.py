@@ -1,0 +1,141 @@
+"""The fake scorer with the harm that inputs, drivers and machines do: chosen by the pixels or by a file's word.
+
+Loaded by CXR_RUNTIME=harmful_scorer:HarmfulScorer, or :harmful_tensorflow around the real model. A deadly scan is told
+by its darkest pixel, see `HARMS`. HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
+file does the harm, and leaves it under a name that ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import time
+from functools import partial, partialmethod
+from pathlib import Path
+
+import numpy as np
+from hash_scorer import HashScorer
+
+from db import aggregate as metrics
+from worker import child
+from worker.scorer import open_scorer
+
+#: What a scan does whose every pixel is at least this and below the next: see `deadly_image`.
+HARMS = {190: "segfault", 205: "memory", 220: "kill", 235: "hang"}
+_WIDTH = 15
+#: Bytes that a process may take beyond what it holds once its model is loaded, and what a greedy scan wants.
+_ROOM = 512 * 2**20
+_GREED = 8 * _ROOM
+
+
+def deadly_image(rng, harm):
+    """uint8 (96, 96): nearly uniform, so that it still does its harm when it is made smaller."""
+    darkest = next(value for value, name in HARMS.items() if name == harm)
+    return rng.integers(darkest + 2, darkest + _WIDTH - 2, (96, 96), dtype=np.uint8)
+
+
+class HarmfulScorer(HashScorer):
+    """A hash scorer that comes to harm."""
+
+    def __init__(self, artifact):
+        super().__init__(artifact)
+        _prepare()
+
+    def score(self, pixels):
+        _harm(pixels)
+        return super().score(pixels)
+
+
+def harmful_tensorflow(artifact):
+    """The real model, which comes to harm."""
+    scorer = open_scorer(artifact, "tensorflow")
+    _prepare()
+    harmless = scorer.score
+
+    def score(pixels):
+        _harm(pixels)
+        time.sleep(float(os.environ.get("HASH_SCORER_SECONDS", "0")))
+        return harmless(pixels)
+
+    scorer.score = score
+    return scorer
+
+
+def _prepare():
+    if os.environ.get("HARM_AT_LOAD"):
+        ctypes.string_at(0)
+    if _take_word("hang at load"):
+        _hang()
+    child.Child._close = partialmethod(_close, child.Child._close)
+    metrics.aggregate = partial(_aggregate, metrics.aggregate)
+    child.read_image = partial(_read_image, child.read_image)
+
+
+def _close(self, close, chunk):
+    """The chunk's outcomes are committed; its run is not closed and its message not acknowledged."""
+    if _take_word("kill child before ack"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if _take_word("kill worker before ack"):
+        os.killpg(0, signal.SIGKILL)
+    if not _pending_anywhere(self) and _take_word("kill child at the last ack"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    close(self, chunk)
+
+
+def _aggregate(aggregate, *arguments, **kwargs):
+    """The run is about to be closed, and its metrics are not there yet."""
+    if _take_word("kill child at the metrics"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return aggregate(*arguments, **kwargs)
+
+
+def _read_image(read_image, location):
+    if _take_word("hang at read"):
+        _hang()
+    return read_image(location)
+
+
+def _pending_anywhere(self):
+    with self._engine.connect() as connection:
+        return connection.exec_driver_sql("SELECT count(*) FROM outcomes WHERE state = 'pending'").scalar()
+
+
+def _harm(pixels):
+    if _take_word("hang at score"):
+        _hang()
+    for scan in pixels:
+        for darkest, harm in HARMS.items():
+            if scan.min() >= darkest and scan.max() < darkest + _WIDTH:
+                _DO[harm]()
+
+
+def _take_word(word):
+    path = Path(os.environ.get("HARM_FILE", "/nowhere"))
+    try:
+        if path.read_text() != word:
+            return False
+        path.rename(f"{path}.{os.getpid()}")
+    except OSError:
+        return False
+    return True
+
+
+def _hang():
+    while True:
+        time.sleep(60)
+
+
+def _exhaust_memory():
+    """As under a limit that the kernel enforces: what is asked for beyond it is refused."""
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (held + _ROOM, hard))
+    np.ones(_GREED, np.uint8)
+
+
+_DO = {
+    "segfault": lambda: ctypes.string_at(0),
+    "memory": _exhaust_memory,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": _hang,
+}
