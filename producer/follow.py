@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from db.errors import Stopped
 from db.runs import Progress as RunProgress
+from db.runs import RunInfo, find_run
 from db.runs import progress as run_progress
 from db.session import reading
 from producer.fleet import Fleet, lines_of, table_of
@@ -68,6 +69,9 @@ def follow(
         console: where the bar goes.
         alive: called at every look; raises where waiting on is pointless.
         fleet: whose workers are shown too; None shows none.
+
+    Raises:
+        Stopped: the run was stopped, or Ctrl+C was pressed.
     """
     columns = (
         TextColumn("run {task.fields[run]}"),
@@ -94,6 +98,17 @@ def follow(
     return now
 
 
+def why_stopped(run: RunInfo, now: RunProgress) -> str:
+    """What a person needs to know of a stopped run, as one sentence."""
+    return (
+        f"run {run.id}: {run.stop_reason}; {now.scored:,} scored, {now.rejected:,} rejected, {now.pending:,} pending; "
+        f"once the cause is mended, 'producer resume --run {run.id}' or the same enqueue goes on"
+    )
+
+
 def _look(engine: Engine, run_id: int) -> RunProgress:
     with reading(engine) as connection:
-        return run_progress(connection, run_id)
+        run, now = find_run(connection, run_id), run_progress(connection, run_id)
+    if run.is_stopped and now.pending:
+        raise Stopped(why_stopped(run, now))
+    return now

@@ -33,6 +33,9 @@ class WorkerSettings(Settings):
         health_seconds: how long a worker may take to load its model, or to decide a scan while there is work, before
             `worker health` calls it sick.
         events: send Celery's task events, for Flower.
+        stop_rate: a run is stopped where more than this share of what a worker attempted of it lately was rejected;
+            1 stops none.
+        stop_after: lately, that many scans; a run of fewer is never stopped.
     """
 
     chunk_size: int = Field(default=128, ge=1, le=10_000)
@@ -48,6 +51,8 @@ class WorkerSettings(Settings):
     metrics_host: str = "127.0.0.1"
     health_seconds: float = Field(default=300.0, gt=0)
     events: bool = False
+    stop_rate: float = Field(default=0.5, ge=0, le=1)
+    stop_after: int = Field(default=100, ge=1, le=100_000)
 
     @field_validator("broker_url")
     @classmethod

@@ -214,7 +214,7 @@ def test_who_died_between_closing_and_summary_is_made_good_by_the_next_start(hou
     assert (summary["scored"], summary["night"], summary["cancelled"]) == (3, house.today(), False)
     assert (summary["finding"], summary["positives"], summary["negatives"]) == ("Abnormal", 1, 2)
     assert (house.home / "reports" / "run-1" / "index.html").exists()
-    assert house.nightly()._closed() == [], "nobody looks at it again"
+    assert house.nightly()._ended() == [], "nobody looks at it again"
 
 
 def test_a_summary_that_nobody_takes_is_tried_again_until_somebody_does(house, hook):
@@ -261,10 +261,10 @@ def test_a_summary_that_is_a_week_late_is_not_sent(house):
     """Whoever mends a webhook after months gets the last nights, not all of them."""
     nightly = house.opened()
     decide_all(house.engine, 1)
-    assert nightly._closed() == [1]
+    assert nightly._ended() == [1]
     with house.engine.begin() as connection:
         connection.execute(update(Run).values(finished_at=datetime.now(UTC) - 8 * DAY))
-    assert nightly._closed() == []
+    assert nightly._ended() == []
 
 
 def test_of_two_that_claim_one_summary_one_gets_it(house):
@@ -362,7 +362,7 @@ def test_other_jobs_and_schedules_keep_their_own_nights(house):
     nightly.look(afternoon)
     decide_all(house.engine, 2)
     other = Nightly(house.settings, house.engine, Source(images=str(house.films)), house.clock)
-    assert (nightly._closed(), other._closed()) == ([2], [])
+    assert (nightly._ended(), other._ended()) == ([2], [])
 
 
 def test_a_database_that_is_away_ends_nothing(tmp_path, caplog):
