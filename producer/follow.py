@@ -1,5 +1,6 @@
 """Follows a run: a progress bar with rate and time left from SQL, and under it the workers of all machines."""
 
+import signal
 import time
 from collections.abc import Callable, Iterable
 
@@ -94,6 +95,8 @@ def follow(
                 now = _look(engine, run_id)
                 bar.update(task, completed=now.expected - now.pending)
         except KeyboardInterrupt:
+            # Told once is told: a second one must not cut short what is done on the way out.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise Stopped(f"run {run_id} has {now.pending} scans pending; the same command goes on with them") from None
     return now
 
