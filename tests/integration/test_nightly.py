@@ -16,9 +16,10 @@ from db.cancel import cancel_run
 from db.errors import Stopped
 from db.nights import claim_summary
 from db.retention import prune_runs
-from db.runs import progress
+from db.runs import find_run, progress
 from db.schema import Run
 from db.session import make_engine
+from db.stopping import stop_run
 from producer.nightly import Nightly
 from producer.nights import read_schedule
 from producer.patience import Clock
@@ -335,6 +336,28 @@ def test_a_cancelled_night_says_so_and_the_next_takes_its_scans_up(house, hook):
     nightly.look(SCHEDULE)
     with house.engine.connect() as connection:
         assert progress(connection, 2).pending == 3
+
+
+def test_a_stopped_night_says_why_once_and_the_next_night_makes_it_go_on(house, hook):
+    """Not a second process of the same night, which has its run already; its end has a summary of its own."""
+    nightly = house.opened(webhook_url=hook.url)
+    with house.engine.begin() as connection:
+        stop_run(connection, 1, "too much cannot be scored")
+    late = house.nightly(webhook_url=hook.url)
+    late._done = SCHEDULE.latest(house.clock.time - DAY).day
+    for _ in range(2):
+        nightly.look(SCHEDULE)
+        late.look(SCHEDULE)
+    (summary,) = summaries(hook)
+    assert (summary["stop_reason"], summary["pending"]) == ("too much cannot be scored", 3)
+    house.clock.time += DAY
+    nightly.look(SCHEDULE)
+    with house.engine.connect() as connection:
+        assert not find_run(connection, 1).is_stopped
+    decide_all(house.engine, 1)
+    nightly.look(SCHEDULE)
+    assert [(told["run_id"], told["stop_reason"]) for told in summaries(hook)][1:] == [(1, None)]
+    assert house.runs() == [(1, house.today(), True)]
 
 
 def test_pruned_nights_are_no_missed_nights(house):
