@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from db.metrics import Counts, Ranked, rank
 from db.runs import close_finished
@@ -46,11 +46,11 @@ def aggregate(
     caller waits for the first. The transaction is the caller's.
 
     Returns:
-        False where the run has no label set, hence no metrics.
+        False where the run has no label set, hence no metrics; or is gone, for somebody pruned it meanwhile.
     """
-    own_label_set = _lock(connection, run_id)
-    label_set_id = own_label_set if label_set_id is None else label_set_id
-    if label_set_id is None:
+    run = _lock(connection, run_id)
+    label_set_id = run.label_set_id if run and label_set_id is None else label_set_id
+    if run is None or label_set_id is None:
         return False
     # Asked before the scores are read: at worst full metrics are called partial, never partial ones full.
     stamp = {
@@ -115,10 +115,10 @@ def _given_thresholds(connection: Connection, run_id: int, label_set_id: int) ->
     return set(connection.execute(given.distinct()).scalars())
 
 
-def _lock(connection: Connection, run_id: int) -> int | None:
-    """The run's own label set. Two aggregators of one run would both insert; SQLite has one writer anyway."""
+def _lock(connection: Connection, run_id: int) -> Row[int | None] | None:
+    """The run with its own label set. Two aggregators of one run would both insert; SQLite has one writer anyway."""
     row = select(Run.label_set_id).where(Run.id == run_id).with_for_update(key_share=True)
-    return connection.execute(row).scalar_one()
+    return connection.execute(row).first()
 
 
 def _metric_rows(scored: ScoredScans, given: Sequence[float]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, exists, insert, select, update
 
 from db.errors import UserError
+from db.outcomes import is_wanted
 from db.schema import PENDING, Model, ModelScan, Outcome
 
 
@@ -82,8 +83,8 @@ def list_models(connection: Connection) -> list[ModelInfo]:
 
 
 def demand(connection: Connection) -> Demand:
-    """The active model, and those that are needed until their runs are finished."""
-    pending = exists().where(Outcome.model_id == Model.id, Outcome.state == PENDING)
+    """The active model, and those that are needed until their runs are finished or stopped."""
+    pending = exists().where(Outcome.model_id == Model.id, Outcome.state == PENDING, is_wanted())
     rows = connection.execute(_select().add_columns(pending.label("wanted")).order_by(Model.id)).all()
     return Demand(
         active=next((_info(row) for row in rows if row.active), None),

@@ -41,8 +41,8 @@ def latest_night(connection: Connection, series: str) -> date | None:
 
 
 def to_summarise(connection: Connection, job: str) -> list[int]:
-    """The runs of a job's nights that are closed, since a week at most, and whose summary nobody has claimed."""
-    closed = Run.finished_at.is_not(None) & (Run.finished_at > datetime.now(UTC) - _STALE)
+    """The runs of a job's nights that are closed or stopped, since a week at most, and whose summary nobody claimed."""
+    closed = func.coalesce(Run.finished_at, Run.stopped_at) > datetime.now(UTC) - _STALE
     mine = Run.night.startswith(f"{job} ", autoescape=True)
     return list(connection.execute(select(Run.id).where(mine, closed, Run.summarised_at.is_(None))).scalars())
 

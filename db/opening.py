@@ -73,7 +73,7 @@ def open_run(
     open_one = open_one.with_for_update(key_share=True)
     joined = connection.execute(open_one).scalar()
     if joined is not None:
-        _take_up(connection, joined, request, changed, seen or {})
+        take_up(connection, joined, request, changed, changed=changed, seen=seen)
         return joined, True
     run_id = connection.execute(insert(Run).returning(Run.id), _run_values(request)).scalar_one()
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
@@ -83,19 +83,22 @@ def open_run(
     return run_id, False
 
 
-def _take_up(
+def take_up(
     connection: Connection,
     run_id: int,
     request: RunRequest,
-    changed: AbstractSet[int],
-    seen: Mapping[int, str | None],
+    scan_ids: AbstractSet[int],
+    *,
+    changed: AbstractSet[int] = frozenset(),
+    seen: Mapping[int, str | None] | None = None,
 ) -> None:
-    """Let an open run wait for new outcomes of the scans whose images changed under it."""
-    if not changed:
+    """Let an open run wait for new outcomes of those of these scans that are due: changed, or such that may pass."""
+    if not scan_ids:
         return
-    latest = _insert_due(connection, request, sorted(changed), changed, seen)
-    moves = [{"key": scan_id, "outcome": latest[scan_id].id} for scan_id in sorted(changed)]
+    latest = _insert_due(connection, request, sorted(scan_ids), changed, seen or {})
+    moves = [{"key": scan_id, "outcome": latest[scan_id].id} for scan_id in sorted(scan_ids)]
     mine = (RunScan.run_id == run_id) & (RunScan.scan_id == bindparam("key"))
+    mine &= RunScan.outcome_id != bindparam("outcome")
     connection.execute(update(RunScan).where(mine).values(outcome_id=bindparam("outcome"), reused=False), moves)
 
 

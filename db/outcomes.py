@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, null, select, update
 from sqlalchemy.orm import aliased
 
 from db.findings import column_of
-from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, RunScan, Scan, Scores
+from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, Run, RunScan, Scan, Scores
 
 #: Why a scan can be rejected. Documented in the README.
 REASONS: Final = (
@@ -56,28 +56,41 @@ class Rejected:
     store: str | None = None
 
 
+def is_wanted() -> ColumnElement[bool]:
+    """Whether some run works on an outcome: what waits only in runs that were stopped is nobody's work.
+
+    While no run is stopped, or no other one open, this costs one look at the few open runs.
+    """
+    run, waits = aliased(Run), aliased(RunScan)
+    is_open = run.finished_at.is_(None)
+    some_stopped = exists().where(is_open, run.stopped_at.is_not(None))
+    some_going = exists().where(is_open, run.stopped_at.is_(None))
+    by_one = exists().where(waits.outcome_id == Outcome.id, run.id == waits.run_id, is_open, run.stopped_at.is_(None))
+    return ~some_stopped | (some_going & by_one)
+
+
 def still_pending(connection: Connection, outcome_ids: Sequence[int], model_sha256: str) -> list[PendingScan]:
-    """Which of these outcomes of a model nobody has decided, in the order of their ids.
+    """Which of these outcomes of a model wait to be decided, in the order of their ids.
 
     What is pending under an id is not always what was sent under it: after a restored backup ids are given again.
     """
     mine = Outcome.model_id == select(Model.id).where(Model.sha256 == model_sha256).scalar_subquery()
-    return _pending(connection, Outcome.id.in_(outcome_ids) & mine)
+    return _pending(connection, Outcome.id.in_(outcome_ids) & mine & is_wanted())
 
 
 def pending_of_model(connection: Connection, model_id: int, limit: int | None = None) -> list[PendingScan]:
-    """What waits for this model (the first `limit` of it), in the order of outcome ids."""
-    return _pending(connection, Outcome.model_id == model_id, limit)
+    """What waits for this model (the first `limit` of it) but in stopped runs, in the order of outcome ids."""
+    return _pending(connection, (Outcome.model_id == model_id) & is_wanted(), limit)
 
 
 def count_pending(connection: Connection, model_id: int) -> int:
-    """How many scans wait for this model."""
-    waiting = select(func.count()).where(Outcome.model_id == model_id, Outcome.state == PENDING)
+    """How many scans wait for this model but in stopped runs."""
+    waiting = select(func.count()).where(Outcome.model_id == model_id, Outcome.state == PENDING, is_wanted())
     return connection.execute(waiting).scalar_one()
 
 
 def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
-    """Everything of this run that waits, in the order of outcome ids."""
+    """Everything of this run that waits, stopped or not, in the order of outcome ids."""
     return _pending(connection, Outcome.id.in_(select(RunScan.outcome_id).where(RunScan.run_id == run_id)))
 
 
@@ -87,7 +100,8 @@ class DecidedImage:
 
     outcome_id: int
     image_name: str
-    #: `FoundImage.seen_as` of the last listing in which it was that content; None where nobody looked.
+    #: `FoundImage.seen_as` of the last listing in which it was that content; None where nobody looked, or where a
+    #: stopped run rejected it: what lay there then may have been listed under the same size and time.
     seen_as: str | None
     #: None where its bytes were never noted: an input that kept killing its worker.
     content: str | None
@@ -102,11 +116,18 @@ def decided_images(connection: Connection, dataset: str, model_id: int) -> Itera
     later = (newer.scan_id == Outcome.scan_id) & (newer.model_id == model_id) & (newer.revision > Outcome.revision)
     stands = (Outcome.state != PENDING) & func.coalesce(Outcome.reason, "").not_in(PASSING_REASONS)
     rows = connection.execute(
-        select(Outcome.id, Scan.image_name, Outcome.seen_as, Outcome.content)
+        select(Outcome.id, Scan.image_name, case((_is_in_doubt(), null()), else_=Outcome.seen_as), Outcome.content)
         .join(Outcome, Outcome.scan_id == Scan.id)
         .where(Scan.dataset == dataset, Outcome.model_id == model_id, stands, ~exists().where(later))
     )
     return (DecidedImage(outcome_id=row[0], image_name=row[1], seen_as=row[2], content=row[3]) for row in rows)
+
+
+def _is_in_doubt() -> ColumnElement[bool]:
+    """Whether an outcome is a rejection of a run that was stopped for its rejections."""
+    stopped = Run.finished_at.is_(None) & Run.stopped_at.is_not(None)
+    holds = exists().where(RunScan.outcome_id == Outcome.id, Run.id == RunScan.run_id, stopped)
+    return (Outcome.state == REJECTED) & holds
 
 
 def note_seen(connection: Connection, seen: Mapping[int, str]) -> None:

@@ -23,6 +23,14 @@ class RunInfo:
     created_at: datetime
     finished_at: datetime | None
     cancelled_at: datetime | None
+    #: When and why workers stopped it.
+    stopped_at: datetime | None
+    stop_reason: str | None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it stands still until somebody resumes it."""
+        return self.stopped_at is not None and self.finished_at is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,8 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
             Run.created_at,
             Run.finished_at,
             Run.cancelled_at,
+            Run.stopped_at,
+            Run.stop_reason,
         )
         .join(Model, Model.id == Run.model_id)
         .outerjoin(LabelSet, LabelSet.id == Run.label_set_id)
@@ -88,11 +98,14 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
 
 
 def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Which open runs wait for each of these outcomes, oldest first; those for which none does are left out."""
+    """Which open runs wait for each of these outcomes, oldest first; those for which none does are left out.
+
+    A stopped run waits for nothing.
+    """
     rows = connection.execute(
         select(RunScan.outcome_id, RunScan.run_id)
         .join(Run, Run.id == RunScan.run_id)
-        .where(RunScan.outcome_id.in_(outcome_ids), Run.finished_at.is_(None))
+        .where(RunScan.outcome_id.in_(outcome_ids), Run.finished_at.is_(None), Run.stopped_at.is_(None))
         .order_by(RunScan.run_id)
     )
     runs: dict[int, list[int]] = {}

@@ -175,6 +175,11 @@ class Run(Base):
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     #: Set where a person stopped it: what was pending then is rejected as `cancelled`.
     cancelled_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: When and why (no names in it) workers stopped it; NULL again once it is resumed. Kept where it ends so.
+    stopped_at: Mapped[datetime | None] = mapped_column(Moment)
+    stop_reason: Mapped[str | None]
+    #: When it last went on after a stop: a worker that judged it before judges it anew.
+    resumed_at: Mapped[datetime | None] = mapped_column(Moment)
     #: The night that it was opened for, see `db.nights`; NULL where no nightly producer did.
     night: Mapped[str | None]
     #: When a nightly producer claimed to send its summary.

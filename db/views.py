@@ -62,7 +62,7 @@ VIEWS: Final = {
             for state in ("scored", "rejected", "quarantined", "pending")
         )
         + "SUM(CASE WHEN rs.reused THEN 1 ELSE 0 END) AS reused, r.source, r.dataset, m.name AS model, "
-        "ls.name AS label_set, r.created_at, r.finished_at, r.cancelled_at "
+        "ls.name AS label_set, r.created_at, r.finished_at, r.cancelled_at, r.stopped_at, r.stop_reason "
         "FROM runs r JOIN models m ON m.id = r.model_id LEFT JOIN label_sets ls ON ls.id = r.label_set_id "
         "LEFT JOIN run_scans rs ON rs.run_id = r.id LEFT JOIN outcomes o ON o.id = rs.outcome_id "
         "GROUP BY r.id, m.id, ls.id"

@@ -14,6 +14,7 @@ from db.outcomes import note_seen, pending_of_run
 from db.runs import Progress, find_run, progress, rate_of
 from db.scans import register_scans
 from db.session import reading
+from db.stopping import resume_run
 from producer.changed import Looked, look_for_changes
 from producer.source import Input, Source, read_source
 from worker.app import make_app, nothing_in_flight, send_pending
@@ -28,6 +29,7 @@ class Enqueued:
 
     Attributes:
         joined: the run was open already.
+        resumed: it had been stopped, and goes on.
         sent: scans that went to the queue now; None where no broker answered and they wait for `worker start`.
         left_out: files of a folder without a CSV that are not named like an image.
     """
@@ -35,6 +37,7 @@ class Enqueued:
     run_id: int
     model: ModelInfo
     joined: bool
+    resumed: bool
     progress: Progress
     sent: int | None
     left_out: int
@@ -77,13 +80,21 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: 
     """
     given, looked = _prepare(settings, engine, source)
     with engine.begin() as connection:
-        model, run_id, joined = _commit(connection, source, given, looked, night)
+        opened = _commit(connection, source, given, looked, night)
     # A run in which nothing is due is finished as it opens.
     finish_runs(engine)
-    sent = _send(settings, engine, run_id, model, joined=joined)
+    sent = _send(settings, engine, opened)
     with reading(engine) as connection:
-        now = progress(connection, run_id)
-    return Enqueued(run_id=run_id, model=model, joined=joined, progress=now, sent=sent, left_out=given.left_out)
+        now = progress(connection, opened.run_id)
+    return Enqueued(
+        run_id=opened.run_id,
+        model=opened.model,
+        joined=opened.joined,
+        resumed=opened.resumed,
+        progress=now,
+        sent=sent,
+        left_out=given.left_out,
+    )
 
 
 def rehearse(settings: WorkerSettings, engine: Engine, source: Source) -> Rehearsal:
@@ -96,14 +107,14 @@ def rehearse(settings: WorkerSettings, engine: Engine, source: Source) -> Rehear
     """
     given, looked = _prepare(settings, engine, source)
     with engine.connect() as connection, connection.begin() as transaction:
-        model, run_id, joined = _commit(connection, source, given, looked, None)
-        now, rate = progress(connection, run_id), rate_of(connection, model.id)
+        opened = _commit(connection, source, given, looked, None)
+        now, rate = progress(connection, opened.run_id), rate_of(connection, opened.model.id)
         transaction.rollback()
     return Rehearsal(
-        model=model,
+        model=opened.model,
         rows=now.expected,
         images=len(given.found),
-        decided=now.expected - now.pending if joined else now.reused,
+        decided=now.expected - now.pending if opened.joined else now.reused,
         due=now.pending,
         chunks=-(-now.pending // settings.chunk_size),
         seconds=now.pending / rate if rate else None,
@@ -112,7 +123,9 @@ def rehearse(settings: WorkerSettings, engine: Engine, source: Source) -> Rehear
 
 
 def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: str) -> int:
-    """Send everything of a run that still waits, whatever the queue holds.
+    """Send everything of a run that still waits, whatever the queue holds; one that was stopped goes on.
+
+    What it rejected for a reason that may have passed waits again then.
 
     Returns:
         How many scans were sent.
@@ -120,6 +133,9 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     Raises:
         TemporaryError: the broker does not answer.
     """
+    with engine.begin() as connection:
+        resume_run(connection, run_id)
+    finish_runs(engine)
     with reading(engine) as connection:
         pending = pending_of_run(connection, run_id)
     return send_pending(make_app(settings), model_sha256, pending, settings.chunk_size)
@@ -132,13 +148,23 @@ def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[
     return given, look_for_changes(engine, given.dataset, source.model, given.found)
 
 
-def _commit(
-    connection: Connection, source: Source, given: Input, looked: Looked, night: str | None
-) -> tuple[ModelInfo, int, bool]:
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """What was committed."""
+
+    run_id: int
+    model: ModelInfo
+    joined: bool
+    resumed: bool = False
+
+
+def _commit(connection: Connection, source: Source, given: Input, looked: Looked, night: str | None) -> _Opened:
     lock_for_enqueue(connection)
     taken = run_of_night(connection, night) if night is not None else None
     if taken is not None:
-        return find_model(connection, find_run(connection, taken).model_sha256), taken, True
+        # Stopped or not: it is the next night that makes it go on.
+        model = find_model(connection, find_run(connection, taken).model_sha256)
+        return _Opened(run_id=taken, model=model, joined=True)
     model = find_model(connection, source.model)
     ids = register_scans(connection, given.dataset, given.rows, given.found)
     request = RunRequest(
@@ -160,19 +186,19 @@ def _commit(
     )
     if night is not None:
         note_night(connection, run_id, night)
-    return model, run_id, joined
+    return _Opened(run_id=run_id, model=model, joined=joined, resumed=joined and resume_run(connection, run_id))
 
 
-def _send(settings: WorkerSettings, engine: Engine, run_id: int, model: ModelInfo, *, joined: bool) -> int | None:
+def _send(settings: WorkerSettings, engine: Engine, opened: _Opened) -> int | None:
     with reading(engine) as connection:
-        pending = pending_of_run(connection, run_id)
+        pending = pending_of_run(connection, opened.run_id)
     if not pending:
         return 0
     app = make_app(settings)
     try:
         # A joined run was sent by whoever opened it, unless that producer died in between.
-        if joined and not nothing_in_flight(app, model.sha256):
+        if opened.joined and not opened.resumed and not nothing_in_flight(app, opened.model.sha256):
             return 0
-        return send_pending(app, model.sha256, pending, settings.chunk_size)
+        return send_pending(app, opened.model.sha256, pending, settings.chunk_size)
     except TemporaryError:
         return None

@@ -97,7 +97,7 @@ def _ledger(backlog: Backlog) -> Iterator[Metric]:
     names = {model.id: model.name for model in backlog.models}
     yield gauge(
         "nightread_pending_scans",
-        "Scans that wait for their outcome under a model.",
+        "Scans that wait for their outcome under a model, those of stopped runs not counted.",
         ("model",),
         {(names[model_id],): count for model_id, count in backlog.pending.items()},
     )
@@ -108,6 +108,8 @@ def _ledger(backlog: Backlog) -> Iterator[Metric]:
         {(names[model_id],): age for model_id, age in backlog.oldest_seconds.items()},
     )
     yield gauge("nightread_open_runs", "Runs that are neither finished nor cancelled.", (), {(): backlog.open_runs})
+    sentence = "Runs, of the open ones, that were stopped for their rejects and not resumed."
+    yield gauge("nightread_stopped_runs", sentence, (), {(): backlog.stopped_runs})
     active = [(model.name, model.sha256) for model in backlog.models if model.active]
     yield gauge(
         "nightread_active_model_info",

@@ -1,5 +1,6 @@
 """Follows a run: a progress bar with rate and time left from SQL, and under it the workers of all machines."""
 
+import signal
 import time
 from collections.abc import Callable, Iterable
 
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 
 from db.errors import Stopped
 from db.runs import Progress as RunProgress
+from db.runs import RunInfo, find_run
 from db.runs import progress as run_progress
 from db.session import reading
 from producer.fleet import Fleet, lines_of, table_of
@@ -71,6 +73,9 @@ def follow(
         console: where the bar goes.
         alive: called at every look; raises where waiting on is pointless.
         fleet: whose workers are shown too; None shows none.
+
+    Raises:
+        Stopped: the run was stopped, or Ctrl+C was pressed.
     """
     columns = (
         TextColumn("run {task.fields[run]}"),
@@ -94,8 +99,18 @@ def follow(
                 now = looker.look(now)
                 bar.update(task, completed=now.expected - now.pending)
         except KeyboardInterrupt:
+            # Told once is told: a second one must not cut short what is done on the way out.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise Stopped(f"run {run_id} has {now.pending} scans pending; the same command goes on with them") from None
     return now
+
+
+def why_stopped(run: RunInfo, now: RunProgress) -> str:
+    """What a person needs to know of a stopped run, as one sentence."""
+    return (
+        f"run {run.id}: {run.stop_reason}; {now.scored:,} scored, {now.rejected:,} rejected, {now.pending:,} pending; "
+        f"once the cause is mended, 'producer resume --run {run.id}' or the same enqueue goes on"
+    )
 
 
 class _Looker:
@@ -108,16 +123,22 @@ class _Looker:
         self._is_away = False
 
     def look(self, before: RunProgress | None = None) -> RunProgress:
-        """How far it is now, or what it was before where the database does not say."""
+        """How far it is now, or what it was before where the database does not say.
+
+        Raises:
+            Stopped: too much of the run cannot be scored.
+        """
         try:
             with reading(self._engine) as connection:
-                now = run_progress(connection, self._run_id)
+                run, now = find_run(connection, self._run_id), run_progress(connection, self._run_id)
         except DATABASE_ERRORS as error:
             if before is None:
                 raise
             self._say(is_away=True, sentence=f"{cause_of(error)}; waiting for it")
             return before
         self._say(is_away=False, sentence="the database answers again")
+        if run.is_stopped and now.pending:
+            raise Stopped(why_stopped(run, now))
         return now
 
     def _say(self, *, is_away: bool, sentence: str) -> None:

@@ -1,5 +1,6 @@
 """`producer run`: a worker of this machine's own, for as long as one run takes."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,7 +28,11 @@ class LocalWorker:
 
 @contextmanager
 def local_worker(settings: WorkerSettings, model_sha256: str) -> Iterator[LocalWorker]:
-    """Run a worker, and stop it at the end; what it had not finished stays pending."""
+    """Run a worker, and stop it at the end; what it had not finished stays pending.
+
+    Ctrl+C meanwhile makes it quick. Where the end is an error it does so until the command is over.
+    """
+    before = signal.getsignal(signal.SIGINT)
     log = settings.home / "worker.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "worker.cli", "start", "--model", model_sha256]
@@ -44,5 +49,8 @@ def local_worker(settings: WorkerSettings, model_sha256: str) -> Iterator[LocalW
     try:
         yield LocalWorker(process, log)
     finally:
+        # To the worker a second SIGTERM says: at once.
+        signal.signal(signal.SIGINT, lambda *_: process.terminate())
         process.terminate()
         process.wait()
+    signal.signal(signal.SIGINT, before)

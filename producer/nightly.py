@@ -1,4 +1,6 @@
-"""`producer nightly`: once a night a source's due scans are enqueued; when the run closes, report and summary follow.
+"""`producer nightly`: once a night a source's due scans are enqueued; when the run ends, report and summary follow.
+
+A run ends when it closes, or is stopped for its rejects: the next night makes such a one go on.
 
 All that must outlive this process is in SQL: which nights have their run, and whose summary was claimed. So it may be
 killed at any time, run twice at once, or be away for nights.
@@ -67,11 +69,11 @@ class Nightly:
                 self._begin_due(schedule)
         if self._summaries.is_over:
             with self._summaries.trying():
-                if not all(self._settle(run_id)[1] for run_id in self._closed()):
+                if not all(self._settle(run_id)[1] for run_id in self._ended()):
                     raise TemporaryError("a summary was not sent")
 
     def once(self) -> Summary:
-        """Open or join a run now, follow it to its end, and send its summary and those that somebody left unsent.
+        """Open or join a run now, follow it until it ends, and send its summary and those that somebody left unsent.
 
         Raises:
             UserError: as `enqueue`.
@@ -79,9 +81,9 @@ class Nightly:
         """
         # The moment, to the second: unlike a date it keeps nobody from a second run on the same day.
         run_id = self._begin(f"{self._job} now {self._clock.now():%Y-%m-%dT%H:%M:%SZ}")
-        while not self._has_closed(run_id):
+        while not self._has_ended(run_id):
             self._clock.wait(_LOOK)
-        for left_behind in self._closed():
+        for left_behind in self._ended():
             if left_behind != run_id:
                 self._settle(left_behind)
         return self._settle(run_id)[0]
@@ -100,24 +102,25 @@ class Nightly:
     def _begin(self, night: str) -> int:
         enqueued = enqueue(self._settings, self._engine, self._source, night=night)
         now = enqueued.progress
-        verb = "joined" if enqueued.joined else "opened"
+        verb = "resumed" if enqueued.resumed else "joined" if enqueued.joined else "opened"
         logger.info("run %d %s: %d scans, %d pending", enqueued.run_id, verb, now.expected, now.pending)
         return enqueued.run_id
 
-    def _closed(self) -> list[int]:
+    def _ended(self) -> list[int]:
         with reading(self._engine) as connection:
             return to_summarise(connection, self._job)
 
-    def _has_closed(self, run_id: int) -> bool:
+    def _has_ended(self, run_id: int) -> bool:
         try:
             with reading(self._engine) as connection:
-                return find_run(connection, run_id).finished_at is not None
+                run = find_run(connection, run_id)
+                return run.finished_at is not None or run.is_stopped
         except DATABASE_ERRORS as error:
             logger.warning("run %d cannot be looked at: %s", run_id, cause_of(error))
             return False
 
     def _settle(self, run_id: int) -> tuple[Summary, bool]:
-        """Report a closed run, and send its summary unless another process does or did.
+        """Report a run that ended, and send its summary unless another process does or did.
 
         A process that is killed between the claim and the sending takes the message with it, never data: the report
         is there, and `producer status` says the same. The other order would send some summaries twice.
@@ -137,7 +140,7 @@ class Nightly:
         # Where `producer report` writes it.
         folder = self._settings.home / "reports" / f"run-{run_id}"
         with self._engine.begin() as connection:
-            # A cancelled run may share scans that are still pending for another.
+            # A stopped run has pending scans; a cancelled one may share some with another.
             return summarise(connection, write_report(connection, run_id, folder, partial=True))
 
     def _send(self, summary: Summary) -> bool:

@@ -26,17 +26,20 @@ class Summary:
     model_sha256: str
     #: A person stopped the run.
     cancelled: bool
+    #: Why workers stopped it; None where it came to its end.
+    stop_reason: str | None
     #: Scans: expected = scored + all rejected + quarantined + pending.
     expected: int
     scored: int
     #: By reason code.
     rejected: dict[str, int]
     quarantined: int
-    #: 0, but where a cancelled run shares scans with one that is open.
+    #: 0, but where the run was stopped, or is cancelled and shares scans with one that is open.
     pending: int
     #: Of all: the outcome was there before.
     reused: int
     created_at: datetime
+    #: When it was finished, cancelled or stopped.
     finished_at: datetime
     #: Seconds from its opening to its end.
     seconds: float
@@ -52,9 +55,9 @@ class Summary:
 
 
 def summarise(connection: Connection, report: Report) -> Summary:
-    """The summary of a closed run, from its report."""
+    """The summary of a run that is closed or stopped, from its report."""
     run, coverage = find_run(connection, report.run_id), report.coverage
-    ended = run.finished_at or run.created_at
+    ended = run.finished_at or run.stopped_at or run.created_at
     figures = next((row for row in report.findings if row.finding == report.finding), None)
     return Summary(
         run_id=run.id,
@@ -62,6 +65,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
         model=run.model,
         model_sha256=run.model_sha256,
         cancelled=run.cancelled_at is not None,
+        stop_reason=run.stop_reason if run.is_stopped else None,
         expected=coverage.expected,
         scored=coverage.scored,
         rejected=coverage.rejected,
@@ -83,9 +87,8 @@ def summarise(connection: Connection, report: Report) -> Summary:
 def headline(summary: Summary) -> str:
     """The whole night in one line."""
     lost = sum(summary.rejected.values()) + summary.quarantined
-    end = "cancelled" if summary.cancelled else "finished"
     return (
-        f"run {summary.run_id}, night {summary.night}, {end}: "
+        f"run {summary.run_id}, night {summary.night}, {_end(summary)}: "
         f"{summary.scored:,} of {summary.expected:,} scans scored, {lost:,} not"
     )
 
@@ -94,7 +97,8 @@ def to_text(summary: Summary) -> str:
     """The summary for a person, a line a fact."""
     reasons = ", ".join(f"{reason} {scans:,}" for reason, scans in summary.rejected.items())
     lines = [
-        f"Run {summary.run_id}, night {summary.night}{', cancelled' if summary.cancelled else ''}",
+        f"Run {summary.run_id}, night {summary.night}, {_end(summary)}",
+        *([f"Stopped: {summary.stop_reason}"] if summary.stop_reason else []),
         f"Model {summary.model} ({summary.model_sha256[:12]})",
         "",
         f"{summary.expected:>12,}  expected",
@@ -104,12 +108,18 @@ def to_text(summary: Summary) -> str:
         f"{summary.pending:>12,}  pending",
         f"{summary.reused:>12,}  decided before this run, and reused",
         "",
-        f"Opened {summary.created_at:%Y-%m-%d %H:%M} UTC, closed {summary.finished_at:%Y-%m-%d %H:%M} UTC",
+        f"Opened {summary.created_at:%Y-%m-%d %H:%M} UTC, {_end(summary)} {summary.finished_at:%Y-%m-%d %H:%M} UTC",
         _pace(summary),
     ]
     if summary.finding is not None:
         lines.append(_figures(summary))
     return "\n".join(lines) + "\n"
+
+
+def _end(summary: Summary) -> str:
+    if summary.stop_reason:
+        return "stopped"
+    return "cancelled" if summary.cancelled else "finished"
 
 
 def _pace(summary: Summary) -> str:

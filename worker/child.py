@@ -17,7 +17,9 @@ from db.refusals import cause_of, is_passing
 from db.runs import open_runs_of
 from db.session import open_database, reading
 from worker.app import send_chunk
+from worker.brake import Brake
 from worker.chunks import score_chunk
+from worker.error_rate import ErrorRates
 from worker.images import read_image
 from worker.logs import about
 from worker.messages import Chunk, ChunkScan
@@ -43,6 +45,7 @@ class Child:
         self._claims = Claims(self._engine)
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime)
+        self._brake = Brake(self._engine, ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}
@@ -149,7 +152,7 @@ class Child:
             read_image=partial(read_image, seconds=self._settings.time_budget),
             write=self._write,
             pool=self._pool,
-            out_of_time=lambda: time.monotonic() - started > self._settings.time_budget,
+            out_of_time=lambda: self._brake.is_on or time.monotonic() - started > self._settings.time_budget,
             max_pixels=self._settings.max_pixels,
             stopwatch=self._tally.stopwatch,
         )
@@ -171,6 +174,7 @@ class Child:
         with reading(self._engine) as connection:
             pending = still_pending(connection, ids, chunk.model)
             self._runs = open_runs_of(connection, ids)
+        self._brake.release(self._runs)
         self._scan_ids = {scan.outcome_id: scan.scan_id for scan in pending}
         return [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in pending if scan.location]
 
@@ -183,6 +187,7 @@ class Child:
             self._log_rejected(outcome)
         for store, detail in {outcome.store: outcome.detail for outcome in rejected if outcome.store}.items():
             self._reject_store(store, detail)
+        self._brake.judge(outcomes)
 
     def _reject_store(self, store: str, detail: str) -> None:
         """End what waits for a store that refuses this worker; it is due again in the next run."""

@@ -151,7 +151,10 @@ def _next(
 def _batches(
     prepared: Iterator[_Ready | Rejected | None], batch_size: int, out_of_time: Callable[[], bool]
 ) -> Iterator[tuple[list[_Ready], list[Rejected]]]:
-    """Full batches of pixels, each with the rejections met on the way; the last, or one out of time, may be short."""
+    """Full batches of pixels, each with the rejections met on the way; the last, or one out of time, may be short.
+
+    As many rejections are not held back for pixels to come: whoever writes them may see that there is no use in more.
+    """
     ready: list[_Ready] = []
     rejected: list[Rejected] = []
     for item in prepared:
@@ -162,6 +165,9 @@ def _batches(
         if len(ready) == batch_size or out_of_time():
             yield ready, rejected
             ready, rejected = [], []
+        elif len(rejected) == batch_size:
+            yield [], rejected
+            rejected = []
     if ready or rejected:
         yield ready, rejected
 

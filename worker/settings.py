@@ -37,6 +37,9 @@ class WorkerSettings(Settings):
         stall_seconds: a worker that has work, or a model to load, and gives no sign of life for so long is restarted by
             its supervisor; must exceed a model's load and a batch.
         events: send Celery's task events, for Flower.
+        stop_rate: a run is stopped where more than this share of what a worker attempted of it lately was rejected;
+            1 stops none.
+        stop_after: lately, that many scans; a run of fewer is never stopped.
     """
 
     chunk_size: int = Field(default=128, ge=1, le=10_000)
@@ -53,6 +56,8 @@ class WorkerSettings(Settings):
     health_seconds: float = Field(default=300.0, gt=0)
     stall_seconds: float = Field(default=300.0, gt=0)
     events: bool = False
+    stop_rate: float = Field(default=0.5, ge=0, le=1)
+    stop_after: int = Field(default=100, ge=1, le=100_000)
 
     @field_validator("broker_url")
     @classmethod

@@ -7,11 +7,12 @@ from dataclasses import asdict
 from sqlalchemy import Engine
 
 from db.errors import Stopped, UserError
-from db.runs import progress
+from db.runs import find_run, progress
 from db.session import open_database, reading
 from db.settings import load_settings
 from producer.commands.common import err, exit_by, print_json, say
 from producer.fleet_metrics import serve_fleet_metrics
+from producer.follow import why_stopped
 from producer.nightly import Nightly
 from producer.nights import Schedule, read_schedule
 from producer.patience import Clock
@@ -54,7 +55,10 @@ def _once(nights: Nightly, engine: Engine, *, as_json: bool) -> None:
     else:
         say(to_text(summary).rstrip())
     with reading(engine) as connection:
-        exit_by(progress(connection, summary.run_id))
+        run, how_far = find_run(connection, summary.run_id), progress(connection, summary.run_id)
+    if summary.stop_reason is not None:
+        raise Stopped(why_stopped(run, how_far))
+    exit_by(how_far)
 
 
 def _every_night(nights: Nightly, schedule: Schedule) -> None:

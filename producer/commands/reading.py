@@ -16,7 +16,7 @@ from db.session import reading
 from producer.commands.common import counts, err, exit_by, find, flat, open_ledger, out, print_json, say
 from producer.export import export_run
 from producer.fleet import Fleet, lines_of
-from producer.follow import follow
+from producer.follow import follow, why_stopped
 from worker.settings import WorkerSettings
 
 
@@ -56,8 +56,12 @@ def _say_status(run: RunInfo, now: Progress) -> None:
     state = f"finished {run.finished_at:%Y-%m-%d %H:%M} UTC" if run.finished_at else "open"
     if run.cancelled_at:
         state = f"cancelled {run.cancelled_at:%Y-%m-%d %H:%M} UTC"
+    if run.is_stopped:
+        state = f"stopped {run.stopped_at:%Y-%m-%d %H:%M} UTC"
     say(f"run {run.id}: {run.source} under model {run.model} ({run.model_sha256[:12]}), {state}")
     say(counts(now))
+    if run.is_stopped:
+        say(why_stopped(run, now))
 
 
 def show_failures(run_id: int | None, *, as_json: bool) -> None:

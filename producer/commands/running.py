@@ -90,7 +90,7 @@ def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued) ->
 
 def _say_enqueued(enqueued: Enqueued) -> None:
     now = enqueued.progress
-    verb = "joined" if enqueued.joined else "opened"
+    verb = "had been stopped and goes on" if enqueued.resumed else "joined" if enqueued.joined else "opened"
     say(f"run {enqueued.run_id} {verb}, model {enqueued.model.name} ({enqueued.model.sha256[:12]})")
     say(counts(now))
     _say_left_out(enqueued.left_out)
@@ -139,6 +139,7 @@ def _flat(enqueued: Enqueued) -> dict[str, Any]:
     return {
         "run_id": enqueued.run_id,
         "joined": enqueued.joined,
+        "resumed": enqueued.resumed,
         "model": model.name,
         "model_sha256": model.sha256,
         "sent": enqueued.sent,

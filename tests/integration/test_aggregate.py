@@ -208,6 +208,13 @@ def test_aggregating_twice_leaves_one_set_of_rows_and_other_label_sets_alone(eng
         assert [row for row in once if row.label_set_id == 2] == other
 
 
+def test_a_run_that_was_pruned_meanwhile_has_no_metrics(engine: Engine) -> None:
+    """Whoever is about to compute them, for one that closed or lost a patient, finds it gone."""
+    with engine.begin() as connection:
+        assert not aggregate(connection, 4711)
+        assert not aggregate(connection, 4711, label_set_id=1)
+
+
 def test_two_aggregators_at_once_wait_for_each_other(engine: Engine) -> None:
     """The last two workers may both close a run: neither fails, and the rows are there once."""
     with engine.begin() as connection:

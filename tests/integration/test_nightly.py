@@ -16,9 +16,10 @@ from db.cancel import cancel_run
 from db.errors import Stopped
 from db.nights import claim_summary
 from db.retention import prune_runs
-from db.runs import progress
+from db.runs import find_run, progress
 from db.schema import Run
 from db.session import make_engine
+from db.stopping import stop_run
 from producer.nightly import Nightly
 from producer.nights import read_schedule
 from producer.patience import Clock
@@ -214,7 +215,7 @@ def test_who_died_between_closing_and_summary_is_made_good_by_the_next_start(hou
     assert (summary["scored"], summary["night"], summary["cancelled"]) == (3, house.today(), False)
     assert (summary["finding"], summary["positives"], summary["negatives"]) == ("Abnormal", 1, 2)
     assert (house.home / "reports" / "run-1" / "index.html").exists()
-    assert house.nightly()._closed() == [], "nobody looks at it again"
+    assert house.nightly()._ended() == [], "nobody looks at it again"
 
 
 def test_a_summary_that_nobody_takes_is_tried_again_until_somebody_does(house, hook):
@@ -261,10 +262,10 @@ def test_a_summary_that_is_a_week_late_is_not_sent(house):
     """Whoever mends a webhook after months gets the last nights, not all of them."""
     nightly = house.opened()
     decide_all(house.engine, 1)
-    assert nightly._closed() == [1]
+    assert nightly._ended() == [1]
     with house.engine.begin() as connection:
         connection.execute(update(Run).values(finished_at=datetime.now(UTC) - 8 * DAY))
-    assert nightly._closed() == []
+    assert nightly._ended() == []
 
 
 def test_of_two_that_claim_one_summary_one_gets_it(house):
@@ -337,6 +338,28 @@ def test_a_cancelled_night_says_so_and_the_next_takes_its_scans_up(house, hook):
         assert progress(connection, 2).pending == 3
 
 
+def test_a_stopped_night_says_why_once_and_the_next_night_makes_it_go_on(house, hook):
+    """Not a second process of the same night, which has its run already; its end has a summary of its own."""
+    nightly = house.opened(webhook_url=hook.url)
+    with house.engine.begin() as connection:
+        stop_run(connection, 1, "too much cannot be scored")
+    late = house.nightly(webhook_url=hook.url)
+    late._done = SCHEDULE.latest(house.clock.time - DAY).day
+    for _ in range(2):
+        nightly.look(SCHEDULE)
+        late.look(SCHEDULE)
+    (summary,) = summaries(hook)
+    assert (summary["stop_reason"], summary["pending"]) == ("too much cannot be scored", 3)
+    house.clock.time += DAY
+    nightly.look(SCHEDULE)
+    with house.engine.connect() as connection:
+        assert not find_run(connection, 1).is_stopped
+    decide_all(house.engine, 1)
+    nightly.look(SCHEDULE)
+    assert [(told["run_id"], told["stop_reason"]) for told in summaries(hook)][1:] == [(1, None)]
+    assert house.runs() == [(1, house.today(), True)]
+
+
 def test_pruned_nights_are_no_missed_nights(house):
     """Of a job's nights the latest stays, so that the next start knows what was done."""
     house.with_history()
@@ -362,7 +385,7 @@ def test_other_jobs_and_schedules_keep_their_own_nights(house):
     nightly.look(afternoon)
     decide_all(house.engine, 2)
     other = Nightly(house.settings, house.engine, Source(images=str(house.films)), house.clock)
-    assert (nightly._closed(), other._closed()) == ([2], [])
+    assert (nightly._ended(), other._ended()) == ([2], [])
 
 
 def test_a_database_that_is_away_ends_nothing(tmp_path, caplog):

@@ -21,6 +21,7 @@ SUMMARY = Summary(
     model="ours",
     model_sha256="0123456789abcdef" * 4,
     cancelled=False,
+    stop_reason=None,
     expected=1_210,
     scored=1_204,
     rejected={"missing": 2, "truncated": 3},
