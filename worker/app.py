@@ -44,6 +44,8 @@ def make_app(settings: WorkerSettings) -> Celery:
     app = Celery("nightread", broker=broker_url(settings))
     app.conf.update(
         accept_content=["json"],
+        # A broker without room for more, or one that was told to only be read, is waited for as one that is away.
+        broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
@@ -51,7 +53,7 @@ def make_app(settings: WorkerSettings) -> Celery:
             "unacked_restore_interval": 2,
             # A cable that was pulled says nothing: without these a worker waits for its broker for ever.
             "socket_connect_timeout": 5,
-            "socket_timeout": 20,
+            "socket_timeout": 10,
             "health_check_interval": 10,
             # For a producer: a broker that is away is said at once, for SQL holds the work.
             "max_retries": 1,

@@ -8,6 +8,7 @@ ahead, or was set back since, would come back late. Here every moment is the bro
 from typing import Any
 
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 
 from worker.gate import given_back, let_through
 
@@ -19,6 +20,23 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
         super().append(message, delivery_tag)
         with self.channel.conn_or_acquire() as client:
             client.zadd(self.unacked_index_key, {delivery_tag: _now(client)}, xx=True)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Be done with a message, also where the broker is away: it will deliver that again.
+
+        kombu keeps what it could not acknowledge, and a worker that may hold one message never asks for another.
+        """
+        try:
+            super().ack(delivery_tag)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Hand a message back; where the broker is away it delivers that again by itself."""
+        try:
+            super().reject(delivery_tag, requeue=requeue)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
 
     def restore_visible(self, *_: object, **__: object) -> None:
         """Deliver again what was held for too long. Two workers at once do no harm, so nobody holds a lock and dies."""
