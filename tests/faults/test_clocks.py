@@ -34,8 +34,8 @@ def clock(tmp_path):
 
 
 def lost_with(stage, worker):
-    """Kill a worker with all its processes, its machine's power gone: gives what was in hand, and the moment."""
-    held = stage.held_by_somebody()
+    """Kill a worker with all its processes, its machine's power gone: gives what was in hand or is next, and the moment."""
+    held = stage.in_hand_and_next()
     kill_tree(worker.pid)
     assert worker.wait(10) is not None
     return held, time.monotonic()
