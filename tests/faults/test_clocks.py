@@ -34,7 +34,7 @@ def clock(tmp_path):
 
 
 def lost_with(stage, worker):
-    """Kill a worker with all its processes, its machine's power gone: gives what was in hand or is next, and the moment."""
+    """Kill a worker with all its processes, its machine's power gone: gives what was in hand and next, and when."""
     held = stage.in_hand_and_next()
     kill_tree(worker.pid)
     assert worker.wait(10) is not None

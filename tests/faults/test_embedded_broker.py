@@ -134,7 +134,7 @@ def test_a_full_disk_under_the_brokers_file_is_waited_for(stage):
         pytest.skip("not allowed to mount a small disk")
     try:
         worker = stage.start()
-        lost = stage.in_hand_and_next()
+        lost = [*stage.held_by_somebody(), *stage.queued()]
         filler = folder / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
