@@ -75,8 +75,8 @@ def is_current(
 ) -> bool:
     """Whether the stored metrics are those that `aggregate` would compute now.
 
-    They are not when missing, at other thresholds, older than an outcome of the run, or partial while nothing is
-    pending any more. Without a label set there is nothing to compute.
+    They are not when missing, at other thresholds, older than an outcome of the run, or partial: what was decided since
+    may bear the time of a clock that is behind. Without a label set there is nothing to compute.
     """
     if label_set_id is None:
         return True
@@ -84,7 +84,7 @@ def is_current(
         RunFindingMetric.run_id == run_id, RunFindingMetric.label_set_id == label_set_id
     )
     row = connection.execute(stored.limit(1)).first()
-    if row is None or (row.is_partial and not has_pending(connection, run_id)):
+    if row is None or row.is_partial:
         return False
     if _given_thresholds(connection, run_id, label_set_id) != set(thresholds):
         return False

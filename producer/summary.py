@@ -74,7 +74,8 @@ def summarise(connection: Connection, report: Report) -> Summary:
         reused=coverage.reused,
         created_at=run.created_at,
         finished_at=ended,
-        seconds=(ended - run.created_at).total_seconds(),
+        # Two machines' clocks, or one that was set back since.
+        seconds=max(0.0, (ended - run.created_at).total_seconds()),
         scans_per_second=rate_of_run(connection, run.id),
         finding=report.finding if figures else None,
         subset=report.subset if figures else None,

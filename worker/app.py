@@ -1,6 +1,5 @@
 """The Celery application and the queue behind it: sending chunks, asking whether any are left."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,23 +7,30 @@ from typing import Any, Final, cast
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
 from redis import Redis
 from redis.exceptions import RedisError
 
 from db.errors import TemporaryError
 from db.outcomes import PendingScan
 from worker.broker import broker_url
+from worker.gate import held_queue
 from worker.messages import TASK, Chunk, ChunkScan, in_pieces, queue_of
 from worker.settings import WorkerSettings
 
 #: Where kombu's Redis transport keeps what was delivered and not yet acknowledged.
 _UNACKED: Final = "unacked"
+#: Since when, by the broker's clock.
+_UNACKED_INDEX: Final = "unacked_index"
 #: What a broker that is away makes celery, kombu or redis raise.
 BROKER_ERRORS: Final = (OperationalError, RedisError, OSError)
 #: Seconds that a stopping worker lets its chunk finish before it goes back to the queue.
 SOFT_SHUTDOWN: Final = 3.0
 
 logger = logging.getLogger(__name__)
+
+# By name: loaded when something connects.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.transport:Transport"))
 
 
 def make_app(settings: WorkerSettings) -> Celery:
@@ -36,6 +42,8 @@ def make_app(settings: WorkerSettings) -> Celery:
     app = Celery("nightread", broker=broker_url(settings))
     app.conf.update(
         accept_content=["json"],
+        # A broker without room for more, or one that was told to only be read, is waited for as one that is away.
+        broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
         # After an hour without a broker (Celery's default is 100 tries) a worker would end, and in vain.
         broker_connection_max_retries=None,
@@ -43,10 +51,9 @@ def make_app(settings: WorkerSettings) -> Celery:
             "visibility_timeout": settings.visibility_timeout,
             # The sweep's defaults bring a dead worker's chunk back up to 100 s late.
             "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
             # A cable that was pulled says nothing: without these a worker waits for its broker for ever.
             "socket_connect_timeout": 5,
-            "socket_timeout": 20,
+            "socket_timeout": 10,
             "health_check_interval": 10,
             # For a producer: a broker that is away is said at once, for SQL holds the work.
             "max_retries": 1,
@@ -75,6 +82,10 @@ def send_chunk(app: Celery, chunk: Chunk) -> None:
     Raises:
         TemporaryError: the broker does not answer; SQL still holds the work.
     """
+    if chunk.is_too_long:
+        for half in chunk.halves():
+            send_chunk(app, half)
+        return
     try:
         app.send_task(
             TASK,
@@ -138,6 +149,7 @@ def redis_client(app: Celery) -> Iterator[Any]:
 
 
 def _held_queues(client: Any) -> set[str]:
-    values: Iterable[bytes] = client.hvals(_UNACKED)
-    # kombu stores [message, exchange, routing key].
-    return {str(json.loads(value)[2]) for value in values}
+    # What is in the hash alone is in nobody's hands: it would never come back.
+    tags = client.zrange(_UNACKED_INDEX, 0, -1)
+    entries: Iterable[bytes | None] = client.hmget(_UNACKED, tags) if tags else []
+    return {queue for entry in entries if entry and (queue := held_queue(entry))}

@@ -8,7 +8,9 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
+import logging
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -26,6 +28,10 @@ from db.settings import Settings
 _PR_SET_PDEATHSIG: Final = 1
 #: Seconds in which a server with a large append-only file must answer.
 _START_TIMEOUT: Final = 30.0
+#: The folder of the append-only file, in the broker's.
+_FILE: Final = "appendonlydir"
+
+logger = logging.getLogger(__name__)
 
 
 def broker_url(settings: Settings) -> str:
@@ -99,6 +105,14 @@ class EmbeddedBroker:
         path = socket_path(self._settings)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_owner(path.parent)
+        try:
+            self._launch(path)
+        except UserError:
+            if not self._set_file_aside():
+                raise
+            self._launch(path)
+
+    def _launch(self, path: Path) -> None:
         with (self._folder / "broker.log").open("ab") as log:
             # A session of its own: Ctrl+C in the terminal must not stop it before its workers have handed back.
             self._server = subprocess.Popen(
@@ -113,6 +127,17 @@ class EmbeddedBroker:
             )
         self._wait(path)
 
+    def _set_file_aside(self) -> bool:
+        """Make way for an empty file where the server ended over the one it had. SQL is the ledger: nothing is lost."""
+        ended, file = self._server is not None and self._server.poll() is not None, self._folder / _FILE
+        if not ended or not file.exists():
+            return False
+        aside = file.with_suffix(".damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        file.rename(aside)
+        logger.warning("the embedded broker cannot read its file: %s; what waited is sent again from SQL", aside.name)
+        return True
+
     def _command(self, path: Path) -> list[str]:
         options = {
             "--port": "0",
@@ -120,6 +145,7 @@ class EmbeddedBroker:
             "--unixsocketperm": "700",
             "--dir": str(self._folder),
             "--appendonly": "yes",
+            "--appenddirname": _FILE,
             "--save": "",
         }
         return [str(_server_binary()), *(part for pair in options.items() for part in pair)]

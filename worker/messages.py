@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictStr, ValidationError
 
 from db.errors import PermanentError
 
@@ -12,8 +12,12 @@ from db.errors import PermanentError
 FORMAT_VERSION: Final = 1
 #: Far above any chunk size; a longer message is hostile.
 MAX_SCANS: Final = 10_000
+#: Characters of a chunk's paths; in JSON and base64 each may take 8 bytes, and `worker.gate` opens 16 MiB.
+MAX_CHARACTERS: Final = 1_500_000
 TASK: Final = "nightread.score_chunk"
 
+#: What SQL's BIGINT can hold.
+_Id = Annotated[int, Strict(), Field(ge=1, lt=2**63)]
 T = TypeVar("T")
 
 
@@ -47,6 +51,11 @@ class Chunk:
         ids = [scan.outcome_id for scan in self.scans]
         return f"(outcomes {min(ids)}-{max(ids)}, {len(ids)} scans)" if ids else "(empty)"
 
+    @property
+    def is_too_long(self) -> bool:
+        """Whether a worker might refuse it for its length, so that it is sent in halves."""
+        return len(self.scans) > 1 and sum(len(scan.location) for scan in self.scans) > MAX_CHARACTERS
+
     def halves(self) -> tuple["Chunk", "Chunk"]:
         """Two chunks with half the scans each."""
         middle = len(self.scans) // 2
@@ -71,10 +80,8 @@ class Chunk:
             wire = _Wire.model_validate(message)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
-            # The name of an unknown field is a stranger's own words: in a log they could pass for a line of ours.
-            where = ".".join(str(part) for part in first["loc"] if part in _Wire.model_fields or isinstance(part, int))
             raise PermanentError(
-                "message", f"not a chunk of version {FORMAT_VERSION}: {where}: {first['msg']}"
+                "message", f"not a chunk of version {FORMAT_VERSION}: {_place(first['loc'])}: {first['msg']}"
             ) from None
         if wire.version != FORMAT_VERSION:
             raise PermanentError("message", f"a chunk of version {wire.version}, this worker reads {FORMAT_VERSION}")
@@ -85,12 +92,15 @@ class Chunk:
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: int
+    version: int = Field(ge=0, lt=1000)
     model: str = Field(pattern=r"^[0-9a-f]{64}$")
     # JSON has no tuples: the pair may arrive as a list, its parts must be exact.
-    scans: list[Annotated[tuple[StrictInt, StrictStr], Strict(strict=False)]] = Field(
-        min_length=1, max_length=MAX_SCANS
-    )
+    scans: list[Annotated[tuple[_Id, StrictStr], Strict(strict=False)]] = Field(min_length=1, max_length=MAX_SCANS)
+
+
+def _place(parts: Sequence[int | str]) -> str:
+    # A field that we do not know may be named after a patient.
+    return ".".join(str(part) if isinstance(part, int) or part in _Wire.model_fields else "?" for part in parts)
 
 
 def queue_of(model_sha256: str) -> str:

@@ -16,6 +16,10 @@ from PIL import Image, PngImagePlugin
 from sqlalchemy import text
 from world import World, free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
 
+from worker.artifact import file_sha256
+from worker.manifest import MANIFEST_FILE
+from worker.messages import queue_of
+
 #: Two chunks of batches for each of several workers, so that a fault at a random moment lands amid the work.
 SCANS = 96
 #: What no decoder takes, by image: its bytes.
@@ -70,22 +74,28 @@ class Stage:
     def broker(self):
         return self.world.broker
 
-    def worker(self):
-        """Start one more worker, which serves its metrics."""
-        port = free_port()
-        self.world.env["CXR_METRICS_PORT"] = str(port)
+    def worker(self, **env):
+        """Start one more worker, which serves its metrics; `env` is its own."""
+        port, shared = free_port(), self.world.env
+        self.world.env = {**shared, "CXR_METRICS_PORT": str(port), **env}
         process = self.world.worker()
-        del self.world.env["CXR_METRICS_PORT"]
+        self.world.env = shared
         self.running.append(process)
         self._ports.append(port)
         if self._ear is None:
             self._ear = Eavesdropper(lambda: self.broker)
         return process
 
-    def start(self):
-        """Start the workers, enqueue, and wait until some of the work is done: gives the first worker."""
-        first, *_ = [self.worker() for _ in range(self.workers)]
+    def start(self, **env):
+        """Enqueue, start the workers, and wait until some of the work is done: gives the first worker.
+
+        In this order, for on a busy machine a producer takes seconds to end after it has sent.
+
+        Args:
+            env: the first worker's own.
+        """
         self.enqueue()
+        first, *_ = [self.worker(**env), *(self.worker() for _ in range(1, self.workers))]
         self.reach(self.rng.uniform(0.1, 0.5))
         return first
 
@@ -106,11 +116,27 @@ class Stage:
 
     def held(self):
         """The outcomes whose chunks some worker holds just now."""
-        held = []
-        for value in self.broker.hvals("unacked"):
-            body = json.loads(base64.b64decode(json.loads(value)[0]["body"]))
-            held += [outcome for outcome, _ in body[0][0]["scans"]]
-        return held
+        return [outcome for value in self.broker.hvals("unacked") for outcome in ids_in(json.loads(value)[0])]
+
+    def queued(self):
+        """The outcomes whose chunks wait in the queue."""
+        return [outcome for raw in self.broker.lrange(self._queue, 0, -1) for outcome in ids_in(json.loads(raw))]
+
+    @property
+    def _queue(self):
+        return queue_of(self.model())
+
+    def in_hand_and_next(self):
+        """The outcomes whose chunks some worker holds just now, and those of the chunk that is taken next."""
+        held = self.held_by_somebody()
+        return held + [
+            outcome for raw in self.broker.lrange(self._queue, -1, -1) for outcome in ids_in(json.loads(raw))
+        ]
+
+    def model(self):
+        """The hash of the model."""
+        [manifest] = self.world.home.glob(f"models/*/{MANIFEST_FILE}")
+        return file_sha256(manifest)
 
     def held_by_somebody(self):
         """The same, once there are any."""
@@ -176,6 +202,12 @@ class Stage:
     def close(self):
         if self._ear is not None:
             self._ear.stop()
+
+
+def ids_in(envelope):
+    """The outcomes of a message."""
+    body = json.loads(base64.b64decode(envelope["body"]))
+    return [outcome for outcome, _ in body[0][0]["scans"]]
 
 
 def load_seconds(stage, worker):

@@ -1,5 +1,6 @@
 """A broker of a test's own, on TCP: started, stopped, killed, frozen and started again over the same file."""
 
+import os
 import signal
 import subprocess
 import tempfile
@@ -18,6 +19,8 @@ class Valkey:
         self._folder = tempfile.TemporaryDirectory(prefix="valkey-")
         self.log = Path(self._folder.name, "valkey.log")
         self.process = None
+        #: Added to its environment at its next start.
+        self.env = {}
         self.start()
 
     @property
@@ -35,7 +38,8 @@ class Valkey:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name]
         options += ["--appendonly", "yes", "--save", ""]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([str(get_binary_path()), *options], stdout=log, stderr=log)
+            command = [str(get_binary_path()), *options]
+            self.process = subprocess.Popen(command, env={**os.environ, **self.env}, stdout=log, stderr=log)
         wait_until(lambda: self.answers, what="the broker")
 
     def stop(self):
