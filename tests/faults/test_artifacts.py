@@ -287,7 +287,7 @@ def test_a_worker_that_starts_while_the_store_of_models_is_down_says_so_and_ends
     store.proxy.start()
     for _ in range(stage.workers):
         stage.worker()
-    stage.recovers("artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=2 * LOAD)
+    stage.recovers("artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=3 * LOAD)
     stage.finish()
     stage.check()
 

@@ -48,6 +48,14 @@ def stage(stage, s3, proxy, bucket, prefix):
     return stage
 
 
+def start_workers(stage):
+    """All that the stage is to have; returns once one of them has its model."""
+    before = stage.world.logs().count("loaded: hash")
+    for _ in range(stage.workers):
+        stage.worker()
+    wait_until(lambda: stage.world.logs().count("loaded: hash") > before, 60, stage.world.logs())
+
+
 #: By what some answers are, how soon a scan more is decided nevertheless.
 SOME = {
     "503 SlowDown": (s3_proxy.slow_down, 0.2, 10),
@@ -121,9 +129,8 @@ def test_a_name_that_does_not_resolve_costs_no_scan_its_score(stage, proxy):
     lost.terminate()
     assert lost.wait(40) == 0
     stage.world.env["AWS_ENDPOINT_URL_S3"] = right
-    for _ in range(stage.workers):
-        stage.worker()
-    stage.recovers("S3: its name does not resolve", since=time.monotonic(), stated=15)
+    start_workers(stage)
+    stage.recovers("S3: its name does not resolve", since=time.monotonic(), stated=10)
     stage.finish()
     stage.check()
 
@@ -150,9 +157,8 @@ def test_deleted_objects_are_missing_and_no_others(stage, s3, bucket, prefix, tm
     gone = some_names(stage)
     for name in gone:
         client_of(s3).delete_object(Bucket=bucket, Key=f"{prefix}/{name}")
-    for _ in range(stage.workers):
-        stage.worker()
-    stage.recovers("S3: 404 for deleted objects", since=time.monotonic(), stated=15)
+    start_workers(stage)
+    stage.recovers("S3: 404 for deleted objects", since=time.monotonic(), stated=10)
     stage.finish()
     stage.check(quiet=without(stage, gone, tmp_path))
 
