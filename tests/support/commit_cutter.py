@@ -16,7 +16,7 @@ class CommitCutter:
 
     def __init__(self, target_port, cuts):
         self._target = ("127.0.0.1", target_port)
-        self._cuts = cuts
+        self.cuts = cuts
         self._lock = threading.Lock()
         self.commits = 0
         #: How many answers were kept.
@@ -59,4 +59,4 @@ class CommitCutter:
     def _is_to_be_cut(self):
         with self._lock:
             self.commits += 1
-            return self._cuts(self.commits)
+            return self.cuts(self.commits)
