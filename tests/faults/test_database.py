@@ -125,15 +125,16 @@ def test_a_commit_whose_answer_is_lost_is_written_once(stage, postgres):
     direct = stage.world.env["CXR_DATABASE_URL"]
     stage.world.env["HASH_SCORER_SECONDS"] = "2"
     stage.enqueue()
-    cutter = CommitCutter(postgres.port, cuts=lambda number: number > 5 and stage.rng.random() < 0.4)
+    cutter = CommitCutter(postgres.port, stage.rng)
     stage.world.env["CXR_DATABASE_URL"] = postgres.url(NAME, cutter.port)
     for _ in range(stage.workers):
         stage.worker()
     stage.world.env["CXR_DATABASE_URL"] = direct
-    wait_until(lambda: cutter.cut >= 8, 120, "lost answers")
-    cutter.cuts = lambda _number: False
+    stage.reach(stage.rng.uniform(0.1, 0.3))
+    cutter.share = 0.4
+    wait_until(lambda: cutter.cut >= 5 and "chunk handed back" in stage.world.logs(), what="lost answers")
+    cutter.share = 0
     ends_well(stage, "answers to COMMIT lost", since=time.monotonic(), stated=10)
-    assert "chunk handed back" in stage.world.logs()
     cutter.close()
 
 
