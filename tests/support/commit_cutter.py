@@ -12,13 +12,14 @@ COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 
 
 class CommitCutter:
-    """A proxy on a port of its own; `cuts(number)` says of each COMMIT, counted from 1, whether its answer is lost."""
+    """A proxy on a port of its own, which loses no answer until it is told which share of them."""
 
-    def __init__(self, target_port, cuts):
+    def __init__(self, target_port, rng):
         self._target = ("127.0.0.1", target_port)
-        self._cuts = cuts
+        self._rng = rng
         self._lock = threading.Lock()
-        self.commits = 0
+        #: In [0, 1].
+        self.share = 0
         #: How many answers were kept.
         self.cut = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -39,7 +40,7 @@ class CommitCutter:
             muted = threading.Event()
             threading.Thread(target=self._answer, args=(server, client, muted), daemon=True).start()
             while data := client.recv(65536):
-                if COMMIT in data and self._is_to_be_cut():
+                if COMMIT in data and self._rng.random() < self.share:
                     muted.set()
                 server.sendall(data)
 
@@ -55,8 +56,3 @@ class CommitCutter:
         for end in (client, server):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-
-    def _is_to_be_cut(self):
-        with self._lock:
-            self.commits += 1
-            return self._cuts(self.commits)
