@@ -91,7 +91,9 @@ def test_workers_that_only_die_end_in_one_sentence_and_exit_4(stage, harm):
     del stage.world.env["HARM_AT_LOAD"]
     done = stage.world.producer("run", "--csv", stage.csv, check=False)
     assert done.returncode == 3, done.stderr
+    # The broker is asked too: somebody must own it.
     stage.worker()
+    wait_until(lambda: "loaded: " in stage.world.logs(), 60, "a loaded model")
     stage.check()
 
 
