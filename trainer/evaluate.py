@@ -4,7 +4,7 @@ import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from db.errors import UserError
 from db.labels_csv import LabelRow, read_labels_csv
@@ -13,7 +13,6 @@ from trainer.evaluation import Evaluation, evaluate
 from trainer.material import Subset
 from trainer.progress import native_stderr_muted
 from worker.artifact import Artifact, read_split
-from worker.manifest import MODEL_FILE
 
 EVALUATION_FILE: Final = "evaluation.json"
 
@@ -95,12 +94,10 @@ def _load(
 
 def _judge(artifact: Artifact, subset: Subset) -> Evaluation:
     with native_stderr_muted():
-        import keras
-
         from trainer.loop import predict
+        from worker.network import load_network
     manifest = artifact.manifest
-    model: Any = keras.models.load_model(artifact.folder / MODEL_FILE, compile=False)
-    scores = predict(model, subset.pixels, subset.places)
+    scores = predict(load_network(artifact), subset.pixels, subset.places)
     return evaluate(
         subset.rows, subset.labels, scores, manifest.thresholds, findings=manifest.findings, means=subset.means
     )

@@ -15,7 +15,6 @@ from trainer.progress import native_stderr_muted, say
 from trainer.publish import staging_folder
 from worker.artifact import Artifact, file_sha256
 from worker.exports import EXPORTS_FILE, FILES, ONNX_FILE, OPENVINO_FILE, Export, Exports
-from worker.manifest import MODEL_FILE
 from worker.model_dir import ModelDir
 from worker.pixels import Pixels
 
@@ -46,9 +45,11 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
     pixels = np.asarray(scans.pixels[scans.places])
     with native_stderr_muted():
         import keras
+
+        from worker.network import load_network
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"trainer export converts on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}")
-    model = keras.models.load_model(artifact.folder / MODEL_FILE, compile=False)
+    model = load_network(artifact)
     size = artifact.manifest.batch_size
     expected = _scores(lambda batch: keras.ops.convert_to_numpy(model(batch, training=False)), pixels, size)
     with staging_folder() as staging:

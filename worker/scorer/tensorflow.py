@@ -9,14 +9,14 @@ from typing import Any
 # Before the import: TensorFlow reads it once, and logs a page otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from db.errors import UserError
-from worker.artifact import Artifact, own_copy
+from worker.artifact import Artifact
 from worker.manifest import MODEL_FILE
+from worker.network import load_network
 from worker.pixels import Pixels
 from worker.scorer import Scores, padded, score_all
 
@@ -75,15 +75,7 @@ def _warn_of_cpu() -> None:
 
 
 def _load(artifact: Artifact, shape: tuple[int, ...]) -> Any:
-    path = artifact.folder / MODEL_FILE
-    try:
-        with own_copy(artifact, MODEL_FILE) as copy:
-            # Safe: no layer that brings code of its own is made.
-            model = keras.models.load_model(copy, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        # Keras shows all of the model before it says why.
-        cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise UserError(f"{path}: Keras {keras.__version__} cannot load it: {cause[0]:.300}") from error
+    path, model = artifact.folder / MODEL_FILE, load_network(artifact)
     if tuple(model.input_shape[1:]) != shape:
         raise UserError(f"{path}: the model takes {model.input_shape[1:]}, its manifest promises {shape}")
     if model.output_shape[-1] != len(artifact.manifest.findings):
