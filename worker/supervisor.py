@@ -76,6 +76,8 @@ class Supervisor:
         serve_metrics(self._settings, WorkerCollector(self.seen))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._stop)
+        if self._model is None:
+            logger.warning("no model is there yet, waiting for one; 'trainer fit' makes it")
         self._heartbeat.start()
         try:
             while not self._stopping:
