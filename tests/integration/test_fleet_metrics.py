@@ -89,6 +89,7 @@ def test_metrics_of_ledger_queue_and_workers_exist_without_any_worker(engine, tm
         ("nightread_pending_scans", "m"): 4,
         ("nightread_queue_chunks", "m"): 1,
         ("nightread_open_runs",): 1,
+        ("nightread_stopped_runs",): 0,
         ("nightread_active_model_info", "m", "m" * 64): 1,
         ("nightread_workers", "loading"): 0,
         ("nightread_workers", "idle"): 0,
