@@ -37,7 +37,7 @@ def restart(valkey, end):
 def test_workers_that_idle_take_up_work_after_the_broker_was_restarted(stage, valkey, end):
     """They wait for their broker, and what is enqueued then is scored."""
     for _ in range(stage.workers):
-        load_seconds(stage)
+        load_seconds(stage, stage.worker())
     restart(valkey, end)
     stage.enqueue()
     stage.recovers(f"broker idle, {end}", since=time.monotonic(), stated=RECONNECTED + 5)
@@ -75,7 +75,7 @@ def test_a_producer_whose_broker_ends_while_it_sends_says_so_and_loses_nothing(s
     """The run was committed before: exit 0, and the workers send what was not sent."""
     stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.1"}
     for _ in range(stage.workers):
-        load_seconds(stage)
+        load_seconds(stage, stage.worker())
     log = len(stage.world.processes)
     producer = stage.world.start("producer.cli", "enqueue", "--csv", str(stage.csv))
     queue, client, enough = queue_of(stage.model()), stage.broker, stage.rng.randrange(3, 60)

@@ -222,8 +222,12 @@ def child_load_seconds(stage, worker):
 
 def _loaded_at(stage, worker):
     log = stage.world.home / f"log-{stage.world.processes.index(worker)}.txt"
-    said = re.findall(r"^(\S+ \S+),(\d+) .* loaded: ", log.read_text(), re.MULTILINE)
-    second, milliseconds = said[-1]
+
+    def said():
+        return re.findall(r"^(\S+ \S+),(\d+) .* loaded: ", log.read_text(), re.MULTILINE)
+
+    wait_until(said, 180, f"a loaded model\n{stage.world.logs()}")
+    second, milliseconds = said()[-1]
     return datetime.fromisoformat(second).timestamp() + int(milliseconds) / 1000
 
 
