@@ -89,10 +89,10 @@ def _aggregate(aggregate, *arguments, **kwargs):
     return aggregate(*arguments, **kwargs)
 
 
-def _read_image(read_image, location):
+def _read_image(read_image, location, **patience):
     if _take_word("hang at read"):
         _hang()
-    return read_image(location)
+    return read_image(location, **patience)
 
 
 def _pending_anywhere(self):
