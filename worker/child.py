@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from db.aggregate import finish_runs
 from db.claims import Claims
 from db.errors import NoRoom, PermanentError, TemporaryError
-from db.outcomes import Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
+from db.outcomes import DEADLY, Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
 from db.refusals import cause_of, is_passing
 from db.runs import open_runs_of
 from db.session import open_database, reading
@@ -110,9 +110,13 @@ class Child:
     def _count_attempt(self, outcome_id: int) -> None:
         with self._engine.begin() as connection:
             may_be_tried = count_attempt(connection, outcome_id)
+            runs = open_runs_of(connection, [outcome_id])
         if not may_be_tried:
             self._tally.quarantined()
             logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
+            # One by one, what is wrong with a worker or a model would come to all scans of a night.
+            self._brake.release(runs)
+            self._brake.judge([Rejected(outcome_id=outcome_id, reason=DEADLY, detail="")])
 
     def _forgive(self) -> None:
         if self._unforgiven:

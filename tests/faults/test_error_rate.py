@@ -219,3 +219,16 @@ def test_a_night_that_is_stopped_says_so_and_the_next_goes_on(stage, films):
     assert "could not be scored" in first["stop_reason"] and first["pending"] > 0
     assert (second["run_id"], second["stop_reason"], second["scored"]) == (1, None, 96)
     stage.check()
+
+
+def test_a_worker_that_can_score_nothing_quarantines_no_whole_night(stage, tmp_path):
+    """What fails for every scan, a driver or a bug, is no scan's fault: the run stops after a few, and says so."""
+    stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0", "HASH_SCORER_BUG": str(tmp_path)}
+    stage.enqueue()
+    [stage.worker() for _ in range(stage.workers)]
+    wait_until(lambda: stage.world.rows(STOPPED) == [(1,)], 90, f"a stopped run\n{stage.world.logs()}")
+    comes_to_rest(stage)
+    quarantined = stage.world.rows("SELECT count(*) FROM outcomes WHERE state = 'quarantined'")[0][0]
+    assert 0 < quarantined <= stage.workers * AFTER + BATCH
+    assert stage.pending() > len(stage.quiet.outcomes) / 2
+    assert "killed_worker" in stage.world.rows("SELECT stop_reason FROM runs")[0][0]

@@ -6,8 +6,8 @@ is all but white everywhere kills the process, as a decoder's or a driver's cras
 HASH_SCORER_BROKEN names, as where another program has taken its memory.
 
 The file that HASH_SCORER_ROOM names holds the largest batch that the device has room for, as long as it is there; with
--1 there is none for the model itself. Bytes in the model file other than `world.hash_artifact`'s give other scores, as
-another model would.
+-1 there is none for the model itself. As long as the file that HASH_SCORER_BUG names is there, no batch can be scored.
+Bytes in the model file other than `world.hash_artifact`'s give other scores, as another model would.
 """
 
 import hashlib
@@ -48,6 +48,8 @@ class HashScorer:
     def score(self, pixels):
         if self.batch_size > _room():
             raise MemoryError("the device is full")
+        if Path(os.environ.get("HASH_SCORER_BUG", "/nowhere")).exists():
+            raise RuntimeError("a bug")
         time.sleep(self._seconds)
         if any(scan.min() >= DEADLY for scan in pixels):
             os.kill(os.getpid(), signal.SIGKILL)
