@@ -7,9 +7,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from db.metrics import Counts, Ranked, rank
-from db.runs import close_finished
+from db.runs import close_run, nothing_pending
 from db.schema import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric
 from db.scored import ALL, HELD_OUT, ScoredScans, read_scored
+from db.session import reading
 
 DEFAULT_THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
 GIVEN: Final = "given"
@@ -21,16 +22,21 @@ YOUDEN: Final = "youden"
 def finish_runs(engine: Engine, outcome_ids: Sequence[int] | None = None) -> list[int]:
     """Close and aggregate the open runs (those of these outcomes, or any) in which nothing is pending.
 
-    In one transaction: a finished run has its metrics, also where the caller dies half-way.
+    Each in one transaction: a finished run has its metrics, also where the caller dies half-way.
 
     Returns:
         The runs that this call closed.
     """
+    with reading(engine) as connection:
+        candidates = nothing_pending(connection, outcome_ids)
+    return [run_id for run_id in candidates if _finish(engine, run_id)]
+
+
+def _finish(engine: Engine, run_id: int) -> bool:
     with engine.begin() as connection:
-        closed = close_finished(connection, outcome_ids)
-        for run_id in closed:
+        if mine := close_run(connection, run_id):
             aggregate(connection, run_id)
-    return closed
+    return mine
 
 
 def aggregate(

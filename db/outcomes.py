@@ -160,6 +160,8 @@ def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int
 def reject_store(connection: Connection, model_sha256: str, store: str, detail: str) -> int:
     """Reject, as `s3`, everything that waits for a model and lies in a store: a thousand requests would say the same.
 
+    What waits in stopped runs alone goes on waiting.
+
     Args:
         connection: its transaction is the caller's.
         model_sha256: the model whose pending outcomes are meant.
@@ -173,7 +175,7 @@ def reject_store(connection: Connection, model_sha256: str, store: str, detail: 
         select(Outcome.id)
         .join(Scan, Scan.id == Outcome.scan_id)
         .join(Model, Model.id == Outcome.model_id)
-        .where(Model.sha256 == model_sha256, Outcome.state == PENDING)
+        .where(Model.sha256 == model_sha256, Outcome.state == PENDING, is_wanted())
         .where(Scan.location.startswith(store, autoescape=True))
         # Locked in the order of ids, as `decide` does.
         .order_by(Outcome.id)

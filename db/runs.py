@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, exists, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, exists, func, select, text, update
 
 from db.errors import UserError
 from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, LabelSet, Model, Outcome, Run, RunScan, Scan
@@ -45,25 +45,31 @@ class Progress:
     reused: int
 
 
-def close_finished(connection: Connection, outcome_ids: Sequence[int] | None = None) -> list[int]:
-    """Close the open runs (those that these outcomes belong to, or any) in which nothing is pending.
-
-    Not in the transaction that decides outcomes: two last workers would each still see the other's as pending. Only
-    one caller gets a run's id back.
-    """
-    nothing_pending = ~exists().where(
-        RunScan.run_id == Run.id, RunScan.outcome_id == Outcome.id, Outcome.state == PENDING
-    )
-    finished = Run.finished_at.is_(None) & nothing_pending
-    candidates = select(Run.id).where(finished)
+def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = None) -> list[int]:
+    """The open runs (those that these outcomes belong to, or any) in which nothing is pending, in order."""
+    finished = select(Run.id).where(_is_over()).order_by(Run.id)
     if outcome_ids is not None:
-        candidates = candidates.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
-    # Locked first: a producer may be adding to one, and only a statement that begins after it sees what it added.
-    ids = connection.execute(candidates.order_by(Run.id).with_for_update(key_share=True)).scalars().all()
-    if not ids:
-        return []
-    closing = update(Run).where(Run.id.in_(ids), finished).values(finished_at=datetime.now(UTC))
-    return sorted(connection.execute(closing.returning(Run.id)).scalars())
+        finished = finished.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
+    return list(connection.execute(finished).scalars())
+
+
+def close_run(connection: Connection, run_id: int) -> bool:
+    """Close an open run in which nothing is pending.
+
+    Not in the transaction that decides outcomes: two last workers would each still see the other's as pending.
+
+    Returns:
+        Whether this call closed it: of several only one does.
+    """
+    # Locked first: a producer may be adding to it, and only a statement that begins after it sees what it added.
+    connection.execute(select(Run.id).where(Run.id == run_id).with_for_update(key_share=True))
+    closing = update(Run).where(Run.id == run_id, _is_over()).values(finished_at=datetime.now(UTC))
+    return connection.execute(closing).rowcount == 1
+
+
+def _is_over() -> ColumnElement[bool]:
+    waits = exists().where(RunScan.run_id == Run.id, RunScan.outcome_id == Outcome.id, Outcome.state == PENDING)
+    return Run.finished_at.is_(None) & ~waits
 
 
 def find_run(connection: Connection, run_id: int | None) -> RunInfo:

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from celery import Celery
@@ -30,6 +31,8 @@ from worker.tally import Tally
 
 #: Seconds to wait before handing back a chunk that got nowhere, so that an outage is not a busy loop.
 _BACK_OFF = 2.0
+#: A scan that is alone gets so many time budgets: its claim keeps others off, beyond the message's visibility too.
+_ALONE = 4
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,6 @@ class Child:
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime)
         self._brake = Brake(self._engine, ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
-        self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}
         #: Attempts that were counted and are to be taken back as this process lives, by outcome: where the database
@@ -84,6 +86,8 @@ class Child:
             with self._tally.chunk():
                 self._begin(chunk, redelivered=redelivered)
         except NoRoom as error:
+            with suppress(DBAPIError):
+                self._forgive()
             self._tally.failed(str(error))
             self._hand_back(chunk.scans)
             raise
@@ -148,26 +152,41 @@ class Child:
             self._unforgiven.add(chunk.scans[0].outcome_id)
             self._count_attempt(chunk.scans[0].outcome_id)
         scans = self._pending(chunk)
-        left = score_chunk(
-            scans,
-            scorer=self._scorer,
-            rule=self._artifact.manifest.preprocessing,
-            # Nobody waits longer for one.
-            read_image=partial(read_image, seconds=self._settings.time_budget),
-            write=self._write,
-            pool=self._pool,
-            out_of_time=lambda: self._brake.is_on or time.monotonic() - started > self._settings.time_budget,
-            max_pixels=self._settings.max_pixels,
-            stopwatch=self._tally.stopwatch,
-        )
+        patience = self._settings.time_budget * (_ALONE if len(chunk.scans) == 1 else 1)
+        with self._decoders() as pool:
+            left = score_chunk(
+                scans,
+                scorer=self._scorer,
+                rule=self._artifact.manifest.preprocessing,
+                # Nobody waits longer for one.
+                read_image=partial(read_image, seconds=patience),
+                write=self._write,
+                pool=pool,
+                out_of_time=lambda: self._brake.is_on or time.monotonic() - started > patience,
+                max_pixels=self._settings.max_pixels,
+                stopwatch=self._tally.stopwatch,
+            )
         # It lived: the message was redelivered for another cause than a death.
         self._forgive()
         self._close(chunk)
         self._log_chunk(chunk, len(scans) - len(left), len(left))
         if left:
-            # What took its time is no busy loop, and must not be held beyond its visibility.
-            quickly = time.monotonic() - started < _BACK_OFF
-            self._hand_back(left, no_progress=quickly and len(left) == len(scans))
+            in_vain, quickly = len(left) == len(scans), time.monotonic() - started < _BACK_OFF
+            if in_vain and not quickly and len(left) > 1:
+                # Its images are too slow to be read side by side: fewer at a time, at last one with time of its own.
+                self._isolate(Chunk(model=chunk.model, scans=tuple(left)))
+            else:
+                # What took its time is no busy loop, and must not be held beyond its visibility.
+                self._hand_back(left, no_progress=quickly and in_vain)
+
+    @contextmanager
+    def _decoders(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads for one delivery: one that hangs, on a share that is gone, is not there to hold up the next."""
+        pool = ThreadPoolExecutor(self._settings.decode_threads, thread_name_prefix="decode")
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _pending(self, chunk: Chunk) -> list[ChunkScan]:
         """The chunk's scans that nobody has decided yet, each where SQL says that its image lies.
