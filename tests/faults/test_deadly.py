@@ -68,7 +68,7 @@ def test_a_deadly_scan_is_quarantined_and_its_neighbours_are_scored(stage, few, 
     stage.finish()
     stage.check()
     if harm != "memory":
-        assert loads(stage) - stage.workers >= DEATHS
+        assert loads(stage) - stage.workers >= ATTEMPTS_CAP
 
 
 def test_several_deadly_scans_are_all_found(stage, few):
@@ -83,7 +83,7 @@ def test_several_deadly_scans_are_all_found(stage, few):
     stated = 2 * DEATHS * (child_load_seconds(stage, worker) + SLACK)
     stage.ends("three deadly scans at once", since=began, stated=stated)
     stage.check()
-    assert loads(stage) - stage.workers > ATTEMPTS_CAP
+    assert loads(stage) - stage.workers >= ATTEMPTS_CAP
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4], indirect=True)

@@ -70,8 +70,8 @@ def test_a_producer_that_is_killed_half_way_leaves_all_or_nothing(stage):
     usual = seconds_of(lambda: stage.world.producer("enqueue", "--csv", stage.csv, "--dry-run"))
     [stage.worker() for _ in range(stage.workers)]
     killed = 0
-    for _ in range(12):
-        killed += killed_after(stage, stage.rng.uniform(0.4, 1.0) * usual, "enqueue", "--csv", stage.csv)
+    for _ in range(30):
+        killed += killed_after(stage, stage.rng.uniform(0.2, 1.0) * usual, "enqueue", "--csv", stage.csv)
         # In one statement, for the server may still be at a commit whose client is dead.
         tables = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("runs", "run_scans", "outcomes"))
         runs, held, outcomes = stage.world.rows(f"SELECT {tables}")[0]

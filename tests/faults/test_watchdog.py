@@ -50,14 +50,21 @@ def test_a_worker_that_stands_still_is_restarted(stage, whom):
         put_down(stage, victim.pid)
 
 
-@pytest.mark.parametrize("where", ["score", "read"])
-def test_a_worker_that_hangs_is_restarted(stage, harm, where):
-    """In its model or in a read that never ends."""
+def test_a_worker_that_hangs_is_restarted(stage, harm):
+    """In its model, which never answers."""
     worker = stage.start()
     load = load_seconds(stage, worker)
-    pid = harm(f"hang at {where}")
-    all_well(stage, f"hang at {where}", time.monotonic(), load)
+    pid = harm("hang at score")
+    all_well(stage, "hang at score", time.monotonic(), load)
     put_down(stage, pid)
+
+
+def test_a_read_that_hangs_stops_nobody(stage, harm):
+    """Its scan comes again, and the others do not wait for it."""
+    worker = stage.start()
+    load = load_seconds(stage, worker)
+    harm("hang at read")
+    all_well(stage, "hang at read", time.monotonic(), load)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)

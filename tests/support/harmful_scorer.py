@@ -1,7 +1,8 @@
 """The fake scorer with the harm that inputs, drivers and machines do: chosen by the pixels or by a file's word.
 
 Loaded by CXR_RUNTIME=harmful_scorer:HarmfulScorer, or :harmful_tensorflow around the real model. A deadly scan is told
-by its darkest pixel, see `HARMS`. HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
+by its darkest pixel, see `HARMS`; memory is exhausted where it is decoded, for all batches of a model need the same.
+HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
 file does the harm, and leaves it under a name that ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
 """
 
@@ -13,6 +14,7 @@ import time
 from functools import partial, partialmethod
 from pathlib import Path
 
+import cv2
 import numpy as np
 from hash_scorer import HashScorer
 
@@ -92,7 +94,10 @@ def _aggregate(aggregate, *arguments, **kwargs):
 def _read_image(read_image, location, **patience):
     if _take_word("hang at read"):
         _hang()
-    return read_image(location, **patience)
+    image = read_image(location, **patience)
+    if _harm_of(cv2.imdecode(np.frombuffer(image.data or b"-", np.uint8), cv2.IMREAD_GRAYSCALE)) == "memory":
+        _exhaust_memory()
+    return image
 
 
 def _pending_anywhere(self):
@@ -104,9 +109,16 @@ def _harm(pixels):
     if _take_word("hang at score"):
         _hang()
     for scan in pixels:
-        for darkest, harm in HARMS.items():
-            if scan.min() >= darkest and scan.max() < darkest + _WIDTH:
-                _DO[harm]()
+        _DO.get(_harm_of(scan), lambda: None)()
+
+
+def _harm_of(scan):
+    """What a decoded scan does, None where it is harmless or no image."""
+    if scan is None:
+        return None
+    return next(
+        (harm for darkest, harm in HARMS.items() if darkest <= scan.min() <= scan.max() < darkest + _WIDTH), None
+    )
 
 
 def _take_word(word):
@@ -135,7 +147,6 @@ def _exhaust_memory():
 
 _DO = {
     "segfault": lambda: ctypes.string_at(0),
-    "memory": _exhaust_memory,
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "hang": _hang,
 }
