@@ -1,4 +1,4 @@
-"""Deaths, signals and deadly scans with a real network in TensorFlow: its scores are the quiet run's, bit for bit."""
+"""Deaths, signals and deadly scans with a real network: its scores are the quiet run's, but for last bits."""
 
 import signal
 import time
@@ -17,6 +17,8 @@ SCANS = 40
 CHUNK = 4
 VISIBILITY = 60
 SLACK = 5
+#: One unit in the last place of a score near 1, and some.
+LAST_BITS = 1e-6
 pytestmark = [pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True), pytest.mark.timeout(900)]
 
 
@@ -67,7 +69,7 @@ def test_a_killed_childs_successor_gives_the_same_scores(real):
     child.wait(5)
     real.recovers("SIGKILL of the child, TensorFlow", since=killed, stated=load + SLACK)
     real.finish(seconds=200)
-    real.check()
+    real.check(within=LAST_BITS)
 
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
@@ -90,7 +92,7 @@ def test_a_stopped_workers_peer_gives_the_same_scores(real, tmp_path):
     load = load_seconds(real, next(one for one in real.running if one is not victim))
     real.recovers("SIGTERM, TensorFlow", since=stopped, stated=load + SLACK, lost=lost)
     real.finish(seconds=200)
-    real.check()
+    real.check(within=LAST_BITS)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
@@ -107,4 +109,4 @@ def test_a_deadly_scan_among_real_ones_is_quarantined(real, models, tmp_path):
     real.enqueue()
     # Two halvings and three deaths alone.
     real.ends("deadly scan: segfault, TensorFlow", since=time.monotonic(), stated=5 * (load + SLACK))
-    real.check()
+    real.check(within=LAST_BITS)
