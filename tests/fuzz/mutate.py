@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-from encoded_images import SIGNATURE
+from encoded_images import checksums_mended
 
 #: What means most where a length, an offset or a count is read.
 _EDGES = (b"\0", b"\xff", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\1", b"\1\0")
@@ -38,19 +38,6 @@ def _accident(content, random, others):
             content[at : at + 60] = other[start : start + 60]
         case _ if random.random() < 0.3:
             del content[at:]
-
-
-def checksums_mended(content):
-    """A PNG with its chunks' checksums set right, so that what they guard is reached; else the content itself."""
-    if not content.startswith(SIGNATURE):
-        return content
-    at, chunks = len(SIGNATURE), SIGNATURE
-    while at + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, at)
-        body = content[at + 4 : at + 8 + length]
-        chunks += content[at : at + 4] + body + struct.pack(">I", zlib.crc32(body))
-        at += 12 + length
-    return chunks
 
 
 def pixels_changed(content, random):

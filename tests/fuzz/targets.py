@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import judge
 import mutate
 import seeds
+from encoded_images import checksums_mended
 
 #: Beyond it an image is refused unread; a worker's own limit is a hundred times this, and that is what is run now and
 #: then, for it takes a while to clear so much memory.
@@ -27,7 +28,7 @@ def _mutated_image(content, random, others):
     if way < 0.15:
         return mutate.pixels_changed(content, random)
     changed = mutate.mutated(content, random, others)
-    return mutate.checksums_mended(changed) if way < 0.5 else changed
+    return checksums_mended(changed) if way < 0.5 else changed
 
 
 def _judge_image(encoded):

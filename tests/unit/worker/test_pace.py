@@ -2,18 +2,10 @@
 
 import os
 
+from fake_clock import Clock
+
 from worker.pace import Pace
 from worker.status import Seen, Status
-
-
-class Clock:
-    """A fake clock, for time."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class Worker:

@@ -1,8 +1,5 @@
 """Whatever becomes of a file's bytes: pixels of the rule's shape, or one documented reason. Never anything else."""
 
-import struct
-import zlib
-
 import numpy as np
 import pytest
 from encoded_images import (
@@ -10,6 +7,7 @@ from encoded_images import (
     LZW,
     SIGNATURE,
     bmp_of,
+    checksums_mended,
     chunk,
     encode,
     interlaced_png_of,
@@ -60,20 +58,7 @@ def mutated(draw, originals):
                 [b"\0", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", other[at : at + 40], other[at:]]
             )
         )
-    return mended(bytes(content)) if draw(st.booleans()) else bytes(content)
-
-
-def mended(content):
-    """A PNG with its checksums set right, so that what they guard is reached."""
-    if not content.startswith(SIGNATURE):
-        return content
-    at, chunks = len(SIGNATURE), SIGNATURE
-    while at + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, at)
-        body = content[at + 4 : at + 8 + length]
-        chunks += content[at : at + 4] + body + struct.pack(">I", zlib.crc32(body))
-        at += 12 + length
-    return chunks
+    return checksums_mended(bytes(content)) if draw(st.booleans()) else bytes(content)
 
 
 def check(encoded, rule):

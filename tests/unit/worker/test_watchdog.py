@@ -2,20 +2,12 @@
 
 import os
 
+from fake_clock import Clock
+
 from worker.status import Seen, Status
 from worker.watchdog import Watchdog
 
 PATIENCE = 300
-
-
-class Clock:
-    """A fake clock, for time."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class Worker:
