@@ -1,18 +1,16 @@
 """What operators see of workers that run: metrics, heartbeats, health, logs."""
 
-import contextlib
 import json
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 
 import pytest
-from celery import Celery
+from eavesdropper import Eavesdropper
 from prometheus_client.parser import text_string_to_metric_families
 from world import free_port, hash_artifact, image_name, kill_tree, scoring_process, wait_until, write_csv, write_images
 
@@ -158,14 +156,16 @@ def test_a_metrics_port_in_use_is_one_sentence(world, source):
 def test_no_name_shows_in_json_logs_metrics_heartbeats_or_events(world, source, tmp_path):
     """All four are there and speak of the run, and none holds a file name, a folder or a patient."""
     world.env |= {"CXR_LOG_FORMAT": "json", "CXR_EVENTS": "true"}
-    with events(world) as seen:
-        world.producer("enqueue", "--csv", source)
-        world.worker()
-        wait_until(finished(world), what=f"the run's end\n{world.logs()}")
-        wait_until(lambda: {"task-sent", "task-received", "task-succeeded"} <= {e["type"] for e in seen}, what="events")
+    monitor = Eavesdropper(lambda: world.broker)
+    world.producer("enqueue", "--csv", source)
+    world.worker()
+    wait_until(finished(world), what=f"the run's end\n{world.logs()}")
+    for event in ("task-sent", "task-received", "task-succeeded"):
+        wait_until(lambda event=event: f'"{event}"' in "".join(monitor.heard), what=event)
+    monitor.stop()
     wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a beat")
     told = {
-        "events": json.dumps(seen),
+        "events": "\n".join(monitor.heard),
         "metrics": repr(scrape(world)),
         "beats": repr([world.broker.get(key) for key in world.broker.keys("nightread.worker.*")]),
     }
@@ -184,24 +184,3 @@ def test_no_name_shows_in_json_logs_metrics_heartbeats_or_events(world, source, 
     chunks = [line for line in lines if line["message"].startswith("chunk of 16 for run 1")]
     assert [line["decided"] for line in chunks] == [16, 16, 16]
     assert [line["run_id"] for line in lines if line["message"] == "run 1 finished"] == [1]
-
-
-@contextlib.contextmanager
-def events(world):
-    """What a monitor like Flower receives while the block lasts."""
-    app, seen, done = Celery(broker=world.env["CXR_BROKER_URL"]), [], threading.Event()
-
-    def receive():
-        with app.connection() as connection:
-            receiver = app.events.Receiver(connection, handlers={"*": seen.append})
-            while not done.is_set():
-                with contextlib.suppress(TimeoutError):
-                    receiver.capture(timeout=0.5, wakeup=False)
-
-    thread = threading.Thread(target=receive)
-    thread.start()
-    # Whoever comes later than an event does not get it.
-    time.sleep(1)
-    yield seen
-    done.set()
-    thread.join()

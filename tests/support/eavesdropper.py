@@ -16,8 +16,11 @@ class Eavesdropper(threading.Thread):
         super().__init__(daemon=True)
         self._connect = connect
         self._done = threading.Event()
+        self._ready = threading.Event()
         self.heard = []
         self.start()
+        # Whoever comes later than an event does not get it.
+        self._ready.wait(5)
 
     def run(self):
         while not self._done.is_set():
@@ -30,7 +33,9 @@ class Eavesdropper(threading.Thread):
             channel.psubscribe("*")
             while not self._done.is_set():
                 message = channel.get_message(timeout=0.5)
-                if message and message["type"] == "pmessage":
+                if message and message["type"] == "psubscribe":
+                    self._ready.set()
+                elif message:
                     self.heard.append(_legible(message["data"]))
 
     def stop(self):
