@@ -75,15 +75,19 @@ def _is_locked(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def trim_wal(engine: Engine) -> None:
+def trim_wal(engine: Engine) -> bool:
     """Begin SQLite's `-wal` file anew where it has outgrown what is kept of it.
 
     SQLite does so by itself, but only at a moment without any reader, and where readers overlap there is none. This
     keeps new ones off for up to `_TRIMMING` seconds, until those that are there have ended. One that stays for longer
     keeps the file growing, by what is written meanwhile.
+
+    Returns:
+        Whether the file is as small as it should be.
     """
-    if engine.dialect.name != "sqlite" or _size(f"{engine.url.database}-wal") <= _WAL_KEPT:
-        return
+    wal = f"{engine.url.database}-wal"
+    if engine.dialect.name != "sqlite" or _size(wal) <= _WAL_KEPT:
+        return True
     try:
         # Below SQLAlchemy, whose connections begin a transaction first.
         with closing(engine.raw_connection()) as connection:
@@ -91,6 +95,7 @@ def trim_wal(engine: Engine) -> None:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         logger.warning("the database's -wal file cannot be begun anew: %s", error)
+    return _size(wal) <= _WAL_KEPT
 
 
 def _size(file: str) -> int:

@@ -40,6 +40,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     devices = choose_devices(gpus)
     patient, models = open_database(settings.database_url), open_model_dir(settings.model_dir, settings.home)
     first = _fetched(patient, models, model) if model is not None else Follower(patient, models).look(None)
+    patient.dispose()
     # From now on impatient: a supervisor that waits for somebody's lock looks after nobody.
     engine = make_engine(settings.database_url, patience=settings.time_budget)
     follower = Follower(engine, models) if model is None else None

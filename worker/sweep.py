@@ -5,6 +5,7 @@ many supervisors from sending the same work at once; if it fails, work is done t
 """
 
 import logging
+import time
 
 from celery import Celery
 from sqlalchemy import Engine
@@ -21,6 +22,8 @@ from worker.messages import queue_of
 
 #: Seconds: longer than a resend takes, short enough that a dead holder is not missed.
 _LOCK_SECONDS = 30
+#: Seconds until SQLite's `-wal` file is tried again where a reader stays: each try makes writers wait.
+_TRIM_AGAIN = 600.0
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class Sweeper:
         self._chunk_size = chunk_size
         #: sha256 of the model whose work looked lost the last time.
         self._suspect: str | None = None
+        self._trim_after = 0.0
 
     def sweep(self, model: ModelInfo, *, at_once: bool = False) -> int:
         """Look once.
@@ -48,12 +52,16 @@ class Sweeper:
         Raises:
             TemporaryError: the broker does not answer.
         """
-        trim_wal(self._engine)
+        self._trim()
         self._close_forgotten()
         lost = nothing_in_flight(self._app, model.sha256) and self._anything_pending(model)
         send_now = lost and (self._suspect == model.sha256 or at_once)
         self._suspect = model.sha256 if lost and not send_now else None
         return self._send(model) if send_now else 0
+
+    def _trim(self) -> None:
+        if time.monotonic() >= self._trim_after and not trim_wal(self._engine):
+            self._trim_after = time.monotonic() + _TRIM_AGAIN
 
     def _send(self, model: ModelInfo) -> int:
         lock = f"nightread.sweep.{queue_of(model.sha256)}"

@@ -48,3 +48,19 @@ def test_a_database_that_is_away_is_the_callers_to_say(engine, tmp_path, valkey_
     app = make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"))
     with pytest.raises(DBAPIError, match="the database file is gone"):
         Sweeper(app, engine, 16).sweep(model)
+
+
+def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
+    engine, tmp_path, valkey_port, monkeypatch
+):
+    """Each try to cut SQLite's `-wal` file holds up those who write: one that failed is not repeated at each look."""
+    tries = []
+    monkeypatch.setattr(worker.sweep, "trim_wal", lambda _: bool(tries.append(None)))
+    enqueue(engine, tmp_path)
+    with reading(engine) as connection:
+        model = find_model(connection, None)
+    app = make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"))
+    sweeper = Sweeper(app, engine, 16)
+    for _ in range(3):
+        sweeper.sweep(model)
+    assert len(tries) == 1
