@@ -5,11 +5,11 @@ No pixel is decoded here.
 
 import re
 import struct
-import zlib
 from typing import Final, Literal
 
 from db.errors import PermanentError
 from worker.jpeg import jpeg_size, passes
+from worker.png import png_size
 from worker.tiff import TIFF_STARTS, tiff_size
 
 Format = Literal["png", "jpeg", "tiff", "bmp"]
@@ -78,7 +78,7 @@ def _read_header(encoded: bytes) -> tuple[Format, int, int]:
     if encoded[_DICOM_AT : _DICOM_AT + 4] == b"DICM" or _BARE_DICOM.match(encoded):
         raise PermanentError("dicom", "the content is DICOM, which is not read yet: convert it to PNG")
     if encoded.startswith(_PNG):
-        return "png", *_png_size(encoded)
+        return "png", *png_size(encoded)
     if encoded.startswith(_JPEG):
         return "jpeg", *jpeg_size(encoded)
     if encoded.startswith(TIFF_STARTS):
@@ -96,24 +96,6 @@ def _refusal(encoded: bytes) -> PermanentError:
         if pattern.match(encoded):
             return PermanentError("not_image", sentence)
     return PermanentError("not_image", "the content is no image: neither PNG, JPEG, TIFF nor BMP")
-
-
-def _png_size(encoded: bytes) -> tuple[int, int]:
-    """Width and height from its first chunk; every chunk must lie within the file."""
-    width, height = struct.unpack_from(">II", encoded, 16)
-    at, kind = len(_PNG), b""
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", encoded, at)
-        if kind == b"acTL":
-            raise PermanentError("unsupported", "the image is animated: a scan is one image")
-        end = at + 8 + length
-        # Read of every chunk: cv2 would believe a damaged length, and clear gigabytes for it.
-        (checksum,) = struct.unpack_from(">I", encoded, end)
-        # libpng checks the pixels, but reads on without a chunk that it can do without, a damaged orientation too.
-        if kind != b"IDAT" and zlib.crc32(encoded[at + 4 : end]) != checksum:
-            raise PermanentError("truncated", "the image is damaged: a checksum of its does not fit")
-        at = end + 4
-    return width, height
 
 
 def _bmp_size(encoded: bytes) -> tuple[int, int]:

@@ -11,6 +11,7 @@ The rule for gray, so that a radiograph gives the same pixels in whatever lossle
   Adobe's programs write it, with their marker or without.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import cv2
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 
 from db.errors import PermanentError
 from worker.depth import eight_bits
-from worker.formats import check_content
+from worker.formats import Format, check_content
 from worker.jpeg import check_stream
 from worker.manifest import Preprocessing
+from worker.png import read_plain_gray
 from worker.settings import MAX_PIXELS
 from worker.tiff import decode_tiff
 
@@ -50,9 +52,7 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
             `constant` (nothing to score: a model would give it a confident score without meaning).
     """
     form = check_content(encoded, max_pixels)
-    if form == "jpeg":
-        check_stream(encoded)
-    image = eight_bits(decode_tiff(encoded) if form == "tiff" else _decode_by_cv2(encoded))
+    image = eight_bits(_DECODERS[form](encoded))
     if (image == image[0, 0]).all():
         raise PermanentError("constant", "every pixel of the image has the same value: there is nothing to score")
     return image
@@ -70,6 +70,16 @@ def to_pixels(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS)
     return preprocess(decode(encoded, max_pixels), rule)
 
 
+def _decode_png(encoded: bytes) -> NDArray[Any]:
+    plain = read_plain_gray(encoded)
+    return _decode_by_cv2(encoded) if plain is None else plain
+
+
+def _decode_jpeg(encoded: bytes) -> NDArray[Any]:
+    check_stream(encoded)
+    return _decode_by_cv2(encoded)
+
+
 def _decode_by_cv2(encoded: bytes) -> NDArray[Any]:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), _AS_STORED)
@@ -78,6 +88,14 @@ def _decode_by_cv2(encoded: bytes) -> NDArray[Any]:
     if image is None:
         raise PermanentError("truncated", "the image is truncated or damaged: its content ends or contradicts itself")
     return image
+
+
+_DECODERS: Final[Mapping[Format, Callable[[bytes], NDArray[Any]]]] = {
+    "png": _decode_png,
+    "jpeg": _decode_jpeg,
+    "tiff": decode_tiff,
+    "bmp": _decode_by_cv2,
+}
 
 
 def _gray(image: Pixels) -> Pixels:
