@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
 
 import keras
 
 from db.errors import UserError
-
-_CPU_INFO: Final = Path("/proc/cpuinfo")
+from worker.network import has_gpu
+from worker.precision import cpu_has_bfloat16
 
 
 @contextmanager
@@ -33,7 +31,7 @@ def on_all_gpus(*, wished: bool) -> Iterator[None]:
     """
     if not wished:
         yield
-    elif not _has_gpu():
+    elif not has_gpu():
         raise UserError("--all-gpus: no GPU is visible here")
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -47,16 +45,4 @@ def on_all_gpus(*, wished: bool) -> Iterator[None]:
 
 def _fastest() -> str:
     # bfloat16 has float32's range, so no loss needs scaling; GPUs have it since 2020, some CPUs since.
-    return "mixed_bfloat16" if _has_gpu() or _cpu_has_bfloat16() else "float32"
-
-
-def _has_gpu() -> bool:
-    try:
-        return bool(keras.distribution.list_devices("gpu"))
-    except RuntimeError:
-        # Where there is none, TensorFlow lists none, and JAX knows of no such kind.
-        return False
-
-
-def _cpu_has_bfloat16() -> bool:
-    return _CPU_INFO.exists() and "avx512_bf16" in _CPU_INFO.read_text()
+    return "mixed_bfloat16" if has_gpu() or cpu_has_bfloat16() else "float32"

@@ -47,7 +47,7 @@ class Child:
         self._engine = open_database(settings.database_url, patience=settings.time_budget, must_exist=True)
         self._claims = Claims(self._engine)
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
-        self._scorer = open_scorer(self._artifact, settings.runtime)
+        self._scorer = open_scorer(self._artifact, settings.runtime, settings.precision)
         self._brake = Brake(self._engine, ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}

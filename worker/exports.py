@@ -3,10 +3,14 @@
 Exports can be made again from the model, so they are no part of the artifact's identity.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from db.errors import UserError
+from worker.artifact import Artifact
 
 #: Written last: what it lists is there.
 EXPORTS_FILE: Final = "exports.json"
@@ -49,3 +53,48 @@ class Exports(BaseModel):
     format_version: Literal[1] = 1
     model: str
     formats: dict[str, Export]
+
+
+def has_format(artifact: Artifact, name: str) -> bool:
+    """Whether the artifact was exported to a format. What cannot be read counts as not."""
+    try:
+        return name in _read(artifact).formats
+    except UserError:
+        return False
+
+
+def read_format(artifact: Artifact, name: str) -> dict[str, bytes]:
+    """A format's files by name, each the one that was checked.
+
+    Raises:
+        UserError: the artifact was not exported to it, a file cannot be read, or is another.
+    """
+    exports = _read(artifact)
+    if name not in exports.formats:
+        raise UserError(f"{artifact.folder}: was not exported to {name}; 'trainer export' does it")
+    files = {file: _bytes_of(artifact, file) for file in FILES[name]}
+    for file, content in files.items():
+        expected, found = exports.formats[name].files.get(file), hashlib.sha256(content).hexdigest()
+        if found != expected:
+            raise UserError(f"{artifact.folder / file}: {EXPORTS_FILE} says sha256 {expected}, the file has {found}")
+    return files
+
+
+def _read(artifact: Artifact) -> Exports:
+    path = artifact.folder / EXPORTS_FILE
+    if not path.exists():
+        raise UserError(f"{artifact.folder}: was never exported; 'trainer export' does it")
+    try:
+        exports = Exports.model_validate_json(_bytes_of(artifact, EXPORTS_FILE))
+    except ValidationError as error:
+        raise UserError(f"{path}: not what 'trainer export' writes: {error.errors()[0]['msg']}") from error
+    if exports.model != artifact.sha256:
+        raise UserError(f"{path}: made from model {exports.model[:12]}, beside model {artifact.sha256[:12]}")
+    return exports
+
+
+def _bytes_of(artifact: Artifact, file: str) -> bytes:
+    try:
+        return (artifact.folder / file).read_bytes()
+    except OSError as error:
+        raise UserError(f"{artifact.folder / file}: cannot be read ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""The Keras model of an artifact, loaded as it was published or not at all."""
+"""The Keras model of an artifact, loaded as it was published or not at all; and what it may run on."""
 
 from typing import Any
 
@@ -24,3 +24,12 @@ def load_network(artifact: Artifact) -> Any:
         # Keras shows all of the model before it says why.
         cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise UserError(f"{path}: Keras {keras.__version__} cannot load it: {cause[0]:.300}") from error
+
+
+def has_gpu() -> bool:
+    """Whether Keras' backend sees a GPU."""
+    try:
+        return bool(keras.distribution.list_devices("gpu"))
+    except RuntimeError:
+        # Where there is none, TensorFlow lists none, and JAX knows of no such kind.
+        return False

@@ -26,7 +26,8 @@ class WorkerSettings(Settings):
             the time budget plus the load of a model.
         sweep_interval: seconds between two looks for lost work.
         decode_threads: threads that read and decode ahead of the model.
-        runtime: `auto`, `tensorflow`, or `package.module:callable` that makes a `Scorer` from an artifact.
+        runtime: `auto`, `tensorflow`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
+            artifact.
         precision: the arithmetic of the model.
         max_pixels: an image that claims more, width times height, is rejected before it is decoded.
         log_format: `text` for people, `json` for collectors: one object a line.
@@ -48,7 +49,7 @@ class WorkerSettings(Settings):
     sweep_interval: float = Field(default=5.0, gt=0)
     decode_threads: int = Field(default=max(2, os.cpu_count() or 1), ge=1)
     runtime: str = "auto"
-    precision: Literal["auto", "float32"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)
     log_format: Literal["text", "json"] = "text"
     metrics_port: int = Field(default=0, ge=0, le=65_535)

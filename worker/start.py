@@ -56,7 +56,7 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     models = open_model_dir(settings.model_dir, settings.home)
     artifact = models.find(_choose(open_database(settings.database_url), models, model).sha256)
     started = time.perf_counter()
-    scorer = open_scorer(artifact, settings.runtime)
+    scorer = open_scorer(artifact, settings.runtime, settings.precision)
     loaded = time.perf_counter()
     blank = np.zeros((scorer.batch_size, *artifact.manifest.preprocessing.shape), np.uint8)
     for _ in range(_PASSES):

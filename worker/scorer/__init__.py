@@ -1,7 +1,8 @@
 """A scorer turns a batch of pixels into scores. Which runtime does it is behind this door."""
 
-import importlib
+import importlib.util
 import logging
+import os
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from db.errors import NoRoom, UserError
 from worker.artifact import Artifact
+from worker.exports import has_format
 from worker.pixels import Pixels
 
 Scores = NDArray[np.float32]
@@ -58,29 +60,67 @@ def score_all(scorer: Scorer, pixels: Pixels) -> Scores:
             logger.warning("no memory for a batch of %d scans: %d from now on", size, scorer.batch_size)
 
 
-def open_scorer(artifact: Artifact, runtime: str = "auto") -> Scorer:
+def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "auto") -> Scorer:
     """Load and warm an artifact's model.
 
     Args:
         artifact: a verified artifact.
-        runtime: `auto` and `tensorflow` are TensorFlow in float32; `module:callable` is called with the artifact.
+        runtime: `tensorflow`, `openvino`, `keras` (on the backend that Keras is set to), or `auto`, the fastest of them
+            that is here; `module:callable` is called with the artifact.
+        precision: `float32`, `bfloat16`, or `auto`, the fastest that the device computes in.
 
     Raises:
-        UserError: no such runtime, or the model is not what its manifest says.
+        UserError: no such runtime or precision, or the model is not what its manifest says.
         MemoryError, NoRoom: the device has no memory for it.
     """
     if ":" in runtime:
-        module, _, name = runtime.partition(":")
-        try:
-            factory = cast("Callable[[Artifact], Scorer]", getattr(importlib.import_module(module), name))
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"--runtime {runtime}: {error}") from error
-        return factory(artifact)
-    if runtime not in ("auto", "tensorflow"):
-        raise UserError(f"--runtime {runtime}: this program knows auto and tensorflow")
-    from worker.scorer.tensorflow import TensorflowScorer
+        return _load_factory(runtime)(artifact)
+    chosen = _fastest(artifact) if runtime == "auto" else runtime
+    if chosen == "openvino":
+        from worker.scorer.openvino import OpenvinoScorer
 
-    return TensorflowScorer(artifact)
+        return OpenvinoScorer(artifact, precision)
+    if chosen == "keras":
+        from worker.scorer.keras import KerasScorer
+
+        return KerasScorer(artifact, precision)
+    if chosen == "tensorflow":
+        from worker.scorer.tensorflow import TensorflowScorer
+
+        return TensorflowScorer(artifact, precision)
+    raise UserError(f"--runtime {runtime}: this program knows auto, tensorflow, openvino and keras")
+
+
+def _load_factory(runtime: str) -> Callable[[Artifact], Scorer]:
+    module, _, name = runtime.partition(":")
+    try:
+        return cast("Callable[[Artifact], Scorer]", getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"--runtime {runtime}: {error}") from error
+
+
+def _fastest(artifact: Artifact) -> str:
+    """TensorFlow on a GPU; on the CPU OpenVINO, where it is installed and the model was exported to it."""
+    on_gpu = bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    has_openvino = importlib.util.find_spec("openvino") is not None and has_format(artifact, "openvino")
+    return "openvino" if has_openvino and not on_gpu else "tensorflow"
+
+
+def check_fit(artifact: Artifact, shape: tuple[int, ...], outputs: int) -> None:
+    """Compare what a loaded model takes (height, width, channels) and makes with what its manifest promises.
+
+    Raises:
+        UserError: they differ; scores would land under the wrong findings.
+    """
+    manifest = artifact.manifest
+    if shape != manifest.preprocessing.shape:
+        raise UserError(
+            f"{artifact.folder}: the model takes {shape}, its manifest promises {manifest.preprocessing.shape}"
+        )
+    if outputs != len(manifest.findings):
+        raise UserError(
+            f"{artifact.folder}: the model has {outputs} outputs, its manifest promises {len(manifest.findings)}"
+        )
 
 
 def padded(pixels: Pixels, batch_size: int) -> Pixels:

@@ -1,4 +1,4 @@
-"""TensorFlow in float32: the model's graph frozen at one batch shape."""
+"""TensorFlow: the model's graph frozen at one batch shape, on the CPU or a GPU."""
 
 import logging
 import os
@@ -13,12 +13,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from db.errors import UserError
 from worker.artifact import Artifact
-from worker.manifest import MODEL_FILE
 from worker.network import load_network
 from worker.pixels import Pixels
-from worker.scorer import Scores, padded, score_all
+from worker.precision import cpu_has_bfloat16
+from worker.scorer import Scores, check_fit, padded, score_all
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +30,17 @@ class TensorflowScorer:
     of 1e-7.
     """
 
-    precision = "float32"
-
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, precision: str = "auto") -> None:
         manifest = artifact.manifest
         self.findings = manifest.findings
         self.batch_size = manifest.batch_size
         self.runtime = f"tensorflow {tf.__version__}"
         self._shape = manifest.preprocessing.shape
+        self.precision = _set_precision(precision)
         with _memory_errors():
             # Kept, for `shrink`: the file may be gone by then.
-            self._model = _load(artifact, self._shape)
+            self._model = load_network(artifact)
+            check_fit(artifact, tuple(self._model.input_shape[1:]), self._model.output_shape[-1])
             self._forward = _freeze(self._model, (self.batch_size, *self._shape))
         _warn_of_cpu()
         score_all(self, np.zeros((self.batch_size, *self._shape), np.uint8))
@@ -74,14 +73,12 @@ def _warn_of_cpu() -> None:
         logger.warning("this TensorFlow cannot use the GPU that it was given, and scores on the CPU")
 
 
-def _load(artifact: Artifact, shape: tuple[int, ...]) -> Any:
-    path, model = artifact.folder / MODEL_FILE, load_network(artifact)
-    if tuple(model.input_shape[1:]) != shape:
-        raise UserError(f"{path}: the model takes {model.input_shape[1:]}, its manifest promises {shape}")
-    if model.output_shape[-1] != len(artifact.manifest.findings):
-        promised = len(artifact.manifest.findings)
-        raise UserError(f"{path}: the model has {model.output_shape[-1]} outputs, its manifest promises {promised}")
-    return model
+def _set_precision(precision: str) -> str:
+    """Have all graphs of this process computed in it."""
+    # On a CPU without bfloat16 oneDNN ignores the wish.
+    mixed = precision == "bfloat16" or (precision == "auto" and cpu_has_bfloat16())
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": mixed})
+    return "bfloat16" if mixed else "float32"
 
 
 def _freeze(model: Any, shape: tuple[int, ...]) -> Any:

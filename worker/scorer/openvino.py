@@ -1,0 +1,62 @@
+"""OpenVINO on the CPU: what `trainer export` made of the model. Neither TensorFlow nor Keras is loaded."""
+
+from typing import Any, Final
+
+import numpy as np
+import openvino
+
+from db.errors import UserError
+from worker.artifact import Artifact
+from worker.exports import OPENVINO_FILE, read_format
+from worker.pixels import Pixels
+from worker.scorer import Scores, check_fit, padded, score_all
+
+_HINTS: Final = {"float32": "f32", "bfloat16": "bf16"}
+_WEIGHTS_FILE: Final = "openvino.bin"
+
+
+class OpenvinoScorer:
+    """Scores with OpenVINO."""
+
+    def __init__(self, artifact: Artifact, precision: str = "auto") -> None:
+        manifest = artifact.manifest
+        self.findings = manifest.findings
+        self.batch_size = manifest.batch_size
+        self.runtime = f"openvino {openvino.__version__.split('-')[0]}"
+        self._core = openvino.Core()
+        self.precision = _choose(self._core, precision)
+        self._shape = manifest.preprocessing.shape
+        files = read_format(artifact, "openvino")
+        # From memory: what is loaded is what was hashed.
+        self._model = self._core.read_model(files[OPENVINO_FILE], files[_WEIGHTS_FILE])
+        # The batch is open, the rest is not.
+        given, made = self._model.input().partial_shape, self._model.output().partial_shape
+        check_fit(artifact, tuple(side.get_length() for side in list(given)[1:]), made[-1].get_length())
+        self._request = self._compile()
+        score_all(self, np.zeros((self.batch_size, *self._shape), np.uint8))
+
+    def score(self, pixels: Pixels) -> Scores:
+        """See `Scorer.score`."""
+        scores = self._request.infer([padded(pixels, self.batch_size)], share_inputs=True)[0]
+        return np.array(scores[: len(pixels)], np.float32)
+
+    def shrink(self) -> None:
+        """See `Scorer.shrink`."""
+        self.batch_size //= 2
+        self._request = self._compile()
+
+    def _compile(self) -> Any:
+        self._model.reshape([self.batch_size, *self._shape])
+        # Said outright: left to itself OpenVINO takes bfloat16 where the CPU has it, and nobody would know.
+        hints = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision], "PERFORMANCE_HINT": "LATENCY"}
+        return self._core.compile_model(self._model, "CPU", hints).create_infer_request()
+
+
+def _choose(core: Any, precision: str) -> str:
+    """What the CPU computes fastest, unless somebody chose."""
+    has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "auto":
+        return "bfloat16" if has_bfloat16 else "float32"
+    if precision == "bfloat16" and not has_bfloat16:
+        raise UserError("--precision bfloat16: this CPU does not compute in it")
+    return precision
