@@ -14,12 +14,16 @@ from trainer.extras import check_installed
 from trainer.progress import native_stderr_muted, say
 from trainer.publish import staging_folder
 from worker.artifact import Artifact, file_sha256
-from worker.exports import EXPORTS_FILE, FILES, ONNX_FILE, OPENVINO_FILE, Export, Exports
+from worker.exports import BESIDE, EXPORTS_FILE, FILES, ONNX_FILE, OPENVINO_FILE, Export, Exports, write_exports
 from worker.model_dir import ModelDir
 from worker.pixels import Pixels
 
 #: From uint8 (B, H, W, C) to float32 (B, findings).
 Forward = Callable[[Pixels], NDArray[np.float32]]
+#: The largest difference of a score that is accepted unless somebody chose.
+TOLERANCE: Final = 1e-4
+#: On so many scans, where nobody chose.
+_SCANS: Final = 256
 _PACKAGES: Final = ("onnx", "onnxruntime", "openvino", "tf2onnx")
 
 
@@ -38,44 +42,96 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
     """Write both formats beside the artifact, once each has scored these scans as Keras does.
 
     Raises:
-        UserError: a format's scores differ by more than `tolerance`, a package is not installed, Keras runs on another
-            backend than TensorFlow, or the artifact's place cannot be written.
+        UserError: see `write_formats`; or the artifact's place cannot be written.
     """
-    check_installed("trainer export", _PACKAGES)
-    pixels = np.asarray(scans.pixels[scans.places])
+    check_possible()
     with native_stderr_muted():
-        import keras
-
         from worker.network import load_network
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(f"trainer export converts on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}")
     model = load_network(artifact)
-    size = artifact.manifest.batch_size
-    expected = _scores(lambda batch: keras.ops.convert_to_numpy(model(batch, training=False)), pixels, size)
+    pixels = np.asarray(scans.pixels[scans.places])
     with staging_folder() as staging:
-        _write_formats(model, staging)
-        formats = {}
-        for name, (runtime, forward) in _open_formats(staging).items():
-            say(f"checking {name} on {len(pixels)} scans")
-            difference = float(np.abs(_scores(forward, pixels, size) - expected).max())
-            if not difference <= tolerance:
-                raise UserError(
-                    f"{name}: scores differ from the Keras model's by up to {difference:.2g} on {len(pixels)} scans,"
-                    f" more than --tolerance {tolerance:g}; nothing was written"
-                )
-            formats[name] = Export(
-                runtime=runtime,
-                files={file: file_sha256(staging / file) for file in FILES[name]},
-                max_difference=difference,
-                scans=len(pixels),
-            )
-        exports = Exports(model=artifact.sha256, formats=formats)
-        (staging / EXPORTS_FILE).write_text(exports.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        formats = write_formats(model, staging, pixels, batch_size=artifact.manifest.batch_size, tolerance=tolerance)
+        exports = write_exports(staging, artifact.sha256, formats)
         models.add(artifact, staging, last=EXPORTS_FILE)
     return exports
 
 
-def _write_formats(model: Any, folder: Path) -> None:
+def check_possible() -> None:
+    """Say what is missing before the work rather than in it.
+
+    Raises:
+        UserError: a package is not installed, or Keras runs on another backend than TensorFlow.
+    """
+    check_installed("trainer export", _PACKAGES)
+    with native_stderr_muted():
+        import keras
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"trainer export converts on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}")
+
+
+def write_formats(model: Any, folder: Path, pixels: Pixels, *, batch_size: int, tolerance: float) -> dict[str, Export]:
+    """Write a model as ONNX and for OpenVINO, if each scores as Keras does.
+
+    Args:
+        model: a `keras.Model` from uint8 (B, H, W, C) to float32 (B, findings).
+        folder: where the files go.
+        pixels: uint8 (N, H, W, C) of real scans, to compare scores on.
+        batch_size: of them, in one pass.
+        tolerance: the largest difference of a score that is accepted.
+
+    Raises:
+        UserError: a format's scores differ by more than that.
+    """
+    import keras
+
+    expected = _scores(lambda batch: keras.ops.convert_to_numpy(model(batch, training=False)), pixels, batch_size)
+    _write_files(model, folder)
+    formats = {}
+    for name, (runtime, forward) in _open_formats(folder).items():
+        say(f"checking {name} on {len(pixels)} scans")
+        difference = float(np.abs(_scores(forward, pixels, batch_size) - expected).max())
+        if not difference <= tolerance:
+            raise UserError(
+                f"{name}: scores differ from the Keras model's by up to {difference:.2g} on {len(pixels)} scans,"
+                f" more than --tolerance {tolerance:g}; nothing was written"
+            )
+        formats[name] = Export(
+            runtime=runtime,
+            files={file: file_sha256(folder / file) for file in FILES[name]},
+            max_difference=difference,
+            scans=len(pixels),
+        )
+    return formats
+
+
+def for_workers(
+    model: Any, folder: Path, *, pixels: Pixels, places: NDArray[np.int64], batch_size: int
+) -> dict[str, Export]:
+    """What a new model's workers score with on CPUs; nothing where that cannot be made, which is said.
+
+    Args:
+        model: see `write_formats`.
+        folder: see there.
+        pixels: uint8 (N, H, W, C), maybe on disk.
+        places: which of them are scans that scores may be compared on.
+        batch_size: see there.
+    """
+    chosen = places[np.linspace(0, len(places) - 1, min(_SCANS, len(places))).astype(int)]
+    try:
+        check_possible()
+        say("exporting to OpenVINO")
+        formats = write_formats(model, folder, np.asarray(pixels[chosen]), batch_size=batch_size, tolerance=TOLERANCE)
+    except UserError as error:
+        for name in BESIDE:
+            (folder / name).unlink(missing_ok=True)
+        say(f"not exported, so workers score it on TensorFlow: {error}")
+        return {}
+    # Every worker would fetch it, and none reads it; 'trainer export' writes it for those who do.
+    (folder / ONNX_FILE).unlink()
+    return {"openvino": formats["openvino"]}
+
+
+def _write_files(model: Any, folder: Path) -> None:
     with native_stderr_muted():
         import openvino
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from trainer.curves import CURVES_FILE, draw_curves
 from trainer.donor import donor_of, refuse_leak, with_donors_scans
 from trainer.evaluate import EVALUATION_FILE, EvaluationOf, evaluation_json
 from trainer.evaluation import Evaluation, evaluate
+from trainer.export import for_workers
 from trainer.fit_state import StateFile
 from trainer.material import Material, Source, gather
 from trainer.progress import FitProgress, in_words, native_stderr_muted, say
@@ -101,6 +103,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         models=setting.models,
         history=figures,
         papers=papers,
+        export=partial(for_workers, pixels=test.pixels, places=test.places, batch_size=manifest.batch_size),
     )
     state.remove()
     return Fitted(artifact=artifact, evaluation=evaluation, sheet=_sheet(name, material, finished, setting))

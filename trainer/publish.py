@@ -1,7 +1,7 @@
 """Writes a fitted model with its split and history, and publishes them as one artifact."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +11,7 @@ from typing import Any, Final
 from db.errors import UserError
 from trainer.split import write_split
 from worker.artifact import Artifact, SplitRow
+from worker.exports import Export
 from worker.manifest import MODEL_FILE, Manifest
 from worker.model_dir import ModelDir
 
@@ -25,6 +26,7 @@ def write_artifact(
     models: ModelDir,
     history: Sequence[Mapping[str, float | None]] = (),
     papers: Mapping[str, bytes] = MappingProxyType({}),
+    export: Callable[[Any, Path], Mapping[str, Export]] = lambda _model, _folder: {},
 ) -> Artifact:
     """Publish a Keras model, whole or not at all.
 
@@ -35,6 +37,7 @@ def write_artifact(
         models: where it goes.
         history: one mapping of figures for each epoch.
         papers: further files by name.
+        export: writes the model into a folder for other runtimes.
 
     Raises:
         UserError: that place cannot be written.
@@ -45,7 +48,7 @@ def write_artifact(
         _write_history(staging / HISTORY_FILE, history)
         for name, content in papers.items():
             (staging / name).write_bytes(content)
-        return models.publish(staging, manifest)
+        return models.publish(staging, manifest, export(model, staging))
 
 
 def refuse_taken_name(name: str, models: ModelDir) -> None:

@@ -9,14 +9,16 @@ import hashlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from db.errors import UserError
 from db.labels_cells import shown
+from worker.exports import BESIDE, Export, write_exports
 from worker.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, Manifest, read_manifest
 
 SUBSETS: Final = ("train", "validation", "test")
@@ -74,15 +76,26 @@ def own_copy(artifact: Artifact, name: str) -> Iterator[Path]:
         yield copy
 
 
-def publish(staging: Path, model_dir: Path, manifest: Manifest) -> Artifact:
+def publish(
+    staging: Path, model_dir: Path, manifest: Manifest, formats: Mapping[str, Export] = MappingProxyType({})
+) -> Artifact:
     """Seal `staging` with a manifest and move it to `model_dir/<first 12 of its sha256>`, whole or not at all.
 
     Publishing the same bytes twice is harmless: the folder that is there already wins.
+
+    Args:
+        staging: a folder, used up.
+        model_dir: where the artifact goes.
+        manifest: all of it but the files.
+        formats: what lies in `staging` for other runtimes.
     """
-    files = {path.name: file_sha256(path) for path in sorted(staging.iterdir()) if path.name != MANIFEST_FILE}
-    sealed = manifest.model_copy(update={"files": files})
-    (staging / MANIFEST_FILE).write_text(sealed.model_dump_json(indent=2) + "\n")
-    target = model_dir / file_sha256(staging / MANIFEST_FILE)[:12]
+    sealed = (path for path in sorted(staging.iterdir()) if path.name not in {MANIFEST_FILE, *BESIDE})
+    manifest = manifest.model_copy(update={"files": {path.name: file_sha256(path) for path in sealed}})
+    (staging / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
+    sha256 = file_sha256(staging / MANIFEST_FILE)
+    if formats:
+        write_exports(staging, sha256, formats)
+    target = model_dir / sha256[:12]
     model_dir.mkdir(parents=True, exist_ok=True)
     if target.exists():
         shutil.rmtree(staging)

@@ -1,16 +1,20 @@
-"""What `trainer export` leaves beside an artifact's own files: the same model for other runtimes, and how alike it is.
+"""What lies beside an artifact's own files: the same model for other runtimes, and how alike it is.
 
-Exports can be made again from the model, so they are no part of the artifact's identity.
+`trainer fit` and `trainer export` write it. It can be made again from the model, so it is no part of the artifact's
+identity.
 """
 
 import hashlib
 from collections.abc import Mapping
-from typing import Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from db.errors import UserError
-from worker.artifact import Artifact
+
+if TYPE_CHECKING:
+    from worker.artifact import Artifact
 
 #: Written last: what it lists is there.
 EXPORTS_FILE: Final = "exports.json"
@@ -18,6 +22,8 @@ ONNX_FILE: Final = "model.onnx"
 OPENVINO_FILE: Final = "openvino.xml"
 #: Each format's files; OpenVINO keeps the weights beside the graph.
 FILES: Final[Mapping[str, tuple[str, ...]]] = {"onnx": (ONNX_FILE,), "openvino": (OPENVINO_FILE, "openvino.bin")}
+#: Names that are no part of an artifact.
+BESIDE: Final = frozenset({EXPORTS_FILE, *(file for files in FILES.values() for file in files)})
 
 
 class Export(BaseModel):
@@ -55,7 +61,14 @@ class Exports(BaseModel):
     formats: dict[str, Export]
 
 
-def has_format(artifact: Artifact, name: str) -> bool:
+def write_exports(folder: Path, model: str, formats: Mapping[str, Export]) -> Exports:
+    """List what lies in a folder of the model with this sha256."""
+    exports = Exports(model=model, formats=dict(formats))
+    (folder / EXPORTS_FILE).write_text(exports.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return exports
+
+
+def has_format(artifact: "Artifact", name: str) -> bool:
     """Whether the artifact was exported to a format. What cannot be read counts as not."""
     try:
         return name in _read(artifact).formats
@@ -63,7 +76,7 @@ def has_format(artifact: Artifact, name: str) -> bool:
         return False
 
 
-def read_format(artifact: Artifact, name: str) -> dict[str, bytes]:
+def read_format(artifact: "Artifact", name: str) -> dict[str, bytes]:
     """A format's files by name, each the one that was checked.
 
     Raises:
@@ -80,7 +93,7 @@ def read_format(artifact: Artifact, name: str) -> dict[str, bytes]:
     return files
 
 
-def _read(artifact: Artifact) -> Exports:
+def _read(artifact: "Artifact") -> Exports:
     path = artifact.folder / EXPORTS_FILE
     if not path.exists():
         raise UserError(f"{artifact.folder}: was never exported; 'trainer export' does it")
@@ -93,7 +106,7 @@ def _read(artifact: Artifact) -> Exports:
     return exports
 
 
-def _bytes_of(artifact: Artifact, file: str) -> bytes:
+def _bytes_of(artifact: "Artifact", file: str) -> bytes:
     try:
         return (artifact.folder / file).read_bytes()
     except OSError as error:

@@ -2,16 +2,21 @@
 
 import hashlib
 import shutil
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias
 
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.artifact import Artifact, file_sha256, find_artifact, publish
 from worker.cache import Cache
+from worker.exports import Export
 from worker.manifest import MANIFEST_FILE, Manifest, parse_manifest, read_manifest
 from worker.s3 import SCHEME, list_objects, read_object, write_object
 
+Formats: TypeAlias = Mapping[str, Export]
+
+_NO_FORMATS: Final[Formats] = MappingProxyType({})
 #: How long a file of an artifact may take to arrive from S3.
 _SECONDS: Final = 600.0
 
@@ -28,8 +33,11 @@ class ModelDir(Protocol):
     def find(self, sha256: str) -> Artifact:
         """The artifact with this identity on this machine's disk, every file verified."""
 
-    def publish(self, staging: Path, manifest: Manifest) -> Artifact:
-        """Seal a folder with a manifest and publish it, whole or not at all; the folder is used up."""
+    def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
+        """Seal a folder with a manifest and publish it, whole or not at all; the folder is used up.
+
+        `formats` is what lies in it for other runtimes.
+        """
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
         """Put a folder's files beside an artifact's own, the one that lists the others last."""
@@ -72,10 +80,10 @@ class FolderModelDir:
         """See `ModelDir`."""
         return find_artifact(self.folder, sha256)
 
-    def publish(self, staging: Path, manifest: Manifest) -> Artifact:
+    def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
         """See `ModelDir`."""
         try:
-            return publish(staging, self.folder, manifest)
+            return publish(staging, self.folder, manifest, formats)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written ({error.strerror})") from error
 
@@ -139,11 +147,11 @@ class S3ModelDir:
         """See `ModelDir`. What was fetched before, and is whole, is not fetched again."""
         return self._cache.find(sha256, lambda arriving: self._fetch(sha256, arriving))
 
-    def publish(self, staging: Path, manifest: Manifest) -> Artifact:
+    def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
         """See `ModelDir`."""
-        artifact = self._kept.publish(staging, manifest)
-        for name in (*artifact.manifest.files, MANIFEST_FILE):
-            write_object(self._location(artifact.sha256, name), artifact.folder / name)
+        artifact = self._kept.publish(staging, manifest, formats)
+        for path in _with_last(artifact.folder, MANIFEST_FILE):
+            write_object(self._location(artifact.sha256, path.name), path)
         return artifact
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:

@@ -15,7 +15,7 @@ from db.errors import UserError
 from worker.artifact import Artifact
 from worker.network import has_gpu, load_network
 from worker.pixels import Pixels
-from worker.precision import cpu_has_bfloat16
+from worker.precision import choose_precision, cpu_has_bfloat16
 from worker.scorer import Scores, check_fit, padded, score_all
 
 #: Batch, height, width, channels.
@@ -30,7 +30,7 @@ class KerasScorer:
         manifest = artifact.manifest
         self.findings = manifest.findings
         self.batch_size = manifest.batch_size
-        self.precision = _choose(precision)
+        self.precision = choose_precision(precision, has_bfloat16=has_gpu() or cpu_has_bfloat16())
         self.runtime = f"keras {keras.__version__} on {keras.backend.backend()}"
         self._shape = manifest.preprocessing.shape
         with _memory_errors():
@@ -61,12 +61,6 @@ def _memory_errors() -> Iterator[None]:
         if any(word in str(error) for word in _NO_ROOM):
             raise MemoryError("the device has no memory left") from error
         raise
-
-
-def _choose(precision: str) -> str:
-    if precision == "auto":
-        return "bfloat16" if has_gpu() or cpu_has_bfloat16() else "float32"
-    return precision
 
 
 def _to_bfloat16(model: Any) -> None:

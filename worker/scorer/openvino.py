@@ -5,10 +5,10 @@ from typing import Any, Final
 import numpy as np
 import openvino
 
-from db.errors import UserError
 from worker.artifact import Artifact
 from worker.exports import OPENVINO_FILE, read_format
 from worker.pixels import Pixels
+from worker.precision import choose_precision
 from worker.scorer import Scores, check_fit, padded, score_all
 
 _HINTS: Final = {"float32": "f32", "bfloat16": "bf16"}
@@ -24,7 +24,9 @@ class OpenvinoScorer:
         self.batch_size = manifest.batch_size
         self.runtime = f"openvino {openvino.__version__.split('-')[0]}"
         self._core = openvino.Core()
-        self.precision = _choose(self._core, precision)
+        self.precision = choose_precision(
+            precision, has_bfloat16="BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        )
         self._shape = manifest.preprocessing.shape
         files = read_format(artifact, "openvino")
         # From memory: what is loaded is what was hashed.
@@ -50,13 +52,3 @@ class OpenvinoScorer:
         # Said outright: left to itself OpenVINO takes bfloat16 where the CPU has it, and nobody would know.
         hints = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision], "PERFORMANCE_HINT": "LATENCY"}
         return self._core.compile_model(self._model, "CPU", hints).create_infer_request()
-
-
-def _choose(core: Any, precision: str) -> str:
-    """What the CPU computes fastest, unless somebody chose."""
-    has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "auto":
-        return "bfloat16" if has_bfloat16 else "float32"
-    if precision == "bfloat16" and not has_bfloat16:
-        raise UserError("--precision bfloat16: this CPU does not compute in it")
-    return precision

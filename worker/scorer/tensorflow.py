@@ -16,7 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from worker.artifact import Artifact
 from worker.network import load_network
 from worker.pixels import Pixels
-from worker.precision import cpu_has_bfloat16
+from worker.precision import choose_precision, cpu_has_bfloat16
 from worker.scorer import Scores, check_fit, padded, score_all
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,9 @@ class TensorflowScorer:
         self.batch_size = manifest.batch_size
         self.runtime = f"tensorflow {tf.__version__}"
         self._shape = manifest.preprocessing.shape
-        self.precision = _set_precision(precision)
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self.precision = choose_precision(precision, has_bfloat16=cpu_has_bfloat16() and not on_gpu)
+        _compute_in(self.precision)
         with _memory_errors():
             # Kept, for `shrink`: the file may be gone by then.
             self._model = load_network(artifact)
@@ -73,12 +75,13 @@ def _warn_of_cpu() -> None:
         logger.warning("this TensorFlow cannot use the GPU that it was given, and scores on the CPU")
 
 
-def _set_precision(precision: str) -> str:
-    """Have all graphs of this process computed in it."""
-    # On a CPU without bfloat16 oneDNN ignores the wish.
-    mixed = precision == "bfloat16" or (precision == "auto" and cpu_has_bfloat16())
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": mixed})
-    return "bfloat16" if mixed else "float32"
+def _compute_in(precision: str) -> None:
+    """Have oneDNN compute all graphs of this process in it: on the CPU, for GPUs take no notice."""
+    # The head stays float32, or scores would be rounded to eight bits. A list that contradicts itself would do nothing.
+    for change in ("ALLOWLIST_REMOVE=MatMul", "INFERLIST_REMOVE=Sigmoid", "DENYLIST_ADD=MatMul,Sigmoid"):
+        name, _, operations = change.partition("=")
+        os.environ[f"TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_{name}"] = operations
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": precision == "bfloat16"})
 
 
 def _freeze(model: Any, shape: tuple[int, ...]) -> Any:

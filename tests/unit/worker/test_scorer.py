@@ -1,13 +1,20 @@
 """A scan's scores depend on its pixels alone, and a model that is not what its manifest says does not load."""
 
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hash_scorer import HashScorer
 from world import hash_artifact, radiograph
 
 from db.errors import UserError
+from trainer.export import write_formats
 from worker.artifact import publish
+from worker.exports import EXPORTS_FILE, OPENVINO_FILE
 from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
+from worker.precision import cpu_has_bfloat16
 from worker.scorer import open_scorer, padded
 
 FINDINGS = ("Abnormal", "Effusion", "Hernia")
@@ -44,13 +51,33 @@ def keras_file(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def expected(keras_file, pixels):
+    """Keras' own scores, before any scorer asks TensorFlow for bfloat16: it then takes that for everything."""
+    import keras
+
+    return keras.models.load_model(keras_file, compile=False).predict(pixels, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def exported(keras_file, pixels, expected):
+    """The miniature for OpenVINO: a folder and what lies in it."""
+    import keras
+
+    folder = keras_file.parent / "exported"
+    folder.mkdir()
+    model = keras.models.load_model(keras_file, compile=False)
+    return folder, write_formats(model, folder, pixels, batch_size=BATCH, tolerance=1e-4)
+
+
 @pytest.fixture
-def make_artifact(tmp_path, keras_file):
+def make_artifact(tmp_path, keras_file, exported):
     """Publish the miniature (or other bytes) under a manifest that may promise something else."""
 
     def make_artifact(content=None, **promises):
         staging = tmp_path / "staging"
-        staging.mkdir()
+        folder, formats = exported
+        shutil.copytree(folder, staging)
         (staging / MODEL_FILE).write_bytes(keras_file.read_bytes() if content is None else content)
         (staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n")
         fields = {
@@ -61,17 +88,22 @@ def make_artifact(tmp_path, keras_file):
             "preprocessing": Preprocessing(height=32, width=32),
             **promises,
         }
-        return publish(staging, tmp_path / "models", Manifest(**fields))
+        return publish(staging, tmp_path / "models", Manifest(**fields), formats)
 
     return make_artifact
 
 
-@pytest.fixture
-def scorer(make_artifact):
-    return open_scorer(make_artifact())
+RUNTIMES = ("tensorflow", "openvino", "keras")
 
 
-@pytest.fixture
+@pytest.fixture(params=[(runtime, precision) for runtime in RUNTIMES for precision in ("float32", "bfloat16")], ids=str)
+def scorer(make_artifact, request):
+    if request.param[1] == "bfloat16" and not cpu_has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    return open_scorer(make_artifact(), *request.param)
+
+
+@pytest.fixture(scope="module")
 def pixels():
     return np.stack([radiograph(number, side=32)[:, :, np.newaxis] for number in range(BATCH)])
 
@@ -85,8 +117,9 @@ def test_a_scan_alone_scores_bitwise_as_among_thirty_one_others_in_any_place(sco
     assert (scorer.score(pixels[:7]) == whole[:7]).all()
 
 
-def test_each_pass_has_the_one_batch_size(scorer, pixels, monkeypatch):
+def test_each_pass_has_the_one_batch_size(make_artifact, pixels, monkeypatch):
     """Large models compute a batch of 1 by other kernels, with other last bits; miniatures like this one do not."""
+    scorer = open_scorer(make_artifact(), "tensorflow")
     rows, forward = [], scorer._forward
     monkeypatch.setattr(scorer, "_forward", lambda batch: rows.append(len(batch)) or forward(batch))
     for count in (1, 31, 32):
@@ -94,42 +127,109 @@ def test_each_pass_has_the_one_batch_size(scorer, pixels, monkeypatch):
     assert rows == [BATCH] * 3
 
 
-def test_scores_are_what_keras_itself_computes(scorer, pixels, keras_file):
-    """Freezing and folding change the last bits at most."""
-    import keras
-
+def test_scores_are_what_keras_itself_computes(scorer, pixels, expected):
+    """Freezing, folding and compiling change the last bits at most; bfloat16 has eight bits, and changes more."""
     scores = scorer.score(pixels)
     assert (scores.dtype, scores.shape) == (np.float32, (BATCH, len(FINDINGS)))
-    assert np.abs(scores - keras.models.load_model(keras_file, compile=False).predict(pixels, verbose=0)).max() < 1e-5
+    difference = np.abs(scores - expected).max()
+    assert difference < (1e-5 if scorer.precision == "float32" else 0.02)
     # The comparison says something only where scans differ.
     assert (scores.std(axis=0) > 1e-4).all()
     assert ((scores > 0) & (scores < 1)).all()
 
 
-def test_a_scorer_says_what_it_is(scorer):
+def test_bfloat16_is_what_it_says(make_artifact, pixels):
+    """Not float32 under another name, and its scores are not rounded to eight bits."""
+    if not cpu_has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    artifact = make_artifact()
+    for runtime in RUNTIMES:
+        exact, rounded = (open_scorer(artifact, runtime, p).score(pixels) for p in ("float32", "bfloat16"))
+        assert (exact != rounded).any(), runtime
+        # A bfloat16 in float32's clothes ends in 16 zeros.
+        assert (rounded.view(np.uint32) & 0xFFFF).any(), runtime
+
+
+def test_a_smaller_batch_gives_the_scores_of_the_larger_one(scorer, pixels):
+    """After `shrink`, for a device that is short of memory; for miniatures to the bit."""
+    whole = scorer.score(pixels)
+    scorer.shrink()
+    assert scorer.batch_size == BATCH // 2
+    halves = [scorer.score(pixels[at : at + BATCH // 2]) for at in (0, BATCH // 2)]
+    assert np.allclose(np.concatenate(halves), whole, atol=1e-6 if scorer.precision == "float32" else 0.01)
+
+
+def test_a_scorer_says_what_it_is(scorer, request):
     """Recorded with every outcome."""
-    import tensorflow as tf
-
+    runtime, precision = request.node.callspec.params["scorer"]
     assert (scorer.findings, scorer.batch_size) == (FINDINGS, BATCH)
-    assert (scorer.runtime, scorer.precision) == (f"tensorflow {tf.__version__}", "float32")
+    assert (scorer.runtime.split()[0], scorer.precision) == (runtime, precision)
 
 
-@pytest.mark.parametrize("runtime", ["auto", "tensorflow"])
-def test_auto_is_tensorflow(make_artifact, runtime):
-    """Until another runtime is chosen by measurement."""
-    assert type(open_scorer(make_artifact(), runtime)).__name__ == "TensorflowScorer"
+def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_artifact, monkeypatch):
+    """And TensorFlow where it was not, or OpenVINO is not installed, and on a GPU; in what the CPU computes fastest."""
+    artifact = make_artifact()
+    fastest = "bfloat16" if cpu_has_bfloat16() else "float32"
+    scorer = open_scorer(artifact)
+    assert (type(scorer).__name__, scorer.precision) == ("OpenvinoScorer", fastest)
+    with monkeypatch.context() as gpu:
+        gpu.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaa0")
+        assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
+    with monkeypatch.context() as without:
+        without.setattr("importlib.util.find_spec", lambda _: None)
+        assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
+    (artifact.folder / EXPORTS_FILE).unlink()
+    scorer = open_scorer(artifact)
+    assert (type(scorer).__name__, scorer.precision) == ("TensorflowScorer", fastest)
 
 
-def refusal(artifact, runtime="auto"):
+def test_on_openvino_neither_tensorflow_nor_keras_is_loaded(make_artifact):
+    """They take seconds and most of a gigabyte."""
+    code = (
+        "import sys; from pathlib import Path; import worker.child; from worker.artifact import load_artifact; "
+        f"worker.child.open_scorer(load_artifact(Path({str(make_artifact().folder)!r})), 'openvino'); "
+        "print(*{'tensorflow', 'keras', 'jax', 'torch'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda folder: (folder / OPENVINO_FILE).write_text("<net/>"), "openvino.xml: exports.json says sha256"),
+        (lambda folder: (folder / "openvino.bin").unlink(), "openvino.bin: cannot be read"),
+        (lambda folder: (folder / EXPORTS_FILE).write_text("{}"), "not what 'trainer export' writes"),
+        (lambda folder: (folder / EXPORTS_FILE).unlink(), "was never exported; 'trainer export' does it"),
+    ],
+    ids=["graph replaced", "weights gone", "list damaged", "never exported"],
+)
+def test_an_export_that_is_not_what_was_checked_is_refused_by_name(make_artifact, damage, sentence):
+    """OpenVINO would score with whatever lies there."""
+    artifact = make_artifact()
+    damage(artifact.folder)
+    assert sentence in refusal(artifact, "openvino")
+
+
+def test_an_export_of_another_model_is_refused(make_artifact):
+    """A folder that was copied together."""
+    artifact = make_artifact()
+    path = artifact.folder / EXPORTS_FILE
+    path.write_text(path.read_text().replace(artifact.sha256, "0" * 64))
+    assert "made from model 000000000000" in refusal(artifact, "openvino")
+
+
+def refusal(artifact, runtime="tensorflow"):
     with pytest.raises(UserError) as caught:
         open_scorer(artifact, runtime)
     return str(caught.value)
 
 
-def test_a_model_with_other_outputs_is_refused_with_both_counts(make_artifact):
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_model_with_other_outputs_is_refused_with_both_counts(make_artifact, runtime):
     """Scores would land under the wrong findings."""
-    sentence = refusal(make_artifact(findings=("Abnormal", "Effusion")))
-    assert f"{MODEL_FILE}: the model has 3 outputs, its manifest promises 2" in sentence
+    sentence = refusal(make_artifact(findings=("Abnormal", "Effusion")), runtime)
+    assert "the model has 3 outputs, its manifest promises 2" in sentence
 
 
 @pytest.mark.parametrize(
@@ -137,9 +237,10 @@ def test_a_model_with_other_outputs_is_refused_with_both_counts(make_artifact):
     [Preprocessing(height=64, width=32), Preprocessing(height=32, width=32, color="bgr")],
     ids=["size", "colour"],
 )
-def test_a_model_with_another_input_is_refused_with_both_shapes(make_artifact, rule):
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_model_with_another_input_is_refused_with_both_shapes(make_artifact, rule, runtime):
     """Pixels made for another model are none for this one."""
-    sentence = refusal(make_artifact(preprocessing=rule))
+    sentence = refusal(make_artifact(preprocessing=rule), runtime)
     assert "(32, 32, 1)" in sentence
     assert str(rule.shape) in sentence
 
@@ -162,7 +263,8 @@ def test_a_model_file_that_was_replaced_since_it_was_verified_is_refused(make_ar
 
 def test_an_unknown_runtime_is_refused_beside_the_known_ones(tmp_path):
     """Before anything is loaded."""
-    assert "--runtime tensorrt: this program knows auto and tensorflow" in refusal(hash_artifact(tmp_path), "tensorrt")
+    sentence = "--runtime tensorrt: this program knows auto, tensorflow, openvino and keras"
+    assert sentence in refusal(hash_artifact(tmp_path), "tensorrt")
 
 
 def test_a_runtime_of_ones_own_is_called_with_the_artifact(tmp_path):
@@ -196,7 +298,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_said(make_artifact, monkeypatch, ca
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [])
-    open_scorer(make_artifact())
+    open_scorer(make_artifact(), "tensorflow")
     assert caplog.text.count("cannot use the GPU") == warnings
 
 
@@ -216,7 +318,7 @@ def test_a_model_that_brings_code_is_refused_unrun(make_artifact, tmp_path):
     model.save(tmp_path / MODEL_FILE)
     (tmp_path / "mark").unlink()
     with pytest.raises(UserError, match=r"model\.keras: Keras .* cannot load it: .*code execution") as caught:
-        open_scorer(make_artifact((tmp_path / MODEL_FILE).read_bytes()))
+        open_scorer(make_artifact((tmp_path / MODEL_FILE).read_bytes()), "tensorflow")
     assert not (tmp_path / "mark").exists()
     assert "\n" not in str(caught.value)
 
@@ -226,5 +328,5 @@ def test_a_pickle_in_place_of_a_model_is_refused_unopened(make_artifact, tmp_pat
     monkeypatch.chdir(tmp_path)
     for content in (b"cos\nmkdir\n(S'bomb'\ntR.", b"\x89HDF\r\n\x1a\n" + bytes(512)):
         with pytest.raises(UserError, match="cannot load it"):
-            open_scorer(make_artifact(content))
+            open_scorer(make_artifact(content), "tensorflow")
         assert not (tmp_path / "bomb").exists()
