@@ -15,12 +15,10 @@ import numpy as np
 from db.errors import PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored
 from worker.images import EncodedImage
-from worker.manifest import Preprocessing
 from worker.messages import ChunkScan
-from worker.pixels import Pixels, to_pixels
+from worker.pixels import Pixels
 from worker.s3_refusals import StoreRefused
 from worker.scorer import Scorer, score_all
-from worker.settings import MAX_PIXELS
 from worker.tally import DECODE, READ, SCORE, WRITE, Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -42,12 +40,11 @@ def score_chunk(
     scans: Sequence[ChunkScan],
     *,
     scorer: Scorer,
-    rule: Preprocessing,
     read_image: Callable[[str], EncodedImage],
+    to_pixels: Callable[[EncodedImage], Pixels],
     write: Callable[[Sequence[Scored | Rejected]], object],
     pool: Executor,
     out_of_time: Callable[[], bool],
-    max_pixels: int = MAX_PIXELS,
     stopwatch: Stopwatch | None = None,
 ) -> list[ChunkScan]:
     """Decide every scan of a chunk, or as many as time allows.
@@ -55,12 +52,11 @@ def score_chunk(
     Args:
         scans: those still pending.
         scorer: the loaded model.
-        rule: how its pixels are made.
         read_image: encoded bytes of a location.
+        to_pixels: what the model takes, from those.
         write: commits the outcomes of one batch.
         pool: threads that read and decode.
         out_of_time: asked after each scan, and while one is waited for; true ends the work with what is ready by then.
-        max_pixels: an image that claims more is rejected.
         stopwatch: where the seconds of each stage are added; None is nobody's concern.
 
     Returns:
@@ -71,7 +67,7 @@ def score_chunk(
     """
     undecided = dict.fromkeys(scans)
     stopwatch = stopwatch or Stopwatch()
-    prepare = partial(_prepare, rule=rule, read_image=read_image, max_pixels=max_pixels, stopwatch=stopwatch)
+    prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, stopwatch=stopwatch)
     ahead = _read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)
     for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
         with stopwatch.time(SCORE):
@@ -90,9 +86,8 @@ def score_chunk(
 def _prepare(
     scan: ChunkScan,
     *,
-    rule: Preprocessing,
     read_image: Callable[[str], EncodedImage],
-    max_pixels: int,
+    to_pixels: Callable[[EncodedImage], Pixels],
     stopwatch: Stopwatch,
 ) -> _Ready | Rejected | None:
     """Pixels, a rejection, or None where the image cannot be read for now."""
@@ -102,7 +97,7 @@ def _prepare(
             image = read_image(scan.location)
         content = image.content
         with stopwatch.time(DECODE):
-            pixels = to_pixels(image.data, rule, max_pixels)
+            pixels = to_pixels(image)
         return _Ready(scan=scan, pixels=pixels, content=content)
     except PermanentError as error:
         store = error.store if isinstance(error, StoreRefused) else None

@@ -35,6 +35,12 @@ class WorkerCollector(Collector):
         yield _stages(seen)
         yield counter("nightread_chunks", "Chunks worked on.", ("device",), _each(seen, lambda s: s.status.chunks))
         yield counter(
+            "nightread_cached_scans",
+            "Scans whose pixels were in the cache.",
+            ("device",),
+            _each(seen, lambda s: s.status.cached),
+        )
+        yield counter(
             "nightread_worker_restarts",
             "How often another process had to take over.",
             ("device",),

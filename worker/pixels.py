@@ -29,6 +29,9 @@ from worker.tiff import decode_tiff
 
 Pixels = NDArray[np.uint8]
 
+#: Raised whenever an image that could be decoded before would give other pixels.
+PIXELS_VERSION: Final = 1
+
 _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 #: Every depth, alpha dropped, EXIF's orientation obeyed (IMREAD_UNCHANGED would keep the one and ignore the other).
 _AS_STORED: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR

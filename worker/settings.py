@@ -1,6 +1,7 @@
 """Settings of the queue and of the process that scores."""
 
 import os
+from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,6 +31,8 @@ class WorkerSettings(Settings):
             artifact.
         precision: the arithmetic of the model.
         max_pixels: an image that claims more, width times height, is rejected before it is decoded.
+        pixel_cache_gb: GiB of pixels that this machine keeps on disk, so that scans that are scored again are not
+            decoded again; 0 keeps none.
         log_format: `text` for people, `json` for collectors: one object a line.
         metrics_port: where this process serves Prometheus; 0 is nowhere.
         metrics_host: the address that it listens on. The default is this machine only; a container needs `0.0.0.0`.
@@ -51,6 +54,7 @@ class WorkerSettings(Settings):
     runtime: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)
+    pixel_cache_gb: float = Field(default=0.0, ge=0, le=100_000)
     log_format: Literal["text", "json"] = "text"
     metrics_port: int = Field(default=0, ge=0, le=65_535)
     metrics_host: str = "127.0.0.1"
@@ -59,6 +63,11 @@ class WorkerSettings(Settings):
     events: bool = False
     stop_rate: float = Field(default=0.5, ge=0, le=1)
     stop_after: int = Field(default=100, ge=1, le=100_000)
+
+    @property
+    def pixel_cache(self) -> Path:
+        """Its folder."""
+        return self.home / "pixels"
 
     @field_validator("broker_url")
     @classmethod

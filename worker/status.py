@@ -47,6 +47,8 @@ class Status:
     #: Scans by reason.
     rejected: Mapping[str, int] = field(default_factory=dict)
     quarantined: int = 0
+    #: Scans whose pixels were kept from an earlier run.
+    cached: int = 0
     #: Seconds by stage, summed over threads.
     seconds: Mapping[str, float] = field(default_factory=dict)
     #: Unix time at which a scan was last decided, or the model loaded; 0 before.

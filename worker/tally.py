@@ -112,6 +112,10 @@ class Tally:
         self._rejected[reason] += count
         self._progress()
 
+    def from_cache(self, count: int) -> None:
+        """Count scans whose pixels were kept from an earlier run."""
+        self._status = replace(self._status, cached=self._status.cached + count)
+
     def quarantined(self) -> None:
         """Count a scan that kept killing its worker."""
         self._status = replace(self._status, quarantined=self._status.quarantined + 1)

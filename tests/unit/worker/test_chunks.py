@@ -16,7 +16,8 @@ from worker.chunks import score_chunk
 from worker.images import EncodedImage
 from worker.manifest import Preprocessing
 from worker.messages import ChunkScan
-from worker.pixels import preprocess
+from worker.pixels import preprocess, to_pixels
+from worker.settings import MAX_PIXELS
 from worker.tally import Stopwatch
 
 RULE = Preprocessing(height=16, width=16)
@@ -89,13 +90,13 @@ def pool():
 def run(pool):
     """Score a chunk; gives what was left and what was written, a list for each commit."""
 
-    def run(chunk, *, scorer=None, disk=None, out_of_time=lambda: False, write=None, **options):
+    def run(chunk, *, scorer=None, disk=None, out_of_time=lambda: False, write=None, max_pixels=MAX_PIXELS, **options):
         written = []
         left = score_chunk(
             chunk,
             scorer=scorer or Recorder(),
-            rule=RULE,
             read_image=disk or Disk(),
+            to_pixels=lambda image: to_pixels(image.data, RULE, max_pixels),
             write=write or written.append,
             pool=pool,
             out_of_time=out_of_time,

@@ -1,0 +1,152 @@
+"""Kept pixels are those that would be made, or none; and the disk is not filled."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+
+from worker import pixel_cache
+from worker.images import EncodedImage
+from worker.manifest import Preprocessing
+from worker.pixel_cache import PixelCache
+
+RULE = Preprocessing(height=16, width=16)
+ENTRY = 16 * 16 + 4
+PLENTY = 2**30
+
+
+def image(number):
+    return EncodedImage(data=b"%d" % number, content=f"sha256:{number:064x}")
+
+
+def pixels(number, rule=RULE):
+    return np.random.default_rng(number).integers(0, 256, rule.shape, np.uint8)
+
+
+def files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return PixelCache(tmp_path / "pixels", RULE, PLENTY)
+
+
+def refuse(_):
+    raise AssertionError("made again")
+
+
+def test_pixels_are_made_once_and_then_found(cache):
+    """The very bytes, also by another process's cache over the same folder; each find is counted once."""
+    made = [cache.pixels_of(image(number), lambda data: pixels(int(data))) for number in range(20)]
+    assert cache.take_hits() == 0
+    other = PixelCache(cache._folder, RULE, PLENTY)
+    for number in range(20):
+        found = other.pixels_of(image(number), refuse)
+        assert np.array_equal(found, made[number])
+        assert (found.dtype, found.shape) == (np.uint8, RULE.shape)
+    assert (other.take_hits(), other.take_hits()) == (20, 0)
+
+
+def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, monkeypatch):
+    """Nothing in here is ever out of date."""
+    keys = {cache.key(image(1)), cache.key(image(2))}
+    for rule in (Preprocessing(height=16, width=17), Preprocessing(height=16, width=16, interpolation="linear")):
+        keys.add(PixelCache(tmp_path, rule, PLENTY).key(image(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(pixel_cache, "PIXELS_VERSION", 2)
+        keys.add(PixelCache(tmp_path, RULE, PLENTY).key(image(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr("cv2.__version__", "99")
+        keys.add(PixelCache(tmp_path, RULE, PLENTY).key(image(1)))
+    assert len(keys) == 6
+
+
+def test_an_etag_is_no_content(cache):
+    """A store may give two objects the same."""
+    one, other = (EncodedImage(data=data, content="etag:1") for data in (b"one", b"other"))
+    assert cache.key(one) != cache.key(other)
+    assert cache.key(one) == cache.key(EncodedImage(data=b"one", content="etag:2"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content + b"\0",
+        lambda _: b"",
+        lambda content: content[:99] + bytes((content[99] ^ 1,)) + content[100:],
+        lambda content: bytes(len(content)),
+    ],
+    ids=["cut", "longer", "empty", "a flipped bit", "zeros"],
+)
+def test_a_damaged_file_is_not_found_and_is_made_again(cache, damage):
+    """As after a power cut."""
+    cache.pixels_of(image(1), lambda _: pixels(1))
+    (path,) = files(cache._folder)
+    path.write_bytes(damage(path.read_bytes()))
+    assert cache.get(cache.key(image(1))) is None
+    assert np.array_equal(cache.pixels_of(image(1), lambda _: pixels(1)), pixels(1))
+    assert cache.take_hits() == 0
+    assert np.array_equal(cache.pixels_of(image(1), refuse), pixels(1))
+
+
+def test_a_file_under_anothers_name_is_not_found(cache):
+    """Whole, but of another scan: its scores would be."""
+    one, other = cache.key(image(1)), cache.key(image(2))
+    cache.put(one, pixels(1))
+    cache._path(other).parent.mkdir(parents=True, exist_ok=True)
+    cache._path(one).replace(cache._path(other))
+    assert cache.get(other) is None
+
+
+def test_it_stays_within_its_bound(tmp_path):
+    """Also where ten times as many scans come along, and then half of what is kept is still found."""
+    bound = 256 * 8 * ENTRY
+    cache = PixelCache(tmp_path, RULE, bound)
+    largest = 0
+    for number in range(20_000):
+        cache.put(cache.key(image(number)), pixels(0))
+        if number % 1000 == 999:
+            largest = max(largest, sum(path.stat().st_size for path in files(tmp_path)))
+    slack = 256 * 2 * pixel_cache._LOOK * ENTRY
+    assert bound / 2 < largest < bound + slack
+    assert sum(cache.get(cache.key(image(number))) is not None for number in range(20_000)) > 1000
+
+
+def _put_and_get(folder):
+    cache = PixelCache(folder, RULE, 256 * 2 * ENTRY)
+    wrong = 0
+    for turn in range(3):
+        for number in range(1500):
+            found = cache.pixels_of(image(number), lambda data: pixels(int(data)))
+            wrong += not np.array_equal(found, pixels(number))
+        if turn == 0 and os.getpid() % 2:
+            cache.take_hits()
+    return wrong, cache.take_hits()
+
+
+def test_processes_that_share_it_get_right_pixels_or_none(tmp_path):
+    """Four of them write, find and clear away the same files."""
+    with ProcessPoolExecutor(4) as pool:
+        outcomes = list(pool.map(_put_and_get, [tmp_path] * 4))
+    assert [wrong for wrong, _ in outcomes] == [0] * 4
+    assert sum(hits for _, hits in outcomes) > 0
+
+
+def test_a_disk_that_takes_nothing_costs_no_scan_and_is_said_once(tmp_path, caplog):
+    """The cache is there for speed alone."""
+    (tmp_path / "pixels").write_text("in the way")
+    cache = PixelCache(tmp_path / "pixels", RULE, PLENTY)
+    for number in range(3):
+        assert np.array_equal(cache.pixels_of(image(number), lambda data: pixels(int(data))), pixels(number))
+    assert caplog.text.count("the pixel cache cannot be written") == 1
+
+
+def test_what_cannot_be_made_is_not_kept(cache):
+    """A rejection has its reason each time."""
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            cache.pixels_of(image(1), lambda _: 1 / 0)
+    assert files(cache._folder.parent) == []
