@@ -1,14 +1,16 @@
 """The heart: a chunk's scans become outcomes. Knows no Celery and no SQL.
 
-scans -> read and decode ahead, in a bounded pool -> batches -> model -> outcomes, a batch at a time
+scans -> read and decode ahead, in a bounded pool -> batches -> model -> outcomes, written while the next are scored
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from worker.scorer import Scorer, score_all
 from worker.tally import DECODE, READ, SCORE, WRITE, Stopwatch
 
 logger = logging.getLogger(__name__)
+
+_Write: TypeAlias = Callable[[Sequence[Scored | Rejected]], object]
 
 #: Batches that are decoded ahead of the model: one in hand, one on the way.
 _AHEAD = 2
@@ -42,7 +46,7 @@ def score_chunk(
     scorer: Scorer,
     read_image: Callable[[str], EncodedImage],
     to_pixels: Callable[[EncodedImage], Pixels],
-    write: Callable[[Sequence[Scored | Rejected]], object],
+    write: _Write,
     pool: Executor,
     out_of_time: Callable[[], bool],
     stopwatch: Stopwatch | None = None,
@@ -69,18 +73,38 @@ def score_chunk(
     stopwatch = stopwatch or Stopwatch()
     prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, stopwatch=stopwatch)
     ahead = _read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)
-    for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
-        with stopwatch.time(SCORE):
-            outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
-        if outcomes:
-            with stopwatch.time(WRITE):
-                write(outcomes)
-        decided = {outcome.outcome_id for outcome in outcomes}
-        undecided = {scan: None for scan in undecided if scan.outcome_id not in decided}
-        if out_of_time():
-            ahead.close()
-            break
+    with _writing_behind(partial(_commit, write=write, stopwatch=stopwatch)) as commit:
+        for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
+            with stopwatch.time(SCORE):
+                outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
+            if outcomes:
+                commit(outcomes)
+            decided = {outcome.outcome_id for outcome in outcomes}
+            undecided = {scan: None for scan in undecided if scan.outcome_id not in decided}
+            if out_of_time():
+                ahead.close()
+                break
     return list(undecided)
+
+
+@contextmanager
+def _writing_behind(write: _Write) -> Iterator[_Write]:
+    """A way to write a batch while the next is scored; what one raises, the next or the block's end raises."""
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as thread:
+        last: Future[object] = thread.submit(lambda: None)
+
+        def commit(outcomes: Sequence[Scored | Rejected]) -> None:
+            nonlocal last
+            last.result()
+            last = thread.submit(write, outcomes)
+
+        yield commit
+        last.result()
+
+
+def _commit(outcomes: Sequence[Scored | Rejected], *, write: _Write, stopwatch: Stopwatch) -> None:
+    with stopwatch.time(WRITE):
+        write(outcomes)
 
 
 def _prepare(
