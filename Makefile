@@ -9,7 +9,7 @@ help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
 	@echo "make test    the test suite, on real servers from pip packages"
 	@echo "make test-containers  the images and docker/compose.yaml on a real Docker engine (half an hour)"
-	@echo "make test-faults  kills, outages and hostile input, each with one worker and with more (an hour)"
+	@echo "make test-faults  kills, outages and hostile input, each with one worker and with more (an hour and a half)"
 	@echo "make soak    20,000 scans amid kills and restarts, against a quiet run (a quarter of an hour)"
 	@echo "make fuzz    450,000 mutations of images, tables and messages (ten minutes)"
 	@echo "make audit   known weaknesses of the locked packages, and what stands in the locks"
