@@ -92,7 +92,7 @@ def test_a_night_scores_what_is_new_and_the_next_one_nothing(stack, ledger):
 
 
 def test_operators_see_the_fleet(stack):
-    """Prometheus scrapes every worker and the nightly service, and knows the four alerts; Flower answers."""
+    """Prometheus scrapes every worker and the nightly service, and knows the five alerts; Flower answers."""
     stack.compose("up", "-d", "--no-build", "--scale", "worker=3", COMPOSE_PROFILES="monitoring")
     prometheus, flower = f"http://{stack.address('prometheus')}:9090", f"http://{stack.address('flower')}:5555"
     up = "/api/v1/query?query=count(up==1)%20by%20(job)"
@@ -106,7 +106,7 @@ def test_operators_see_the_fleet(stack):
     )
     seen = get(prometheus + "/api/v1/query?query=sum(nightread_scans_total)")["data"]["result"]
     assert float(seen[0]["value"][1]) > 0
-    assert len(get(prometheus + "/api/v1/rules")["data"]["groups"][0]["rules"]) == 4
+    assert len(get(prometheus + "/api/v1/rules")["data"]["groups"][0]["rules"]) == 5
     # Each alert's firing and silence over an hour of made-up series.
     promtool = ("docker", "exec", stack.containers("prometheus")[0], "promtool")
     assert "SUCCESS" in sh(*promtool, "test", "rules", "/etc/prometheus/alerts.test.yml")
