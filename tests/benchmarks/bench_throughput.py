@@ -1,0 +1,248 @@
+"""Scans a second on the CPU, end to end, beside what a user would pick instead and beside the machine's own limits.
+
+Every way scores the same files with the same model, in turns; ratios are taken within a round, and medians over rounds.
+Where two ways compute alike their scores are compared: a faster wrong answer is no answer.
+
+    python tests/benchmarks/bench_throughput.py [--images ../shared/data/nih1024/images] [--scans 2000] [--rounds 3]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parent / "throughput"))
+
+import numpy as np
+import psutil
+from films import lay_out
+from rich.console import Console
+from rich.table import Table
+from world import World, wait_until
+
+from db.findings import FINDINGS, column_of
+from worker.exports import OPENVINO_FILE
+from worker.manifest import MODEL_FILE
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent / "throughput"
+PEERS = ("ray[data]", "openvino", "opencv-python-headless", "numpy")
+#: How far scores may lie apart, by precision, where two ways compute alike.
+BOUNDS = {"float32": 1e-4, "bfloat16": 0.05}
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
+RUNTIMES = (("openvino", "bfloat16"), ("openvino", "float32"), ("tensorflow", "bfloat16"), ("tensorflow", "float32"))
+
+
+def main():
+    options = parse()
+    csv = lay_out(options.folder / f"films-{options.scans}", options.images, options.scans)
+    artifact = Path(script("make_model.py", options.folder / "models", csv.parent / "images")["artifact"])
+    peers = peers_python(options.folder / "peers")
+    rounds = []
+    for number in range(options.rounds):
+        found = {}
+        ways = all_ways(artifact, csv, peers)
+        # In another order each time: what comes first finds a cooler machine.
+        for name, way in ways[number % len(ways) :] + ways[: number % len(ways)]:
+            found |= way()
+            print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
+        rounds.append(found)
+    show(rounds)
+    options.out.write_text(json.dumps({"cores": os.cpu_count(), "scans": options.scans, "rounds": rounds}, indent=2))
+    print(options.out)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "nih1024" / "images")
+    parser.add_argument("--scans", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "throughput.json")
+    return parser.parse_args()
+
+
+def script(name, *arguments, python=sys.executable, **environment):
+    """Run a script in a process of its own, so that no way warms another; gives the JSON that it prints last."""
+    done = subprocess.run(
+        [python, HERE / name, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), **environment},
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peers_python(folder):
+    """The Python of the peers' own environment, made where it is not there."""
+    if not (folder / "installed").exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PEERS], check=True)
+        (folder / "installed").touch()
+    return folder / "bin" / "python"
+
+
+def all_ways(artifact, csv, peers):
+    """Each way by its name: a function that gives figures by their names."""
+    images, graph = csv.parent / "images", artifact / OPENVINO_FILE
+    ways = [(f"nightread, {r} {p}", lambda r=r, p=p: nightread(artifact, csv, r, p)) for r, p in RUNTIMES]
+    ways += [
+        (f"plain script, {decoder}, {precision}", lambda d=decoder, p=precision: plain(graph, images, p, d))
+        for decoder, precision in (("nightread", "bfloat16"), ("cv2", "bfloat16"), ("nightread", "float32"))
+    ]
+    ways.append(("Ray Data", lambda: ray(graph, images, peers)))
+    ways.append(("mini project", lambda: mini_project(artifact, images)))
+    ways.append(("limits", lambda: limits(artifact, images)))
+    return ways
+
+
+def mini_project(artifact, images):
+    """One process, `model.predict`."""
+    return named("mini project", script("mini_project.py", artifact / MODEL_FILE, images, scores_file("mini project")))
+
+
+def plain(graph, images, precision, decoder):
+    """Threads ahead of OpenVINO."""
+    name = f"plain script, {decoder}, openvino {precision}"
+    return named(name, script("plain_script.py", graph, images, scores_file(name), HINTS[precision], decoder))
+
+
+def ray(graph, images, peers):
+    """Ray Data in its own environment."""
+    name = "Ray Data, cv2, openvino bfloat16"
+    return named(name, script("ray_data.py", graph, images, scores_file(name), "bf16", python=peers, PYTHONPATH=""))
+
+
+def limits(artifact, images):
+    """Of the machine, in the precision that `auto` takes."""
+    return {f"limit: {name}": rate for name, rate in script("limits.py", artifact, images, "openvino", "auto").items()}
+
+
+def named(name, found):
+    return {name: found["scans/s"]}
+
+
+def scores_file(name):
+    return Path(tempfile.gettempdir()) / f"nightread-scores-{name.replace(' ', '-').replace(',', '')}.npy"
+
+
+def nightread(artifact, csv, runtime, precision):
+    """Through queue and SQL, then once more from the pixel cache: the second time the cache alone differs."""
+    name = f"nightread, {runtime} {precision}"
+    with tempfile.TemporaryDirectory(prefix="nightread-bench-") as home:
+        env = {
+            "CXR_HOME": home,
+            "CXR_MODEL_DIR": str(artifact.parent),
+            "CXR_RUNTIME": runtime,
+            "CXR_PRECISION": precision,
+        }
+        world = World(home=Path(home), env=env)
+        try:
+            return measure(name, world, csv, cached=(runtime, precision) == RUNTIMES[0])
+        finally:
+            world.stop()
+
+
+def measure(name, world, csv, *, cached):
+    first = csv.with_name("first.csv")
+    first.write_text("\n".join(csv.read_text().splitlines()[:2]) + "\n")
+    world.producer("enqueue", "--csv", first)
+    started = time.monotonic()
+    worker = world.worker()
+    wait_until(lambda: world.rows("SELECT count(*) FROM scores") == [(1,)], seconds=300, what="the first score")
+    figures = {f"{name}: start to first score, s": time.monotonic() - started}
+    figures[name] = run(world, csv, 2)
+    keep_scores(name, world, 2)
+    figures |= {f"{name}: {what}": size for what, size in memory(worker).items()}
+    if cached:
+        world.stop()
+        world.env["CXR_PIXEL_CACHE_GB"] = "10"
+        world.worker()
+        run(world, csv, 3, "--rescore")
+        figures[f"{name}, from the pixel cache"] = run(world, csv, 4, "--rescore")
+        keep_scores(f"{name}, from the pixel cache", world, 4)
+        hits = world.logs().count("from the cache")
+        print(f"chunks with pixels from the cache: {hits}", file=sys.stderr)
+    return figures
+
+
+def run(world, csv, number, *options):
+    """Scans a second from a run's opening to its end."""
+    world.producer("enqueue", "--csv", csv, *options)
+    query = f"SELECT count(*) FROM runs WHERE id = {number} AND finished_at IS NOT NULL"
+    wait_until(lambda: world.rows(query) == [(1,)], 1200, f"run {number}'s end")
+    ((scans, reused),) = world.rows(f"SELECT scored, reused FROM run_progress WHERE run_id = {number}")
+    ((opened, closed),) = world.rows(f"SELECT created_at, finished_at FROM runs WHERE id = {number}")
+    return (scans - reused) / (datetime.fromisoformat(closed) - datetime.fromisoformat(opened)).total_seconds()
+
+
+def keep_scores(name, world, number):
+    columns = ", ".join(column_of(finding) for finding in FINDINGS)
+    rows = world.rows(f"SELECT {columns} FROM results_wide WHERE run_id = {number} ORDER BY image_name")
+    np.save(scores_file(name), np.array(rows, np.float64))
+
+
+def memory(worker):
+    """Peak resident MiB of supervisor, celery parent and scoring child."""
+    supervisor = psutil.Process(worker.pid)
+    parent = next(p for p in supervisor.children() if "celery" in " ".join(p.cmdline()))
+    child = max(parent.children(), key=lambda process: process.memory_info().rss)
+    names = ("supervisor, MiB", "Celery's parent, MiB", "scoring process, MiB")
+    return {name: peak(process.pid) for name, process in zip(names, (supervisor, parent, child), strict=True)}
+
+
+def peak(pid):
+    lines = Path("/proc", str(pid), "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+def show(rounds):
+    """Ratios first."""
+    rates = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    ours = "nightread, openvino bfloat16"
+    table = Table("over", "scans/s", f"{ours}: ratio", "its range")
+    for name, rate in rates.items():
+        if ", s" in name or "MiB" in name:
+            continue
+        ratios = [each[ours] / each[name] for each in rounds]
+        table.add_row(name, f"{rate:.1f}", f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}")
+    console = Console(width=120)
+    console.print(table)
+    for name, value in rates.items():
+        if ", s" in name or "MiB" in name:
+            console.print(f"{name:>70}  {value:.1f}")
+    compare()
+
+
+def compare():
+    """The largest difference between the scores of ways that compute alike."""
+    of = {
+        name: np.load(scores_file(name))
+        for name in (
+            *(f"nightread, {r} {p}" for r, p in RUNTIMES),
+            "nightread, openvino bfloat16, from the pixel cache",
+            "plain script, nightread, openvino bfloat16",
+            "plain script, cv2, openvino bfloat16",
+            "plain script, nightread, openvino float32",
+            "Ray Data, cv2, openvino bfloat16",
+        )
+    }
+    exact = of["nightread, tensorflow float32"]
+    for name, scores in of.items():
+        bound = BOUNDS["float32" if "float32" in name else "bfloat16"]
+        difference = np.abs(scores - exact).max()
+        print(f"{name}: scores differ from float32 on TensorFlow by at most {difference:.2g} (bound {bound:g})")
+        if not difference <= bound:
+            sys.exit("a faster wrong answer is no answer")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What the machine can do: decoding alone on all cores, the model alone, and both at once, handing nothing over.
+
+python limits.py ARTIFACT IMAGES RUNTIME PRECISION
+"""
+
+import json
+import math
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from worker.artifact import load_artifact
+from worker.pixels import to_pixels
+from worker.scorer import open_scorer
+
+artifact = load_artifact(Path(sys.argv[1]))
+files = sorted(Path(sys.argv[2]).iterdir())
+rule = artifact.manifest.preprocessing
+scorer = open_scorer(artifact, *sys.argv[3:5])
+batch = np.stack([to_pixels(path.read_bytes(), rule) for path in files[: scorer.batch_size]])
+
+
+def ours(path):
+    """As workers do it."""
+    to_pixels(path.read_bytes(), rule)
+
+
+def cv2s(path):
+    """As most scripts do it."""
+    cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (rule.width, rule.height), interpolation=cv2.INTER_AREA)
+
+
+def decode(pool, one):
+    """All files."""
+    return [pool.submit(one, path) for path in files]
+
+
+def score():
+    """As many scans as there are files."""
+    for _ in range(math.ceil(len(files) / scorer.batch_size)):
+        scorer.score(batch)
+
+
+def rate(work):
+    """Scans a second of something that ends when all of them are done."""
+    started = time.perf_counter()
+    work()
+    return len(files) / (time.perf_counter() - started)
+
+
+def both(pool):
+    """Neither waits for the other."""
+    going = decode(pool, ours)
+    score()
+    for future in going:
+        future.result()
+
+
+with ThreadPoolExecutor(os.cpu_count()) as pool:
+    ours(files[0])
+    found = {
+        "decoding alone, cv2": rate(lambda: [future.result() for future in decode(pool, cv2s)]),
+        "decoding alone": rate(lambda: [future.result() for future in decode(pool, ours)]),
+        "model alone": rate(score),
+        "both at once": rate(lambda: both(pool)),
+    }
+print(json.dumps(found))

@@ -1,0 +1,45 @@
+"""A DenseNet121 to measure with, and its twin for OpenVINO. Not fitted, but its scores differ from scan to scan.
+
+python make_model.py MODELS IMAGES
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from db.findings import FINDINGS
+from trainer.export import for_workers
+from worker.artifact import publish
+from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
+from worker.pixels import to_pixels
+
+SCANS = 64
+
+models, images = map(Path, sys.argv[1:3])
+rule = Preprocessing()
+pixels = np.stack([to_pixels(path.read_bytes(), rule) for path in sorted(images.iterdir())[:SCANS]])
+
+keras.utils.set_random_seed(7)
+given = keras.Input(rule.shape, dtype="uint8", name="pixels")
+encoder = keras.applications.DenseNet121(weights=None, include_top=False, pooling="avg", input_shape=(224, 224, 3))
+features = encoder(keras.layers.Concatenate()([keras.layers.Rescaling(1 / 255)(given)] * 3))
+scores = keras.layers.Dense(len(FINDINGS), activation="sigmoid")(keras.layers.BatchNormalization()(features))
+model = keras.Model(given, scores)
+for layer in (*encoder.layers, *model.layers):
+    if isinstance(layer, keras.layers.BatchNormalization):
+        # One pass sets what is normal for these scans, as a fit would.
+        layer.momentum = 0.0
+model(pixels, training=True)
+
+staging = Path(tempfile.mkdtemp()) / "staging"
+staging.mkdir()
+model.save(staging / MODEL_FILE)
+(staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n")
+manifest = Manifest(name="bench", findings=FINDINGS, dataset="none", preprocessing=rule)
+formats = for_workers(model, staging, pixels=pixels, places=np.arange(SCANS), batch_size=manifest.batch_size)
+artifact = publish(staging, models, manifest, formats)
+print(json.dumps({"artifact": str(artifact.folder)}))
