@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def pixel_cache(self) -> Path:
+        """The folder of pixels that this machine's workers keep."""
+        return self.home / "pixels"
+
+    @property
     def owns_broker(self) -> bool:
         """Whether this machine's own embedded broker is used."""
         return not self.broker_url

@@ -11,8 +11,12 @@ app = typer.Typer(
 )
 
 Model = Annotated[str | None, typer.Option(help="Name or hash of a model.", envvar="CXR_MODEL", show_default="active")]
-Runtime = Annotated[str | None, typer.Option(help="auto or tensorflow.", envvar="CXR_RUNTIME", show_default="auto")]
-Precision = Annotated[str | None, typer.Option(help="auto or float32.", envvar="CXR_PRECISION", show_default="auto")]
+Runtime = Annotated[
+    str | None, typer.Option(help="auto, openvino, tensorflow or keras.", envvar="CXR_RUNTIME", show_default="auto")
+]
+Precision = Annotated[
+    str | None, typer.Option(help="auto, float32 or bfloat16.", envvar="CXR_PRECISION", show_default="auto")
+]
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """Settings of the queue and of the process that scores."""
 
 import os
-from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -63,11 +62,6 @@ class WorkerSettings(Settings):
     events: bool = False
     stop_rate: float = Field(default=0.5, ge=0, le=1)
     stop_after: int = Field(default=100, ge=1, le=100_000)
-
-    @property
-    def pixel_cache(self) -> Path:
-        """Its folder."""
-        return self.home / "pixels"
 
     @field_validator("broker_url")
     @classmethod

@@ -1,5 +1,6 @@
 """Commands that keep the ledger: labels, models, forget, prune."""
 
+import shutil
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -65,7 +66,7 @@ def activate_model(name: str, *, as_json: bool) -> None:
 
 def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: bool) -> None:
     """`producer forget`."""
-    _, engine = open_ledger()
+    settings, engine = open_ledger()
     if ask and not typer.confirm(
         "This cannot be undone. Forget every scan, score and label of this patient?", err=True
     ):
@@ -74,11 +75,14 @@ def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: boo
         forgotten = forget_patient(engine, patient, dataset)
     finally:
         finish_runs(engine)
+        # All of it: it can be made again, and does not say whose a file is.
+        shutil.rmtree(settings.pixel_cache, ignore_errors=True)
     if as_json:
         print_json(asdict(forgotten))
         return
     say(f"forgotten: {forgotten.scans:,} scans, {forgotten.outcomes:,} outcomes, {forgotten.labels:,} labels")
     say("images, CSVs, exports and backups stay: a CSV that still lists the patient brings the scans back")
+    say(f"so do pixels that workers on other machines keep: there delete {settings.pixel_cache.name}/ in CXR_HOME")
     if forgotten.models:
         say(f"the split.csv of these models still names the patient: {', '.join(forgotten.models)}")
 
