@@ -15,8 +15,9 @@ from db.session import newest_revision
 ENQUEUE = ("enqueue", "--csv", "/scans/sample_labels.csv", "--images", "s3://scans/phantoms")
 #: The last program before tables 0003, and what takes its tables back to where they were.
 OLDER = "ed98a01"
-UNDO_0003 = """
+UNDO_0003_AND_0004 = """
 ALTER TABLE runs DROP COLUMN night, DROP COLUMN summarised_at;
+ALTER TABLE runs DROP COLUMN stopped_at, DROP COLUMN stop_reason, DROP COLUMN resumed_at;
 UPDATE alembic_version SET version_num = '0002';
 """
 UPLOAD = """
@@ -250,7 +251,7 @@ def test_an_upgrade_amid_a_run_loses_nothing(stack, ledger, quiet, base, tmp_pat
     stack.compose("stop", "--timeout", "40", "worker")
     stack.producer(*ENQUEUE, "--rescore")
     run = ledger.latest_run()
-    stack.execute(UNDO_0003)
+    stack.execute(UNDO_0003_AND_0004)
     up = ("up", "-d", "--no-build", "--no-deps", "--scale", "worker=3", "worker")
     stack.compose(*up, COST="4", VERSION="older")
     wait_until(lambda: ledger.scored(run) >= 32, 120, "outcomes of the older program\n" + stack.logs())
