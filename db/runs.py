@@ -103,20 +103,20 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
     return RunInfo(**row)
 
 
-def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Which open runs wait for each of these outcomes, oldest first; those for which none does are left out.
+def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int, dict[int, datetime | None]]:
+    """Which open runs wait for each of these outcomes, oldest first, and when each was resumed last.
 
-    A stopped run waits for nothing.
+    Outcomes for which none waits are left out. A stopped run waits for nothing.
     """
     rows = connection.execute(
-        select(RunScan.outcome_id, RunScan.run_id)
+        select(RunScan.outcome_id, RunScan.run_id, Run.resumed_at)
         .join(Run, Run.id == RunScan.run_id)
         .where(RunScan.outcome_id.in_(outcome_ids), Run.finished_at.is_(None), Run.stopped_at.is_(None))
         .order_by(RunScan.run_id)
     )
-    runs: dict[int, list[int]] = {}
-    for outcome_id, run_id in rows:
-        runs.setdefault(outcome_id, []).append(run_id)
+    runs: dict[int, dict[int, datetime | None]] = {}
+    for outcome_id, run_id, resumed_at in rows:
+        runs.setdefault(outcome_id, {})[run_id] = resumed_at
     return runs
 
 

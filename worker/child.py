@@ -15,7 +15,6 @@ from db.claims import Claims
 from db.errors import NoRoom, PermanentError, TemporaryError
 from db.outcomes import DEADLY, Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
 from db.refusals import cause_of, is_passing
-from db.runs import open_runs_of
 from db.session import open_database, reading
 from worker.app import send_chunk
 from worker.brake import Brake
@@ -54,8 +53,6 @@ class Child:
         #: Attempts that were counted and are to be taken back as this process lives, by outcome: where the database
         #: went away in between, later.
         self._unforgiven: set[int] = set()
-        #: The open runs that wait for each of them.
-        self._runs: dict[int, list[int]] = {}
         tally.loaded(name=self._artifact.manifest.name, runtime=self._scorer.runtime, precision=self._scorer.precision)
 
     @property
@@ -114,12 +111,11 @@ class Child:
     def _count_attempt(self, outcome_id: int) -> None:
         with self._engine.begin() as connection:
             may_be_tried = count_attempt(connection, outcome_id)
-            runs = open_runs_of(connection, [outcome_id])
+            self._brake.release(connection, [outcome_id])
         if not may_be_tried:
             self._tally.quarantined()
             logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
             # One by one, what is wrong with a worker or a model would come to all scans of a night.
-            self._brake.release(runs)
             self._brake.judge([Rejected(outcome_id=outcome_id, reason=DEADLY, detail="")])
 
     def _forgive(self) -> None:
@@ -196,14 +192,14 @@ class Child:
         ids = [scan.outcome_id for scan in chunk.scans]
         with reading(self._engine) as connection:
             pending = still_pending(connection, ids, chunk.model)
-            self._runs = open_runs_of(connection, ids)
-        self._brake.release(self._runs)
+            self._brake.release(connection, ids)
         self._scan_ids = {scan.outcome_id: scan.scan_id for scan in pending}
         return [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in pending if scan.location]
 
     def _write(self, outcomes: Sequence[Scored | Rejected]) -> None:
         with self._engine.begin() as connection:
             decide(connection, outcomes)
+            self._brake.look(connection)
         self._tally.decided(outcomes)
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
         for outcome in rejected:
@@ -227,7 +223,7 @@ class Child:
             logger.info("run %d finished", run_id, extra=about(run_id=run_id))
 
     def _log_chunk(self, chunk: Chunk, decided: int, handed_back: int) -> None:
-        runs = sorted({run_id for run_ids in self._runs.values() for run_id in run_ids})
+        runs = sorted({run_id for runs in self._brake.runs.values() for run_id in runs})
         logger.info(
             "chunk of %d for %s: %d decided, %d handed back",
             len(chunk.scans),
@@ -238,7 +234,7 @@ class Child:
         )
 
     def _log_rejected(self, outcome: Rejected) -> None:
-        scan_id, runs = self._scan_ids[outcome.outcome_id], self._runs.get(outcome.outcome_id, [])
+        scan_id, runs = self._scan_ids[outcome.outcome_id], [*self._brake.runs.get(outcome.outcome_id, ())]
         extra = about(run_ids=runs, scan_id=scan_id, reason=outcome.reason)
         logger.warning("scan %d rejected: %s (%s)", scan_id, outcome.reason, _named(runs), extra=extra)
 
