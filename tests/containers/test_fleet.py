@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -15,9 +16,13 @@ from db.session import newest_revision
 ENQUEUE = ("enqueue", "--csv", "/scans/sample_labels.csv", "--images", "s3://scans/phantoms")
 #: The last program before tables 0003, and what takes its tables back to where they were.
 OLDER = "ed98a01"
-UNDO_0003 = """
+#: The view is the older program's.
+UNDO_0003_AND_0004 = """
+DROP VIEW run_progress;
 ALTER TABLE runs DROP COLUMN night, DROP COLUMN summarised_at;
+ALTER TABLE runs DROP COLUMN stopped_at, DROP COLUMN stop_reason, DROP COLUMN resumed_at;
 UPDATE alembic_version SET version_num = '0002';
+CREATE VIEW run_progress AS {view};
 """
 UPLOAD = """
 import boto3, pathlib
@@ -246,11 +251,13 @@ def test_scaling_to_five_and_back_to_one_amid_a_run_loses_nothing(stack, ledger,
 
 def test_an_upgrade_amid_a_run_loses_nothing(stack, ledger, quiet, base, tmp_path, figure):  # noqa: PLR0917
     """An older program's workers on its tables, then this one's: both read what both send."""
-    build_worker(base, older_source(tmp_path / "older"), "older")
+    source = older_source(tmp_path / "older")
+    build_worker(base, source, "older")
     stack.compose("stop", "--timeout", "40", "worker")
     stack.producer(*ENQUEUE, "--rescore")
     run = ledger.latest_run()
-    stack.execute(UNDO_0003)
+    view = sh(sys.executable, "-c", "from db.views import VIEWS; print(VIEWS['run_progress'])", cwd=source)
+    stack.execute(UNDO_0003_AND_0004.format(view=view))
     up = ("up", "-d", "--no-build", "--no-deps", "--scale", "worker=3", "worker")
     stack.compose(*up, COST="4", VERSION="older")
     wait_until(lambda: ledger.scored(run) >= 32, 120, "outcomes of the older program\n" + stack.logs())
