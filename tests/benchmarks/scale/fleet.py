@@ -1,0 +1,232 @@
+"""One fleet: a broker, a database and some workers, all new, that score one run; and what that took."""
+
+import contextlib
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+import redis
+from films import lay_out
+from meters import (
+    WorkerProcesses,
+    broker_use,
+    calls,
+    command_use,
+    cpu_of_tree,
+    database_use,
+    sizes,
+)
+from postgres_of_scale import DurablePostgres, new_database
+from sleeping_scorer import read_counts
+from valkey import Valkey
+from world import World, hash_artifact, wait_until
+
+from worker.app import make_app
+from worker.beats import read_beats
+from worker.messages import queue_of
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[3]
+#: The manifest's default.
+BATCH = 32
+#: The setting's default.
+CHUNK = WorkerSettings.model_fields["chunk_size"].default
+#: Seconds without work: two sweeps and five heartbeats of each worker. A session reports its use within ten.
+IDLE = 11.0
+#: Scans in a chunk of the warm-up, and chunks for each worker.
+_WARM = (2, 16)
+
+
+class Fleet:
+    """Servers and workers that are warm and have nothing to do; a context manager."""
+
+    def __init__(self, workers, cost_ms, *, settings=(), relay=None):
+        """`settings` are the database's own for this fleet; through `relay(port)` its workers reach it."""
+        self.workers, self.cost_ms = workers, cost_ms
+        self._stack = contextlib.ExitStack()
+        self._settings, self._relay = settings, relay
+
+    def __enter__(self):
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nightread-scale-")))
+        self.counts = self.folder / "counts"
+        self.counts.mkdir()
+        self.valkey, self.postgres = Valkey(), DurablePostgres()
+        self._stack.callback(self.valkey.close)
+        self._stack.callback(self.postgres.close)
+        self.url = new_database(self.postgres)
+        for setting in self._settings:
+            self.postgres.ask(f"ALTER DATABASE nightread SET {setting}")
+        if self._relay is not None:
+            self.relay = self._stack.enter_context(self._relay(self.postgres.port))
+            self.url = self.postgres.url("nightread", self.relay.port)
+        artifact = hash_artifact(self.folder / "home" / "models", batch_size=BATCH)
+        self.queue = queue_of(artifact.sha256)
+        self.world = World(home=self.folder / "home", env=self._env(), python_path=(ROOT, Path(__file__).parent))
+        self._stack.callback(self.world.stop)
+        self._app = make_app(WorkerSettings(home=self.world.home, broker_url=self.world.env["CXR_BROKER_URL"]))
+        try:
+            self._warm_up([self.world.worker() for _ in range(self.workers)])
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def idle(self):
+        """What the fleet costs while it waits for work, a worker and second."""
+        before, started = self._snapshot(), time.monotonic()
+        time.sleep(IDLE)
+        seconds = (time.monotonic() - started) * self.workers
+        after = self._snapshot()
+        use = {name: (after["worker cpu"][name] - before["worker cpu"][name]) / seconds for name in after["worker cpu"]}
+        return {
+            "broker commands": (calls(after["broker"]) - calls(before["broker"])) / seconds,
+            "broker CPU": (after["broker cpu"] - before["broker cpu"]) / seconds,
+            "transactions": (after["database"]["transactions"] - before["database"]["transactions"]) / seconds,
+            "PostgreSQL CPU": (after["database cpu"] - before["database cpu"]) / seconds,
+            "CPU": use,
+            "connections": self._connections() / self.workers,
+            "broker connections": self.client.info("clients")["connected_clients"] / self.workers,
+        }
+
+    def score(self, scans):
+        """Enqueue a run and follow it to its end: figures of it all."""
+        csv = lay_out(self.folder / "scans", scans)
+        self.client.config_resetstat()
+        before = self._snapshot()
+        producer, seen = self._enqueue_and_follow(csv)
+        after = self._snapshot()
+        peaks = [one.peaks for one in self.processes]
+        broker_peak = self.client.info("memory")["used_memory_peak"] / 2**20
+        sizes_now = sizes(self.postgres, "nightread")
+        # Their sessions report what they have used as they end.
+        self.world.stop()
+        time.sleep(1)
+        after["database"] = database_use(self.postgres, "nightread")
+        # Not the fleet's own.
+        after["database"]["transactions"] -= seen.pop("looks")
+        return {
+            "producer": producer,
+            **seen,
+            **self._pace(scans),
+            "use": _difference(before, after),
+            "peak MiB": {name: max(one[name] for one in peaks) for name in peaks[0]},
+            # The greatest has closed the run too.
+            "least peak MiB": {name: min(one[name] for one in peaks) for name in peaks[0]},
+            "broker peak MiB": broker_peak,
+            "bytes": sizes_now,
+        }
+
+    def aggregator(self):
+        """What closes a run, again and alone; and the command that reports it."""
+        report = ["-m", "producer.cli", "report", "--json", "--out", self.folder / "report"]
+        alone = [Path(__file__).parent / "aggregate_alone.py", self.url]
+        return {
+            "aggregate": command_use({"PYTHONPATH": str(ROOT)}, *alone),
+            "report": command_use(self.world.env, *report),
+        }
+
+    def _env(self):
+        return {
+            "CXR_HOME": str(self.folder / "home"),
+            "CXR_DATABASE_URL": self.url,
+            "CXR_BROKER_URL": f"redis://127.0.0.1:{self.valkey.port}/0",
+            "CXR_RUNTIME": "sleeping_scorer:SleepingScorer",
+            "SLEEPING_SCORER_MS": str(self.cost_ms),
+            "SLEEPING_SCORER_COUNTS": str(self.counts),
+        }
+
+    def _warm_up(self, supervisors):
+        """Let every worker load its model, and score something."""
+        self.client = redis.Redis(port=self.valkey.port)
+        self._database = psycopg.connect(self.postgres.url("nightread"), autocommit=True)
+        self._stack.callback(self._database.close)
+        wait_until(lambda: self._beats_with(lambda beat: beat.model), 60 + 15 * self.workers, "every worker's model")
+        chunk, chunks = _WARM
+        csv = lay_out(self.folder / "warm", chunk * chunks * self.workers)
+        env, self.world.env = self.world.env, self.world.env | {"CXR_CHUNK_SIZE": str(chunk)}
+        self.world.producer("enqueue", "--csv", csv)
+        self.world.env = env
+        wait_until(lambda: self._beats_with(lambda beat: beat.decided and beat.state == "idle"), 60, "a warm fleet")
+        self.processes = [WorkerProcesses(one) for one in supervisors]
+        # What the warm-up took is reported by then.
+        time.sleep(IDLE)
+
+    def _beats_with(self, condition):
+        return sum(1 for beat in read_beats(self._app) if condition(beat)) == self.workers
+
+    def _snapshot(self):
+        cpu = [one.cpu for one in self.processes]
+        return {
+            "worker cpu": {name: sum(one[name] for one in cpu) for name in cpu[0]},
+            "broker": broker_use(self.client),
+            "broker cpu": cpu_of_tree(self.valkey.process.pid),
+            "database": database_use(self.postgres, "nightread"),
+            "database cpu": cpu_of_tree(self.postgres.process.pid),
+            "counts": read_counts(self.counts),
+        }
+
+    def _connections(self):
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'nightread' AND pid <> pg_backend_pid()"
+        return self._database.execute(query).fetchone()[0]
+
+    def _enqueue_and_follow(self, csv):
+        """What the producer took; then the longest queue, and the CPUs' load while workers alone are at work."""
+        run = self._database.execute("SELECT max(id) + 1 FROM runs").fetchone()[0]
+        producer = command_use(self.world.env, "-m", "producer.cli", "enqueue", "--csv", csv)
+        before, started = self._snapshot(), time.monotonic()
+        longest = self.client.llen(self.queue)
+        sum_before = _all_cpu(before)
+        query = "SELECT finished_at IS NOT NULL FROM runs WHERE id = %s"
+        looks = 1
+        while not self._database.execute(query, [run]).fetchone()[0]:
+            time.sleep(0.2)
+            looks += 1
+        seconds = time.monotonic() - started
+        busy = (_all_cpu(self._snapshot()) - sum_before) / seconds
+        # In less there is too little of it.
+        return producer, {"longest queue": longest, "cores busy": busy if seconds > 2 else None, "looks": looks}
+
+    def _pace(self, scans):
+        """Scans a second, from when the first batch was taken in hand to the last score; and what closing took."""
+        first, last, done, closed = self._database.execute(
+            "SELECT min(o.scored_at), max(o.scored_at), count(*), max(r.finished_at) FROM runs r "
+            "JOIN run_scans s ON s.run_id = r.id JOIN outcomes o ON o.id = s.outcome_id "
+            "WHERE r.id = (SELECT max(id) FROM runs) AND o.state = 'scored'"
+        ).fetchone()
+        if done != scans:
+            raise SystemExit(f"{done} of {scans} scans were scored")
+        rate = scans / (_seconds(first, last) + min(BATCH, scans) * self.cost_ms / 1000)
+        ideal = self.workers * 1000 / self.cost_ms if self.cost_ms else None
+        overhead = scans * (self.workers / rate - self.cost_ms / 1000)
+        return {
+            "scans/s": rate,
+            # What a worker spends on a chunk beside scoring, the wait for the next one included.
+            "overhead of a chunk, ms": 1000 * overhead / -(-scans // CHUNK),
+            "of the ideal": rate / ideal if ideal else None,
+            "seconds to close": _seconds(last, closed),
+        }
+
+
+def _seconds(one, other):
+    moments = (datetime.fromisoformat(m) if isinstance(m, str) else m for m in (one, other))
+    first, second = moments
+    return (second - first).total_seconds()
+
+
+def _all_cpu(snapshot):
+    return sum(snapshot["worker cpu"].values()) + snapshot["broker cpu"] + snapshot["database cpu"]
+
+
+def _difference(before, after):
+    """What was used between two snapshots."""
+    if isinstance(after, dict):
+        return {
+            name: _difference(before.get(name, 0 if not isinstance(value, dict) else {}), value)
+            for name, value in after.items()
+        }
+    return after - before

@@ -1,0 +1,139 @@
+"""The database alone: how many batches a second it writes, with nobody scoring.
+
+Once by what a worker calls, `db.outcomes.decide` and the look whether the run goes on, in one transaction; and once by
+pgbench with the same statements, where no Python takes the cores from the server.
+"""
+
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from crowd import together, wall
+from fleet import BATCH
+from meters import command_use, cpu_of_tree
+from postgres_of_scale import DurablePostgres, new_database
+from world import hash_artifact, write_csv
+
+from db.findings import FINDINGS, column_of
+from db.outcomes import Scored, decide
+from db.session import make_engine
+from db.stopping import going_on
+
+CONNECTIONS = (1, 2, 4, 8)
+
+
+def load_ledger(batches):
+    """Both ways, by the number of connections; `batches` are shared by them."""
+    postgres = DurablePostgres()
+    try:
+        with tempfile.TemporaryDirectory(prefix="nightread-scale-") as folder:
+            url = _fill(postgres, Path(folder), 2 * len(CONNECTIONS) * batches * BATCH)
+            spans = iter(range(1, 2 * len(CONNECTIONS) * batches * BATCH, batches * BATCH))
+            ours = [_by_workers(postgres, url, count, next(spans), batches // count) for count in CONNECTIONS]
+            script = Path(folder, "batch.sql")
+            bench = [_by_pgbench(postgres, script, count, next(spans), batches // count) for count in CONNECTIONS]
+    finally:
+        postgres.close()
+    return {"as workers write": ours, "by pgbench": bench}
+
+
+def _fill(postgres, folder, scans):
+    """A ledger with one run that waits for so many scans, whose outcomes have the ids from 1 on."""
+    url = new_database(postgres)
+    hash_artifact(folder / "models", batch_size=BATCH)
+    csv = write_csv(folder / "rows.csv", range(scans))
+    # Nobody listens on port 1.
+    env = {"CXR_HOME": str(folder), "CXR_BROKER_URL": "redis://127.0.0.1:1/0", "CXR_DATABASE_URL": url}
+    command_use(env, "-m", "producer.cli", "enqueue", "--csv", csv, "--images", "/nowhere", "--no-check")
+    postgres.ask("VACUUM ANALYZE", "nightread")
+    return url
+
+
+def _by_workers(postgres, url, count, first, batches):
+    before = cpu_of_tree(postgres.process.pid)
+    answers = together(count, _write, url, first, batches)
+    latencies = [one for answer in answers for one in answer["latencies"]]
+    cpu = cpu_of_tree(postgres.process.pid) - before
+    return {
+        **_rates(count, len(latencies) / wall(answers), cpu / len(latencies)),
+        "client ms a batch": 1000 * sum(one["cpu"] for one in answers) / len(latencies),
+        "median ms": 1000 * statistics.median(latencies),
+    }
+
+
+def _rates(count, rate, cpu):
+    return {
+        "connections": count,
+        "batches/s": rate,
+        "scans/s": rate * BATCH,
+        "PostgreSQL ms a batch": 1000 * cpu,
+        "PostgreSQL's CPU": rate * cpu,
+    }
+
+
+def _write(number, ready, url, first, batches):
+    """What `worker.child` does with each batch, but for its counting."""
+    engine = make_engine(url, patience=15)
+    start = first + number * batches * BATCH
+    work = [[_scored(start + batch * BATCH + n) for n in range(BATCH)] for batch in range(batches)]
+    with engine.connect():
+        ready()
+    latencies = []
+    for outcomes in work:
+        started = time.perf_counter()
+        with engine.begin() as connection:
+            won = decide(connection, outcomes)
+            going_on(connection, [1])
+        latencies.append(time.perf_counter() - started)
+        if won != BATCH:
+            raise SystemExit(f"{won} of {BATCH} outcomes were pending")
+    return {"latencies": latencies}
+
+
+def _scored(outcome_id):
+    scores = {finding: (outcome_id * 31 + n) % 1000 / 1000 for n, finding in enumerate(FINDINGS)}
+    content = f"sha256:{outcome_id:064x}"
+    return Scored(outcome_id=outcome_id, scores=scores, content=content, runtime="sleep", precision="float32")
+
+
+def _by_pgbench(postgres, script, count, first, batches):
+    script.write_text(_script(first, batches))
+    command = [postgres._binaries / "pgbench", "-h", "127.0.0.1", "-p", postgres.port, "-U", "postgres", "-n"]
+    command += ["-M", "prepared", "-D", "n=-1", "-c", count, "-j", 1, "-t", batches, "-f", script, "nightread"]
+    before = cpu_of_tree(postgres.process.pid)
+    said = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+    cpu = cpu_of_tree(postgres.process.pid) - before
+    rate = float(re.search(r"tps = ([\d.]+)", said).group(1))
+    end = first + count * batches * BATCH
+    waiting = f"SELECT count(*) FROM outcomes WHERE state = 'pending' AND id >= {first} AND id < {end}"
+    ((missing,),) = postgres.ask(waiting, "nightread")
+    if missing:
+        raise SystemExit(f"pgbench left {missing} outcomes pending:\n{said}")
+    return _rates(count, rate, cpu / (count * batches))
+
+
+def _script(first, batches):
+    """The statements of `decide` and `going_on`, in as many round trips as psycopg needs for them."""
+    ids = [f"id{n}" for n in range(BATCH)]
+    columns = ", ".join(column_of(finding) for finding in FINDINGS)
+    lines = ["\\set n :n + 1"]
+    lines += [f"\\set {one} {first} + (:client_id * {batches} + :n) * {BATCH} + {n}" for n, one in enumerate(ids)]
+    marks = ", ".join(f":{one}" for one in ids)
+    lines.append("BEGIN;")
+    lines.append(f"SELECT id FROM outcomes WHERE id IN ({marks}) AND state = 'pending' ORDER BY id FOR NO KEY UPDATE;")
+    lines.append("\\startpipeline")
+    lines += [
+        f"UPDATE outcomes SET state = 'scored', content = 'sha256:{'0' * 64}', runtime = 'sleep', "
+        f"precision = 'float32', scored_at = now() WHERE id = :{one};"
+        for one in ids
+    ]
+    lines += ["\\endpipeline", "\\startpipeline"]
+    values = ", ".join(f"0.{n:02}7" for n in range(len(FINDINGS)))
+    lines += [f"INSERT INTO scores (outcome_id, {columns}) VALUES (:{one}, {values});" for one in ids]
+    lines.append("\\endpipeline")
+    lines.append("SELECT id, resumed_at FROM runs WHERE id IN (1) AND finished_at IS NULL AND stopped_at IS NULL;")
+    lines.append("COMMIT;")
+    return "\n".join(lines) + "\n"
