@@ -1,9 +1,10 @@
 """How the system itself scales, with the model and decoding taken out of the way.
 
 Fleets of real workers, a real broker and a real database score runs with a scorer of a fixed cost that sleeps: what is
-missing from `workers / cost` scans a second is the system's own, or the machine's where its cores are busy. Then what
-one chunk asks of the database, statement by statement; a few fleets whose scorer costs nothing; and the broker alone
-and the database alone, loaded until they, or the cores, give no more. docs/scaling.md draws the conclusions.
+missing from `workers / cost` scans a second is the system's own, or the machine's where its cores are busy. Then a few
+fleets whose scorer costs nothing, or as little as a GPU's with chunks of several sizes; what one chunk asks of the
+database, statement by statement; what workers and sweeps look up in ledgers of several sizes; and the broker alone and
+the database alone, loaded until they, or the cores, give no more. docs/scaling.md draws the conclusions.
 
     python tests/benchmarks/bench_scale.py [--scans 1000 10000 100000] [--workers 1 2 4 8] [--cost-ms 8]
 
@@ -26,14 +27,17 @@ from anatomy import dissect
 from broker_load import load_broker
 from fleet import BATCH, CHUNK, Fleet
 from ledger_load import load_ledger
+from lookups import time_lookups
 from meters import calls
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("fleets", "bare", "anatomy", "broker", "ledger")
-#: Of the fleets whose scorer costs nothing.
+PARTS = ("fleets", "bare", "chunks", "anatomy", "broker", "ledger", "lookups")
+#: At most, of the fleets whose scorer costs nothing, or as little as a GPU.
 BARE_SCANS = 10_000
+GPU_MS = 1.0
+CHUNK_SIZES = (32, 128, 512, 2048)
 PROCESSES = ("scoring process", "Celery's parent", "supervisor")
 
 
@@ -60,6 +64,7 @@ def parse():
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--cost-ms", type=float, default=8.0, help="of one scan (default %(default)s)")
     parser.add_argument("--batches", type=int, default=800, help="that each load writes (default %(default)s)")
+    parser.add_argument("--ledgers", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="of so many scans")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "scale.json")
     return parser.parse_args()
@@ -67,22 +72,30 @@ def parse():
 
 def parts(options):
     """Each thing to measure by its name, the short ones first."""
-    loads = {"anatomy": dissect, "broker": lambda: load_broker(CHUNK), "ledger": lambda: load_ledger(options.batches)}
+    loads = {
+        "anatomy": dissect,
+        "broker": partial(load_broker, CHUNK),
+        "ledger": partial(load_ledger, options.batches),
+        "lookups": partial(time_lookups, options.ledgers),
+    }
     yield from ((name, load) for name, load in loads.items() if name in options.parts)
+    bare = min(BARE_SCANS, max(options.scans))
     if "bare" in options.parts:
         for workers in sorted(options.workers)[:2]:
-            scans = min(BARE_SCANS, max(options.scans))
-            yield f"{scans} scans, {workers} workers, no cost", partial(one_fleet, scans, workers, 0)
+            yield f"{bare} scans, {workers} workers, no cost", partial(one_fleet, bare, workers, 0)
+    if "chunks" in options.parts:
+        for chunk in CHUNK_SIZES:
+            yield f"{bare} scans, chunks of {chunk}", partial(one_fleet, bare, 1, GPU_MS, chunk=chunk)
     if "fleets" in options.parts:
         for scans, workers in product(sorted(options.scans), sorted(options.workers)):
             what = {"idle": scans == min(options.scans), "aggregator": workers == min(options.workers)}
             yield f"{scans} scans, {workers} workers", partial(one_fleet, scans, workers, options.cost_ms, **what)
 
 
-def one_fleet(scans, workers, cost_ms, *, idle=False, aggregator=False):
+def one_fleet(scans, workers, cost_ms, *, chunk=CHUNK, idle=False, aggregator=False):
     """`idle`: with what it costs without work; `aggregator`: with that alone. Neither depends on all the rest."""
-    with Fleet(workers, cost_ms) as fleet:
-        found = {"scans": scans, "workers": workers, "cost ms": cost_ms}
+    with Fleet(workers, cost_ms, chunk=chunk) as fleet:
+        found = {"scans": scans, "workers": workers, "cost ms": cost_ms, "chunk": chunk}
         found |= {"idle": fleet.idle()} if idle else {}
         found |= fleet.score(scans)
         return found | (fleet.aggregator() if aggregator else {})
@@ -94,9 +107,9 @@ def show(figures):
         console.print(fleets_table(figures["fleets"], figures["cores"]))
         for line in flatness(figures["fleets"]):
             console.print(line)
-    for name in ("anatomy", "broker", "ledger"):
+    for name, show_it in SHOW.items():
         if name in figures:
-            SHOW[name](Console(width=150, highlight=False), figures[name])
+            show_it(Console(width=160, highlight=False), figures[name])
 
 
 def fleets_table(fleets, cores):
@@ -111,7 +124,7 @@ def cell(value, fleet):
         found = value(fleet)
     except KeyError:
         return ""
-    return "" if found is None else f"{found:,.0f}" if abs(found) >= 100 else f"{found:.3g}"
+    return "" if found is None else plain(found)
 
 
 def per_scan(of):
@@ -125,6 +138,7 @@ def thousandth(of):
 #: What is told of each fleet; sums are over the whole fleet, from the producer's start to the run's end.
 ROWS = (
     ("cost of a scan, ms", lambda f: f["cost ms"]),
+    ("scans in a chunk", lambda f: f["chunk"]),
     ("scans/s", lambda f: f["scans/s"]),
     ("of the ideal, workers / cost", lambda f: f["of the ideal"]),
     ("of CORES cores, busy", lambda f: f["cores busy"]),
@@ -161,11 +175,12 @@ ROWS = (
 
 def flatness(fleets):
     """Peak memory of the most scans over that of the fewest, at the same number of workers."""
-    costly = [one for one in fleets if one["cost ms"]]
+    costs = max(one["cost ms"] for one in fleets)
+    costly = [one for one in fleets if one["cost ms"] == costs]
     for workers in sorted({one["workers"] for one in costly}):
         alike = sorted((one for one in costly if one["workers"] == workers), key=lambda one: one["scans"])
         few, many = alike[0], alike[-1]
-        if few is many:
+        if few["scans"] == many["scans"]:
             continue
         ratios = [
             f"{name.removesuffix(': peak MiB')} {value(many) / value(few):.2f}"
@@ -197,14 +212,24 @@ def show_ledger(console, found):
         console.print(load_table(f"database, {way}", loads))
 
 
+def show_lookups(console, found):
+    console.print(load_table("look-ups in a ledger", found))
+
+
 def load_table(title, loads):
     table = Table(*loads[0], title=title)
     for load in loads:
-        table.add_row(*(f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in load.values()))
+        table.add_row(*map(plain, load.values()))
     return table
 
 
-SHOW = {"anatomy": show_anatomy, "broker": show_broker, "ledger": show_ledger}
+def plain(value):
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+SHOW = {"anatomy": show_anatomy, "broker": show_broker, "ledger": show_ledger, "lookups": show_lookups}
 
 if __name__ == "__main__":
     main()

@@ -70,7 +70,9 @@ class Postgres:
 
     def thaw(self):
         for process in self._processes():
-            process.resume()
+            # An autovacuum's may have ended since.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     @property
     def answers(self):

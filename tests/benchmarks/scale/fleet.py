@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -42,9 +43,9 @@ _WARM = (2, 16)
 class Fleet:
     """Servers and workers that are warm and have nothing to do; a context manager."""
 
-    def __init__(self, workers, cost_ms, *, settings=(), relay=None):
+    def __init__(self, workers, cost_ms, *, chunk=CHUNK, settings=(), relay=None):
         """`settings` are the database's own for this fleet; through `relay(port)` its workers reach it."""
-        self.workers, self.cost_ms = workers, cost_ms
+        self.workers, self.cost_ms, self.chunk = workers, cost_ms, chunk
         self._stack = contextlib.ExitStack()
         self._settings, self._relay = settings, relay
 
@@ -135,6 +136,7 @@ class Fleet:
             "CXR_HOME": str(self.folder / "home"),
             "CXR_DATABASE_URL": self.url,
             "CXR_BROKER_URL": f"redis://127.0.0.1:{self.valkey.port}/0",
+            "CXR_CHUNK_SIZE": str(self.chunk),
             "CXR_RUNTIME": "sleeping_scorer:SleepingScorer",
             "SLEEPING_SCORER_MS": str(self.cost_ms),
             "SLEEPING_SCORER_COUNTS": str(self.counts),
@@ -177,19 +179,35 @@ class Fleet:
     def _enqueue_and_follow(self, csv):
         """What the producer took; then the longest queue, and the CPUs' load while workers alone are at work."""
         run = self._database.execute("SELECT max(id) + 1 FROM runs").fetchone()[0]
-        producer = command_use(self.world.env, "-m", "producer.cli", "enqueue", "--csv", csv)
-        before, started = self._snapshot(), time.monotonic()
-        longest = self.client.llen(self.queue)
-        sum_before = _all_cpu(before)
+        with self._looking_at_the_queue() as lengths:
+            producer = command_use(self.world.env, "-m", "producer.cli", "enqueue", "--csv", csv)
+        before, started, looks = _all_cpu(self._snapshot()), time.monotonic(), 1
         query = "SELECT finished_at IS NOT NULL FROM runs WHERE id = %s"
-        looks = 1
         while not self._database.execute(query, [run]).fetchone()[0]:
             time.sleep(0.2)
             looks += 1
         seconds = time.monotonic() - started
-        busy = (_all_cpu(self._snapshot()) - sum_before) / seconds
+        busy = (_all_cpu(self._snapshot()) - before) / seconds
         # In less there is too little of it.
-        return producer, {"longest queue": longest, "cores busy": busy if seconds > 2 else None, "looks": looks}
+        seen = {"longest queue": max(lengths), "cores busy": busy if seconds > 2 else None, "looks": looks}
+        return producer, seen
+
+    @contextlib.contextmanager
+    def _looking_at_the_queue(self):
+        """Gives a list of the lengths that the queue has while the block lasts."""
+        lengths, done = [0], threading.Event()
+
+        def look():
+            while not done.wait(0.05):
+                lengths.append(self.client.llen(self.queue))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield lengths
+        finally:
+            done.set()
+            thread.join()
 
     def _pace(self, scans):
         """Scans a second, from when the first batch was taken in hand to the last score; and what closing took."""
@@ -206,7 +224,7 @@ class Fleet:
         return {
             "scans/s": rate,
             # What a worker spends on a chunk beside scoring, the wait for the next one included.
-            "overhead of a chunk, ms": 1000 * overhead / -(-scans // CHUNK),
+            "overhead of a chunk, ms": 1000 * overhead / -(-scans // self.chunk),
             "of the ideal": rate / ideal if ideal else None,
             "seconds to close": _seconds(last, closed),
         }

@@ -1,0 +1,86 @@
+"""What a worker and a sweep ask of a ledger, by how large a run is and how far."""
+
+import statistics
+import time
+
+from fleet import CHUNK
+from postgres_of_scale import DurablePostgres, new_database
+from sqlalchemy import text
+
+from db.models import demand
+from db.outcomes import pending_of_model, still_pending
+from db.runs import nothing_pending, open_runs_of, progress
+from db.session import make_engine, reading
+
+#: Shares of a run that are decided.
+DECIDED = (0.01, 0.5, 0.999)
+_TRIES = 5
+_SHA256 = "a" * 64
+
+_FILL = """
+INSERT INTO models (id, sha256, name, manifest, active, registered_at)
+    VALUES (1, :sha256, 'm', '{"findings": []}', true, now());
+INSERT INTO runs (id, identity, source, sha256, dataset, model_id, options, created_at)
+    VALUES (1, '1', 'scans.csv', '1', 'scans', 1, '{}', now());
+INSERT INTO scans (id, dataset, image_name, location)
+    SELECT n, 'scans', n || '.png', '/films/' || n || '.png' FROM generate_series(1, :scans) AS n;
+INSERT INTO outcomes (id, scan_id, model_id, revision, state, attempts)
+    SELECT n, n, 1, 1, 'pending', 0 FROM generate_series(1, :scans) AS n;
+INSERT INTO run_scans (run_id, scan_id, outcome_id, reused) SELECT 1, n, n, false FROM generate_series(1, :scans) AS n
+"""
+
+
+def time_lookups(sizes):
+    """Median milliseconds of each, for each size and share."""
+    return [found for scans in sizes for found in _of_a_ledger(scans)]
+
+
+def _of_a_ledger(scans):
+    postgres = DurablePostgres()
+    try:
+        engine = make_engine(new_database(postgres))
+        with engine.begin() as connection:
+            for statement in _FILL.split(";"):
+                connection.execute(text(statement), {"sha256": _SHA256, "scans": scans})
+        for share in DECIDED:
+            _vacuum(postgres)
+            decided = int(scans * share)
+            # As the planner knows it until autovacuum looks again, which is when a tenth has changed.
+            with engine.begin() as connection:
+                values = {"decided": decided}
+                connection.execute(text("UPDATE outcomes SET state = 'scored' WHERE id <= :decided"), values)
+            yield {"scans": scans, "decided": share, "statistics": "of before", **_times(engine, scans, decided)}
+            _vacuum(postgres)
+            yield {"scans": scans, "decided": share, "statistics": "fresh", **_times(engine, scans, decided)}
+        engine.dispose()
+    finally:
+        postgres.close()
+
+
+def _vacuum(postgres):
+    postgres.ask("VACUUM ANALYZE", "nightread")
+
+
+def _times(engine, scans, decided):
+    first = min(decided, scans - CHUNK) + 1
+    waiting, done = list(range(first, first + CHUNK)), list(range(max(1, first - CHUNK), first))
+    asked = {
+        "which of a chunk wait": lambda connection: still_pending(connection, waiting, _SHA256),
+        "whose runs they are": lambda connection: open_runs_of(connection, waiting),
+        "is a chunk's run over": lambda connection: nothing_pending(connection, done),
+        "sweep: is any run over": nothing_pending,
+        "sweep: does anything wait": lambda connection: pending_of_model(connection, 1, limit=1),
+        "sweep: which models are wanted": demand,
+        "status: how far is the run": lambda connection: progress(connection, 1),
+    }
+    with reading(engine) as connection:
+        return {f"{name}, ms": _median_ms(connection, ask) for name, ask in asked.items()}
+
+
+def _median_ms(connection, ask):
+    times = []
+    for _ in range(_TRIES):
+        started = time.perf_counter()
+        ask(connection)
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times)
