@@ -36,6 +36,8 @@ BATCH = 32
 CHUNK = WorkerSettings.model_fields["chunk_size"].default
 #: Seconds without work: two sweeps and five heartbeats of each worker. A session reports its use within ten.
 IDLE = 11.0
+#: Seconds in which every run ends, or something is wrong.
+HOPELESS = 3600
 #: Scans in a chunk of the warm-up, and chunks for each worker.
 _WARM = (2, 16)
 
@@ -184,6 +186,8 @@ class Fleet:
         before, started, looks = _all_cpu(self._snapshot()), time.monotonic(), 1
         query = "SELECT finished_at IS NOT NULL FROM runs WHERE id = %s"
         while not self._database.execute(query, [run]).fetchone()[0]:
+            if time.monotonic() > started + HOPELESS:
+                raise SystemExit(f"the run has not ended\n{self.world.logs()[-5000:]}")
             time.sleep(0.2)
             looks += 1
         seconds = time.monotonic() - started

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crowd import together, wall
 from fleet import BATCH
-from meters import command_use, cpu_of_tree
+from meters import command_use, cpu_of_server
 from postgres_of_scale import DurablePostgres, new_database
 from world import hash_artifact, write_csv
 
@@ -30,33 +30,36 @@ def load_ledger(batches):
     postgres = DurablePostgres()
     try:
         with tempfile.TemporaryDirectory(prefix="nightread-scale-") as folder:
-            url = _fill(postgres, Path(folder), 2 * len(CONNECTIONS) * batches * BATCH)
-            spans = iter(range(1, 2 * len(CONNECTIONS) * batches * BATCH, batches * BATCH))
+            scans = 2 * len(CONNECTIONS) * batches * BATCH
+            before = cpu_of_server(postgres.process.pid)
+            url, enqueue = _fill(postgres, Path(folder), scans)
+            enqueue["PostgreSQL ms a scan"] = 1000 * (cpu_of_server(postgres.process.pid) - before) / scans
+            postgres.ask("VACUUM ANALYZE", "nightread")
+            spans = iter(range(1, scans, batches * BATCH))
             ours = [_by_workers(postgres, url, count, next(spans), batches // count) for count in CONNECTIONS]
             script = Path(folder, "batch.sql")
             bench = [_by_pgbench(postgres, script, count, next(spans), batches // count) for count in CONNECTIONS]
     finally:
         postgres.close()
-    return {"as workers write": ours, "by pgbench": bench}
+    return {"enqueue": [{"scans": scans, **enqueue}], "as workers write": ours, "by pgbench": bench}
 
 
 def _fill(postgres, folder, scans):
-    """A ledger with one run that waits for so many scans, whose outcomes have the ids from 1 on."""
+    """A ledger with one run that waits for so many scans, whose outcomes have the ids from 1 on; and what that took."""
     url = new_database(postgres)
     hash_artifact(folder / "models", batch_size=BATCH)
     csv = write_csv(folder / "rows.csv", range(scans))
     # Nobody listens on port 1.
     env = {"CXR_HOME": str(folder), "CXR_BROKER_URL": "redis://127.0.0.1:1/0", "CXR_DATABASE_URL": url}
-    command_use(env, "-m", "producer.cli", "enqueue", "--csv", csv, "--images", "/nowhere", "--no-check")
-    postgres.ask("VACUUM ANALYZE", "nightread")
-    return url
+    use = command_use(env, "-m", "producer.cli", "enqueue", "--csv", csv, "--images", "/nowhere", "--no-check")
+    return url, use
 
 
 def _by_workers(postgres, url, count, first, batches):
-    before = cpu_of_tree(postgres.process.pid)
+    before = cpu_of_server(postgres.process.pid)
     answers = together(count, _write, url, first, batches)
     latencies = [one for answer in answers for one in answer["latencies"]]
-    cpu = cpu_of_tree(postgres.process.pid) - before
+    cpu = cpu_of_server(postgres.process.pid) - before
     return {
         **_rates(count, len(latencies) / wall(answers), cpu / len(latencies)),
         "client ms a batch": 1000 * sum(one["cpu"] for one in answers) / len(latencies),
@@ -103,9 +106,9 @@ def _by_pgbench(postgres, script, count, first, batches):
     script.write_text(_script(first, batches))
     command = [postgres._binaries / "pgbench", "-h", "127.0.0.1", "-p", postgres.port, "-U", "postgres", "-n"]
     command += ["-M", "prepared", "-D", "n=-1", "-c", count, "-j", 1, "-t", batches, "-f", script, "nightread"]
-    before = cpu_of_tree(postgres.process.pid)
+    before = cpu_of_server(postgres.process.pid)
     said = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
-    cpu = cpu_of_tree(postgres.process.pid) - before
+    cpu = cpu_of_server(postgres.process.pid) - before
     rate = float(re.search(r"tps = ([\d.]+)", said).group(1))
     end = first + count * batches * BATCH
     waiting = f"SELECT count(*) FROM outcomes WHERE state = 'pending' AND id >= {first} AND id < {end}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,12 @@ def cpu_of_tree(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
             total += cpu_of(child)
     return total
+
+
+def cpu_of_server(pid):
+    """CPU seconds of a server and its sessions; one that has just ended counts once it is buried."""
+    time.sleep(0.5)
+    return cpu_of_tree(pid)
 
 
 def peak_mib(pid):
