@@ -14,7 +14,6 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from db.errors import PermanentError
-from worker.unfilter import room_for, unfilter
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PIXELS: Final = b"IDAT"
@@ -67,6 +66,9 @@ def read_plain_gray(encoded: bytes) -> NDArray[np.uint8] | None:
     filtered = np.frombuffer(stored, np.uint8).reshape(height, width + 1)
     if filtered[:, 0].max() > _PAETH:
         return None
+    # Compiled as it is imported.
+    from worker.unfilter import room_for, unfilter
+
     image = room_for(height, width)
     unfilter(filtered, image)
     return image[:, :width]
