@@ -165,12 +165,12 @@ class Child:
                 out_of_time=lambda: self._brake.is_on or time.monotonic() - started > patience,
                 stopwatch=self._tally.stopwatch,
             )
-        if self._cache is not None:
-            self._tally.from_cache(self._cache.take_hits())
+        cached = self._cache.take_hits() if self._cache is not None else 0
+        self._tally.from_cache(cached)
         # It lived: the message was redelivered for another cause than a death.
         self._forgive()
         self._close(chunk)
-        self._log_chunk(chunk, len(scans) - len(left), len(left))
+        self._log_chunk(chunk, decided=len(scans) - len(left), handed_back=len(left), cached=cached)
         if left:
             in_vain, quickly = len(left) == len(scans), time.monotonic() - started < _BACK_OFF
             if in_vain and not quickly and len(left) > 1:
@@ -232,15 +232,16 @@ class Child:
         for run_id in finish_runs(self._engine, [scan.outcome_id for scan in chunk.scans]):
             logger.info("run %d finished", run_id, extra=about(run_id=run_id))
 
-    def _log_chunk(self, chunk: Chunk, decided: int, handed_back: int) -> None:
+    def _log_chunk(self, chunk: Chunk, *, decided: int, handed_back: int, cached: int) -> None:
         runs = sorted({run_id for runs in self._brake.runs.values() for run_id in runs})
         logger.info(
-            "chunk of %d for %s: %d decided, %d handed back",
+            "chunk of %d for %s: %d decided, %d handed back%s",
             len(chunk.scans),
             _named(runs),
             decided,
             handed_back,
-            extra=about(run_ids=runs, model=chunk.model, decided=decided, handed_back=handed_back),
+            f", {cached} from the pixel cache" if cached else "",
+            extra=about(run_ids=runs, model=chunk.model, decided=decided, handed_back=handed_back, cached=cached),
         )
 
     def _log_rejected(self, outcome: Rejected) -> None:

@@ -1,7 +1,7 @@
 """Settings of the queue and of the process that scores."""
 
 import os
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -20,7 +20,7 @@ class WorkerSettings(Settings):
     """The shared settings and those of the queue.
 
     Attributes:
-        chunk_size: scans in one message; bounds what is wasted when two workers get one chunk.
+        chunk_size: scans in one message; `auto` suits those who will work on them, see `worker.chunk_size`.
         time_budget: seconds that a worker spends on one delivery before it hands the rest back.
         visibility_timeout: seconds after which an unacknowledged message is delivered again; must exceed
             the time budget plus the load of a model.
@@ -45,7 +45,7 @@ class WorkerSettings(Settings):
         stop_after: lately, that many scans; a run of fewer is never stopped.
     """
 
-    chunk_size: int = Field(default=128, ge=1, le=10_000)
+    chunk_size: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
     time_budget: float = Field(default=15.0, gt=0)
     visibility_timeout: float = Field(default=60.0, gt=0)
     sweep_interval: float = Field(default=5.0, gt=0)
