@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from threading import BoundedSemaphore
 
 from celery import Celery
 from sqlalchemy.exc import DBAPIError
@@ -51,6 +52,7 @@ class Child:
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime, settings.precision)
         self._cache = _open_cache(settings, self._artifact.manifest.preprocessing)
+        self._decoding = BoundedSemaphore(settings.decode_threads)
         self._brake = Brake(self._engine, ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}
@@ -153,7 +155,7 @@ class Child:
             self._count_attempt(chunk.scans[0].outcome_id)
         scans = self._pending(chunk)
         patience = self._settings.time_budget * (_ALONE if len(chunk.scans) == 1 else 1)
-        with self._decoders() as pool:
+        with self._readers() as pool:
             left = score_chunk(
                 scans,
                 scorer=self._scorer,
@@ -162,6 +164,7 @@ class Child:
                 to_pixels=self._to_pixels,
                 write=self._write,
                 pool=pool,
+                decoding=self._decoding,
                 out_of_time=lambda: self._brake.is_on or time.monotonic() - started > patience,
                 stopwatch=self._tally.stopwatch,
             )
@@ -186,9 +189,9 @@ class Child:
         return make(image.data) if self._cache is None else self._cache.pixels_of(image, make)
 
     @contextmanager
-    def _decoders(self) -> Iterator[ThreadPoolExecutor]:
+    def _readers(self) -> Iterator[ThreadPoolExecutor]:
         """Threads for one delivery: one that hangs, on a share that is gone, is not there to hold up the next."""
-        pool = ThreadPoolExecutor(self._settings.decode_threads, thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(self._settings.read_threads, thread_name_prefix="read")
         try:
             yield pool
         finally:

@@ -25,7 +25,8 @@ class WorkerSettings(Settings):
         visibility_timeout: seconds after which an unacknowledged message is delivered again; must exceed
             the time budget plus the load of a model.
         sweep_interval: seconds between two looks for lost work.
-        decode_threads: threads that read and decode ahead of the model.
+        read_threads: scans that are read at once: from a store most of that is waiting.
+        decode_threads: of these, how many are decoded at once.
         runtime: `auto`, `tensorflow`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
             artifact.
         precision: the arithmetic of the model.
@@ -49,6 +50,7 @@ class WorkerSettings(Settings):
     time_budget: float = Field(default=15.0, gt=0)
     visibility_timeout: float = Field(default=60.0, gt=0)
     sweep_interval: float = Field(default=5.0, gt=0)
+    read_threads: int = Field(default=16, ge=1, le=32)
     decode_threads: int = Field(default=max(2, os.cpu_count() or 1), ge=1)
     runtime: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
