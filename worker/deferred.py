@@ -21,11 +21,11 @@ class Deferred:
         with self._lock:
             self._left -= work
             if self._left <= 0 and self._thread is None:
-                self._thread = threading.Thread(target=self._import, name="deferred", daemon=True)
+                self._thread = threading.Thread(target=self.now, name="deferred", daemon=True)
                 self._thread.start()
         return False
 
-    def _import(self) -> None:
-        # What it raises ends this thread, loudly; nobody gets a module that is half there.
+    def now(self) -> None:
+        """Import it. In a thread of its own what that raises is said loudly, and the module is never there."""
         importlib.import_module(self._module)
         self._ready.set()
