@@ -35,8 +35,10 @@ from worker.manifest import MODEL_FILE
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "throughput"
 PEERS = ("ray[data]", "openvino", "opencv-python-headless", "numpy")
-#: How far scores may lie apart, by precision, where two ways compute alike.
-BOUNDS = {"float32": 1e-4, "bfloat16": 0.05}
+#: How far scores may lie apart where two ways compute in the same precision on the same runtime, and on another.
+ALIKE = 1e-4
+#: Bfloat16 beside float32, of a network that is not fitted: it magnifies what little scans differ in, and the rounding.
+ROUNDED = 0.25
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 RUNTIMES = (("openvino", "bfloat16"), ("openvino", "float32"), ("tensorflow", "bfloat16"), ("tensorflow", "float32"))
 
@@ -233,25 +235,30 @@ def is_size(name):
 
 
 def compare():
-    """The largest difference between the scores of ways that compute alike."""
-    of = {
-        name: np.load(scores_file(name))
-        for name in (
-            *(f"nightread, {r} {p}" for r, p in RUNTIMES),
-            "nightread, openvino bfloat16, from the pixel cache",
-            "plain script, nightread, openvino bfloat16",
-            "plain script, cv2, openvino bfloat16",
-            "plain script, nightread, openvino float32",
-            "Ray Data, cv2, openvino bfloat16",
-        )
-    }
-    exact = of["nightread, tensorflow float32"]
-    for name, scores in of.items():
-        bound = BOUNDS["float32" if "float32" in name else "bfloat16"]
-        difference = np.abs(scores - exact).max()
-        print(f"{name}: scores differ from float32 on TensorFlow by at most {difference:.2g} (bound {bound:g})")
-        if not difference <= bound:
-            sys.exit("a faster wrong answer is no answer")
+    """How far apart the scores are: of each way from float32 on TensorFlow, and of peers on OpenVINO from ours."""
+    exact, ours = load("nightread, tensorflow float32"), load("nightread, openvino bfloat16")
+    for runtime, precision in RUNTIMES:
+        name = f"nightread, {runtime} {precision}"
+        check(name, "float32 on TensorFlow", exact, ALIKE if precision == "float32" else ROUNDED)
+    check("plain script, nightread, openvino float32", "float32 on TensorFlow", exact, ALIKE)
+    for name in (
+        "nightread, openvino bfloat16, from the pixel cache",
+        "plain script, nightread, openvino bfloat16",
+        "plain script, cv2, openvino bfloat16",
+        "Ray Data, cv2, openvino bfloat16",
+    ):
+        check(name, "nightread's in bfloat16 on OpenVINO", ours, ALIKE)
+
+
+def check(name, other, scores, bound):
+    difference = np.abs(load(name) - scores).max()
+    print(f"{name}: scores differ from {other} by at most {difference:.2g} (bound {bound:g})")
+    if not difference <= bound:
+        sys.exit("a faster wrong answer is no answer")
+
+
+def load(name):
+    return np.load(scores_file(name))
 
 
 if __name__ == "__main__":
