@@ -133,17 +133,17 @@ def for_workers(
 
 def _write_files(model: Any, folder: Path) -> None:
     with native_stderr_muted():
-        import openvino
+        from worker.quiet import openvino
 
         model.export(folder / ONNX_FILE, format="onnx", verbose=False)
-        # Read by OpenVINO's own core: its converter for Keras would tell its makers that it was used.
         graph = openvino.Core().read_model(folder / ONNX_FILE)
         openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
 
 
 def _open_formats(folder: Path) -> Mapping[str, tuple[str, Forward]]:
     import onnxruntime
-    import openvino
+
+    from worker.quiet import openvino
 
     session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()

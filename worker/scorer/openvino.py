@@ -3,12 +3,12 @@
 from typing import Any, Final
 
 import numpy as np
-import openvino
 
 from worker.artifact import Artifact
 from worker.exports import OPENVINO_FILE, read_format
 from worker.pixels import Pixels
 from worker.precision import choose_precision
+from worker.quiet import openvino
 from worker.scorer import Scores, check_fit, padded, score_all
 
 _HINTS: Final = {"float32": "f32", "bfloat16": "bf16"}
