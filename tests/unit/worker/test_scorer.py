@@ -217,9 +217,33 @@ def test_an_export_of_another_model_is_refused(make_artifact):
     assert "made from model 000000000000" in refusal(artifact, "openvino")
 
 
-def refusal(artifact, runtime="tensorflow"):
+@pytest.mark.parametrize("runtime", ["auto", "openvino"])
+def test_int8_without_an_export_is_refused_with_what_makes_it(make_artifact, runtime):
+    """Float32 in its place would be another figure under its name."""
+    sentence = "was not exported to openvino-int8; 'trainer export --int8' does it"
+    assert sentence in refusal(make_artifact(), runtime, "int8")
+
+
+def test_int8_on_another_runtime_or_a_gpu_is_refused_with_the_one_that_computes_in_it(tmp_path, monkeypatch):
+    """Before anything is loaded."""
+    artifact, sentence = hash_artifact(tmp_path), "--precision int8: OpenVINO alone computes in it, on the CPU"
+    assert sentence in refusal(artifact, "tensorflow", "int8")
+    assert sentence in refusal(artifact, "keras", "int8")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaa0")
+    assert sentence in refusal(artifact, "auto", "int8")
+
+
+def test_openvino_that_is_not_installed_is_one_sentence(make_artifact, monkeypatch):
+    """It says how to install it, also where only the precision asks for it."""
+    artifact = make_artifact()
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    for runtime, precision in (("openvino", "auto"), ("auto", "int8")):
+        assert "not installed: pip install 'nightread[openvino]'" in refusal(artifact, runtime, precision)
+
+
+def refusal(artifact, runtime="tensorflow", precision="auto"):
     with pytest.raises(UserError) as caught:
-        open_scorer(artifact, runtime)
+        open_scorer(artifact, runtime, precision)
     return str(caught.value)
 
 
