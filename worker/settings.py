@@ -29,7 +29,7 @@ class WorkerSettings(Settings):
         decode_threads: of these, how many are decoded at once.
         runtime: `auto`, `tensorflow`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
             artifact.
-        precision: the arithmetic of the model.
+        precision: the arithmetic of the model; `auto` is never `int8`, whose scores are others.
         max_pixels: an image that claims more, width times height, is rejected before it is decoded.
         pixel_cache_gb: GiB of pixels that this machine keeps on disk, so that scans that are scored again are not
             decoded again; 0 keeps none.
@@ -53,7 +53,7 @@ class WorkerSettings(Settings):
     read_threads: int = Field(default=16, ge=1, le=32)
     decode_threads: int = Field(default=max(2, os.cpu_count() or 1), ge=1)
     runtime: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)
     pixel_cache_gb: float = Field(default=0.0, ge=0, le=100_000)
     log_format: Literal["text", "json"] = "text"

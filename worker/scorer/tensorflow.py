@@ -37,7 +37,7 @@ class TensorflowScorer:
         self.runtime = f"tensorflow {tf.__version__}"
         self._shape = manifest.preprocessing.shape
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        self.precision = choose_precision(precision, has_bfloat16=cpu_has_bfloat16() and not on_gpu)
+        self.precision: str = choose_precision(precision, has_bfloat16=cpu_has_bfloat16() and not on_gpu)
         _compute_in(self.precision)
         with _memory_errors():
             # Kept, for `shrink`: the file may be gone by then.

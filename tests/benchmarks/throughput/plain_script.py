@@ -13,7 +13,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino
+
+from worker.quiet import openvino
 
 BATCH = 32
 graph, folder, out, precision, decoder = sys.argv[1:6]

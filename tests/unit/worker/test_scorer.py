@@ -1,12 +1,11 @@
 """A scan's scores depend on its pixels alone, and a model that is not what its manifest says does not load."""
 
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hash_scorer import HashScorer
+from watched import watched
 from world import hash_artifact, radiograph
 
 from db.errors import UserError
@@ -183,15 +182,14 @@ def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_art
     assert (type(scorer).__name__, scorer.precision) == ("TensorflowScorer", fastest)
 
 
-def test_on_openvino_neither_tensorflow_nor_keras_is_loaded(make_artifact):
-    """They take seconds and most of a gigabyte."""
+def test_on_openvino_neither_tensorflow_nor_keras_is_loaded_and_nobody_is_told(make_artifact):
+    """They take seconds and most of a gigabyte; OpenVINO's telemetry asks for its server from a process of its own."""
     code = (
-        "import sys; from pathlib import Path; import worker.child; from worker.artifact import load_artifact; "
+        "from pathlib import Path; import worker.child; from worker.artifact import load_artifact; "
         f"worker.child.open_scorer(load_artifact(Path({str(make_artifact().folder)!r})), 'openvino'); "
         "print(*{'tensorflow', 'keras', 'jax', 'torch'} & {*sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    assert watched(code) == []
 
 
 @pytest.mark.parametrize(
@@ -219,9 +217,33 @@ def test_an_export_of_another_model_is_refused(make_artifact):
     assert "made from model 000000000000" in refusal(artifact, "openvino")
 
 
-def refusal(artifact, runtime="tensorflow"):
+@pytest.mark.parametrize("runtime", ["auto", "openvino"])
+def test_int8_without_an_export_is_refused_with_what_makes_it(make_artifact, runtime):
+    """Float32 in its place would be another figure under its name."""
+    sentence = "was not exported to openvino-int8; 'trainer export --int8' does it"
+    assert sentence in refusal(make_artifact(), runtime, "int8")
+
+
+def test_int8_on_another_runtime_or_a_gpu_is_refused_with_the_one_that_computes_in_it(tmp_path, monkeypatch):
+    """Before anything is loaded."""
+    artifact, sentence = hash_artifact(tmp_path), "--precision int8: OpenVINO alone computes in it, on the CPU"
+    assert sentence in refusal(artifact, "tensorflow", "int8")
+    assert sentence in refusal(artifact, "keras", "int8")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaa0")
+    assert sentence in refusal(artifact, "auto", "int8")
+
+
+def test_openvino_that_is_not_installed_is_one_sentence(make_artifact, monkeypatch):
+    """It says how to install it, also where only the precision asks for it."""
+    artifact = make_artifact()
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    for runtime, precision in (("openvino", "auto"), ("auto", "int8")):
+        assert "not installed: pip install 'nightread[openvino]'" in refusal(artifact, runtime, precision)
+
+
+def refusal(artifact, runtime="tensorflow", precision="auto"):
     with pytest.raises(UserError) as caught:
-        open_scorer(artifact, runtime)
+        open_scorer(artifact, runtime, precision)
     return str(caught.value)
 
 
