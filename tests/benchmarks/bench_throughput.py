@@ -37,8 +37,8 @@ HERE = Path(__file__).parent / "throughput"
 PEERS = ("ray[data]", "openvino", "opencv-python-headless", "numpy")
 #: How far scores may lie apart where two ways compute in the same precision on the same runtime, and on another.
 ALIKE = 1e-4
-#: Beside float32 on TensorFlow. The network is not fitted: it magnifies what little scans differ in, and the rounding. What
-#: int8 costs a fitted one `trainer export --int8` bounds; here only peers are held to it.
+#: Beside float32 on TensorFlow. The network is not fitted: it magnifies what little scans differ in, and the rounding.
+#: What int8 costs a fitted one `trainer export --int8` bounds; here only peers are held to it.
 BOUNDS = {"float32": ALIKE, "bfloat16": 0.25, "int8": 1.0}
 #: What is not in int8 is in bfloat16.
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}
