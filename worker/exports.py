@@ -119,14 +119,6 @@ def write_exports(folder: Path, model: str, formats: Mapping[str, AnyExport]) ->
     return exports
 
 
-def has_format(artifact: "Artifact", name: str) -> bool:
-    """Whether the artifact was exported to a format. What cannot be read counts as not."""
-    try:
-        return name in read_exports(artifact).formats
-    except UserError:
-        return False
-
-
 def read_format(artifact: "Artifact", name: str) -> dict[str, bytes]:
     """A format's files by name, each the one that was checked.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from db.errors import NoRoom, UserError
 from worker.artifact import Artifact
-from worker.exports import has_format
+from worker.exports import EXPORTS_FILE, read_format
 from worker.pixels import Pixels
 
 Scores = NDArray[np.float32]
@@ -111,8 +111,19 @@ def _fastest(artifact: Artifact, precision: str) -> str:
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES"):
         return "tensorflow"
-    can_openvino = _has_openvino() and has_format(artifact, "openvino")
-    return "openvino" if can_openvino or precision == "int8" else "tensorflow"
+    return "openvino" if precision == "int8" or _can_openvino(artifact) else "tensorflow"
+
+
+def _can_openvino(artifact: Artifact) -> bool:
+    if not _has_openvino() or not (artifact.folder / EXPORTS_FILE).exists():
+        return False
+    try:
+        read_format(artifact, "openvino")
+    except UserError as error:
+        # Slower is better than not at all.
+        logger.warning("%s; scored on TensorFlow instead", error)
+        return False
+    return True
 
 
 def _has_openvino() -> bool:

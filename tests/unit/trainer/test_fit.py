@@ -18,7 +18,7 @@ from trainer.fit import FitSetting, fit
 from trainer.material import Source
 from trainer.recipe import make_recipe
 from worker.artifact import load_artifact, read_split
-from worker.exports import has_format
+from worker.exports import EXPORTS_FILE, read_format
 from worker.manifest import MODEL_FILE
 from worker.model_dir import FolderModelDir
 
@@ -48,7 +48,7 @@ def test_a_fit_publishes_an_artifact_that_a_worker_accepts(fitted):
     assert artifact.sha256 == fitted.artifact.sha256
     assert set(artifact.manifest.files) == {MODEL_FILE, *PAPERS}
     assert [path.name for path in artifact.folder.parent.iterdir()] == [artifact.sha256[:12]]
-    assert has_format(artifact, "openvino")
+    assert read_format(artifact, "openvino")
 
 
 def test_the_split_covers_every_scan(fitted, phantoms):
@@ -137,7 +137,7 @@ def test_the_reports_recipe_fits_too(phantoms, places):
     """No validation subset, so no thresholds and no temperatures; scans of one patient on both sides, which it says."""
     recipe = make_recipe("report", encoder="densenet37", size=32, epochs=1, batch_size=8)
     fitted = fit("report", Source(csv=phantoms), recipe, replace(places, export=False))
-    assert not has_format(fitted.artifact, "openvino")
+    assert not (fitted.artifact.folder / EXPORTS_FILE).exists()
     manifest = fitted.artifact.manifest
     assert manifest.preprocessing.shape == (32, 32, 3)
     assert (manifest.findings, manifest.thresholds, manifest.temperatures) == (("Abnormal",), {}, {})

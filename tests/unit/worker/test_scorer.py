@@ -174,7 +174,7 @@ def test_a_scorer_says_what_it_is(scorer, request):
     assert (scorer.runtime.split()[0], scorer.precision) == (runtime, precision)
 
 
-def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_artifact, monkeypatch):
+def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_artifact, monkeypatch, caplog):
     """And TensorFlow where it was not, or OpenVINO is not installed, and on a GPU; in what the CPU computes fastest."""
     artifact = make_artifact()
     fastest = "bfloat16" if cpu_has_bfloat16() else "float32"
@@ -188,7 +188,17 @@ def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_art
         assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
     (artifact.folder / EXPORTS_FILE).unlink()
     scorer = open_scorer(artifact)
+    assert "instead" not in caplog.text
     assert (type(scorer).__name__, scorer.precision) == ("TensorflowScorer", fastest)
+
+
+def test_auto_scores_on_tensorflow_where_the_export_is_damaged_and_says_so(make_artifact, caplog):
+    """Slower is better than not at all."""
+    artifact = make_artifact()
+    (artifact.folder / OPENVINO_FILE).write_text("<net/>")
+    assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
+    assert "openvino.xml: exports.json says sha256" in caplog.text
+    assert "scored on TensorFlow instead" in caplog.text
 
 
 def test_on_openvino_neither_tensorflow_nor_keras_is_loaded_and_nobody_is_told(make_artifact):
