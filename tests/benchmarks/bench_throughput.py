@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -59,6 +60,8 @@ PLAIN = (("nightread", "bfloat16"), ("cv2", "bfloat16"), ("nightread", "int8"), 
 def main():
     options = parse()
     csv = lay_out(options.folder / f"films-{options.scans}", options.images, options.scans)
+    # Each is another: Keras notes when it was saved.
+    shutil.rmtree(options.folder / "models", ignore_errors=True)
     artifact = Path(script("make_model.py", options.folder / "models", csv.parent / "images")["artifact"])
     peers = peers_python(options.folder / "peers")
     rounds = []
