@@ -1,6 +1,7 @@
 """The process that scores: holds the loaded model, and turns one delivery into outcomes."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,8 @@ class Child:
     """One loaded model and what it needs to work: the database, the queue and a pool of decoders."""
 
     def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, tally: Tally) -> None:
+        # Before numba is imported: what it compiles is there for the next process.
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "compiled"))
         self._app = app
         self._settings = settings
         self._tally = tally

@@ -1,7 +1,10 @@
 """A module that is costly to import, imported beside the work once there is enough work to be worth it."""
 
 import importlib
+import logging
 import threading
+
+logger = logging.getLogger(__name__)
 
 
 class Deferred:
@@ -26,6 +29,10 @@ class Deferred:
         return False
 
     def now(self) -> None:
-        """Import it. In a thread of its own what that raises is said loudly, and the module is never there."""
-        importlib.import_module(self._module)
+        """Import it; where that fails, this is said loudly, and the module is never there."""
+        try:
+            importlib.import_module(self._module)
+        except Exception:
+            logger.exception("%s cannot be imported: slower without it", self._module)
+            return
         self._ready.set()

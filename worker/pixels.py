@@ -37,9 +37,9 @@ _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 #: Every depth, alpha dropped, EXIF's orientation obeyed (IMREAD_UNCHANGED would keep the one and ignore the other).
 _AS_STORED: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 
-#: Bytes of PNGs that cv2 decodes before what is quicker is compiled: about 80 radiographs. That takes a second and a
-#: half, which 300 of them make good: who decodes a few must not pay for it.
-_WORTH: Final = 32_000_000
+#: Bytes of PNGs that cv2 decodes before what is quicker is loaded: about 20 radiographs. That takes 0.4 s, which 80 of
+#: them make good (and 3 s where it is compiled first): who decodes a few must not pay for it.
+_WORTH: Final = 8_000_000
 _quick_reader: Final = Deferred("worker.unfilter", _WORTH)
 
 # What cv2 logs of a damaged image ends as the outcome's sentence.

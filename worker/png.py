@@ -5,7 +5,6 @@ here, cv2 reads to the same pixels.
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -87,7 +86,7 @@ def _chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _is_whole(encoded: bytes, start: int, end: int) -> bool:
     """Whether the checksum behind a chunk is that of its kind and content."""
     (checksum,) = struct.unpack_from(">I", encoded, end)
-    return bool(zlib.crc32(encoded[start - 4 : end]) == checksum)
+    return bool(isal_zlib.crc32(encoded[start - 4 : end]) == checksum)
 
 
 def _compressed(encoded: bytes) -> bytes | None:

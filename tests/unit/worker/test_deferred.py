@@ -25,3 +25,12 @@ def test_the_quick_reader_takes_over_after_enough_pngs(monkeypatch):
     assert len(by_cv2) == 2
     assert np.array_equal(pixels.decode(ENCODED), IMAGE)
     assert len(by_cv2) == 2
+
+
+def test_what_cannot_be_imported_is_said_once_and_done_without(caplog):
+    """Compiled code that is damaged on disk, say: cv2 reads on."""
+    reader = Deferred("worker.no_such_module", worth=1)
+    assert not reader.is_ready(1)
+    reader._thread.join()
+    assert not reader.is_ready(1)
+    assert caplog.text.count("worker.no_such_module cannot be imported: slower without it") == 1
