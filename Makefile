@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test test-faults soak test-containers check bench bench-scale fuzz audit lock clean
+.PHONY: help demo test test-faults soak test-containers check bench bench-parts bench-scale fuzz audit lock clean
 
 help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
@@ -14,7 +14,8 @@ help:
 	@echo "make fuzz    450,000 mutations of images, tables and messages (ten minutes)"
 	@echo "make audit   known weaknesses of the locked packages, and what stands in the locks"
 	@echo "make check   ruff, mypy and import-linter"
-	@echo "make bench   speed and memory, with real images where ../shared/data is there (half an hour)"
+	@echo "make bench   scans a second beside Ray Data, a plain script and the machine's limits, on the radiographs of ../shared/data (40 minutes)"
+	@echo "make bench-parts  speed and memory of one part after the other (half an hour)"
 	@echo "make bench-scale  how queue, database and memory scale, to 8 workers and 100,000 scans (an hour, and a quiet machine)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
@@ -68,7 +69,9 @@ check: .venv/installed
 	$(BIN)/lint-imports
 
 bench: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_end_to_end.py
+	$(BIN)/python tests/benchmarks/bench_throughput.py
+
+bench-parts: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_score_layout.py
 	$(BIN)/python tests/benchmarks/bench_enqueue.py
 	$(BIN)/python tests/benchmarks/bench_sql.py

@@ -18,6 +18,7 @@ from db.stopping import resume_run
 from producer.changed import Looked, look_for_changes
 from producer.source import Input, Source, read_source
 from worker.app import make_app, nothing_in_flight, send_pending
+from worker.chunk_size import chunk_size
 from worker.model_dir import open_model_dir
 from worker.registry import register_artifacts
 from worker.settings import WorkerSettings
@@ -116,7 +117,7 @@ def rehearse(settings: WorkerSettings, engine: Engine, source: Source) -> Rehear
         images=len(given.found),
         decided=now.expected - now.pending if opened.joined else now.reused,
         due=now.pending,
-        chunks=-(-now.pending // settings.chunk_size),
+        chunks=-(-now.pending // chunk_size(settings, make_app(settings), opened.model.sha256, now.pending)),
         seconds=now.pending / rate if rate else None,
         left_out=given.left_out,
     )
@@ -138,7 +139,8 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     finish_runs(engine)
     with reading(engine) as connection:
         pending = pending_of_run(connection, run_id)
-    return send_pending(make_app(settings), model_sha256, pending, settings.chunk_size)
+    app = make_app(settings)
+    return send_pending(app, model_sha256, pending, chunk_size(settings, app, model_sha256, len(pending)))
 
 
 def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, Looked]:
@@ -199,6 +201,7 @@ def _send(settings: WorkerSettings, engine: Engine, opened: _Opened) -> int | No
         # A joined run was sent by whoever opened it, unless that producer died in between.
         if opened.joined and not opened.resumed and not nothing_in_flight(app, opened.model.sha256):
             return 0
-        return send_pending(app, opened.model.sha256, pending, settings.chunk_size)
+        size = chunk_size(settings, app, opened.model.sha256, len(pending))
+        return send_pending(app, opened.model.sha256, pending, size)
     except TemporaryError:
         return None

@@ -9,7 +9,7 @@ from db.nights import night_of
 from db.runs import find_run, rate_of_run
 from db.scored import HELD_OUT
 from producer.report.report import Report
-from producer.report.table import rate
+from producer.report.table import mixture, rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class Summary:
     #: Scans: expected = scored + all rejected + quarantined + pending.
     expected: int
     scored: int
+    #: Of the scored, by "runtime precision".
+    runtimes: dict[str, int]
     #: By reason code.
     rejected: dict[str, int]
     quarantined: int
@@ -68,6 +70,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
         stop_reason=run.stop_reason if run.is_stopped else None,
         expected=coverage.expected,
         scored=coverage.scored,
+        runtimes=coverage.runtimes,
         rejected=coverage.rejected,
         quarantined=coverage.quarantined,
         pending=coverage.pending,
@@ -101,6 +104,7 @@ def to_text(summary: Summary) -> str:
         f"Run {summary.run_id}, night {summary.night}, {_end(summary)}",
         *([f"Stopped: {summary.stop_reason}"] if summary.stop_reason else []),
         f"Model {summary.model} ({summary.model_sha256[:12]})",
+        *filter(None, [mixture(summary.runtimes)]),
         "",
         f"{summary.expected:>12,}  expected",
         f"{summary.scored:>12,}  scored",

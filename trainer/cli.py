@@ -74,27 +74,49 @@ def evaluate(
 
 @app.command()
 def export(
+    *,
     model: Model,
     csv: Csv,
     images: Images = None,
-    scans: Annotated[int, typer.Option(help="Scans of the CSV to compare scores on.", min=1)] = 256,
+    scans: Annotated[
+        int, typer.Option(help="Scans of the CSV to compare scores on; with --int8, to calibrate on.", min=1)
+    ] = 256,
     tolerance: Annotated[float, typer.Option(help="The largest difference of a score that is accepted.", min=0)] = 1e-4,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Write the OpenVINO export in int8, too, unless findings are told apart worse."),
+    ] = False,
+    max_loss: Annotated[
+        float, typer.Option(help="With --int8: the loss of mean AUROC must be proved to lie below.", min=0, max=1)
+    ] = 0.01,
 ) -> None:
-    """Write the model as ONNX and OpenVINO beside the Keras model, unless their scores differ on real scans."""
+    """Write the model as ONNX and OpenVINO beside the Keras model, unless their scores differ on real scans.
+
+    With --int8, write what is there for OpenVINO in eight bits, proved on the validation scans of the CSV of the fit.
+    """
     from db.settings import Settings, load_settings
     from trainer.artifacts import find_by_name
-    from trainer.export import export_artifact, load_scans
+    from trainer.extras import QUANTIZERS, check_installed
     from worker.model_dir import open_model_dir
 
     settings = load_settings(Settings)
     models = open_model_dir(settings.model_dir, settings.home)
     artifact = find_by_name(model, models)
+    cache = settings.home / "trainer" / "pixels"
     with stoppable("nothing was written"):
-        examples = load_scans(artifact, csv, images, count=scans, cache=settings.home / "trainer" / "pixels")
-        exports = export_artifact(artifact, examples, models=models, tolerance=tolerance)
-    for name, one in exports.formats.items():
-        files = ", ".join(one.files)
-        print(f"{name}: {files}; scores differ from Keras' by at most {one.max_difference:.2g} on {one.scans} scans")
+        if int8:
+            check_installed("trainer export --int8", QUANTIZERS)
+            from trainer.quantize import export_int8, in_words, load_int8_scans
+
+            judged = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
+            print(in_words(export_int8(artifact, judged, models=models, max_loss=max_loss)))
+        else:
+            from trainer.export import export_artifact, load_scans
+
+            compared = load_scans(artifact, csv, images, count=scans, cache=cache)
+            for name, one in export_artifact(artifact, compared, models=models, tolerance=tolerance).items():
+                difference = f"scores differ from Keras' by at most {one.max_difference:.2g} on {one.scans} scans"
+                print(f"{name}: {', '.join(one.files)}; {difference}")
     print(f"beside artifact {artifact.sha256[:12]} in {models.address}")
 
 

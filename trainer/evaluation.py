@@ -92,7 +92,7 @@ def evaluate(
     single = [at for at, finding in enumerate(findings) if finding != ABNORMAL]
     return Evaluation(
         scans=len(rows),
-        patients=len(set(_patients(rows))),
+        patients=len(set(patients_of(rows))),
         bootstrap_rounds=rounds,
         mean_auroc=_mean_auroc(rows, truth[:, single], exact[:, single], rounds),
         findings={
@@ -115,7 +115,7 @@ def _evaluate_one(  # noqa: PLR0917 - all of one kind
         off = (brier(truth, scores, times), calibration_error(truth, scores, times))
         return [ranked.auroc, ranked.average_precision, *off, ranked.count_at(_EVEN).accuracy]
 
-    area, precision, square, calibration, correct = bootstrap_patients(_patients(rows), figures, rounds=rounds)
+    area, precision, square, calibration, correct = bootstrap_patients(patients_of(rows), figures, rounds=rounds)
     return FindingEvaluation(
         scans=len(rows),
         positives=int(truth.sum()),
@@ -137,7 +137,7 @@ def _mean_auroc(rows: Sequence[LabelRow], truth: NDArray[np.bool_], scores: NDAr
         known = [area for area in areas if area is not None]
         return [float(np.mean(known)) if known else None]
 
-    return bootstrap_patients(_patients(rows), mean, rounds=rounds)[0]
+    return bootstrap_patients(patients_of(rows), mean, rounds=rounds)[0]
 
 
 def _groups(
@@ -153,7 +153,7 @@ def _group(
     members = [row for row, belongs in zip(rows, inside, strict=True) if belongs]
     own_truth, own_scores = truth[inside], scores[inside]
     (area,) = bootstrap_patients(
-        _patients(members), lambda times: [rank(own_truth, own_scores, times).auroc], rounds=rounds
+        patients_of(members), lambda times: [rank(own_truth, own_scores, times).auroc], rounds=rounds
     )
     return Group(scans=len(members), positives=int(own_truth.sum()), auroc=area)
 
@@ -164,7 +164,7 @@ def _baselines(rows: Sequence[LabelRow], truth: Labels, means: ScoreArray) -> di
     guesses = {
         "always_positive": always,
         "majority": majority,
-        "metadata_only": metadata_scores(rows, truth, _patients(rows)),
+        "metadata_only": metadata_scores(rows, truth, patients_of(rows)),
     }
     figures = {name: _guessed(truth, guess) for name, guess in guesses.items() if guess is not None}
     # No score, so no predictions; but far from 0.5 either way, a model can succeed by exposure alone.
@@ -192,8 +192,8 @@ def _rates(counts: Counts) -> dict[str, float | None]:
     }
 
 
-def _patients(rows: Sequence[LabelRow]) -> list[str]:
-    # A scan without a patient is a patient of its own.
+def patients_of(rows: Sequence[LabelRow]) -> list[str]:
+    """Whose each scan is; a scan without a patient is a patient of its own."""
     return [row.image_name if row.patient_id is None else f"patient {row.patient_id}" for row in rows]
 
 

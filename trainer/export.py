@@ -14,7 +14,18 @@ from trainer.extras import check_installed
 from trainer.progress import native_stderr_muted, say
 from trainer.publish import staging_folder
 from worker.artifact import Artifact, file_sha256
-from worker.exports import BESIDE, EXPORTS_FILE, FILES, ONNX_FILE, OPENVINO_FILE, Export, Exports, write_exports
+from worker.exports import (
+    BESIDE,
+    EXPORTS_FILE,
+    FILES,
+    INT8,
+    ONNX_FILE,
+    OPENVINO_FILE,
+    Export,
+    Int8Export,
+    read_exports,
+    write_exports,
+)
 from worker.model_dir import ModelDir
 from worker.pixels import Pixels
 
@@ -38,8 +49,8 @@ def load_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int,
     return read_scans(csv, images, chosen, artifact.manifest.preprocessing, cache=cache)
 
 
-def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, tolerance: float) -> Exports:
-    """Write both formats beside the artifact, once each has scored these scans as Keras does.
+def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, tolerance: float) -> dict[str, Export]:
+    """Write both formats beside the artifact, once each has scored these scans as Keras does; int8 stays as it is.
 
     Raises:
         UserError: see `write_formats`; or the artifact's place cannot be written.
@@ -51,9 +62,9 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
     pixels = np.asarray(scans.pixels[scans.places])
     with staging_folder() as staging:
         formats = write_formats(model, staging, pixels, batch_size=artifact.manifest.batch_size, tolerance=tolerance)
-        exports = write_exports(staging, artifact.sha256, formats)
+        write_exports(staging, artifact.sha256, {**_int8_of(artifact), **formats})
         models.add(artifact, staging, last=EXPORTS_FILE)
-    return exports
+    return formats
 
 
 def check_possible() -> None:
@@ -133,17 +144,26 @@ def for_workers(
 
 def _write_files(model: Any, folder: Path) -> None:
     with native_stderr_muted():
-        import openvino
+        from worker.quiet import openvino
 
         model.export(folder / ONNX_FILE, format="onnx", verbose=False)
-        # Read by OpenVINO's own core: its converter for Keras would tell its makers that it was used.
         graph = openvino.Core().read_model(folder / ONNX_FILE)
         openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
 
 
+def _int8_of(artifact: Artifact) -> dict[str, Int8Export]:
+    try:
+        found = read_exports(artifact).formats.get(INT8)
+    except UserError:
+        # A first export, or one over a damaged list.
+        return {}
+    return {INT8: found} if isinstance(found, Int8Export) else {}
+
+
 def _open_formats(folder: Path) -> Mapping[str, tuple[str, Forward]]:
     import onnxruntime
-    import openvino
+
+    from worker.quiet import openvino
 
     session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()

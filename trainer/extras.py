@@ -8,6 +8,8 @@ from db.errors import UserError
 
 #: What judges a model: calibration, and what metadata alone would reach.
 JUDGES: Final = ("scipy", "sklearn")
+#: What computes in eight bits, and judges it.
+QUANTIZERS: Final = ("nncf", "openvino", *JUDGES)
 
 
 def check_installed(what: str, packages: Iterable[str]) -> None:

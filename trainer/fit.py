@@ -43,6 +43,8 @@ class FitSetting:
     tensorboard: Path | None = None
     #: Each batch is dealt to all GPUs.
     all_gpus: bool = False
+    #: What is published has its twin for OpenVINO, for workers on CPUs.
+    export: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,9 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         models=setting.models,
         history=figures,
         papers=papers,
-        export=partial(for_workers, pixels=test.pixels, places=test.places, batch_size=manifest.batch_size),
+        export=partial(for_workers, pixels=test.pixels, places=test.places, batch_size=manifest.batch_size)
+        if setting.export
+        else lambda _model, _folder: {},
     )
     state.remove()
     return Fitted(artifact=artifact, evaluation=evaluation, sheet=_sheet(name, material, finished, setting))

@@ -1,11 +1,13 @@
 """The process that scores: holds the loaded model, and turns one delivery into outcomes."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from threading import BoundedSemaphore
 
 from celery import Celery
 from sqlalchemy.exc import DBAPIError
@@ -43,6 +45,8 @@ class Child:
     """One loaded model and what it needs to work: the database, the queue and a pool of decoders."""
 
     def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, tally: Tally) -> None:
+        # Before numba is imported: what it compiles is there for the next process.
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "compiled"))
         self._app = app
         self._settings = settings
         self._tally = tally
@@ -51,6 +55,7 @@ class Child:
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime, settings.precision)
         self._cache = _open_cache(settings, self._artifact.manifest.preprocessing)
+        self._decoding = BoundedSemaphore(settings.decode_threads)
         self._brake = Brake(self._engine, ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}
@@ -153,7 +158,7 @@ class Child:
             self._count_attempt(chunk.scans[0].outcome_id)
         scans = self._pending(chunk)
         patience = self._settings.time_budget * (_ALONE if len(chunk.scans) == 1 else 1)
-        with self._decoders() as pool:
+        with self._readers() as pool:
             left = score_chunk(
                 scans,
                 scorer=self._scorer,
@@ -162,15 +167,16 @@ class Child:
                 to_pixels=self._to_pixels,
                 write=self._write,
                 pool=pool,
+                decoding=self._decoding,
                 out_of_time=lambda: self._brake.is_on or time.monotonic() - started > patience,
                 stopwatch=self._tally.stopwatch,
             )
-        if self._cache is not None:
-            self._tally.from_cache(self._cache.take_hits())
+        cached = self._cache.take_hits() if self._cache is not None else 0
+        self._tally.from_cache(cached)
         # It lived: the message was redelivered for another cause than a death.
         self._forgive()
         self._close(chunk)
-        self._log_chunk(chunk, len(scans) - len(left), len(left))
+        self._log_chunk(chunk, decided=len(scans) - len(left), handed_back=len(left), cached=cached)
         if left:
             in_vain, quickly = len(left) == len(scans), time.monotonic() - started < _BACK_OFF
             if in_vain and not quickly and len(left) > 1:
@@ -186,9 +192,9 @@ class Child:
         return make(image.data) if self._cache is None else self._cache.pixels_of(image, make)
 
     @contextmanager
-    def _decoders(self) -> Iterator[ThreadPoolExecutor]:
+    def _readers(self) -> Iterator[ThreadPoolExecutor]:
         """Threads for one delivery: one that hangs, on a share that is gone, is not there to hold up the next."""
-        pool = ThreadPoolExecutor(self._settings.decode_threads, thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(self._settings.read_threads, thread_name_prefix="read")
         try:
             yield pool
         finally:
@@ -232,15 +238,16 @@ class Child:
         for run_id in finish_runs(self._engine, [scan.outcome_id for scan in chunk.scans]):
             logger.info("run %d finished", run_id, extra=about(run_id=run_id))
 
-    def _log_chunk(self, chunk: Chunk, decided: int, handed_back: int) -> None:
+    def _log_chunk(self, chunk: Chunk, *, decided: int, handed_back: int, cached: int) -> None:
         runs = sorted({run_id for runs in self._brake.runs.values() for run_id in runs})
         logger.info(
-            "chunk of %d for %s: %d decided, %d handed back",
+            "chunk of %d for %s: %d decided, %d handed back%s",
             len(chunk.scans),
             _named(runs),
             decided,
             handed_back,
-            extra=about(run_ids=runs, model=chunk.model, decided=decided, handed_back=handed_back),
+            f", {cached} from the pixel cache" if cached else "",
+            extra=about(run_ids=runs, model=chunk.model, decided=decided, handed_back=handed_back, cached=cached),
         )
 
     def _log_rejected(self, outcome: Rejected) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -48,6 +48,7 @@ def score_chunk(
     to_pixels: Callable[[EncodedImage], Pixels],
     write: _Write,
     pool: Executor,
+    decoding: AbstractContextManager[object],
     out_of_time: Callable[[], bool],
     stopwatch: Stopwatch | None = None,
 ) -> list[ChunkScan]:
@@ -60,6 +61,7 @@ def score_chunk(
         to_pixels: what the model takes, from those.
         write: commits the outcomes of one batch.
         pool: threads that read and decode.
+        decoding: lets as many of them decode at once as there are cores for it.
         out_of_time: asked after each scan, and while one is waited for; true ends the work with what is ready by then.
         stopwatch: where the seconds of each stage are added; None is nobody's concern.
 
@@ -71,7 +73,7 @@ def score_chunk(
     """
     undecided = dict.fromkeys(scans)
     stopwatch = stopwatch or Stopwatch()
-    prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, stopwatch=stopwatch)
+    prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, decoding=decoding, stopwatch=stopwatch)
     ahead = _read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)
     with _writing_behind(partial(_commit, write=write, stopwatch=stopwatch)) as commit:
         for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
@@ -112,6 +114,7 @@ def _prepare(
     *,
     read_image: Callable[[str], EncodedImage],
     to_pixels: Callable[[EncodedImage], Pixels],
+    decoding: AbstractContextManager[object],
     stopwatch: Stopwatch,
 ) -> _Ready | Rejected | None:
     """Pixels, a rejection, or None where the image cannot be read for now."""
@@ -120,7 +123,7 @@ def _prepare(
         with stopwatch.time(READ):
             image = read_image(scan.location)
         content = image.content
-        with stopwatch.time(DECODE):
+        with decoding, stopwatch.time(DECODE):
             pixels = to_pixels(image)
         return _Ready(scan=scan, pixels=pixels, content=content)
     except PermanentError as error:

@@ -15,7 +15,7 @@ Runtime = Annotated[
     str | None, typer.Option(help="auto, openvino, tensorflow or keras.", envvar="CXR_RUNTIME", show_default="auto")
 ]
 Precision = Annotated[
-    str | None, typer.Option(help="auto, float32 or bfloat16.", envvar="CXR_PRECISION", show_default="auto")
+    str | None, typer.Option(help="auto, float32, bfloat16 or int8.", envvar="CXR_PRECISION", show_default="auto")
 ]
 
 

@@ -41,6 +41,7 @@ class Pace:
             state=status.state,
             decided=status.decided,
             rate=self._rate(now, status.decided),
+            speed=status.speed,
             restarts=status.restarts,
             progress_age=max(0.0, time.time() - status.progress_at) if status.progress_at else None,
             stalled=stalled,

@@ -5,7 +5,6 @@ here, cv2 reads to the same pixels.
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,7 +13,6 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from db.errors import PermanentError
-from worker.unfilter import room_for, unfilter
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PIXELS: Final = b"IDAT"
@@ -67,6 +65,9 @@ def read_plain_gray(encoded: bytes) -> NDArray[np.uint8] | None:
     filtered = np.frombuffer(stored, np.uint8).reshape(height, width + 1)
     if filtered[:, 0].max() > _PAETH:
         return None
+    # Compiled as it is imported.
+    from worker.unfilter import room_for, unfilter
+
     image = room_for(height, width)
     unfilter(filtered, image)
     return image[:, :width]
@@ -85,7 +86,7 @@ def _chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _is_whole(encoded: bytes, start: int, end: int) -> bool:
     """Whether the checksum behind a chunk is that of its kind and content."""
     (checksum,) = struct.unpack_from(">I", encoded, end)
-    return bool(zlib.crc32(encoded[start - 4 : end]) == checksum)
+    return bool(isal_zlib.crc32(encoded[start - 4 : end]) == checksum)
 
 
 def _compressed(encoded: bytes) -> bytes | None:

@@ -1,9 +1,12 @@
 """In which floating point a CPU computes fastest."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias, cast
 
 from db.errors import UserError
+
+#: What arithmetic other than int8 is of.
+Floats: TypeAlias = Literal["float32", "bfloat16"]
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
@@ -13,7 +16,7 @@ def cpu_has_bfloat16() -> bool:
     return _CPU_INFO.exists() and "avx512_bf16" in _CPU_INFO.read_text()
 
 
-def choose_precision(wish: str, *, has_bfloat16: bool) -> str:
+def choose_precision(wish: str, *, has_bfloat16: bool) -> Floats:
     """`float32` or `bfloat16`: what was wished, or the fastest for `auto`.
 
     Raises:
@@ -23,4 +26,4 @@ def choose_precision(wish: str, *, has_bfloat16: bool) -> str:
         return "bfloat16" if has_bfloat16 else "float32"
     if wish == "bfloat16" and not has_bfloat16:
         raise UserError("--precision bfloat16: this device does not compute in it with this runtime")
-    return wish
+    return cast("Floats", wish)

@@ -37,6 +37,8 @@ class Beat:
     decided: int
     #: Scans decided a second over the last minute, or since the start where that is less.
     rate: float
+    #: Scans a second that its model alone has managed; 0 where it has not scored enough to tell.
+    speed: float = 0.0
     restarts: int
     #: Seconds since a scan was last decided, or the model loaded; None before.
     progress_age: float | None

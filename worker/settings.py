@@ -1,7 +1,7 @@
 """Settings of the queue and of the process that scores."""
 
 import os
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -20,15 +20,16 @@ class WorkerSettings(Settings):
     """The shared settings and those of the queue.
 
     Attributes:
-        chunk_size: scans in one message; bounds what is wasted when two workers get one chunk.
+        chunk_size: scans in one message; `auto` suits those who will work on them, see `worker.chunk_size`.
         time_budget: seconds that a worker spends on one delivery before it hands the rest back.
         visibility_timeout: seconds after which an unacknowledged message is delivered again; must exceed
             the time budget plus the load of a model.
         sweep_interval: seconds between two looks for lost work.
-        decode_threads: threads that read and decode ahead of the model.
+        read_threads: scans that are read at once: from a store most of that is waiting.
+        decode_threads: of these, how many are decoded at once.
         runtime: `auto`, `tensorflow`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
             artifact.
-        precision: the arithmetic of the model.
+        precision: the arithmetic of the model; `auto` is never `int8`, whose scores are others.
         max_pixels: an image that claims more, width times height, is rejected before it is decoded.
         pixel_cache_gb: GiB of pixels that this machine keeps on disk, so that scans that are scored again are not
             decoded again; 0 keeps none.
@@ -45,13 +46,14 @@ class WorkerSettings(Settings):
         stop_after: lately, that many scans; a run of fewer is never stopped.
     """
 
-    chunk_size: int = Field(default=128, ge=1, le=10_000)
+    chunk_size: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
     time_budget: float = Field(default=15.0, gt=0)
     visibility_timeout: float = Field(default=60.0, gt=0)
     sweep_interval: float = Field(default=5.0, gt=0)
+    read_threads: int = Field(default=16, ge=1, le=32)
     decode_threads: int = Field(default=max(2, os.cpu_count() or 1), ge=1)
     runtime: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)
     pixel_cache_gb: float = Field(default=0.0, ge=0, le=100_000)
     log_format: Literal["text", "json"] = "text"

@@ -44,7 +44,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     # From now on impatient: a supervisor that waits for somebody's lock looks after nobody.
     engine = make_engine(settings.database_url, patience=settings.time_budget)
     follower = Follower(engine, models) if model is None else None
-    sweeper = Sweeper(make_app(settings), engine, settings.chunk_size)
+    sweeper = Sweeper(make_app(settings), engine, settings)
     Supervisor(settings, devices, sweeper, model=first, follower=follower).run()
 
 

@@ -17,6 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 LOADING: Final = "loading"
 IDLE: Final = "idle"
 SCORING: Final = "scoring"
+#: Scans from which a model's speed is known: some full batches.
+_ENOUGH: Final = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,12 @@ class Status:
     def restarts(self) -> int:
         """How often another process had to take over."""
         return max(0, self.starts - 1)
+
+    @property
+    def speed(self) -> float:
+        """Scans a second that the model alone has managed; 0 where it has not scored enough to tell."""
+        seconds = self.seconds.get("score", 0.0)
+        return self.scored / seconds if seconds and self.scored >= _ENOUGH else 0.0
 
     @property
     def decided(self) -> int:

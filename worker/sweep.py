@@ -17,8 +17,10 @@ from db.outcomes import pending_of_model
 from db.session import reading
 from db.sqlite import trim_wal
 from worker.app import nothing_in_flight, redis_client, send_pending
+from worker.chunk_size import chunk_size
 from worker.logs import about
 from worker.messages import queue_of
+from worker.settings import WorkerSettings
 
 #: Seconds: longer than a resend takes, short enough that a dead holder is not missed.
 _LOCK_SECONDS = 30
@@ -31,10 +33,10 @@ logger = logging.getLogger(__name__)
 class Sweeper:
     """Looks for lost work of the model that is served."""
 
-    def __init__(self, app: Celery, engine: Engine, chunk_size: int) -> None:
+    def __init__(self, app: Celery, engine: Engine, settings: WorkerSettings) -> None:
         self._app = app
         self._engine = engine
-        self._chunk_size = chunk_size
+        self._settings = settings
         #: sha256 of the model whose work looked lost the last time.
         self._suspect: str | None = None
         self._trim_after = 0.0
@@ -79,7 +81,8 @@ class Sweeper:
     def _send_pending(self, model: ModelInfo) -> int:
         with reading(self._engine) as connection:
             pending = pending_of_model(connection, model.id)
-        sent = send_pending(self._app, model.sha256, pending, self._chunk_size)
+        size = chunk_size(self._settings, self._app, model.sha256, len(pending))
+        sent = send_pending(self._app, model.sha256, pending, size)
         logger.info("%d waiting scans sent", sent, extra=about(model=model.sha256))
         return sent
 

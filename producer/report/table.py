@@ -1,5 +1,6 @@
 """Prints a report to the terminal, or as JSON."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
@@ -40,6 +41,7 @@ def heading(report: Report) -> list[str]:
     return [
         f"{partial}Run {report.run_id}: dataset {report.dataset}, model {report.model} ({report.model_hash})",
         subject(report),
+        *filter(None, [mixture(report.coverage.runtimes)]),
     ]
 
 
@@ -50,11 +52,18 @@ def subject(report: Report, finding: str | None = None) -> str:
     return f"{finding or report.finding}, {report.coverage.used:,} {which}, {labels}"
 
 
+def mixture(runtimes: Mapping[str, int]) -> str | None:
+    """A sentence on scores that were not all computed alike, given scans by runtime and precision; else None."""
+    if len(runtimes) < 2:
+        return None
+    ways = ", ".join(f"{way} {scans:,} scans" for way, scans in runtimes.items())
+    return f"Scores were computed in {len(runtimes)} ways, which differ: {ways}."
+
+
 def coverage_lines(report: Report) -> list[tuple[str, int]]:
     """What became of the run's scans, in words and scans: the first four kinds add up to the expected."""
     coverage = report.coverage
-    reasons = ", ".join(f"{reason} {scans:,}" for reason, scans in coverage.rejected.items())
-    runtimes = ", ".join(f"{runtime} {scans:,}" for runtime, scans in coverage.runtimes.items())
+    reasons, runtimes = _counted(coverage.rejected), _counted(coverage.runtimes)
     return [
         ("expected", coverage.expected),
         (f"scored ({runtimes})" if runtimes else "scored", coverage.scored),
@@ -109,8 +118,12 @@ def threshold_words(row: ThresholdRow) -> str:
 
 
 def to_json(report: Report) -> str:
-    """The whole report as JSON."""
-    return as_json(asdict(report)) + "\n"
+    """The whole report as JSON; `mixture` is the sentence on scores that were not all computed alike, or null."""
+    return as_json({**asdict(report), "mixture": mixture(report.coverage.runtimes)}) + "\n"
+
+
+def _counted(scans: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in scans.items())
 
 
 def _threshold_table(report: Report) -> Table:

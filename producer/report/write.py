@@ -23,6 +23,7 @@ from producer.report.table import (
     UNDEFINED,
     baseline_line,
     coverage_lines,
+    mixture,
     rate,
     subject,
     threshold_words,
@@ -105,6 +106,7 @@ def to_html(report: Report, pictures: Mapping[str, bytes]) -> str:
     return template.render(
         report=report,
         subject=subject(report),
+        mixture=mixture(report.coverage.runtimes),
         coverage=coverage_lines(report),
         baselines=baseline_line(report),
         pictures=embedded,

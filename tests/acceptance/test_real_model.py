@@ -48,7 +48,7 @@ def test_scores_in_sql_are_the_models_own_even_after_a_killed_child(world, artif
     for number in SCANS:
         alone = scorer.score(preprocess(radiograph(number), rule)[None])[0].astype(float).tolist()
         assert found[image_name(number)] == alone
-    assert world.rows("SELECT DISTINCT precision FROM results_wide") == [("float32",)]
+    assert world.rows("SELECT DISTINCT precision FROM results_wide") == [(scorer.precision,)]
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)

@@ -17,7 +17,9 @@ def _slowly(stage):
     stage.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
-@pytest.mark.short
+@pytest.mark.parametrize(
+    "world", [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"], indirect=True
+)
 def test_a_flushed_broker_loses_nothing(stage):
     """FLUSHALL while scans wait in the queue: SQL is the ledger, and the sweep sends them again."""
     stage.start()
@@ -46,7 +48,9 @@ def test_a_message_that_comes_100_times_changes_nothing(stage):
     stage.check()
 
 
-@pytest.mark.short
+@pytest.mark.parametrize(
+    "world", ["sqlite and embedded", pytest.param("postgresql and separate", marks=pytest.mark.short)], indirect=True
+)
 def test_hostile_messages_are_dropped_and_the_run_goes_on(stage, tmp_path):
     """No worker dies of one, none comes again, none is unpickled, and no line of a log repeats what it says."""
     trap, queue = tmp_path / "unpickled", queue_of(stage.model())

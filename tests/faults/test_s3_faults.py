@@ -44,7 +44,7 @@ def stage(stage, s3, proxy, bucket, prefix):
     for path, client in zip(sorted((stage.csv.parent / "images").iterdir()), clients, strict=False):
         client.put_object(Bucket=bucket, Key=f"{prefix}/{path.name}", Body=path.read_bytes())
     stage.images = ("--images", f"s3://{bucket}/{prefix}")
-    stage.world.env |= s3 | {"AWS_ENDPOINT_URL_S3": proxy.address, "CXR_DECODE_THREADS": "8"}
+    stage.world.env |= s3 | {"AWS_ENDPOINT_URL_S3": proxy.address, "CXR_READ_THREADS": "8"}
     return stage
 
 

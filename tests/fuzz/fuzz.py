@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 #: Whose branches guide the fuzzer.
 _READERS = [
-    *("worker.formats", "worker.tiff", "worker.depth", "worker.pixels", "PIL.TiffImagePlugin"),
+    *("worker.formats", "worker.tiff", "worker.depth", "worker.pixels", "worker.png", "PIL.TiffImagePlugin"),
     *("db.labels_csv", "db.labels_text", "db.labels_table", "db.labels_columns", "db.labels_cells"),
     *("worker.messages", "worker.manifest", "worker.artifact"),
 ]

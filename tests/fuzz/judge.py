@@ -21,10 +21,12 @@ from worker.artifact import read_split
 from worker.depth import eight_bits
 from worker.manifest import parse_manifest
 from worker.messages import Chunk
-from worker.pixels import decode
+from worker.pixels import _decode_by_cv2, _quick_reader, decode
 
 #: Pillow's modes that show what cv2 shows; others have rules of our own.
 _ALIKE = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}
+# From the first image on.
+_quick_reader.now()
 _SCRATCH = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
 
@@ -39,6 +41,7 @@ def judge_image(encoded, max_pixels):
     assert image.dtype == np.uint8
     if encoded.startswith(SIGNATURE):
         assert is_whole_png(encoded), "a score from a damaged PNG"
+        assert np.array_equal(image, eight_bits(_decode_by_cv2(encoded))), "not cv2's pixels"
     if not encoded.startswith((b"II", b"MM")):
         _check_by_pillow(encoded, image)
     return "pixels"

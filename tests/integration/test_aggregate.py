@@ -142,6 +142,16 @@ def test_a_scan_without_a_label_row_counts_in_no_figure_and_is_counted_apart(eng
     assert coverage.expected == coverage.scored + coverage.rejections + coverage.quarantined + coverage.pending
 
 
+def test_scored_scans_are_counted_by_runtime_and_precision(engine: Engine) -> None:
+    """Of the same runtime in two precisions, too; the rejected one has neither."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        connection.execute(update(Outcome).where(Outcome.state == SCORED).values(runtime="r 1", precision="int8"))
+        connection.execute(update(Outcome).where(Outcome.id == 1).values(precision="float32"))
+        coverage = read_coverage(connection, RUN, read_scored(connection, RUN, LABELS), LABELS, HELD_OUT)
+    assert coverage.runtimes == {"r 1 float32": 1, "r 1 int8": 5}
+
+
 def test_thresholds_are_those_given_and_the_two_picked_ones(engine: Engine) -> None:
     """At 0.2 F1 is 6/7; Youden's index is 1/2 there too, and nowhere more."""
     with engine.begin() as connection:

@@ -33,7 +33,7 @@ class Work:
         self.world = World(home=home, env={"CXR_HOME": str(home), "CXR_BROKER_URL": broker})
         self.world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", SCANS))
         settings = WorkerSettings(
-            home=home, broker_url=broker, runtime="hash_scorer:HashScorer", time_budget=BUDGET, decode_threads=2
+            home=home, broker_url=broker, runtime="hash_scorer:HashScorer", time_budget=BUDGET, read_threads=2
         )
         self.child = Child(make_app(settings), settings, self.model, Tally(None, self.model))
         query = "SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id ORDER BY o.id"

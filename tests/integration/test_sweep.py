@@ -16,14 +16,18 @@ from worker.sweep import Sweeper
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
+def sweeper_of(engine, tmp_path, valkey_port):
+    settings = WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0")
+    return Sweeper(make_app(settings), engine, settings)
+
+
 def sweep(engine, tmp_path, valkey_port):
     """Look once where a run was opened and never sent: gives how many scans were sent."""
     enqueue(engine, tmp_path)
     with reading(engine) as connection:
         model = find_model(connection, None)
     redis.Redis(port=valkey_port).delete(queue_of(model.sha256))
-    app = make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"))
-    return Sweeper(app, engine, 16).sweep(model, at_once=True)
+    return sweeper_of(engine, tmp_path, valkey_port).sweep(model, at_once=True)
 
 
 def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, valkey_port, monkeypatch, caplog):
@@ -45,9 +49,8 @@ def test_a_database_that_is_away_is_the_callers_to_say(engine, tmp_path, valkey_
     with reading(engine) as connection:
         model = find_model(connection, None)
     file.rename(tmp_path / "aside")
-    app = make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"))
     with pytest.raises(DBAPIError, match="the database file is gone"):
-        Sweeper(app, engine, 16).sweep(model)
+        sweeper_of(engine, tmp_path, valkey_port).sweep(model)
 
 
 def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
@@ -59,8 +62,7 @@ def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
     enqueue(engine, tmp_path)
     with reading(engine) as connection:
         model = find_model(connection, None)
-    app = make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"))
-    sweeper = Sweeper(app, engine, 16)
+    sweeper = sweeper_of(engine, tmp_path, valkey_port)
     for _ in range(3):
         sweeper.sweep(model)
     assert len(tries) == 1

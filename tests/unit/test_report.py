@@ -109,6 +109,19 @@ def test_coverage_adds_up_to_the_expected_scans_and_the_used_ones():
     assert COVERAGE.scored == sum(count for words, count in lines.items() if words.startswith("left out")) + 4
 
 
+def test_scores_of_two_precisions_are_said_wherever_the_report_is_read():
+    """With the scans of each, before any figure; of one there is nothing to say."""
+    mixed = {"openvino 2026.4.1 bfloat16": 1_004, "openvino 2026.4.1 int8": 8}
+    report = dataclasses.replace(REPORT, coverage=dataclasses.replace(COVERAGE, scored=1_012, runtimes=mixed))
+    ways = "openvino 2026.4.1 bfloat16 1,004 scans, openvino 2026.4.1 int8 8 scans."
+    sentence = f"Scores were computed in 2 ways, which differ: {ways}"
+    assert json.loads(to_json(report))["mixture"] == sentence
+    assert f"<strong>{sentence}" in to_html(report, {})
+    assert sentence in " ".join(printed(report).partition("threshold ")[0].split())
+    assert json.loads(to_json(REPORT))["mixture"] is None
+    assert "2 ways" not in to_html(REPORT, {}) + printed(REPORT)
+
+
 def test_scans_that_the_model_has_seen_are_included_only_under_that_name():
     """With subset `all` the report says that they are in the figures, not that they are left out."""
     words = [words for words, _ in coverage_lines(dataclasses.replace(REPORT, subset="all"))]

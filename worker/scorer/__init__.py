@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from db.errors import NoRoom, UserError
 from worker.artifact import Artifact
-from worker.exports import has_format
+from worker.exports import EXPORTS_FILE, read_format
 from worker.pixels import Pixels
 
 Scores = NDArray[np.float32]
@@ -67,16 +67,21 @@ def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "aut
         artifact: a verified artifact.
         runtime: `tensorflow`, `openvino`, `keras` (on the backend that Keras is set to), or `auto`, the fastest of them
             that is here; `module:callable` is called with the artifact.
-        precision: `float32`, `bfloat16`, or `auto`, the fastest that the device computes in.
+        precision: `float32`, `bfloat16`, or `auto`, the fastest of these that the device computes in; `int8` where it
+            was exported, for its scores are others.
 
     Raises:
-        UserError: no such runtime or precision, or the model is not what its manifest says.
+        UserError: no such runtime or precision, the model was not exported to it, or is not what its manifest says.
         MemoryError, NoRoom: the device has no memory for it.
     """
     if ":" in runtime:
         return _load_factory(runtime)(artifact)
-    chosen = _fastest(artifact) if runtime == "auto" else runtime
+    chosen = _fastest(artifact, precision) if runtime == "auto" else runtime
+    if precision == "int8" and chosen != "openvino":
+        raise UserError("--precision int8: OpenVINO alone computes in it, on the CPU: --runtime openvino")
     if chosen == "openvino":
+        if not _has_openvino():
+            raise UserError("--runtime openvino: it is not installed: pip install 'nightread[openvino]'")
         from worker.scorer.openvino import OpenvinoScorer
 
         return OpenvinoScorer(artifact, precision)
@@ -99,11 +104,30 @@ def _load_factory(runtime: str) -> Callable[[Artifact], Scorer]:
         raise UserError(f"--runtime {runtime}: {error}") from error
 
 
-def _fastest(artifact: Artifact) -> str:
-    """TensorFlow on a GPU; on the CPU OpenVINO, where it is installed and the model was exported to it."""
-    on_gpu = bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    has_openvino = importlib.util.find_spec("openvino") is not None and has_format(artifact, "openvino")
-    return "openvino" if has_openvino and not on_gpu else "tensorflow"
+def _fastest(artifact: Artifact, precision: str) -> str:
+    """TensorFlow on a GPU; on the CPU OpenVINO, where it is installed and the model was exported to it.
+
+    Or where nothing else computes in this precision: it then says what is missing.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return "tensorflow"
+    return "openvino" if precision == "int8" or _can_openvino(artifact) else "tensorflow"
+
+
+def _can_openvino(artifact: Artifact) -> bool:
+    if not _has_openvino() or not (artifact.folder / EXPORTS_FILE).exists():
+        return False
+    try:
+        read_format(artifact, "openvino")
+    except UserError as error:
+        # Slower is better than not at all.
+        logger.warning("%s; scored on TensorFlow instead", error)
+        return False
+    return True
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
 
 
 def check_fit(artifact: Artifact, shape: tuple[int, ...], outputs: int) -> None:

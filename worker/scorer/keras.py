@@ -30,7 +30,7 @@ class KerasScorer:
         manifest = artifact.manifest
         self.findings = manifest.findings
         self.batch_size = manifest.batch_size
-        self.precision = choose_precision(precision, has_bfloat16=has_gpu() or cpu_has_bfloat16())
+        self.precision: str = choose_precision(precision, has_bfloat16=has_gpu() or cpu_has_bfloat16())
         self.runtime = f"keras {keras.__version__} on {keras.backend.backend()}"
         self._shape = manifest.preprocessing.shape
         with _memory_errors():

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 # Before the import: TensorFlow reads it once, and logs a page otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -18,6 +18,9 @@ from worker.network import load_network
 from worker.pixels import Pixels
 from worker.precision import choose_precision, cpu_has_bfloat16
 from worker.scorer import Scores, check_fit, padded, score_all
+
+#: Grappler's option.
+_BFLOAT16: Final = "auto_mixed_precision_onednn_bfloat16"
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +40,7 @@ class TensorflowScorer:
         self.runtime = f"tensorflow {tf.__version__}"
         self._shape = manifest.preprocessing.shape
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        self.precision = choose_precision(precision, has_bfloat16=cpu_has_bfloat16() and not on_gpu)
-        _compute_in(self.precision)
+        self.precision: str = choose_precision(precision, has_bfloat16=cpu_has_bfloat16() and not on_gpu)
         with _memory_errors():
             # Kept, for `shrink`: the file may be gone by then.
             self._model = load_network(artifact)
@@ -49,7 +51,7 @@ class TensorflowScorer:
 
     def score(self, pixels: Pixels) -> Scores:
         """See `Scorer.score`."""
-        with _memory_errors():
+        with _memory_errors(), _computing_in(self.precision):
             (scores,) = self._forward(tf.constant(padded(pixels, self.batch_size)))
             return np.asarray(scores.numpy()[: len(pixels)], np.float32)
 
@@ -75,13 +77,22 @@ def _warn_of_cpu() -> None:
         logger.warning("this TensorFlow cannot use the GPU that it was given, and scores on the CPU")
 
 
-def _compute_in(precision: str) -> None:
-    """Have oneDNN compute all graphs of this process in it: on the CPU, for GPUs take no notice."""
+@contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Within, oneDNN computes graphs in it: on the CPU, for GPUs take no notice. Another's graphs stay as they are."""
+    if precision == "float32":
+        yield
+        return
     # The head stays float32, or scores would be rounded to eight bits. A list that contradicts itself would do nothing.
     for change in ("ALLOWLIST_REMOVE=MatMul", "INFERLIST_REMOVE=Sigmoid", "DENYLIST_ADD=MatMul,Sigmoid"):
         name, _, operations = change.partition("=")
         os.environ[f"TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_{name}"] = operations
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": precision == "bfloat16"})
+    before = tf.config.optimizer.get_experimental_options().get(_BFLOAT16, False)
+    tf.config.optimizer.set_experimental_options({_BFLOAT16: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({_BFLOAT16: before})
 
 
 def _freeze(model: Any, shape: tuple[int, ...]) -> Any:

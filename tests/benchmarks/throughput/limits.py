@@ -22,7 +22,8 @@ artifact = load_artifact(Path(sys.argv[1]))
 files = sorted(Path(sys.argv[2]).iterdir())
 rule = artifact.manifest.preprocessing
 scorer = open_scorer(artifact, *sys.argv[3:5])
-batch = np.stack([to_pixels(path.read_bytes(), rule) for path in files[: scorer.batch_size]])
+# More than a batch, so that all is loaded that is loaded late.
+batch = np.stack([to_pixels(path.read_bytes(), rule) for path in files[:128]])[: scorer.batch_size]
 
 
 def ours(path):

@@ -21,6 +21,14 @@ def test_an_interval_is_the_normal_one_where_that_is_right():
     assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
 
 
+def test_the_ends_of_an_interval_can_be_chosen():
+    """The upper end of 5% to 95% is a one-sided 95% bound: 1.645 standard errors above."""
+    values = RNG.normal(5, 2, 400)
+    patients = [str(at) for at in range(400)]
+    (found,) = bootstrap_patients(patients, mean_of(values), rounds=2000, percentiles=(5, 95))
+    assert found.high == pytest.approx(values.mean() + 1.645 * values.std() / 20, abs=0.01)
+
+
 def test_scans_of_one_patient_count_as_one():
     """Twenty copies of each scan make nothing surer."""
     values = RNG.normal(5, 2, 60)

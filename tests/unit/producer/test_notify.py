@@ -24,6 +24,7 @@ SUMMARY = Summary(
     stop_reason=None,
     expected=1_210,
     scored=1_204,
+    runtimes={"openvino 2026.4.1 bfloat16": 1_204},
     rejected={"missing": 2, "truncated": 3},
     quarantined=1,
     pending=0,
@@ -107,6 +108,13 @@ def test_a_mail_goes_to_all_recipients_as_text(monkeypatch):
     assert text.replace("\r\n", "\n") == to_text(SUMMARY)
     for words in ("1,204  scored", "5  rejected (missing 2, truncated 3)", "31.2 scans/s", "AUROC 0.812", "held-out"):
         assert words in text
+
+
+def test_a_mail_says_that_scores_were_computed_in_more_than_one_way():
+    """With the scans of each; of one way it says nothing."""
+    mixed = dataclasses.replace(SUMMARY, runtimes={"openvino bfloat16": 1_200, "openvino int8": 4})
+    assert "in 2 ways, which differ: openvino bfloat16 1,200 scans, openvino int8 4 scans.\n" in to_text(mixed)
+    assert "ways" not in to_text(SUMMARY)
 
 
 def test_a_mail_server_that_refuses_once_takes_it_the_next_time(monkeypatch):

@@ -18,7 +18,7 @@ TINY = {"encoder": "densenet37", "size": 32, "epochs": 1, "batch_size": 8}
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    return FitSetting(models=FolderModelDir(home / "models"), scratch=home / "trainer")
+    return FitSetting(models=FolderModelDir(home / "models"), scratch=home / "trainer", export=False)
 
 
 @pytest.fixture(scope="module")

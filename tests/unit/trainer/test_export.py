@@ -10,11 +10,28 @@ from trainer.model import build_model
 from trainer.publish import write_artifact
 from trainer.recipe import make_recipe
 from worker.artifact import file_sha256, load_artifact
-from worker.exports import EXPORTS_FILE, ONNX_FILE, OPENVINO_FILE, Exports
+from worker.exports import EXPORTS_FILE, INT8, ONNX_FILE, OPENVINO_FILE, Exports, Int8Export, write_exports
 from worker.manifest import MODEL_FILE, Manifest
 from worker.model_dir import FolderModelDir
 
 FINDINGS = ("Abnormal", "Effusion")
+#: What `trainer export --int8` wrote earlier.
+EARLIER = Int8Export(
+    runtime="openvino 2026.4.1",
+    rest="float32",
+    quantizer="nncf 3.4.0",
+    calibrated_on=256,
+    files={},
+    scans=1113,
+    patients=316,
+    findings=2,
+    auroc_float32=0.7,
+    auroc_int8=0.7,
+    loss_bound=0.001,
+    resamples=1000,
+    max_loss=0.01,
+    max_difference=0.1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +58,29 @@ def scans(artifact, phantoms, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exports(artifact, scans, models):
+    write_exports(artifact.folder, artifact.sha256, {INT8: EARLIER})
     return export_artifact(artifact, scans, models=models, tolerance=1e-4)
 
 
 def test_both_formats_lie_beside_the_model(artifact, exports):
     """Each file under its hash, and the artifact is what it was before."""
-    assert set(exports.formats) == {"onnx", "openvino"}
-    files = {name: sha256 for one in exports.formats.values() for name, sha256 in one.files.items()}
+    assert set(exports) == {"onnx", "openvino"}
+    files = {name: sha256 for one in exports.values() for name, sha256 in one.files.items()}
     assert set(files) == {ONNX_FILE, OPENVINO_FILE, "openvino.bin"}
     assert {name: file_sha256(artifact.folder / name) for name in files} == files
-    assert Exports.model_validate_json((artifact.folder / EXPORTS_FILE).read_bytes()) == exports
-    assert load_artifact(artifact.folder).sha256 == artifact.sha256 == exports.model
+    assert load_artifact(artifact.folder).sha256 == artifact.sha256
+
+
+def test_an_export_to_int8_stays_in_the_list(artifact, exports):
+    """It was proved on the same model."""
+    listed = Exports.model_validate_json((artifact.folder / EXPORTS_FILE).read_bytes())
+    assert listed == Exports(model=artifact.sha256, formats={**exports, INT8: EARLIER})
 
 
 def test_what_was_measured_is_written_down(exports):
     """The difference, on how many scans, by which program."""
     for name, program in (("onnx", "onnxruntime"), ("openvino", "openvino")):
-        one = exports.formats[name]
+        one = exports[name]
         assert (one.runtime.split()[0], one.precision, one.scans) == (program, "float32", 12)
         assert 0 <= one.max_difference <= 1e-4
 
@@ -78,7 +101,7 @@ def test_color_and_imagenets_scaling_are_exported_too(models, phantoms, tmp_path
     """The mini project's pixels, and the layers that transfer learning needs."""
     artifact = artifact_of(models, "color", color="bgr", scaling="imagenet", hidden=8)
     scans = load_scans(artifact, phantoms, None, count=4, cache=tmp_path)
-    assert set(export_artifact(artifact, scans, models=models, tolerance=1e-4).formats) == {"onnx", "openvino"}
+    assert set(export_artifact(artifact, scans, models=models, tolerance=1e-4)) == {"onnx", "openvino"}
 
 
 def test_scores_that_differ_by_more_than_was_stated_are_refused(models, scans):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ from trainer.fit import FitSetting, fit
 from trainer.material import Source
 from trainer.recipe import make_recipe
 from worker.artifact import load_artifact, read_split
+from worker.exports import EXPORTS_FILE, read_format
 from worker.manifest import MODEL_FILE
 from worker.model_dir import FolderModelDir
 
@@ -46,6 +48,7 @@ def test_a_fit_publishes_an_artifact_that_a_worker_accepts(fitted):
     assert artifact.sha256 == fitted.artifact.sha256
     assert set(artifact.manifest.files) == {MODEL_FILE, *PAPERS}
     assert [path.name for path in artifact.folder.parent.iterdir()] == [artifact.sha256[:12]]
+    assert read_format(artifact, "openvino")
 
 
 def test_the_split_covers_every_scan(fitted, phantoms):
@@ -100,7 +103,18 @@ def test_a_taken_name_is_refused_before_the_work(fitted, places):
 def test_a_fit_killed_in_the_middle_comes_to_the_same_model(fitted, phantoms, places, home):
     """kill -9 after the first epoch; the same command goes on and ends with the weights of a fit that nobody killed."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    command = [sys.executable, "-m", "trainer.cli", "fit", "--csv", str(phantoms), "--name", "killed", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "trainer.cli",
+        "fit",
+        "--csv",
+        str(phantoms),
+        "--name",
+        "killed",
+        "--no-export",
+        *flags,
+    ]
     environment = {**os.environ, "CXR_HOME": str(home), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=home)
     for line in process.stderr:
@@ -109,7 +123,7 @@ def test_a_fit_killed_in_the_middle_comes_to_the_same_model(fitted, phantoms, pl
     assert process.wait() == -signal.SIGKILL
     state = places.scratch / "fits" / "killed.npz"
     assert state.exists()
-    resumed = fit("killed", Source(csv=phantoms), make_recipe("best", **TINY), places)
+    resumed = fit("killed", Source(csv=phantoms), make_recipe("best", **TINY), replace(places, export=False))
     one, other = (
         keras.models.load_model(each.artifact.folder / MODEL_FILE).get_weights() for each in (fitted, resumed)
     )
@@ -122,7 +136,8 @@ def test_a_fit_killed_in_the_middle_comes_to_the_same_model(fitted, phantoms, pl
 def test_the_reports_recipe_fits_too(phantoms, places):
     """No validation subset, so no thresholds and no temperatures; scans of one patient on both sides, which it says."""
     recipe = make_recipe("report", encoder="densenet37", size=32, epochs=1, batch_size=8)
-    fitted = fit("report", Source(csv=phantoms), recipe, places)
+    fitted = fit("report", Source(csv=phantoms), recipe, replace(places, export=False))
+    assert not (fitted.artifact.folder / EXPORTS_FILE).exists()
     manifest = fitted.artifact.manifest
     assert manifest.preprocessing.shape == (32, 32, 3)
     assert (manifest.findings, manifest.thresholds, manifest.temperatures) == (("Abnormal",), {}, {})

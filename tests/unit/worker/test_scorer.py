@@ -1,12 +1,11 @@
 """A scan's scores depend on its pixels alone, and a model that is not what its manifest says does not load."""
 
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hash_scorer import HashScorer
+from watched import watched
 from world import hash_artifact, radiograph
 
 from db.errors import UserError
@@ -51,9 +50,9 @@ def keras_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def expected(keras_file, pixels):
-    """Keras' own scores, before any scorer asks TensorFlow for bfloat16: it then takes that for everything."""
+    """Keras' own scores."""
     import keras
 
     return keras.models.load_model(keras_file, compile=False).predict(pixels, verbose=0)
@@ -150,6 +149,15 @@ def test_bfloat16_is_what_it_says(make_artifact, pixels):
         assert (rounded.view(np.uint32) & 0xFFFF).any(), runtime
 
 
+def test_bfloat16_is_one_scorers_own(make_artifact, pixels, keras_file, expected):
+    """Whatever else TensorFlow computes in this process, a fit above all, it computes as before."""
+    import keras
+
+    open_scorer(make_artifact(), "tensorflow", "bfloat16" if cpu_has_bfloat16() else "auto").score(pixels)
+    model = keras.models.load_model(keras_file, compile=False)
+    assert np.array_equal(model.predict(pixels, verbose=0), expected)
+
+
 def test_a_smaller_batch_gives_the_scores_of_the_larger_one(scorer, pixels):
     """After `shrink`, for a device that is short of memory; for miniatures to the bit."""
     whole = scorer.score(pixels)
@@ -166,7 +174,7 @@ def test_a_scorer_says_what_it_is(scorer, request):
     assert (scorer.runtime.split()[0], scorer.precision) == (runtime, precision)
 
 
-def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_artifact, monkeypatch):
+def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_artifact, monkeypatch, caplog):
     """And TensorFlow where it was not, or OpenVINO is not installed, and on a GPU; in what the CPU computes fastest."""
     artifact = make_artifact()
     fastest = "bfloat16" if cpu_has_bfloat16() else "float32"
@@ -180,18 +188,27 @@ def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_art
         assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
     (artifact.folder / EXPORTS_FILE).unlink()
     scorer = open_scorer(artifact)
+    assert "instead" not in caplog.text
     assert (type(scorer).__name__, scorer.precision) == ("TensorflowScorer", fastest)
 
 
-def test_on_openvino_neither_tensorflow_nor_keras_is_loaded(make_artifact):
-    """They take seconds and most of a gigabyte."""
+def test_auto_scores_on_tensorflow_where_the_export_is_damaged_and_says_so(make_artifact, caplog):
+    """Slower is better than not at all."""
+    artifact = make_artifact()
+    (artifact.folder / OPENVINO_FILE).write_text("<net/>")
+    assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
+    assert "openvino.xml: exports.json says sha256" in caplog.text
+    assert "scored on TensorFlow instead" in caplog.text
+
+
+def test_on_openvino_neither_tensorflow_nor_keras_is_loaded_and_nobody_is_told(make_artifact):
+    """They take seconds and most of a gigabyte; OpenVINO's telemetry asks for its server from a process of its own."""
     code = (
-        "import sys; from pathlib import Path; import worker.child; from worker.artifact import load_artifact; "
+        "from pathlib import Path; import worker.child; from worker.artifact import load_artifact; "
         f"worker.child.open_scorer(load_artifact(Path({str(make_artifact().folder)!r})), 'openvino'); "
         "print(*{'tensorflow', 'keras', 'jax', 'torch'} & {*sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    assert watched(code) == []
 
 
 @pytest.mark.parametrize(
@@ -219,9 +236,33 @@ def test_an_export_of_another_model_is_refused(make_artifact):
     assert "made from model 000000000000" in refusal(artifact, "openvino")
 
 
-def refusal(artifact, runtime="tensorflow"):
+@pytest.mark.parametrize("runtime", ["auto", "openvino"])
+def test_int8_without_an_export_is_refused_with_what_makes_it(make_artifact, runtime):
+    """Float32 in its place would be another figure under its name."""
+    sentence = "was not exported to openvino-int8; 'trainer export --int8' does it"
+    assert sentence in refusal(make_artifact(), runtime, "int8")
+
+
+def test_int8_on_another_runtime_or_a_gpu_is_refused_with_the_one_that_computes_in_it(tmp_path, monkeypatch):
+    """Before anything is loaded."""
+    artifact, sentence = hash_artifact(tmp_path), "--precision int8: OpenVINO alone computes in it, on the CPU"
+    assert sentence in refusal(artifact, "tensorflow", "int8")
+    assert sentence in refusal(artifact, "keras", "int8")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaa0")
+    assert sentence in refusal(artifact, "auto", "int8")
+
+
+def test_openvino_that_is_not_installed_is_one_sentence(make_artifact, monkeypatch):
+    """It says how to install it, also where only the precision asks for it."""
+    artifact = make_artifact()
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    for runtime, precision in (("openvino", "auto"), ("auto", "int8")):
+        assert "not installed: pip install 'nightread[openvino]'" in refusal(artifact, runtime, precision)
+
+
+def refusal(artifact, runtime="tensorflow", precision="auto"):
     with pytest.raises(UserError) as caught:
-        open_scorer(artifact, runtime)
+        open_scorer(artifact, runtime, precision)
     return str(caught.value)
 
 

@@ -1,0 +1,45 @@
+"""How many scans go into one message."""
+
+import statistics
+from typing import Final
+
+from celery import Celery
+
+from db.errors import TemporaryError
+from worker.beats import read_beats
+from worker.pulse import Beat
+from worker.settings import WorkerSettings
+
+#: Of the time budget, what a chunk is to take: what is between two chunks, a tenth of a second, hardly counts then, and
+#: none is cut for time.
+_SHARE: Final = 0.5
+#: Chunks for each worker, so that all end at about the same time.
+_EACH: Final = 4
+#: As many as most models' batches, so that no batch is half empty.
+_STEP: Final = 32
+#: Twelve halvings to the one scan that kills its worker.
+_MOST: Final = 4096
+#: Where no worker says how fast it is.
+_USUAL: Final = 512
+#: Where none says anything.
+_WORKERS: Final = 4
+
+
+def chunk_size(settings: WorkerSettings, app: Celery, model_sha256: str, pending: int) -> int:
+    """Scans in one chunk of so many that wait: as set, or as suits those who will work on them."""
+    if settings.chunk_size != "auto":
+        return settings.chunk_size
+    workers = _workers(app, model_sha256)
+    speeds = [worker.speed for worker in workers if worker.speed > 0]
+    lasting = statistics.median(speeds) * settings.time_budget * _SHARE if speeds else _USUAL
+    fair = pending / (_EACH * (len(workers) or _WORKERS))
+    steps = -(-min(lasting, fair, _MOST) // _STEP)
+    return max(1, int(steps)) * _STEP
+
+
+def _workers(app: Celery, model_sha256: str) -> list[Beat]:
+    try:
+        return [beat for beat in read_beats(app) if beat.model_sha12 == model_sha256[:12]]
+    except TemporaryError:
+        # Whoever sends will say so.
+        return []
