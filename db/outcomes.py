@@ -1,6 +1,6 @@
 """Outcomes: what is pending, and the one place where it is decided."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -8,7 +8,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, null, select, update
 from sqlalchemy.orm import aliased
 
+from db.deciding import decide_in_one
 from db.findings import column_of
+from db.runs import going_on
 from db.schema import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, Run, RunScan, Scan, Scores
 
 #: Why a scan can be rejected. Documented in the README.
@@ -144,6 +146,15 @@ def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int
     Returns:
         How many of them this call decided.
     """
+    return decide_and_look(connection, outcomes, ())[0]
+
+
+def decide_and_look(
+    connection: Connection, outcomes: Sequence[Scored | Rejected], run_ids: Iterable[int]
+) -> tuple[int, dict[int, datetime | None]]:
+    """`decide`, and `db.runs.going_on` of these runs; on PostgreSQL in one statement."""
+    if connection.dialect.name == "postgresql":
+        return decide_in_one(connection, [_row(outcome) for outcome in outcomes], run_ids)
     # Locked in the order of ids: two workers on one chunk wait for each other instead of deadlocking.
     ids = [outcome.outcome_id for outcome in outcomes]
     undecided = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
@@ -154,7 +165,7 @@ def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int
     rows = [_score_row(outcome) for outcome in mine if isinstance(outcome, Scored)]
     if rows:
         connection.execute(insert(Scores), rows)
-    return len(mine)
+    return len(mine), going_on(connection, run_ids)
 
 
 def reject_store(connection: Connection, model_sha256: str, store: str, detail: str) -> int:
@@ -250,6 +261,13 @@ def _rejected_values(outcome: Rejected) -> dict[str, Any]:
         "content": outcome.content,
         "scored_at": datetime.now(UTC),
     }
+
+
+def _row(outcome: Scored | Rejected) -> dict[str, Any]:
+    """All that is written of an outcome."""
+    scored = isinstance(outcome, Scored)
+    values = _scored_values(outcome) | _score_row(outcome) if scored else _rejected_values(outcome)
+    return {"id": outcome.outcome_id, **values}
 
 
 def _score_row(outcome: Scored) -> dict[str, Any]:

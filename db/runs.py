@@ -1,6 +1,6 @@
 """Runs: followed and closed. `db.opening` opens them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -127,6 +127,13 @@ def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int
     for outcome_id, run_id, resumed_at in rows:
         runs.setdefault(outcome_id, {})[run_id] = resumed_at
     return runs
+
+
+def going_on(connection: Connection, run_ids: Iterable[int]) -> dict[int, datetime | None]:
+    """Of these runs those that are neither closed nor stopped, and when each was resumed last."""
+    going = Run.finished_at.is_(None) & Run.stopped_at.is_(None)
+    rows = connection.execute(select(Run.id, Run.resumed_at).where(Run.id.in_(sorted(run_ids)), going))
+    return {row.id: row.resumed_at for row in rows}
 
 
 def progress(connection: Connection, run_id: int) -> Progress:

@@ -2,8 +2,10 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +88,29 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads; on SQLite it never waits for a writer."""
     with engine.connect().execution_options(**{READ_ONLY: True}) as connection, connection.begin():
         yield connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtHand:
+    """Ways to a connection, for one after the other."""
+
+    reading: Callable[[], AbstractContextManager[Connection]]
+    writing: Callable[[], AbstractContextManager[Connection]]
+
+
+@contextmanager
+def at_hand(engine: Engine) -> Iterator[AtHand]:
+    """Connections for a worker's chunk, in which each statement may be a transaction of its own.
+
+    On PostgreSQL it is one connection, for one round trip a statement. On SQLite, which has no network in between, each
+    is a transaction.
+    """
+    if engine.dialect.name != "postgresql":
+        yield AtHand(reading=partial(reading, engine), writing=engine.begin)
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        same = partial(nullcontext[Connection], connection)
+        yield AtHand(reading=same, writing=same)
 
 
 def upgrade(engine: Engine) -> None:

@@ -49,13 +49,6 @@ def resume_run(connection: Connection, run_id: int) -> bool:
     return True
 
 
-def going_on(connection: Connection, run_ids: Iterable[int]) -> dict[int, datetime | None]:
-    """Of these runs those that are neither closed nor stopped, and when each was resumed last."""
-    going = Run.finished_at.is_(None) & Run.stopped_at.is_(None)
-    rows = connection.execute(select(Run.id, Run.resumed_at).where(Run.id.in_(sorted(run_ids)), going))
-    return {row.id: row.resumed_at for row in rows}
-
-
 def _request_of(connection: Connection, run_id: int) -> RunRequest:
     columns = (Run.source, Run.sha256, Run.dataset, Run.model_id, Run.label_set_id, Run.options)
     return RunRequest(**connection.execute(select(*columns).where(Run.id == run_id)).mappings().one())

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from db.outcomes import Rejected, Scored
-from db.runs import open_runs_of
-from db.stopping import going_on, stop_run
+from db.outcomes import Rejected, Scored, decide_and_look
+from db.runs import going_on, open_runs_of
+from db.stopping import stop_run
 from worker.error_rate import ErrorRates
 from worker.logs import about
 
@@ -33,9 +33,10 @@ class Brake:
         self._going = {run: resumed_at for runs in self.runs.values() for run, resumed_at in runs.items()}
         self.is_on = False
 
-    def look(self, connection: Connection) -> None:
-        """See what others stopped."""
-        self.is_on = self.is_on or going_on(connection, self._going) != self._going
+    def decide(self, connection: Connection, outcomes: Sequence[Scored | Rejected]) -> None:
+        """Write outcomes, and see what others stopped."""
+        _, going = decide_and_look(connection, outcomes, self._going)
+        self._see(going)
 
     def judge(self, outcomes: Sequence[Scored | Rejected]) -> None:
         """Note a batch's outcomes, and stop whatever has too many rejections."""
@@ -45,9 +46,12 @@ class Brake:
         for excess in self._rates.excesses(self._going.items()):
             self._stop(excess.run_id, excess.sentence)
 
+    def _see(self, going: Mapping[int, datetime | None]) -> None:
+        self.is_on = self.is_on or going != self._going
+
     def _stop(self, run_id: int, reason: str) -> None:
         with self._engine.begin() as connection:
             stopped = stop_run(connection, run_id, reason)
-            self.look(connection)
+            self._see(going_on(connection, self._going))
         if stopped:
             logger.error("run %d stopped: %s", run_id, reason, extra=about(run_id=run_id))

@@ -15,9 +15,10 @@ from sqlalchemy.exc import DBAPIError
 from db.aggregate import finish_runs
 from db.claims import Claims
 from db.errors import NoRoom, PermanentError, TemporaryError
-from db.outcomes import DEADLY, Rejected, Scored, count_attempt, decide, forgive_attempt, reject_store, still_pending
+from db.outcomes import DEADLY, Rejected, Scored, count_attempt, forgive_attempt, reject_store, still_pending
 from db.refusals import cause_of, is_passing
-from db.session import open_database, reading
+from db.runs import nothing_pending
+from db.session import AtHand, at_hand, open_database
 from worker.app import send_chunk
 from worker.brake import Brake
 from worker.chunks import score_chunk
@@ -156,26 +157,29 @@ class Child:
         if suspicious:
             self._unforgiven.add(chunk.scans[0].outcome_id)
             self._count_attempt(chunk.scans[0].outcome_id)
-        scans = self._pending(chunk)
         patience = self._settings.time_budget * (_ALONE if len(chunk.scans) == 1 else 1)
-        with self._readers() as pool:
+        with at_hand(self._engine) as ledger, self._readers() as pool:
+            scans = self._pending(chunk, ledger)
             left = score_chunk(
                 scans,
                 scorer=self._scorer,
                 # Nobody waits longer for one.
                 read_image=partial(read_image, seconds=patience),
                 to_pixels=self._to_pixels,
-                write=self._write,
+                write=partial(self._write, ledger=ledger),
                 pool=pool,
                 decoding=self._decoding,
                 out_of_time=lambda: self._brake.is_on or time.monotonic() - started > patience,
                 stopwatch=self._tally.stopwatch,
             )
+            # It lived: the message was redelivered for another cause than a death.
+            self._forgive()
+            with ledger.reading() as connection:
+                over = nothing_pending(connection, [scan.outcome_id for scan in chunk.scans])
+        if over:
+            self._close(chunk)
         cached = self._cache.take_hits() if self._cache is not None else 0
         self._tally.from_cache(cached)
-        # It lived: the message was redelivered for another cause than a death.
-        self._forgive()
-        self._close(chunk)
         self._log_chunk(chunk, decided=len(scans) - len(left), handed_back=len(left), cached=cached)
         if left:
             in_vain, quickly = len(left) == len(scans), time.monotonic() - started < _BACK_OFF
@@ -200,22 +204,21 @@ class Child:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _pending(self, chunk: Chunk) -> list[ChunkScan]:
+    def _pending(self, chunk: Chunk, ledger: AtHand) -> list[ChunkScan]:
         """The chunk's scans that nobody has decided yet, each where SQL says that its image lies.
 
         A message may be older than the ledger, restored or pruned since: its ids may be other scans' by now.
         """
         ids = [scan.outcome_id for scan in chunk.scans]
-        with reading(self._engine) as connection:
+        with ledger.reading() as connection:
             pending = still_pending(connection, ids, chunk.model)
             self._brake.release(connection, ids)
         self._scan_ids = {scan.outcome_id: scan.scan_id for scan in pending}
         return [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in pending if scan.location]
 
-    def _write(self, outcomes: Sequence[Scored | Rejected]) -> None:
-        with self._engine.begin() as connection:
-            decide(connection, outcomes)
-            self._brake.look(connection)
+    def _write(self, outcomes: Sequence[Scored | Rejected], *, ledger: AtHand) -> None:
+        with ledger.writing() as connection:
+            self._brake.decide(connection, outcomes)
         self._tally.decided(outcomes)
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
         for outcome in rejected:

@@ -12,7 +12,8 @@ from db.runs import find_run, open_runs_of, progress
 from db.scans import FoundImage
 from db.schema import Outcome
 from db.session import reading
-from db.stopping import going_on, resume_run, stop_run
+from db.runs import going_on
+from db.stopping import resume_run, stop_run
 from producer.changed import look_for_changes
 
 MODEL, OTHER = "a" * 64, "b" * 64

@@ -20,7 +20,7 @@ from world import hash_artifact, write_csv
 from db.findings import FINDINGS, column_of
 from db.outcomes import Scored, decide
 from db.session import make_engine
-from db.stopping import going_on
+from db.runs import going_on
 
 CONNECTIONS = (1, 2, 4, 8)
 
