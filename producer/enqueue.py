@@ -17,8 +17,8 @@ from db.session import reading
 from db.stopping import resume_run
 from producer.changed import Looked, look_for_changes
 from producer.source import Input, Source, read_source
-from worker.app import make_app, nothing_in_flight, send_pending
-from worker.chunk_size import chunk_size
+from worker.app import make_app, nothing_in_flight
+from worker.chunk_size import chunk_size, send_pending
 from worker.model_dir import open_model_dir
 from worker.registry import register_artifacts
 from worker.settings import WorkerSettings
@@ -139,8 +139,7 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     finish_runs(engine)
     with reading(engine) as connection:
         pending = pending_of_run(connection, run_id)
-    app = make_app(settings)
-    return send_pending(app, model_sha256, pending, chunk_size(settings, app, model_sha256, len(pending)))
+    return send_pending(make_app(settings), settings, model_sha256, pending)
 
 
 def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, Looked]:
@@ -201,7 +200,6 @@ def _send(settings: WorkerSettings, engine: Engine, opened: _Opened) -> int | No
         # A joined run was sent by whoever opened it, unless that producer died in between.
         if opened.joined and not opened.resumed and not nothing_in_flight(app, opened.model.sha256):
             return 0
-        size = chunk_size(settings, app, opened.model.sha256, len(pending))
-        return send_pending(app, opened.model.sha256, pending, size)
+        return send_pending(app, settings, opened.model.sha256, pending)
     except TemporaryError:
         return None

@@ -1,7 +1,7 @@
 """The Celery application and the queue behind it: sending chunks, asking whether any are left."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -12,10 +12,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from db.errors import TemporaryError
-from db.outcomes import PendingScan
 from worker.broker import broker_url
 from worker.gate import held_queue
-from worker.messages import TASK, Chunk, ChunkScan, in_pieces, queue_of
+from worker.messages import TASK, Chunk, queue_of
 from worker.settings import WorkerSettings
 
 #: Where kombu's Redis transport keeps what was delivered and not yet acknowledged.
@@ -97,19 +96,6 @@ def send_chunk(app: Celery, chunk: Chunk) -> None:
         )
     except BROKER_ERRORS as error:
         raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
-
-
-def send_pending(app: Celery, model_sha256: str, scans: Sequence[PendingScan], chunk_size: int) -> int:
-    """Send pending scans in chunks.
-
-    Returns:
-        How many scans were sent.
-    """
-    # Pending scans have a location: one without is rejected when its run opens.
-    located = [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in scans if scan.location]
-    for piece in in_pieces(located, chunk_size):
-        send_chunk(app, Chunk(model=model_sha256, scans=tuple(piece)))
-    return len(located)
 
 
 def nothing_in_flight(app: Celery, model_sha256: str) -> bool:

@@ -1,12 +1,16 @@
-"""How many scans go into one message."""
+"""How many scans go into one message, and sending what waits in such."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Final
 
 from celery import Celery
 
 from db.errors import TemporaryError
+from db.outcomes import PendingScan
+from worker.app import send_chunk
 from worker.beats import read_beats
+from worker.messages import Chunk, ChunkScan, in_pieces
 from worker.pulse import Beat
 from worker.settings import WorkerSettings
 
@@ -35,6 +39,22 @@ def chunk_size(settings: WorkerSettings, app: Celery, model_sha256: str, pending
     fair = pending / (_EACH * (len(workers) or _WORKERS))
     steps = -(-min(lasting, fair, _MOST) // _STEP)
     return max(1, int(steps)) * _STEP
+
+
+def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans: Sequence[PendingScan]) -> int:
+    """Send pending scans in chunks.
+
+    Returns:
+        How many scans were sent.
+
+    Raises:
+        TemporaryError: the broker does not answer; SQL still holds the work.
+    """
+    # Pending scans have a location: one without is rejected when its run opens.
+    located = [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in scans if scan.location]
+    for piece in in_pieces(located, chunk_size(settings, app, model_sha256, len(scans))):
+        send_chunk(app, Chunk(model=model_sha256, scans=tuple(piece)))
+    return len(located)
 
 
 def _workers(app: Celery, model_sha256: str) -> list[Beat]:

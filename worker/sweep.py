@@ -16,8 +16,8 @@ from db.models import ModelInfo
 from db.outcomes import pending_of_model
 from db.session import reading
 from db.sqlite import trim_wal
-from worker.app import nothing_in_flight, redis_client, send_pending
-from worker.chunk_size import chunk_size
+from worker.app import nothing_in_flight, redis_client
+from worker.chunk_size import send_pending
 from worker.logs import about
 from worker.messages import queue_of
 from worker.settings import WorkerSettings
@@ -81,8 +81,7 @@ class Sweeper:
     def _send_pending(self, model: ModelInfo) -> int:
         with reading(self._engine) as connection:
             pending = pending_of_model(connection, model.id)
-        size = chunk_size(self._settings, self._app, model.sha256, len(pending))
-        sent = send_pending(self._app, model.sha256, pending, size)
+        sent = send_pending(self._app, self._settings, model.sha256, pending)
         logger.info("%d waiting scans sent", sent, extra=about(model=model.sha256))
         return sent
 
