@@ -30,15 +30,15 @@ def decide_in_one(
 
     Args:
         connection: of PostgreSQL.
-        rows: by column of `outcomes` and `scores`; `id` is the outcome's, what is not there is NULL.
-        run_ids: as for `db.stopping.going_on`.
+        rows: by column of `outcomes` and `scores`; `key` is the outcome's id, what is not there is NULL.
+        run_ids: as for `db.runs.going_on`.
 
     Returns:
         How many outcomes this call decided, and what `going_on` gives.
     """
     values = {
         "rows": json.dumps(rows, default=datetime.isoformat),
-        "ids": [row["id"] for row in rows],
+        "ids": [row["key"] for row in rows],
         "runs": sorted(run_ids),
     }
     found = connection.execute(_statement(), values).all()
@@ -48,7 +48,7 @@ def decide_in_one(
 @cache
 def _statement() -> TextClause:
     """`mine` is locked in the order of ids, as SQLite's way does: two workers on one chunk do not deadlock."""
-    columns = {"id": "bigint", **_COLUMNS, **dict.fromkeys(_SCORES, "float8")}
+    columns = {"key": "bigint", **_COLUMNS, **dict.fromkeys(_SCORES, "float8")}
     changes = ", ".join(f"{name} = given.{name}" for name in _COLUMNS)
     scores = ", ".join(_SCORES)
     statement = f"""
@@ -57,11 +57,11 @@ def _statement() -> TextClause:
         ), mine AS MATERIALIZED (
             SELECT id FROM outcomes WHERE id = ANY(:ids) AND state = '{PENDING}' ORDER BY id FOR NO KEY UPDATE
         ), decided AS (
-            UPDATE outcomes SET {changes} FROM given JOIN mine USING (id) WHERE outcomes.id = given.id
+            UPDATE outcomes SET {changes} FROM given JOIN mine ON mine.id = key WHERE outcomes.id = key
             RETURNING outcomes.id, outcomes.state
         ), written AS (
             INSERT INTO scores (outcome_id, {scores})
-            SELECT id, {scores} FROM given JOIN decided USING (id) WHERE decided.state = '{SCORED}'
+            SELECT id, {scores} FROM given JOIN decided ON id = key WHERE decided.state = '{SCORED}'
         )
         SELECT counted.decided, runs.id, runs.resumed_at FROM (SELECT count(*) AS decided FROM decided) AS counted
         LEFT JOIN runs ON runs.id = ANY(:runs) AND finished_at IS NULL AND stopped_at IS NULL

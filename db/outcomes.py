@@ -265,9 +265,7 @@ def _rejected_values(outcome: Rejected) -> dict[str, Any]:
 
 def _row(outcome: Scored | Rejected) -> dict[str, Any]:
     """All that is written of an outcome."""
-    scored = isinstance(outcome, Scored)
-    values = _scored_values(outcome) | _score_row(outcome) if scored else _rejected_values(outcome)
-    return {"id": outcome.outcome_id, **values}
+    return _scored_values(outcome) | _score_row(outcome) if isinstance(outcome, Scored) else _rejected_values(outcome)
 
 
 def _score_row(outcome: Scored) -> dict[str, Any]:

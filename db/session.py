@@ -109,8 +109,7 @@ def at_hand(engine: Engine) -> Iterator[AtHand]:
         yield AtHand(reading=partial(reading, engine), writing=engine.begin)
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        same = partial(nullcontext[Connection], connection)
-        yield AtHand(reading=same, writing=same)
+        yield AtHand(reading=lambda: nullcontext(connection), writing=lambda: nullcontext(connection))
 
 
 def upgrade(engine: Engine) -> None:

@@ -4,7 +4,6 @@ A stopped run is open, and what it waits for stays pending, but nobody works on 
 another run waits for it too.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, exists, select, update

@@ -127,7 +127,8 @@ def redis_client(app: Celery) -> Iterator[Any]:
         TemporaryError: the broker does not answer.
     """
     try:
-        with app.connection_for_read(connect_timeout=3) as connection:
+        # Kept: heartbeats and sweeps of a large fleet would connect a thousand times a second.
+        with app.pool.acquire(block=True) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=3)
             yield cast("Redis", connection.default_channel.client)
     except BROKER_ERRORS as error:

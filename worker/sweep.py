@@ -1,11 +1,15 @@
 """Finds work that the queue has lost, and sends it again from SQL.
 
-Lost: outcomes are pending while neither the queue nor any worker holds a chunk, seen twice. The lock keeps
-many supervisors from sending the same work at once; if it fails, work is done twice and written once.
+Lost: outcomes are pending while neither the queue nor any worker holds a chunk, seen twice. A fleet's supervisors take
+turns, so that a thousand of them ask no more of broker and database than one. Turns, what was seen and the lock that
+keeps two from sending the same work lie in the broker; if it loses them, work is done twice and written once.
 """
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from celery import Celery
 from sqlalchemy import Engine
@@ -23,9 +27,13 @@ from worker.messages import queue_of
 from worker.settings import WorkerSettings
 
 #: Seconds: longer than a resend takes, short enough that a dead holder is not missed.
-_LOCK_SECONDS = 30
+_LOCK_SECONDS: Final = 30
+#: Of the interval between two looks: until one whose turn it is again has certainly come for it.
+_TURN: Final = 0.9
+#: Intervals after which what was seen once is forgotten: three looks.
+_SUSPICION: Final = 3
 #: Seconds until SQLite's `-wal` file is tried again where a reader stays: each try makes writers wait.
-_TRIM_AGAIN = 600.0
+_TRIM_AGAIN: Final = 600.0
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +45,15 @@ class Sweeper:
         self._app = app
         self._engine = engine
         self._settings = settings
-        #: sha256 of the model whose work looked lost the last time.
-        self._suspect: str | None = None
         self._trim_after = 0.0
 
     def sweep(self, model: ModelInfo, *, at_once: bool = False) -> int:
-        """Look once.
+        """Look once, if it is this supervisor's turn.
 
         Args:
             model: whose work.
-            at_once: do not wait for a second look (right after a start, when what waits was never sent).
+            at_once: wait neither for a turn nor for a second look (right after a start, when what waits was never
+                sent).
 
         Returns:
             How many scans were sent again.
@@ -55,11 +62,40 @@ class Sweeper:
             TemporaryError: the broker does not answer.
         """
         self._trim()
+        with self._turn(model) as mine:
+            return self._look(model, at_once=at_once) if mine or at_once else 0
+
+    @contextmanager
+    def _turn(self, model: ModelInfo) -> Iterator[bool]:
+        """Whether it is this supervisor's: nobody has looked for a while."""
+        key = f"nightread.looked.{queue_of(model.sha256)}"
+        with redis_client(self._app) as client:
+            mine = self._leave(client, key, _TURN)
+        try:
+            yield mine
+        except DBAPIError:
+            # Others may reach the database that this machine does not.
+            with redis_client(self._app) as client:
+                client.delete(key)
+            raise
+
+    def _look(self, model: ModelInfo, *, at_once: bool) -> int:
         self._close_forgotten()
         lost = nothing_in_flight(self._app, model.sha256) and self._anything_pending(model)
-        send_now = lost and (self._suspect == model.sha256 or at_once)
-        self._suspect = model.sha256 if lost and not send_now else None
-        return self._send(model) if send_now else 0
+        return self._send(model) if self._looked_lost_before(model, lost=lost) or (lost and at_once) else 0
+
+    def _looked_lost_before(self, model: ModelInfo, *, lost: bool) -> bool:
+        """Whether work was lost at the last look, too, whoever looked."""
+        key = f"nightread.suspect.{queue_of(model.sha256)}"
+        with redis_client(self._app) as client:
+            again = lost and not self._leave(client, key, _SUSPICION)
+            if again or not lost:
+                client.delete(key)
+        return again
+
+    def _leave(self, client: Any, key: str, intervals: float) -> bool:
+        """Put a key into the broker that is gone after so many intervals; False where there is one."""
+        return bool(client.set(key, 1, nx=True, px=max(1, round(1000 * intervals * self._settings.sweep_interval))))
 
     def _trim(self) -> None:
         if time.monotonic() >= self._trim_after and not trim_wal(self._engine):

@@ -8,11 +8,10 @@ from db.cancel import cancel_run
 from db.fleet import read_backlog
 from db.models import demand
 from db.outcomes import Rejected, count_pending, decide, pending_of_model, still_pending
-from db.runs import find_run, open_runs_of, progress
+from db.runs import find_run, going_on, open_runs_of, progress
 from db.scans import FoundImage
 from db.schema import Outcome
 from db.session import reading
-from db.runs import going_on
 from db.stopping import resume_run, stop_run
 from producer.changed import look_for_changes
 

@@ -1,4 +1,4 @@
-"""Stands between PostgreSQL and its clients, and now and then keeps the answer to a COMMIT to itself.
+"""Stands between PostgreSQL and its clients, and now and then keeps the answer to what commits to itself.
 
 The server has committed, the client hears only that its connection is gone: it cannot know.
 """
@@ -7,8 +7,8 @@ import contextlib
 import socket
 import threading
 
-#: What psycopg sends to commit: a simple query of 11 bytes.
-COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
+#: What psycopg sends to commit: a simple query of 11 bytes, or a batch's outcomes, a transaction of their own.
+COMMITS = (b"Q\x00\x00\x00\x0bCOMMIT\x00", b'"scored_at": ')
 
 
 class CommitCutter:
@@ -40,7 +40,7 @@ class CommitCutter:
             muted = threading.Event()
             threading.Thread(target=self._answer, args=(server, client, muted), daemon=True).start()
             while data := client.recv(65536):
-                if COMMIT in data and self._rng.random() < self.share:
+                if any(mark in data for mark in COMMITS) and self._rng.random() < self.share:
                     muted.set()
                 server.sendall(data)
 

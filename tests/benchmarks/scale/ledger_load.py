@@ -19,8 +19,8 @@ from world import hash_artifact, write_csv
 
 from db.findings import FINDINGS, column_of
 from db.outcomes import Scored, decide
-from db.session import make_engine
 from db.runs import going_on
+from db.session import make_engine
 
 CONNECTIONS = (1, 2, 4, 8)
 
