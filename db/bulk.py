@@ -1,20 +1,21 @@
 """Inserts many rows at once, the quickest way that each database has."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import JSON, Connection, Table, Text, bindparam, cast, column, func, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-#: Rows in one JSON document: a few megabytes.
+#: Rows at a time: a JSON document of a few megabytes.
 _PIECE: Final = 10_000
 
 
 def insert_rows(
     connection: Connection,
     table: Any,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     *,
     key: Sequence[str] = (),
     update: Sequence[str] = (),
@@ -27,19 +28,18 @@ def insert_rows(
     Args:
         connection: the transaction is the caller's.
         table: a mapped class's `__table__`.
-        rows: values by column.
+        rows: values by column; held a few thousand at a time.
         key: the columns by which a row is there already; needed with `update`.
         update: columns that then take the new row's value, unless that is NULL.
     """
-    if not rows:
-        return
-    if connection.dialect.name != "postgresql":
-        connection.execute(_keep_what_is_there(sqlite.insert(table), table, key, update), rows)
-        return
-    statement = postgresql.insert(table).from_select(list(rows[0]), _rows_of_json(table, list(rows[0])))
-    statement = _keep_what_is_there(statement, table, key, update)
-    for first in range(0, len(rows), _PIECE):
-        connection.execute(statement, {"rows": json.dumps(rows[first : first + _PIECE], default=str)})
+    upcoming = iter(rows)
+    while piece := list(islice(upcoming, _PIECE)):
+        if connection.dialect.name != "postgresql":
+            connection.execute(_keep_what_is_there(sqlite.insert(table), table, key, update), piece)
+            continue
+        statement = postgresql.insert(table).from_select(list(piece[0]), _rows_of_json(table, list(piece[0])))
+        statement = _keep_what_is_there(statement, table, key, update)
+        connection.execute(statement, {"rows": json.dumps(piece, default=str)})
 
 
 def _rows_of_json(table: Table, names: Sequence[str]) -> Any:

@@ -30,12 +30,12 @@ def import_labels(
         UserError: a label set of this name came from another file.
     """
     label_set_id = _label_set(connection, file, name or _free_name(connection, file))
-    labels = [
+    labels = (
         {"label_set_id": label_set_id, "scan_id": ids[row.image_name], "finding": finding}
         for row in rows
         if row.image_name in ids
         for finding in row.findings
-    ]
+    )
     # A run of the first N rows imported only those; the rest of the same file may follow.
     insert_rows(connection, Label.__table__, labels)
     return label_set_id

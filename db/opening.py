@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +12,13 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from db.bulk import insert_rows
 from db.outcomes import PASSING_REASONS
+from db.scans import FoundImage
 from db.schema import PENDING, REJECTED, Outcome, Run, RunScan, Scan
 
 #: Any number will do, as long as every producer uses the same one.
 _ENQUEUE_LOCK = 0x6E726561
+#: A million rows as the driver gives them would be some hundred megabytes.
+_ROWS_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,7 @@ def open_run(
     request: RunRequest,
     scan_ids: Sequence[int],
     *,
-    seen: Mapping[int, str | None] | None = None,
+    seen: Mapping[int, FoundImage] | None = None,
     changed: AbstractSet[int] = frozenset(),
     rescore: bool = False,
 ) -> tuple[int, bool]:
@@ -61,7 +64,7 @@ def open_run(
         connection: the transaction is the caller's.
         request: what was asked for.
         scan_ids: all its scans.
-        seen: by scan id, `FoundImage.seen_as`.
+        seen: by scan id, how the image is listed.
         changed: scans whose images have other bytes now.
         rescore: everything is due.
 
@@ -90,7 +93,7 @@ def take_up(
     scan_ids: AbstractSet[int],
     *,
     changed: AbstractSet[int] = frozenset(),
-    seen: Mapping[int, str | None] | None = None,
+    seen: Mapping[int, FoundImage] | None = None,
 ) -> None:
     """Let an open run wait for new outcomes of those of these scans that are due: changed, or such that may pass."""
     if not scan_ids:
@@ -115,7 +118,7 @@ def _run_values(request: RunRequest) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Latest:
     id: int
     revision: int
@@ -136,7 +139,8 @@ def _latest_outcomes(connection: Connection, request: RunRequest) -> dict[int, _
         select(Outcome.scan_id, Outcome.id, Outcome.revision, Outcome.state, Outcome.reason)
         .join(Scan, Scan.id == Outcome.scan_id)
         .where(Outcome.model_id == request.model_id, Scan.dataset == request.dataset)
-        .order_by(Outcome.revision)
+        .order_by(Outcome.revision),
+        execution_options={"yield_per": _ROWS_AT_ONCE},
     )
     # Later revisions overwrite earlier ones.
     return {row.scan_id: _Latest(id=row.id, revision=row.revision, state=row.state, reason=row.reason) for row in rows}
@@ -144,7 +148,7 @@ def _latest_outcomes(connection: Connection, request: RunRequest) -> dict[int, _
 
 def _with_image(connection: Connection, dataset: str) -> set[int]:
     located = select(Scan.id).where(Scan.dataset == dataset, Scan.location.is_not(None))
-    return set(connection.execute(located).scalars())
+    return set(connection.execute(located, execution_options={"yield_per": _ROWS_AT_ONCE}).scalars())
 
 
 def _insert_due(
@@ -152,17 +156,20 @@ def _insert_due(
     request: RunRequest,
     scan_ids: Sequence[int],
     again: AbstractSet[int],
-    seen: Mapping[int, str | None],
+    seen: Mapping[int, FoundImage],
 ) -> dict[int, _Latest]:
     """Insert an outcome for every scan that is due, and return the latest of each scan of the dataset."""
     latest, known = _latest_outcomes(connection, request), _with_image(connection, request.dataset)
-    due = []
-    for scan_id in sorted(scan_ids):
-        last, has_image = latest.get(scan_id), scan_id in known
-        if last is None or last.is_due(has_image=has_image, again=scan_id in again):
-            outcome = _new_outcome(scan_id, request.model_id, (last.revision if last else 0) + 1, has_image=has_image)
-            due.append(outcome | {"seen_as": seen.get(scan_id)})
-    insert_rows(connection, Outcome.__table__, due)
+
+    def due() -> Iterator[dict[str, Any]]:
+        for scan_id in sorted(scan_ids):
+            last, has_image = latest.get(scan_id), scan_id in known
+            if last is None or last.is_due(has_image=has_image, again=scan_id in again):
+                revision = (last.revision if last else 0) + 1
+                outcome = _new_outcome(scan_id, request.model_id, revision, has_image=has_image)
+                yield outcome | {"seen_as": seen[scan_id].seen_as if scan_id in seen else None}
+
+    insert_rows(connection, Outcome.__table__, due())
     return _latest_outcomes(connection, request)
 
 
@@ -182,7 +189,7 @@ def _new_outcome(scan_id: int, model_id: int, revision: int, *, has_image: bool)
 def _link(
     connection: Connection, run_id: int, scan_ids: Sequence[int], latest: Mapping[int, _Latest], newest_before: int
 ) -> None:
-    rows = [
+    rows = (
         {
             "run_id": run_id,
             "scan_id": scan_id,
@@ -191,5 +198,5 @@ def _link(
             "reused": latest[scan_id].id <= newest_before and latest[scan_id].state != PENDING,
         }
         for scan_id in sorted(scan_ids)
-    ]
+    )
     insert_rows(connection, RunScan.__table__, rows)

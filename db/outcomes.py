@@ -25,7 +25,7 @@ ATTEMPTS_CAP: Final = 3
 DEADLY: Final = "killed_worker"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PendingScan:
     """A scan that still waits for its outcome."""
 

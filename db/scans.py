@@ -38,7 +38,7 @@ def register_scans(
     find its image, and a folder without a CSV knows no patients.
     """
     # Sorted, so that two producers take their row locks in one order.
-    values = [_scan_values(dataset, row, found) for row in sorted(rows, key=lambda row: row.image_name)]
+    values = (_scan_values(dataset, row, found) for row in sorted(rows, key=lambda row: row.image_name))
     insert_rows(connection, Scan.__table__, values, key=("dataset", "image_name"), update=_SCAN_COLUMNS)
     wanted = {row.image_name for row in rows}
     return {name: scan_id for name, scan_id in scan_ids(connection, dataset).items() if name in wanted}

@@ -79,9 +79,7 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: 
     Raises:
         UserError: no labels file, no image at all, no model; then nothing was written.
     """
-    given, looked = _prepare(settings, engine, source)
-    with engine.begin() as connection:
-        opened = _commit(connection, source, given, looked, night)
+    opened = _open(settings, engine, source, night)
     # A run in which nothing is due is finished as it opens.
     finish_runs(engine)
     sent = _send(settings, engine, opened)
@@ -94,7 +92,7 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: 
         resumed=opened.resumed,
         progress=now,
         sent=sent,
-        left_out=given.left_out,
+        left_out=opened.left_out,
     )
 
 
@@ -142,6 +140,13 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     return send_pending(make_app(settings), settings, model_sha256, pending)
 
 
+def _open(settings: WorkerSettings, engine: Engine, source: Source, night: str | None) -> "_Opened":
+    """By itself, so that a source of a million rows is gone from memory when its chunks are sent."""
+    given, looked = _prepare(settings, engine, source)
+    with engine.begin() as connection:
+        return _commit(connection, source, given, looked, night)
+
+
 def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, Looked]:
     """The source as read, and which of its scans were decided from other bytes than lie there now."""
     given = read_source(source)
@@ -157,6 +162,7 @@ class _Opened:
     model: ModelInfo
     joined: bool
     resumed: bool = False
+    left_out: int = 0
 
 
 def _commit(connection: Connection, source: Source, given: Input, looked: Looked, night: str | None) -> _Opened:
@@ -165,7 +171,7 @@ def _commit(connection: Connection, source: Source, given: Input, looked: Looked
     if taken is not None:
         # Stopped or not: it is the next night that makes it go on.
         model = find_model(connection, find_run(connection, taken).model_sha256)
-        return _Opened(run_id=taken, model=model, joined=True)
+        return _Opened(run_id=taken, model=model, joined=True, left_out=given.left_out)
     model = find_model(connection, source.model)
     ids = register_scans(connection, given.dataset, given.rows, given.found)
     request = RunRequest(
@@ -181,13 +187,14 @@ def _commit(connection: Connection, source: Source, given: Input, looked: Looked
         connection,
         request,
         list(ids.values()),
-        seen={ids[name]: image.seen_as for name, image in given.found.items() if name in ids},
+        seen={ids[name]: image for name, image in given.found.items() if name in ids},
         changed=frozenset(ids[name] for name in looked.changed if name in ids),
         rescore=source.rescore,
     )
     if night is not None:
         note_night(connection, run_id, night)
-    return _Opened(run_id=run_id, model=model, joined=joined, resumed=joined and resume_run(connection, run_id))
+    resumed = joined and resume_run(connection, run_id)
+    return _Opened(run_id=run_id, model=model, joined=joined, resumed=resumed, left_out=given.left_out)
 
 
 def _send(settings: WorkerSettings, engine: Engine, opened: _Opened) -> int | None:

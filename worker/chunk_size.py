@@ -51,9 +51,10 @@ def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans
         TemporaryError: the broker does not answer; SQL still holds the work.
     """
     # Pending scans have a location: one without is rejected when its run opens.
-    located = [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in scans if scan.location]
+    located = [scan for scan in scans if scan.location]
     for piece in in_pieces(located, chunk_size(settings, app, model_sha256, len(scans))):
-        send_chunk(app, Chunk(model=model_sha256, scans=tuple(piece)))
+        found = (ChunkScan(outcome_id=scan.outcome_id, location=scan.location or "") for scan in piece)
+        send_chunk(app, Chunk(model=model_sha256, scans=tuple(found)))
     return len(located)
 
 

@@ -21,7 +21,7 @@ _Id = Annotated[int, Strict(), Field(ge=1, lt=2**63)]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkScan:
     """One scan of a chunk: which outcome is wanted, and where its image lies."""
 

@@ -42,7 +42,7 @@ class Folder:
                 label_set_id=None, options={},
             )  # fmt: skip
             note_seen(connection, looked.same)
-            seen = {ids[name]: image.seen_as for name, image in found.items()}
+            seen = {ids[name]: image for name, image in found.items()}
             changed = {ids[name] for name in looked.changed}
             run, _ = open_run(connection, request, list(ids.values()), seen=seen, changed=changed)
             names = {scan_id: name for name, scan_id in ids.items()}
