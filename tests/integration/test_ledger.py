@@ -11,16 +11,16 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from ledger import a_model, commit, enqueue, ids_of, scored
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from db.aggregate import finish_runs
 from db.errors import UserError
 from db.models import UsedScan, activate, find_model
-from db.outcomes import Rejected, count_attempt, decide, still_pending
+from db.outcomes import Rejected, count_attempt, decide, decide_and_look, still_pending
 from db.runs import find_run, progress
 from db.schema import Base, LabelSet, Outcome, Scan, Scores
-from db.session import make_engine, newest_revision, open_database, reading, upgrade
+from db.session import at_hand, make_engine, newest_revision, open_database, reading, upgrade
 from db.views import VIEWS
 
 
@@ -167,6 +167,24 @@ def test_many_writers_of_the_same_outcomes_write_each_once(engine, tmp_path):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert (errors, sum(won)) == ([], 4)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_batch_goes_to_postgresql_and_back_once(engine, tmp_path):
+    """Rows, scores and which runs go on, in one statement that commits itself: the database may be a network away."""
+    run, _ = enqueue(engine, tmp_path)
+    first, second, third, _ = ids_of(engine, run)
+    rejected = Rejected(outcome_id=second, reason="empty", detail="x")
+    sent = []
+    with at_hand(engine) as ledger, ledger.writing() as connection:
+        event.listen(engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
+        decided, going = decide_and_look(connection, [scored(first, 0.25), rejected], [run, run + 1])
+        assert connection.connection.dbapi_connection.autocommit
+    assert (len(sent), decided, going) == (1, 2, {run: None})
+    with reading(engine) as connection:
+        rows = connection.execute(select(Outcome.id, Outcome.state, Outcome.reason).order_by(Outcome.id)).all()
+        assert rows[:3] == [(first, "scored", None), (second, "rejected", "empty"), (third, "pending", None)]
+        assert connection.execute(select(Scores.outcome_id, Scores.abnormal)).all() == [(first, 0.25)]
 
 
 def test_a_run_closes_once_and_only_when_nothing_is_pending(engine, tmp_path):
