@@ -34,12 +34,13 @@ def insert_rows(
     """
     upcoming = iter(rows)
     while piece := list(islice(upcoming, _PIECE)):
-        if connection.dialect.name != "postgresql":
-            connection.execute(_keep_what_is_there(sqlite.insert(table), table, key, update), piece)
-            continue
-        statement = postgresql.insert(table).from_select(list(piece[0]), _rows_of_json(table, list(piece[0])))
-        statement = _keep_what_is_there(statement, table, key, update)
-        connection.execute(statement, {"rows": json.dumps(piece, default=str)})
+        if connection.dialect.name == "postgresql":
+            names = list(piece[0])
+            statement: Any = postgresql.insert(table).from_select(names, _rows_of_json(table, names))
+            values: Any = {"rows": json.dumps(piece, default=str)}
+        else:
+            statement, values = sqlite.insert(table), piece
+        connection.execute(_keep_what_is_there(statement, table, key, update), values)
 
 
 def _rows_of_json(table: Table, names: Sequence[str]) -> Any:

@@ -14,11 +14,10 @@ from db.bulk import insert_rows
 from db.outcomes import PASSING_REASONS
 from db.scans import FoundImage
 from db.schema import PENDING, REJECTED, Outcome, Run, RunScan, Scan
+from db.session import IN_TURN
 
 #: Any number will do, as long as every producer uses the same one.
 _ENQUEUE_LOCK = 0x6E726561
-#: A million rows as the driver gives them would be some hundred megabytes.
-_ROWS_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,7 @@ def _latest_outcomes(connection: Connection, request: RunRequest) -> dict[int, _
         .join(Scan, Scan.id == Outcome.scan_id)
         .where(Outcome.model_id == request.model_id, Scan.dataset == request.dataset)
         .order_by(Outcome.revision),
-        execution_options={"yield_per": _ROWS_AT_ONCE},
+        execution_options=IN_TURN,
     )
     # Later revisions overwrite earlier ones.
     return {row.scan_id: _Latest(id=row.id, revision=row.revision, state=row.state, reason=row.reason) for row in rows}
@@ -148,7 +147,7 @@ def _latest_outcomes(connection: Connection, request: RunRequest) -> dict[int, _
 
 def _with_image(connection: Connection, dataset: str) -> set[int]:
     located = select(Scan.id).where(Scan.dataset == dataset, Scan.location.is_not(None))
-    return set(connection.execute(located, execution_options={"yield_per": _ROWS_AT_ONCE}).scalars())
+    return set(connection.execute(located, execution_options=IN_TURN).scalars())
 
 
 def _insert_due(

@@ -11,14 +11,13 @@ from db.findings import FINDINGS, NO_FINDING, column_of
 from db.held_out import seen_scans
 from db.metrics import Labels, ScoreArray
 from db.schema import SCORED, Label, Model, Outcome, Run, RunScan, Scores
+from db.session import IN_TURN
 
 HELD_OUT: Final = "held_out"
 ALL: Final = "all"
 #: What figures can be figures of: scans that the model has not seen, or every scan.
 SUBSETS: Final = (HELD_OUT, ALL)
 
-#: No row of Python objects outlives its turn: a million of them would be 300 MB.
-_ROWS_AT_ONCE: Final = 5_000
 _COLUMN_OF_LABEL: Final = {finding: column for column, finding in enumerate((*FINDINGS, NO_FINDING))}
 
 
@@ -133,6 +132,6 @@ def _spread(pairs: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing:
 
 def _read_table(connection: Connection, query: Select[*tuple[Any, ...]]) -> NDArray[np.float64]:
     """Every row of a query as (N, columns). Ids are exact in float64 up to 2**53; NULL becomes NaN."""
-    blocks = connection.execute(query, execution_options={"yield_per": _ROWS_AT_ONCE}).partitions()
+    blocks = connection.execute(query, execution_options=IN_TURN).partitions()
     flat = (np.nan if value is None else value for block in blocks for row in block for value in row)
     return np.fromiter(flat, np.float64).reshape(-1, len(query.selected_columns))

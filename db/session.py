@@ -27,6 +27,8 @@ _POSTGRESQL: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
+#: Execution options of a query of many rows. None of its rows outlives its turn: a million of them would be 300 MB.
+IN_TURN: Final = {"yield_per": 5_000}
 _NO_ADDRESS: Final = "CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 

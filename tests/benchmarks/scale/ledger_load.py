@@ -1,7 +1,7 @@
 """The database alone: how many batches a second it writes, with nobody scoring.
 
-Once by what a worker calls, `db.outcomes.decide` and the look whether the run goes on, in one transaction; and once by
-pgbench with the same statements, where no Python takes the cores from the server.
+Once by what a worker calls, one statement a batch on a connection that it keeps; and once by pgbench with a statement a
+row in one transaction, where no Python takes the cores from the server.
 """
 
 import re
@@ -18,9 +18,8 @@ from postgres_of_scale import DurablePostgres, new_database
 from world import hash_artifact, write_csv
 
 from db.findings import FINDINGS, column_of
-from db.outcomes import Scored, decide
-from db.runs import going_on
-from db.session import make_engine
+from db.outcomes import Scored, decide_and_look
+from db.session import at_hand, make_engine
 
 CONNECTIONS = (1, 2, 4, 8)
 
@@ -82,17 +81,16 @@ def _write(number, ready, url, first, batches):
     engine = make_engine(url, patience=15)
     start = first + number * batches * BATCH
     work = [[_scored(start + batch * BATCH + n) for n in range(BATCH)] for batch in range(batches)]
-    with engine.connect():
-        ready()
     latencies = []
-    for outcomes in work:
-        started = time.perf_counter()
-        with engine.begin() as connection:
-            won = decide(connection, outcomes)
-            going_on(connection, [1])
-        latencies.append(time.perf_counter() - started)
-        if won != BATCH:
-            raise SystemExit(f"{won} of {BATCH} outcomes were pending")
+    with at_hand(engine) as ledger:
+        ready()
+        for outcomes in work:
+            started = time.perf_counter()
+            with ledger.writing() as connection:
+                won, _ = decide_and_look(connection, outcomes, [1])
+            latencies.append(time.perf_counter() - started)
+            if won != BATCH:
+                raise SystemExit(f"{won} of {BATCH} outcomes were pending")
     return {"latencies": latencies}
 
 
@@ -119,7 +117,7 @@ def _by_pgbench(postgres, script, count, first, batches):
 
 
 def _script(first, batches):
-    """The statements of `decide` and `going_on`, in as many round trips as psycopg needs for them."""
+    """A batch written row by row, in as many round trips as psycopg would need for that."""
     ids = [f"id{n}" for n in range(BATCH)]
     columns = ", ".join(column_of(finding) for finding in FINDINGS)
     lines = ["\\set n :n + 1"]
