@@ -228,6 +228,6 @@ def _proved(validation: Subset, compared: Comparison, *, max_loss: float) -> dic
 
 def _scores(graph: Any, pixels: Pixels, size: int, floats: Floats) -> NDArray[np.float32]:
     """As a worker computes them."""
-    request = compile_graph(graph, (size, *pixels.shape[1:]), floats)
+    request = compile_graph(graph, (size, *pixels.shape[1:]), floats).create_infer_request()
     passes = [np.array(request.infer([padded(pixels[at : at + size], size)])[0]) for at in range(0, len(pixels), size)]
     return np.concatenate(passes)[: len(pixels)]

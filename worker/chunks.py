@@ -1,16 +1,17 @@
 """The heart: a chunk's scans become outcomes. Knows no Celery and no SQL.
 
-scans -> read and decode ahead, in a bounded pool -> batches -> model -> outcomes, written while the next are scored
+scans -> read and decode ahead, in a bounded pool -> batches -> model, while the next batch is put together -> outcomes,
+written while the next are scored
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -20,14 +21,16 @@ from worker.images import EncodedImage
 from worker.messages import ChunkScan
 from worker.pixels import Pixels
 from worker.s3_refusals import StoreRefused
-from worker.scorer import Scorer, score_all
+from worker.scorer import Scorer, score_all, streams_of
 from worker.tally import DECODE, READ, SCORE, WRITE, Stopwatch
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+R = TypeVar("R")
 _Write: TypeAlias = Callable[[Sequence[Scored | Rejected]], object]
 
-#: Batches that are decoded ahead of the model: one in hand, one on the way.
+#: Batches that are decoded ahead of the one that is put together: one in hand, one on the way.
 _AHEAD = 2
 #: Seconds for which the others wait for a scan whose turn it is.
 _GLANCE = 0.5
@@ -38,6 +41,9 @@ class _Ready:
     scan: ChunkScan
     pixels: Pixels
     content: str
+
+
+_Batch: TypeAlias = tuple[list[_Ready], list[Rejected]]
 
 
 def score_chunk(
@@ -74,19 +80,29 @@ def score_chunk(
     undecided = dict.fromkeys(scans)
     stopwatch = stopwatch or Stopwatch()
     prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, decoding=decoding, stopwatch=stopwatch)
-    ahead = _read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)
-    with _writing_behind(partial(_commit, write=write, stopwatch=stopwatch)) as commit:
-        for ready, rejected in _batches(ahead, scorer.batch_size, out_of_time):
-            with stopwatch.time(SCORE):
-                outcomes: list[Scored | Rejected] = [*_score(ready, scorer), *rejected]
-            if outcomes:
-                commit(outcomes)
+    decide = partial(_decide, scorer=scorer, stopwatch=stopwatch)
+    with (
+        closing(_read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)) as ahead,
+        _writing_behind(partial(_commit, write=write, stopwatch=stopwatch)) as commit,
+    ):
+        batches = _batches(ahead, scorer.batch_size, out_of_time)
+        for outcomes in _side_by_side(decide, batches, streams_of(scorer)):
+            commit(outcomes)
             decided = {outcome.outcome_id for outcome in outcomes}
             undecided = {scan: None for scan in undecided if scan.outcome_id not in decided}
-            if out_of_time():
-                ahead.close()
-                break
     return list(undecided)
+
+
+def _side_by_side(function: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
+    """What a function makes of each item, in order: of so many at once, while the next is got."""
+    with ThreadPoolExecutor(count, thread_name_prefix="score") as threads:
+        going: deque[Future[R]] = deque()
+        for item in items:
+            if len(going) == count:
+                yield going.popleft().result()
+            going.append(threads.submit(function, item))
+        while going:
+            yield going.popleft().result()
 
 
 @contextmanager
@@ -172,8 +188,8 @@ def _next(
 
 def _batches(
     prepared: Iterator[_Ready | Rejected | None], batch_size: int, out_of_time: Callable[[], bool]
-) -> Iterator[tuple[list[_Ready], list[Rejected]]]:
-    """Full batches of pixels, each with the rejections met on the way; the last, or one out of time, may be short.
+) -> Iterator[_Batch]:
+    """Full batches of pixels, each with the rejections met on the way; the last, maybe out of time, may be short.
 
     As many rejections are not held back for pixels to come: whoever writes them may see that there is no use in more.
     """
@@ -184,14 +200,22 @@ def _batches(
             ready.append(item)
         elif item is not None:
             rejected.append(item)
-        if len(ready) == batch_size or out_of_time():
+        if len(ready) == batch_size:
             yield ready, rejected
             ready, rejected = [], []
         elif len(rejected) == batch_size:
             yield [], rejected
             rejected = []
+        if out_of_time():
+            break
     if ready or rejected:
         yield ready, rejected
+
+
+def _decide(batch: _Batch, *, scorer: Scorer, stopwatch: Stopwatch) -> list[Scored | Rejected]:
+    ready, rejected = batch
+    with stopwatch.time(SCORE, 1 / streams_of(scorer)):
+        return [*_score(ready, scorer), *rejected]
 
 
 def _score(batch: Sequence[_Ready], scorer: Scorer) -> list[Scored]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from sqlalchemy import Engine
@@ -21,7 +22,7 @@ from worker.supervisor import Supervisor
 from worker.sweep import Sweeper
 
 #: Passes that `worker check` times, after the one that warmed the model.
-_PASSES = 3
+_PASSES = 4
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
 
 def check_model(*, model: str | None, runtime: str | None, precision: str | None) -> None:
     """Load a model as a worker would, score blank scans and print what and how fast."""
-    from worker.scorer import open_scorer
+    from worker.scorer import open_scorer, streams_of
 
     settings = _settings(runtime, precision)
     models = open_model_dir(settings.model_dir, settings.home)
@@ -59,8 +60,8 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     scorer = open_scorer(artifact, settings.runtime, settings.precision)
     loaded = time.perf_counter()
     blank = np.zeros((scorer.batch_size, *artifact.manifest.preprocessing.shape), np.uint8)
-    for _ in range(_PASSES):
-        scores = scorer.score(blank)
+    with ThreadPoolExecutor(streams_of(scorer)) as threads:
+        *_, scores = threads.map(scorer.score, [blank] * _PASSES)
     rate = _PASSES * scorer.batch_size / (time.perf_counter() - loaded)
     print(f"model {artifact.manifest.name} ({artifact.sha256[:12]}): {scorer.runtime} {scorer.precision}")
     print(f"loaded and warm in {loaded - started:.1f} s; {rate:.0f} scans/s in batches of {scorer.batch_size}")

@@ -33,14 +33,14 @@ class Stopwatch:
         self._seconds = dict.fromkeys(STAGES, 0.0)
 
     @contextlib.contextmanager
-    def time(self, stage: str) -> Iterator[None]:
-        """Add what the block takes, also where it raises."""
+    def time(self, stage: str, share: float = 1.0) -> Iterator[None]:
+        """Add what the block takes, or a share of it, also where it raises."""
         started = time.monotonic()
         try:
             yield
         finally:
             with self._lock:
-                self._seconds[stage] += time.monotonic() - started
+                self._seconds[stage] += share * (time.monotonic() - started)
 
     @property
     def seconds(self) -> dict[str, float]:

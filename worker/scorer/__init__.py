@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable
+from threading import Lock
 from typing import Protocol, cast
 
 import numpy as np
@@ -17,10 +18,14 @@ from worker.pixels import Pixels
 Scores = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
+_shrinking = Lock()
 
 
 class Scorer(Protocol):
-    """A loaded and warm model."""
+    """A loaded and warm model.
+
+    It may say in `streams`, an int, how many threads may call `score` at once; without it, one at a time.
+    """
 
     #: The model's outputs, in order.
     findings: tuple[str, ...]
@@ -43,6 +48,11 @@ class Scorer(Protocol):
         """Halve `batch_size`, which is 2 or more, for good."""
 
 
+def streams_of(scorer: Scorer) -> int:
+    """How many batches it scores at once."""
+    return getattr(scorer, "streams", 1)
+
+
 def score_all(scorer: Scorer, pixels: Pixels) -> Scores:
     """Score uint8 (n, height, width, channels), n >= 1, in passes that the device has room for.
 
@@ -56,8 +66,11 @@ def score_all(scorer: Scorer, pixels: Pixels) -> Scores:
         except MemoryError as error:
             if size == 1:
                 raise NoRoom("the device has no memory for a batch of one scan") from error
-            scorer.shrink()
-            logger.warning("no memory for a batch of %d scans: %d from now on", size, scorer.batch_size)
+            with _shrinking:
+                # Else another thread has done it.
+                if scorer.batch_size == size:
+                    scorer.shrink()
+                    logger.warning("no memory for a batch of %d scans: %d from now on", size, scorer.batch_size)
 
 
 def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "auto") -> Scorer:

@@ -1,5 +1,7 @@
 """OpenVINO on the CPU: what `trainer export` made of the model. Neither TensorFlow nor Keras is loaded."""
 
+import os
+from queue import SimpleQueue
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +11,7 @@ from worker.exports import INT8, read_format
 from worker.pixels import Pixels
 from worker.precision import Floats, choose_precision
 from worker.quiet import openvino
-from worker.scorer import Scores, check_fit, padded, score_all
+from worker.scorer import Scores, check_fit, padded
 
 _HINTS: Final[dict[Floats, str]] = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -33,18 +35,37 @@ class OpenvinoScorer:
         # The batch is open, the rest is not.
         given, made = self._model.input().partial_shape, self._model.output().partial_shape
         check_fit(artifact, tuple(side.get_length() for side in list(given)[1:]), made[-1].get_length())
-        self._request = compile_graph(self._model, (self.batch_size, *self._shape), self._floats)
-        score_all(self, np.zeros((self.batch_size, *self._shape), np.uint8))
+        #: Two batches, each on half of the cores: what decoding takes of one core does not hold up the other.
+        self.streams = min(2, os.cpu_count() or 1)
+        self._compile()
 
     def score(self, pixels: Pixels) -> Scores:
         """See `Scorer.score`."""
-        scores = self._request.infer([padded(pixels, self.batch_size)], share_inputs=True)[0]
-        return np.array(scores[: len(pixels)], np.float32)
+        requests = self._requests
+        request = requests.get()
+        try:
+            size = request.input_tensors[0].shape[0]
+            if len(pixels) > size:
+                # Another thread has shrunk it.
+                raise MemoryError
+            scores = request.infer([padded(pixels, size)], share_inputs=True)[0]
+            return np.array(scores[: len(pixels)], np.float32)
+        finally:
+            requests.put(request)
 
     def shrink(self) -> None:
         """See `Scorer.shrink`."""
         self.batch_size //= 2
-        self._request = compile_graph(self._model, (self.batch_size, *self._shape), self._floats)
+        self._compile()
+
+    def _compile(self) -> None:
+        shape = (self.batch_size, *self._shape)
+        graph = compile_graph(self._model, shape, self._floats, streams=self.streams)
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self.streams):
+            request = graph.create_infer_request()
+            request.infer([np.zeros(shape, np.uint8)])
+            self._requests.put(request)
 
 
 def choose_floats(wish: str) -> Floats:
@@ -53,12 +74,16 @@ def choose_floats(wish: str) -> Floats:
     return choose_precision(wish, has_bfloat16="BF16" in able)
 
 
-def compile_graph(graph: Any, shape: tuple[int, ...], floats: Floats) -> Any:
-    """What infers in passes of this one shape (batch, height, width, channels), to which the graph is changed.
+def compile_graph(graph: Any, shape: tuple[int, ...], floats: Floats, *, streams: int = 1) -> Any:
+    """What makes requests for passes of this one shape (batch, height, width, channels), to which the graph is changed.
 
-    What the graph does not say is int8 is computed in `floats`.
+    Args:
+        graph: an `openvino.Model`.
+        shape: of uint8 pixels.
+        floats: in which all is computed that the graph does not say is int8.
+        streams: how many requests run side by side, each on its share of the cores.
     """
     graph.reshape(list(shape))
     # Said outright: left to itself OpenVINO takes bfloat16 where the CPU has it, and nobody would know.
-    hints = {"INFERENCE_PRECISION_HINT": _HINTS[floats], "PERFORMANCE_HINT": "LATENCY"}
-    return openvino.Core().compile_model(graph, "CPU", hints).create_infer_request()
+    hints = {"INFERENCE_PRECISION_HINT": _HINTS[floats], "NUM_STREAMS": str(streams)}
+    return openvino.Core().compile_model(graph, "CPU", hints)

@@ -220,7 +220,7 @@ def test_time_ends_the_work_after_a_batch_and_what_was_written_stays(run):
     disk, asked = Disk(), []
 
     def out_of_time():
-        # Asked after each scan of a batch but the one that fills it, and after the batch.
+        # Asked after each scan.
         asked.append(True)
         return len(asked) == 2 * BATCH
 
@@ -239,7 +239,7 @@ def test_time_ends_the_work_also_while_no_image_can_be_read(run):
     assert len(disk.read) < 100
 
 
-def test_no_more_than_two_batches_are_under_way(run):
+def test_no_more_than_three_batches_are_under_way(run):
     """Decoding runs ahead of the model, but a long chunk does not fill the memory."""
     disk, ahead = Disk(), []
 
@@ -249,9 +249,37 @@ def test_no_more_than_two_batches_are_under_way(run):
 
     scorer = Recorder(before=look)
     run(scans(60), scorer=scorer, disk=disk)
-    assert max(ahead) <= 2 * BATCH
+    assert max(ahead) <= 3 * BATCH
     # It does run ahead: while the model works, the next batch is there.
     assert ahead[0] >= BATCH
+
+
+def test_a_scorer_gets_as_many_batches_at_once_as_it_says(run):
+    """Two here wait for each other, and outcomes stay in order; one that says nothing gets one at a time."""
+    scorer = Recorder(before=threading.Barrier(2, timeout=10).wait)
+    scorer.streams = 2
+    left, written = run(scans(24), scorer=scorer)
+    assert left == []
+    assert [[1000 - outcome.outcome_id for outcome in batch] for batch in written] == [
+        list(range(first, first + BATCH)) for first in range(0, 24, BATCH)
+    ]
+    alone = threading.Lock()
+
+    def before():
+        assert alone.acquire(blocking=False)
+        time.sleep(0.01)
+        alone.release()
+
+    assert run(scans(24), scorer=Recorder(before=before))[0] == []
+
+
+def test_a_batch_that_shares_the_device_counts_half_its_time(run):
+    """What a model alone manages follows from its seconds."""
+    both, stopwatch, started = threading.Barrier(2, timeout=10), Stopwatch(), time.monotonic()
+    scorer = Recorder(before=lambda: time.sleep(0.1 + 0 * both.wait()))
+    scorer.streams = 2
+    run(scans(4 * BATCH), scorer=scorer, stopwatch=stopwatch)
+    assert 0.2 <= stopwatch.seconds["score"] <= time.monotonic() - started
 
 
 def test_images_are_read_side_by_side(run):
@@ -300,7 +328,7 @@ def test_a_failed_commit_is_loud_and_reading_stops(run):
 
     with pytest.raises(ConnectionError):
         run(scans(100), disk=disk, write=broken)
-    assert max(disk.read) < 4 * BATCH
+    assert max(disk.read) < 5 * BATCH
 
 
 def test_the_limit_of_pixels_is_the_callers(run):
@@ -384,6 +412,24 @@ def test_where_the_device_has_no_room_batches_are_halved_for_good(run, room, siz
     assert [outcome.scores for outcome in flat(written)] == [expected_scores(number) for number in range(19)]
     assert scorer.refused == [batch for batch in (8, 4, 2, 1) if batch > room]
     assert max(scorer.batches) == size
+
+
+def test_two_batches_without_room_are_halved_once(run):
+    """Each is told of it; only the first of them may halve what the device had no room for."""
+    both = threading.Barrier(2, timeout=10)
+
+    class TwoAtOnce(Crowded):
+        streams = 2
+
+        def score(self, pixels):
+            if self.batch_size > self.room:
+                both.wait()
+                raise MemoryError
+            return super().score(pixels)
+
+    scorer = TwoAtOnce(4)
+    assert run(scans(16), scorer=scorer)[0] == []
+    assert scorer.batch_size == 4
 
 
 def test_no_scan_is_to_blame_where_the_device_has_no_room_for_one(run):
