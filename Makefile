@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test test-faults soak test-containers check bench bench-parts bench-scale fuzz audit lock clean
+.PHONY: help demo test test-faults soak test-containers check bench bench-gpu bench-parts bench-scale fuzz audit lock clean
 
 help:
 	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make audit   known weaknesses of the locked packages, and what stands in the locks"
 	@echo "make check   ruff, mypy and import-linter"
 	@echo "make bench   scans a second beside Ray Data, a plain script and the machine's limits, on the radiographs of ../shared/data (over an hour)"
+	@echo "make bench-gpu  the same of a GPU: decoding, model and ledger alone, then all together, with one worker and several"
 	@echo "make bench-parts  speed and memory of one part after the other (half an hour)"
 	@echo "make bench-scale  how queue, database and memory scale, to 8 workers and 100,000 scans (an hour, and a quiet machine)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
@@ -70,6 +71,10 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_throughput.py
+
+# Keras on whatever KERAS_BACKEND says.
+bench-gpu: .venv/installed
+	$(BIN)/python tests/benchmarks/bench_gpu.py
 
 bench-parts: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_score_layout.py

@@ -51,6 +51,8 @@ RUNTIMES = (
     ("tensorflow", "float32"),
 )
 
+#: The manifest's default.
+BATCH = 32
 #: Scans before the clock runs: a worker then knows its speed, and has loaded all that it loads.
 WARM = 128
 #: As on a machine that has scored before: the quick reader of PNGs is compiled once, for 3 s.
@@ -66,7 +68,7 @@ def main():
     csv = lay_out(options.folder / f"films-{options.scans}", options.images, options.scans)
     # Each is another: Keras notes when it was saved.
     shutil.rmtree(options.folder / "models", ignore_errors=True)
-    artifact = Path(script("make_model.py", options.folder / "models", csv.parent / "images")["artifact"])
+    artifact = Path(script("make_model.py", options.folder / "models", csv.parent / "images", BATCH)["artifact"])
     peers = peers_python(options.folder / "peers")
     rounds = []
     for number in range(options.rounds):
@@ -219,7 +221,9 @@ def run(world, csv, number, *options):
     wait_until(lambda: world.rows(query) == [(1,)], 1200, f"run {number}'s end")
     ((scans, reused),) = world.rows(f"SELECT scored, reused FROM run_progress WHERE run_id = {number}")
     ((opened, closed),) = world.rows(f"SELECT created_at, finished_at FROM runs WHERE id = {number}")
-    return (scans - reused) / (datetime.fromisoformat(closed) - datetime.fromisoformat(opened)).total_seconds()
+    # SQLite has no times but text.
+    opened, closed = (datetime.fromisoformat(str(moment)) for moment in (opened, closed))
+    return (scans - reused) / (closed - opened).total_seconds()
 
 
 def keep_scores(name, world, number):

@@ -1,6 +1,8 @@
-"""A DenseNet121 to measure with, and its twins for OpenVINO. Not fitted, but its scores differ from scan to scan.
+"""A DenseNet121 to measure with. Not fitted, but its scores differ from scan to scan.
 
-python make_model.py MODELS IMAGES
+Its twins for OpenVINO lie beside it where Keras runs on TensorFlow.
+
+python make_model.py MODELS IMAGES BATCH_SIZE
 """
 
 import json
@@ -13,16 +15,15 @@ import numpy as np
 
 from db.findings import FINDINGS
 from trainer.export import for_workers
-from trainer.quantize import quantize
 from worker.artifact import file_sha256, publish
 from worker.exports import FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
 from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
 from worker.pixels import to_pixels
-from worker.quiet import openvino
 
 SCANS = 64
 
 models, images = map(Path, sys.argv[1:3])
+batch_size = int(sys.argv[3])
 rule = Preprocessing()
 pixels = np.stack([to_pixels(path.read_bytes(), rule) for path in sorted(images.iterdir())[:SCANS]])
 
@@ -42,16 +43,20 @@ staging = Path(tempfile.mkdtemp()) / "staging"
 staging.mkdir()
 model.save(staging / MODEL_FILE)
 (staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n")
-manifest = Manifest(name="bench", findings=FINDINGS, dataset="none", preprocessing=rule)
-formats = for_workers(model, staging, pixels=pixels, places=np.arange(SCANS), batch_size=manifest.batch_size)
-quantized = quantize(openvino.Core().read_model(staging / OPENVINO_FILE), pixels, manifest.batch_size)
-openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
-files = {file: file_sha256(staging / file) for file in FILES[INT8]}
-# Of a network that cannot tell findings apart there is nothing to prove.
-nothing = dict.fromkeys(("auroc_float32", "auroc_int8", "loss_bound", "max_loss", "max_difference"), 0.0)
-none = dict.fromkeys(("scans", "patients", "findings", "resamples"), 0)
-formats[INT8] = Int8Export(
-    runtime="openvino", rest="bfloat16", quantizer="nncf", calibrated_on=SCANS, files=files, **nothing, **none
-)
+manifest = Manifest(name="bench", findings=FINDINGS, dataset="none", preprocessing=rule, batch_size=batch_size)
+formats = for_workers(model, staging, pixels=pixels, places=np.arange(SCANS), batch_size=batch_size)
+if formats:
+    from trainer.quantize import quantize
+    from worker.quiet import openvino
+
+    quantized = quantize(openvino.Core().read_model(staging / OPENVINO_FILE), pixels, batch_size)
+    openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
+    files = {file: file_sha256(staging / file) for file in FILES[INT8]}
+    # Of a network that cannot tell findings apart there is nothing to prove.
+    nothing = dict.fromkeys(("auroc_float32", "auroc_int8", "loss_bound", "max_loss", "max_difference"), 0.0)
+    none = dict.fromkeys(("scans", "patients", "findings", "resamples"), 0)
+    formats[INT8] = Int8Export(
+        runtime="openvino", rest="bfloat16", quantizer="nncf", calibrated_on=SCANS, files=files, **nothing, **none
+    )
 artifact = publish(staging, models, manifest, formats)
 print(json.dumps({"artifact": str(artifact.folder)}))

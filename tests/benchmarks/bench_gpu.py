@@ -1,0 +1,146 @@
+"""Scans a second on this machine's GPU, end to end and from the pixel cache, beside what it could do.
+
+Keras on the backend that `KERAS_BACKEND` says, Valkey with its file, PostgreSQL with fsync. The network is not fitted.
+
+    KERAS_BACKEND=jax python tests/benchmarks/bench_gpu.py [--workers 1 2 4] [--scans 20000]
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parent / "scale"))
+
+from bench_throughput import COMPILED, ROOT, WARM, hits_in, lay_out, run, script
+from postgres_of_scale import DurablePostgres, new_database
+from valkey import Valkey
+from world import World, wait_until
+
+from worker.app import make_app
+from worker.beats import read_beats
+from worker.settings import WorkerSettings
+
+#: As suits a GPU.
+BATCH = 128
+#: Files with pixels of their own; the others are these again under names of their own.
+DISTINCT = 2000
+LEDGER_BATCHES = 200
+
+
+def main():
+    options = parse()
+    csv = several(lay_out(options.folder / f"films-{DISTINCT}", options.images, DISTINCT), options.scans)
+    # Each is another: Keras notes when it was saved.
+    shutil.rmtree(options.folder / "models", ignore_errors=True)
+    artifact = Path(script("make_model.py", options.folder / "models", some(options), BATCH, JAX_PLATFORMS="cpu")["artifact"])
+    figures = {"cores": os.cpu_count(), "scans": options.scans}
+
+    def keep(found):
+        figures.update(found)
+        options.out.write_text(json.dumps(figures, indent=2))
+        print(json.dumps(found, indent=2), flush=True)
+
+    limits = script("limits.py", artifact, some(options), "keras", "auto")
+    keep({f"limit: {name}": rate for name, rate in limits.items()})
+    keep({f"limit: ledger, {load['connections']} connections": load["scans/s"] for load in ledger(options)})
+    for workers in options.workers:
+        keep({f"{workers} workers": through_the_queue(artifact, csv, workers, options.gpus)})
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "nih1024" / "images")
+    parser.add_argument("--scans", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="so many share the GPU")
+    parser.add_argument("--gpus", default="0", help="as `worker start` takes it")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench-gpu")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench-gpu" / "gpu.json")
+    return parser.parse_args()
+
+
+def some(options):
+    return options.folder / f"films-{DISTINCT}" / "images"
+
+
+def ledger(options):
+    """What the database alone takes, by the number of connections."""
+    out = options.folder / "ledger.json"
+    scale = Path(__file__).with_name("bench_scale.py")
+    command = [sys.executable, scale, "--parts", "ledger", "--batches", LEDGER_BATCHES, "--out", out]
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+    return json.loads(out.read_text())["ledger"]["as workers write"]
+
+
+def several(csv, scans):
+    """A labels CSV of so many scans over the files of another."""
+    folder = csv.parent / f"scans-{scans}"
+    table = folder / "labels.csv"
+    if not table.exists():
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        header, *rows = csv.read_text().splitlines()
+        lines = [header]
+        for number in range(scans):
+            name, rest = rows[number % len(rows)].split(",", 1)
+            own = f"{number // DISTINCT:02d}{name[2:]}"
+            os.link(csv.parent / "images" / name, folder / "images" / own)
+            lines.append(f"{own},{rest}")
+        table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+def through_the_queue(artifact, csv, workers, gpus):
+    """Scans a second of a run that decodes all of them, and of one that finds all in the pixel cache."""
+    valkey, postgres = Valkey(), DurablePostgres()
+    with tempfile.TemporaryDirectory(prefix="nightread-bench-") as home:
+        env = {
+            "CXR_HOME": home,
+            "CXR_BROKER_URL": f"redis://127.0.0.1:{valkey.port}/0",
+            "CXR_DATABASE_URL": new_database(postgres),
+            "CXR_MODEL_DIR": str(artifact.parent),
+            "CXR_RUNTIME": "keras",
+            # JAX takes three quarters of a GPU's memory unless told otherwise.
+            "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.8 / workers:.2f}",
+            **COMPILED,
+        }
+        world = World(home=Path(home), env=env)
+        try:
+            return measure(world, csv, workers, gpus)
+        finally:
+            world.stop()
+            postgres.close()
+            valkey.close()
+
+
+def measure(world, csv, workers, gpus):
+    figures = {"start to a loaded model, s": start(world, workers, gpus)}
+    first = csv.with_name("first.csv")
+    first.write_text("\n".join(csv.read_text().splitlines()[: WARM * workers + 1]) + "\n")
+    run(world, first, 1)
+    figures["scans/s"] = run(world, csv, 2)
+    world.stop()
+    world.env["CXR_PIXEL_CACHE_GB"] = "10"
+    start(world, workers, gpus)
+    # The first finds each distinct file once in the source, and from then on in the cache.
+    run(world, csv, 3, "--rescore")
+    figures["scans/s from the pixel cache"] = run(world, csv, 4, "--rescore")
+    figures["scans from the pixel cache"] = hits_in(world, 4)
+    return figures
+
+
+def start(world, workers, gpus):
+    """Start so many, and give the seconds until all have loaded the model."""
+    for _ in range(workers):
+        world.start("worker.cli", "start", "--gpus", gpus)
+    app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]))
+    idle = ["idle"] * workers
+    return wait_until(lambda: [beat.state for beat in read_beats(app)] == idle, 400, "loaded models")
+
+
+if __name__ == "__main__":
+    main()
