@@ -1,4 +1,4 @@
-"""Which devices this machine has, and how a process is pinned to one before any import."""
+"""Which devices this machine has, and how processes are pinned to them before any import."""
 
 import logging
 import os
@@ -11,6 +11,9 @@ from db.errors import UserError
 
 VISIBLE_VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
 
+#: Of a GPU's memory, what processes share; the rest is CUDA's own, several hundred MB for each.
+_SHARED: Final = 0.8
+
 logger = logging.getLogger(__name__)
 
 
@@ -19,16 +22,26 @@ class Device:
     """One GPU (or MIG device of it), or the CPU where `uuid` is None."""
 
     uuid: str | None
+    #: How many processes share it, and which of them this one is, from 1.
+    sharers: int = 1
+    place: int = 1
 
     @property
     def name(self) -> str:
         """Short, for logs."""
-        return f"gpu {self.uuid[:12]}" if self.uuid else "cpu"
+        if self.uuid is None:
+            return "cpu"
+        return f"gpu {self.uuid[:12]}" + (f" {self.place}/{self.sharers}" if self.sharers > 1 else "")
 
     @property
     def environment(self) -> Mapping[str, str]:
         """What pins a child: by UUID, which a driver never renumbers; an empty value hides every GPU."""
-        return {VISIBLE_VARIABLE: self.uuid or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        pinned = {VISIBLE_VARIABLE: self.uuid or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        if self.sharers == 1:
+            return pinned
+        # Left to itself the first takes three quarters (JAX) or all (TensorFlow) of the GPU's memory.
+        share = f"{_SHARED / self.sharers:.3f}"
+        return {"XLA_PYTHON_CLIENT_MEM_FRACTION": share, "TF_FORCE_GPU_ALLOW_GROWTH": "true", **pinned}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +59,11 @@ class Gpu:
     devices: tuple[str, ...]
 
 
-def choose_devices(wish: str) -> list[Device]:
+def choose_devices(wish: str, per_gpu: int = 1) -> list[Device]:
     """The devices that `--gpus` names, of those that `CUDA_VISIBLE_DEVICES` leaves to this process.
 
     Args:
+        per_gpu: how many processes share each GPU; it is named once for each. The CPU is never shared.
         wish: `auto` is all there are, or the CPU; `all` is all; `none` is the CPU; else nvidia-smi's indices or
             beginnings of UUIDs, between commas. A card in MIG mode stands for all its MIG devices.
 
@@ -63,7 +77,9 @@ def choose_devices(wish: str) -> list[Device]:
     if not found and wish != "auto":
         raise UserError(f"--gpus {wish}: no GPU is visible here; --gpus none scores on the CPU")
     chosen = found if wish in ("auto", "all") else _named_by(wish, gpus)
-    return [Device(uuid=uuid) for uuid in chosen] or [Device(uuid=None)]
+    places = range(1, per_gpu + 1)
+    shared = [Device(uuid=uuid, sharers=per_gpu, place=place) for uuid in chosen for place in places]
+    return shared or [Device(uuid=None)]
 
 
 def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:

@@ -14,6 +14,12 @@ MAX_PIXELS: Final = 100_000_000
 _BROKERS: Final = ("redis", "rediss", "redis+socket")
 #: What kombu takes behind a '?'; it trips over anything else.
 _OPTIONS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+#: How many processes score on this machine; a supervisor tells those that it starts.
+SHARERS_VARIABLE: Final = "NIGHTREAD_SHARERS"
+
+
+def _own_cores() -> int:
+    return max(2, (os.cpu_count() or 1) // int(os.environ.get(SHARERS_VARIABLE, "1")))
 
 
 class WorkerSettings(Settings):
@@ -26,7 +32,9 @@ class WorkerSettings(Settings):
             the time budget plus the load of a model.
         sweep_interval: seconds between two looks for lost work.
         read_threads: scans that are read at once: from a store most of that is waiting.
-        decode_threads: of these, how many are decoded at once.
+        decode_threads: of these, how many are decoded at once, by one process; the default shares out this machine's
+            cores among the processes of a supervisor.
+        per_gpu: how many processes share each GPU.
         runtime: `auto`, `tensorflow`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
             artifact.
         precision: the arithmetic of the model; `auto` is never `int8`, whose scores are others.
@@ -51,7 +59,8 @@ class WorkerSettings(Settings):
     visibility_timeout: float = Field(default=60.0, gt=0)
     sweep_interval: float = Field(default=5.0, gt=0)
     read_threads: int = Field(default=16, ge=1, le=32)
-    decode_threads: int = Field(default=max(2, os.cpu_count() or 1), ge=1)
+    decode_threads: int = Field(default_factory=_own_cores, ge=1)
+    per_gpu: int = Field(default=1, ge=1, le=16)
     runtime: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)

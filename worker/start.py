@@ -38,7 +38,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     configure_logging()
     settings = _settings(runtime, precision)
     print(f"home: {settings.home}", flush=True)
-    devices = choose_devices(gpus)
+    devices = choose_devices(gpus, settings.per_gpu)
     patient, models = open_database(settings.database_url), open_model_dir(settings.model_dir, settings.home)
     first = _fetched(patient, models, model) if model is not None else Follower(patient, models).look(None)
     patient.dispose()

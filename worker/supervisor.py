@@ -175,7 +175,10 @@ class Supervisor:
     def _new_workers(self) -> list[PinnedWorker]:
         if self._model is None:
             return []
-        return [PinnedWorker(self._model.sha256, device, number) for number, device in enumerate(self._devices)]
+        sharers = len(self._devices)
+        return [
+            PinnedWorker(self._model.sha256, device, number, sharers) for number, device in enumerate(self._devices)
+        ]
 
     def _shut_down(self) -> None:
         self._end_workers()

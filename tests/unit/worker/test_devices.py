@@ -8,6 +8,7 @@ import pytest
 
 from db.errors import UserError
 from worker.devices import choose_devices
+from worker.settings import SHARERS_VARIABLE, WorkerSettings
 
 FAKE = Path(__file__).parents[2] / "support" / "fake_nvml" / "pynvml.py"
 FOUR = "GPU-aaa0,GPU-aab1,GPU-ccc2,GPU-ddd3"
@@ -151,3 +152,31 @@ def test_a_device_hides_every_other_from_its_process(machine):
     assert device.environment == {"CUDA_VISIBLE_DEVICES": "GPU-aab1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     (cpu,) = choose_devices("none")
     assert cpu.environment["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_processes_that_share_a_gpu_share_its_memory(machine):
+    """Each is told so, by JAX's name and TensorFlow's, and has a name of its own; the CPU is never shared."""
+    machine(FOUR)
+    shared = choose_devices("1,3", per_gpu=2)
+    assert [device.uuid for device in shared] == ["GPU-aab1", "GPU-aab1", "GPU-ddd3", "GPU-ddd3"]
+    assert [device.name for device in shared[:2]] == ["gpu GPU-aab1 1/2", "gpu GPU-aab1 2/2"]
+    assert shared[0].environment == {
+        "CUDA_VISIBLE_DEVICES": "GPU-aab1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.400",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
+    assert [device.uuid for device in choose_devices("none", per_gpu=2)] == [None]
+    machine("")
+    assert [device.uuid for device in choose_devices("auto", per_gpu=2)] == [None]
+
+
+@pytest.mark.parametrize(("sharers", "threads"), [(None, 16), ("1", 16), ("4", 4), ("16", 2)])
+def test_processes_of_one_machine_share_its_cores(monkeypatch, sharers, threads):
+    """Each decodes on its part of them, on two at least; who says how many is obeyed."""
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    if sharers is not None:
+        monkeypatch.setenv(SHARERS_VARIABLE, sharers)
+    assert WorkerSettings().decode_threads == threads
+    monkeypatch.setenv("CXR_DECODE_THREADS", "7")
+    assert WorkerSettings().decode_threads == 7
