@@ -12,18 +12,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).parent / "scale"))
 
 from bench_throughput import COMPILED, ROOT, WARM, hits_in, lay_out, run, script
+from crowd import together, wall
 from postgres_of_scale import DurablePostgres, new_database
 from valkey import Valkey
 from world import World, wait_until
 
 from worker.app import make_app
 from worker.beats import read_beats
+from worker.manifest import Preprocessing
+from worker.pinned import KEEP_MEMORY
+from worker.pixels import to_pixels
 from worker.settings import WorkerSettings
 
 #: As suits a GPU.
@@ -31,14 +37,20 @@ BATCH = 128
 #: Files with pixels of their own; the others are these again under names of their own.
 DISTINCT = 2000
 LEDGER_BATCHES = 200
+#: A tenth of the files, so many times, in processes that only decode.
+ROUNDS = 10
 
 
 def main():
     options = parse()
     csv = several(lay_out(options.folder / f"films-{DISTINCT}", options.images, DISTINCT), options.scans)
+    # Of all that is started from here, as of a worker.
+    os.environ.update(KEEP_MEMORY)
     # Each is another: Keras notes when it was saved.
     shutil.rmtree(options.folder / "models", ignore_errors=True)
-    artifact = Path(script("make_model.py", options.folder / "models", some(options), BATCH, JAX_PLATFORMS="cpu")["artifact"])
+    artifact = Path(
+        script("make_model.py", options.folder / "models", some(options), BATCH, JAX_PLATFORMS="cpu")["artifact"]
+    )
     figures = {"cores": os.cpu_count(), "scans": options.scans}
 
     def keep(found):
@@ -48,6 +60,10 @@ def main():
 
     limits = script("limits.py", artifact, some(options), "keras", "auto")
     keep({f"limit: {name}": rate for name, rate in limits.items()})
+    for processes in options.workers:
+        answers = together(processes, decode, some(options), max(1, os.cpu_count() // processes))
+        rate = sum(answer["scans"] for answer in answers) / wall(answers)
+        keep({f"limit: decoding alone, in {processes} processes": rate})
     keep({f"limit: ledger, {load['connections']} connections": load["scans/s"] for load in ledger(options)})
     for workers in options.workers:
         keep({f"{workers} workers": through_the_queue(artifact, csv, workers, options.gpus)})
@@ -77,6 +93,18 @@ def ledger(options):
     return json.loads(out.read_text())["ledger"]["as workers write"]
 
 
+def decode(number, ready, images, threads):
+    """What each of several processes does."""
+    files = [path.read_bytes() for path in sorted(images.iterdir())[: DISTINCT // 10]]
+    one = partial(to_pixels, rule=Preprocessing())
+    with ThreadPoolExecutor(threads) as pool:
+        # Loads what is loaded late.
+        list(pool.map(one, files))
+        ready()
+        scans = sum(1 for _ in pool.map(one, files * ROUNDS))
+    return {"scans": scans}
+
+
 def several(csv, scans):
     """A labels CSV of so many scans over the files of another."""
     folder = csv.parent / f"scans-{scans}"
@@ -104,8 +132,7 @@ def through_the_queue(artifact, csv, workers, gpus):
             "CXR_DATABASE_URL": new_database(postgres),
             "CXR_MODEL_DIR": str(artifact.parent),
             "CXR_RUNTIME": "keras",
-            # JAX takes three quarters of a GPU's memory unless told otherwise.
-            "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.8 / workers:.2f}",
+            "CXR_PER_GPU": str(workers),
             **COMPILED,
         }
         world = World(home=Path(home), env=env)
@@ -134,9 +161,8 @@ def measure(world, csv, workers, gpus):
 
 
 def start(world, workers, gpus):
-    """Start so many, and give the seconds until all have loaded the model."""
-    for _ in range(workers):
-        world.start("worker.cli", "start", "--gpus", gpus)
+    """Start a supervisor of so many, and give the seconds until all have loaded the model."""
+    world.start("worker.cli", "start", "--gpus", gpus)
     app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]))
     idle = ["idle"] * workers
     return wait_until(lambda: [beat.state for beat in read_beats(app)] == idle, 400, "loaded models")
