@@ -10,6 +10,7 @@ import pytest
 from world import hash_artifact, wait_until, write_csv, write_images
 
 from worker.messages import Chunk
+from worker.settings import SHARERS_VARIABLE
 from worker.supervisor import _GRACE
 
 GPUS = ("GPU-aaa0", "GPU-bbb1", "GPU-ccc2", "GPU-ddd3")
@@ -77,6 +78,18 @@ def test_each_gpu_has_a_process_of_its_own_and_keeps_it(machine):
     wait_until(lambda: pinned(supervisor).get("GPU-ccc2", before["GPU-ccc2"]) != before["GPU-ccc2"])
     after = pinned(supervisor)
     assert {gpu for gpu in GPUS if after[gpu] != before[gpu]} == {"GPU-ccc2"}
+
+
+@pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+def test_processes_that_share_a_gpu_know_it(machine):
+    """As many as asked for, each with its part of the GPU's memory and of the cores; the log tells them apart."""
+    machine.env["CXR_PER_GPU"] = "2"
+    supervisor = machine.start("worker.cli", "start", "--gpus", "1")
+    wait_until(lambda: machine.logs().count("loaded: hash") == 2, what=machine.logs())
+    environments = [worker.environ() for worker in filter(is_celery, psutil.Process(supervisor.pid).children())]
+    names = ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", SHARERS_VARIABLE)
+    assert [[one[name] for name in names] for one in environments] == [["GPU-bbb1", "0.400", "2"]] * 2
+    assert all(f"worker for gpu GPU-bbb1 {place}/2 started" in machine.logs() for place in (1, 2))
 
 
 def scored(world):
