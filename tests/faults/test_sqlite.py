@@ -93,7 +93,6 @@ def test_a_full_disk_holds_the_work_up_and_no_more(world, workers, request):
         world.stop()
 
 
-@pytest.mark.short
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_disk_that_takes_no_more_is_waited_for(stage):
     """No file of the worker grows for 8 s, its log neither; then all goes on."""
