@@ -15,7 +15,7 @@ help:
 	@echo "make audit   known weaknesses of the locked packages, and what stands in the locks"
 	@echo "make check   ruff, mypy and import-linter"
 	@echo "make bench   scans a second beside Ray Data, a plain script and the machine's limits, on the radiographs of ../shared/data (over an hour)"
-	@echo "make bench-gpu  the same of a GPU: decoding, model and ledger alone, then all together, with one worker and several"
+	@echo "make bench-gpu  the same of a GPU: decoding, model and ledger alone, then all together, with one process and several"
 	@echo "make bench-parts  speed and memory of one part after the other (half an hour)"
 	@echo "make bench-scale  how queue, database and memory scale, to 8 workers and 100,000 scans (an hour, and a quiet machine)"
 	@echo "make lock    renew requirements.lock from pyproject.toml"

@@ -15,7 +15,7 @@ from worker.back_off import BackOff
 from worker.broker import die_with_parent
 from worker.devices import Device
 from worker.messages import queue_of
-from worker.settings import SHARERS_VARIABLE
+from worker.settings import PROCESSES_VARIABLE
 from worker.status import Seen, await_process, read_status
 
 MODEL_VARIABLE: Final = "NIGHTREAD_MODEL"
@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 class PinnedWorker:
     """One celery worker process of concurrency 1, and how often it died."""
 
-    def __init__(self, model_sha256: str, device: Device, number: int, sharers: int) -> None:
-        """`sharers` is how many such processes this machine's cores are for."""
+    def __init__(self, model_sha256: str, device: Device, number: int, processes: int) -> None:
+        """`processes` is how many of them this machine's cores are for."""
         self._model = model_sha256
-        self._sharers = sharers
+        self._processes = processes
         self._device = device
         self._name = f"nightread-{os.getpid()}-{number}@%h"
         self._process: subprocess.Popen[bytes] | None = None
@@ -135,7 +135,7 @@ class PinnedWorker:
             **self._device.environment,
             MODEL_VARIABLE: self._model,
             STATUS_VARIABLE: str(self._status),
-            SHARERS_VARIABLE: str(self._sharers),
+            PROCESSES_VARIABLE: str(self._processes),
             # A plain SIGTERM would wait for the task; as SIGQUIT it hands the chunk back.
             "REMAP_SIGTERM": "SIGQUIT",
         }

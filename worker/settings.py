@@ -15,11 +15,11 @@ _BROKERS: Final = ("redis", "rediss", "redis+socket")
 #: What kombu takes behind a '?'; it trips over anything else.
 _OPTIONS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 #: How many processes score on this machine; a supervisor tells those that it starts.
-SHARERS_VARIABLE: Final = "NIGHTREAD_SHARERS"
+PROCESSES_VARIABLE: Final = "NIGHTREAD_PROCESSES"
 
 
 def _own_cores() -> int:
-    return max(2, (os.cpu_count() or 1) // int(os.environ.get(SHARERS_VARIABLE, "1")))
+    return max(2, (os.cpu_count() or 1) // int(os.environ.get(PROCESSES_VARIABLE, "1")))
 
 
 class WorkerSettings(Settings):

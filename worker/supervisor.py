@@ -175,10 +175,8 @@ class Supervisor:
     def _new_workers(self) -> list[PinnedWorker]:
         if self._model is None:
             return []
-        sharers = len(self._devices)
-        return [
-            PinnedWorker(self._model.sha256, device, number, sharers) for number, device in enumerate(self._devices)
-        ]
+        count = len(self._devices)
+        return [PinnedWorker(self._model.sha256, device, number, count) for number, device in enumerate(self._devices)]
 
     def _shut_down(self) -> None:
         self._end_workers()

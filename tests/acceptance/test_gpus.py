@@ -10,7 +10,7 @@ import pytest
 from world import hash_artifact, wait_until, write_csv, write_images
 
 from worker.messages import Chunk
-from worker.settings import SHARERS_VARIABLE
+from worker.settings import PROCESSES_VARIABLE
 from worker.supervisor import _GRACE
 
 GPUS = ("GPU-aaa0", "GPU-bbb1", "GPU-ccc2", "GPU-ddd3")
@@ -87,7 +87,7 @@ def test_processes_that_share_a_gpu_know_it(machine):
     supervisor = machine.start("worker.cli", "start", "--gpus", "1")
     wait_until(lambda: machine.logs().count("loaded: hash") == 2, what=machine.logs())
     environments = [worker.environ() for worker in filter(is_celery, psutil.Process(supervisor.pid).children())]
-    names = ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", SHARERS_VARIABLE)
+    names = ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", PROCESSES_VARIABLE)
     assert [[one[name] for name in names] for one in environments] == [["GPU-bbb1", "0.400", "2"]] * 2
     assert all(f"worker for gpu GPU-bbb1 {place}/2 started" in machine.logs() for place in (1, 2))
 

@@ -2,7 +2,7 @@
 
 Keras on the backend that `KERAS_BACKEND` says, Valkey with its file, PostgreSQL with fsync. The network is not fitted.
 
-    KERAS_BACKEND=jax python tests/benchmarks/bench_gpu.py [--workers 1 2 4] [--scans 20000]
+    KERAS_BACKEND=jax python tests/benchmarks/bench_gpu.py [--processes 1 2 4] [--scans 20000]
 """
 
 import argparse
@@ -60,20 +60,20 @@ def main():
 
     limits = script("limits.py", artifact, some(options), "keras", "auto")
     keep({f"limit: {name}": rate for name, rate in limits.items()})
-    for processes in options.workers:
+    for processes in options.processes:
         answers = together(processes, decode, some(options), max(1, os.cpu_count() // processes))
         rate = sum(answer["scans"] for answer in answers) / wall(answers)
         keep({f"limit: decoding alone, in {processes} processes": rate})
     keep({f"limit: ledger, {load['connections']} connections": load["scans/s"] for load in ledger(options)})
-    for workers in options.workers:
-        keep({f"{workers} workers": through_the_queue(artifact, csv, workers, options.gpus)})
+    for processes in options.processes:
+        keep({f"{processes} processes": through_the_queue(artifact, csv, processes, options.gpus)})
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "nih1024" / "images")
     parser.add_argument("--scans", type=int, default=20_000)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="so many share the GPU")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], help="so many share the GPU")
     parser.add_argument("--gpus", default="0", help="as `worker start` takes it")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench-gpu")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench-gpu" / "gpu.json")
@@ -122,7 +122,7 @@ def several(csv, scans):
     return table
 
 
-def through_the_queue(artifact, csv, workers, gpus):
+def through_the_queue(artifact, csv, processes, gpus):
     """Scans a second of a run that decodes all of them, and of one that finds all in the pixel cache."""
     valkey, postgres = Valkey(), DurablePostgres()
     with tempfile.TemporaryDirectory(prefix="nightread-bench-") as home:
@@ -132,27 +132,27 @@ def through_the_queue(artifact, csv, workers, gpus):
             "CXR_DATABASE_URL": new_database(postgres),
             "CXR_MODEL_DIR": str(artifact.parent),
             "CXR_RUNTIME": "keras",
-            "CXR_PER_GPU": str(workers),
+            "CXR_PER_GPU": str(processes),
             **COMPILED,
         }
         world = World(home=Path(home), env=env)
         try:
-            return measure(world, csv, workers, gpus)
+            return measure(world, csv, processes, gpus)
         finally:
             world.stop()
             postgres.close()
             valkey.close()
 
 
-def measure(world, csv, workers, gpus):
-    figures = {"start to a loaded model, s": start(world, workers, gpus)}
+def measure(world, csv, processes, gpus):
+    figures = {"start to a loaded model, s": start(world, processes, gpus)}
     first = csv.with_name("first.csv")
-    first.write_text("\n".join(csv.read_text().splitlines()[: WARM * workers + 1]) + "\n")
+    first.write_text("\n".join(csv.read_text().splitlines()[: WARM * processes + 1]) + "\n")
     run(world, first, 1)
     figures["scans/s"] = run(world, csv, 2)
     world.stop()
     world.env["CXR_PIXEL_CACHE_GB"] = "10"
-    start(world, workers, gpus)
+    start(world, processes, gpus)
     # The first finds each distinct file once in the source, and from then on in the cache.
     run(world, csv, 3, "--rescore")
     figures["scans/s from the pixel cache"] = run(world, csv, 4, "--rescore")
@@ -160,11 +160,11 @@ def measure(world, csv, workers, gpus):
     return figures
 
 
-def start(world, workers, gpus):
+def start(world, processes, gpus):
     """Start a supervisor of so many, and give the seconds until all have loaded the model."""
     world.start("worker.cli", "start", "--gpus", gpus)
     app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]))
-    idle = ["idle"] * workers
+    idle = ["idle"] * processes
     return wait_until(lambda: [beat.state for beat in read_beats(app)] == idle, 400, "loaded models")
 
 

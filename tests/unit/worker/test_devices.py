@@ -8,7 +8,7 @@ import pytest
 
 from db.errors import UserError
 from worker.devices import choose_devices
-from worker.settings import SHARERS_VARIABLE, WorkerSettings
+from worker.settings import PROCESSES_VARIABLE, WorkerSettings
 
 FAKE = Path(__file__).parents[2] / "support" / "fake_nvml" / "pynvml.py"
 FOUR = "GPU-aaa0,GPU-aab1,GPU-ccc2,GPU-ddd3"
@@ -171,12 +171,12 @@ def test_processes_that_share_a_gpu_share_its_memory(machine):
     assert [device.uuid for device in choose_devices("auto", per_gpu=2)] == [None]
 
 
-@pytest.mark.parametrize(("sharers", "threads"), [(None, 16), ("1", 16), ("4", 4), ("16", 2)])
-def test_processes_of_one_machine_share_its_cores(monkeypatch, sharers, threads):
+@pytest.mark.parametrize(("processes", "threads"), [(None, 16), ("1", 16), ("4", 4), ("16", 2)])
+def test_processes_of_one_machine_share_its_cores(monkeypatch, processes, threads):
     """Each decodes on its part of them, on two at least; who says how many is obeyed."""
     monkeypatch.setattr("os.cpu_count", lambda: 16)
-    if sharers is not None:
-        monkeypatch.setenv(SHARERS_VARIABLE, sharers)
+    if processes is not None:
+        monkeypatch.setenv(PROCESSES_VARIABLE, processes)
     assert WorkerSettings().decode_threads == threads
     monkeypatch.setenv("CXR_DECODE_THREADS", "7")
     assert WorkerSettings().decode_threads == 7
