@@ -162,9 +162,9 @@ def scale(stack, workers, cost):
 
 
 @pytest.fixture
-def midway(stack, ledger, quiet):
-    """A run of three workers, somewhere in its middle."""
-    scale(stack, 3, cost=4)
+def midway(request, stack, ledger, quiet):
+    """A run of three workers, somewhere in its middle; a batch costs 4 s, or what the test asks for."""
+    scale(stack, 3, cost=getattr(request, "param", 4))
     stack.producer(*ENQUEUE, "--rescore")
     run = ledger.latest_run()
     wait_until(lambda: ledger.scored(run) >= 64, 120, "the first outcomes\n" + stack.logs())
@@ -188,6 +188,8 @@ def test_a_killed_worker_container_loses_nothing(stack, ledger, quiet, midway, f
     ledger.check(midway, quiet)
 
 
+# So slow that its two peers leave it something to do: at 4 s a batch they end the run within half a minute.
+@pytest.mark.parametrize("midway", [10], indirect=True)
 def test_a_worker_cut_off_the_network_for_half_a_minute_loses_nothing(stack, ledger, quiet, midway, figure):
     """Its cable is pulled: no packet tells anybody. Plugged in again, it scores on by itself."""
     victim, network = stack.containers("worker")[0], f"{PROJECT}_default"
