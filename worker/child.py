@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from threading import BoundedSemaphore
 
 from celery import Celery
 from sqlalchemy.exc import DBAPIError
@@ -22,14 +21,12 @@ from db.session import AtHand, at_hand, open_database
 from worker.app import send_chunk
 from worker.brake import Brake
 from worker.chunks import score_chunk
+from worker.decoder import Decoder
 from worker.error_rate import ErrorRates
-from worker.images import EncodedImage, read_image
+from worker.images import read_image
 from worker.logs import about
-from worker.manifest import Preprocessing
 from worker.messages import Chunk, ChunkScan
 from worker.model_dir import open_model_dir
-from worker.pixel_cache import PixelCache
-from worker.pixels import Pixels, to_pixels
 from worker.scorer import open_scorer
 from worker.settings import WorkerSettings
 from worker.tally import Tally
@@ -55,8 +52,7 @@ class Child:
         self._claims = Claims(self._engine)
         self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime, settings.precision)
-        self._cache = _open_cache(settings, self._artifact.manifest.preprocessing)
-        self._decoding = BoundedSemaphore(settings.decode_threads)
+        self._decoder = Decoder(self._artifact.manifest.preprocessing, settings, tally.stopwatch)
         self._brake = Brake(self._engine, ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}
@@ -165,10 +161,9 @@ class Child:
                 scorer=self._scorer,
                 # Nobody waits longer for one.
                 read_image=partial(read_image, seconds=patience),
-                to_pixels=self._to_pixels,
+                to_pixels=self._decoder,
                 write=partial(self._write, ledger=ledger),
                 pool=pool,
-                decoding=self._decoding,
                 out_of_time=lambda: self._brake.is_on or time.monotonic() - started > patience,
                 stopwatch=self._tally.stopwatch,
             )
@@ -178,7 +173,7 @@ class Child:
                 over = nothing_pending(connection, [scan.outcome_id for scan in chunk.scans])
         if over:
             self._close(chunk)
-        cached = self._cache.take_hits() if self._cache is not None else 0
+        cached = self._decoder.take_hits()
         self._tally.from_cache(cached)
         self._log_chunk(chunk, decided=len(scans) - len(left), handed_back=len(left), cached=cached)
         if left:
@@ -189,11 +184,6 @@ class Child:
             else:
                 # What took its time is no busy loop, and must not be held beyond its visibility.
                 self._hand_back(left, no_progress=quickly and in_vain)
-
-    def _to_pixels(self, image: EncodedImage) -> Pixels:
-        """What is rejected is looked at each time; all else may be in the cache."""
-        make = partial(to_pixels, rule=self._artifact.manifest.preprocessing, max_pixels=self._settings.max_pixels)
-        return make(image.data) if self._cache is None else self._cache.pixels_of(image, make)
 
     @contextmanager
     def _readers(self) -> Iterator[ThreadPoolExecutor]:
@@ -263,11 +253,6 @@ class Child:
         if no_progress:
             time.sleep(_BACK_OFF)
         send_chunk(self._app, Chunk(model=self._artifact.sha256, scans=tuple(scans)))
-
-
-def _open_cache(settings: WorkerSettings, rule: Preprocessing) -> PixelCache | None:
-    size = round(settings.pixel_cache_gb * 2**30)
-    return PixelCache(settings.pixel_cache, rule, size) if size else None
 
 
 def _named(runs: Sequence[int]) -> str:

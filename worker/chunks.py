@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -22,7 +22,7 @@ from worker.messages import ChunkScan
 from worker.pixels import Pixels
 from worker.s3_refusals import StoreRefused
 from worker.scorer import Scorer, score_all, streams_of
-from worker.tally import DECODE, READ, SCORE, WRITE, Stopwatch
+from worker.tally import READ, SCORE, WRITE, Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,6 @@ def score_chunk(
     to_pixels: Callable[[EncodedImage], Pixels],
     write: _Write,
     pool: Executor,
-    decoding: AbstractContextManager[object],
     out_of_time: Callable[[], bool],
     stopwatch: Stopwatch | None = None,
 ) -> list[ChunkScan]:
@@ -67,9 +66,8 @@ def score_chunk(
         to_pixels: what the model takes, from those.
         write: commits the outcomes of one batch.
         pool: threads that read and decode.
-        decoding: lets as many of them decode at once as there are cores for it.
         out_of_time: asked after each scan, and while one is waited for; true ends the work with what is ready by then.
-        stopwatch: where the seconds of each stage are added; None is nobody's concern.
+        stopwatch: where the seconds of each stage but decoding are added; None is nobody's concern.
 
     Returns:
         The scans without an outcome: not reached in time, or not readable for now.
@@ -77,9 +75,9 @@ def score_chunk(
     Raises:
         NoRoom: the device has no memory for a single scan.
     """
-    undecided = dict.fromkeys(scans)
+    undecided = {scan.outcome_id: scan for scan in scans}
     stopwatch = stopwatch or Stopwatch()
-    prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, decoding=decoding, stopwatch=stopwatch)
+    prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, stopwatch=stopwatch)
     decide = partial(_decide, scorer=scorer, stopwatch=stopwatch)
     with (
         closing(_read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)) as ahead,
@@ -88,9 +86,9 @@ def score_chunk(
         batches = _batches(ahead, scorer.batch_size, out_of_time)
         for outcomes in _side_by_side(decide, batches, streams_of(scorer)):
             commit(outcomes)
-            decided = {outcome.outcome_id for outcome in outcomes}
-            undecided = {scan: None for scan in undecided if scan.outcome_id not in decided}
-    return list(undecided)
+            for outcome in outcomes:
+                del undecided[outcome.outcome_id]
+    return list(undecided.values())
 
 
 def _side_by_side(function: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
@@ -130,7 +128,6 @@ def _prepare(
     *,
     read_image: Callable[[str], EncodedImage],
     to_pixels: Callable[[EncodedImage], Pixels],
-    decoding: AbstractContextManager[object],
     stopwatch: Stopwatch,
 ) -> _Ready | Rejected | None:
     """Pixels, a rejection, or None where the image cannot be read for now."""
@@ -139,9 +136,7 @@ def _prepare(
         with stopwatch.time(READ):
             image = read_image(scan.location)
         content = image.content
-        with decoding, stopwatch.time(DECODE):
-            pixels = to_pixels(image)
-        return _Ready(scan=scan, pixels=pixels, content=content)
+        return _Ready(scan=scan, pixels=to_pixels(image), content=content)
     except PermanentError as error:
         store = error.store if isinstance(error, StoreRefused) else None
         return Rejected(
@@ -178,7 +173,7 @@ def _next(
     waiting: deque[Future[_Ready | Rejected | None]], out_of_time: Callable[[], bool]
 ) -> _Ready | Rejected | None:
     """What is made of the next scan; one that hangs lets the others pass. None where time is over before."""
-    while not wait((waiting[0],), timeout=_GLANCE).done:
+    while not (waiting[0].done() or wait((waiting[0],), timeout=_GLANCE).done):
         if out_of_time():
             return None
         if any(future.done() for future in waiting):

@@ -19,6 +19,8 @@ _HOPELESS: Final = frozenset(
 )
 #: A pipe must not wait for its writer, and a link in place of a file is not followed: it may lead out of the folder.
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: Bytes at a time of a file that has another size than it said.
+_PIECE: Final = 2**20
 
 
 def list_folder(root: Path, *, recursive: bool) -> Iterator[Offer]:
@@ -59,16 +61,35 @@ def read_file(path: str) -> bytes:
         TemporaryError: the disk did not answer.
     """
     try:
-        with open(path, "rb", opener=lambda name, _: os.open(name, _OPEN_FLAGS)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = os.open(path, _OPEN_FLAGS)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 raise PermanentError("unreadable", "what lies at the scan's location is no regular file")
-            return file.read()
+            return read_all(descriptor, found.st_size)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError as error:
         raise PermanentError("missing", "no image is at the scan's location") from error
     except ValueError as error:
         raise PermanentError("unreadable", "the scan's location is not a path that a file can have") from error
     except OSError as error:
         raise _refusal(error) from error
+
+
+def read_all(descriptor: int, size: int) -> bytes:
+    """The rest of an open file, as a rule `size` bytes.
+
+    In a third of the system calls of Python's own reader: after each of them a thread waits for the others'.
+    """
+    # One byte more is asked for: where just so many come, that is all.
+    data = os.read(descriptor, size + 1)
+    if len(data) == size:
+        return data
+    parts = [data]
+    while parts[-1]:
+        parts.append(os.read(descriptor, _PIECE))
+    return b"".join(parts)
 
 
 def same_file_bytes(one: str, other: str) -> bool:

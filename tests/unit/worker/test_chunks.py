@@ -3,7 +3,6 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -100,43 +99,12 @@ def run(pool):
             to_pixels=lambda image: to_pixels(image.data, RULE, max_pixels),
             write=write or written.append,
             pool=pool,
-            decoding=options.pop("decoding", nullcontext()),
             out_of_time=out_of_time,
             **options,
         )
         return left, written
 
     return run
-
-
-def test_more_are_read_at_once_than_are_decoded(pool):
-    """Reading is mostly waiting; decoding takes a core."""
-    together, decoding, most = threading.Barrier(8), [], []
-    disk = Disk()
-
-    def read(location):
-        together.wait(timeout=10)
-        return disk(location)
-
-    def decode(image):
-        decoding.append(image)
-        most.append(len(decoding))
-        time.sleep(0.01)
-        decoding.remove(image)
-        return to_pixels(image.data, RULE)
-
-    left = score_chunk(
-        scans(16),
-        scorer=Recorder(),
-        read_image=read,
-        to_pixels=decode,
-        write=list,
-        pool=pool,
-        decoding=threading.BoundedSemaphore(2),
-        out_of_time=lambda: False,
-    )
-    assert not left
-    assert max(most) == 2
 
 
 def flat(written):
@@ -356,7 +324,6 @@ def test_each_stage_of_a_chunk_is_timed(run):
     assert spent["read"] >= 4 * moment
     assert spent["score"] >= 2 * moment
     assert spent["write"] >= 3 * moment
-    assert spent["decode"] > 0
 
 
 def test_a_scan_that_hangs_lets_the_others_pass_and_is_left(run):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import PermanentError, TemporaryError, UserError
+from worker.folders import read_all
 from worker.images import find_images, read_image
 
 
@@ -255,3 +256,33 @@ def test_a_disk_that_does_not_answer_is_asked_again_later_and_a_broken_one_in_th
         read_image(str(root / "a.png"))
     cause = errno.EIO
     assert reason_of(root / "a.png") == "unreadable"
+
+
+@pytest.mark.parametrize("told", [0, 1, 9_999, 10_000, 10_001, 5_000_000])
+def test_a_file_is_read_whole_whatever_size_it_was_said_to_have(root, told):
+    """Copied while it is read, or on a file system that gives none: the last byte is the file's."""
+    data = os.urandom(10_000)
+    descriptor = os.open(put(root / "a.png", data), os.O_RDONLY)
+    try:
+        assert read_all(descriptor, told) == data
+    finally:
+        os.close(descriptor)
+
+
+def test_a_file_that_comes_in_small_pieces_is_read_whole(root, monkeypatch):
+    """As network file systems may give it."""
+    data, read = os.urandom(10_000), os.read
+    place = put(root / "a.png", data)
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 999)))
+    assert read_image(str(place)).data == data
+
+
+def test_no_file_stays_open(root):
+    """Read or refused: a worker that runs for months has its own few."""
+    place, folder = put(root / "a.png"), root / "b.png"
+    folder.mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        read_image(str(place))
+        reason_of(folder)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
