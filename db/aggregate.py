@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import numpy as np
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from db.metrics import Counts, Ranked, rank
@@ -137,13 +138,13 @@ def _metric_rows(scored: ScoredScans, given: Sequence[float]) -> tuple[list[dict
 
 def _rank_slices(scored: ScoredScans) -> Iterator[tuple[dict[str, str], Ranked]]:
     """Every finding of both subsets by its key, sorted once; where the model has seen nothing, once for both."""
-    everything = scored.only(scored.labelled)
-    unseen = everything.in_subset(HELD_OUT)
-    held_out = everything.only(unseen)
+    labelled = scored.labelled
+    held_out = labelled & scored.in_subset(HELD_OUT)
     for finding in scored.findings:
-        of_all = rank(*everything.of(finding))
+        of_all = rank(*scored.of(finding, labelled))
         yield {"subset": ALL, "finding": finding}, of_all
-        yield {"subset": HELD_OUT, "finding": finding}, of_all if unseen.all() else rank(*held_out.of(finding))
+        same = np.array_equal(held_out, labelled)
+        yield {"subset": HELD_OUT, "finding": finding}, of_all if same else rank(*scored.of(finding, held_out))
 
 
 def _threshold_rows(ranked: Ranked, given: Sequence[float]) -> Iterator[dict[str, Any]]:

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
@@ -18,6 +18,8 @@ from db.session import IN_TURN
 
 #: Any number will do, as long as every producer uses the same one.
 _ENQUEUE_LOCK = 0x6E726561
+#: Scans that are looked at together.
+_PIECE: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +81,10 @@ def open_run(
         return joined, True
     run_id = connection.execute(insert(Run).returning(Run.id), _run_values(request)).scalar_one()
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
-    again = frozenset(scan_ids) if rescore else changed
-    latest = _insert_due(connection, request, scan_ids, again, seen or {})
-    _link(connection, run_id, scan_ids, latest, newest_before)
+    for piece in _in_pieces(scan_ids):
+        again = frozenset(piece) if rescore else changed
+        latest = _insert_due(connection, request, piece, again, seen or {})
+        _link(connection, run_id, latest, newest_before)
     return run_id, False
 
 
@@ -95,13 +98,12 @@ def take_up(
     seen: Mapping[int, FoundImage] | None = None,
 ) -> None:
     """Let an open run wait for new outcomes of those of these scans that are due: changed, or such that may pass."""
-    if not scan_ids:
-        return
-    latest = _insert_due(connection, request, sorted(scan_ids), changed, seen or {})
-    moves = [{"key": scan_id, "outcome": latest[scan_id].id} for scan_id in sorted(scan_ids)]
     mine = (RunScan.run_id == run_id) & (RunScan.scan_id == bindparam("key"))
     mine &= RunScan.outcome_id != bindparam("outcome")
-    connection.execute(update(RunScan).where(mine).values(outcome_id=bindparam("outcome"), reused=False), moves)
+    move = update(RunScan).where(mine).values(outcome_id=bindparam("outcome"), reused=False)
+    for piece in _in_pieces(scan_ids):
+        latest = _insert_due(connection, request, piece, changed, seen or {})
+        connection.execute(move, [{"key": scan_id, "outcome": last.id} for scan_id, last in latest.items()])
 
 
 def _run_values(request: RunRequest) -> dict[str, Any]:
@@ -133,20 +135,32 @@ class _Latest:
         return again
 
 
-def _latest_outcomes(connection: Connection, request: RunRequest) -> dict[int, _Latest]:
+def _in_pieces(scan_ids: Collection[int]) -> Iterator[Sequence[int]]:
+    """Ascending; what is known of each is held for a piece, not for the whole run."""
+    ids = sorted(scan_ids)
+    return (ids[start : start + _PIECE] for start in range(0, len(ids), _PIECE))
+
+
+def _latest_outcomes(connection: Connection, request: RunRequest, scan_ids: Sequence[int]) -> dict[int, _Latest]:
+    """By scan id, ascending; a scan without an outcome is not in it."""
     rows = connection.execute(
         select(Outcome.scan_id, Outcome.id, Outcome.revision, Outcome.state, Outcome.reason)
-        .join(Scan, Scan.id == Outcome.scan_id)
-        .where(Outcome.model_id == request.model_id, Scan.dataset == request.dataset)
-        .order_by(Outcome.revision),
+        # A dataset's ids lie together, so that few others come along; each by its number would be a long statement.
+        .where(Outcome.scan_id.between(scan_ids[0], scan_ids[-1]), Outcome.model_id == request.model_id)
+        .order_by(Outcome.scan_id, Outcome.revision),
         execution_options=IN_TURN,
     )
+    wanted = set(scan_ids)
     # Later revisions overwrite earlier ones.
-    return {row.scan_id: _Latest(id=row.id, revision=row.revision, state=row.state, reason=row.reason) for row in rows}
+    return {
+        row.scan_id: _Latest(id=row.id, revision=row.revision, state=row.state, reason=row.reason)
+        for row in rows
+        if row.scan_id in wanted
+    }
 
 
-def _with_image(connection: Connection, dataset: str) -> set[int]:
-    located = select(Scan.id).where(Scan.dataset == dataset, Scan.location.is_not(None))
+def _with_image(connection: Connection, scan_ids: Sequence[int]) -> set[int]:
+    located = select(Scan.id).where(Scan.id.between(scan_ids[0], scan_ids[-1]), Scan.location.is_not(None))
     return set(connection.execute(located, execution_options=IN_TURN).scalars())
 
 
@@ -157,11 +171,11 @@ def _insert_due(
     again: AbstractSet[int],
     seen: Mapping[int, FoundImage],
 ) -> dict[int, _Latest]:
-    """Insert an outcome for every scan that is due, and return the latest of each scan of the dataset."""
-    latest, known = _latest_outcomes(connection, request), _with_image(connection, request.dataset)
+    """Insert an outcome for each of these ascending scans that is due, and return the latest of each."""
+    latest, known = _latest_outcomes(connection, request, scan_ids), _with_image(connection, scan_ids)
 
     def due() -> Iterator[dict[str, Any]]:
-        for scan_id in sorted(scan_ids):
+        for scan_id in scan_ids:
             last, has_image = latest.get(scan_id), scan_id in known
             if last is None or last.is_due(has_image=has_image, again=scan_id in again):
                 revision = (last.revision if last else 0) + 1
@@ -169,7 +183,7 @@ def _insert_due(
                 yield outcome | {"seen_as": seen[scan_id].seen_as if scan_id in seen else None}
 
     insert_rows(connection, Outcome.__table__, due())
-    return _latest_outcomes(connection, request)
+    return _latest_outcomes(connection, request, scan_ids)
 
 
 def _new_outcome(scan_id: int, model_id: int, revision: int, *, has_image: bool) -> dict[str, Any]:
@@ -185,17 +199,15 @@ def _new_outcome(scan_id: int, model_id: int, revision: int, *, has_image: bool)
     }
 
 
-def _link(
-    connection: Connection, run_id: int, scan_ids: Sequence[int], latest: Mapping[int, _Latest], newest_before: int
-) -> None:
+def _link(connection: Connection, run_id: int, latest: Mapping[int, _Latest], newest_before: int) -> None:
     rows = (
         {
             "run_id": run_id,
             "scan_id": scan_id,
-            "outcome_id": latest[scan_id].id,
+            "outcome_id": last.id,
             # One that another open run still waits for is shared, not reused.
-            "reused": latest[scan_id].id <= newest_before and latest[scan_id].state != PENDING,
+            "reused": last.id <= newest_before and last.state != PENDING,
         }
-        for scan_id in sorted(scan_ids)
+        for scan_id, last in latest.items()
     )
     insert_rows(connection, RunScan.__table__, rows)

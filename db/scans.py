@@ -1,6 +1,6 @@
 """Registers scans: what a CSV or a listing says of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from db.bulk import insert_rows
 from db.labels_csv import LabelRow
 from db.schema import Scan
+from db.session import IN_TURN
 
 #: What a later CSV or listing brings up to date.
 _SCAN_COLUMNS: Final = ("location", "patient_id", "view", "sex", "age_years", "follow_up")
@@ -40,19 +41,27 @@ def register_scans(
     # Sorted, so that two producers take their row locks in one order.
     values = (_scan_values(dataset, row, found) for row in sorted(rows, key=lambda row: row.image_name))
     insert_rows(connection, Scan.__table__, values, key=("dataset", "image_name"), update=_SCAN_COLUMNS)
-    wanted = {row.image_name for row in rows}
-    return {name: scan_id for name, scan_id in scan_ids(connection, dataset).items() if name in wanted}
+    # The names that are there already: a second copy of each would be a tenth of a kilobyte a scan.
+    ids = dict.fromkeys((row.image_name for row in rows), 0)
+    for name, scan_id in _names_and_ids(connection, dataset):
+        if name in ids:
+            ids[name] = scan_id
+    return ids
 
 
 def scan_ids(connection: Connection, dataset: str) -> dict[str, int]:
     """Image name to scan id of every scan of a dataset."""
-    known = connection.execute(select(Scan.image_name, Scan.id).where(Scan.dataset == dataset))
-    return {row.image_name: row.id for row in known}
+    return dict(_names_and_ids(connection, dataset))
 
 
 def datasets(connection: Connection) -> list[str]:
     """Every dataset's name, A to Z."""
     return list(connection.execute(select(Scan.dataset).distinct().order_by(Scan.dataset)).scalars())
+
+
+def _names_and_ids(connection: Connection, dataset: str) -> Iterator[tuple[str, int]]:
+    query = select(Scan.image_name, Scan.id).where(Scan.dataset == dataset)
+    return ((row.image_name, row.id) for row in connection.execute(query, execution_options=IN_TURN))
 
 
 def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -> dict[str, Any]:

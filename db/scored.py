@@ -45,6 +45,8 @@ class ScoredScans:
 
     def only(self, chosen: Labels) -> "ScoredScans":
         """The chosen scans, by (N,) bool."""
+        if chosen.all():
+            return self
         return ScoredScans(
             findings=self.findings,
             scores=self.scores[chosen],
@@ -54,10 +56,11 @@ class ScoredScans:
             seen_patient=self.seen_patient[chosen],
         )
 
-    def of(self, finding: str) -> tuple[Labels, ScoreArray]:
-        """One finding's labels (N,) and scores (N,)."""
+    def of(self, finding: str, chosen: Labels | None = None) -> tuple[Labels, ScoreArray]:
+        """One finding's labels (N,) and scores (N,), or those of the `chosen` scans, by (N,) bool."""
         column = self.findings.index(finding)
-        return self.labels[:, column], np.ascontiguousarray(self.scores[:, column])
+        rows = slice(None) if chosen is None else chosen
+        return self.labels[rows, column], np.ascontiguousarray(self.scores[rows, column])
 
 
 def read_scored(connection: Connection, run_id: int, label_set_id: int | None) -> ScoredScans:
@@ -115,7 +118,10 @@ def _read_labels(connection: Connection, run_id: int, label_set_id: int | None, 
         .group_by(Label.scan_id)
     )
     labels = _spread(_read_table(connection, query), scan_ids, missing=0)
-    truth = (labels[:, None] >> np.arange(len(_COLUMN_OF_LABEL)) & 1).astype(np.bool_)
+    truth = np.empty((len(scan_ids), len(_COLUMN_OF_LABEL)), np.bool_)
+    # By column: all at once would be a quarter of a kilobyte a scan.
+    for column in range(truth.shape[1]):
+        truth[:, column] = labels >> column & 1
     # `Abnormal` is in no CSV: it is any of the fourteen.
     truth[:, 0] = truth[:, 1:-1].any(axis=1)
     return truth

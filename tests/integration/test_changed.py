@@ -8,6 +8,7 @@ import pytest
 from ledger import a_model, labels_file
 from s3_server import client_of
 
+import db.opening
 import producer.changed
 import worker.s3
 from db.errors import TemporaryError
@@ -64,6 +65,12 @@ def outcome(name, scan):
         return Rejected(outcome_id=scan.outcome_id, reason="truncated", detail="ends early", content=content)
     scores = {"Abnormal": 0.5}
     return Scored(outcome_id=scan.outcome_id, scores=scores, content=content, runtime="t", precision="float32")
+
+
+@pytest.fixture(autouse=True)
+def in_pieces(monkeypatch):
+    """Runs of four scans are opened in two pieces."""
+    monkeypatch.setattr(db.opening, "_PIECE", 3)
 
 
 @pytest.fixture

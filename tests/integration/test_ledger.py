@@ -14,14 +14,21 @@ from ledger import a_model, commit, enqueue, ids_of, scored
 from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from db import opening
 from db.aggregate import finish_runs
 from db.errors import UserError
 from db.models import UsedScan, activate, find_model
 from db.outcomes import Rejected, count_attempt, decide, decide_and_look, still_pending
 from db.runs import find_run, progress
-from db.schema import Base, LabelSet, Outcome, Scan, Scores
+from db.schema import PENDING, Base, LabelSet, Outcome, RunScan, Scan, Scores
 from db.session import at_hand, make_engine, newest_revision, open_database, reading, upgrade
 from db.views import VIEWS
+
+
+@pytest.fixture(autouse=True)
+def in_pieces(monkeypatch):
+    """Runs of four scans are opened in two pieces."""
+    monkeypatch.setattr(opening, "_PIECE", 3)
 
 
 def test_migrations_give_the_tables_that_the_code_describes(engine):
@@ -70,6 +77,25 @@ def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_p
     assert finish_runs(engine) == [first]
     second, joined = enqueue(engine, tmp_path)
     assert (second != first, joined) == (True, False)
+
+
+def test_scans_of_other_datasets_in_between_are_no_part_of_a_run(engine, tmp_path, monkeypatch):
+    """Their ids lie among the run's, and the same model waits for them."""
+    monkeypatch.setattr(opening, "_PIECE", 10)
+    places = {10: "sample_labels", 20: "other", 30: "sample_labels"}
+    scans = [
+        {"id": number, "dataset": dataset, "image_name": f"{number // 30:08d}_000.png", "location": "/x"}
+        for number, dataset in places.items()
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(Scan), scans)
+        values = {"scan_id": 20, "model_id": a_model(connection).id, "revision": 1, "state": PENDING, "attempts": 0}
+        others = connection.execute(insert(Outcome).returning(Outcome.id), values).scalar_one()
+    run, _ = enqueue(engine, tmp_path)
+    with engine.connect() as connection:
+        taken = connection.execute(select(RunScan.scan_id).order_by(RunScan.scan_id)).scalars().all()
+        assert (len(taken), {10, 20, 30} & set(taken)) == (4, {10, 30})
+    assert others not in ids_of(engine, run)
 
 
 def test_an_image_that_changes_while_its_run_is_open_is_decided_anew_in_that_run(engine, tmp_path):
