@@ -26,6 +26,8 @@ PICTURES: Final = {
 _BLUE, _ORANGE, _GREEN, _PINK, _GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8a8a8a"
 _COLUMNS: Final = 5
 _DPI: Final = 144
+#: In a row of a picture, more than it has pixels. A hundred thousand points would take matplotlib 50 MB.
+_SPOTS: Final = 2000
 #: Of the caption; matplotlib's own wrapping would parse mathematics again.
 _CHARACTERS_PER_INCH: Final = 18
 
@@ -63,7 +65,7 @@ def _draw_precision_recall(labels: Labels, scores: ScoreArray, report: Report) -
     prevalence = float(labels.mean())
     axes.axhline(prevalence, color=_GREY, linestyle=":", linewidth=1.2)
     axes.text(0.99, prevalence - 0.02, f"always positive: {prevalence:.3f}", ha="right", va="top", color="#555555")
-    axes.plot(recall, precision, color=_BLUE, linewidth=2, drawstyle="steps-pre")
+    axes.plot(*thinned(recall, precision), color=_BLUE, linewidth=2, drawstyle="steps-pre")
     row = next((row for row in report.findings if row.finding == report.finding), None)
     axes.text(0.03, 0.05, f"Average precision {rate(row.average_precision if row else None)}", fontsize=12)
     return figure
@@ -119,7 +121,16 @@ def _draw_findings(used: ScoredScans, names: list[str], report: Report) -> Figur
 def _plot_roc(axes: Axes, labels: Labels, scores: ScoreArray) -> None:
     ranked = rank(labels, scores)
     axes.plot((0, 1), (0, 1), color=_GREY, linestyle=":", linewidth=1.2)
-    axes.plot(_from(0, ranked.fp / ranked.negatives), _from(0, ranked.tp / ranked.positives), color=_BLUE, linewidth=2)
+    curve = _from(0, ranked.fp / ranked.negatives), _from(0, ranked.tp / ranked.positives)
+    axes.plot(*thinned(*curve), color=_BLUE, linewidth=2)
+
+
+def thinned(x: ScoreArray, y: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
+    """A curve of (N,) points in the unit square without those that lie on the spot of the one before."""
+    spots = np.rint(np.stack((x, y)) * _SPOTS)
+    seen = np.append(True, (spots[:, 1:] != spots[:, :-1]).any(axis=0))
+    seen[-1] = True
+    return x[seen], y[seen]
 
 
 def _from(start: float, rates: ScoreArray) -> ScoreArray:

@@ -14,7 +14,7 @@ from rich.console import Console
 from db.findings import FINDINGS
 from db.report_data import Coverage, FindingRow, ThresholdRow
 from db.scored import ScoredScans
-from producer.report.plots import PICTURES, draw_plots
+from producer.report.plots import PICTURES, draw_plots, thinned
 from producer.report.report import Baselines, Report, Spread
 from producer.report.table import UNDEFINED, coverage_lines, print_report, to_json
 from producer.report.write import PAGE, _write_whole, to_csv, to_html
@@ -183,6 +183,19 @@ def test_only_pictures_that_show_something_are_drawn(labels, drawn):
     pictures = draw_plots(REPORT, scans(np.array(labels, np.bool_)))
     assert set(pictures) == drawn
     assert all(content.startswith(b"\x89PNG") for content in pictures.values())
+
+
+def test_a_curve_keeps_every_point_that_can_be_told_apart():
+    """Of a million points some thousands: both ends, and of each that is left out one within half a pixel."""
+    x = np.linspace(0, 1, 1_000_001)
+    y = np.abs(np.sin(9 * x)) ** 4
+    kept_x, kept_y = thinned(x, y)
+    assert len(kept_x) == len(kept_y) < 20_000
+    assert (kept_x[[0, -1]].tolist(), kept_y[[0, -1]].tolist()) == ([x[0], x[-1]], [y[0], y[-1]])
+    before = np.searchsorted(kept_x, x, side="right") - 1
+    assert np.hypot(x - kept_x[before], y - kept_y[before]).max() < 1 / 1000
+    few = np.array([0.0, 0.0, 0.5, 1.0]), np.array([0.0, 0.5, 0.5, 1.0])
+    assert [part.tolist() for part in thinned(*few)] == [part.tolist() for part in few]
 
 
 def test_a_report_replaces_its_own_files_and_leaves_others_alone(tmp_path: Path):
