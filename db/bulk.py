@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import JSON, Connection, Table, Text, bindparam, cast, column, func, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-#: Rows at a time: a JSON document of a few megabytes.
-_PIECE: Final = 10_000
+#: Rows at a time: a JSON document of a megabyte.
+_PIECE: Final = 4_000
 
 
 def insert_rows(

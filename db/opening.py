@@ -19,7 +19,7 @@ from db.session import IN_TURN
 #: Any number will do, as long as every producer uses the same one.
 _ENQUEUE_LOCK = 0x6E726561
 #: Scans that are looked at together.
-_PIECE: Final = 10_000
+_PIECE: Final = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
