@@ -1,16 +1,17 @@
 """The heart: a chunk's scans become outcomes. Knows no Celery and no SQL.
 
 scans -> read and decode ahead, in a bounded pool -> batches -> model, while the next batch is put together -> outcomes,
-written while the next are scored
+made and written while the next are scored
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from threading import BoundedSemaphore
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from worker.images import EncodedImage
 from worker.messages import ChunkScan
 from worker.pixels import Pixels
 from worker.s3_refusals import StoreRefused
-from worker.scorer import Scorer, score_all, streams_of
+from worker.scorer import Scorer, Scores, score_all, streams_of
 from worker.tally import READ, SCORE, WRITE, Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -78,13 +79,15 @@ def score_chunk(
     undecided = {scan.outcome_id: scan for scan in scans}
     stopwatch = stopwatch or Stopwatch()
     prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, stopwatch=stopwatch)
-    decide = partial(_decide, scorer=scorer, stopwatch=stopwatch)
+    streams = streams_of(scorer)
+    decide = partial(_decide, scorer=scorer, turn=BoundedSemaphore(streams), stopwatch=stopwatch)
     with (
         closing(_read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)) as ahead,
         _writing_behind(partial(_commit, write=write, stopwatch=stopwatch)) as commit,
     ):
         batches = _batches(ahead, scorer.batch_size, out_of_time)
-        for outcomes in _side_by_side(decide, batches, streams_of(scorer)):
+        # One more than are scored at once: its pixels are put together, or its outcomes made, meanwhile.
+        for outcomes in _side_by_side(decide, batches, streams + 1):
             commit(outcomes)
             for outcome in outcomes:
                 del undecided[outcome.outcome_id]
@@ -207,26 +210,27 @@ def _batches(
         yield ready, rejected
 
 
-def _decide(batch: _Batch, *, scorer: Scorer, stopwatch: Stopwatch) -> list[Scored | Rejected]:
+def _decide(
+    batch: _Batch, *, scorer: Scorer, turn: AbstractContextManager[object], stopwatch: Stopwatch
+) -> list[Scored | Rejected]:
     ready, rejected = batch
-    with stopwatch.time(SCORE, 1 / streams_of(scorer)):
-        return [*_score(ready, scorer), *rejected]
+    if not ready:
+        return [*rejected]
+    pixels = np.stack([item.pixels for item in ready])
+    with turn, stopwatch.time(SCORE, 1 / streams_of(scorer)):
+        scores = score_all(scorer, pixels)
+    return [*_scored(ready, scores, scorer), *rejected]
 
 
-def _score(batch: Sequence[_Ready], scorer: Scorer) -> list[Scored]:
-    if not batch:
-        return []
-    scores = score_all(scorer, np.stack([item.pixels for item in batch])).astype(np.float64)
+def _scored(batch: Sequence[_Ready], scores: Scores, scorer: Scorer) -> Iterator[Scored]:
     if not ((scores >= 0) & (scores <= 1)).all():
         # Also true of NaN. A model that does this is broken, and none of its scores may be kept.
         raise ArithmeticError("the model gave a score outside [0, 1]")
-    return [
-        Scored(
+    for item, row in zip(batch, scores.astype(np.float64), strict=True):
+        yield Scored(
             outcome_id=item.scan.outcome_id,
             scores=dict(zip(scorer.findings, row.tolist(), strict=True)),
             content=item.content,
             runtime=scorer.runtime,
             precision=scorer.precision,
         )
-        for item, row in zip(batch, scores, strict=True)
-    ]

@@ -12,6 +12,7 @@ from world import radiograph
 
 from db.errors import NoRoom, PermanentError, TemporaryError
 from db.outcomes import Rejected, Scored
+from worker import chunks
 from worker.chunks import score_chunk
 from worker.images import EncodedImage
 from worker.manifest import Preprocessing
@@ -207,7 +208,7 @@ def test_time_ends_the_work_also_while_no_image_can_be_read(run):
     assert len(disk.read) < 100
 
 
-def test_no_more_than_three_batches_are_under_way(run):
+def test_no_more_than_four_batches_are_under_way(run):
     """Decoding runs ahead of the model, but a long chunk does not fill the memory."""
     disk, ahead = Disk(), []
 
@@ -217,7 +218,7 @@ def test_no_more_than_three_batches_are_under_way(run):
 
     scorer = Recorder(before=look)
     run(scans(60), scorer=scorer, disk=disk)
-    assert max(ahead) <= 3 * BATCH
+    assert max(ahead) <= 4 * BATCH
     # It does run ahead: while the model works, the next batch is there.
     assert ahead[0] >= BATCH
 
@@ -239,6 +240,24 @@ def test_a_scorer_gets_as_many_batches_at_once_as_it_says(run):
         alone.release()
 
     assert run(scans(24), scorer=Recorder(before=before))[0] == []
+
+
+def test_a_device_waits_for_nobody_who_makes_outcomes(run, monkeypatch):
+    """The first batch's are made when the model has the second in hand; one after the other would time out."""
+    second, make = threading.Event(), chunks._scored
+
+    def before():
+        if scorer.batches:
+            second.set()
+
+    def scored(*args):
+        assert second.wait(timeout=10)
+        return make(*args)
+
+    scorer = Recorder(before=before)
+    monkeypatch.setattr(chunks, "_scored", scored)
+    left, written = run(scans(12), scorer=scorer)
+    assert (left, [len(batch) for batch in written]) == ([], [BATCH] * 3)
 
 
 def test_a_batch_that_shares_the_device_counts_half_its_time(run):
@@ -296,7 +315,7 @@ def test_a_failed_commit_is_loud_and_reading_stops(run):
 
     with pytest.raises(ConnectionError):
         run(scans(100), disk=disk, write=broken)
-    assert max(disk.read) < 5 * BATCH
+    assert max(disk.read) < 7 * BATCH
 
 
 def test_the_limit_of_pixels_is_the_callers(run):
