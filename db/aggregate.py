@@ -140,10 +140,10 @@ def _rank_slices(scored: ScoredScans) -> Iterator[tuple[dict[str, str], Ranked]]
     """Every finding of both subsets by its key, sorted once; where the model has seen nothing, once for both."""
     labelled = scored.labelled
     held_out = labelled & scored.in_subset(HELD_OUT)
+    same = np.array_equal(held_out, labelled)
     for finding in scored.findings:
         of_all = rank(*scored.of(finding, labelled))
         yield {"subset": ALL, "finding": finding}, of_all
-        same = np.array_equal(held_out, labelled)
         yield {"subset": HELD_OUT, "finding": finding}, of_all if same else rank(*scored.of(finding, held_out))
 
 

@@ -1,15 +1,22 @@
-"""Inserts many rows at once, the quickest way that each database has."""
+"""Many at a time: pieces of what is long, and rows inserted the quickest way that each database has."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import JSON, Connection, Table, Text, bindparam, cast, column, func, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+T = TypeVar("T")
+
 #: Rows at a time: a JSON document of a megabyte.
 _PIECE: Final = 4_000
+
+
+def in_pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Consecutive pieces of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def insert_rows(

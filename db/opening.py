@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
-from db.bulk import insert_rows
+from db.bulk import in_pieces, insert_rows
 from db.outcomes import PASSING_REASONS
 from db.scans import FoundImage
 from db.schema import PENDING, REJECTED, Outcome, Run, RunScan, Scan
@@ -18,7 +18,7 @@ from db.session import IN_TURN
 
 #: Any number will do, as long as every producer uses the same one.
 _ENQUEUE_LOCK = 0x6E726561
-#: Scans that are looked at together.
+#: Scans that are looked at together: what is known of each is held for so many, not for the whole run.
 _PIECE: Final = 4_000
 
 
@@ -81,7 +81,7 @@ def open_run(
         return joined, True
     run_id = connection.execute(insert(Run).returning(Run.id), _run_values(request)).scalar_one()
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
-    for piece in _in_pieces(scan_ids):
+    for piece in in_pieces(sorted(scan_ids), _PIECE):
         again = frozenset(piece) if rescore else changed
         latest = _insert_due(connection, request, piece, again, seen or {})
         _link(connection, run_id, latest, newest_before)
@@ -101,7 +101,7 @@ def take_up(
     mine = (RunScan.run_id == run_id) & (RunScan.scan_id == bindparam("key"))
     mine &= RunScan.outcome_id != bindparam("outcome")
     move = update(RunScan).where(mine).values(outcome_id=bindparam("outcome"), reused=False)
-    for piece in _in_pieces(scan_ids):
+    for piece in in_pieces(sorted(scan_ids), _PIECE):
         latest = _insert_due(connection, request, piece, changed, seen or {})
         connection.execute(move, [{"key": scan_id, "outcome": last.id} for scan_id, last in latest.items()])
 
@@ -133,12 +133,6 @@ class _Latest:
             # Still no image is no news.
             return has_image or self.reason != "missing"
         return again
-
-
-def _in_pieces(scan_ids: Collection[int]) -> Iterator[Sequence[int]]:
-    """Ascending; what is known of each is held for a piece, not for the whole run."""
-    ids = sorted(scan_ids)
-    return (ids[start : start + _PIECE] for start in range(0, len(ids), _PIECE))
 
 
 def _latest_outcomes(connection: Connection, request: RunRequest, scan_ids: Sequence[int]) -> dict[int, _Latest]:

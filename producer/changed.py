@@ -14,13 +14,13 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from db.bulk import in_pieces
 from db.errors import NightreadError
 from db.models import find_model
 from db.outcomes import DecidedImage, decided_images
 from db.scans import FoundImage
 from db.session import reading
 from worker.images import read_image
-from worker.messages import in_pieces
 
 #: Reading is waiting: for a disk, or for a store.
 _THREADS: Final = 16

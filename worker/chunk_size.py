@@ -6,11 +6,12 @@ from typing import Final
 
 from celery import Celery
 
+from db.bulk import in_pieces
 from db.errors import TemporaryError
 from db.outcomes import PendingScan
 from worker.app import send_chunk
 from worker.beats import read_beats
-from worker.messages import Chunk, ChunkScan, in_pieces
+from worker.messages import Chunk, ChunkScan
 from worker.pulse import Beat
 from worker.settings import WorkerSettings
 

@@ -1,8 +1,8 @@
 """The message: one chunk of scans for one model, as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictStr, ValidationError
 
@@ -18,7 +18,6 @@ TASK: Final = "nightread.score_chunk"
 
 #: What SQL's BIGINT can hold.
 _Id = Annotated[int, Strict(), Field(ge=1, lt=2**63)]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +105,3 @@ def _place(parts: Sequence[int | str]) -> str:
 def queue_of(model_sha256: str) -> str:
     """The queue of a model's chunks."""
     return f"score.{model_sha256[:12]}"
-
-
-def in_pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Consecutive pieces of at most `size`."""
-    return (items[start : start + size] for start in range(0, len(items), size))

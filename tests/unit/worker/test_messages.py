@@ -4,11 +4,11 @@ import json
 import pickle
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db.errors import PermanentError
-from worker.messages import FORMAT_VERSION, MAX_SCANS, Chunk, ChunkScan, in_pieces, queue_of
+from worker.messages import FORMAT_VERSION, MAX_SCANS, Chunk, ChunkScan, queue_of
 
 MODEL = "0123456789abcdef" * 4
 scans = st.builds(
@@ -66,15 +66,6 @@ def test_halves_are_the_whole_in_order(chunk):
 def test_a_queue_belongs_to_one_model():
     """No worker receives a chunk that it cannot score."""
     assert Chunk(model=MODEL, scans=()).queue == queue_of(MODEL) == "score.0123456789ab"
-
-
-@given(count=st.integers(0, 50), size=st.integers(1, 20))
-@example(count=40, size=20)
-def test_pieces_are_the_whole_in_order_and_never_too_long(count, size):
-    """Every scan is sent once; no message is empty."""
-    pieces = list(in_pieces(range(count), size))
-    assert [item for piece in pieces for item in piece] == list(range(count))
-    assert all(1 <= len(piece) <= size for piece in pieces)
 
 
 @pytest.mark.parametrize("version", [0, 2, 99])
