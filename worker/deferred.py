@@ -1,4 +1,4 @@
-"""A module that is costly to import, imported beside the work once there is enough work to be worth it."""
+"""Modules that are costly to import, imported beside the work once there is enough work to be worth it."""
 
 import importlib
 import logging
@@ -10,15 +10,15 @@ logger = logging.getLogger(__name__)
 class Deferred:
     """Counts work until it is `worth` the import, imports in a thread of its own, and says when that is done."""
 
-    def __init__(self, module: str, worth: int) -> None:
-        self._module = module
+    def __init__(self, *modules: str, worth: int) -> None:
+        self._modules = modules
         self._lock = threading.Lock()
         self._left = worth
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
 
     def is_ready(self, work: int) -> bool:
-        """Whether the module is there for this much work, in the unit of `worth`."""
+        """Whether the modules are there for this much work, in the unit of `worth`."""
         if self._ready.is_set():
             return True
         with self._lock:
@@ -29,10 +29,11 @@ class Deferred:
         return False
 
     def now(self) -> None:
-        """Import it; where that fails, this is said loudly, and the module is never there."""
+        """Import them; where that fails, this is said loudly, and they are never there."""
         try:
-            importlib.import_module(self._module)
+            for module in self._modules:
+                importlib.import_module(module)
         except Exception:
-            logger.exception("%s cannot be imported: slower without it", self._module)
+            logger.exception("%s cannot be imported: slower without it", module)
             return
         self._ready.set()

@@ -37,10 +37,10 @@ _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 #: Every depth, alpha dropped, EXIF's orientation obeyed (IMREAD_UNCHANGED would keep the one and ignore the other).
 _AS_STORED: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 
-#: Bytes of PNGs that cv2 decodes before what is quicker is loaded: about 20 radiographs. That takes 0.4 s, which 80 of
-#: them make good (and 3 s where it is compiled first): who decodes a few must not pay for it.
+#: Bytes of PNGs that are cv2's alone before what is quicker is loaded: about 20 radiographs. That takes 0.5 s, which 80
+#: of them make good (and 6 s where it is compiled first): who decodes a few must not pay for it.
 _WORTH: Final = 8_000_000
-_quick_reader: Final = Deferred("worker.unfilter", _WORTH)
+_compiled: Final = Deferred("worker.unfilter", "worker.shrink", worth=_WORTH)
 
 # What cv2 logs of a damaged image ends as the outcome's sentence.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -62,7 +62,7 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
     """
     form = check_content(encoded, max_pixels)
     image = eight_bits(_DECODERS[form](encoded))
-    if (image == image[0, 0]).all():
+    if _is_constant(image):
         raise PermanentError("constant", "every pixel of the image has the same value: there is nothing to score")
     return image
 
@@ -70,8 +70,7 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
 def preprocess(image: Pixels, rule: Preprocessing) -> Pixels:
     """Turn a decoded image into pixels of `rule.shape`, uint8 in 0..255."""
     colored = _gray(image) if rule.color == "gray" else _bgr(image)
-    resized = cv2.resize(colored, (rule.width, rule.height), interpolation=_INTERPOLATION[rule.interpolation])
-    return np.ascontiguousarray(resized.reshape(rule.shape), dtype=np.uint8)
+    return np.ascontiguousarray(_resized(colored, rule).reshape(rule.shape), dtype=np.uint8)
 
 
 def to_pixels(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -80,7 +79,7 @@ def to_pixels(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS)
 
 
 def _decode_png(encoded: bytes) -> NDArray[Any]:
-    plain = read_plain_gray(encoded) if _quick_reader.is_ready(len(encoded)) else None
+    plain = read_plain_gray(encoded) if _compiled.is_ready(len(encoded)) else None
     return _decode_by_cv2(encoded) if plain is None else plain
 
 
@@ -105,6 +104,22 @@ _DECODERS: Final[Mapping[Format, Callable[[bytes], NDArray[Any]]]] = {
     "tiff": decode_tiff,
     "bmp": _decode_by_cv2,
 }
+
+
+def _is_constant(image: Pixels) -> bool:
+    # One row tells of almost all images that they are not.
+    return bool((image[len(image) // 2] == image[0, 0]).all() and (image == image[0, 0]).all())
+
+
+def _resized(image: Pixels, rule: Preprocessing) -> NDArray[Any]:
+    if rule.interpolation == "area" and image.ndim == 2 and _compiled.is_ready(0):
+        # Compiled as it is imported.
+        from worker.shrink import shrink
+
+        small = shrink(image, rule.height, rule.width)
+        if small is not None:
+            return small
+    return cv2.resize(image, (rule.width, rule.height), interpolation=_INTERPOLATION[rule.interpolation])
 
 
 def _gray(image: Pixels) -> Pixels:

@@ -19,8 +19,8 @@ _PAETH: Final = 4
 #: Bytes of a line of the processor's cache.
 _LINE: Final = 64
 
-#: Kept on disk where the environment says where (`NUMBA_CACHE_DIR`).
-_COMPILED: Final = {"nogil": True, "error_model": "numpy", "cache": bool(numba.config.CACHE_DIR)}
+#: Without the GIL, and kept on disk where the environment says where (`NUMBA_CACHE_DIR`).
+COMPILED: Final = {"nogil": True, "error_model": "numpy", "cache": bool(numba.config.CACHE_DIR)}
 
 _i16: Any = np.int16
 #: numba looks for an index from the end where one may be negative.
@@ -40,7 +40,7 @@ def room_for(height: int, width: int) -> NDArray[np.uint8]:
     return np.empty((height, _LINE * (lines | 1)), np.uint8)
 
 
-@numba.njit(**_COMPILED)
+@numba.njit(**COMPILED)
 def _fetch(stored: _Bytes, at: int, stride: int, within: tuple[int, int], differences: _Lanes) -> None:
     """Take the differences of the lanes `within` the image; each is `stride` bytes behind the one above."""
     first, end = within
@@ -53,7 +53,7 @@ def _fetch(stored: _Bytes, at: int, stride: int, within: tuple[int, int], differ
             differences[lane] = stored[_u64(at) + _u64(lane) * _u64(stride)]
 
 
-@numba.njit(**_COMPILED)
+@numba.njit(**COMPILED)
 def _put(pixels: _Bytes, at: int, stride: int, within: tuple[int, int], now: _Lanes) -> None:
     """Write the pixels of the lanes `within` the image."""
     first, end = within
@@ -65,7 +65,7 @@ def _put(pixels: _Bytes, at: int, stride: int, within: tuple[int, int], now: _La
             pixels[_u64(at) + _u64(lane) * _u64(stride)] = now[lane + 1]
 
 
-@numba.njit(**_COMPILED)
+@numba.njit(**COMPILED)
 def _step(before: _Lanes, last: _Lanes, differences: _Lanes, masks: NDArray[np.int16], now: _Lanes) -> None:
     """Make one pixel of each lane. 16 bits at every turn, or the compiler takes 64."""
     for lane in range(LANES):
@@ -83,7 +83,7 @@ def _step(before: _Lanes, last: _Lanes, differences: _Lanes, masks: NDArray[np.i
 _READ_ONLY = numba.types.Array(numba.uint8, 2, "C", readonly=True)
 
 
-@numba.njit(numba.void(_READ_ONLY, numba.uint8[:, ::1]), **_COMPILED)
+@numba.njit(numba.void(_READ_ONLY, numba.uint8[:, ::1]), **COMPILED)
 def unfilter(filtered: _Bytes, image: _Bytes) -> None:
     """Fill the first columns of an image.
 

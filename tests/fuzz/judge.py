@@ -21,12 +21,12 @@ from worker.artifact import read_split
 from worker.depth import eight_bits
 from worker.manifest import parse_manifest
 from worker.messages import Chunk
-from worker.pixels import _decode_by_cv2, _quick_reader, decode
+from worker.pixels import _compiled, _decode_by_cv2, decode
 
 #: Pillow's modes that show what cv2 shows; others have rules of our own.
 _ALIKE = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}
 # From the first image on.
-_quick_reader.now()
+_compiled.now()
 _SCRATCH = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
 

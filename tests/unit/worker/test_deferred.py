@@ -14,7 +14,7 @@ ENCODED = png_of(IMAGE)
 def test_the_quick_reader_takes_over_after_enough_pngs(monkeypatch):
     """Until it is compiled cv2 reads them, to the same pixels."""
     reader = Deferred("worker.unfilter", worth=2 * len(ENCODED))
-    monkeypatch.setattr(pixels, "_quick_reader", reader)
+    monkeypatch.setattr(pixels, "_compiled", reader)
     by_cv2 = []
     slow = pixels._decode_by_cv2
     monkeypatch.setattr(pixels, "_decode_by_cv2", lambda encoded: by_cv2.append(1) or slow(encoded))
