@@ -44,7 +44,7 @@ class Manifest(BaseModel):
     Attributes:
         name: the alias a person uses; the identity is the artifact's hash.
         findings: the model's outputs, in order.
-        batch_size: scans in one forward pass, always; short batches are padded.
+        batch_size: scans that are scored at once, in passes of one size: as a rule one pass; short ones are padded.
         thresholds: finding to names (`best_f1`, `youden`, `sensitivity_90`) to thresholds, chosen on validation.
         temperatures: finding to what its logits were divided by; the model's own scores are so calibrated already.
         files: sha256 of each file of the artifact but this one; names of one part, so that none lies elsewhere.

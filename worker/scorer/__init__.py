@@ -29,7 +29,7 @@ class Scorer(Protocol):
 
     #: The model's outputs, in order.
     findings: tuple[str, ...]
-    #: Scans in one forward pass, always the same but for `shrink`.
+    #: Scans that it is given at once, always the same but for `shrink`.
     batch_size: int
     #: Recorded with every outcome, for instance `tensorflow 2.21.0` and `float32`.
     runtime: str
@@ -38,7 +38,7 @@ class Scorer(Protocol):
     def score(self, pixels: Pixels) -> Scores:
         """Score uint8 (n, height, width, channels), 1 <= n <= batch_size, to float32 (n, findings) in [0, 1].
 
-        The pass has `batch_size` rows whatever n is, so that a scan's scores do not depend on its neighbours.
+        Every pass has as many rows, whatever n is, so that a scan's scores do not depend on its neighbours.
 
         Raises:
             MemoryError: the device has no room for a pass of this size.

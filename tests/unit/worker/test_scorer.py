@@ -126,6 +126,32 @@ def test_each_pass_has_the_one_batch_size(make_artifact, pixels, monkeypatch):
     assert rows == [BATCH] * 3
 
 
+@pytest.mark.parametrize(("cores", "size"), [(1, 8), (2, 8), (4, 16), (64, 32)])
+def test_openvino_has_passes_of_one_size_eight_scans_for_each_core_of_a_stream(
+    make_artifact, pixels, monkeypatch, cores, size
+):
+    """More do not stay in a core's cache; a short batch is filled up to the next pass, not to a whole batch."""
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    scorer = open_scorer(make_artifact(), "openvino")
+    rows = []
+
+    class Noting:
+        """A request that notes how many scans it is given."""
+
+        def __init__(self, request):
+            self.request, self.input_tensors = request, request.input_tensors
+
+        def infer(self, batches, **options):
+            rows.extend(map(len, batches))
+            return self.request.infer(batches, **options)
+
+    for _ in range(scorer.streams):
+        scorer._requests.put(Noting(scorer._requests.get()))
+    for count in (1, 7, 32):
+        assert len(scorer.score(pixels[:count])) == count
+    assert rows == [size] * sum(-(-count // size) for count in (1, 7, 32))
+
+
 def test_scores_are_what_keras_itself_computes(scorer, pixels, expected):
     """Freezing, folding and compiling change the last bits at most; bfloat16 has eight bits, and changes more."""
     scores = scorer.score(pixels)
