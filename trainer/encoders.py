@@ -1,6 +1,6 @@
 """The networks that turn pixels into features: Keras' own, and two DenseNets that it builds but does not name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,9 @@ _RGB_MEAN: Final = (123.675, 116.28, 103.53)
 _RGB_DEVIATION: Final = (58.395, 57.12, 57.375)
 #: What Keras' ResNet50 is fed (mode caffe): B, G, R less their means.
 _BGR_MEAN: Final = (103.939, 116.779, 123.68)
+#: Which channels become which, see `on_channels`: gray on all three, and B, G, R to R, G, B.
+SPREAD: Final = ((1.0, 1.0, 1.0),)
+_REVERSED: Final = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 
 
 def build_encoder(name: str, shape: tuple[int, int, int], weights: str = "none", *, averaging: float = 0.0) -> Any:
@@ -70,13 +73,29 @@ def channels_for(name: str, weights: str, given: int) -> int:
 
 
 def as_on_imagenet(pixels: Any, name: str) -> Any:
-    """Scale B, G, R pixels in 0..255, or gray ones on three channels, as the encoder's ImageNet weights expect them."""
+    """Scale float32 pixels in 0..255, gray or B, G, R, to the channels that an encoder's ImageNet weights expect."""
+    is_gray = pixels.shape[-1] == 1
     # Not Keras' Normalization: what it holds in eager tensors would be inputs of the exported ONNX graph.
     if name == "resnet50":
-        return keras.layers.Rescaling(1.0, offset=[-mean for mean in _BGR_MEAN], dtype="float32")(pixels)
+        image = on_channels(pixels, SPREAD) if is_gray else pixels
+        return keras.layers.Rescaling(1.0, offset=[-mean for mean in _BGR_MEAN], dtype="float32")(image)
     scale = [1 / deviation for deviation in _RGB_DEVIATION]
     offset = [-mean * one for mean, one in zip(_RGB_MEAN, scale, strict=True)]
-    return keras.layers.Rescaling(scale, offset=offset, dtype="float32")(keras.ops.flip(pixels, axis=-1))
+    image = on_channels(pixels, SPREAD if is_gray else _REVERSED)
+    return keras.layers.Rescaling(scale, offset=offset, dtype="float32")(image)
+
+
+def on_channels(image: Any, given: Sequence[Sequence[float]]) -> Any:
+    """Make the channels of a float32 image anew: of old channel n, new channel m gets `given[n][m]`.
+
+    By a convolution: to repeat channels and to turn them around takes OpenVINO a fifth of a DenseNet121's time.
+    """
+    # No array: it is written into the model's description.
+    kernel = keras.initializers.Constant([[[list(new) for new in given]]])
+    layer = keras.layers.Conv2D(
+        len(given[0]), 1, use_bias=False, kernel_initializer=kernel, trainable=False, dtype="float32"
+    )
+    return layer(image)
 
 
 def _plain(name: str, shape: tuple[int, int, int]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import keras
 from keras import layers
 
-from trainer.encoders import as_on_imagenet, build_encoder, channels_for
+from trainer.encoders import SPREAD, as_on_imagenet, build_encoder, channels_for, on_channels
 from trainer.recipe import Recipe
 
 #: The layer whose outputs, before the sigmoid, calibration divides.
@@ -48,10 +48,10 @@ def logits_of(model: Any) -> Any:
 
 def _scale(pixels: Any, recipe: Recipe, *, channels: int) -> Any:
     image = layers.Rescaling(1.0, dtype="float32")(pixels)
-    if image.shape[-1] < channels:
-        image = layers.Concatenate(dtype="float32")([image] * channels)
     if recipe.scaling == "imagenet":
         return as_on_imagenet(image, recipe.encoder)
+    if image.shape[-1] < channels:
+        image = on_channels(image, SPREAD)
     if recipe.scaling == "unit":
         return layers.Rescaling(1 / 255, dtype="float32")(image)
     # Each scan by its own mean and deviation: how a film was exposed says nothing of the patient.
