@@ -12,6 +12,7 @@ from typing import Final
 from db.errors import PermanentError, TemporaryError, UserError
 from db.scans import FoundImage
 from worker.listing import Offer, fits_sql, named_like_image
+from worker.size import MOST, too_large
 
 #: Waiting mends none of these. ENXIO: a socket. EIO: a bad sector, which would keep a run open for ever.
 _HOPELESS: Final = frozenset(
@@ -57,7 +58,7 @@ def read_file(path: str) -> bytes:
     """The bytes of a regular file.
 
     Raises:
-        PermanentError: `missing` or `unreadable`.
+        PermanentError: `missing`, `unreadable` or `too_large`.
         TemporaryError: the disk did not answer.
     """
     try:
@@ -66,6 +67,8 @@ def read_file(path: str) -> bytes:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise PermanentError("unreadable", "what lies at the scan's location is no regular file")
+            if found.st_size > MOST:
+                raise too_large(found.st_size)
             return read_all(descriptor, found.st_size)
         finally:
             os.close(descriptor)

@@ -13,6 +13,7 @@ from db.scans import FoundImage
 from worker.folders import list_folder, read_file, same_file_bytes
 from worker.listing import Listing, Offer, choose
 from worker.s3 import SCHEME, list_s3, read_object
+from worker.size import MOST
 
 __all__ = ["SCHEME", "EncodedImage", "Listing", "find_images", "read_image"]
 
@@ -48,11 +49,11 @@ def read_image(location: str, seconds: float = 60.0) -> EncodedImage:
         seconds: how long a store may take to send the bytes.
 
     Raises:
-        PermanentError: `missing`, `unreadable` or `s3`; `StoreRefused` where not one object but the store is at fault.
+        PermanentError: `missing`, `unreadable`, `too_large`, or `s3`, as `StoreRefused` where the whole store refused.
         TemporaryError: the disk or the store did not answer.
     """
     if location.startswith(SCHEME):
-        data, etag = read_object(location, seconds)
+        data, etag = read_object(location, seconds, most=MOST)
         return EncodedImage(data=data, content=etag)
     data = read_file(location)
     return EncodedImage(data=data, content=f"sha256:{hashlib.sha256(data).hexdigest()}")

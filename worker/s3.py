@@ -1,5 +1,6 @@
 """Objects in S3, scans and artifacts: one listing a run, one client a process."""
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -67,29 +68,30 @@ def list_objects(address: str) -> Iterator[S3Object]:
         raise UserError(f"{address}: cannot be listed: {in_words(error)}") from error
 
 
-def read_object(location: str, seconds: float) -> tuple[bytes, str]:
+def read_object(location: str, seconds: float, *, most: float = math.inf) -> tuple[bytes, str]:
     """The bytes of an object, and its ETag as `etag:...`.
 
     Args:
         location: `s3://bucket/key`.
         seconds: how long its bytes may take, once the store has begun to answer.
+        most: bytes that it may have.
 
     Raises:
-        PermanentError: `missing`, `unreadable` or `s3`; `StoreRefused` where the whole store is refused.
+        PermanentError: `missing`, `unreadable`, `too_large` or `s3`; `StoreRefused` where the whole store is refused.
         TemporaryError: the store did not answer, not in time, or with other bytes than it holds.
     """
     # Not urlsplit: '?', '#' and '%' are ordinary characters in a key.
     bucket, _, key = location.removeprefix(SCHEME).partition("/")
     if not bucket or not key:
         raise PermanentError("unreadable", "the scan's location is not of the form s3://bucket/key")
-    data, answer = _get(bucket, key, seconds)
+    data, answer = _get(bucket, key, seconds, most)
     # Twice the same: not damage on the way, but a store whose ETags are no MD5.
-    if seems_changed(data, answer) and _get(bucket, key, seconds)[0] != data:
+    if seems_changed(data, answer) and _get(bucket, key, seconds, most)[0] != data:
         raise TemporaryError("the object's bytes were changed on their way, or while they were read")
     return data, _etag(answer["ETag"])
 
 
-def _get(bucket: str, key: str, seconds: float) -> tuple[bytes, dict[str, Any]]:
+def _get(bucket: str, key: str, seconds: float, most: float) -> tuple[bytes, dict[str, Any]]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -98,7 +100,7 @@ def _get(bucket: str, key: str, seconds: float) -> tuple[bytes, dict[str, Any]]:
             # A page that some gateway serves in the store's place, and with 200.
             raise TemporaryError("something other than an S3 store answered")
         note_answer(bucket)
-        return read_body(answer, seconds), answer
+        return read_body(answer, seconds, most), answer
     except (ClientError, BotoCoreError, ValueError) as error:
         raise refusal(error, bucket, partial(_may_be_listed, bucket, key)) from error
 

@@ -7,24 +7,31 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from db.errors import TemporaryError
+from worker.size import too_large
 
 #: Bytes asked for at once.
 _PIECE: Final = 1 << 18
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
-def read_body(answer: Mapping[str, Any], seconds: float) -> bytes:
+def read_body(answer: Mapping[str, Any], seconds: float, most: float) -> bytes:
     """All bytes of an answer to GetObject, as many as it announced, and of its checksum where it has one.
 
     Args:
         answer: botocore's.
         seconds: how long the body may take, and a silence of the client's `read_timeout` more.
+        most: bytes that it may have.
 
     Raises:
+        PermanentError: `too_large`; then nothing of it was read.
         TemporaryError: it took longer.
         BotoCoreError: it ended early, broke off, or is not what its checksum says.
     """
     body = answer["Body"]
+    if (size := answer.get("ContentLength", 0)) > most:
+        # Whoever reads next does not get what is left of it.
+        body.close()
+        raise too_large(size)
     # The only way below botocore's checks, which stay above it.
     body._raw_stream = _Timed(body._raw_stream, seconds)  # noqa: SLF001
     return bytes(body.read())

@@ -197,3 +197,13 @@ def test_a_store_whose_etags_are_no_hash_is_believed_what_it_says_twice(boto, wa
 def test_an_etag_is_held_against_the_bytes_only_where_it_is_their_hash(about, seems):
     """Not so of uploads in parts, and of objects under a key of one's own."""
     assert seems_changed(b"bytes", {"ETag": f'"{"0" * 32}"', **about}) is seems
+
+
+def test_an_object_larger_than_any_image_is_rejected_and_the_next_is_read(boto, ward, monkeypatch):
+    """Its bytes do not wait in the connection of whoever reads next."""
+    monkeypatch.setattr("worker.images.MOST", 10)
+    ward.put_object(Bucket="ward", Key="open/large.png", Body=bytes(5_000_000))
+    ward.put_object(Bucket="ward", Key="open/small.png", Body=bytes(10))
+    error = refused(read_image, "s3://ward/open/large.png")
+    assert (error.reason, "5,000,000 bytes" in str(error)) == ("too_large", True)
+    assert read_image("s3://ward/open/small.png").data == bytes(10)

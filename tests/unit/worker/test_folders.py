@@ -12,6 +12,7 @@ import pytest
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.folders import read_all
 from worker.images import find_images, read_image
+from worker.size import MOST
 
 
 @pytest.fixture
@@ -275,6 +276,16 @@ def test_a_file_that_comes_in_small_pieces_is_read_whole(root, monkeypatch):
     place = put(root / "a.png", data)
     monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 999)))
     assert read_image(str(place)).data == data
+
+
+def test_a_file_larger_than_any_image_is_rejected_unread(root, monkeypatch):
+    """A disk image under an image's name: read whole, it would take the memory of the whole machine."""
+    huge = put(root / "a.png")
+    with huge.open("r+b") as file:
+        # It takes no room on the disk.
+        file.truncate(MOST + 1)
+    monkeypatch.setattr(os, "read", lambda *_: pytest.fail("it was read"))
+    assert reason_of(huge) == "too_large"
 
 
 def test_no_file_stays_open(root):
