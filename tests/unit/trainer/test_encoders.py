@@ -112,6 +112,13 @@ def test_imagenet_scaling_is_keras_own(encoder, color):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(as_on_imagenet(given, encoder)), expected, atol=1e-4)
 
 
+def test_gray_pixels_may_be_scaled_as_on_imagenet_by_a_network_that_begins_from_nothing():
+    """It then has the three channels that the scaling gives."""
+    model = build_model(make_recipe("best", encoder="densenet37", size=32, scaling="imagenet"), ["Mass"])
+    assert _encoder(model).input_shape[-1] == 3
+    assert model(np.zeros((2, 32, 32, 1), np.uint8)).shape == (2, 1)
+
+
 def test_a_model_that_scales_as_on_imagenet_survives_the_file(tmp_path):
     """What was saved scores as before."""
     recipe = make_recipe("best", encoder="densenet37", size=32, scaling="imagenet", color="bgr")
