@@ -27,11 +27,9 @@ def read_body(answer: Mapping[str, Any], seconds: float, most: float) -> bytes:
         TemporaryError: it took longer.
         BotoCoreError: it ended early, broke off, or is not what its checksum says.
     """
-    body = answer["Body"]
     if (size := answer.get("ContentLength", 0)) > most:
-        # Whoever reads next does not get what is left of it.
-        body.close()
         raise too_large(size)
+    body = answer["Body"]
     # The only way below botocore's checks, which stay above it.
     body._raw_stream = _Timed(body._raw_stream, seconds)  # noqa: SLF001
     return bytes(body.read())
