@@ -2,6 +2,7 @@
 
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -39,30 +40,41 @@ class OpenvinoScorer:
         given, made = self._model.input().partial_shape, self._model.output().partial_shape
         check_fit(artifact, tuple(side.get_length() for side in list(given)[1:]), made[-1].get_length())
         cores = os.cpu_count() or 1
-        #: Two batches, each on half of the cores: what decoding takes of one core does not hold up the other.
+        #: Two passes, each on half of the cores: what decoding takes of one core does not hold up the other.
         self.streams = min(2, cores)
-        self._most = _EACH_CORE * math.ceil(cores / self.streams)
+        self._threads = ThreadPoolExecutor(self.streams, thread_name_prefix="openvino")
+        self._pass = min(self.batch_size, _EACH_CORE * math.ceil(cores / self.streams))
         self._compile()
 
     def score(self, pixels: Pixels) -> Scores:
         """See `Scorer.score`."""
+        # Read once: another thread may shrink it.
+        size = self._pass
+        passes = [pixels[at : at + size] for at in range(0, len(pixels), size)]
+        # Side by side, so that a batch by itself, the last of a chunk, has all cores.
+        return np.concatenate(list(self._threads.map(self._score, passes)))
+
+    def _score(self, pixels: Pixels) -> Scores:
         requests = self._requests
         request = requests.get()
         try:
             size = request.input_tensors[0].shape[0]
-            passes = [padded(pixels[at : at + size], size) for at in range(0, len(pixels), size)]
-            scores = [np.array(request.infer([part], share_inputs=True)[0], np.float32) for part in passes]
-            return np.concatenate(scores)[: len(pixels)]
+            if len(pixels) > size:
+                # It was just now.
+                raise MemoryError
+            scores = request.infer([padded(pixels, size)], share_inputs=True)[0]
+            return np.array(scores[: len(pixels)], np.float32)
         finally:
             requests.put(request)
 
     def shrink(self) -> None:
         """See `Scorer.shrink`."""
         self.batch_size //= 2
+        self._pass = min(self._pass, self.batch_size)
         self._compile()
 
     def _compile(self) -> None:
-        shape = (min(self.batch_size, self._most), *self._shape)
+        shape = (self._pass, *self._shape)
         graph = compile_graph(self._model, shape, self._floats, streams=self.streams)
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.streams):
