@@ -88,7 +88,7 @@ def as_on_imagenet(pixels: Any, name: str) -> Any:
 def on_channels(image: Any, given: Sequence[Sequence[float]]) -> Any:
     """Make the channels of a float32 image anew: of old channel n, new channel m gets `given[n][m]`.
 
-    By a convolution: to repeat channels and to turn them around takes OpenVINO a fifth of a DenseNet121's time.
+    By a convolution: to repeat channels and to turn them around takes OpenVINO a sixth of a DenseNet121's time.
     """
     # No array: it is written into the model's description.
     kernel = keras.initializers.Constant([[[list(new) for new in given]]])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from world import wait_until
 
 from db.claims import Claims
 
@@ -45,14 +46,18 @@ def test_a_claim_is_one_process_s_until_it_lets_go(engine, holder):
 
 
 def test_a_claim_dies_with_its_process(engine, holder):
-    """SIGKILL: there is nobody left to let go, and nothing to wait for."""
+    """SIGKILL: there is nobody left to let go. PostgreSQL's own process notices that in a moment."""
     process, _ = holder(4711)
     process.kill()
     process.wait()
     claims = Claims(engine)
-    for _ in range(2):
+
+    def is_free():
         with claims.claim(4711) as mine:
-            assert mine
+            return mine
+
+    wait_until(is_free, seconds=5, what="the claim's end")
+    assert is_free()
 
 
 def test_a_claim_ends_with_its_block(engine, holder):
