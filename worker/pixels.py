@@ -38,7 +38,7 @@ _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 _AS_STORED: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 
 #: Bytes of PNGs that are cv2's alone before what is quicker is loaded: about 20 radiographs. That takes 0.5 s, which 80
-#: of them make good (and 6 s where it is compiled first): who decodes a few must not pay for it.
+#: of them make good (and 4 s where it is compiled first): who decodes a few must not pay for it.
 _WORTH: Final = 8_000_000
 _compiled: Final = Deferred("worker.unfilter", "worker.shrink", worth=_WORTH)
 
