@@ -3,9 +3,10 @@
 from typing import Final
 
 from db.errors import PermanentError
+from worker.settings import MAX_PIXELS
 
-#: Bytes: four for each of the most pixels that are decoded unless somebody chose (`worker.settings.MAX_PIXELS`).
-MOST: Final = 400_000_000
+#: Bytes: four for each of the most pixels that are decoded unless somebody chose.
+MOST: Final = 4 * MAX_PIXELS
 
 
 def too_large(size: int) -> PermanentError:

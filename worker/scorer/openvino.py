@@ -60,7 +60,7 @@ class OpenvinoScorer:
         try:
             size = request.input_tensors[0].shape[0]
             if len(pixels) > size:
-                # It was just now.
+                # It was, since these were cut.
                 raise MemoryError
             scores = request.infer([padded(pixels, size)], share_inputs=True)[0]
             return np.array(scores[: len(pixels)], np.float32)
