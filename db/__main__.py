@@ -2,9 +2,9 @@
 
 import sys
 
+from db.engine.session import make_engine, newest_revision, upgrade
 from db.errors import EXIT_DONE, EXIT_USER, UserError
-from db.roles import grant_read
-from db.session import make_engine, newest_revision, upgrade
+from db.schema.view_grants import grant_read
 from db.settings import Settings, load_settings
 
 _USAGE = "usage: python -m db upgrade | grant-read ROLE   (the database is CXR_DATABASE_URL)"

@@ -39,7 +39,7 @@ class PermanentError(NightreadError):
     """A scan that can never be scored as it is.
 
     Attributes:
-        reason: short code, one of `db.outcomes.REASONS`, for SQL to group by.
+        reason: short code, one of `db.ledger.outcomes.REASONS`, for SQL to group by.
     """
 
     def __init__(self, reason: str, sentence: str) -> None:

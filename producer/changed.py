@@ -14,12 +14,12 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from db.bulk import in_pieces
+from db.engine.bulk_insert import in_pieces
+from db.engine.session import reading
 from db.errors import NightreadError
-from db.models import find_model
-from db.outcomes import DecidedImage, decided_images
-from db.scans import FoundImage
-from db.session import reading
+from db.ledger.models import find_model
+from db.ledger.outcomes import DecidedImage, decided_images
+from db.ledger.scans import FoundImage
 from worker.images import read_image
 
 #: Reading is waiting: for a disk, or for a store.

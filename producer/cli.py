@@ -69,7 +69,7 @@ def enqueue(
     as_json: Json = False,
 ) -> None:
     """Register a source's scans and send those without an outcome to the workers."""
-    from db.labels_csv import Columns
+    from db.labels.csv_file import Columns
     from producer.commands import running
     from producer.source import Source
 
@@ -103,7 +103,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """The same on this machine alone: enqueue, a worker, a progress bar, the report."""
-    from db.labels_csv import Columns
+    from db.labels.csv_file import Columns
     from producer.commands import running
     from producer.source import Source
 
@@ -131,7 +131,7 @@ def nightly(
     as_json: Json = False,
 ) -> None:
     """Every night, or --now: enqueue what is due, report when the run closes, send a summary."""
-    from db.labels_csv import Columns
+    from db.labels.csv_file import Columns
     from producer.commands.nightly import nightly_command
     from producer.source import Source
 
@@ -231,7 +231,7 @@ def labels(
     as_json: Json = False,
 ) -> None:
     """Import a labels CSV beside those there are, without enqueueing: 'report --labels NAME' judges runs by it."""
-    from db.labels_csv import Columns
+    from db.labels.csv_file import Columns
     from producer.commands import keeping
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-from db.aggregate import finish_runs
+from db.close_run import finish_runs
+from db.engine.session import reading
 from db.errors import TemporaryError
-from db.label_sets import import_labels
-from db.models import ModelInfo, find_model
-from db.nights import note_night, run_of_night
-from db.opening import RunRequest, lock_for_enqueue, open_run
-from db.outcomes import note_seen, pending_of_run
-from db.runs import Progress, find_run, progress, rate_of
-from db.scans import register_scans
-from db.session import reading
-from db.stopping import resume_run
+from db.labels.label_sets import import_labels
+from db.ledger.models import ModelInfo, find_model
+from db.ledger.nightly_runs import note_night, run_of_night
+from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
+from db.ledger.outcomes import note_seen, pending_of_run
+from db.ledger.runs import Progress, find_run, progress, rate_of
+from db.ledger.scans import register_scans
+from db.ledger.stop_run import resume_run
 from producer.changed import Looked, look_for_changes
 from producer.source import Input, Source, read_source
 from worker.app import make_app, nothing_in_flight
@@ -74,7 +74,7 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: 
         settings: where broker and models are.
         engine: the ledger.
         source: what is to be scored.
-        night: which night it is done for, see `db.nights`; a night that has its run already gets no other.
+        night: which night it is done for, see `db.ledger.nightly_runs`; a night that has its run already gets no other.
 
     Raises:
         UserError: no labels file, no image at all, no model; then nothing was written.

@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.engine.session import reading
 from db.errors import TemporaryError
-from db.fleet import Backlog, read_backlog
-from db.session import reading
+from db.ledger.backlog import Backlog, read_backlog
 from worker.app import make_app, waiting_chunks
 from worker.beats import read_beats
 from worker.metrics import gauge, serve_metrics

@@ -9,11 +9,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 from sqlalchemy import Engine
 
+from db.engine.session import reading
 from db.errors import Stopped
-from db.runs import Progress as RunProgress
-from db.runs import RunInfo, find_run
-from db.runs import progress as run_progress
-from db.session import reading
+from db.ledger.runs import Progress as RunProgress
+from db.ledger.runs import RunInfo, find_run
+from db.ledger.runs import progress as run_progress
 from producer.fleet import Fleet, lines_of, table_of
 from producer.patience import DATABASE_ERRORS, cause_of
 

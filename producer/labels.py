@@ -6,13 +6,13 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
+from db.engine.session import reading
 from db.errors import UserError
-from db.label_sets import import_labels
-from db.labels_csv import LabelsFile
-from db.opening import lock_for_enqueue
-from db.runs import find_run
-from db.scans import datasets, register_scans, scan_ids
-from db.session import reading
+from db.labels.csv_file import LabelsFile
+from db.labels.label_sets import import_labels
+from db.ledger.open_run import lock_for_enqueue
+from db.ledger.runs import find_run
+from db.ledger.scans import datasets, register_scans, scan_ids
 
 _LONGEST_NAME: Final = 100
 

@@ -12,10 +12,10 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from db.engine.session import reading
 from db.errors import TemporaryError
-from db.nights import claim_summary, latest_night, release_summary, to_summarise
-from db.runs import find_run
-from db.session import reading
+from db.ledger.nightly_runs import claim_summary, latest_night, release_summary, to_summarise
+from db.ledger.runs import find_run
 from producer.enqueue import enqueue
 from producer.nights import Schedule, job_of
 from producer.notify import Channel, open_channels

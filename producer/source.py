@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from db.errors import UserError
-from db.labels_csv import Columns, LabelRow, LabelsFile, read_labels_csv
-from db.scans import FoundImage
+from db.labels.csv_file import Columns, LabelRow, LabelsFile, read_labels_csv
+from db.ledger.scans import FoundImage
 from worker.images import SCHEME, find_images
 
 

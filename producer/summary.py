@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from db.nights import night_of
-from db.runs import find_run, rate_of_run
-from db.scored import HELD_OUT
+from db.ledger.nightly_runs import night_of
+from db.ledger.runs import find_run, rate_of_run
+from db.metrics.scored_scans import HELD_OUT
 from producer.report.report import Report
 from producer.report.table import mixture, rate
 

@@ -10,7 +10,7 @@ from s3_server import s3_server
 from sqlalchemy import create_engine, text
 from world import World, free_port, wait_until, which_or_none
 
-from db.session import make_engine, open_database, upgrade
+from db.engine.session import make_engine, open_database, upgrade
 
 
 def unavailable(what):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import PermanentError, TemporaryError, UserError
-from db.scans import FoundImage
+from db.ledger.scans import FoundImage
 from worker.images import read_image
 from worker.manifest import Preprocessing
 from worker.pixels import Pixels, to_pixels

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from db.metrics import has_both_classes, rank
+from db.metrics.formulas import has_both_classes, rank
 from trainer.model import LOGITS
 
 #: Temperatures are sought between a tenth and ten.

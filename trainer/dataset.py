@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
-from db.labels_csv import LabelRow
-from db.scans import FoundImage
+from db.labels.csv_file import LabelRow
+from db.ledger.scans import FoundImage
 from trainer.cache import open_cache
 from trainer.progress import say, stage
 from worker.images import find_images

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from db.errors import UserError
-from db.labels_csv import LabelRow
+from db.labels.csv_file import LabelRow
 from trainer.evaluate import unseen_rows
 from worker.artifact import Artifact, SplitRow, load_artifact, read_split
 from worker.manifest import MANIFEST_FILE

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.labels_csv import LabelRow, read_labels_csv
+from db.labels.csv_file import LabelRow, read_labels_csv
 from trainer.dataset import label_matrix, labelled_rows, read_scans
 from trainer.evaluation import Evaluation, evaluate
 from trainer.material import Subset
@@ -70,7 +70,7 @@ def evaluate_artifact(
 def unseen_rows(
     dataset: str, rows: Sequence[LabelRow], artifact: Artifact, *, used: Container[str] = ("train", "validation")
 ) -> list[LabelRow]:
-    """Those whose scan and patient the model has not used in these ways, by the rule of `db.held_out`."""
+    """Those whose scan and patient the model has not used in these ways, by the rule of `db.metrics.held_out`."""
     seen = [one for one in read_split(artifact.folder) if one.subset in used]
     patients = {one.patient_id for one in seen} if dataset == artifact.manifest.dataset else set()
     itself = set(used_rows(rows, artifact, used=used))

@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from db.bootstrap import ROUNDS, Figure, bootstrap_patients
 from db.findings import ABNORMAL
-from db.labels_csv import LabelRow
-from db.metrics import Counts, Labels, ScoreArray, Steps, brier, calibration_error, count_at, rank
+from db.labels.csv_file import LabelRow
+from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
+from db.metrics.formulas import Counts, Labels, ScoreArray, Steps, brier, calibration_error, count_at, rank
 from trainer.metadata import metadata_scores
 
 #: The mini project's table.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.labels_csv import read_labels_csv
+from db.labels.csv_file import read_labels_csv
 from trainer.dataset import Examples, read_scans
 from trainer.extras import check_installed
 from trainer.progress import native_stderr_muted, say

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.metrics import auroc, count_at
+from db.metrics.formulas import auroc, count_at
 from trainer.batches import ScoringBatches, TrainingBatches
 from trainer.fit_state import FitState, StateFile
 from trainer.learner import make_learner

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.labels_csv import LabelRow, LabelsFile, read_labels_csv
+from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
 from trainer.dataset import label_matrix, labelled_rows, learnable_findings, read_scans
 from trainer.progress import say
 from trainer.recipe import Recipe

@@ -11,8 +11,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from db.labels_csv import LabelRow
-from db.metrics import Labels, ScoreArray
+from db.labels.csv_file import LabelRow
+from db.metrics.formulas import Labels, ScoreArray
 
 _FOLDS: Final = 5
 _CODES: Final = {None: np.nan, "F": 0.0, "M": 1.0, "PA": 0.0, "AP": 1.0}

@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from db.bootstrap import ROUNDS, Figure, bootstrap_patients
 from db.errors import UserError
-from db.labels_csv import LabelRow, read_labels_csv
-from db.metrics import Steps, has_both_classes, rank
+from db.labels.csv_file import LabelRow, read_labels_csv
+from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
+from db.metrics.formulas import Steps, has_both_classes, rank
 from trainer.dataset import label_matrix, labelled_rows, read_scans
 from trainer.evaluate import unseen_rows, used_rows
 from trainer.evaluation import patients_of

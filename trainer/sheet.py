@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from db.labels_csv import LabelRow
+from db.labels.csv_file import LabelRow
 from trainer.material import Subset
 from worker.pixels import Pixels
 

@@ -4,7 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from db.bootstrap import Figure
+from db.metrics.bootstrap import Figure
 from trainer.evaluation import Evaluation
 from trainer.progress import in_words
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from db.errors import UserError
-from db.labels_csv import LabelRow
+from db.labels.csv_file import LabelRow
 from worker.artifact import SUBSETS, SplitRow
 from worker.manifest import SPLIT_FILE
 

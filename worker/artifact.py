@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from db.errors import UserError
-from db.labels_cells import shown
+from db.labels.cells import shown
 from worker.exports import BESIDE, Export, write_exports
 from worker.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, Manifest, read_manifest
 

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from db.outcomes import Rejected, Scored, decide_and_look
-from db.runs import going_on, open_runs_of
-from db.stopping import stop_run
+from db.ledger.outcomes import Rejected, Scored, decide_and_look
+from db.ledger.runs import going_on, open_runs_of
+from db.ledger.stop_run import stop_run
 from worker.error_rate import ErrorRates
 from worker.logs import about
 

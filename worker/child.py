@@ -11,13 +11,13 @@ from functools import partial
 from celery import Celery
 from sqlalchemy.exc import DBAPIError
 
-from db.aggregate import finish_runs
-from db.claims import Claims
+from db.close_run import finish_runs
+from db.engine.database_errors import cause_of, is_passing
+from db.engine.process_locks import Claims
+from db.engine.session import AtHand, at_hand, open_database
 from db.errors import NoRoom, PermanentError, TemporaryError
-from db.outcomes import DEADLY, Rejected, Scored, count_attempt, forgive_attempt, reject_store, still_pending
-from db.refusals import cause_of, is_passing
-from db.runs import nothing_pending
-from db.session import AtHand, at_hand, open_database
+from db.ledger.outcomes import DEADLY, Rejected, Scored, count_attempt, forgive_attempt, reject_store, still_pending
+from db.ledger.runs import nothing_pending
 from worker.app import send_chunk
 from worker.brake import Brake
 from worker.chunks import score_chunk

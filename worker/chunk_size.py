@@ -6,9 +6,9 @@ from typing import Final
 
 from celery import Celery
 
-from db.bulk import in_pieces
+from db.engine.bulk_insert import in_pieces
 from db.errors import TemporaryError
-from db.outcomes import PendingScan
+from db.ledger.outcomes import PendingScan
 from worker.app import send_chunk
 from worker.beats import read_beats
 from worker.messages import Chunk, ChunkScan

@@ -17,7 +17,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from db.errors import PermanentError, TemporaryError
-from db.outcomes import Rejected, Scored
+from db.ledger.outcomes import Rejected, Scored
 from worker.images import EncodedImage
 from worker.messages import ChunkScan
 from worker.pixels import Pixels

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from db.errors import PermanentError, TemporaryError, UserError
-from db.scans import FoundImage
+from db.ledger.scans import FoundImage
 from worker.listing import Offer, fits_sql, named_like_image
 from worker.size import MOST, too_large
 

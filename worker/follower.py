@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from db.engine.session import reading
 from db.errors import UserError
-from db.models import ModelInfo, demand
-from db.session import reading
+from db.ledger.models import ModelInfo, demand
 from worker.model_choice import choose_model
 from worker.model_dir import ModelDir
 from worker.registry import register_artifacts

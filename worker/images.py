@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.scans import FoundImage
+from db.ledger.scans import FoundImage
 from worker.folders import list_folder, read_file, same_file_bytes
 from worker.listing import Listing, Offer, choose
 from worker.s3 import SCHEME, list_s3, read_object

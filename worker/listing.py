@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from db.errors import UserError
-from db.scans import FoundImage
+from db.ledger.scans import FoundImage
 
 #: A file's name relative to the root, parts joined by '/', and how to look at it: a look costs a `stat`.
 Offer = tuple[str, Callable[[], FoundImage]]

@@ -2,10 +2,10 @@
 
 from sqlalchemy import Engine, select
 
-from db.models import ModelInfo, UsedScan, register_model
-from db.opening import lock_for_enqueue
-from db.schema import Model
-from db.session import reading
+from db.engine.session import reading
+from db.ledger.models import ModelInfo, UsedScan, register_model
+from db.ledger.open_run import lock_for_enqueue
+from db.schema.tables import Model
 from worker.artifact import Artifact, read_split
 from worker.model_dir import ModelDir, all_artifacts
 

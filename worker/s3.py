@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db.errors import PermanentError, TemporaryError, UserError
-from db.scans import FoundImage
+from db.ledger.scans import FoundImage
 from worker.listing import Offer
 from worker.s3_body import read_body, seems_changed
 from worker.s3_refusals import SCHEME, in_words, note_answer, refusal

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from sqlalchemy import Engine
 
-from db.models import ModelInfo, find_model
-from db.session import make_engine, open_database, reading
+from db.engine.session import make_engine, open_database, reading
+from db.ledger.models import ModelInfo, find_model
 from db.settings import load_settings
 from worker.app import make_app
 from worker.devices import choose_devices

@@ -16,9 +16,9 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from db.engine.database_errors import cause_of
 from db.errors import NightreadError, Stopped, TemporaryError, UserError
-from db.models import ModelInfo
-from db.refusals import cause_of
+from db.ledger.models import ModelInfo
 from worker.back_off import HOPELESS
 from worker.broker import EmbeddedBroker
 from worker.devices import Device

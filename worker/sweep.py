@@ -15,11 +15,11 @@ from celery import Celery
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from db.aggregate import finish_runs
-from db.models import ModelInfo
-from db.outcomes import pending_of_model
-from db.session import reading
-from db.sqlite import trim_wal
+from db.close_run import finish_runs
+from db.engine.session import reading
+from db.engine.sqlite import trim_wal
+from db.ledger.models import ModelInfo
+from db.ledger.outcomes import pending_of_model
 from worker.app import nothing_in_flight, redis_client
 from worker.chunk_size import send_pending
 from worker.logs import about

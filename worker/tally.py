@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from db.outcomes import Rejected, Scored
+from db.ledger.outcomes import Rejected, Scored
 from worker.status import Status, read_status, take_over, write_status
 
 #: The stages of a chunk. Reading and decoding run on many threads at once.

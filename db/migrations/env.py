@@ -1,10 +1,10 @@
-"""Alembic's entry: runs on the connection that `db.session.upgrade` hands over."""
+"""Alembic's entry: runs on the connection that `db.engine.session.upgrade` hands over."""
 
 from alembic import context
 
-from db.roles import grant_again, view_readers
-from db.schema import Base
-from db.views import create_views, drop_views
+from db.schema.tables import Base
+from db.schema.view_grants import grant_again, view_readers
+from db.schema.views import create_views, drop_views
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)

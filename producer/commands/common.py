@@ -6,9 +6,9 @@ from dataclasses import asdict
 from rich.console import Console
 from sqlalchemy import Engine
 
+from db.engine.session import open_database, reading
 from db.errors import EXIT_REJECTS
-from db.runs import Progress, RunInfo, find_run, progress
-from db.session import open_database, reading
+from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
 from producer.as_json import as_json
 from worker.settings import WorkerSettings

@@ -8,14 +8,14 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from db.aggregate import finish_runs
-from db.erasure import forget_patient
+from db.close_run import finish_runs
+from db.engine.session import reading
 from db.errors import Stopped
-from db.labels_csv import Columns, read_labels_csv
-from db.models import activate, demand, list_models
-from db.outcomes import count_pending
-from db.retention import prune_runs
-from db.session import reading
+from db.labels.csv_file import Columns, read_labels_csv
+from db.ledger.models import activate, demand, list_models
+from db.ledger.outcomes import count_pending
+from db.maintenance.forget_patient import forget_patient
+from db.maintenance.prune_runs import prune_runs
 from producer.commands.common import open_ledger, out, print_json, say
 from producer.labels import import_label_set
 from worker.model_dir import open_model_dir

@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine
 
+from db.engine.session import open_database, reading
 from db.errors import Stopped, UserError
-from db.runs import find_run, progress
-from db.session import open_database, reading
+from db.ledger.runs import find_run, progress
 from db.settings import load_settings
 from producer.commands.common import err, exit_by, print_json, say
 from producer.fleet_metrics import serve_fleet_metrics

@@ -8,11 +8,11 @@ from rich.table import Column, Table
 from rich.text import Text
 from sqlalchemy import Engine
 
-from db.aggregate import DEFAULT_THRESHOLDS
+from db.engine.session import reading
 from db.errors import UserError
-from db.runs import Progress, RunInfo, failures_of
-from db.scored import HELD_OUT
-from db.session import reading
+from db.ledger.runs import Progress, RunInfo, failures_of
+from db.metrics.aggregate import DEFAULT_THRESHOLDS
+from db.metrics.scored_scans import HELD_OUT
 from producer.commands.common import counts, err, exit_by, find, flat, open_ledger, out, print_json, say
 from producer.export import export_run
 from producer.fleet import Fleet, lines_of

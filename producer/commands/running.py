@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from db.aggregate import finish_runs
-from db.cancel import cancel_run
+from db.close_run import finish_runs
+from db.engine.session import address_of, reading
 from db.errors import TemporaryError, UserError
-from db.runs import progress
-from db.session import address_of, reading
+from db.ledger.cancel_run import cancel_run
+from db.ledger.runs import progress
 from producer.commands.common import counts, err, exit_by, find, open_ledger, print_json, say
 from producer.commands.reading import report_on
 from producer.enqueue import Enqueued, Rehearsal, enqueue, rehearse, resume

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from db.metrics import Labels, ScoreArray, count_at, has_both_classes, rank
-from db.scored import ScoredScans
+from db.metrics.formulas import Labels, ScoreArray, count_at, has_both_classes, rank
+from db.metrics.scored_scans import ScoredScans
 from producer.report.report import Report
 from producer.report.table import rate, subject
 

@@ -7,11 +7,12 @@ from datetime import datetime
 import numpy as np
 from sqlalchemy import Connection
 
-from db.aggregate import DEFAULT_THRESHOLDS, GIVEN, aggregate, is_current
 from db.errors import UserError
 from db.findings import ABNORMAL
-from db.metrics import Counts
-from db.report_data import (
+from db.ledger.runs import find_run, progress
+from db.metrics.aggregate import DEFAULT_THRESHOLDS, GIVEN, aggregate, is_current
+from db.metrics.formulas import Counts
+from db.metrics.report_queries import (
     Coverage,
     FindingRow,
     ThresholdRow,
@@ -21,8 +22,7 @@ from db.report_data import (
     read_finding_rows,
     read_threshold_rows,
 )
-from db.runs import find_run, progress
-from db.scored import SUBSETS, ScoredScans, read_scored
+from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from db.aggregate import BEST_F1, GIVEN, YOUDEN
-from db.report_data import ThresholdRow
+from db.metrics.aggregate import BEST_F1, GIVEN, YOUDEN
+from db.metrics.report_queries import ThresholdRow
 from producer.as_json import as_json
 from producer.report.report import Report
 

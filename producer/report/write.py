@@ -13,10 +13,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from db.aggregate import DEFAULT_THRESHOLDS
 from db.errors import UserError
-from db.report_data import ThresholdRow
-from db.scored import HELD_OUT
+from db.metrics.aggregate import DEFAULT_THRESHOLDS
+from db.metrics.report_queries import ThresholdRow
+from db.metrics.scored_scans import HELD_OUT
 from producer.report.plots import PICTURES, draw_plots
 from producer.report.report import Report, gather
 from producer.report.table import (

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from sqlalchemy import create_engine, text
 from world import HEADER, hash_artifact
 
-from db.session import make_engine, upgrade
+from db.engine.session import make_engine, upgrade
 
 ROOT = Path(__file__).parents[2]
 NIH_ROWS = 112_120

@@ -19,7 +19,7 @@ from typing import Any
 from bench_sql import databases
 from big_ledger import BigLedger
 
-from db.session import make_engine, reading
+from db.engine.session import make_engine, reading
 from producer.export import export_run
 
 RUNS, RUN = 5, 3

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from db.scans import FoundImage
+from db.ledger.scans import FoundImage
 from trainer.cache import open_cache
 from trainer.phantoms import make_phantoms
 from trainer.recipe import Recipe, make_recipe

@@ -25,8 +25,8 @@ from typing import Any
 from big_ledger import BigLedger, fill_ledger
 from sqlalchemy import Connection, create_engine, text
 
-from db.aggregate import aggregate
-from db.session import make_engine, reading, upgrade
+from db.engine.session import make_engine, reading, upgrade
+from db.metrics.aggregate import aggregate
 
 README = Path(__file__).parents[2] / "README.md"
 RUNS = 20

@@ -11,7 +11,7 @@ import pytest
 from docker_stack import PROJECT, ROOT, build_worker, sh
 from world import wait_until
 
-from db.session import newest_revision
+from db.engine.session import newest_revision
 
 ENQUEUE = ("enqueue", "--csv", "/scans/sample_labels.csv", "--images", "s3://scans/phantoms")
 #: The last program before tables 0003, and what takes its tables back to where they were.
@@ -258,7 +258,7 @@ def test_an_upgrade_amid_a_run_loses_nothing(stack, ledger, quiet, base, tmp_pat
     stack.compose("stop", "--timeout", "40", "worker")
     stack.producer(*ENQUEUE, "--rescore")
     run = ledger.latest_run()
-    view = sh(sys.executable, "-c", "from db.views import VIEWS; print(VIEWS['run_progress'])", cwd=source)
+    view = sh(sys.executable, "-c", "from db.schema.views import VIEWS; print(VIEWS['run_progress'])", cwd=source)
     stack.execute(UNDO_0003_AND_0004.format(view=view))
     up = ("up", "-d", "--no-build", "--no-deps", "--scale", "worker=3", "worker")
     stack.compose(*up, COST="4", VERSION="older")

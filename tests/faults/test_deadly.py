@@ -10,7 +10,7 @@ from harmful_scorer import deadly_image
 from stage import child_load_seconds, name_of, run_quietly
 from world import wait_until, write_csv
 
-from db.outcomes import ATTEMPTS_CAP
+from db.ledger.outcomes import ATTEMPTS_CAP
 
 CHUNK = 16
 #: Deaths until a deadly scan is alone, and those that it is then allowed.

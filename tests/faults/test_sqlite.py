@@ -14,11 +14,11 @@ from small_disk import fill, limit_files, small_disk
 from stage import descendants
 from world import wait_until
 
-import db.sqlite
-from db.aggregate import finish_runs
-from db.outcomes import decide
-from db.session import open_database
-from db.sqlite import trim_wal
+import db.engine.sqlite
+from db.close_run import finish_runs
+from db.engine.session import open_database
+from db.engine.sqlite import trim_wal
+from db.ledger.outcomes import decide
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 SUFFIXES = ("", "-wal", "-shm")
@@ -184,7 +184,7 @@ def test_a_long_reader_makes_the_log_grow_by_what_is_written_and_no_more(stage):
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_readers_without_a_gap_do_not_make_the_log_grow_for_ever(world, workers, tmp_path, monkeypatch):
     """Overlapping readers leave SQLite no moment to begin its `-wal` file anew; the sweep makes one."""
-    monkeypatch.setattr(db.sqlite, "_WAL_KEPT", 2**20)
+    monkeypatch.setattr(db.engine.sqlite, "_WAL_KEPT", 2**20)
     engine = open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}")
     wal = tmp_path / "nightread.sqlite-wal"
     with overlapping_readers(tmp_path / "nightread.sqlite"):

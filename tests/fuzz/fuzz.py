@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 #: Whose branches guide the fuzzer.
 _READERS = [
     *("worker.formats", "worker.tiff", "worker.depth", "worker.pixels", "worker.png", "PIL.TiffImagePlugin"),
-    *("db.labels_csv", "db.labels_text", "db.labels_table", "db.labels_columns", "db.labels_cells"),
+    *("db.labels.csv_file", "db.labels.text", "db.labels.table", "db.labels.columns", "db.labels.cells"),
     *("worker.messages", "worker.manifest", "worker.artifact"),
 ]
 #: Seconds; what takes so long hangs.

@@ -15,8 +15,8 @@ from encoded_images import SIGNATURE
 from PIL import Image
 
 from db.errors import PermanentError, UserError
-from db.labels_csv import read_labels_csv
-from db.outcomes import REASONS
+from db.labels.csv_file import read_labels_csv
+from db.ledger.outcomes import REASONS
 from worker.artifact import read_split
 from worker.depth import eight_bits
 from worker.manifest import parse_manifest

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from db.aggregate import aggregate, is_current
 from db.errors import UserError
 from db.findings import column_of
-from db.report_data import read_coverage
-from db.schema import (
+from db.metrics.aggregate import aggregate, is_current
+from db.metrics.report_queries import read_coverage
+from db.metrics.scored_scans import ALL, HELD_OUT, SUBSETS, read_scored
+from db.schema.tables import (
     PENDING,
     REJECTED,
     SCORED,
@@ -33,7 +34,6 @@ from db.schema import (
     Scan,
     Scores,
 )
-from db.scored import ALL, HELD_OUT, SUBSETS, read_scored
 from producer.report.plots import PICTURES
 from producer.report.write import write_report
 

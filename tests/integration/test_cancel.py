@@ -7,12 +7,13 @@ import pytest
 from ledger import enqueue, ids_of, scored
 from sqlalchemy import select
 
-from db.aggregate import aggregate, finish_runs, is_current
-from db.cancel import cancel_run
+from db.close_run import finish_runs
 from db.errors import UserError
-from db.outcomes import decide, still_pending
-from db.runs import find_run, progress
-from db.schema import Outcome, Run, Scores
+from db.ledger.cancel_run import cancel_run
+from db.ledger.outcomes import decide, still_pending
+from db.ledger.runs import find_run, progress
+from db.metrics.aggregate import aggregate, is_current
+from db.schema.tables import Outcome, Run, Scores
 
 
 def test_cancelling_rejects_what_waits_and_keeps_what_is_decided(engine, tmp_path):

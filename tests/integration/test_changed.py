@@ -8,14 +8,14 @@ import pytest
 from ledger import a_model, labels_file
 from s3_server import client_of
 
-import db.opening
+import db.ledger.open_run
 import producer.changed
 import worker.s3
+from db.engine.session import reading
 from db.errors import TemporaryError
-from db.opening import RunRequest, open_run
-from db.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
-from db.scans import FoundImage, register_scans
-from db.session import reading
+from db.ledger.open_run import RunRequest, open_run
+from db.ledger.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
+from db.ledger.scans import FoundImage, register_scans
 from producer.changed import look_for_changes
 from worker.images import find_images, read_image
 
@@ -70,7 +70,7 @@ def outcome(name, scan):
 @pytest.fixture(autouse=True)
 def in_pieces(monkeypatch):
     """Runs of four scans are opened in two pieces."""
-    monkeypatch.setattr(db.opening, "_PIECE", 3)
+    monkeypatch.setattr(db.ledger.open_run, "_PIECE", 3)
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import sys
 import pytest
 from world import wait_until
 
-from db.claims import Claims
+from db.engine.process_locks import Claims
 
 HOLD = (
-    "import sys, time; from db.claims import Claims; from db.session import make_engine\n"
+    "import sys, time; from db.engine.process_locks import Claims; from db.engine.session import make_engine\n"
     "with Claims(make_engine(sys.argv[1])).claim(int(sys.argv[2])) as mine:\n"
     "    print(mine, flush=True)\n"
     "    sys.stdin.read()\n"

@@ -10,13 +10,15 @@ from ledger import a_model, decide_all, enqueue, ids_of, scored
 from sqlalchemy import event, func, insert, select, text
 from world import wait_until
 
-from db.aggregate import aggregate, finish_runs, is_current
-from db.erasure import forget_patient
+from db.close_run import finish_runs
+from db.engine.session import make_engine, open_database, upgrade
 from db.errors import Stopped, UserError
-from db.models import UsedScan
-from db.outcomes import count_attempt, decide, still_pending
-from db.runs import find_run, progress
-from db.schema import (
+from db.ledger.models import UsedScan
+from db.ledger.outcomes import count_attempt, decide, still_pending
+from db.ledger.runs import find_run, progress
+from db.maintenance.forget_patient import forget_patient
+from db.metrics.aggregate import aggregate, is_current
+from db.schema.tables import (
     Base,
     Forgotten,
     Label,
@@ -28,7 +30,6 @@ from db.schema import (
     Scan,
     Scores,
 )
-from db.session import make_engine, open_database, upgrade
 
 ALL_TABLES = [mapper.class_ for mapper in Base.registry.mappers]
 #: The second of the ledger's four patients, its only scan, and the first of its outcomes.

@@ -10,10 +10,10 @@ from ledger import enqueue, ids_of, scored
 from pyarrow import parquet
 from sqlalchemy import text, update
 
+from db.engine.session import make_engine, reading, upgrade
 from db.errors import UserError
-from db.outcomes import Rejected, decide
-from db.schema import Scan
-from db.session import make_engine, reading, upgrade
+from db.ledger.outcomes import Rejected, decide
+from db.schema.tables import Scan
 from producer import export
 from producer.export import KINDS, export_run
 

@@ -9,10 +9,10 @@ from ledger import decide_all, enqueue, ids_of, scored
 from made_up import a_beat
 from sqlalchemy import text, update
 
-from db.fleet import read_backlog
-from db.outcomes import decide
-from db.schema import Run
-from db.session import make_engine, reading
+from db.engine.session import make_engine, reading
+from db.ledger.backlog import read_backlog
+from db.ledger.outcomes import decide
+from db.schema.tables import Run
 from producer.fleet_metrics import FleetCollector
 from worker.app import make_app, send_chunk
 from worker.beats import read_beats, send_beats, withdraw_beats

@@ -6,10 +6,10 @@ import pytest
 from ledger import decide_all, enqueue
 from world import hash_artifact
 
+from db.engine.session import reading
 from db.errors import UserError
-from db.models import activate, demand, find_model
-from db.outcomes import count_pending
-from db.session import reading
+from db.ledger.models import activate, demand, find_model
+from db.ledger.outcomes import count_pending
 from worker.follower import RETRY, Follower
 from worker.manifest import MODEL_FILE
 from worker.model_dir import FolderModelDir

@@ -14,15 +14,15 @@ from ledger import a_model, commit, enqueue, ids_of, scored
 from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from db import opening
-from db.aggregate import finish_runs
+from db.close_run import finish_runs
+from db.engine.session import at_hand, make_engine, newest_revision, open_database, reading, upgrade
 from db.errors import UserError
-from db.models import UsedScan, activate, find_model
-from db.outcomes import Rejected, count_attempt, decide, decide_and_look, still_pending
-from db.runs import find_run, progress
-from db.schema import PENDING, Base, LabelSet, Outcome, RunScan, Scan, Scores
-from db.session import at_hand, make_engine, newest_revision, open_database, reading, upgrade
-from db.views import VIEWS
+from db.ledger import open_run as opening
+from db.ledger.models import UsedScan, activate, find_model
+from db.ledger.outcomes import Rejected, count_attempt, decide, decide_and_look, still_pending
+from db.ledger.runs import find_run, progress
+from db.schema.tables import PENDING, Base, LabelSet, Outcome, RunScan, Scan, Scores
+from db.schema.views import VIEWS
 
 
 @pytest.fixture(autouse=True)

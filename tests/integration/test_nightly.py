@@ -12,14 +12,14 @@ from ledger import decide_all
 from sqlalchemy import select, update
 from world import hash_artifact, image_name, write_csv, write_images
 
-from db.cancel import cancel_run
+from db.engine.session import make_engine
 from db.errors import Stopped
-from db.nights import claim_summary
-from db.retention import prune_runs
-from db.runs import find_run, progress
-from db.schema import Run
-from db.session import make_engine
-from db.stopping import stop_run
+from db.ledger.cancel_run import cancel_run
+from db.ledger.nightly_runs import claim_summary
+from db.ledger.runs import find_run, progress
+from db.ledger.stop_run import stop_run
+from db.maintenance.prune_runs import prune_runs
+from db.schema.tables import Run
 from producer.nightly import Nightly
 from producer.nights import read_schedule
 from producer.patience import Clock

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, inspect, text, update
 
-from db.aggregate import aggregate
 from db.findings import FINDINGS, column_of
-from db.outcomes import REASONS
-from db.schema import Label, LabelSet, Model, ModelScan, Outcome, Run, RunScan, Scan, Scores
-from db.views import VIEWS
+from db.ledger.outcomes import REASONS
+from db.metrics.aggregate import aggregate
+from db.schema.tables import Label, LabelSet, Model, ModelScan, Outcome, Run, RunScan, Scan, Scores
+from db.schema.views import VIEWS
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SECTION = README[README.index("## Read the results") : README.index("## Settings")]

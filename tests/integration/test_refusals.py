@@ -7,8 +7,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from world import World, hash_artifact, write_csv, write_images
 
-from db.refusals import cause_of, is_passing
-from db.session import make_engine, open_database
+from db.engine.database_errors import cause_of, is_passing
+from db.engine.session import make_engine, open_database
 from worker.app import make_app
 from worker.child import Child
 from worker.messages import Chunk, ChunkScan

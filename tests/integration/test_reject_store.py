@@ -3,10 +3,10 @@
 import pytest
 from ledger import a_model, labels_file
 
-from db.opening import RunRequest, open_run
-from db.outcomes import Rejected, decide, pending_of_model, reject_store
-from db.scans import FoundImage, register_scans
-from db.session import reading
+from db.engine.session import reading
+from db.ledger.open_run import RunRequest, open_run
+from db.ledger.outcomes import Rejected, decide, pending_of_model, reject_store
+from db.ledger.scans import FoundImage, register_scans
 
 STORE = "s3://ward_1/"
 LOCATIONS = ["s3://ward_1/a.png", "s3://ward_1/b.png", "s3://wardX1/c.png", "/ward_1/d.png"]

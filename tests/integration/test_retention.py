@@ -6,13 +6,13 @@ import pytest
 from ledger import a_model, decide_all, enqueue, ids_of
 from sqlalchemy import func, select, update
 
-from db import retention
-from db.aggregate import finish_runs
-from db.cancel import cancel_run
-from db.opening import RunRequest, open_run
-from db.retention import Pruned, prune_runs
-from db.runs import progress
-from db.schema import Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric, Scores
+from db.close_run import finish_runs
+from db.ledger.cancel_run import cancel_run
+from db.ledger.open_run import RunRequest, open_run
+from db.ledger.runs import progress
+from db.maintenance import prune_runs as retention
+from db.maintenance.prune_runs import Pruned, prune_runs
+from db.schema.tables import Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric, Scores
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MONTH = timedelta(days=30)

@@ -11,11 +11,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from db.__main__ import main
+from db.engine.session import _config, make_engine, open_database, upgrade
 from db.errors import UserError
-from db.roles import grant_read
-from db.schema import Base
-from db.session import _config, make_engine, open_database, upgrade
-from db.views import VIEWS
+from db.schema.tables import Base
+from db.schema.view_grants import grant_read
+from db.schema.views import VIEWS
 
 
 @pytest.fixture

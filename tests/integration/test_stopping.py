@@ -3,16 +3,16 @@
 from ledger import decide_all, enqueue, ids_of, scored
 from sqlalchemy import select
 
-from db.aggregate import finish_runs
-from db.cancel import cancel_run
-from db.fleet import read_backlog
-from db.models import demand
-from db.outcomes import Rejected, count_pending, decide, pending_of_model, still_pending
-from db.runs import find_run, going_on, open_runs_of, progress
-from db.scans import FoundImage
-from db.schema import Outcome
-from db.session import reading
-from db.stopping import resume_run, stop_run
+from db.close_run import finish_runs
+from db.engine.session import reading
+from db.ledger.backlog import read_backlog
+from db.ledger.cancel_run import cancel_run
+from db.ledger.models import demand
+from db.ledger.outcomes import Rejected, count_pending, decide, pending_of_model, still_pending
+from db.ledger.runs import find_run, going_on, open_runs_of, progress
+from db.ledger.scans import FoundImage
+from db.ledger.stop_run import resume_run, stop_run
+from db.schema.tables import Outcome
 from producer.changed import look_for_changes
 
 MODEL, OTHER = "a" * 64, "b" * 64

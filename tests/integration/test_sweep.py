@@ -6,8 +6,8 @@ from ledger import enqueue
 from sqlalchemy.exc import DBAPIError
 
 import worker.sweep
-from db.models import find_model
-from db.session import reading
+from db.engine.session import reading
+from db.ledger.models import find_model
 from worker.app import make_app
 from worker.messages import queue_of
 from worker.settings import WorkerSettings

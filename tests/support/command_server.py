@@ -16,7 +16,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 #: What commands import when they run; TensorFlow is not among them.
 _MODULES = (
-    *("producer.cli", "worker.cli", "trainer.cli", "db.__main__", "db.session", "db.migrations", "alembic.command"),
+    *(
+        "producer.cli",
+        "worker.cli",
+        "trainer.cli",
+        "db.__main__",
+        "db.engine.session",
+        "db.migrations",
+        "alembic.command",
+    ),
     *("producer.commands.running", "producer.commands.reading", "producer.commands.keeping", "worker.start"),
     *("producer.commands.nightly", "celery.bin.worker", "boto3", "psycopg", "alembic.config"),
 )

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from hash_scorer import HashScorer
 
-from db import aggregate as metrics
+from db.metrics import aggregate as metrics
 from worker import child
 from worker.scorer import open_scorer
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from world import wait_until
 
-from db.outcomes import ATTEMPTS_CAP
+from db.ledger.outcomes import ATTEMPTS_CAP
 
 #: Patients of the stage: `stage.name_of`. Not within a hash.
 CANARY = re.compile(r"(?<![0-9a-fA-F])7731\d{4}(?![0-9a-fA-F])")

@@ -1,13 +1,13 @@
 """What a producer and a worker commit, without queue or pixels."""
 
-from db.aggregate import finish_runs
-from db.label_sets import import_labels
-from db.labels_csv import LabelRow, LabelsFile
-from db.models import find_model, register_model
-from db.opening import RunRequest, lock_for_enqueue, open_run
-from db.outcomes import Scored, decide, pending_of_run
-from db.scans import FoundImage, register_scans
-from db.session import reading
+from db.close_run import finish_runs
+from db.engine.session import reading
+from db.labels.csv_file import LabelRow, LabelsFile
+from db.labels.label_sets import import_labels
+from db.ledger.models import find_model, register_model
+from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
+from db.ledger.outcomes import Scored, decide, pending_of_run
+from db.ledger.scans import FoundImage, register_scans
 
 
 def labels_file(tmp_path, count=4, sha256="a" * 64):

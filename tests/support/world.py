@@ -19,8 +19,8 @@ import psutil
 import redis
 from sqlalchemy import text
 
+from db.engine.session import make_engine, reading
 from db.findings import FINDINGS
-from db.session import make_engine, reading
 from worker.artifact import publish
 from worker.broker import socket_path
 from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
-from db.fleet import Backlog
-from db.models import ModelInfo
+from db.ledger.backlog import Backlog
+from db.ledger.models import ModelInfo
 from producer.fleet_metrics import FleetCollector, _ledger
 from worker.app import make_app
 from worker.metrics import WorkerCollector

@@ -1,11 +1,11 @@
-"""`db.metrics` against numbers worked out by hand, the mini project's, and scikit-learn's."""
+"""`db.metrics.formulas` against numbers worked out by hand, the mini project's, and scikit-learn's."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.metrics import Counts, Labels, ScoreArray, auroc, count_at, rank
+from db.metrics.formulas import Counts, Labels, ScoreArray, auroc, count_at, rank
 
 #: The mini project's test of 1,122 scans: scans by label and by the lower edge of their scores.
 EDGES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)

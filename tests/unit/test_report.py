@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from db.findings import FINDINGS
-from db.report_data import Coverage, FindingRow, ThresholdRow
-from db.scored import ScoredScans
+from db.metrics.report_queries import Coverage, FindingRow, ThresholdRow
+from db.metrics.scored_scans import ScoredScans
 from producer.report.plots import PICTURES, draw_plots, thinned
 from producer.report.report import Baselines, Report, Spread
 from producer.report.table import UNDEFINED, coverage_lines, print_report, to_json

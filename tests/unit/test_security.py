@@ -6,8 +6,8 @@ import pytest
 from kombu.exceptions import ContentDisallowed
 from kombu.serialization import dumps, loads
 
+from db.engine.session import address_of, make_engine
 from db.errors import UserError
-from db.session import address_of, make_engine
 from worker.app import make_app
 from worker.broker import broker_url, socket_path
 from worker.settings import WorkerSettings

@@ -4,8 +4,8 @@ import sys
 
 from sqlalchemy import text
 
-from db.aggregate import aggregate
-from db.session import make_engine
+from db.engine.session import make_engine
+from db.metrics.aggregate import aggregate
 
 with make_engine(sys.argv[1]).connect() as connection:
     aggregate(connection, connection.execute(text("SELECT max(id) FROM runs")).scalar_one())

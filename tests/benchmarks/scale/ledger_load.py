@@ -17,9 +17,9 @@ from meters import command_use, cpu_of_server
 from postgres_of_scale import DurablePostgres, new_database
 from world import hash_artifact, write_csv
 
+from db.engine.session import at_hand, make_engine
 from db.findings import FINDINGS, column_of
-from db.outcomes import Scored, decide_and_look
-from db.session import at_hand, make_engine
+from db.ledger.outcomes import Scored, decide_and_look
 
 CONNECTIONS = (1, 2, 4, 8)
 

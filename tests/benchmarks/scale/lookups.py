@@ -7,10 +7,10 @@ from fleet import CHUNK
 from postgres_of_scale import DurablePostgres, new_database
 from sqlalchemy import text
 
-from db.models import demand
-from db.outcomes import pending_of_model, still_pending
-from db.runs import nothing_pending, open_runs_of, progress
-from db.session import make_engine, reading
+from db.engine.session import make_engine, reading
+from db.ledger.models import demand
+from db.ledger.outcomes import pending_of_model, still_pending
+from db.ledger.runs import nothing_pending, open_runs_of, progress
 
 #: Shares of a run that are decided.
 DECIDED = (0.01, 0.5, 0.999)

@@ -2,7 +2,7 @@
 
 from postgres import Postgres
 
-from db.session import make_engine, upgrade
+from db.engine.session import make_engine, upgrade
 
 
 class DurablePostgres(Postgres):

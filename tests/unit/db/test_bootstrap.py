@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from db.bootstrap import bootstrap_patients
-from db.metrics import rank
+from db.metrics.bootstrap import bootstrap_patients
+from db.metrics.formulas import rank
 
 RNG = np.random.default_rng(0)
 

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from db.bulk import in_pieces
+from db.engine.bulk_insert import in_pieces
 
 
 @given(count=st.integers(0, 50), size=st.integers(1, 20))

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import db.labels_text
+import db.labels.text
 from db.errors import UserError
 from db.findings import NIH_FINDINGS, NO_FINDING
-from db.labels_csv import Columns, age_in_years, normal_patient_id, read_labels_csv
+from db.labels.csv_file import Columns, age_in_years, normal_patient_id, read_labels_csv
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
@@ -381,7 +381,7 @@ def test_what_is_no_text_table_is_refused_with_what_it_is(tmp_path, content, cau
 @pytest.mark.parametrize("bomb", [b"x", b"\n", b"x,Mass\n", b'"'])
 def test_a_gzip_bomb_ends_in_a_sentence(tmp_path, monkeypatch, bomb):
     """Whatever it unpacks to, no more than the limit of it is ever read."""
-    monkeypatch.setattr(db.labels_text, "MAX_TEXT", 10**6)
+    monkeypatch.setattr(db.labels.text, "MAX_TEXT", 10**6)
     path = tmp_path / "bomb.csv.gz"
     path.write_bytes(gzip.compress(f"{HEADER}\n".encode() + bomb * (10**7 // len(bomb)), 1))
     assert "row " in refusal(path)

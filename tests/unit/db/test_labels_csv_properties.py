@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from db.errors import UserError
 from db.findings import NIH_FINDINGS, NO_FINDING
-from db.labels_csv import Columns, LabelRow, read_labels_csv
+from db.labels.csv_file import Columns, LabelRow, read_labels_csv
 
 HEADER = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender"]
 HEADER += ["View Position", "OriginalImage[Width", "Height]", "a note"]

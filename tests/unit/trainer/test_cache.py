@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels_csv import read_labels_csv
+from db.labels.csv_file import read_labels_csv
 from trainer.cache import open_cache
 from worker.images import find_images, read_image
 from worker.manifest import Preprocessing

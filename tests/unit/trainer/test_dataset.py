@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels_csv import LabelRow, read_labels_csv
+from db.labels.csv_file import LabelRow, read_labels_csv
 from trainer.dataset import label_matrix, labelled_rows, learnable_findings, load_examples
 from worker.images import find_images
 from worker.manifest import Preprocessing

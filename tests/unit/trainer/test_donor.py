@@ -3,7 +3,7 @@
 import pytest
 
 from db.errors import UserError
-from db.labels_csv import read_labels_csv
+from db.labels.csv_file import read_labels_csv
 from trainer.donor import donor_of, refuse_leak, with_donors_scans
 from trainer.fit import FitSetting, fit
 from trainer.material import Source

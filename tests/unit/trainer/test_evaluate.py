@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels_csv import read_labels_csv
+from db.labels.csv_file import read_labels_csv
 from trainer.artifacts import find_by_name
 from trainer.evaluate import evaluate_artifact, evaluation_json, unseen_rows
 from trainer.model import build_model

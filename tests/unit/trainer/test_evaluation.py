@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, roc_auc_score
 
-from db.labels_csv import LabelRow
-from db.metrics import calibration_error
+from db.labels.csv_file import LabelRow
+from db.metrics.formulas import calibration_error
 from trainer.card import write_card
 from trainer.evaluation import TABLE, evaluate
 from trainer.metadata import metadata_scores

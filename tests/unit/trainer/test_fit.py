@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels_csv import read_labels_csv
+from db.labels.csv_file import read_labels_csv
 from trainer.fit import FitSetting, fit
 from trainer.material import Source
 from trainer.recipe import make_recipe

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels_csv import read_labels_csv
+from db.labels.csv_file import read_labels_csv
 from trainer.opacities import DRAWN
 from trainer.phantoms import NIH_HEADER, Phantom, draw_phantom, make_phantoms, plan_phantoms
 

@@ -9,8 +9,8 @@ from watched import watched
 from world import radiograph
 
 from db.errors import UserError
-from db.labels_csv import LabelRow, read_labels_csv
-from db.metrics import auroc
+from db.labels.csv_file import LabelRow, read_labels_csv
+from db.metrics.formulas import auroc
 from trainer import quantize as module
 from trainer.dataset import label_matrix
 from trainer.material import Subset

@@ -11,7 +11,7 @@ from hash_scorer import hash_scores
 from world import radiograph
 
 from db.errors import NoRoom, PermanentError, TemporaryError
-from db.outcomes import Rejected, Scored
+from db.ledger.outcomes import Rejected, Scored
 from worker import chunks
 from worker.chunks import score_chunk
 from worker.images import EncodedImage

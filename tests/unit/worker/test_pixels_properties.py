@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from world import radiograph
 
 from db.errors import PermanentError
-from db.outcomes import REASONS
+from db.ledger.outcomes import REASONS
 from worker.manifest import Preprocessing
 from worker.pixels import to_pixels
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from db.outcomes import Rejected, Scored
+from db.ledger.outcomes import Rejected, Scored
 from worker.status import Status, await_process, read_status
 from worker.tally import DECODE, READ, Stopwatch, Tally
 

@@ -1,0 +1,45 @@
+"""Closes a run: nothing pending, metrics computed, marked finished, in one transaction."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine, select, update
+
+from db.engine.session import reading
+from db.ledger.runs import _is_over, nothing_pending
+from db.metrics.aggregate import aggregate
+from db.schema.tables import Run
+
+
+def finish_runs(engine: Engine, outcome_ids: Sequence[int] | None = None) -> list[int]:
+    """Close and aggregate the open runs (those of these outcomes, or any) in which nothing is pending.
+
+    Each in one transaction: a finished run has its metrics, also where the caller dies half-way.
+
+    Returns:
+        The runs that this call closed.
+    """
+    with reading(engine) as connection:
+        candidates = nothing_pending(connection, outcome_ids)
+    return [run_id for run_id in candidates if _finish(engine, run_id)]
+
+
+def _finish(engine: Engine, run_id: int) -> bool:
+    with engine.begin() as connection:
+        if mine := close_run(connection, run_id):
+            aggregate(connection, run_id)
+    return mine
+
+
+def close_run(connection: Connection, run_id: int) -> bool:
+    """Close an open run in which nothing is pending.
+
+    Not in the transaction that decides outcomes: two last workers would each still see the other's as pending.
+
+    Returns:
+        Whether this call closed it: of several only one does.
+    """
+    # Locked first: a producer may be adding to it, and only a statement that begins after it sees what it added.
+    connection.execute(select(Run.id).where(Run.id == run_id).with_for_update(key_share=True))
+    closing = update(Run).where(Run.id == run_id, _is_over()).values(finished_at=datetime.now(UTC))
+    return connection.execute(closing).rowcount == 1

@@ -1,0 +1,56 @@
+"""Imports label sets. One is a labels file as it was read, and never edited: two lie side by side on the same scans."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, insert, select
+
+from db.engine.bulk_insert import insert_rows
+from db.errors import UserError
+from db.labels.csv_file import LabelRow, LabelsFile
+from db.schema.tables import Label, LabelSet
+
+
+def import_labels(
+    connection: Connection, file: LabelsFile, rows: Iterable[LabelRow], ids: Mapping[str, int], name: str | None = None
+) -> int:
+    """Import a file's labels of the scans in `ids`; those that are there already stay.
+
+    Args:
+        connection: the transaction is the caller's.
+        file: where the rows are from.
+        rows: those to import; rows of scans that `ids` does not know are left out.
+        ids: scan id by image name.
+        name: of the label set; None is the dataset's name, or that with the file's hash where another file took it.
+
+    Returns:
+        The label set's id.
+
+    Raises:
+        UserError: a label set of this name came from another file.
+    """
+    label_set_id = _label_set(connection, file, name or _free_name(connection, file))
+    labels = (
+        {"label_set_id": label_set_id, "scan_id": ids[row.image_name], "finding": finding}
+        for row in rows
+        if row.image_name in ids
+        for finding in row.findings
+    )
+    # A run of the first N rows imported only those; the rest of the same file may follow.
+    insert_rows(connection, Label.__table__, labels)
+    return label_set_id
+
+
+def _label_set(connection: Connection, file: LabelsFile, name: str) -> int:
+    found = connection.execute(select(LabelSet.id, LabelSet.sha256).where(LabelSet.name == name)).first()
+    if found is None:
+        values = {"name": name, "sha256": file.sha256, "imported_at": datetime.now(UTC)}
+        return int(connection.execute(insert(LabelSet).returning(LabelSet.id), values).scalar_one())
+    if found.sha256 != file.sha256:
+        raise UserError(f"{file.path}: label set {name!r} is another file's and never edited; say another --name")
+    return int(found.id)
+
+
+def _free_name(connection: Connection, file: LabelsFile) -> str:
+    holder = connection.execute(select(LabelSet.sha256).where(LabelSet.name == file.dataset)).scalar()
+    return file.dataset if holder in (None, file.sha256) else f"{file.dataset}@{file.sha256[:8]}"

@@ -1,0 +1,128 @@
+"""Registered models: which there are, which one is active, what each was fitted on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, insert, select, update
+
+from db.errors import UserError
+from db.ledger.outcomes import is_wanted
+from db.schema.tables import PENDING, Model, ModelScan, Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """A registered model."""
+
+    id: int
+    sha256: str
+    name: str
+    active: bool
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedScan:
+    """A scan that a model was fitted, tuned or tested on."""
+
+    image_name: str
+    patient_id: str | None
+    subset: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Which models are wanted now."""
+
+    #: The model of the next runs, None where no model is there yet.
+    active: ModelInfo | None
+    #: Those for which scans wait, oldest first.
+    with_work: tuple[ModelInfo, ...]
+
+
+def register_model(
+    connection: Connection, *, sha256: str, manifest: dict[str, Any], used: Iterable[UsedScan]
+) -> ModelInfo:
+    """Register an artifact with its split; known already is fine. The first model becomes the active one.
+
+    Raises:
+        UserError: its name belongs to other bytes.
+    """
+    name = str(manifest["name"])
+    holder = connection.execute(select(Model.sha256).where(Model.name == name)).scalar()
+    if holder is not None and holder != sha256:
+        raise UserError(f"model {name!r} is {holder[:12]} already; artifact {sha256[:12]} needs another --name")
+    if holder is None:
+        _insert(connection, sha256, name, manifest, used)
+    return find_model(connection, sha256)
+
+
+def find_model(connection: Connection, wanted: str | None) -> ModelInfo:
+    """The model with this name or (12 characters or more of a) hash; without a wish, the active one.
+
+    Raises:
+        UserError: there is none.
+    """
+    condition: ColumnElement[bool] = Model.name == (wanted or "")
+    if wanted is None:
+        condition = Model.active.is_(True)
+    elif len(wanted) >= 12:
+        condition |= Model.sha256.startswith(wanted, autoescape=True)
+    row = connection.execute(_select().where(condition)).first()
+    if row is None:
+        which = "no model is there yet" if wanted is None else f"no model {wanted!r} is registered"
+        raise UserError(f"{which}; 'trainer fit' makes one, 'producer model list' shows them")
+    return _info(row)
+
+
+def list_models(connection: Connection) -> list[ModelInfo]:
+    """Every registered model, oldest first."""
+    return [_info(row) for row in connection.execute(_select().order_by(Model.id))]
+
+
+def demand(connection: Connection) -> Demand:
+    """The active model, and those that are needed until their runs are finished or stopped."""
+    pending = exists().where(Outcome.model_id == Model.id, Outcome.state == PENDING, is_wanted())
+    rows = connection.execute(_select().add_columns(pending.label("wanted")).order_by(Model.id)).all()
+    return Demand(
+        active=next((_info(row) for row in rows if row.active), None),
+        with_work=tuple(_info(row) for row in rows if row.wanted),
+    )
+
+
+def activate(connection: Connection, wanted: str) -> ModelInfo:
+    """Make this the model of the next runs."""
+    model = find_model(connection, wanted)
+    connection.execute(update(Model).where(Model.active).values(active=False))
+    connection.execute(update(Model).where(Model.id == model.id).values(active=True))
+    return find_model(connection, model.sha256)
+
+
+def _select() -> Select[int, str, str, bool, dict[str, Any]]:
+    return select(Model.id, Model.sha256, Model.name, Model.active, Model.manifest)
+
+
+def _info(row: Row[int, str, str, bool, dict[str, Any]]) -> ModelInfo:
+    return ModelInfo(
+        id=row.id, sha256=row.sha256, name=row.name, active=row.active, findings=tuple(row.manifest["findings"])
+    )
+
+
+def _insert(connection: Connection, sha256: str, name: str, manifest: dict[str, Any], used: Iterable[UsedScan]) -> None:
+    first = connection.execute(select(Model.id).limit(1)).first() is None
+    values = {"sha256": sha256, "name": name, "manifest": manifest, "active": first, "registered_at": datetime.now(UTC)}
+    model_id = connection.execute(insert(Model).returning(Model.id), values).scalar_one()
+    rows = [
+        {
+            "model_id": model_id,
+            "dataset": manifest["dataset"],
+            "image_name": scan.image_name,
+            "patient_id": scan.patient_id,
+            "subset": scan.subset,
+        }
+        for scan in used
+    ]
+    if rows:
+        connection.execute(insert(ModelScan), rows)

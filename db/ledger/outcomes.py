@@ -1,0 +1,273 @@
+"""Outcomes: what is pending, and the one place where it is decided."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, null, select, update
+from sqlalchemy.orm import aliased
+
+from db.findings import column_of
+from db.ledger.outcomes_postgresql import decide_in_one
+from db.ledger.runs import going_on
+from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, Run, RunScan, Scan, Scores
+
+#: Why a scan can be rejected. Documented in the README.
+REASONS: Final = (
+    *("missing", "unreadable", "s3", "cancelled"),
+    *("empty", "not_image", "dicom", "truncated", "too_large", "unsupported", "constant"),
+)
+#: Rejections that may pass: such a scan is due again in the next run, as a new revision.
+PASSING_REASONS: Final = ("missing", "unreadable", "s3", "cancelled")
+#: An input that killed its worker this often while alone is quarantined.
+ATTEMPTS_CAP: Final = 3
+DEADLY: Final = "killed_worker"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingScan:
+    """A scan that still waits for its outcome."""
+
+    outcome_id: int
+    #: What logs call it.
+    scan_id: int
+    location: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A scan's scores by finding, each in [0, 1]."""
+
+    outcome_id: int
+    scores: Mapping[str, float]
+    content: str
+    runtime: str
+    precision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A scan that cannot be scored, its reason code and sentence."""
+
+    outcome_id: int
+    reason: str
+    detail: str
+    content: str | None = None
+    #: `s3://bucket/` where not the object but its whole store was refused.
+    store: str | None = None
+
+
+def is_wanted() -> ColumnElement[bool]:
+    """Whether some run works on an outcome: what waits only in runs that were stopped is nobody's work.
+
+    While no run is stopped, or no other one open, this costs one look at the few open runs.
+    """
+    run, waits = aliased(Run), aliased(RunScan)
+    is_open = run.finished_at.is_(None)
+    some_stopped = exists().where(is_open, run.stopped_at.is_not(None))
+    some_going = exists().where(is_open, run.stopped_at.is_(None))
+    by_one = exists().where(waits.outcome_id == Outcome.id, run.id == waits.run_id, is_open, run.stopped_at.is_(None))
+    return ~some_stopped | (some_going & by_one)
+
+
+def still_pending(connection: Connection, outcome_ids: Sequence[int], model_sha256: str) -> list[PendingScan]:
+    """Which of these outcomes of a model wait to be decided, in the order of their ids.
+
+    What is pending under an id is not always what was sent under it: after a restored backup ids are given again.
+    """
+    mine = Outcome.model_id == select(Model.id).where(Model.sha256 == model_sha256).scalar_subquery()
+    return _pending(connection, Outcome.id.in_(outcome_ids) & mine & is_wanted())
+
+
+def pending_of_model(connection: Connection, model_id: int, limit: int | None = None) -> list[PendingScan]:
+    """What waits for this model (the first `limit` of it) but in stopped runs, in the order of outcome ids."""
+    return _pending(connection, (Outcome.model_id == model_id) & is_wanted(), limit)
+
+
+def count_pending(connection: Connection, model_id: int) -> int:
+    """How many scans wait for this model but in stopped runs."""
+    waiting = select(func.count()).where(Outcome.model_id == model_id, Outcome.state == PENDING, is_wanted())
+    return connection.execute(waiting).scalar_one()
+
+
+def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
+    """Everything of this run that waits, stopped or not, in the order of outcome ids."""
+    return _pending(connection, Outcome.id.in_(select(RunScan.outcome_id).where(RunScan.run_id == run_id)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecidedImage:
+    """What a scan's outcome was decided from."""
+
+    outcome_id: int
+    image_name: str
+    #: `FoundImage.seen_as` of the last listing in which it was that content; None where nobody looked, or where a
+    #: stopped run rejected it: what lay there then may have been listed under the same size and time.
+    seen_as: str | None
+    #: None where its bytes were never noted: an input that kept killing its worker.
+    content: str | None
+
+
+def decided_images(connection: Connection, dataset: str, model_id: int) -> Iterator[DecidedImage]:
+    """Each scan of a dataset whose newest outcome under a model stands until its image changes.
+
+    Neither a pending outcome does, nor a rejection that may pass: those are looked into anyway.
+    """
+    newer = aliased(Outcome)
+    later = (newer.scan_id == Outcome.scan_id) & (newer.model_id == model_id) & (newer.revision > Outcome.revision)
+    stands = (Outcome.state != PENDING) & func.coalesce(Outcome.reason, "").not_in(PASSING_REASONS)
+    rows = connection.execute(
+        select(Outcome.id, Scan.image_name, case((_is_in_doubt(), null()), else_=Outcome.seen_as), Outcome.content)
+        .join(Outcome, Outcome.scan_id == Scan.id)
+        .where(Scan.dataset == dataset, Outcome.model_id == model_id, stands, ~exists().where(later))
+    )
+    return (DecidedImage(outcome_id=row[0], image_name=row[1], seen_as=row[2], content=row[3]) for row in rows)
+
+
+def _is_in_doubt() -> ColumnElement[bool]:
+    """Whether an outcome is a rejection of a run that was stopped for its rejections."""
+    stopped = Run.finished_at.is_(None) & Run.stopped_at.is_not(None)
+    holds = exists().where(RunScan.outcome_id == Outcome.id, Run.id == RunScan.run_id, stopped)
+    return (Outcome.state == REJECTED) & holds
+
+
+def note_seen(connection: Connection, seen: Mapping[int, str]) -> None:
+    """Note, by outcome id, how images are listed now that were found to be what was decided from."""
+    if seen:
+        statement = update(Outcome).where(Outcome.__table__.c.id == bindparam("key"))
+        values = [{"key": outcome_id, "now": seen[outcome_id]} for outcome_id in sorted(seen)]
+        connection.execute(statement.values(seen_as=bindparam("now")), values)
+
+
+def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int:
+    """Write outcomes. The first writer wins: what is decided already stays untouched.
+
+    Returns:
+        How many of them this call decided.
+    """
+    return decide_and_look(connection, outcomes, ())[0]
+
+
+def decide_and_look(
+    connection: Connection, outcomes: Sequence[Scored | Rejected], run_ids: Iterable[int]
+) -> tuple[int, dict[int, datetime | None]]:
+    """`decide`, and `db.ledger.runs.going_on` of these runs; on PostgreSQL in one statement."""
+    if connection.dialect.name == "postgresql":
+        return decide_in_one(connection, [_row(outcome) for outcome in outcomes], run_ids)
+    # Locked in the order of ids: two workers on one chunk wait for each other instead of deadlocking.
+    ids = [outcome.outcome_id for outcome in outcomes]
+    undecided = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
+    won = set(connection.execute(undecided.with_for_update(key_share=True)).scalars())
+    mine = [outcome for outcome in outcomes if outcome.outcome_id in won]
+    _write(connection, [_scored_values(outcome) for outcome in mine if isinstance(outcome, Scored)])
+    _write(connection, [_rejected_values(outcome) for outcome in mine if isinstance(outcome, Rejected)])
+    rows = [_score_row(outcome) for outcome in mine if isinstance(outcome, Scored)]
+    if rows:
+        connection.execute(insert(Scores), rows)
+    return len(mine), going_on(connection, run_ids)
+
+
+def reject_store(connection: Connection, model_sha256: str, store: str, detail: str) -> int:
+    """Reject, as `s3`, everything that waits for a model and lies in a store: a thousand requests would say the same.
+
+    What waits in stopped runs alone goes on waiting.
+
+    Args:
+        connection: its transaction is the caller's.
+        model_sha256: the model whose pending outcomes are meant.
+        store: what their locations begin with, `s3://bucket/`.
+        detail: the sentence.
+
+    Returns:
+        How many were rejected; what others decided in between stays.
+    """
+    waiting = (
+        select(Outcome.id)
+        .join(Scan, Scan.id == Outcome.scan_id)
+        .join(Model, Model.id == Outcome.model_id)
+        .where(Model.sha256 == model_sha256, Outcome.state == PENDING, is_wanted())
+        .where(Scan.location.startswith(store, autoescape=True))
+        # Locked in the order of ids, as `decide` does.
+        .order_by(Outcome.id)
+        .with_for_update(key_share=True, of=Outcome)
+    )
+    rejection = {"state": REJECTED, "reason": "s3", "detail": detail, "scored_at": datetime.now(UTC)}
+    decided = connection.execute(update(Outcome).where(Outcome.id.in_(waiting)).values(rejection))
+    return decided.rowcount
+
+
+def count_attempt(connection: Connection, outcome_id: int) -> bool:
+    """Note that a worker died while this scan was alone; at the cap, quarantine it.
+
+    Returns:
+        Whether the scan may still be tried.
+    """
+    mine = (Outcome.id == outcome_id) & (Outcome.state == PENDING)
+    connection.execute(update(Outcome).where(mine).values(attempts=Outcome.attempts + 1))
+    worn_out = mine & (Outcome.attempts >= ATTEMPTS_CAP)
+    detail = f"its worker died or failed {ATTEMPTS_CAP} times while it was alone"
+    decided = connection.execute(
+        update(Outcome)
+        .where(worn_out)
+        .values(state=QUARANTINED, reason=DEADLY, detail=detail, scored_at=datetime.now(UTC))
+    )
+    return decided.rowcount == 0
+
+
+def forgive_attempt(connection: Connection, outcome_id: int) -> None:
+    """Take an attempt back: the worker lived, so what it could not finish was not the scan's fault."""
+    mine = (Outcome.id == outcome_id) & (Outcome.state == PENDING) & (Outcome.attempts > 0)
+    connection.execute(update(Outcome).where(mine).values(attempts=Outcome.attempts - 1))
+
+
+def _pending(connection: Connection, condition: Any, limit: int | None = None) -> list[PendingScan]:
+    rows = connection.execute(
+        select(Outcome.id, Outcome.scan_id, Scan.location)
+        .join(Scan, Scan.id == Outcome.scan_id)
+        .where(Outcome.state == PENDING, condition)
+        .order_by(Outcome.id)
+        .limit(limit)
+    )
+    return [PendingScan(outcome_id=row.id, scan_id=row.scan_id, location=row.location) for row in rows]
+
+
+def _write(connection: Connection, values: list[dict[str, Any]]) -> None:
+    if values:
+        names = [name for name in values[0] if name != "key"]
+        # The table, not the entity: the ORM's bulk update by key has no room for our WHERE.
+        table = Outcome.__table__
+        statement = update(Outcome).where(table.c.id == bindparam("key")).values({n: bindparam(n) for n in names})
+        connection.execute(statement, values)
+
+
+def _scored_values(outcome: Scored) -> dict[str, Any]:
+    return {
+        "key": outcome.outcome_id,
+        "state": SCORED,
+        "content": outcome.content,
+        "runtime": outcome.runtime,
+        "precision": outcome.precision,
+        "scored_at": datetime.now(UTC),
+    }
+
+
+def _rejected_values(outcome: Rejected) -> dict[str, Any]:
+    return {
+        "key": outcome.outcome_id,
+        "state": REJECTED,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "content": outcome.content,
+        "scored_at": datetime.now(UTC),
+    }
+
+
+def _row(outcome: Scored | Rejected) -> dict[str, Any]:
+    """All that is written of an outcome."""
+    return _scored_values(outcome) | _score_row(outcome) if isinstance(outcome, Scored) else _rejected_values(outcome)
+
+
+def _score_row(outcome: Scored) -> dict[str, Any]:
+    scores = {column_of(finding): score for finding, score in outcome.scores.items()}
+    return {"outcome_id": outcome.outcome_id, **scores}

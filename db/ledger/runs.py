@@ -1,0 +1,173 @@
+"""Runs: followed and closed. `db.ledger.open_run` opens them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, func, select, text
+
+from db.errors import UserError
+from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, LabelSet, Model, Outcome, Run, RunScan, Scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """A run as people speak of it."""
+
+    id: int
+    source: str
+    dataset: str
+    model: str
+    model_sha256: str
+    label_set: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    cancelled_at: datetime | None
+    #: When and why workers stopped it.
+    stopped_at: datetime | None
+    stop_reason: str | None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it stands still until somebody resumes it."""
+        return self.stopped_at is not None and self.finished_at is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A row of the view `run_progress`; expected = scored + rejected + quarantined + pending."""
+
+    expected: int
+    scored: int
+    rejected: int
+    quarantined: int
+    pending: int
+    reused: int
+
+
+def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = None) -> list[int]:
+    """The open runs (those that these outcomes belong to, or any) in which nothing is pending, in order."""
+    finished = select(Run.id).where(_is_over()).order_by(Run.id)
+    if outcome_ids is not None:
+        finished = finished.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
+    return list(connection.execute(finished).scalars())
+
+
+def _is_over() -> ColumnElement[bool]:
+    # The first that waits is looked for: of NOT EXISTS PostgreSQL makes a join over all of the run, 200 ms of a million
+    # scans where this takes 2, and each chunk asks.
+    first = (
+        select(RunScan.outcome_id)
+        .join(Outcome, Outcome.id == RunScan.outcome_id)
+        .where(RunScan.run_id == Run.id, Outcome.state == PENDING)
+        .limit(1)
+        .correlate(Run)
+        .scalar_subquery()
+    )
+    return Run.finished_at.is_(None) & first.is_(None)
+
+
+def find_run(connection: Connection, run_id: int | None) -> RunInfo:
+    """This run, or the latest.
+
+    Raises:
+        UserError: there is none.
+    """
+    query = (
+        select(
+            Run.id,
+            Run.source,
+            Run.dataset,
+            Model.name.label("model"),
+            Model.sha256.label("model_sha256"),
+            LabelSet.name.label("label_set"),
+            Run.created_at,
+            Run.finished_at,
+            Run.cancelled_at,
+            Run.stopped_at,
+            Run.stop_reason,
+        )
+        .join(Model, Model.id == Run.model_id)
+        .outerjoin(LabelSet, LabelSet.id == Run.label_set_id)
+        .order_by(Run.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query if run_id is None else query.where(Run.id == run_id)).mappings().first()
+    if row is None:
+        raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
+    return RunInfo(**row)
+
+
+def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int, dict[int, datetime | None]]:
+    """Which open runs wait for each of these outcomes, oldest first, and when each was resumed last.
+
+    Outcomes for which none waits are left out. A stopped run waits for nothing.
+    """
+    rows = connection.execute(
+        select(RunScan.outcome_id, RunScan.run_id, Run.resumed_at)
+        .join(Run, Run.id == RunScan.run_id)
+        .where(RunScan.outcome_id.in_(outcome_ids), Run.finished_at.is_(None), Run.stopped_at.is_(None))
+        .order_by(RunScan.run_id)
+    )
+    runs: dict[int, dict[int, datetime | None]] = {}
+    for outcome_id, run_id, resumed_at in rows:
+        runs.setdefault(outcome_id, {})[run_id] = resumed_at
+    return runs
+
+
+def going_on(connection: Connection, run_ids: Iterable[int]) -> dict[int, datetime | None]:
+    """Of these runs those that are neither closed nor stopped, and when each was resumed last."""
+    going = Run.finished_at.is_(None) & Run.stopped_at.is_(None)
+    rows = connection.execute(select(Run.id, Run.resumed_at).where(Run.id.in_(sorted(run_ids)), going))
+    return {row.id: row.resumed_at for row in rows}
+
+
+def progress(connection: Connection, run_id: int) -> Progress:
+    """How far a run is; all zero for one without scans."""
+    row = connection.execute(text("SELECT * FROM run_progress WHERE run_id = :run"), {"run": run_id}).mappings().first()
+    counts = dict(row or {})
+    names = ("expected", "scored", "rejected", "quarantined", "pending", "reused")
+    return Progress(**{name: int(counts.get(name, 0)) for name in names})
+
+
+def rate_of(connection: Connection, model_id: int) -> float | None:
+    """Scans a second between the first and the last score of the model's latest run; None where it scored fewer than 2.
+
+    Measured where the work ran, with as many workers as there were: an expectation, not a promise.
+    """
+    own = (Outcome.model_id == model_id) & (Outcome.state == SCORED) & ~RunScan.reused
+    latest = select(func.max(RunScan.run_id)).join(Outcome, Outcome.id == RunScan.outcome_id).where(own)
+    run_id = connection.execute(latest).scalar()
+    return None if run_id is None else rate_of_run(connection, run_id)
+
+
+def rate_of_run(connection: Connection, run_id: int) -> float | None:
+    """Scans a second between a run's first and last score; None where it scored fewer than 2 itself."""
+    scans, first, last = connection.execute(
+        select(func.count(), func.min(Outcome.scored_at), func.max(Outcome.scored_at))
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(Outcome.state == SCORED, ~RunScan.reused, RunScan.run_id == run_id)
+    ).one()
+    return scans / (last - first).total_seconds() if first and last and first < last else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A scan of a run that could not be scored."""
+
+    image_name: str
+    state: str
+    reason: str
+    detail: str
+
+
+def failures_of(connection: Connection, run_id: int) -> list[Failure]:
+    """The rejected and quarantined scans of a run, by reason and name."""
+    rows = connection.execute(
+        select(Scan.image_name, Outcome.state, Outcome.reason, Outcome.detail)
+        .join(RunScan, RunScan.scan_id == Scan.id)
+        .join(Outcome, Outcome.id == RunScan.outcome_id)
+        .where(RunScan.run_id == run_id, Outcome.state.in_((REJECTED, QUARANTINED)))
+        .order_by(Outcome.reason, Scan.image_name)
+    )
+    return [Failure(image_name=r[0], state=r[1], reason=r[2] or "", detail=r[3] or "") for r in rows]

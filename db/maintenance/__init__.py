@@ -1,0 +1,1 @@
+"""What removes rows for good: old runs, and a patient who is to be forgotten."""
