@@ -20,7 +20,7 @@ from db.errors import NightreadError
 from db.ledger.models import find_model
 from db.ledger.outcomes import DecidedImage, decided_images
 from db.ledger.scans import FoundImage
-from worker.images import read_image
+from worker.storage.image_store import read_image
 
 #: Reading is waiting: for a disk, or for a store.
 _THREADS: Final = 16

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.terminal import run_command
+from worker.entry_point import run_command
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -17,10 +17,10 @@ from db.ledger.scans import register_scans
 from db.ledger.stop_run import resume_run
 from producer.changed import Looked, look_for_changes
 from producer.source import Input, Source, read_source
-from worker.app import make_app, nothing_in_flight
-from worker.chunk_size import chunk_size, send_pending
-from worker.model_dir import open_model_dir
-from worker.registry import register_artifacts
+from worker.artifacts.model_store import open_model_dir
+from worker.artifacts.registration import register_artifacts
+from worker.messaging.celery_app import make_app, nothing_in_flight
+from worker.messaging.chunk_size import chunk_size, send_pending
 from worker.settings import WorkerSettings
 
 

@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from db.errors import TemporaryError
-from worker.app import make_app
-from worker.beats import read_beats
-from worker.pulse import Beat
+from worker.messaging.celery_app import make_app
+from worker.messaging.heartbeats import read_beats
 from worker.settings import WorkerSettings
+from worker.telemetry.heartbeat import Beat
 
 #: Seconds for which what the broker said stands: beats do not come faster.
 _KEPT: Final = 2.0

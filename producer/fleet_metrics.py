@@ -16,11 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engine.session import reading
 from db.errors import TemporaryError
 from db.ledger.backlog import Backlog, read_backlog
-from worker.app import make_app, waiting_chunks
-from worker.beats import read_beats
-from worker.metrics import gauge, serve_metrics
+from worker.messaging.celery_app import make_app, waiting_chunks
+from worker.messaging.heartbeats import read_beats
 from worker.settings import WorkerSettings
-from worker.status import IDLE, LOADING, SCORING
+from worker.telemetry.prometheus import gauge, serve_metrics
+from worker.telemetry.status_file import IDLE, LOADING, SCORING
 
 #: Seconds for which an answer stands: many scrapers are no load.
 _KEPT: Final = 5.0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from db.errors import Stopped
-from worker.broker import die_with_parent
+from worker.processes import die_with_parent
 from worker.settings import WorkerSettings
 
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from db.errors import UserError
 from producer.source import Source
-from worker.images import SCHEME
+from worker.storage.image_store import SCHEME
 
 _TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 #: Of a job's digest: enough that no two jobs of one ledger share it.

@@ -8,7 +8,7 @@ from pathlib import Path
 from db.errors import UserError
 from db.labels.csv_file import Columns, LabelRow, LabelsFile, read_labels_csv
 from db.ledger.scans import FoundImage
-from worker.images import SCHEME, find_images
+from worker.storage.image_store import SCHEME, find_images
 
 
 @dataclass(frozen=True, kw_only=True)

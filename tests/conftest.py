@@ -133,18 +133,18 @@ def s3():
 def boto(s3, monkeypatch):
     """This process's client speaks to the server as its owner; gives a way to change the environment."""
 
-    import worker.s3
-    import worker.s3_refusals
+    import worker.storage.s3
+    import worker.storage.s3_errors
 
     def become(**changes):
         for name, value in {**s3, **changes}.items():
             monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name, raising=False)
-        worker.s3._s3_client.cache_clear()
-        worker.s3_refusals._answered.clear()
+        worker.storage.s3._s3_client.cache_clear()
+        worker.storage.s3_errors._answered.clear()
 
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     become()
     yield become
-    worker.s3._s3_client.cache_clear()
+    worker.storage.s3._s3_client.cache_clear()

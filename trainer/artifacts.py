@@ -1,8 +1,8 @@
 """Finding an artifact as a person names it."""
 
 from db.errors import UserError
-from worker.artifact import Artifact
-from worker.model_dir import ModelDir
+from worker.artifacts.manifest import Artifact
+from worker.artifacts.model_store import ModelDir
 
 
 def find_by_name(wanted: str, models: ModelDir) -> Artifact:

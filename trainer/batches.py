@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.recipe import Recipe
-from worker.pixels import Pixels
+from worker.images.pixels import Pixels
 
 #: Keeps the random numbers of orders and of scans apart.
 _ORDER, _SCAN = range(2)

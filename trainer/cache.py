@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
-from worker.images import read_image
-from worker.manifest import Preprocessing
-from worker.pixels import Pixels, to_pixels
+from worker.images.pixels import Pixels, to_pixels
+from worker.images.preprocessing import Preprocessing
+from worker.storage.image_store import read_image
 
 #: Scans between two notes of what is decoded.
 _BLOCK: Final = 256

@@ -8,7 +8,7 @@ from db.findings import ABNORMAL
 from trainer.evaluation import Evaluation
 from trainer.progress import in_words
 from trainer.show import figure
-from worker.manifest import Manifest
+from worker.artifacts.manifest import Manifest
 
 CARD_FILE: Final = "MODEL_CARD.md"
 

@@ -7,7 +7,7 @@ import typer
 
 from trainer.fit_command import fit
 from trainer.stopping import stoppable
-from worker.terminal import run_command
+from worker.entry_point import run_command
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Fit a model and publish the artifact that workers load."
@@ -59,7 +59,7 @@ def evaluate(
     from trainer.evaluate import EVALUATION_FILE, evaluate_artifact, evaluation_json
     from trainer.show import show
     from trainer.writing import write_file
-    from worker.model_dir import open_model_dir
+    from worker.artifacts.model_store import open_model_dir
 
     settings = load_settings(Settings)
     artifact = find_by_name(model, open_model_dir(settings.model_dir, settings.home))
@@ -97,7 +97,7 @@ def export(
     from db.settings import Settings, load_settings
     from trainer.artifacts import find_by_name
     from trainer.extras import QUANTIZERS, check_installed
-    from worker.model_dir import open_model_dir
+    from worker.artifacts.model_store import open_model_dir
 
     settings = load_settings(Settings)
     models = open_model_dir(settings.model_dir, settings.home)

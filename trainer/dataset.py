@@ -15,9 +15,9 @@ from db.labels.csv_file import LabelRow
 from db.ledger.scans import FoundImage
 from trainer.cache import open_cache
 from trainer.progress import say, stage
-from worker.images import find_images
-from worker.manifest import Preprocessing
-from worker.pixels import Pixels
+from worker.images.pixels import Pixels
+from worker.images.preprocessing import Preprocessing
+from worker.storage.image_store import find_images
 
 #: More bad images than this and the data set, not an image, is at fault.
 MAX_BAD_SHARE: Final = 0.05
@@ -62,7 +62,7 @@ def load_examples(
 ) -> Examples:
     """Read the scans of these rows, through the cache.
 
-    `found` is what `worker.images.find_images` lists; `advance` is told of further scans.
+    `found` is what `worker.storage.image_store.find_images` lists; `advance` is told of further scans.
 
     Raises:
         UserError: more than 5% of them cannot be read.

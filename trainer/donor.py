@@ -6,8 +6,9 @@ from pathlib import Path
 from db.errors import UserError
 from db.labels.csv_file import LabelRow
 from trainer.evaluate import unseen_rows
-from worker.artifact import Artifact, SplitRow, load_artifact, read_split
-from worker.manifest import MANIFEST_FILE
+from worker.artifacts.artifact import load_artifact
+from worker.artifacts.manifest import MANIFEST_FILE, Artifact
+from worker.artifacts.split_file import SplitRow, read_split
 
 
 def donor_of(weights: str) -> Artifact | None:

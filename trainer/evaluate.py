@@ -12,7 +12,8 @@ from trainer.dataset import label_matrix, labelled_rows, read_scans
 from trainer.evaluation import Evaluation, evaluate
 from trainer.material import Subset
 from trainer.progress import native_stderr_muted
-from worker.artifact import Artifact, read_split
+from worker.artifacts.manifest import Artifact
+from worker.artifacts.split_file import read_split
 
 EVALUATION_FILE: Final = "evaluation.json"
 
@@ -101,7 +102,7 @@ def _load(
 def _judge(artifact: Artifact, subset: Subset) -> Evaluation:
     with native_stderr_muted():
         from trainer.loop import predict
-        from worker.network import load_network
+        from worker.artifacts.keras_model import load_network
     manifest = artifact.manifest
     scores = predict(load_network(artifact), subset.pixels, subset.places)
     return evaluate(

@@ -13,8 +13,8 @@ from trainer.dataset import Examples, read_scans
 from trainer.extras import check_installed
 from trainer.progress import native_stderr_muted, say
 from trainer.publish import staging_folder
-from worker.artifact import Artifact, file_sha256
-from worker.exports import (
+from worker.artifacts.artifact import file_sha256
+from worker.artifacts.exports import (
     BESIDE,
     EXPORTS_FILE,
     FILES,
@@ -26,8 +26,9 @@ from worker.exports import (
     read_exports,
     write_exports,
 )
-from worker.model_dir import ModelDir
-from worker.pixels import Pixels
+from worker.artifacts.manifest import Artifact
+from worker.artifacts.model_store import ModelDir
+from worker.images.pixels import Pixels
 
 #: From uint8 (B, H, W, C) to float32 (B, findings).
 Forward = Callable[[Pixels], NDArray[np.float32]]
@@ -57,7 +58,7 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
     """
     check_possible()
     with native_stderr_muted():
-        from worker.network import load_network
+        from worker.artifacts.keras_model import load_network
     model = load_network(artifact)
     pixels = np.asarray(scans.pixels[scans.places])
     with staging_folder() as staging:
@@ -144,7 +145,7 @@ def for_workers(
 
 def _write_files(model: Any, folder: Path) -> None:
     with native_stderr_muted():
-        from worker.quiet import openvino
+        from worker.scoring.runtimes.openvino_import import openvino
 
         model.export(folder / ONNX_FILE, format="onnx", verbose=False)
         graph = openvino.Core().read_model(folder / ONNX_FILE)
@@ -163,7 +164,7 @@ def _int8_of(artifact: Artifact) -> dict[str, Int8Export]:
 def _open_formats(folder: Path) -> Mapping[str, tuple[str, Forward]]:
     import onnxruntime
 
-    from worker.quiet import openvino
+    from worker.scoring.runtimes.openvino_import import openvino
 
     session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()

@@ -23,9 +23,9 @@ from trainer.publish import refuse_taken_name, write_artifact
 from trainer.recipe import Recipe
 from trainer.sheet import draw_sheet
 from trainer.writing import write_file
-from worker.artifact import SUBSETS, Artifact
-from worker.manifest import Manifest
-from worker.model_dir import ModelDir
+from worker.artifacts.manifest import Artifact, Manifest
+from worker.artifacts.model_store import ModelDir
+from worker.artifacts.split_file import SUBSETS
 
 if TYPE_CHECKING:
     from trainer.loop import Epoch, Listener

@@ -114,7 +114,7 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     from trainer.material import Source
     from trainer.recipe import Recipe, make_recipe
     from trainer.show import show
-    from worker.model_dir import open_model_dir
+    from worker.artifacts.model_store import open_model_dir
 
     flags = {flag: value for flag, value in chosen.items() if flag in Recipe.model_fields}
     recipe = make_recipe(preset, **flags, targets=tuple(target) if target else None)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import keras
 
 from db.errors import UserError
-from worker.network import has_gpu
-from worker.precision import cpu_has_bfloat16
+from worker.artifacts.keras_model import has_gpu
+from worker.scoring.precision import cpu_has_bfloat16
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from trainer.fit_state import FitState, StateFile
 from trainer.learner import make_learner
 from trainer.material import Subset
 from trainer.recipe import Recipe
-from worker.pixels import Pixels
+from worker.images.pixels import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)

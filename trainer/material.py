@@ -14,8 +14,8 @@ from trainer.dataset import label_matrix, labelled_rows, learnable_findings, rea
 from trainer.progress import say
 from trainer.recipe import Recipe
 from trainer.split import shared_patients, split_by_image, split_by_lists, split_by_patient
-from worker.artifact import SUBSETS, SplitRow
-from worker.pixels import Pixels
+from worker.artifacts.split_file import SUBSETS, SplitRow
+from worker.images.pixels import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)

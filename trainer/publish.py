@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from db.errors import UserError
 from trainer.split import write_split
-from worker.artifact import Artifact, SplitRow
-from worker.exports import Export
-from worker.manifest import MODEL_FILE, Manifest
-from worker.model_dir import ModelDir
+from worker.artifacts.exports import Export
+from worker.artifacts.manifest import MODEL_FILE, Artifact, Manifest
+from worker.artifacts.model_store import ModelDir
+from worker.artifacts.split_file import SplitRow
 
 HISTORY_FILE: Final = "history.csv"
 

@@ -23,23 +23,24 @@ from trainer.evaluation import patients_of
 from trainer.material import Subset
 from trainer.progress import say
 from trainer.publish import staging_folder
-from worker.artifact import Artifact, file_sha256
-from worker.exports import (
+from worker.artifacts.artifact import file_sha256
+from worker.artifacts.exports import (
     EXPORTS_FILE,
     FILES,
     INT8,
     OPENVINO_INT8_FILE,
+    Floats,
     Int8Export,
     read_exports,
     read_format,
     write_exports,
 )
-from worker.model_dir import ModelDir
-from worker.pixels import Pixels
-from worker.precision import Floats
-from worker.quiet import openvino
-from worker.scorer import padded
-from worker.scorer.openvino import choose_floats, compile_graph
+from worker.artifacts.manifest import Artifact
+from worker.artifacts.model_store import ModelDir
+from worker.images.pixels import Pixels
+from worker.scoring.runtimes.openvino import choose_floats, compile_graph
+from worker.scoring.runtimes.openvino_import import openvino
+from worker.scoring.scorer import padded
 
 #: The bound of the loss of AUROC must lie below this unless somebody chose.
 MAX_LOSS: Final = 0.01

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from db.errors import UserError
-from worker.manifest import Preprocessing
+from worker.images.preprocessing import Preprocessing
 
 
 class Recipe(BaseModel):
@@ -15,7 +15,7 @@ class Recipe(BaseModel):
         encoder: a name of `trainer.encoders.ENCODERS`.
         weights: `imagenet`, `none`, or a file that Keras saved.
         size: the input's height and width in pixels.
-        color, interpolation: see `worker.manifest.Preprocessing`.
+        color, interpolation: see `worker.artifacts.manifest.Preprocessing`.
         scaling: `scan` takes each scan by its own mean and deviation, `unit` divides by 255, `imagenet` is what the
             encoder's ImageNet weights were fitted on.
         hidden: units of a hidden dense layer before the scores; 0 is none.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from db.labels.csv_file import LabelRow
 from trainer.material import Subset
-from worker.pixels import Pixels
+from worker.images.pixels import Pixels
 
 _COLUMNS: Final = 6
 #: Of either kind: labelled and scored low, not labelled and scored high.

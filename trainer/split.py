@@ -9,8 +9,8 @@ import numpy as np
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow
-from worker.artifact import SUBSETS, SplitRow
-from worker.manifest import SPLIT_FILE
+from worker.artifacts.manifest import SPLIT_FILE
+from worker.artifacts.split_file import SUBSETS, SplitRow
 
 
 def split_by_patient(
@@ -68,7 +68,7 @@ def shared_patients(split: Iterable[SplitRow]) -> int:
 
 
 def write_split(folder: Path, split: Iterable[SplitRow]) -> None:
-    """Write `split.csv` as `worker.artifact.read_split` reads it."""
+    """Write `split.csv` as `worker.artifacts.artifact.read_split` reads it."""
     with (folder / SPLIT_FILE).open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(("image_name", "patient_id", "subset"))

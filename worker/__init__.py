@@ -1,1 +1,4 @@
-"""The scoring floor: message, pixels, artifact, scorer, tasks. Knows db, never producer or trainer."""
+"""Scores scans: message, pixels, artifact, scorer, and the processes that do it on each device.
+
+The worker owns the contract: the producer sends its messages, the trainer publishes its artifacts. SQL is in `db`.
+"""

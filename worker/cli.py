@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from worker.terminal import run_command
+from worker.entry_point import run_command
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Score chest X-rays: hold a model, take chunks."
@@ -30,7 +30,7 @@ def start(
 
     With --model it scores for that model alone; without, it follows the active one.
     """
-    from worker.start import start_worker
+    from worker.supervision.start import start_worker
 
     start_worker(model=model, gpus=gpus, runtime=runtime, precision=precision)
 
@@ -38,7 +38,7 @@ def start(
 @app.command()
 def check(model: Model = None, runtime: Runtime = None, precision: Precision = None) -> None:
     """Load the model, score blank scans, and print the rate."""
-    from worker.start import check_model
+    from worker.supervision.start import check_model
 
     check_model(model=model, runtime=runtime, precision=precision)
 
@@ -49,8 +49,8 @@ def health() -> None:
     import sys
 
     from db.settings import load_settings
-    from worker.health import Sick, check_health
     from worker.settings import WorkerSettings
+    from worker.supervision.health import Sick, check_health
 
     try:
         print(check_health(load_settings(WorkerSettings)))

@@ -8,6 +8,11 @@ from pydantic import Field, field_validator, model_validator
 
 from db.settings import Settings
 
+MODEL_VARIABLE: Final = "NIGHTREAD_MODEL"
+
+STATUS_VARIABLE: Final = "NIGHTREAD_CHILD_STATUS"
+
+
 #: 100 megapixels: four times the largest detector, far below what exhausts a worker.
 MAX_PIXELS: Final = 100_000_000
 #: kombu's names of its Redis transport.
@@ -26,7 +31,7 @@ class WorkerSettings(Settings):
     """The shared settings and those of the queue.
 
     Attributes:
-        chunk_size: scans in one message; `auto` suits those who will work on them, see `worker.chunk_size`.
+        chunk_size: scans in one message; `auto` suits those who will work on them, see `worker.messaging.chunk_size`.
         time_budget: seconds that a worker spends on one delivery before it hands the rest back.
         visibility_timeout: seconds after which an unacknowledged message is delivered again; must exceed
             the time budget plus the load of a model.

@@ -1,4 +1,4 @@
-"""The Celery shell around `worker.child`. Celery's parent imports it too, and must never load TensorFlow."""
+"""The Celery shell around `worker.scoring.process`. Celery's parent imports it too, and must never load TensorFlow."""
 
 import logging
 import os
@@ -14,14 +14,13 @@ from celery.signals import setup_logging, worker_process_init
 
 from db.errors import DatabaseAway, NoRoom, TemporaryError, UserError
 from db.settings import load_settings
-from worker.app import make_app
-from worker.back_off import pause_before_load
-from worker.broker import die_with_parent
-from worker.logs import configure_logging
-from worker.messages import TASK
-from worker.pinned import MODEL_VARIABLE, STATUS_VARIABLE
-from worker.settings import WorkerSettings
-from worker.tally import Tally
+from worker.messaging.celery_app import make_app
+from worker.messaging.messages import TASK
+from worker.processes import die_with_parent
+from worker.settings import MODEL_VARIABLE, STATUS_VARIABLE, WorkerSettings
+from worker.supervision.restart_policy import pause_before_load
+from worker.telemetry.counters import Tally
+from worker.telemetry.logs import configure_logging
 
 settings = load_settings(WorkerSettings)
 app = make_app(settings)
@@ -51,7 +50,7 @@ def _load_model(**_: object) -> None:
     # The parent replaces a dead child at once, without end.
     time.sleep(pause_before_load(tally.deaths))
     try:
-        from worker.child import Child
+        from worker.scoring.process import Child
 
         _child = Child(app, settings, os.environ[MODEL_VARIABLE], tally)
         logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _child.runtime)
@@ -75,7 +74,7 @@ def _load_model(**_: object) -> None:
 
 @app.task(name=TASK, bind=True)
 def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
-    """Handle one delivery; see `worker.child.Child.handle`."""
+    """Handle one delivery; see `worker.scoring.process.Child.handle`."""
     try:
         _child.handle(message, redelivered=bool((self.request.delivery_info or {}).get("redelivered")))
     except NoRoom as error:

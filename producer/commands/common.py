@@ -11,8 +11,8 @@ from db.errors import EXIT_REJECTS
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
 from producer.as_json import as_json
+from worker.entry_point import printable
 from worker.settings import WorkerSettings
-from worker.terminal import printable
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)

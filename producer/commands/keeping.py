@@ -18,8 +18,8 @@ from db.maintenance.forget_patient import forget_patient
 from db.maintenance.prune_runs import prune_runs
 from producer.commands.common import open_ledger, out, print_json, say
 from producer.labels import import_label_set
-from worker.model_dir import open_model_dir
-from worker.registry import register_artifacts
+from worker.artifacts.model_store import open_model_dir
+from worker.artifacts.registration import register_artifacts
 
 
 def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, *, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from producer.patience import Clock
 from producer.settings import NightlySettings
 from producer.source import Source, check_source
 from producer.summary import to_text
-from worker.logs import configure_logging
+from worker.telemetry.logs import configure_logging
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import psutil
 import pytest
 from world import hash_artifact, wait_until, write_csv, write_images
 
-from worker.messages import Chunk
+from worker.messaging.messages import Chunk
 from worker.settings import PROCESSES_VARIABLE
-from worker.supervisor import _GRACE
+from worker.supervision.supervisor import _GRACE
 
 GPUS = ("GPU-aaa0", "GPU-bbb1", "GPU-ccc2", "GPU-ddd3")
 SCANS = range(96)

@@ -18,8 +18,8 @@ def artifact(world):
     from trainer.model import build_model
     from trainer.publish import write_artifact
     from trainer.recipe import make_recipe
-    from worker.manifest import Manifest
-    from worker.model_dir import FolderModelDir
+    from worker.artifacts.manifest import Manifest
+    from worker.artifacts.model_store import FolderModelDir
 
     recipe = make_recipe("best", encoder="densenet37", size=64)
     model = build_model(recipe, FINDINGS)
@@ -31,8 +31,8 @@ def artifact(world):
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 def test_scores_in_sql_are_the_models_own_even_after_a_killed_child(world, artifact, tmp_path):
     """A DenseNet in TensorFlow: each row equals, to the bit, what the scorer says of that scan alone."""
-    from worker.pixels import preprocess
-    from worker.scorer.tensorflow import TensorflowScorer
+    from worker.images.pixels import preprocess
+    from worker.scoring.runtimes.tensorflow import TensorflowScorer
 
     write_images(tmp_path / "images", SCANS)
     world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", SCANS))
@@ -57,8 +57,8 @@ def test_a_model_that_is_not_what_its_manifest_says_ends_the_worker(world, tmp_p
     from trainer.model import build_model
     from trainer.publish import write_artifact
     from trainer.recipe import make_recipe
-    from worker.manifest import Manifest
-    from worker.model_dir import FolderModelDir
+    from worker.artifacts.manifest import Manifest
+    from worker.artifacts.model_store import FolderModelDir
 
     recipe = make_recipe("best", encoder="densenet37", size=32)
     model = build_model(recipe, FINDINGS[:3])

@@ -7,8 +7,8 @@ from hash_scorer import hash_scores
 from world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 
 from db.findings import FINDINGS, column_of
-from worker.manifest import Preprocessing
-from worker.pixels import preprocess
+from worker.images.pixels import preprocess
+from worker.images.preprocessing import Preprocessing
 
 SCANS = range(60)
 MISSING = range(60, 64)

@@ -25,12 +25,12 @@ from postgres_of_scale import DurablePostgres, new_database
 from valkey import Valkey
 from world import World, wait_until
 
-from worker.app import make_app
-from worker.beats import read_beats
-from worker.manifest import Preprocessing
-from worker.pinned import KEEP_MEMORY
-from worker.pixels import to_pixels
+from worker.images.pixels import to_pixels
+from worker.images.preprocessing import Preprocessing
+from worker.messaging.celery_app import make_app
+from worker.messaging.heartbeats import read_beats
 from worker.settings import WorkerSettings
+from worker.supervision.worker_process import KEEP_MEMORY
 
 #: As suits a GPU.
 BATCH = 128

@@ -1,4 +1,4 @@
-"""Reading and listing a real S3 server (SeaweedFS, on this machine), through `worker.images`.
+"""Reading and listing a real S3 server (SeaweedFS, on this machine), through `worker.storage.image_store`.
 
 Objects/s and CPU ms per object at 1, 8 and 32 readers, each in a process of its own; obstore beside it where it is
 installed. Then the listing of many keys: seconds and growth of memory. Server and reader share the cores here, so trust
@@ -108,7 +108,7 @@ def _as_arguments(env):
 READ = """
 import json, os, resource, sys, time
 from concurrent.futures import ThreadPoolExecutor
-from worker.images import find_images, read_image
+from worker.storage.image_store import find_images, read_image
 
 client, readers = sys.argv[1], int(sys.argv[2])
 locations = [image.location for image in find_images(None, "s3://bench/images").images.values()]
@@ -134,7 +134,7 @@ print(json.dumps({
 LIST = """
 import json, sys, time
 from pathlib import Path
-from worker.images import find_images
+from worker.storage.image_store import find_images
 
 def peak():
     # Not ru_maxrss: that of a child process begins with its parent's. MB; Linux only.

@@ -30,8 +30,8 @@ from rich.table import Table
 from world import World, wait_until
 
 from db.findings import FINDINGS, column_of
-from worker.exports import OPENVINO_FILE, OPENVINO_INT8_FILE
-from worker.manifest import MODEL_FILE
+from worker.artifacts.exports import OPENVINO_FILE, OPENVINO_INT8_FILE
+from worker.artifacts.manifest import MODEL_FILE
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "throughput"

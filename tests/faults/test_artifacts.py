@@ -10,8 +10,8 @@ from s3_proxy import S3Proxy
 from s3_server import bucket_for_all, client_of
 from world import hash_artifact, scoring_process, wait_until
 
-from worker.back_off import LONGEST
-from worker.manifest import MANIFEST_FILE, MODEL_FILE
+from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE
+from worker.supervision.restart_policy import LONGEST
 
 #: Seconds in which a worker that is started has its model.
 LOAD = 10
@@ -215,7 +215,7 @@ class Bucket:
 
 def kept_name(kept):
     """What an artifact's folder must be called: the start of its manifest's hash."""
-    from worker.artifact import load_artifact
+    from worker.artifacts.artifact import load_artifact
 
     return load_artifact(kept).sha256[:12]
 

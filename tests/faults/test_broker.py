@@ -7,7 +7,7 @@ from proxy import Proxy
 from stage import load_seconds
 from world import wait_until
 
-from worker.messages import queue_of
+from worker.messaging.messages import queue_of
 
 #: Celery tries again after 2, 4, 6 ... seconds.
 RECONNECTED = 15

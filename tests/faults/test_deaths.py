@@ -7,8 +7,8 @@ import pytest
 from stage import child_load_seconds, descendants, is_alive, load_seconds
 from world import kill_tree, scoring_process, wait_until
 
-from worker.app import make_app, send_chunk
-from worker.messages import Chunk, ChunkScan
+from worker.messaging.celery_app import make_app, send_chunk
+from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
 #: Seconds: of the stage's workers; and what a sweep, the halving and the halves' turn in the queue may take.

@@ -7,7 +7,7 @@ import pytest
 from world import radiograph, wait_until
 
 from db.findings import FINDINGS
-from worker.back_off import LONGEST
+from worker.supervision.restart_policy import LONGEST
 
 NOWHERE = "no memory for the model yet"
 #: Seconds from a worker's start to its model.
@@ -92,8 +92,8 @@ def densenet(tmp_path_factory):
     from trainer.model import build_model
     from trainer.publish import write_artifact
     from trainer.recipe import make_recipe
-    from worker.manifest import Manifest
-    from worker.model_dir import FolderModelDir
+    from worker.artifacts.manifest import Manifest
+    from worker.artifacts.model_store import FolderModelDir
 
     recipe = make_recipe("best", encoder="densenet37", size=64)
     manifest = Manifest(name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
@@ -102,7 +102,7 @@ def densenet(tmp_path_factory):
 
 
 def pixels_of(artifact, count):
-    from worker.pixels import preprocess
+    from worker.images.pixels import preprocess
 
     rule = artifact.manifest.preprocessing
     return np.stack([preprocess(radiograph(number), rule) for number in range(count)])
@@ -137,8 +137,8 @@ def short_of_room(scorer, largest):
 @pytest.mark.parametrize("largest", [16, 8, 1])
 def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, largest):
     """A smaller batch may be computed by other kernels: scores differ by float32's rounding, and no more."""
-    from worker.scorer import score_all
-    from worker.scorer.tensorflow import TensorflowScorer
+    from worker.scoring.runtimes.tensorflow import TensorflowScorer
+    from worker.scoring.scorer import score_all
 
     pixels = pixels_of(densenet, 32)
     scorer = TensorflowScorer(densenet)
@@ -157,8 +157,8 @@ def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, la
 def test_tensorflow_that_has_no_room_for_one_scan_says_so(densenet):
     """To whoever asked, as a fault of the device's."""
     from db.errors import NoRoom
-    from worker.scorer import score_all
-    from worker.scorer.tensorflow import TensorflowScorer
+    from worker.scoring.runtimes.tensorflow import TensorflowScorer
+    from worker.scoring.scorer import score_all
 
     scorer = TensorflowScorer(densenet)
     tried = short_of_room(scorer, 0)
@@ -171,7 +171,7 @@ def test_tensorflow_that_has_no_room_to_warm_up_begins_with_a_smaller_batch(dens
     """A GPU that is too small for the artifact's batch serves nevertheless."""
     import tensorflow as tf
 
-    from worker.scorer.tensorflow import TensorflowScorer
+    from worker.scoring.runtimes.tensorflow import TensorflowScorer
 
     score = TensorflowScorer.score
 

@@ -8,7 +8,7 @@ from hostile import NAME, chunk, dropped, harmless, message
 from stage import descendants, ids_in
 from world import wait_until
 
-from worker.messages import queue_of
+from worker.messaging.messages import queue_of
 
 
 @pytest.fixture(autouse=True)

@@ -28,8 +28,8 @@ def models(tmp_path_factory):
     from trainer.model import build_model
     from trainer.publish import write_artifact
     from trainer.recipe import make_recipe
-    from worker.manifest import Manifest
-    from worker.model_dir import FolderModelDir
+    from worker.artifacts.manifest import Manifest
+    from worker.artifacts.model_store import FolderModelDir
 
     recipe = make_recipe("best", encoder="densenet37", size=64)
     manifest = Manifest(

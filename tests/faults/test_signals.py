@@ -9,8 +9,8 @@ import pytest
 from stage import descendants, is_alive, load_seconds
 from world import wait_until
 
-from worker.app import SOFT_SHUTDOWN
-from worker.supervisor import _GRACE
+from worker.messaging.celery_app import SOFT_SHUTDOWN
+from worker.supervision.supervisor import _GRACE
 
 VISIBILITY = 30
 #: Seconds that a stop may take: the chunk gets 3 to be finished in, what hangs is killed after 20.

@@ -17,9 +17,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 #: Whose branches guide the fuzzer.
 _READERS = [
-    *("worker.formats", "worker.tiff", "worker.depth", "worker.pixels", "worker.png", "PIL.TiffImagePlugin"),
+    *(
+        "worker.images.formats",
+        "worker.images.tiff",
+        "worker.images.bit_depth",
+        "worker.images.pixels",
+        "worker.images.png",
+        "PIL.TiffImagePlugin",
+    ),
     *("db.labels.csv_file", "db.labels.text", "db.labels.table", "db.labels.columns", "db.labels.cells"),
-    *("worker.messages", "worker.manifest", "worker.artifact"),
+    *("worker.messaging.messages", "worker.artifacts.manifest", "worker.artifacts.artifact"),
 ]
 #: Seconds; what takes so long hangs.
 _HANG = 60

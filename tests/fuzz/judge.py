@@ -17,11 +17,11 @@ from PIL import Image
 from db.errors import PermanentError, UserError
 from db.labels.csv_file import read_labels_csv
 from db.ledger.outcomes import REASONS
-from worker.artifact import read_split
-from worker.depth import eight_bits
-from worker.manifest import parse_manifest
-from worker.messages import Chunk
-from worker.pixels import _compiled, _decode_by_cv2, decode
+from worker.artifacts.manifest import parse_manifest
+from worker.artifacts.split_file import read_split
+from worker.images.bit_depth import eight_bits
+from worker.images.pixels import _compiled, _decode_by_cv2, decode
+from worker.messaging.messages import Chunk
 
 #: Pillow's modes that show what cv2 shows; others have rules of our own.
 _ALIKE = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}

@@ -14,8 +14,8 @@ from PIL import Image
 from world import HEADER, radiograph
 
 from db.findings import NIH_FINDINGS
-from worker.manifest import Manifest
-from worker.messages import Chunk, ChunkScan
+from worker.artifacts.manifest import Manifest
+from worker.messaging.messages import Chunk, ChunkScan
 
 #: Beside the checkout, never in it.
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

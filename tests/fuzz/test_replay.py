@@ -9,7 +9,7 @@ from tally import LIMIT, Tally
 from targets import TARGETS
 
 from db.errors import PermanentError
-from worker.pixels import decode
+from worker.images.pixels import decode
 
 COUNTS = {"images": 3000, "tables": 4000, "wires": 4000}
 

@@ -10,14 +10,14 @@ from s3_server import client_of
 
 import db.ledger.open_run
 import producer.changed
-import worker.s3
+import worker.storage.s3
 from db.engine.session import reading
 from db.errors import TemporaryError
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
 from db.ledger.scans import FoundImage, register_scans
 from producer.changed import look_for_changes
-from worker.images import find_images, read_image
+from worker.storage.image_store import find_images, read_image
 
 NAMES = [f"{n:08d}_000.png" for n in range(4)]
 TRUNCATED, DEADLY = NAMES[2], NAMES[3]
@@ -92,14 +92,14 @@ def store(s3, monkeypatch):
     """A bucket of this test's own with the four images under `night/`; gives the server's client too."""
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
-    worker.s3._s3_client.cache_clear()
+    worker.storage.s3._s3_client.cache_clear()
     name = f"changed-{os.urandom(4).hex()}"
     client = client_of(s3)
     client.create_bucket(Bucket=name)
     for image in NAMES:
         client.put_object(Bucket=name, Key=f"night/{image}", Body=image.encode())
     yield client, name
-    worker.s3._s3_client.cache_clear()
+    worker.storage.s3._s3_client.cache_clear()
 
 
 @pytest.fixture

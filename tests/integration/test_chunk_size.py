@@ -3,9 +3,9 @@
 import pytest
 from made_up import a_beat
 
-from worker.app import make_app
-from worker.beats import send_beats, withdraw_beats
-from worker.chunk_size import chunk_size
+from worker.messaging.celery_app import make_app
+from worker.messaging.chunk_size import chunk_size
+from worker.messaging.heartbeats import send_beats, withdraw_beats
 from worker.settings import WorkerSettings
 
 MODEL = "a" * 64

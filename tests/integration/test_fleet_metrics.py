@@ -14,9 +14,9 @@ from db.ledger.backlog import read_backlog
 from db.ledger.outcomes import decide
 from db.schema.tables import Run
 from producer.fleet_metrics import FleetCollector
-from worker.app import make_app, send_chunk
-from worker.beats import read_beats, send_beats, withdraw_beats
-from worker.messages import Chunk, ChunkScan
+from worker.messaging.celery_app import make_app, send_chunk
+from worker.messaging.heartbeats import read_beats, send_beats, withdraw_beats
+from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
 BEAT = a_beat(host="h", device="cpu", state="idle", rate=0.5)

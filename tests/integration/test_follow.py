@@ -10,8 +10,8 @@ from rich.console import Console
 
 from producer.fleet import Fleet
 from producer.follow import follow
-from worker.app import make_app
-from worker.beats import send_beats
+from worker.messaging.celery_app import make_app
+from worker.messaging.heartbeats import send_beats
 from worker.settings import WorkerSettings
 
 BEAT = a_beat()

@@ -10,10 +10,10 @@ from db.engine.session import reading
 from db.errors import UserError
 from db.ledger.models import activate, demand, find_model
 from db.ledger.outcomes import count_pending
-from worker.follower import RETRY, Follower
-from worker.manifest import MODEL_FILE
-from worker.model_dir import FolderModelDir
-from worker.registry import register_artifacts
+from worker.artifacts.manifest import MODEL_FILE
+from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.registration import register_artifacts
+from worker.supervision.model_selector import RETRY, Follower
 
 
 class Clock:

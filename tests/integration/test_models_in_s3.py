@@ -8,10 +8,10 @@ from s3_server import VISITOR, client_of
 from world import hash_artifact
 
 from db.errors import UserError
-from worker.artifact import load_artifact
-from worker.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE
-from worker.model_dir import S3ModelDir, all_artifacts, open_model_dir
-from worker.registry import register_artifacts
+from worker.artifacts.artifact import load_artifact
+from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE
+from worker.artifacts.model_store import S3ModelDir, all_artifacts, open_model_dir
+from worker.artifacts.registration import register_artifacts
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_an_artifact_cannot_be_seen_before_it_is_whole(models, bucket, tmp_path,
             raise KeyboardInterrupt
         write(location, path)
 
-    from worker.model_dir import write_object as write
+    from worker.artifacts.model_store import write_object as write
 
-    monkeypatch.setattr("worker.model_dir.write_object", dies_at_the_manifest)
+    monkeypatch.setattr("worker.artifacts.model_store.write_object", dies_at_the_manifest)
     with pytest.raises(KeyboardInterrupt):
         models.publish(*staged(tmp_path))
     assert len(keys(bucket)) == 2

@@ -9,11 +9,11 @@ from world import World, hash_artifact, write_csv, write_images
 
 from db.engine.database_errors import cause_of, is_passing
 from db.engine.session import make_engine, open_database
-from worker.app import make_app
-from worker.child import Child
-from worker.messages import Chunk, ChunkScan
+from worker.messaging.celery_app import make_app
+from worker.messaging.messages import Chunk, ChunkScan
+from worker.scoring.process import Child
 from worker.settings import WorkerSettings
-from worker.tally import Tally
+from worker.telemetry.counters import Tally
 
 #: Not spelled where a traceback would show it.
 NAME = f"{77310000}_000.png"

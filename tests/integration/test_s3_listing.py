@@ -7,13 +7,12 @@ import threading
 import pytest
 from s3_server import VISITOR, client_of
 
-import worker.s3
-import worker.s3_refusals
+import worker.storage.s3
+import worker.storage.s3_errors
 from db.errors import PermanentError, TemporaryError, UserError
-from worker.images import find_images, read_image
-from worker.s3 import list_s3
-from worker.s3_body import seems_changed
-from worker.s3_refusals import StoreRefused
+from worker.storage.image_store import find_images, read_image
+from worker.storage.s3 import list_s3, seems_changed
+from worker.storage.s3_errors import StoreRefused
 
 ODD_KEYS = [
     *("a b.png", "ünï 日本.png", "a+b.png", "a%20b.png", "50%.png", "q?versionId=1.png", "h#1.png", "it's.png"),
@@ -39,7 +38,7 @@ def ward(s3):
 def calls_of(action):
     """The S3 operations that an action asks for."""
     operations = []
-    worker.s3._s3().meta.events.register("before-call.s3.*", lambda model, **_: operations.append(model.name))
+    worker.storage.s3._s3().meta.events.register("before-call.s3.*", lambda model, **_: operations.append(model.name))
     action()
     return operations
 
@@ -179,7 +178,7 @@ def test_a_store_that_is_too_busy_to_say_whether_it_is_refused_is_not(boto, ward
 
 def test_a_store_whose_etags_are_no_hash_is_believed_what_it_says_twice(boto, ward, monkeypatch):
     """Its bytes are the same at a second look, so nothing happened to them on their way."""
-    monkeypatch.setattr("worker.s3.seems_changed", lambda data, answer: True)
+    monkeypatch.setattr("worker.storage.s3.seems_changed", lambda data, answer: True)
     assert calls_of(lambda: read_image("s3://ward/open/a.png")) == ["GetObject", "GetObject"]
 
 
@@ -201,7 +200,7 @@ def test_an_etag_is_held_against_the_bytes_only_where_it_is_their_hash(about, se
 
 def test_an_object_larger_than_any_image_is_rejected_and_the_next_is_read(boto, ward, monkeypatch):
     """Its bytes do not wait in the connection of whoever reads next."""
-    monkeypatch.setattr("worker.images.MOST", 10)
+    monkeypatch.setattr("worker.storage.image_store.MOST", 10)
     ward.put_object(Bucket="ward", Key="open/large.png", Body=bytes(5_000_000))
     ward.put_object(Bucket="ward", Key="open/small.png", Body=bytes(10))
     error = refused(read_image, "s3://ward/open/large.png")

@@ -6,9 +6,9 @@ import pytest
 from world import hash_artifact
 
 from db.errors import UserError
-from worker.artifact import load_artifact
-from worker.manifest import MANIFEST_FILE, MODEL_FILE
-from worker.model_dir import open_model_dir
+from worker.artifacts.artifact import load_artifact
+from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE
+from worker.artifacts.model_store import open_model_dir
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_an_interrupted_fetch_leaves_nothing_half(models, artifact, tmp_path, mo
 
     from shutil import copyfile as copy
 
-    monkeypatch.setattr("worker.model_dir.shutil.copyfile", dies_at_the_manifest)
+    monkeypatch.setattr("worker.artifacts.model_store.shutil.copyfile", dies_at_the_manifest)
     with pytest.raises(KeyboardInterrupt):
         models.find(artifact.sha256)
     assert list((tmp_path / "home" / "fetched-models").iterdir()) == []

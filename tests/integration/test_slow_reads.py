@@ -9,12 +9,12 @@ import redis
 from stage import ids_in
 from world import World, hash_artifact, write_csv, write_images
 
-import worker.child
-from worker.app import make_app
-from worker.child import _ALONE, Child
-from worker.messages import Chunk, ChunkScan, queue_of
+import worker.scoring.process
+from worker.messaging.celery_app import make_app
+from worker.messaging.messages import Chunk, ChunkScan, queue_of
+from worker.scoring.process import _ALONE, Child
 from worker.settings import WorkerSettings
-from worker.tally import Tally
+from worker.telemetry.counters import Tally
 
 #: Seconds; more than the back-off of what got nowhere at once.
 BUDGET = 2.5
@@ -58,14 +58,14 @@ def work(tmp_path, valkey_port):
 @pytest.fixture
 def read(monkeypatch):
     """Puts something before each read."""
-    real = worker.child.read_image
+    real = worker.scoring.process.read_image
 
     def read(before):
         def slow(location, **how):
             before(location)
             return real(location, **how)
 
-        monkeypatch.setattr(worker.child, "read_image", slow)
+        monkeypatch.setattr(worker.scoring.process, "read_image", slow)
 
     return read
 

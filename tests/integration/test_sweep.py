@@ -5,13 +5,13 @@ import redis
 from ledger import enqueue
 from sqlalchemy.exc import DBAPIError
 
-import worker.sweep
+import worker.messaging.reconciler
 from db.engine.session import reading
 from db.ledger.models import find_model
-from worker.app import make_app
-from worker.messages import queue_of
+from worker.messaging.celery_app import make_app
+from worker.messaging.messages import queue_of
+from worker.messaging.reconciler import Sweeper
 from worker.settings import WorkerSettings
-from worker.sweep import Sweeper
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -48,7 +48,7 @@ def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, v
     def bug(_engine):
         raise ArithmeticError
 
-    monkeypatch.setattr(worker.sweep, "finish_runs", bug)
+    monkeypatch.setattr(worker.messaging.reconciler, "finish_runs", bug)
     assert sweep(engine, tmp_path, valkey_port) == 4
     assert "no finished run can be closed" in caplog.text
     assert "ArithmeticError" in caplog.text
@@ -70,7 +70,7 @@ def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
 ):
     """Each try to cut SQLite's `-wal` file holds up those who write: one that failed is not repeated at each look."""
     tries = []
-    monkeypatch.setattr(worker.sweep, "trim_wal", lambda _: bool(tries.append(None)))
+    monkeypatch.setattr(worker.messaging.reconciler, "trim_wal", lambda _: bool(tries.append(None)))
     enqueue(engine, tmp_path)
     with reading(engine) as connection:
         model = find_model(connection, None)
@@ -102,7 +102,7 @@ def test_a_fleets_supervisors_look_in_turn_and_two_looks_are_enough_whoever_look
 ):
     """A thousand of them ask as much as one, and what one has seen the next one knows."""
     looks = []
-    monkeypatch.setattr(worker.sweep, "nothing_in_flight", lambda *_: looks.append(None) or True)
+    monkeypatch.setattr(worker.messaging.reconciler, "nothing_in_flight", lambda *_: looks.append(None) or True)
     first, second = (new_sweeper() for _ in range(2))
     assert [one.sweep(lost_work) for one in (first, second, first, second)] == [0, 0, 0, 0]
     assert len(looks) == 1
@@ -113,7 +113,7 @@ def test_a_fleets_supervisors_look_in_turn_and_two_looks_are_enough_whoever_look
 def test_what_looked_lost_once_and_then_did_not_is_not_sent(new_sweeper, lost_work, let_turns_pass, monkeypatch):
     """A chunk that is on its way from the queue into a worker's hands is in neither for a moment."""
     states = iter([True, False, True])
-    monkeypatch.setattr(worker.sweep, "nothing_in_flight", lambda *_: next(states))
+    monkeypatch.setattr(worker.messaging.reconciler, "nothing_in_flight", lambda *_: next(states))
     sweeper = new_sweeper()
     for _ in range(3):
         assert sweeper.sweep(lost_work) == 0
@@ -127,10 +127,10 @@ def test_a_supervisor_that_does_not_reach_the_database_leaves_its_turn_to_others
         raise DBAPIError("SELECT", {}, OSError())
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker.sweep, "finish_runs", away)
+        patch.setattr(worker.messaging.reconciler, "finish_runs", away)
         with pytest.raises(DBAPIError):
             new_sweeper().sweep(lost_work)
     looks = []
-    monkeypatch.setattr(worker.sweep, "finish_runs", lambda _: looks.append(None) or [])
+    monkeypatch.setattr(worker.messaging.reconciler, "finish_runs", lambda _: looks.append(None) or [])
     new_sweeper().sweep(lost_work)
     assert looks

@@ -25,7 +25,12 @@ _MODULES = (
         "db.migrations",
         "alembic.command",
     ),
-    *("producer.commands.running", "producer.commands.reading", "producer.commands.keeping", "worker.start"),
+    *(
+        "producer.commands.running",
+        "producer.commands.reading",
+        "producer.commands.keeping",
+        "worker.supervision.start",
+    ),
     *("producer.commands.nightly", "celery.bin.worker", "boto3", "psycopg", "alembic.config"),
 )
 

@@ -19,8 +19,8 @@ import numpy as np
 from hash_scorer import HashScorer
 
 from db.metrics import aggregate as metrics
-from worker import child
-from worker.scorer import open_scorer
+from worker.scoring import process as child
+from worker.scoring.open_scorer import open_scorer
 
 #: What a scan does whose every pixel is at least this and below the next: see `deadly_image`.
 HARMS = {190: "segfault", 205: "memory", 220: "kill", 235: "hang"}

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from worker.manifest import MODEL_FILE
+from worker.artifacts.manifest import MODEL_FILE
 
 try:
-    from worker.artifact import own_copy
+    from worker.artifacts.artifact import own_copy
 except ImportError:
     # Under the older program that `tests/containers` upgrades from.
     own_copy = None

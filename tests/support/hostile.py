@@ -7,7 +7,7 @@ import uuid
 import zlib
 from pathlib import Path
 
-from worker.messages import TASK
+from worker.messaging.messages import TASK
 
 NAME = "77310042_000.png"
 MODEL = "0" * 64

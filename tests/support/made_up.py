@@ -1,6 +1,6 @@
 """What a device's worker says of itself, made up."""
 
-from worker.pulse import Beat
+from worker.telemetry.heartbeat import Beat
 
 
 def a_beat(**changes):

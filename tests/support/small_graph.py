@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from worker.quiet import openvino
+from worker.scoring.runtimes.openvino_import import openvino
 
 ops = openvino.opset13
 SIDE = 32

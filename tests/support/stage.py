@@ -16,9 +16,9 @@ from PIL import Image, PngImagePlugin
 from sqlalchemy import text
 from world import World, free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
 
-from worker.artifact import file_sha256
-from worker.manifest import MANIFEST_FILE
-from worker.messages import queue_of
+from worker.artifacts.artifact import file_sha256
+from worker.artifacts.manifest import MANIFEST_FILE
+from worker.messaging.messages import queue_of
 
 #: Two chunks of batches for each of several workers, so that a fault at a random moment lands amid the work.
 SCANS = 96

@@ -21,9 +21,10 @@ from sqlalchemy import text
 
 from db.engine.session import make_engine, reading
 from db.findings import FINDINGS
-from worker.artifact import publish
-from worker.broker import socket_path
-from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
+from worker.artifacts.artifact import publish
+from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
+from worker.images.preprocessing import Preprocessing
+from worker.messaging.embedded_broker import socket_path
 from worker.settings import WorkerSettings
 
 HEADER = [

@@ -8,10 +8,10 @@ from sqlalchemy import create_engine
 from db.ledger.backlog import Backlog
 from db.ledger.models import ModelInfo
 from producer.fleet_metrics import FleetCollector, _ledger
-from worker.app import make_app
-from worker.metrics import WorkerCollector
+from worker.messaging.celery_app import make_app
 from worker.settings import WorkerSettings
-from worker.status import Seen, Status
+from worker.telemetry.prometheus import WorkerCollector
+from worker.telemetry.status_file import Seen, Status
 
 FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
 STATUS = Status(name="m", model="a" * 64, scored=1, rejected={"empty": 1}, seconds={"read": 1.0}, progress_at=1.0)

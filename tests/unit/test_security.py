@@ -8,10 +8,10 @@ from kombu.serialization import dumps, loads
 
 from db.engine.session import address_of, make_engine
 from db.errors import UserError
-from worker.app import make_app
-from worker.broker import broker_url, socket_path
+from worker.entry_point import printable, run_command
+from worker.messaging.celery_app import make_app
+from worker.messaging.embedded_broker import broker_url, socket_path
 from worker.settings import WorkerSettings
-from worker.terminal import printable, run_command
 
 
 @pytest.fixture

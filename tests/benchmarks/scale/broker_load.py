@@ -13,8 +13,8 @@ from kombu import Consumer
 from meters import broker_use, calls, cpu_of_tree
 from valkey import Valkey
 
-from worker.app import make_app, send_chunk
-from worker.messages import Chunk, ChunkScan
+from worker.messaging.celery_app import make_app, send_chunk
+from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
 CONNECTIONS = (1, 2, 4, 8)

@@ -24,9 +24,9 @@ from sleeping_scorer import read_counts
 from valkey import Valkey
 from world import World, hash_artifact, wait_until
 
-from worker.app import make_app
-from worker.beats import read_beats
-from worker.messages import queue_of
+from worker.messaging.celery_app import make_app
+from worker.messaging.heartbeats import read_beats
+from worker.messaging.messages import queue_of
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[3]

@@ -14,9 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from worker.artifact import load_artifact
-from worker.pixels import to_pixels
-from worker.scorer import open_scorer, streams_of
+from worker.artifacts.artifact import load_artifact
+from worker.images.pixels import to_pixels
+from worker.scoring.open_scorer import open_scorer
+from worker.scoring.scorer import streams_of
 
 #: Seconds.
 LEAST = 3.0

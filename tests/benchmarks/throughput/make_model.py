@@ -16,10 +16,11 @@ import numpy as np
 from db.findings import FINDINGS
 from trainer.encoders import as_on_imagenet
 from trainer.export import for_workers
-from worker.artifact import file_sha256, publish
-from worker.exports import FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
-from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
-from worker.pixels import to_pixels
+from worker.artifacts.artifact import file_sha256, publish
+from worker.artifacts.exports import FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
+from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
+from worker.images.pixels import to_pixels
+from worker.images.preprocessing import Preprocessing
 
 SCANS = 64
 
@@ -48,7 +49,7 @@ manifest = Manifest(name="bench", findings=FINDINGS, dataset="none", preprocessi
 formats = for_workers(model, staging, pixels=pixels, places=np.arange(SCANS), batch_size=batch_size)
 if formats:
     from trainer.quantize import quantize
-    from worker.quiet import openvino
+    from worker.scoring.runtimes.openvino_import import openvino
 
     quantized = quantize(openvino.Core().read_model(staging / OPENVINO_FILE), pixels, batch_size)
     openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)

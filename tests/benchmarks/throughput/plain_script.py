@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from worker.quiet import openvino
+from worker.scoring.runtimes.openvino_import import openvino
 
 BATCH = 8
 #: Scans that are decoded ahead.
@@ -24,8 +24,8 @@ AHEAD = 64
 graph, folder, out, precision, decoder = sys.argv[1:6]
 
 if decoder == "nightread":
-    from worker.manifest import Preprocessing
-    from worker.pixels import to_pixels
+    from worker.images.pixels import to_pixels
+    from worker.images.preprocessing import Preprocessing
 
     def pixels_of(path, side):
         return to_pixels(path.read_bytes(), Preprocessing(height=side, width=side))

@@ -6,9 +6,9 @@ import pytest
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
 from trainer.cache import open_cache
-from worker.images import find_images, read_image
-from worker.manifest import Preprocessing
-from worker.pixels import to_pixels
+from worker.images.pixels import to_pixels
+from worker.images.preprocessing import Preprocessing
+from worker.storage.image_store import find_images, read_image
 
 RULE = Preprocessing(height=32, width=32)
 

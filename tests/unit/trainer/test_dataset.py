@@ -6,8 +6,8 @@ import pytest
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
 from trainer.dataset import label_matrix, labelled_rows, learnable_findings, load_examples
-from worker.images import find_images
-from worker.manifest import Preprocessing
+from worker.images.preprocessing import Preprocessing
+from worker.storage.image_store import find_images
 
 RULE = Preprocessing(height=32, width=32)
 

@@ -8,9 +8,9 @@ from trainer.donor import donor_of, refuse_leak, with_donors_scans
 from trainer.fit import FitSetting, fit
 from trainer.material import Source
 from trainer.recipe import make_recipe
-from worker.artifact import SplitRow, read_split
-from worker.manifest import MODEL_FILE
-from worker.model_dir import FolderModelDir
+from worker.artifacts.manifest import MODEL_FILE
+from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.split_file import SplitRow, read_split
 
 TINY = {"encoder": "densenet37", "size": 32, "epochs": 1, "batch_size": 8}
 

@@ -15,8 +15,8 @@ from trainer.model import build_model
 from trainer.publish import write_artifact
 from trainer.recipe import make_recipe
 from trainer.split import split_by_patient
-from worker.manifest import Manifest
-from worker.model_dir import FolderModelDir
+from worker.artifacts.manifest import Manifest
+from worker.artifacts.model_store import FolderModelDir
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from db.metrics.formulas import calibration_error
 from trainer.card import write_card
 from trainer.evaluation import TABLE, evaluate
 from trainer.metadata import metadata_scores
-from worker.manifest import Manifest
+from worker.artifacts.manifest import Manifest
 
 RNG = np.random.default_rng(0)
 FINDINGS = ("Abnormal", "Effusion", "Hernia")

@@ -9,10 +9,10 @@ from trainer.export import export_artifact, load_scans
 from trainer.model import build_model
 from trainer.publish import write_artifact
 from trainer.recipe import make_recipe
-from worker.artifact import file_sha256, load_artifact
-from worker.exports import EXPORTS_FILE, INT8, ONNX_FILE, OPENVINO_FILE, Exports, Int8Export, write_exports
-from worker.manifest import MODEL_FILE, Manifest
-from worker.model_dir import FolderModelDir
+from worker.artifacts.artifact import file_sha256, load_artifact
+from worker.artifacts.exports import EXPORTS_FILE, INT8, ONNX_FILE, OPENVINO_FILE, Exports, Int8Export, write_exports
+from worker.artifacts.manifest import MODEL_FILE, Manifest
+from worker.artifacts.model_store import FolderModelDir
 
 FINDINGS = ("Abnormal", "Effusion")
 #: What `trainer export --int8` wrote earlier.

@@ -17,10 +17,11 @@ from db.labels.csv_file import read_labels_csv
 from trainer.fit import FitSetting, fit
 from trainer.material import Source
 from trainer.recipe import make_recipe
-from worker.artifact import load_artifact, read_split
-from worker.exports import EXPORTS_FILE, read_format
-from worker.manifest import MODEL_FILE
-from worker.model_dir import FolderModelDir
+from worker.artifacts.artifact import load_artifact
+from worker.artifacts.exports import EXPORTS_FILE, read_format
+from worker.artifacts.manifest import MODEL_FILE
+from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.split_file import read_split
 
 ROOT = Path(__file__).parents[3]
 TINY = {"encoder": "densenet37", "size": 32, "epochs": 3, "batch_size": 8}

@@ -16,13 +16,14 @@ from trainer.dataset import label_matrix
 from trainer.material import Subset
 from trainer.quantize import Int8Scans, compare, export_int8, load_int8_scans
 from trainer.split import split_by_image, split_by_patient, write_split
-from worker.artifact import file_sha256, load_artifact, publish
-from worker.exports import EXPORTS_FILE, FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Export, Exports
-from worker.manifest import MODEL_FILE, Manifest, Preprocessing
-from worker.model_dir import FolderModelDir
-from worker.quiet import openvino
-from worker.scorer import open_scorer
-from worker.scorer.openvino import choose_floats
+from worker.artifacts.artifact import file_sha256, load_artifact, publish
+from worker.artifacts.exports import EXPORTS_FILE, FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Export, Exports
+from worker.artifacts.manifest import MODEL_FILE, Manifest
+from worker.artifacts.model_store import FolderModelDir
+from worker.images.preprocessing import Preprocessing
+from worker.scoring.open_scorer import open_scorer
+from worker.scoring.runtimes.openvino import choose_floats
+from worker.scoring.runtimes.openvino_import import openvino
 
 FINDINGS = ("Abnormal", "Effusion")
 BATCH = 8

@@ -9,9 +9,10 @@ import pytest
 from world import hash_artifact
 
 from db.errors import UserError
-from worker.artifact import SplitRow, file_sha256, find_artifact, load_artifact, publish, read_split
-from worker.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, Manifest
-from worker.model_dir import FolderModelDir
+from worker.artifacts.artifact import file_sha256, find_artifact, load_artifact, publish
+from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, Manifest
+from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.split_file import SplitRow, read_split
 
 
 @pytest.fixture

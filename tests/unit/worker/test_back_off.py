@@ -1,6 +1,6 @@
 """How long a worker that keeps dying waits."""
 
-from worker.back_off import HOPELESS, LONGEST, STEADY, BackOff, pause_before_load
+from worker.supervision.restart_policy import HOPELESS, LONGEST, STEADY, BackOff, pause_before_load
 
 
 class Clock:

@@ -12,14 +12,14 @@ from world import radiograph
 
 from db.errors import NoRoom, PermanentError, TemporaryError
 from db.ledger.outcomes import Rejected, Scored
-from worker import chunks
-from worker.chunks import score_chunk
-from worker.images import EncodedImage
-from worker.manifest import Preprocessing
-from worker.messages import ChunkScan
-from worker.pixels import preprocess, to_pixels
+from worker.images.pixels import preprocess, to_pixels
+from worker.images.preprocessing import Preprocessing
+from worker.messaging.messages import ChunkScan
+from worker.scoring import pipeline as chunks
+from worker.scoring.pipeline import score_chunk
 from worker.settings import MAX_PIXELS
-from worker.tally import Stopwatch
+from worker.storage.image_store import EncodedImage
+from worker.telemetry.counters import Stopwatch
 
 RULE = Preprocessing(height=16, width=16)
 FINDINGS = ("Abnormal", "Effusion", "Hernia")

@@ -9,13 +9,13 @@ import pytest
 from world import radiograph
 
 from db.errors import PermanentError
-from worker import decoder
-from worker.decoder import Decoder
-from worker.images import EncodedImage
-from worker.manifest import Preprocessing
-from worker.pixels import to_pixels
+from worker.images.pixels import to_pixels
+from worker.images.preprocessing import Preprocessing
+from worker.scoring import decoder
+from worker.scoring.decoder import Decoder
 from worker.settings import WorkerSettings
-from worker.tally import Stopwatch
+from worker.storage.image_store import EncodedImage
+from worker.telemetry.counters import Stopwatch
 
 RULE = Preprocessing(height=16, width=16)
 THREADS = 8

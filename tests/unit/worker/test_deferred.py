@@ -4,8 +4,8 @@ import numpy as np
 from encoded_images import png_of
 from world import radiograph, wait_until
 
-from worker import pixels
-from worker.deferred import Deferred
+from worker.images import pixels
+from worker.images.fast.lazy_import import Deferred
 
 IMAGE = radiograph(1, side=70)
 ENCODED = png_of(IMAGE)
@@ -13,7 +13,7 @@ ENCODED = png_of(IMAGE)
 
 def test_the_quick_reader_takes_over_after_enough_pngs(monkeypatch):
     """Until it is compiled cv2 reads them, to the same pixels."""
-    reader = Deferred("worker.unfilter", worth=2 * len(ENCODED))
+    reader = Deferred("worker.images.fast.png_unfilter", worth=2 * len(ENCODED))
     monkeypatch.setattr(pixels, "_compiled", reader)
     by_cv2 = []
     slow = pixels._decode_by_cv2

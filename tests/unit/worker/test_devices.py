@@ -7,8 +7,8 @@ import pynvml
 import pytest
 
 from db.errors import UserError
-from worker.devices import choose_devices
 from worker.settings import PROCESSES_VARIABLE, WorkerSettings
+from worker.supervision.devices import choose_devices
 
 FAKE = Path(__file__).parents[2] / "support" / "fake_nvml" / "pynvml.py"
 FOUR = "GPU-aaa0,GPU-aab1,GPU-ccc2,GPU-ddd3"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.error_rate import _RUNS, ErrorRates
+from worker.scoring.error_rate import _RUNS, ErrorRates
 
 NEW = (7, None)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from db.errors import PermanentError, TemporaryError, UserError
-from worker.folders import read_all
-from worker.images import find_images, read_image
-from worker.size import MOST
+from worker.storage.folder import read_all
+from worker.storage.image_store import find_images, read_image
+from worker.storage.size_limit import MOST
 
 
 @pytest.fixture

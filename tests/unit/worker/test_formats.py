@@ -12,7 +12,7 @@ from PIL import Image
 from world import radiograph
 
 from db.errors import PermanentError
-from worker.formats import check_content
+from worker.images.formats import check_content
 from worker.settings import MAX_PIXELS, WorkerSettings
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"

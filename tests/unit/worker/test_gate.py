@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.errors import PermanentError
-from worker.gate import admitted, given_back, held_queue, let_through
-from worker.messages import MAX_SCANS, TASK, Chunk, ChunkScan, queue_of
+from worker.messaging.envelope import admitted, given_back, held_queue, let_through
+from worker.messaging.messages import MAX_SCANS, TASK, Chunk, ChunkScan, queue_of
 
 MINE = "1" * 64
 TRAP = "/nowhere/unpickled"

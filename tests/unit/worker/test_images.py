@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from db.errors import PermanentError, UserError
-from worker.images import find_images, read_image
+from worker.storage.image_store import find_images, read_image
 
 
 @pytest.fixture

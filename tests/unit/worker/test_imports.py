@@ -17,11 +17,14 @@ def test_worker_help_is_light(tmp_path):
 
 def test_worker_health_is_light(tmp_path):
     """A container asks every half minute: neither queue nor ledger is opened for it."""
-    modules, _ = loaded(tmp_path, "-c", "import worker.health")
+    modules, _ = loaded(tmp_path, "-c", "import worker.supervision.health")
     assert modules.isdisjoint({*HEAVY, "sqlalchemy", "celery", "kombu", "redis", "numpy", "prometheus_client"})
 
 
-@pytest.mark.parametrize("module", ["worker.tasks", "worker.supervisor", "worker.start", "worker.registry"])
+@pytest.mark.parametrize(
+    "module",
+    ["worker.tasks", "worker.supervision.supervisor", "worker.supervision.start", "worker.artifacts.registration"],
+)
 def test_the_parents_of_the_scoring_process_never_load_a_model_library(tmp_path, module):
     """Celery's parent imports the tasks, the supervisor stays for weeks: neither holds TensorFlow or a decoder."""
     modules, _ = loaded(tmp_path, "-c", f"import {module}")

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from db.errors import UserError
-from worker.logs import about, configure_logging
+from worker.telemetry.logs import about, configure_logging
 
 
 @pytest.fixture(autouse=True)

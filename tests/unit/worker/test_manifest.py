@@ -6,7 +6,8 @@ import pytest
 
 from db.errors import UserError
 from db.findings import FINDINGS
-from worker.manifest import MANIFEST_FILE, Manifest, Preprocessing, read_manifest
+from worker.artifacts.manifest import MANIFEST_FILE, Manifest, read_manifest
+from worker.images.preprocessing import Preprocessing
 
 
 def fields(**changes):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.errors import PermanentError
-from worker.messages import FORMAT_VERSION, MAX_SCANS, Chunk, ChunkScan, queue_of
+from worker.messaging.messages import FORMAT_VERSION, MAX_SCANS, Chunk, ChunkScan, queue_of
 
 MODEL = "0123456789abcdef" * 4
 scans = st.builds(

@@ -4,7 +4,7 @@ from itertools import permutations, product
 
 import pytest
 
-from worker.model_choice import choose_model
+from worker.supervision.model_selector import choose_model
 
 MODELS = ("a", "b", "c")
 ORDERS = [order for count in range(4) for order in permutations(MODELS, count)]

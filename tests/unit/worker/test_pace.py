@@ -4,8 +4,8 @@ import os
 
 from fake_clock import Clock
 
-from worker.pace import Pace
-from worker.status import Seen, Status
+from worker.supervision.liveness import Pace
+from worker.telemetry.status_file import Seen, Status
 
 
 class Worker:

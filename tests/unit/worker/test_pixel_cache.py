@@ -6,10 +6,10 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
-from worker import pixel_cache
-from worker.images import EncodedImage
-from worker.manifest import Preprocessing
-from worker.pixel_cache import PixelCache
+from worker.images import pixel_cache
+from worker.images.pixel_cache import PixelCache
+from worker.images.preprocessing import Preprocessing
+from worker.storage.image_store import EncodedImage
 
 RULE = Preprocessing(height=16, width=16)
 ENTRY = 16 * 16 + 4

@@ -25,8 +25,8 @@ from PIL import Image, ImageOps
 from world import radiograph
 
 from db.errors import PermanentError
-from worker.manifest import Preprocessing
-from worker.pixels import decode, preprocess, to_pixels
+from worker.images.pixels import decode, preprocess, to_pixels
+from worker.images.preprocessing import Preprocessing
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 GRAY = Preprocessing(height=32, width=32)

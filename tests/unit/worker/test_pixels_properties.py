@@ -20,8 +20,8 @@ from world import radiograph
 
 from db.errors import PermanentError
 from db.ledger.outcomes import REASONS
-from worker.manifest import Preprocessing
-from worker.pixels import to_pixels
+from worker.images.pixels import to_pixels
+from worker.images.preprocessing import Preprocessing
 
 IMAGE = radiograph(1, side=32)[:, :29].copy()
 WIDE = IMAGE.astype(np.uint16) * 257

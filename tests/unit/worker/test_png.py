@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import radiograph
 
-from worker.png import read_plain_gray
+from worker.images.fast.plain_png import read_plain_gray
 
 IMAGE = radiograph(1, side=70)[:, :67].copy()
 HEADER_END = 33

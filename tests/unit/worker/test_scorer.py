@@ -10,11 +10,13 @@ from world import hash_artifact, radiograph
 
 from db.errors import UserError
 from trainer.export import write_formats
-from worker.artifact import publish
-from worker.exports import EXPORTS_FILE, OPENVINO_FILE
-from worker.manifest import MODEL_FILE, SPLIT_FILE, Manifest, Preprocessing
-from worker.precision import cpu_has_bfloat16
-from worker.scorer import open_scorer, padded
+from worker.artifacts.artifact import publish
+from worker.artifacts.exports import EXPORTS_FILE, OPENVINO_FILE
+from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
+from worker.images.preprocessing import Preprocessing
+from worker.scoring.open_scorer import open_scorer
+from worker.scoring.precision import cpu_has_bfloat16
+from worker.scoring.scorer import padded
 
 FINDINGS = ("Abnormal", "Effusion", "Hernia")
 BATCH = 32
@@ -230,8 +232,8 @@ def test_auto_scores_on_tensorflow_where_the_export_is_damaged_and_says_so(make_
 def test_on_openvino_neither_tensorflow_nor_keras_is_loaded_and_nobody_is_told(make_artifact):
     """They take seconds and most of a gigabyte; OpenVINO's telemetry asks for its server from a process of its own."""
     code = (
-        "from pathlib import Path; import worker.child; from worker.artifact import load_artifact; "
-        f"worker.child.open_scorer(load_artifact(Path({str(make_artifact().folder)!r})), 'openvino'); "
+        "from pathlib import Path; import worker.scoring.process; from worker.artifacts.artifact import load_artifact; "
+        f"worker.scoring.process.open_scorer(load_artifact(Path({str(make_artifact().folder)!r})), 'openvino'); "
         "print(*{'tensorflow', 'keras', 'jax', 'torch'} & {*sys.modules})"
     )
     assert watched(code) == []

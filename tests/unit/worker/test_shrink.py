@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import radiograph
 
-from worker import pixels
-from worker.deferred import Deferred
-from worker.manifest import Preprocessing
-from worker.shrink import shrink
+from worker.images import pixels
+from worker.images.fast.area_resize import shrink
+from worker.images.fast.lazy_import import Deferred
+from worker.images.preprocessing import Preprocessing
 
 LENGTHS = st.tuples(st.sampled_from([2**n for n in range(9)]), st.integers(1, 256), st.integers(1, 6))
 
@@ -62,11 +62,13 @@ def test_pixels_are_the_same_before_and_after_it_is_loaded(monkeypatch):
     encoded = png_of(radiograph(3, side=512))
     monkeypatch.setattr(pixels, "_compiled", Deferred("worker.no_such_module", worth=2**60))
     before = pixels.to_pixels(encoded, Preprocessing())
-    ready = Deferred("worker.shrink", worth=1)
+    ready = Deferred("worker.images.fast.area_resize", worth=1)
     ready.now()
     monkeypatch.setattr(pixels, "_compiled", ready)
     taken = []
-    monkeypatch.setattr("worker.shrink.shrink", lambda *given: taken.append(shrink(*given)) or taken[-1])
+    monkeypatch.setattr(
+        "worker.images.fast.area_resize.shrink", lambda *given: taken.append(shrink(*given)) or taken[-1]
+    )
     after = pixels.to_pixels(encoded, Preprocessing())
     assert [small.shape for small in taken] == [(224, 224)]
     assert np.array_equal(before, after)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.status import Status, await_process, read_status, write_status
-from worker.tally import Tally
+from worker.telemetry.counters import Tally
+from worker.telemetry.status_file import Status, await_process, read_status, write_status
 
 MODEL = "m" * 64
 #: What is forgotten would end in order.

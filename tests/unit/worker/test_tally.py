@@ -9,8 +9,8 @@ import time
 import pytest
 
 from db.ledger.outcomes import Rejected, Scored
-from worker.status import Status, await_process, read_status
-from worker.tally import DECODE, READ, Stopwatch, Tally
+from worker.telemetry.counters import DECODE, READ, Stopwatch, Tally
+from worker.telemetry.status_file import Status, await_process, read_status
 
 MODEL = "a" * 64
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from world import radiograph
 
 from db.errors import PermanentError
-from worker.pixels import decode
+from worker.images.pixels import decode
 
 IMAGE = radiograph(1, side=48)[:, :45].copy()
 WIDE = IMAGE.astype(np.uint16) * 257

@@ -4,8 +4,8 @@ import os
 
 from fake_clock import Clock
 
-from worker.status import Seen, Status
-from worker.watchdog import Watchdog
+from worker.supervision.liveness import Watchdog
+from worker.telemetry.status_file import Seen, Status
 
 PATIENCE = 300
 

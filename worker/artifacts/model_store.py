@@ -1,0 +1,187 @@
+"""`CXR_MODEL_DIR`: where artifacts are published and found, a folder or an S3 prefix."""
+
+import hashlib
+import shutil
+from collections.abc import Container, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias
+
+from db.errors import PermanentError, TemporaryError, UserError
+from worker.artifacts.artifact import file_sha256, find_artifact, publish
+from worker.artifacts.exports import Export
+from worker.artifacts.local_copies import Cache
+from worker.artifacts.manifest import MANIFEST_FILE, Artifact, Manifest, parse_manifest, read_manifest
+from worker.storage.s3 import SCHEME, list_objects, read_object, write_object
+
+Formats: TypeAlias = Mapping[str, Export]
+
+_NO_FORMATS: Final[Formats] = MappingProxyType({})
+#: How long a file of an artifact may take to arrive from S3.
+_SECONDS: Final = 600.0
+
+
+class ModelDir(Protocol):
+    """A place of published artifacts. Every method raises `UserError` where it cannot be read or written."""
+
+    #: As a person named it.
+    address: str
+
+    def manifests(self) -> dict[str, Manifest]:
+        """Of every artifact here by the artifact's sha256, the oldest first; no other file is looked at."""
+
+    def find(self, sha256: str) -> Artifact:
+        """The artifact with this identity on this machine's disk, every file verified."""
+
+    def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
+        """Seal a folder with a manifest and publish it, whole or not at all; the folder is used up.
+
+        `formats` is what lies in it for other runtimes.
+        """
+
+    def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
+        """Put a folder's files beside an artifact's own, the one that lists the others last."""
+
+
+def open_model_dir(address: str, home: Path) -> ModelDir:
+    """The place at this address; `home` keeps what is fetched from S3, or from a folder outside it."""
+    if address.startswith(SCHEME):
+        return S3ModelDir(address, home / "fetched-models")
+    folder = Path(address)
+    if folder.resolve().is_relative_to(home.resolve()):
+        return FolderModelDir(folder)
+    return SharedModelDir(folder, home / "fetched-models")
+
+
+def all_artifacts(models: ModelDir, but: Container[str] = ()) -> list[Artifact]:
+    """Every artifact of a place except those known already, the oldest first, each verified.
+
+    Raises:
+        UserError: one is damaged, or the place cannot be read.
+    """
+    return [models.find(sha256) for sha256 in models.manifests() if sha256 not in but]
+
+
+class FolderModelDir:
+    """Artifacts in a folder, each in one of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder)
+        self.folder = folder
+
+    def manifests(self) -> dict[str, Manifest]:
+        """See `ModelDir`."""
+        found = self.folder.glob(f"*/{MANIFEST_FILE}") if self.folder.is_dir() else ()
+        published = [path for path in found if not path.parent.name.startswith(".")]
+        published.sort(key=lambda path: (path.stat().st_mtime, path))
+        return {file_sha256(path): read_manifest(path.parent) for path in published}
+
+    def find(self, sha256: str) -> Artifact:
+        """See `ModelDir`."""
+        return find_artifact(self.folder, sha256)
+
+    def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
+        """See `ModelDir`."""
+        try:
+            return publish(staging, self.folder, manifest, formats)
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written ({error.strerror})") from error
+
+    def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
+        """See `ModelDir`."""
+        target = self.folder / artifact.sha256[:12]
+        try:
+            for path in _with_last(folder, last):
+                arriving = target / f".{path.name}.arriving"
+                shutil.copyfile(path, arriving)
+                arriving.replace(target / path.name)
+        except OSError as error:
+            raise UserError(f"{target}: cannot be written ({error.strerror})") from error
+
+
+class SharedModelDir(FolderModelDir):
+    """A folder that other machines write to: workers score from a copy, whatever becomes of the folder."""
+
+    def __init__(self, folder: Path, kept: Path) -> None:
+        """`kept` is the folder of artifacts that were fetched."""
+        super().__init__(folder)
+        self._kept = FolderModelDir(kept)
+        self._cache = Cache(kept)
+
+    def find(self, sha256: str) -> Artifact:
+        """See `ModelDir`. What was fetched before, and is whole, is not fetched again."""
+        return self._cache.find(sha256, lambda arriving: self._copy(sha256, arriving))
+
+    def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
+        """See `ModelDir`."""
+        super().add(artifact, folder, last=last)
+        self._kept.add(artifact, folder, last=last)
+
+    def _copy(self, sha256: str, arriving: Path) -> None:
+        # Verified there, so that a sentence about damage names the place that can be mended.
+        there = super().find(sha256).folder
+        try:
+            for path in there.glob("[!.]*"):
+                shutil.copyfile(path, arriving / path.name)
+        except OSError as error:
+            raise UserError(f"{there}: cannot be fetched to {arriving.parent} ({error.strerror})") from error
+
+
+class S3ModelDir:
+    """Artifacts under an S3 prefix. A manifest goes up last: one that can be seen has all its files."""
+
+    def __init__(self, address: str, kept: Path) -> None:
+        """`kept` is the folder of artifacts that were fetched."""
+        self.address = SCHEME + address.removeprefix(SCHEME).rstrip("/")
+        self._kept = FolderModelDir(kept)
+        self._cache = Cache(kept)
+
+    def manifests(self) -> dict[str, Manifest]:
+        """See `ModelDir`."""
+        published = [found for found in list_objects(self.address) if _is_manifest(found.name)]
+        published.sort(key=lambda found: (found.modified, found.name))
+        contents = [(found.location, _read(found.location)) for found in published]
+        return {hashlib.sha256(content).hexdigest(): parse_manifest(content, where) for where, content in contents}
+
+    def find(self, sha256: str) -> Artifact:
+        """See `ModelDir`. What was fetched before, and is whole, is not fetched again."""
+        return self._cache.find(sha256, lambda arriving: self._fetch(sha256, arriving))
+
+    def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
+        """See `ModelDir`."""
+        artifact = self._kept.publish(staging, manifest, formats)
+        for path in _with_last(artifact.folder, MANIFEST_FILE):
+            write_object(self._location(artifact.sha256, path.name), path)
+        return artifact
+
+    def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
+        """See `ModelDir`."""
+        for path in _with_last(folder, last):
+            write_object(self._location(artifact.sha256, path.name), path)
+        self._kept.add(artifact, folder, last=last)
+
+    def _location(self, sha256: str, name: str) -> str:
+        return f"{self.address}/{sha256[:12]}/{name}"
+
+    def _fetch(self, sha256: str, arriving: Path) -> None:
+        """Everything that lies beside the manifest, exports too."""
+        for found in list_objects(self._location(sha256, "")):
+            (arriving / Path(found.name).name).write_bytes(_read(found.location))
+        if not (arriving / MANIFEST_FILE).exists():
+            raise UserError(f"{self.address}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model")
+
+
+def _with_last(folder: Path, last: str) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
+
+
+def _is_manifest(name: str) -> bool:
+    folder, _, file = name.rpartition("/")
+    return file == MANIFEST_FILE and bool(folder) and "/" not in folder
+
+
+def _read(location: str) -> bytes:
+    try:
+        return read_object(location, _SECONDS)[0]
+    except (PermanentError, TemporaryError) as error:
+        raise UserError(f"{location}: cannot be read: {error}") from error

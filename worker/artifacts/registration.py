@@ -1,0 +1,43 @@
+"""Brings the artifacts of `CXR_MODEL_DIR` into SQL, and finds the artifact of a registered model."""
+
+from sqlalchemy import Engine, select
+
+from db.engine.session import reading
+from db.ledger.models import ModelInfo, UsedScan, register_model
+from db.ledger.open_run import lock_for_enqueue
+from db.schema.tables import Model
+from worker.artifacts.manifest import Artifact
+from worker.artifacts.model_store import ModelDir, all_artifacts
+from worker.artifacts.split_file import read_split
+
+
+def register_artifacts(engine: Engine, models: ModelDir) -> list[ModelInfo]:
+    """Register every artifact that this place holds and SQL does not know, with its split.
+
+    Raises:
+        UserError: an artifact is damaged, or its name belongs to another.
+    """
+    with reading(engine) as connection:
+        known = set(connection.execute(select(Model.sha256)).scalars())
+    new = all_artifacts(models, but=known)
+    if not new:
+        return []
+    with engine.begin() as connection:
+        # A fleet's first start: many processes find the same new model.
+        lock_for_enqueue(connection)
+        return [
+            register_model(
+                connection,
+                sha256=artifact.sha256,
+                manifest=artifact.manifest.model_dump(mode="json"),
+                used=_used_scans(artifact),
+            )
+            for artifact in new
+        ]
+
+
+def _used_scans(artifact: Artifact) -> list[UsedScan]:
+    return [
+        UsedScan(image_name=row.image_name, patient_id=row.patient_id, subset=row.subset)
+        for row in read_split(artifact.folder)
+    ]

@@ -1,0 +1,54 @@
+"""split.csv: which scans a model was fitted, tuned and tested on."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from db.errors import UserError
+from db.labels.cells import shown
+from worker.artifacts.manifest import SPLIT_FILE
+
+SUBSETS: Final = ("train", "validation", "test")
+
+_SPLIT_COLUMNS: Final = ("image_name", "patient_id", "subset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRow:
+    """One line of `split.csv`: what a scan was used for when the model was fitted."""
+
+    image_name: str
+    patient_id: str | None
+    #: One of `SUBSETS`.
+    subset: str
+
+
+def read_split(folder: Path) -> Iterator[SplitRow]:
+    """The rows of an artifact's `split.csv` (image_name, patient_id, subset).
+
+    Raises:
+        UserError: it cannot be read, is no such table, or has another subset.
+    """
+    path = folder / SPLIT_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            if not set(_SPLIT_COLUMNS) <= set(table.fieldnames or ()):
+                raise ValueError("columns are missing")
+            yield from (_split_row(cells, path) for cells in table)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of {', '.join(_SPLIT_COLUMNS)}") from error
+
+
+def _split_row(cells: dict[str | Any, str | Any], path: Path) -> SplitRow:
+    name, patient, subset = (cells[column] for column in _SPLIT_COLUMNS)
+    # DictReader's None: the value of a cell that is missing, the key of those too many.
+    if None in cells or not name or patient is None or subset is None or "\0" in name + patient:
+        raise ValueError("a row is too short, too long or without a name")
+    if subset not in SUBSETS:
+        raise UserError(f"{path}: subset is {shown(subset)}, not one of {', '.join(SUBSETS)}")
+    return SplitRow(image_name=name, patient_id=patient or None, subset=subset)

@@ -1,0 +1,142 @@
+"""The Celery application and the queue behind it: sending chunks, asking whether any are left."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
+from redis import Redis
+from redis.exceptions import RedisError
+
+from db.errors import TemporaryError
+from worker.messaging.embedded_broker import broker_url
+from worker.messaging.envelope import held_queue
+from worker.messaging.messages import TASK, Chunk, queue_of
+from worker.settings import WorkerSettings
+
+#: Where kombu's Redis transport keeps what was delivered and not yet acknowledged.
+_UNACKED: Final = "unacked"
+#: Since when, by the broker's clock.
+_UNACKED_INDEX: Final = "unacked_index"
+#: What a broker that is away makes celery, kombu or redis raise.
+BROKER_ERRORS: Final = (OperationalError, RedisError, OSError)
+#: Seconds that a stopping worker lets its chunk finish before it goes back to the queue.
+SOFT_SHUTDOWN: Final = 3.0
+
+logger = logging.getLogger(__name__)
+
+# By name: loaded when something connects.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.messaging.redis_transport:Transport"))
+
+
+def make_app(settings: WorkerSettings) -> Celery:
+    """A Celery application whose messages survive the death of whoever holds them.
+
+    Late acknowledgement and multiplier 1: a worker holds exactly the chunk it works on. Results are ignored:
+    SQL is the result.
+    """
+    app = Celery("nightread", broker=broker_url(settings))
+    app.conf.update(
+        accept_content=["json"],
+        # A broker without room for more, or one that was told to only be read, is waited for as one that is away.
+        broker_channel_error_retry=True,
+        broker_connection_retry_on_startup=True,
+        # After an hour without a broker (Celery's default is 100 tries) a worker would end, and in vain.
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout,
+            # The sweep's defaults bring a dead worker's chunk back up to 100 s late.
+            "unacked_restore_interval": 2,
+            # A cable that was pulled says nothing: without these a worker waits for its broker for ever.
+            "socket_connect_timeout": 5,
+            "socket_timeout": 10,
+            "health_check_interval": 10,
+            # For a producer: a broker that is away is said at once, for SQL holds the work.
+            "max_retries": 1,
+            "interval_start": 0.1,
+            "interval_max": 0.2,
+        },
+        task_acks_late=True,
+        task_ignore_result=True,
+        task_reject_on_worker_lost=True,
+        task_send_sent_event=settings.events,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_pool_start_method="spawn",
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=settings.events,
+        # Must exceed import, load and warm-up, or every replacement child is killed while it loads.
+        worker_proc_alive_timeout=300,
+        worker_soft_shutdown_timeout=SOFT_SHUTDOWN,
+    )
+    return app
+
+
+def send_chunk(app: Celery, chunk: Chunk) -> None:
+    """Send one chunk to its model's workers.
+
+    Raises:
+        TemporaryError: the broker does not answer; SQL still holds the work.
+    """
+    if chunk.is_too_long:
+        for half in chunk.halves():
+            send_chunk(app, half)
+        return
+    try:
+        app.send_task(
+            TASK,
+            args=[chunk.to_message()],
+            argsrepr=chunk.printed,
+            kwargsrepr="{}",
+            queue=chunk.queue,
+            retry=False,
+        )
+    except BROKER_ERRORS as error:
+        raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
+
+
+def nothing_in_flight(app: Celery, model_sha256: str) -> bool:
+    """Whether neither the model's queue nor any worker holds a chunk of it.
+
+    Raises:
+        TemporaryError: the broker does not answer.
+    """
+    queue = queue_of(model_sha256)
+    with redis_client(app) as client:
+        return client.llen(queue) == 0 and queue not in _held_queues(client)
+
+
+def waiting_chunks(app: Celery, models: Iterable[str]) -> dict[str, int]:
+    """How many chunks the queue of each of these models (sha256) holds, those in a worker's hands not counted.
+
+    Raises:
+        TemporaryError: the broker does not answer.
+    """
+    with redis_client(app) as client:
+        return {model: int(client.llen(queue_of(model))) for model in models}
+
+
+@contextmanager
+def redis_client(app: Celery) -> Iterator[Any]:
+    """The broker's own client.
+
+    Raises:
+        TemporaryError: the broker does not answer.
+    """
+    try:
+        # Kept: heartbeats and sweeps of a large fleet would connect a thousand times a second.
+        with app.pool.acquire(block=True) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=3)
+            yield cast("Redis", connection.default_channel.client)
+    except BROKER_ERRORS as error:
+        raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
+
+
+def _held_queues(client: Any) -> set[str]:
+    # What is in the hash alone is in nobody's hands: it would never come back.
+    tags = client.zrange(_UNACKED_INDEX, 0, -1)
+    entries: Iterable[bytes | None] = client.hmget(_UNACKED, tags) if tags else []
+    return {queue for entry in entries if entry and (queue := held_queue(entry))}

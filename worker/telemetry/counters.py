@@ -1,0 +1,142 @@
+"""What the scoring process counts, and how it says so: see `worker.telemetry.status_file`."""
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from db.ledger.outcomes import Rejected, Scored
+from worker.telemetry.status_file import Status, read_status, take_over, write_status
+
+#: The stages of a chunk. Reading and decoding run on many threads at once.
+READ: Final = "read"
+DECODE: Final = "decode"
+SCORE: Final = "score"
+WRITE: Final = "write"
+STAGES: Final = (READ, DECODE, SCORE, WRITE)
+#: Seconds between two writes while a chunk is in hand.
+_INTERVAL: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Stopwatch:
+    """Seconds by stage, summed over the threads that spend them."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._seconds = dict.fromkeys(STAGES, 0.0)
+
+    @contextlib.contextmanager
+    def time(self, stage: str, share: float = 1.0) -> Iterator[None]:
+        """Add what the block takes, or a share of it, also where it raises."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._seconds[stage] += share * (time.monotonic() - started)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By stage, so far."""
+        with self._lock:
+            return dict(self._seconds)
+
+
+class Tally:
+    """Counts what this process decides, on top of what its predecessors did; only the scoring thread counts."""
+
+    def __init__(self, path: Path | None, model_sha256: str) -> None:
+        """Begin from the file.
+
+        Args:
+            path: where the supervisor reads; None keeps the counts to itself.
+            model_sha256: the model that is about to be loaded.
+        """
+        self.stopwatch = Stopwatch()
+        self._path = path
+        self._status = take_over(read_status(path) if path else Status(), model_sha256)
+        self._before = self._status
+        self._rejected = Counter(self._status.rejected)
+        self._save_after = 0.0
+        self.save()
+
+    @property
+    def deaths(self) -> int:
+        """How many predecessors in a row died without deciding a scan."""
+        return self._status.deaths
+
+    def excused(self) -> None:
+        """Say that this process is about to end for no fault of its own."""
+        self._status = replace(self._status, excused=True)
+        self.save()
+
+    def failed(self, error: str) -> None:
+        """Say why the model cannot be loaded."""
+        self._status = replace(self._status, error=error)
+        self.save()
+
+    def loaded(self, *, name: str, runtime: str, precision: str) -> None:
+        """Say that the model is there."""
+        loaded = replace(self._status, ready=True, name=name, runtime=runtime, precision=precision)
+        self._status = replace(loaded, progress_at=time.time())
+        self.save()
+
+    @contextlib.contextmanager
+    def chunk(self) -> Iterator[None]:
+        """A chunk is in hand for as long as the block lasts."""
+        self._status = replace(self._status, scoring=True)
+        self.save()
+        try:
+            yield
+        finally:
+            # Whatever came of it: it lived.
+            self._status = replace(self._status, scoring=False, chunks=self._status.chunks + 1, deaths=0)
+            self.save()
+
+    def decided(self, outcomes: Sequence[Scored | Rejected]) -> None:
+        """Count a batch's outcomes."""
+        reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Rejected)]
+        self._rejected.update(reasons)
+        self._status = replace(self._status, scored=self._status.scored + len(outcomes) - len(reasons))
+        self._progress()
+
+    def rejected(self, reason: str, count: int) -> None:
+        """Count scans that were rejected together."""
+        self._rejected[reason] += count
+        self._progress()
+
+    def from_cache(self, count: int) -> None:
+        """Count scans whose pixels were kept from an earlier run."""
+        self._status = replace(self._status, cached=self._status.cached + count)
+
+    def quarantined(self) -> None:
+        """Count a scan that kept killing its worker."""
+        self._status = replace(self._status, quarantined=self._status.quarantined + 1)
+        self._progress()
+
+    def save(self) -> None:
+        """Write it all down. A disk that does not take it must not stop the scoring."""
+        if self._path is None:
+            return
+        self._save_after = time.monotonic() + _INTERVAL
+        try:
+            write_status(self._path, self._now())
+        except OSError as error:
+            logger.warning("the status file cannot be written (%s)", error.strerror)
+
+    def _progress(self) -> None:
+        self._status = replace(self._status, progress_at=time.time(), deaths=0)
+        if time.monotonic() >= self._save_after:
+            self.save()
+
+    def _now(self) -> Status:
+        earlier = self._before.seconds
+        seconds = {stage: earlier.get(stage, 0.0) + spent for stage, spent in self.stopwatch.seconds.items()}
+        return replace(self._status, rejected=dict(self._rejected), seconds=seconds)
