@@ -1,1 +1,1 @@
-"""What a person runs: enqueue scans, follow a run, read the report."""
+"""The `producer` command: registers scans, sends what is due, follows runs, reports. It never loads a model."""

@@ -71,7 +71,7 @@ def enqueue(
     """Register a source's scans and send those without an outcome to the workers."""
     from db.labels.csv_file import Columns
     from producer.commands import running
-    from producer.source import Source
+    from producer.ingest.source import Source
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(
@@ -105,7 +105,7 @@ def run(
     """The same on this machine alone: enqueue, a worker, a progress bar, the report."""
     from db.labels.csv_file import Columns
     from producer.commands import running
-    from producer.source import Source
+    from producer.ingest.source import Source
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model, limit=limit, rescore=rescore)
@@ -133,7 +133,7 @@ def nightly(
     """Every night, or --now: enqueue what is due, report when the run closes, send a summary."""
     from db.labels.csv_file import Columns
     from producer.commands.nightly import nightly_command
-    from producer.source import Source
+    from producer.ingest.source import Source
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model)

@@ -10,7 +10,7 @@ from db.engine.session import open_database, reading
 from db.errors import EXIT_REJECTS
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
-from producer.as_json import as_json
+from producer.json_output import as_json
 from worker.entry_point import printable
 from worker.settings import WorkerSettings
 

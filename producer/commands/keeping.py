@@ -17,7 +17,7 @@ from db.ledger.outcomes import count_pending
 from db.maintenance.forget_patient import forget_patient
 from db.maintenance.prune_runs import prune_runs
 from producer.commands.common import open_ledger, out, print_json, say
-from producer.labels import import_label_set
+from producer.ingest.label_import import import_label_set
 from worker.artifacts.model_store import open_model_dir
 from worker.artifacts.registration import register_artifacts
 

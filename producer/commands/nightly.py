@@ -11,14 +11,14 @@ from db.errors import Stopped, UserError
 from db.ledger.runs import find_run, progress
 from db.settings import load_settings
 from producer.commands.common import err, exit_by, print_json, say
-from producer.fleet_metrics import serve_fleet_metrics
-from producer.follow import why_stopped
-from producer.nightly import Nightly
-from producer.nights import Schedule, read_schedule
-from producer.patience import Clock
-from producer.settings import NightlySettings
-from producer.source import Source, check_source
-from producer.summary import to_text
+from producer.ingest.source import Source, check_source
+from producer.monitoring.progress import why_stopped
+from producer.monitoring.prometheus import serve_fleet_metrics
+from producer.nightly.loop import Nightly
+from producer.nightly.schedule import Schedule, read_schedule
+from producer.nightly.settings import NightlySettings
+from producer.nightly.summary import to_text
+from producer.retry import Clock
 from worker.telemetry.logs import configure_logging
 
 logger = logging.getLogger(__name__)

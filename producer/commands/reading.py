@@ -14,9 +14,9 @@ from db.ledger.runs import Progress, RunInfo, failures_of
 from db.metrics.aggregate import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
 from producer.commands.common import counts, err, exit_by, find, flat, open_ledger, out, print_json, say
-from producer.export import export_run
-from producer.fleet import Fleet, lines_of
-from producer.follow import follow, why_stopped
+from producer.monitoring.progress import follow, why_stopped
+from producer.monitoring.workers_table import Fleet, lines_of
+from producer.results_export import export_run
 from worker.settings import WorkerSettings
 
 

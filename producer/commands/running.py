@@ -14,10 +14,10 @@ from db.ledger.cancel_run import cancel_run
 from db.ledger.runs import progress
 from producer.commands.common import counts, err, exit_by, find, open_ledger, print_json, say
 from producer.commands.reading import report_on
-from producer.enqueue import Enqueued, Rehearsal, enqueue, rehearse, resume
-from producer.follow import follow
-from producer.local import local_worker
-from producer.source import Source
+from producer.ingest.enqueue import Enqueued, Rehearsal, enqueue, rehearse, resume
+from producer.ingest.source import Source
+from producer.local_worker import local_worker
+from producer.monitoring.progress import follow
 from worker.settings import WorkerSettings
 
 _DURATIONS = ((86_400, "d"), (3_600, "h"), (60, "min"))

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from db.metrics.aggregate import BEST_F1, GIVEN, YOUDEN
 from db.metrics.report_queries import ThresholdRow
-from producer.as_json import as_json
+from producer.json_output import as_json
 from producer.report.report import Report
 
 #: How a person reads what is undefined.

@@ -14,8 +14,8 @@ from s3_server import client_of
 from sqlalchemy import text
 from world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 
-from producer.nights import job_of
-from producer.source import Source
+from producer.ingest.source import Source
+from producer.nightly.schedule import job_of
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from bench_sql import databases
 from big_ledger import BigLedger
 
 from db.engine.session import make_engine, reading
-from producer.export import export_run
+from producer.results_export import export_run
 
 RUNS, RUN = 5, 3
 

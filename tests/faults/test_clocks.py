@@ -9,8 +9,8 @@ import pytest
 from clocks import Clock, can_be_made
 from world import kill_tree, wait_until
 
+from producer.nightly.summary import summarise
 from producer.report.write import write_report
-from producer.summary import summarise
 
 HOUR = 3600
 SEPARATE = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)

@@ -9,14 +9,14 @@ from ledger import a_model, labels_file
 from s3_server import client_of
 
 import db.ledger.open_run
-import producer.changed
+import producer.ingest.changed_images
 import worker.storage.s3
 from db.engine.session import reading
 from db.errors import TemporaryError
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
 from db.ledger.scans import FoundImage, register_scans
-from producer.changed import look_for_changes
+from producer.ingest.changed_images import look_for_changes
 from worker.storage.image_store import find_images, read_image
 
 NAMES = [f"{n:08d}_000.png" for n in range(4)]
@@ -106,7 +106,9 @@ def store(s3, monkeypatch):
 def reads(monkeypatch):
     """Every location that is read to find out."""
     seen = []
-    monkeypatch.setattr(producer.changed, "read_image", lambda location: seen.append(location) or read_image(location))
+    monkeypatch.setattr(
+        producer.ingest.changed_images, "read_image", lambda location: seen.append(location) or read_image(location)
+    )
     return seen
 
 
@@ -198,7 +200,7 @@ def test_an_image_that_could_not_be_read_is_looked_into_again(folder, monkeypatc
 
     (folder.root / NAMES[0]).write_bytes(b"other")
     with monkeypatch.context() as patch:
-        patch.setattr(producer.changed, "read_image", fail)
+        patch.setattr(producer.ingest.changed_images, "read_image", fail)
         assert folder.enqueue() == (frozenset(), {})
     assert folder.enqueue()[0] == {NAMES[0]}
 
@@ -232,7 +234,7 @@ def test_images_that_moved_into_a_bucket_keep_their_scores(folder, store, reads)
 
 def test_thousands_of_looks_are_counted_right(folder, monkeypatch):
     """More than are asked for at a time."""
-    monkeypatch.setattr(producer.changed, "_AHEAD", 2)
+    monkeypatch.setattr(producer.ingest.changed_images, "_AHEAD", 2)
     for name in NAMES:
         (folder.root / name).write_bytes(b"changed " + hashlib.md5(name.encode()).digest())
     assert folder.enqueue()[0] == set(NAMES)

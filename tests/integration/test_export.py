@@ -14,8 +14,8 @@ from db.engine.session import make_engine, reading, upgrade
 from db.errors import UserError
 from db.ledger.outcomes import Rejected, decide
 from db.schema.tables import Scan
-from producer import export
-from producer.export import KINDS, export_run
+from producer import results_export as export
+from producer.results_export import KINDS, export_run
 
 SHAPES = pytest.mark.parametrize("wide", [False, True], ids=["long", "wide"])
 FORMATS = pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -13,7 +13,7 @@ from db.engine.session import make_engine, reading
 from db.ledger.backlog import read_backlog
 from db.ledger.outcomes import decide
 from db.schema.tables import Run
-from producer.fleet_metrics import FleetCollector
+from producer.monitoring.prometheus import FleetCollector
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.heartbeats import read_beats, send_beats, withdraw_beats
 from worker.messaging.messages import Chunk, ChunkScan

@@ -8,8 +8,8 @@ from ledger import decide_all, enqueue
 from made_up import a_beat
 from rich.console import Console
 
-from producer.fleet import Fleet
-from producer.follow import follow
+from producer.monitoring.progress import follow
+from producer.monitoring.workers_table import Fleet
 from worker.messaging.celery_app import make_app
 from worker.messaging.heartbeats import send_beats
 from worker.settings import WorkerSettings

@@ -20,11 +20,11 @@ from db.ledger.runs import find_run, progress
 from db.ledger.stop_run import stop_run
 from db.maintenance.prune_runs import prune_runs
 from db.schema.tables import Run
-from producer.nightly import Nightly
-from producer.nights import read_schedule
-from producer.patience import Clock
-from producer.settings import NightlySettings
-from producer.source import Source
+from producer.ingest.source import Source
+from producer.nightly.loop import Nightly
+from producer.nightly.schedule import read_schedule
+from producer.nightly.settings import NightlySettings
+from producer.retry import Clock
 
 SCHEDULE = read_schedule("02:00", "Europe/Berlin")
 DAY = timedelta(days=1)

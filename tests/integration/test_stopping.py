@@ -13,7 +13,7 @@ from db.ledger.runs import find_run, going_on, open_runs_of, progress
 from db.ledger.scans import FoundImage
 from db.ledger.stop_run import resume_run, stop_run
 from db.schema.tables import Outcome
-from producer.changed import look_for_changes
+from producer.ingest.changed_images import look_for_changes
 
 MODEL, OTHER = "a" * 64, "b" * 64
 

@@ -7,7 +7,7 @@ from sqlalchemy import create_engine
 
 from db.ledger.backlog import Backlog
 from db.ledger.models import ModelInfo
-from producer.fleet_metrics import FleetCollector, _ledger
+from producer.monitoring.prometheus import FleetCollector, _ledger
 from worker.messaging.celery_app import make_app
 from worker.settings import WorkerSettings
 from worker.telemetry.prometheus import WorkerCollector

@@ -7,7 +7,7 @@ import pytest
 from made_up import a_beat
 from rich.console import Console
 
-from producer.fleet import lines_of, table_of
+from producer.monitoring.workers_table import lines_of, table_of
 
 BEAT = a_beat(model="[red]", model_sha12="a" * 12, decided=12345, progress_age=1.0, stalled=2.0)
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import UserError
-from producer.nights import Schedule, job_of, read_schedule
-from producer.source import Source
+from producer.ingest.source import Source
+from producer.nightly.schedule import Schedule, job_of, read_schedule
 
 #: Zones with odd clocks, and the years in which they were odd.
 ZONES = {

@@ -10,9 +10,9 @@ from world import free_port
 
 from db.errors import TemporaryError, UserError
 from db.settings import load_settings
-from producer.notify import open_channels
-from producer.settings import NightlySettings
-from producer.summary import Summary, headline, to_text
+from producer.nightly.notifications import open_channels
+from producer.nightly.settings import NightlySettings
+from producer.nightly.summary import Summary, headline, to_text
 
 OPENED = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 SUMMARY = Summary(

@@ -14,8 +14,8 @@ from db.errors import Stopped
 from db.ledger.runs import Progress as RunProgress
 from db.ledger.runs import RunInfo, find_run
 from db.ledger.runs import progress as run_progress
-from producer.fleet import Fleet, lines_of, table_of
-from producer.patience import DATABASE_ERRORS, cause_of
+from producer.monitoring.workers_table import Fleet, lines_of, table_of
+from producer.retry import DATABASE_ERRORS, cause_of
 
 #: Seconds between two looks.
 _INTERVAL = 0.5

@@ -16,13 +16,13 @@ from db.engine.session import reading
 from db.errors import TemporaryError
 from db.ledger.nightly_runs import claim_summary, latest_night, release_summary, to_summarise
 from db.ledger.runs import find_run
-from producer.enqueue import enqueue
-from producer.nights import Schedule, job_of
-from producer.notify import Channel, open_channels
-from producer.patience import DATABASE_ERRORS, Clock, Patience, cause_of
-from producer.settings import NightlySettings
-from producer.source import Source
-from producer.summary import Summary, headline, summarise
+from producer.ingest.enqueue import enqueue
+from producer.ingest.source import Source
+from producer.nightly.notifications import Channel, open_channels
+from producer.nightly.schedule import Schedule, job_of
+from producer.nightly.settings import NightlySettings
+from producer.nightly.summary import Summary, headline, summarise
+from producer.retry import DATABASE_ERRORS, Clock, Patience, cause_of
 
 #: Seconds between two looks at the clock and at open runs.
 _TICK: Final = 10.0

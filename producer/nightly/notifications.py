@@ -14,9 +14,9 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from db.errors import TemporaryError
-from producer.as_json import as_json
-from producer.settings import NightlySettings
-from producer.summary import Summary, headline, to_text
+from producer.json_output import as_json
+from producer.nightly.settings import NightlySettings
+from producer.nightly.summary import Summary, headline, to_text
 
 #: Seconds that a connection, and each answer on it, may take.
 _TIMEOUT: Final = 15.0

@@ -11,7 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from db.errors import UserError
-from producer.source import Source
+from producer.ingest.source import Source
 from worker.storage.image_store import SCHEME
 
 _TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")

@@ -15,8 +15,8 @@ from db.ledger.outcomes import note_seen, pending_of_run
 from db.ledger.runs import Progress, find_run, progress, rate_of
 from db.ledger.scans import register_scans
 from db.ledger.stop_run import resume_run
-from producer.changed import Looked, look_for_changes
-from producer.source import Input, Source, read_source
+from producer.ingest.changed_images import Looked, look_for_changes
+from producer.ingest.source import Input, Source, read_source
 from worker.artifacts.model_store import open_model_dir
 from worker.artifacts.registration import register_artifacts
 from worker.messaging.celery_app import make_app, nothing_in_flight

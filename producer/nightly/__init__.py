@@ -1,0 +1,1 @@
+"""`producer nightly`: what is new is enqueued at a time of day, and each night's summary is sent."""
