@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from trainer.fit_command import fit
-from trainer.stopping import stoppable
-from worker.entry_point import run_command
+from worker.entry_point import run_command, stoppable
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Fit a model and publish the artifact that workers load."
@@ -28,8 +27,8 @@ def phantoms(
     seed: Seed = 0,
 ) -> None:
     """Make synthetic radiographs with NIH's names and labels; what is there already is kept."""
-    from trainer.phantoms import make_phantoms, plan_phantoms
-    from trainer.progress import stage
+    from trainer.console.progress import stage
+    from trainer.phantoms.generate import make_phantoms, plan_phantoms
 
     scans = len(plan_phantoms(patients=patients, seed=seed))
     with stoppable("the images drawn so far stay, the same command goes on"), stage("phantoms", scans) as advance:
@@ -52,14 +51,13 @@ def evaluate(
 ) -> None:
     """Judge a model on the scans of a CSV that it was not fitted or tuned on."""
     from db.settings import Settings, load_settings
-    from trainer.extras import JUDGES, check_installed
+    from trainer.console.optional_packages import JUDGES, check_installed
 
     check_installed("trainer evaluate", JUDGES)
-    from trainer.artifacts import find_by_name
-    from trainer.evaluate import EVALUATION_FILE, evaluate_artifact, evaluation_json
-    from trainer.show import show
-    from trainer.writing import write_file
-    from worker.artifacts.model_store import open_model_dir
+    from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, evaluate_artifact, evaluation_json
+    from trainer.evaluation.tables import show
+    from worker.artifacts.model_store import find_by_name, open_model_dir
+    from worker.files import write_file
 
     settings = load_settings(Settings)
     artifact = find_by_name(model, open_model_dir(settings.model_dir, settings.home))
@@ -95,9 +93,8 @@ def export(
     With --int8, write what is there for OpenVINO in eight bits, proved on the validation scans of the CSV of the fit.
     """
     from db.settings import Settings, load_settings
-    from trainer.artifacts import find_by_name
-    from trainer.extras import QUANTIZERS, check_installed
-    from worker.artifacts.model_store import open_model_dir
+    from trainer.console.optional_packages import QUANTIZERS, check_installed
+    from worker.artifacts.model_store import find_by_name, open_model_dir
 
     settings = load_settings(Settings)
     models = open_model_dir(settings.model_dir, settings.home)
@@ -106,12 +103,12 @@ def export(
     with stoppable("nothing was written"):
         if int8:
             check_installed("trainer export --int8", QUANTIZERS)
-            from trainer.quantize import export_int8, in_words, load_int8_scans
+            from trainer.publishing.quantize import export_int8, in_words, load_int8_scans
 
             judged = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
             print(in_words(export_int8(artifact, judged, models=models, max_loss=max_loss)))
         else:
-            from trainer.export import export_artifact, load_scans
+            from trainer.publishing.export import export_artifact, load_scans
 
             compared = load_scans(artifact, csv, images, count=scans, cache=cache)
             for name, one in export_artifact(artifact, compared, models=models, tolerance=tolerance).items():

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
-from trainer.stopping import stoppable
+from worker.entry_point import stoppable
 
 Preset: TypeAlias = Literal["best", "report"]
-#: `trainer.encoders.ENCODERS`, whose import costs seconds.
+#: `trainer.network.encoders.ENCODERS`, whose import costs seconds.
 Encoder: TypeAlias = Literal["densenet37", "densenet121", "densenet169", "densenet201", "densenet264", "resnet50"]
 Precision: TypeAlias = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 _PANEL: Final = "Recipe (instead of the preset's; report's own in brackets)"
@@ -105,15 +105,15 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
 ) -> None:
     """Fit a model and publish it to CXR_MODEL_DIR; after a kill the same command goes on from its last epoch."""
     chosen = dict(locals())
-    from trainer.extras import JUDGES, check_installed
+    from trainer.console.optional_packages import JUDGES, check_installed
 
     check_installed("trainer fit", JUDGES)
     from db.settings import Settings, load_settings
-    from trainer.fit import FitSetting
-    from trainer.fit import fit as fit_model
-    from trainer.material import Source
+    from trainer.data.training_data import Source
+    from trainer.evaluation.tables import show
+    from trainer.fitting.fit import FitSetting
+    from trainer.fitting.fit import fit as fit_model
     from trainer.recipe import Recipe, make_recipe
-    from trainer.show import show
     from worker.artifacts.model_store import open_model_dir
 
     flags = {flag: value for flag, value in chosen.items() if flag in Recipe.model_fields}

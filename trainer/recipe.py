@@ -12,7 +12,7 @@ class Recipe(BaseModel):
     """Everything that decides a fit beside its data; a fit of the same recipe, data and machine gives the same model.
 
     Attributes:
-        encoder: a name of `trainer.encoders.ENCODERS`.
+        encoder: a name of `trainer.network.encoders.ENCODERS`.
         weights: `imagenet`, `none`, or a file that Keras saved.
         size: the input's height and width in pixels.
         color, interpolation: see `worker.artifacts.manifest.Preprocessing`.

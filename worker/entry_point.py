@@ -1,7 +1,8 @@
 """How every command ends: a result, or one sentence and an exit code."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from db.errors import EXIT_STOPPED, EXIT_USER, Stopped, UserError
 
@@ -32,6 +33,15 @@ def run_command(command: Callable[[], object]) -> None:
             raise
         print(printable(f"error: the database does not take it ({cause})"), file=sys.stderr)
         sys.exit(EXIT_USER)
+
+
+@contextmanager
+def stoppable(what_stays: str) -> Iterator[None]:
+    """Turn Ctrl+C within into `Stopped`, which says what stays."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Stopped(what_stays) from error
 
 
 def _refusal_of_database(error: Exception) -> str | None:

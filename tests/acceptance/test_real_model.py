@@ -15,8 +15,8 @@ COLUMNS = ", ".join(column_of(finding) for finding in FINDINGS)
 @pytest.fixture
 def artifact(world):
     """A DenseNet of random weights, published where the world's workers look."""
-    from trainer.model import build_model
-    from trainer.publish import write_artifact
+    from trainer.network.model import build_model
+    from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
     from worker.artifacts.manifest import Manifest
     from worker.artifacts.model_store import FolderModelDir
@@ -54,8 +54,8 @@ def test_scores_in_sql_are_the_models_own_even_after_a_killed_child(world, artif
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 def test_a_model_that_is_not_what_its_manifest_says_ends_the_worker(world, tmp_path):
     """A child that cannot load its model ends the worker with one sentence and exit 2, not a loop of respawns."""
-    from trainer.model import build_model
-    from trainer.publish import write_artifact
+    from trainer.network.model import build_model
+    from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
     from worker.artifacts.manifest import Manifest
     from worker.artifacts.model_store import FolderModelDir

@@ -22,8 +22,8 @@ from typing import Any, Self
 import numpy as np
 
 from db.ledger.scans import FoundImage
-from trainer.cache import open_cache
-from trainer.phantoms import make_phantoms
+from trainer.data.decoded_images import open_cache
+from trainer.phantoms.generate import make_phantoms
 from trainer.recipe import Recipe, make_recipe
 
 COUNTS = (1_000, 10_000, 100_000)
@@ -66,10 +66,10 @@ def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Images a second of epochs from the cache and from memory, and their ratio."""
     import keras
 
-    from trainer.batches import TrainingBatches
-    from trainer.hardware import computing_in
-    from trainer.learner import make_learner
-    from trainer.model import build_model
+    from trainer.network.batches import TrainingBatches
+    from trainer.network.compiled_model import make_learner
+    from trainer.network.hardware import computing_in
+    from trainer.network.model import build_model
 
     class FromMemory(keras.utils.PyDataset):  # type: ignore[misc]
         """The first batches of an epoch, made once."""
@@ -125,7 +125,7 @@ def memory_of(folder: Path, count: int) -> dict[str, Any]:
     """Decode so many scans at 64x64 into a cache, then make every batch of two epochs."""
     import keras  # noqa: F401 - so that its memory counts in the base
 
-    from trainer.batches import TrainingBatches
+    from trainer.network.batches import TrainingBatches
 
     recipe: Recipe = make_recipe("best", size=64)
     images = images_in(folder, count)

@@ -89,8 +89,8 @@ def test_a_device_without_memory_for_the_model_is_tried_again(stage, room):
 @pytest.fixture(scope="module")
 def densenet(tmp_path_factory):
     """A DenseNet of random weights for batches of 32."""
-    from trainer.model import build_model
-    from trainer.publish import write_artifact
+    from trainer.network.model import build_model
+    from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
     from worker.artifacts.manifest import Manifest
     from worker.artifacts.model_store import FolderModelDir

@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.parametrize("world", ["sqlite and embedded"], indirect
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """A place with one model: a DenseNet of random weights."""
-    from trainer.model import build_model
-    from trainer.publish import write_artifact
+    from trainer.network.model import build_model
+    from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
     from worker.artifacts.manifest import Manifest
     from worker.artifacts.model_store import FolderModelDir

@@ -9,11 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from trainer.fit_state import StateFile
-from trainer.hardware import computing_in
-from trainer.loop import Listener, predict, train
-from trainer.material import Subset
-from trainer.model import build_model
+from trainer.data.training_data import Subset
+from trainer.fitting.checkpoint import StateFile
+from trainer.fitting.training_loop import Listener, train
+from trainer.network.hardware import computing_in
+from trainer.network.model import build_model
+from trainer.network.predict import predict
 from trainer.recipe import make_recipe
 
 

@@ -1,7 +1,7 @@
 """split.csv: which scans a model was fitted, tuned and tested on."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -52,3 +52,11 @@ def _split_row(cells: dict[str | Any, str | Any], path: Path) -> SplitRow:
     if subset not in SUBSETS:
         raise UserError(f"{path}: subset is {shown(subset)}, not one of {', '.join(SUBSETS)}")
     return SplitRow(image_name=name, patient_id=patient or None, subset=subset)
+
+
+def write_split(folder: Path, split: Iterable[SplitRow]) -> None:
+    """Write `split.csv` as `worker.artifacts.artifact.read_split` reads it."""
+    with (folder / SPLIT_FILE).open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(("image_name", "patient_id", "subset"))
+        lines.writerows((row.image_name, row.patient_id or "", row.subset) for row in split)

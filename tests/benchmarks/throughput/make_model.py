@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from db.findings import FINDINGS
-from trainer.encoders import as_on_imagenet
-from trainer.export import for_workers
+from trainer.network.encoders import as_on_imagenet
+from trainer.publishing.export import for_workers
 from worker.artifacts.artifact import file_sha256, publish
 from worker.artifacts.exports import FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
 from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
@@ -48,7 +48,7 @@ model.save(staging / MODEL_FILE)
 manifest = Manifest(name="bench", findings=FINDINGS, dataset="none", preprocessing=rule, batch_size=batch_size)
 formats = for_workers(model, staging, pixels=pixels, places=np.arange(SCANS), batch_size=batch_size)
 if formats:
-    from trainer.quantize import quantize
+    from trainer.publishing.quantize import quantize
     from worker.scoring.runtimes.openvino_import import openvino
 
     quantized = quantize(openvino.Core().read_model(staging / OPENVINO_FILE), pixels, batch_size)

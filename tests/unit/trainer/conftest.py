@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.phantoms import make_phantoms
+from trainer.phantoms.generate import make_phantoms
 
 
 @pytest.fixture(scope="session")

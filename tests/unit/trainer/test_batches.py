@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.batches import ScoringBatches, TrainingBatches, augment
+from trainer.network.batches import ScoringBatches, TrainingBatches, augment
 from trainer.recipe import make_recipe
 
 PLACES = np.arange(3, 23)

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from db.errors import UserError
-from trainer.board import epochs_on_board
-from trainer.loop import Epoch
+from trainer.fitting.tensorboard import epochs_on_board
+from trainer.fitting.training_loop import Epoch
 
 
 def epoch(number, area):

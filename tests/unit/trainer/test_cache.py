@@ -5,7 +5,7 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
-from trainer.cache import open_cache
+from trainer.data.decoded_images import open_cache
 from worker.images.pixels import to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images, read_image

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.calibrate import Calibration, bake, calibrate, choose_thresholds
-from trainer.model import LOGITS, build_model, logits_of
+from trainer.fitting.calibrate import Calibration, bake, calibrate, choose_thresholds
+from trainer.network.model import LOGITS, build_model, logits_of
 from trainer.recipe import make_recipe
 
 RNG = np.random.default_rng(0)

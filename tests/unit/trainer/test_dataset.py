@@ -5,7 +5,7 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
-from trainer.dataset import label_matrix, labelled_rows, learnable_findings, load_examples
+from trainer.data.dataset import label_matrix, labelled_rows, learnable_findings, load_examples
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images
 

@@ -4,9 +4,9 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
-from trainer.donor import donor_of, refuse_leak, with_donors_scans
-from trainer.fit import FitSetting, fit
-from trainer.material import Source
+from trainer.data.training_data import Source
+from trainer.fitting.base_model import donor_of, refuse_leak, with_donors_scans
+from trainer.fitting.fit import FitSetting, fit
 from trainer.recipe import make_recipe
 from worker.artifacts.manifest import MODEL_FILE
 from worker.artifacts.model_store import FolderModelDir

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from trainer.encoders import DENSENETS, ENCODERS, build_encoder
 from trainer.fit_command import Encoder
-from trainer.model import LOGITS, build_model
+from trainer.network.encoders import DENSENETS, ENCODERS, build_encoder
+from trainer.network.model import LOGITS, build_model
 from trainer.recipe import make_recipe
 
 
@@ -101,7 +101,7 @@ def test_without_a_network_imagenet_is_one_sentence_that_names_the_file_option(m
 @pytest.mark.parametrize("color", ["gray", "bgr"])
 def test_imagenet_scaling_is_keras_own(encoder, color):
     """What `preprocess_input` makes of the same RGB pixels."""
-    from trainer.encoders import as_on_imagenet
+    from trainer.network.encoders import as_on_imagenet
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
     if color == "gray":

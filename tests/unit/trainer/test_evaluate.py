@@ -9,14 +9,14 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
-from trainer.artifacts import find_by_name
-from trainer.evaluate import evaluate_artifact, evaluation_json, unseen_rows
-from trainer.model import build_model
-from trainer.publish import write_artifact
+from trainer.data.held_out import unseen_rows
+from trainer.data.split import split_by_patient
+from trainer.evaluation.evaluate_artifact import evaluate_artifact, evaluation_json
+from trainer.network.model import build_model
+from trainer.publishing.publish import write_artifact
 from trainer.recipe import make_recipe
-from trainer.split import split_by_patient
 from worker.artifacts.manifest import Manifest
-from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.model_store import FolderModelDir, find_by_name
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_an_artifact_is_found_by_name_and_by_hash(artifact):
 
 def test_the_sheet_has_the_most_confident_disagreements():
     """Positives from the lowest score up, negatives from the highest down."""
-    from trainer.sheet import most_confident
+    from trainer.evaluation.contact_sheet import most_confident
 
     truth = np.array([True, False, True, False, True])
     scores = np.array([0.9, 0.8, 0.1, 0.2, 0.3], np.float32)

@@ -6,9 +6,9 @@ from sklearn.metrics import accuracy_score, average_precision_score, brier_score
 
 from db.labels.csv_file import LabelRow
 from db.metrics.formulas import calibration_error
-from trainer.card import write_card
-from trainer.evaluation import TABLE, evaluate
-from trainer.metadata import metadata_scores
+from trainer.evaluation.evaluator import TABLE, evaluate
+from trainer.evaluation.metadata_baseline import metadata_scores
+from trainer.evaluation.model_card import write_card
 from worker.artifacts.manifest import Manifest
 
 RNG = np.random.default_rng(0)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from trainer.export import export_artifact, load_scans
-from trainer.model import build_model
-from trainer.publish import write_artifact
+from trainer.network.model import build_model
+from trainer.publishing.export import export_artifact, load_scans
+from trainer.publishing.publish import write_artifact
 from trainer.recipe import make_recipe
 from worker.artifacts.artifact import file_sha256, load_artifact
 from worker.artifacts.exports import EXPORTS_FILE, INT8, ONNX_FILE, OPENVINO_FILE, Exports, Int8Export, write_exports
@@ -122,7 +122,9 @@ def test_scans_are_taken_from_all_of_the_csv(artifact, phantoms, tmp_path):
 
 def test_a_package_that_is_not_installed_is_one_sentence(artifact, scans, models, monkeypatch):
     """It says how to install it."""
-    monkeypatch.setattr("trainer.extras.find_spec", lambda name: None if name == "tf2onnx" else object())
+    monkeypatch.setattr(
+        "trainer.console.optional_packages.find_spec", lambda name: None if name == "tf2onnx" else object()
+    )
     with pytest.raises(UserError, match=r"needs tf2onnx: pip install 'nightread\[trainer\]'"):
         export_artifact(artifact, scans, models=models, tolerance=1e-4)
 

@@ -14,8 +14,8 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
-from trainer.fit import FitSetting, fit
-from trainer.material import Source
+from trainer.data.training_data import Source
+from trainer.fitting.fit import FitSetting, fit
 from trainer.recipe import make_recipe
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.exports import EXPORTS_FILE, read_format

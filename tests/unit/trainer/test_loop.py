@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from trainer.fit_state import StateFile
-from trainer.loop import Listener, train
-from trainer.material import Subset
-from trainer.model import LOGITS
+from trainer.data.training_data import Subset
+from trainer.fitting.checkpoint import StateFile
+from trainer.fitting.training_loop import Listener, train
+from trainer.network.model import LOGITS
 from trainer.recipe import make_recipe
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
-from trainer.opacities import DRAWN
-from trainer.phantoms import NIH_HEADER, Phantom, draw_phantom, make_phantoms, plan_phantoms
+from trainer.phantoms.generate import NIH_HEADER, Phantom, draw_phantom, make_phantoms, plan_phantoms
+from trainer.phantoms.opacities import DRAWN
 
 
 def scan_with(*findings):

@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.progress import FitProgress, in_time
+from trainer.console.progress import FitProgress, in_time
 
 
 class Clock:

@@ -11,15 +11,16 @@ from world import radiograph
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
 from db.metrics.formulas import auroc
-from trainer import quantize as module
-from trainer.dataset import label_matrix
-from trainer.material import Subset
-from trainer.quantize import Int8Scans, compare, export_int8, load_int8_scans
-from trainer.split import split_by_image, split_by_patient, write_split
+from trainer.data.dataset import label_matrix
+from trainer.data.split import split_by_image, split_by_patient
+from trainer.data.training_data import Subset
+from trainer.publishing import quantize as module
+from trainer.publishing.quantize import Int8Scans, compare, export_int8, load_int8_scans
 from worker.artifacts.artifact import file_sha256, load_artifact, publish
 from worker.artifacts.exports import EXPORTS_FILE, FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Export, Exports
 from worker.artifacts.manifest import MODEL_FILE, Manifest
 from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.split_file import write_split
 from worker.images.preprocessing import Preprocessing
 from worker.scoring.open_scorer import open_scorer
 from worker.scoring.runtimes.openvino import choose_floats
@@ -248,7 +249,7 @@ def test_quantizing_tells_nobody():
 import os
 import numpy as np
 from small_graph import small_graph
-from trainer.quantize import quantize
+from trainer.publishing.quantize import quantize
 quantize(small_graph(), np.zeros((8, 32, 32, 1), np.uint8), 8)
 import nncf
 assert "pytest" not in sys.modules

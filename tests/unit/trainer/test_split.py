@@ -2,8 +2,8 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow
-from trainer.split import shared_patients, split_by_image, split_by_lists, split_by_patient, write_split
-from worker.artifacts.split_file import read_split
+from trainer.data.split import shared_patients, split_by_image, split_by_lists, split_by_patient
+from worker.artifacts.split_file import read_split, write_split
 
 
 def row(patient, scan):

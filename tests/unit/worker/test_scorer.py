@@ -9,7 +9,7 @@ from watched import watched
 from world import hash_artifact, radiograph
 
 from db.errors import UserError
-from trainer.export import write_formats
+from trainer.publishing.export import write_formats
 from worker.artifacts.artifact import publish
 from worker.artifacts.exports import EXPORTS_FILE, OPENVINO_FILE
 from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.anatomy import Field
+from trainer.phantoms.anatomy import Field
 
 #: Height and width of NIH's published images.
 FILM_SIDE: Final = 1024

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
-from trainer.dataset import Examples, read_scans
-from trainer.extras import check_installed
-from trainer.progress import native_stderr_muted, say
-from trainer.publish import staging_folder
+from trainer.console.optional_packages import check_installed
+from trainer.console.progress import native_stderr_muted, say
+from trainer.data.dataset import Examples, read_scans
+from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import (
     BESIDE,

@@ -17,12 +17,12 @@ from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
 from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
 from db.metrics.formulas import Steps, has_both_classes, rank
-from trainer.dataset import label_matrix, labelled_rows, read_scans
-from trainer.evaluate import unseen_rows, used_rows
-from trainer.evaluation import patients_of
-from trainer.material import Subset
-from trainer.progress import say
-from trainer.publish import staging_folder
+from trainer.console.progress import say
+from trainer.data.dataset import label_matrix, labelled_rows, read_scans
+from trainer.data.held_out import unseen_rows, used_rows
+from trainer.data.training_data import Subset
+from trainer.evaluation.evaluator import patients_of
+from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import (
     EXPORTS_FILE,

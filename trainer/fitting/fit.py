@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.board import epochs_on_board
-from trainer.card import CARD_FILE, write_card
-from trainer.curves import CURVES_FILE, draw_curves
-from trainer.donor import donor_of, refuse_leak, with_donors_scans
-from trainer.evaluate import EVALUATION_FILE, EvaluationOf, evaluation_json
-from trainer.evaluation import Evaluation, evaluate
-from trainer.export import for_workers
-from trainer.fit_state import StateFile
-from trainer.material import Material, Source, gather
-from trainer.progress import FitProgress, in_words, native_stderr_muted, say
-from trainer.publish import refuse_taken_name, write_artifact
+from trainer.console.progress import FitProgress, in_words, native_stderr_muted, say
+from trainer.data.training_data import Material, Source, gather
+from trainer.evaluation.contact_sheet import draw_sheet
+from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, EvaluationOf, evaluation_json
+from trainer.evaluation.evaluator import Evaluation, evaluate
+from trainer.evaluation.model_card import CARD_FILE, write_card
+from trainer.fitting.base_model import donor_of, refuse_leak, with_donors_scans
+from trainer.fitting.checkpoint import StateFile
+from trainer.fitting.curves import CURVES_FILE, draw_curves
+from trainer.fitting.tensorboard import epochs_on_board
+from trainer.publishing.export import for_workers
+from trainer.publishing.publish import refuse_taken_name, write_artifact
 from trainer.recipe import Recipe
-from trainer.sheet import draw_sheet
-from trainer.writing import write_file
 from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.model_store import ModelDir
 from worker.artifacts.split_file import SUBSETS
+from worker.files import write_file
 
 if TYPE_CHECKING:
-    from trainer.loop import Epoch, Listener
+    from trainer.fitting.training_loop import Epoch, Listener
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         refuse_leak(donor, material.file.dataset, validation=rows["validation"], test=rows["test"])
     state = StateFile(path=setting.scratch / "fits" / f"{name}.npz", purpose=_purpose(material, recipe))
     weights, history, facts = _train(recipe, material, state, setting)
-    from trainer.loop import predict
+    from trainer.network.predict import predict
 
     finished = _finish(recipe, material, weights)
     test = material.subsets["test"]
@@ -128,9 +128,9 @@ def _train(
     recipe: Recipe, material: Material, state: StateFile, setting: FitSetting
 ) -> tuple[list[NDArray[Any]], tuple["Epoch", ...], dict[str, str]]:
     with native_stderr_muted():
-        from trainer.hardware import computing_in, on_all_gpus
-        from trainer.loop import train
-        from trainer.model import build_model
+        from trainer.fitting.training_loop import train
+        from trainer.network.hardware import computing_in, on_all_gpus
+        from trainer.network.model import build_model
 
     fitted, validation, test = (material.subsets[subset] for subset in SUBSETS)
     select = len(validation.rows) > 0
@@ -149,7 +149,7 @@ def _train(
 
 
 def _listener(recipe: Recipe, progress: FitProgress, note: Callable[["Epoch"], None], *, watched: str) -> "Listener":
-    from trainer.loop import Listener
+    from trainer.fitting.training_loop import Listener
 
     def tell(epoch: "Epoch") -> None:
         say(_in_a_line(epoch, recipe, watched=watched))
@@ -160,10 +160,10 @@ def _listener(recipe: Recipe, progress: FitProgress, note: Callable[["Epoch"], N
 
 def _finish(recipe: Recipe, material: Material, weights: Sequence[NDArray[Any]]) -> _Finished:
     """The same weights in float32, calibrated on validation, where there is one."""
-    from trainer.calibrate import bake, calibrate, choose_thresholds
-    from trainer.learner import positive_weights
-    from trainer.loop import predict
-    from trainer.model import build_model, logits_of
+    from trainer.fitting.calibrate import bake, calibrate, choose_thresholds
+    from trainer.network.compiled_model import positive_weights
+    from trainer.network.model import build_model, logits_of
+    from trainer.network.predict import predict
 
     model = build_model(recipe, material.findings, bare=True)
     model.set_weights(weights)

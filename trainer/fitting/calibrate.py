@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from db.metrics.formulas import has_both_classes, rank
-from trainer.model import LOGITS
+from trainer.network.model import LOGITS
 
 #: Temperatures are sought between a tenth and ten.
 _REACH: Final = np.log(10.0)

@@ -5,9 +5,9 @@ from typing import Final
 import jinja2
 
 from db.findings import ABNORMAL
-from trainer.evaluation import Evaluation
-from trainer.progress import in_words
-from trainer.show import figure
+from trainer.console.progress import in_words
+from trainer.evaluation.evaluator import Evaluation
+from trainer.evaluation.tables import figure
 from worker.artifacts.manifest import Manifest
 
 CARD_FILE: Final = "MODEL_CARD.md"
@@ -16,7 +16,7 @@ CARD_FILE: Final = "MODEL_CARD.md"
 def write_card(manifest: Manifest, evaluation: Evaluation) -> str:
     """Markdown. Source of its sections: Mitchell et al., Model cards for model reporting, FAT* 2019."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainer", "."),
+        loader=jinja2.PackageLoader("trainer.evaluation", "."),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -25,6 +25,6 @@ def write_card(manifest: Manifest, evaluation: Evaluation) -> str:
     )
     environment.filters |= {"figure": figure, "plain": in_words}
     lead = ABNORMAL if ABNORMAL in manifest.findings else manifest.findings[0]
-    return environment.get_template("card.md.j2").render(
+    return environment.get_template("model_card.md.j2").render(
         manifest=manifest, about=manifest.about, evaluation=evaluation, lead=lead, leading=evaluation.findings[lead]
     )

@@ -9,11 +9,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from db.errors import UserError
-from trainer.split import write_split
 from worker.artifacts.exports import Export
 from worker.artifacts.manifest import MODEL_FILE, Artifact, Manifest
 from worker.artifacts.model_store import ModelDir
-from worker.artifacts.split_file import SplitRow
+from worker.artifacts.split_file import SplitRow, write_split
 
 HISTORY_FILE: Final = "history.csv"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db.errors import UserError
-from trainer.extras import check_installed
+from trainer.console.optional_packages import check_installed
 
 if TYPE_CHECKING:
-    from trainer.loop import Epoch
+    from trainer.fitting.training_loop import Epoch
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.model import LOGITS, logits_of
+from trainer.network.model import LOGITS, logits_of
 from trainer.recipe import Recipe
 
 Labels = NDArray[np.float32]

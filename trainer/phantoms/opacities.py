@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from trainer.anatomy import Anatomy, Chest, Field, blob, draw_chest, rise, texture
+from trainer.phantoms.anatomy import Anatomy, Chest, Field, blob, draw_chest, rise, texture
 
 #: How often a finding is so faint that a reader must miss it: without these a model would never err.
 _FAINT_SHARE: Final = 0.18

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.metrics.formulas import auroc, count_at
-from trainer.batches import ScoringBatches, TrainingBatches
-from trainer.fit_state import FitState, StateFile
-from trainer.learner import make_learner
-from trainer.material import Subset
+from trainer.data.training_data import Subset
+from trainer.fitting.checkpoint import FitState, StateFile
+from trainer.network.batches import TrainingBatches
+from trainer.network.compiled_model import make_learner
+from trainer.network.predict import predict
 from trainer.recipe import Recipe
-from worker.images.pixels import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +87,6 @@ def train(
         listener.on_epoch(history[-1])
     learner.set_weights(best)
     return tuple(history)
-
-
-def predict(model: Any, pixels: Pixels, places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What a model puts out for scans, in their order: float32 (N, findings)."""
-    outputs: NDArray[np.float32] = model.predict(ScoringBatches(pixels, places), verbose=0)
-    return outputs
 
 
 def judge(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Which scans a model is fitted, tuned and tested on; by default a patient's scans never part."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow
-from worker.artifacts.manifest import SPLIT_FILE
 from worker.artifacts.split_file import SUBSETS, SplitRow
 
 
@@ -65,14 +63,6 @@ def shared_patients(split: Iterable[SplitRow]) -> int:
         if row.patient_id is not None:
             subsets.setdefault(row.patient_id, set()).add(row.subset)
     return sum(len(found) > 1 for found in subsets.values())
-
-
-def write_split(folder: Path, split: Iterable[SplitRow]) -> None:
-    """Write `split.csv` as `worker.artifacts.artifact.read_split` reads it."""
-    with (folder / SPLIT_FILE).open("w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(("image_name", "patient_id", "subset"))
-        lines.writerows((row.image_name, row.patient_id or "", row.subset) for row in split)
 
 
 def _shares(validation: float, test: float) -> dict[str, float]:

@@ -1,19 +1,19 @@
 """`trainer evaluate`: an artifact's figures on the scans of any CSV."""
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
-from trainer.dataset import label_matrix, labelled_rows, read_scans
-from trainer.evaluation import Evaluation, evaluate
-from trainer.material import Subset
-from trainer.progress import native_stderr_muted
+from trainer.console.progress import native_stderr_muted
+from trainer.data.dataset import label_matrix, labelled_rows, read_scans
+from trainer.data.held_out import unseen_rows
+from trainer.data.training_data import Subset
+from trainer.evaluation.evaluator import Evaluation, evaluate
 from worker.artifacts.manifest import Artifact
-from worker.artifacts.split_file import read_split
 
 EVALUATION_FILE: Final = "evaluation.json"
 
@@ -68,29 +68,6 @@ def evaluate_artifact(
     return of, _judge(artifact, subset)
 
 
-def unseen_rows(
-    dataset: str, rows: Sequence[LabelRow], artifact: Artifact, *, used: Container[str] = ("train", "validation")
-) -> list[LabelRow]:
-    """Those whose scan and patient the model has not used in these ways, by the rule of `db.metrics.held_out`."""
-    seen = [one for one in read_split(artifact.folder) if one.subset in used]
-    patients = {one.patient_id for one in seen} if dataset == artifact.manifest.dataset else set()
-    itself = set(used_rows(rows, artifact, used=used))
-    patients |= {row.patient_id for row in itself}
-    patients.discard(None)
-    return [row for row in rows if row not in itself and row.patient_id not in patients]
-
-
-def used_rows(rows: Sequence[LabelRow], artifact: Artifact, *, used: Container[str]) -> list[LabelRow]:
-    """Those that the model itself has used in these ways: of the same name, and of no other patient."""
-    names = {one.image_name: one.patient_id for one in read_split(artifact.folder) if one.subset in used}
-
-    def itself(row: LabelRow) -> bool:
-        fitted = names.get(row.image_name)
-        return row.image_name in names and (None in {fitted, row.patient_id} or fitted == row.patient_id)
-
-    return [row for row in rows if itself(row)]
-
-
 def _load(
     artifact: Artifact, csv: Path, images: str | None, rows: Sequence[LabelRow], cache: Path
 ) -> tuple[Subset, Mapping[str, int]]:
@@ -101,7 +78,7 @@ def _load(
 
 def _judge(artifact: Artifact, subset: Subset) -> Evaluation:
     with native_stderr_muted():
-        from trainer.loop import predict
+        from trainer.network.predict import predict
         from worker.artifacts.keras_model import load_network
     manifest = artifact.manifest
     scores = predict(load_network(artifact), subset.pixels, subset.places)

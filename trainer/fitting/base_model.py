@@ -5,7 +5,7 @@ from pathlib import Path
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow
-from trainer.evaluate import unseen_rows
+from trainer.data.held_out import unseen_rows
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.manifest import MANIFEST_FILE, Artifact
 from worker.artifacts.split_file import SplitRow, read_split

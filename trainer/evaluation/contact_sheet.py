@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from db.labels.csv_file import LabelRow
-from trainer.material import Subset
+from trainer.data.training_data import Subset
 from worker.images.pixels import Pixels
 
 _COLUMNS: Final = 6

@@ -17,9 +17,9 @@ import numpy as np
 
 from db.errors import UserError
 from db.findings import NO_FINDING
-from trainer.anatomy import draw_anatomy
-from trainer.film import encode_png, expose
-from trainer.opacities import DRAWN, draw_abnormal_chest
+from trainer.phantoms.anatomy import draw_anatomy
+from trainer.phantoms.exposure import encode_png, expose
+from trainer.phantoms.opacities import DRAWN, draw_abnormal_chest
 
 CSV_NAME: Final = "sample_labels.csv"
 #: The header of Kaggle's `sample_labels.csv`, letter by letter.

@@ -6,7 +6,7 @@ from typing import Any, Final
 import keras
 from keras import layers
 
-from trainer.encoders import SPREAD, as_on_imagenet, build_encoder, channels_for, on_channels
+from trainer.network.encoders import SPREAD, as_on_imagenet, build_encoder, channels_for, on_channels
 from trainer.recipe import Recipe
 
 #: The layer whose outputs, before the sigmoid, calibration divides.

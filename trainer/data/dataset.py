@@ -13,8 +13,8 @@ from db.errors import UserError
 from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
 from db.labels.csv_file import LabelRow
 from db.ledger.scans import FoundImage
-from trainer.cache import open_cache
-from trainer.progress import say, stage
+from trainer.console.progress import say, stage
+from trainer.data.decoded_images import open_cache
 from worker.images.pixels import Pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images

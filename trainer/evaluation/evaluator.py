@@ -14,7 +14,7 @@ from db.findings import ABNORMAL
 from db.labels.csv_file import LabelRow
 from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
 from db.metrics.formulas import Counts, Labels, ScoreArray, Steps, brier, calibration_error, count_at, rank
-from trainer.metadata import metadata_scores
+from trainer.evaluation.metadata_baseline import metadata_scores
 
 #: The mini project's table.
 TABLE: Final = (0.3, 0.4, 0.5, 0.6, 0.7)

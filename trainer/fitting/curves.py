@@ -15,7 +15,7 @@ _PANELS: Final = (
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG of three panels; `history` has one mapping of `trainer.loop.Epoch`'s figures an epoch."""
+    """A PNG of three panels; `history` has one mapping of `trainer.fitting.training_loop.Epoch`'s figures an epoch."""
     figure = Figure(figsize=(13, 3.8), layout="constrained")
     epochs = [epoch["epoch"] for epoch in history]
     for axes, (title, curves) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
-from trainer.dataset import label_matrix, labelled_rows, learnable_findings, read_scans
-from trainer.progress import say
+from trainer.console.progress import say
+from trainer.data.dataset import label_matrix, labelled_rows, learnable_findings, read_scans
+from trainer.data.split import shared_patients, split_by_image, split_by_lists, split_by_patient
 from trainer.recipe import Recipe
-from trainer.split import shared_patients, split_by_image, split_by_lists, split_by_patient
 from worker.artifacts.split_file import SUBSETS, SplitRow
 from worker.images.pixels import Pixels
 

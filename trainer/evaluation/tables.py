@@ -5,8 +5,8 @@ from rich.console import Console
 from rich.table import Table
 
 from db.metrics.bootstrap import Figure
-from trainer.evaluation import Evaluation
-from trainer.progress import in_words
+from trainer.console.progress import in_words
+from trainer.evaluation.evaluator import Evaluation
 
 
 def show(evaluation: Evaluation) -> None:

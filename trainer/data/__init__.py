@@ -1,0 +1,1 @@
+"""Scans to fit on: a labels CSV and its images as arrays, split by patient, decoded once."""

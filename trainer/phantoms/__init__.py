@@ -1,0 +1,1 @@
+"""Synthetic chest radiographs in the NIH layout, for demos and tests. No real patient's film is behind them."""
