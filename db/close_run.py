@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, select, update
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.ledger.runs import _is_over, nothing_pending
 from db.metrics.aggregate import aggregate
 from db.schema.tables import Run
 
 
-def finish_runs(engine: Engine, outcome_ids: Sequence[int] | None = None) -> list[int]:
+def close_finished_runs(engine: Engine, outcome_ids: Sequence[int] | None = None) -> list[int]:
     """Close and aggregate the open runs (those of these outcomes, or any) in which nothing is pending.
 
     Each in one transaction: a finished run has its metrics, also where the caller dies half-way.
@@ -19,12 +19,12 @@ def finish_runs(engine: Engine, outcome_ids: Sequence[int] | None = None) -> lis
     Returns:
         The runs that this call closed.
     """
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         candidates = nothing_pending(connection, outcome_ids)
-    return [run_id for run_id in candidates if _finish(engine, run_id)]
+    return [run_id for run_id in candidates if _close_and_aggregate(engine, run_id)]
 
 
-def _finish(engine: Engine, run_id: int) -> bool:
+def _close_and_aggregate(engine: Engine, run_id: int) -> bool:
     with engine.begin() as connection:
         if mine := close_run(connection, run_id):
             aggregate(connection, run_id)

@@ -1,12 +1,12 @@
 """What can go wrong, and what follows from it.
 
     NightreadError
-    ├── UserError         the person's mistake: one sentence, exit 2, nothing written
-    │   └── DatabaseAway  the database does not answer; for a worker that runs already, not for ever
-    ├── Stopped           stopped before the end: one sentence, exit 4
-    ├── PermanentError    this scan can never be scored: a `rejected` row with its reason
-    ├── TemporaryError    not now: the work is handed back and comes again
-    └── NoRoom            a device without memory for one scan: its worker ends, and is started again later
+    ├── UserError                  the person's mistake: one sentence, exit 2, nothing written
+    │   └── DatabaseUnavailable    the database does not answer; a running worker tries again
+    ├── WorkStopped                stopped before the end: one sentence, exit 4
+    ├── PermanentError             this scan can never be scored: a `rejected` row with its reason
+    ├── TemporaryError             not now: the work goes back to the queue and comes again
+    └── OutOfDeviceMemory          the device has no memory for one scan: its worker ends and is started again later
 
 Anything else is a bug and stays loud.
 """
@@ -27,11 +27,11 @@ class UserError(NightreadError):
     """A mistake that the person at the terminal can mend. Its text is the whole message."""
 
 
-class DatabaseAway(UserError):
+class DatabaseUnavailable(UserError):
     """The database does not answer. A person gets the sentence; a supervisor tries again."""
 
 
-class Stopped(NightreadError):
+class WorkStopped(NightreadError):
     """The work was stopped before its end; what was committed stays."""
 
 
@@ -51,5 +51,5 @@ class TemporaryError(NightreadError):
     """Something outside failed that may work again soon."""
 
 
-class NoRoom(NightreadError):
+class OutOfDeviceMemory(NightreadError):
     """The device has no memory for the model and a single scan, which is no scan's fault."""

@@ -70,7 +70,7 @@ def enqueue(
 ) -> None:
     """Register a source's scans and send those without an outcome to the workers."""
     from db.labels.csv_file import Columns
-    from producer.commands import running
+    from producer.commands import runs
     from producer.ingest.source import Source
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
@@ -84,7 +84,7 @@ def enqueue(
         rescore=rescore,
         check=not no_check,
     )
-    running.enqueue_command(source, wait=wait, dry_run=dry_run, as_json=as_json)
+    runs.enqueue_command(source, wait=wait, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -104,12 +104,12 @@ def run(
 ) -> None:
     """The same on this machine alone: enqueue, a worker, a progress bar, the report."""
     from db.labels.csv_file import Columns
-    from producer.commands import running
+    from producer.commands import runs
     from producer.ingest.source import Source
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model, limit=limit, rescore=rescore)
-    running.run_locally(source, out, as_json=as_json)
+    runs.run_locally(source, out, as_json=as_json)
 
 
 @app.command()
@@ -152,33 +152,33 @@ def status(
     as_json: Json = False,
 ) -> None:
     """How far a run is."""
-    from producer.commands import reading
+    from producer.commands import inspect_run
 
-    reading.show_status(run_id, watch=watch, as_json=as_json)
+    inspect_run.show_status(run_id, watch=watch, as_json=as_json)
 
 
 @app.command()
 def resume(run_id: RunId = None, *, as_json: Json = False) -> None:
     """Send again what still waits in a run."""
-    from producer.commands import running
+    from producer.commands import runs
 
-    running.resume_run(run_id, as_json=as_json)
+    runs.resume_command(run_id, as_json=as_json)
 
 
 @app.command()
 def cancel(run_id: RunId = None, *, as_json: Json = False) -> None:
     """Stop a run: what no other run waits for is not scored; the next enqueue takes it up again."""
-    from producer.commands import running
+    from producer.commands import runs
 
-    running.stop_run(run_id, as_json=as_json)
+    runs.cancel_command(run_id, as_json=as_json)
 
 
 @app.command()
 def failures(run_id: RunId = None, *, as_json: Json = False) -> None:
     """The scans of a run that could not be scored, and why."""
-    from producer.commands import reading
+    from producer.commands import inspect_run
 
-    reading.show_failures(run_id, as_json=as_json)
+    inspect_run.show_failures(run_id, as_json=as_json)
 
 
 @app.command()
@@ -197,10 +197,10 @@ def report(
     as_json: Json = False,
 ) -> None:
     """How good a run's scores are, across thresholds."""
-    from producer.commands import reading
+    from producer.commands import inspect_run
 
-    which = reading.Which(labels=labels, subset=subset, thresholds=reading.read_thresholds(thresholds))
-    reading.make_report(run_id, out, which=which, partial=partial, as_json=as_json)
+    which = inspect_run.Which(labels=labels, subset=subset, thresholds=inspect_run.read_thresholds(thresholds))
+    inspect_run.make_report(run_id, out, which=which, partial=partial, as_json=as_json)
 
 
 @app.command()
@@ -212,9 +212,9 @@ def export(
     wide: Annotated[bool, typer.Option("--wide", help="One row a scan, instead of one a finding.")] = False,
 ) -> None:
     """A run's results as a table, streamed."""
-    from producer.commands import reading
+    from producer.commands import inspect_run
 
-    reading.export_command(run_id, out, kind=kind.value, wide=wide)
+    inspect_run.export_command(run_id, out, kind=kind.value, wide=wide)
 
 
 @app.command()
@@ -232,10 +232,10 @@ def labels(
 ) -> None:
     """Import a labels CSV beside those there are, without enqueueing: 'report --labels NAME' judges runs by it."""
     from db.labels.csv_file import Columns
-    from producer.commands import keeping
+    from producer.commands import maintain
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
-    keeping.labels_command(csv, name, dataset, columns, as_json=as_json)
+    maintain.labels_command(csv, name, dataset, columns, as_json=as_json)
 
 
 @app.command()
@@ -249,26 +249,26 @@ def forget(
     """Delete a patient's scans, outcomes, scores and labels for good."""
     import sys
 
-    from producer.commands import keeping
+    from producer.commands import maintain
 
     # A script has nobody to ask.
-    keeping.forget_command(patient, dataset, ask=not yes and sys.stdin.isatty(), as_json=as_json)
+    maintain.forget_command(patient, dataset, ask=not yes and sys.stdin.isatty(), as_json=as_json)
 
 
 @app.command()
 def prune(*, older_than: Annotated[int, typer.Option(help="Days.", min=1, max=36_500)], as_json: Json = False) -> None:
     """Delete old finished runs, with the outcomes that were only theirs."""
-    from producer.commands import keeping
+    from producer.commands import maintain
 
-    keeping.prune_command(older_than, as_json=as_json)
+    maintain.prune_command(older_than, as_json=as_json)
 
 
 @model_app.command("list")
 def model_list(*, as_json: Json = False) -> None:
     """Every registered model."""
-    from producer.commands import keeping
+    from producer.commands import maintain
 
-    keeping.show_models(as_json=as_json)
+    maintain.show_models(as_json=as_json)
 
 
 @model_app.command("activate")
@@ -276,9 +276,9 @@ def model_activate(
     name: Annotated[str, typer.Argument(help="Name or hash of a model.")], *, as_json: Json = False
 ) -> None:
     """Make a model the one that scores the next runs."""
-    from producer.commands import keeping
+    from producer.commands import maintain
 
-    keeping.activate_model(name, as_json=as_json)
+    maintain.activate_model(name, as_json=as_json)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from db.errors import Stopped
+from db.errors import WorkStopped
 from worker.processes import die_with_parent
 from worker.settings import WorkerSettings
 
@@ -20,10 +20,10 @@ class LocalWorker:
         self._log = log
 
     def check(self) -> None:
-        """Raise `Stopped` with the worker's last words if it is gone."""
+        """Raise `WorkStopped` with the worker's last words if it is gone."""
         if self._process.poll() is not None:
             lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-            raise Stopped(f"the worker ended: {lines[-1] if lines else 'no reason given'} (log: {self._log})")
+            raise WorkStopped(f"the worker ended: {lines[-1] if lines else 'no reason given'} (log: {self._log})")
 
 
 @contextmanager

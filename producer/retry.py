@@ -10,12 +10,12 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from db.errors import DatabaseAway, Stopped, TemporaryError, UserError
+from db.errors import DatabaseUnavailable, TemporaryError, UserError, WorkStopped
 
 #: Minutes until what failed is tried again: twice as long each time, up to the last.
 _AGAIN: Final = (1, 2, 4, 8, 10)
 #: What a database that is away makes SQLAlchemy raise.
-DATABASE_ERRORS: Final = (DBAPIError, DatabaseAway)
+DATABASE_ERRORS: Final = (DBAPIError, DatabaseUnavailable)
 #: What may have passed at the next try.
 _PASSING: Final = (*DATABASE_ERRORS, TemporaryError, UserError)
 
@@ -31,7 +31,7 @@ class Clock:
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
         """A signal handler: end whatever goes on, as a Ctrl+C would; SQL rolls back what is half done."""
         self._stopped = True
-        raise Stopped("told to stop; what was enqueued is scored all the same")
+        raise WorkStopped("told to stop; what was enqueued is scored all the same")
 
     def now(self) -> datetime:
         """The present, in UTC."""
@@ -41,14 +41,14 @@ class Clock:
         """Sleep.
 
         Raises:
-            Stopped: somebody said stop, now or before: a library may have swallowed it.
+            WorkStopped: somebody said stop, now or before: a library may have swallowed it.
         """
         if self._stopped:
-            raise Stopped("told to stop; what was enqueued is scored all the same")
+            raise WorkStopped("told to stop; what was enqueued is scored all the same")
         time.sleep(max(0.0, seconds))
 
 
-class Patience:
+class RetryTimer:
     """When to try again what failed."""
 
     def __init__(self, clock: Clock, what: str) -> None:

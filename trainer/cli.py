@@ -56,11 +56,11 @@ def evaluate(
     check_installed("trainer evaluate", JUDGES)
     from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, evaluate_artifact, evaluation_json
     from trainer.evaluation.tables import show
-    from worker.artifacts.model_store import find_by_name, open_model_dir
+    from worker.artifacts.model_store import find_by_name, open_model_store
     from worker.files import write_file
 
     settings = load_settings(Settings)
-    artifact = find_by_name(model, open_model_dir(settings.model_dir, settings.home))
+    artifact = find_by_name(model, open_model_store(settings.model_dir, settings.home))
     cache = settings.home / "trainer" / "pixels"
     with stoppable("nothing was written"):
         of, evaluation = evaluate_artifact(artifact, csv, images, cache=cache, include_seen=include_seen)
@@ -94,10 +94,10 @@ def export(
     """
     from db.settings import Settings, load_settings
     from trainer.console.optional_packages import QUANTIZERS, check_installed
-    from worker.artifacts.model_store import find_by_name, open_model_dir
+    from worker.artifacts.model_store import find_by_name, open_model_store
 
     settings = load_settings(Settings)
-    models = open_model_dir(settings.model_dir, settings.home)
+    models = open_model_store(settings.model_dir, settings.home)
     artifact = find_by_name(model, models)
     cache = settings.home / "trainer" / "pixels"
     with stoppable("nothing was written"):

@@ -114,13 +114,13 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     from trainer.fitting.fit import FitSetting
     from trainer.fitting.fit import fit as fit_model
     from trainer.recipe import Recipe, make_recipe
-    from worker.artifacts.model_store import open_model_dir
+    from worker.artifacts.model_store import open_model_store
 
     flags = {flag: value for flag, value in chosen.items() if flag in Recipe.model_fields}
     recipe = make_recipe(preset, **flags, targets=tuple(target) if target else None)
     settings = load_settings(Settings)
     setting = FitSetting(
-        models=open_model_dir(settings.model_dir, settings.home),
+        models=open_model_store(settings.model_dir, settings.home),
         scratch=settings.home / "trainer",
         tensorboard=tensorboard,
         all_gpus=all_gpus,

@@ -50,11 +50,11 @@ def health() -> None:
 
     from db.settings import load_settings
     from worker.settings import WorkerSettings
-    from worker.supervision.health import Sick, check_health
+    from worker.supervision.health import Unhealthy, check_health
 
     try:
         print(check_health(load_settings(WorkerSettings)))
-    except Sick as error:
+    except Unhealthy as error:
         print(f"sick: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from db.errors import EXIT_STOPPED, EXIT_USER, Stopped, UserError
+from db.errors import EXIT_STOPPED, EXIT_USER, UserError, WorkStopped
 
 
 def printable(text: str) -> str:
@@ -25,7 +25,7 @@ def run_command(command: Callable[[], object]) -> None:
         # What SQL and UTF-8 files cannot hold came from the command line: everything that is read is checked.
         print("error: an argument or a path is no UTF-8 text", file=sys.stderr)
         sys.exit(EXIT_USER)
-    except Stopped as error:
+    except WorkStopped as error:
         print(printable(f"stopped: {error}"), file=sys.stderr)
         sys.exit(EXIT_STOPPED)
     except Exception as error:
@@ -37,11 +37,11 @@ def run_command(command: Callable[[], object]) -> None:
 
 @contextmanager
 def stoppable(what_stays: str) -> Iterator[None]:
-    """Turn Ctrl+C within into `Stopped`, which says what stays."""
+    """Turn Ctrl+C within into `WorkStopped`, which says what stays."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Stopped(what_stays) from error
+        raise WorkStopped(what_stays) from error
 
 
 def _refusal_of_database(error: Exception) -> str | None:

@@ -12,7 +12,7 @@ from celery import Task
 from celery.exceptions import Reject
 from celery.signals import setup_logging, worker_process_init
 
-from db.errors import DatabaseAway, NoRoom, TemporaryError, UserError
+from db.errors import DatabaseUnavailable, OutOfDeviceMemory, TemporaryError, UserError
 from db.settings import load_settings
 from worker.messaging.celery_app import make_app
 from worker.messaging.messages import TASK
@@ -50,15 +50,15 @@ def _load_model(**_: object) -> None:
     # The parent replaces a dead child at once, without end.
     time.sleep(pause_before_load(tally.deaths))
     try:
-        from worker.scoring.process import Child
+        from worker.scoring.process import ScoringProcess
 
-        _child = Child(app, settings, os.environ[MODEL_VARIABLE], tally)
+        _child = ScoringProcess(app, settings, os.environ[MODEL_VARIABLE], tally)
         logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _child.runtime)
-    except DatabaseAway as error:
+    except DatabaseUnavailable as error:
         logger.warning("no database yet: %s", error)
         tally.excused()
         _end_parent()
-    except (MemoryError, NoRoom) as error:
+    except (MemoryError, OutOfDeviceMemory) as error:
         # Another program may have it, and give it back: tried again like any death, later and later.
         logger.error("no memory for the model yet (%s)", error)
         _end_parent()
@@ -74,10 +74,10 @@ def _load_model(**_: object) -> None:
 
 @app.task(name=TASK, bind=True)
 def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
-    """Handle one delivery; see `worker.scoring.process.Child.handle`."""
+    """Handle one delivery; see `worker.scoring.process.ScoringProcess.handle`."""
     try:
         _child.handle(message, redelivered=bool((self.request.delivery_info or {}).get("redelivered")))
-    except NoRoom as error:
+    except OutOfDeviceMemory as error:
         # In good order, for the chunk was handed back: this delivery is acknowledged first.
         logger.error("%s: this worker ends", error)
         os.kill(_parent, signal.SIGTERM)

@@ -22,7 +22,7 @@ _LOCK: Final = text(
 )
 
 
-class Claims:
+class ScanLocks:
     """Whose lone scans are in hand, among all workers of one ledger."""
 
     def __init__(self, engine: Engine) -> None:
@@ -37,7 +37,7 @@ class Claims:
             self._file = os.open(f"{engine.url.database}.claims", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
     @contextmanager
-    def claim(self, outcome_id: int) -> Iterator[bool]:
+    def hold(self, outcome_id: int) -> Iterator[bool]:
         """Hold an outcome for as long as the block lasts, and the process: gives False where another process has it."""
         if self._file is None:
             # The transaction stays open, but holds no snapshot: no vacuum waits for it.

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 
 from db.engine.database_errors import first_line, hide_values
 from db.engine.sqlite import PATIENCE, READ_ONLY, make_a_ledger
-from db.errors import DatabaseAway, UserError
+from db.errors import DatabaseUnavailable, UserError
 
 _POSTGRESQL: Final = {
     # A database made without an encoding (SQL_ASCII) would give bytes where there is text.
@@ -48,7 +48,7 @@ def open_database(url: str, *, patience: float | None = None, must_exist: bool =
     """
     engine = make_engine(url, patience=patience)
     if must_exist and engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).exists():
-        raise DatabaseAway(f"{address_of(engine)}: the database file is gone")
+        raise DatabaseUnavailable(f"{address_of(engine)}: the database file is gone")
     if engine.dialect.name == "sqlite":
         upgrade(engine)
     else:
@@ -86,32 +86,34 @@ def make_engine(url: str, *, patience: float | None = None) -> Engine:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def read_transaction(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads; on SQLite it never waits for a writer."""
     with engine.connect().execution_options(**{READ_ONLY: True}) as connection, connection.begin():
         yield connection
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtHand:
+class LedgerSession:
     """Ways to a connection, for one after the other."""
 
-    reading: Callable[[], AbstractContextManager[Connection]]
-    writing: Callable[[], AbstractContextManager[Connection]]
+    read_transaction: Callable[[], AbstractContextManager[Connection]]
+    write_transaction: Callable[[], AbstractContextManager[Connection]]
 
 
 @contextmanager
-def at_hand(engine: Engine) -> Iterator[AtHand]:
+def ledger_session(engine: Engine) -> Iterator[LedgerSession]:
     """Connections for a worker's chunk, in which each statement may be a transaction of its own.
 
     On PostgreSQL it is one connection, for one round trip a statement. On SQLite, which has no network in between, each
     is a transaction.
     """
     if engine.dialect.name != "postgresql":
-        yield AtHand(reading=partial(reading, engine), writing=engine.begin)
+        yield LedgerSession(read_transaction=partial(read_transaction, engine), write_transaction=engine.begin)
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        yield AtHand(reading=lambda: nullcontext(connection), writing=lambda: nullcontext(connection))
+        yield LedgerSession(
+            read_transaction=lambda: nullcontext(connection), write_transaction=lambda: nullcontext(connection)
+        )
 
 
 def upgrade(engine: Engine) -> None:
@@ -126,7 +128,7 @@ def upgrade(engine: Engine) -> None:
     with _one_at_a_time(engine):
         try:
             # Looked at first, for a migration takes SQLite's write lock and a reader need not wait for writers.
-            with reading(engine) as connection:
+            with read_transaction(engine) as connection:
                 if _revision(connection) == newest_revision():
                     return
             with engine.connect() as connection:
@@ -202,8 +204,8 @@ def address_of(engine: Engine) -> str:
     return engine.url.set(query=kept).render_as_string(hide_password=True)
 
 
-def _unreachable(engine: Engine, error: DBAPIError) -> DatabaseAway:
-    return DatabaseAway(f"{address_of(engine)}: the database does not answer ({first_line(error)})")
+def _unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"{address_of(engine)}: the database does not answer ({first_line(error)})")
 
 
 @contextmanager

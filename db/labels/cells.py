@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from db.findings import NIH_FINDINGS, NO_FINDING
-from db.labels.text import Refused
+from db.labels.text import InvalidLabels
 
 #: More digits than a SQL integer surely holds.
 _SQL_DIGITS: Final = 10
@@ -38,14 +38,14 @@ def image_name(cell: str) -> str:
     """An image's name: a path relative to the images' folder, its parts joined by '/', whoever wrote it.
 
     Raises:
-        Refused: it names no file, or one outside of any folder.
+        InvalidLabels: it names no file, or one outside of any folder.
     """
     parts = [part for part in cell.replace("\\", "/").split("/") if part != "."]
     name = "/".join(parts)
     if _ABSOLUTE.match(name):
-        raise Refused(f"is {shown(cell)}, an absolute path; images are named relative to their folder")
+        raise InvalidLabels(f"is {shown(cell)}, an absolute path; images are named relative to their folder")
     if not parts[-1:] or not parts[-1] or ".." in parts or _CONTROL.search(name):
-        raise Refused(f"is {shown(cell)}, not the name of an image")
+        raise InvalidLabels(f"is {shown(cell)}, not the name of an image")
     return name
 
 
@@ -54,11 +54,11 @@ def findings(cell: str) -> tuple[str, ...]:
     """NIH's findings, sorted; () of an empty cell. `|` or `;` stands between them; case, spaces, `_`, `-` say nothing.
 
     Raises:
-        Refused: an unknown finding, or `No Finding` beside another.
+        InvalidLabels: an unknown finding, or `No Finding` beside another.
     """
     found = {_finding(part) for part in re.split(r"[|;]", cell) if part.strip()}
     if NO_FINDING in found and len(found) > 1:
-        raise Refused(f"has {NO_FINDING!r} beside a finding")
+        raise InvalidLabels(f"has {NO_FINDING!r} beside a finding")
     return tuple(sorted(found))
 
 
@@ -98,7 +98,7 @@ def shown(text: str) -> str:
 def _finding(part: str) -> str:
     finding = _FINDINGS.get(_plain(part))
     if finding is None:
-        raise Refused(f"has {shown(part.strip())}, which is none of NIH's findings")
+        raise InvalidLabels(f"has {shown(part.strip())}, which is none of NIH's findings")
     return finding
 
 

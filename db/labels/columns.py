@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from db.labels.text import Refused
+from db.labels.text import InvalidLabels
 
 T = TypeVar("T")
 
@@ -45,14 +45,14 @@ class Column:
         """What `parse` makes of a row's cell, stripped; of '' where the row ends before this column.
 
         Raises:
-            Refused: `parse` did, or the cell is no text that SQL can hold; names the column.
+            InvalidLabels: `parse` did, or the cell is no text that SQL can hold; names the column.
         """
         cell = cells[self.index].strip() if self.index < len(cells) else ""
         try:
             # Nearly every cell is plain: this is most of what reading a million rows costs.
             return parse(cell if cell.isascii() and len(cell) <= _MAX_BYTES else _checked(cell))
-        except Refused as error:
-            raise Refused(f"{self.name!r} {error}") from error
+        except InvalidLabels as error:
+            raise InvalidLabels(f"{self.name!r} {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ def find_columns(header: Sequence[str], columns: Columns) -> Layout:
     """Find NIH's columns and those named in `columns`, whatever their case, spaces or underscores.
 
     Raises:
-        Refused: a needed column, or one named in `columns`, is missing or there twice.
+        InvalidLabels: a needed column, or one named in `columns`, is missing or there twice.
     """
     # Who names the column of images has a CSV of his own, and it need not have labels.
     labels = columns.labels or (None if columns.image else _LABELS)
@@ -102,17 +102,17 @@ def _needed(header: Sequence[str], name: str) -> Column:
     if column.index < len(header):
         return column
     if not all(map(is_text, header)):
-        raise Refused("not a labels file: it is no UTF-8 text")
+        raise InvalidLabels("not a labels file: it is no UTF-8 text")
     shown = ", ".join(repr(cell.strip()) for cell in header if cell.strip())
     cut = f"{shown[:_MAX_SHOWN]} ..." if len(shown) > _MAX_SHOWN else shown
-    raise Refused(f"not a labels file: no column {name!r} among {cut}")
+    raise InvalidLabels(f"not a labels file: no column {name!r} among {cut}")
 
 
 def _optional(header: Sequence[str], *names: str) -> Column:
     for name in names:
         places = _places(header, name)
         if len(places) > 1:
-            raise Refused(f"{len(places)} columns are named {name!r}")
+            raise InvalidLabels(f"{len(places)} columns are named {name!r}")
         if places:
             return Column(index=places[0], name=header[places[0]].strip())
     return Column(index=sys.maxsize, name=names[0])
@@ -130,7 +130,7 @@ def _plain(name: str) -> str:
 
 def _checked(cell: str) -> str:
     if not is_text(cell):
-        raise Refused("is no UTF-8 text; save the file as UTF-8")
+        raise InvalidLabels("is no UTF-8 text; save the file as UTF-8")
     if len(cell.encode()) > _MAX_BYTES:
-        raise Refused(f"is longer than {_MAX_BYTES:,} bytes")
+        raise InvalidLabels(f"is longer than {_MAX_BYTES:,} bytes")
     return cell

@@ -5,7 +5,7 @@
     labels_columns   header -> layout      NIH's names, or a hospital's own
     labels_cells     cell -> value         findings, ages, patient ids, image names
 
-Beneath this one they raise `Refused`; only here is the file's name known, and what a person reads.
+Beneath this one they raise `InvalidLabels`; only here is the file's name known, and what a person reads.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from db.errors import UserError
 from db.labels.cells import age_in_years, count, findings, image_name, known, normal_patient_id, shown
 from db.labels.columns import Columns, Layout, find_columns, has_images, is_text
 from db.labels.table import read_table
-from db.labels.text import HashedFile, Refused, read_lines
+from db.labels.text import HashedFile, InvalidLabels, read_lines
 
 __all__ = ["Columns", "LabelRow", "LabelsFile", "age_in_years", "normal_patient_id", "read_labels_csv"]
 
@@ -70,7 +70,7 @@ def read_labels_csv(path: Path, columns: Columns = _NIH) -> LabelsFile:
             rows = _unique(_rows(read_lines(hashed), columns))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except Refused as error:
+    except InvalidLabels as error:
         raise UserError(f"{path}: {error}") from error
     return LabelsFile(path=path, sha256=_identity(hashed.sha256, columns), dataset=_dataset(path), rows=rows)
 
@@ -83,10 +83,10 @@ def _rows(lines: Iterator[str], columns: Columns) -> Iterator[tuple[int, LabelRo
                 layout = find_columns(cells, columns)
             else:
                 yield line, _row(layout, cells)
-        except Refused as error:
-            raise Refused(f"row {line}: {error}") from error
+        except InvalidLabels as error:
+            raise InvalidLabels(f"row {line}: {error}") from error
     if layout is None:
-        raise Refused("not a labels file: it is empty")
+        raise InvalidLabels("not a labels file: it is empty")
 
 
 def _row(layout: Layout, cells: Sequence[str]) -> LabelRow:
@@ -110,9 +110,9 @@ def _unique(rows: Iterator[tuple[int, LabelRow]]) -> tuple[LabelRow, ...]:
             lines.append(line)
         elif first != row:
             earlier = lines[list(seen).index(row.image_name)]
-            raise Refused(f"row {line}: {shown(row.image_name)} is there already in row {earlier}, and differs")
+            raise InvalidLabels(f"row {line}: {shown(row.image_name)} is there already in row {earlier}, and differs")
     if not seen:
-        raise Refused("not a labels file: it has a header and no rows")
+        raise InvalidLabels("not a labels file: it has a header and no rows")
     return tuple(seen.values())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Final
 
-from db.labels.text import Refused
+from db.labels.text import InvalidLabels
 
 #: Comma; semicolon, where the comma is a decimal point; tab, Excel's "Unicode text".
 _SEPARATORS: Final = (",", ";", "\t")
@@ -24,8 +24,8 @@ def read_table(lines: Iterator[str], is_header: Callable[[list[str]], bool]) -> 
     The first row is the header: the separator is the one by which `is_header` knows it.
 
     Raises:
-        Refused: quotes that are not closed, which would swallow rows, more cells than the header has, or an end in the
-            middle of a row; names the row.
+        InvalidLabels: quotes that are not closed, which would swallow rows, more cells than the header has, or an
+            end in the middle of a row; names the row.
     """
     start = list(islice(lines, _START))
     if start and _SEPARATOR_LINE.fullmatch(start[0]):
@@ -55,16 +55,16 @@ def _even_rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
         # Two rows that lost the line end between them, or a comma that is not quoted.
         if any(map(str.strip, cells[width:])):
             many = f"{len(cells)} cells under {width} columns"
-            raise Refused(f"row {line}: has {many}: a line end is lost, or a comma is not quoted")
+            raise InvalidLabels(f"row {line}: has {many}: a line end is lost, or a comma is not quoted")
         yield line, cells
     if len(cells) < width and not last.endswith(("\n", "\r")):
-        raise Refused(f"row {line}: the file ends in the middle of it; is it complete?")
+        raise InvalidLabels(f"row {line}: the file ends in the middle of it; is it complete?")
 
 
 def _header(start: list[str], separator: str) -> list[str]:
     try:
         return next(_rows(iter(start), separator), (0, []))[1]
-    except Refused:
+    except InvalidLabels:
         # By this separator it is no table at all.
         return []
 
@@ -78,4 +78,4 @@ def _rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        raise Refused(f"row {line}: a cell has no end: its quote is not closed, or closed too early") from error
+        raise InvalidLabels(f"row {line}: a cell has no end: its quote is not closed, or closed too early") from error

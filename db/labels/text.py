@@ -23,7 +23,7 @@ _FOREIGN: Final = {
 }
 
 
-class Refused(ValueError):
+class InvalidLabels(ValueError):
     """Why a file is no labels file: the end of a sentence that begins with the file's name."""
 
 
@@ -54,15 +54,15 @@ def read_lines(file: io.RawIOBase) -> Iterator[str]:
     Bytes that are no UTF-8 become lone surrogates: a column that nobody needs may hold whatever it likes.
 
     Raises:
-        Refused: it is something else than text, is damaged, or is far too large.
+        InvalidLabels: it is something else than text, is damaged, or is far too large.
         OSError: the disk did not give it.
     """
     try:
         yield from _bounded(_as_text(file))
     except UnicodeDecodeError as error:
-        raise Refused(f"not a labels file: byte {error.start} is no {error.encoding} text") from error
+        raise InvalidLabels(f"not a labels file: byte {error.start} is no {error.encoding} text") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise Refused(f"not a labels file: its gzip is damaged ({error})") from error
+        raise InvalidLabels(f"not a labels file: its gzip is damaged ({error})") from error
 
 
 def _as_text(file: io.RawIOBase) -> io.TextIOWrapper:
@@ -72,7 +72,7 @@ def _as_text(file: io.RawIOBase) -> io.TextIOWrapper:
     start = content.peek(64)
     for signature, what in _FOREIGN.items():
         if start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(signature):
-            raise Refused(f"not a labels file: {what}")
+            raise InvalidLabels(f"not a labels file: {what}")
     encoding = "utf-16" if start.startswith(_UTF16) else "utf-8-sig"
     return io.TextIOWrapper(content, encoding, errors="surrogateescape", newline="")
 
@@ -82,9 +82,9 @@ def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
     for number, line in enumerate(iter(lambda: text.readline(_MAX_LINE), ""), start=1):
         characters += len(line)
         if "\0" in line:
-            raise Refused(f"row {number}: not a labels file: it holds a NUL byte")
+            raise InvalidLabels(f"row {number}: not a labels file: it holds a NUL byte")
         if len(line) == _MAX_LINE:
-            raise Refused(f"row {number}: not a labels file: it is longer than {_MAX_LINE:,} characters")
+            raise InvalidLabels(f"row {number}: not a labels file: it is longer than {_MAX_LINE:,} characters")
         if characters > MAX_TEXT:
-            raise Refused(f"row {number}: not a labels file: it holds more than {MAX_TEXT:,} characters")
+            raise InvalidLabels(f"row {number}: not a labels file: it holds more than {MAX_TEXT:,} characters")
         yield line

@@ -22,7 +22,7 @@ REASONS: Final = (
 PASSING_REASONS: Final = ("missing", "unreadable", "s3", "cancelled")
 #: An input that killed its worker this often while alone is quarantined.
 ATTEMPTS_CAP: Final = 3
-DEADLY: Final = "killed_worker"
+KILLED_WORKER: Final = "killed_worker"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,7 +210,7 @@ def count_attempt(connection: Connection, outcome_id: int) -> bool:
     decided = connection.execute(
         update(Outcome)
         .where(worn_out)
-        .values(state=QUARANTINED, reason=DEADLY, detail=detail, scored_at=datetime.now(UTC))
+        .values(state=QUARANTINED, reason=KILLED_WORKER, detail=detail, scored_at=datetime.now(UTC))
     )
     return decided.rowcount == 0
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, Connection, Delete, Engine, Select, delete, insert, or_, select, union
 
 from db.engine.sqlite import PATIENCE
-from db.errors import Stopped, UserError
+from db.errors import UserError, WorkStopped
 from db.labels.csv_file import normal_patient_id
 from db.ledger.open_run import lock_for_enqueue
 from db.metrics.aggregate import GIVEN, aggregate
@@ -60,7 +60,7 @@ def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) 
 
     Raises:
         UserError: nobody has the id, or several datasets do and none was named; nothing was written.
-        Stopped: the patient is forgotten, but SQLite's file could not be rewritten.
+        WorkStopped: the patient is forgotten, but SQLite's file could not be rewritten.
     """
     with engine.begin() as connection:
         # A producer in the middle of opening a run may be linking these very scans.
@@ -184,4 +184,4 @@ def _rewrite(engine: Engine) -> None:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         file = engine.url.database
-        raise Stopped(f"the patient is forgotten, but {file} cannot be rewritten ({error}): VACUUM it") from error
+        raise WorkStopped(f"the patient is forgotten, but {file} cannot be rewritten ({error}): VACUUM it") from error

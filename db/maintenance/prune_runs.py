@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, Select, delete, exists, func, select
 from sqlalchemy.orm import aliased
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.ledger.open_run import lock_for_enqueue
 from db.schema.tables import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric, Scores
 
@@ -40,7 +40,7 @@ def prune_runs(engine: Engine, older_than: timedelta, *, now: datetime | None = 
         now: with a time zone; None is the present.
     """
     limit = (now or datetime.now(UTC)).astimezone(UTC) - older_than
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         runs = connection.execute(_old_runs(limit)).scalars().all()
         newest = connection.execute(select(func.max(Outcome.id))).scalar() or 0
     for run_id in runs:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from rich.console import Console
 from sqlalchemy import Engine
 
-from db.engine.session import open_database, reading
+from db.engine.session import open_database, read_transaction
 from db.errors import EXIT_REJECTS
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
@@ -27,7 +27,7 @@ def open_ledger() -> tuple[WorkerSettings, Engine]:
 
 def find(engine: Engine, run_id: int | None) -> tuple[RunInfo, Progress]:
     """A run (default the latest) and how far it is."""
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         run = find_run(connection, run_id)
         return run, progress(connection, run.id)
 

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine
 
-from db.engine.session import open_database, reading
-from db.errors import Stopped, UserError
+from db.engine.session import open_database, read_transaction
+from db.errors import UserError, WorkStopped
 from db.ledger.runs import find_run, progress
 from db.settings import load_settings
 from producer.commands.common import err, exit_by, print_json, say
@@ -54,16 +54,16 @@ def _once(nights: Nightly, engine: Engine, *, as_json: bool) -> None:
         print_json(asdict(summary))
     else:
         say(to_text(summary).rstrip())
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         run, how_far = find_run(connection, summary.run_id), progress(connection, summary.run_id)
     if summary.stop_reason is not None:
-        raise Stopped(why_stopped(run, how_far))
+        raise WorkStopped(why_stopped(run, how_far))
     exit_by(how_far)
 
 
 def _every_night(nights: Nightly, schedule: Schedule) -> None:
     try:
         nights.run(schedule)
-    except Stopped as stopped:
+    except WorkStopped as stopped:
         # How a loop ends: no failure.
         logger.info("stopped: %s", stopped)

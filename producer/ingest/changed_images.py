@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from db.engine.bulk_insert import in_pieces
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.errors import NightreadError
 from db.ledger.models import find_model
 from db.ledger.outcomes import DecidedImage, decided_images
@@ -45,7 +45,7 @@ def look_for_changes(engine: Engine, dataset: str, model: str | None, found: Map
     Raises:
         UserError: there is no such model.
     """
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         decided = decided_images(connection, dataset, find_model(connection, model).id)
         suspects = [
             (image, found[image.image_name])

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-from db.close_run import finish_runs
-from db.engine.session import reading
+from db.close_run import close_finished_runs
+from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.labels.label_sets import import_labels
 from db.ledger.models import ModelInfo, find_model
@@ -17,7 +17,7 @@ from db.ledger.scans import register_scans
 from db.ledger.stop_run import resume_run
 from producer.ingest.changed_images import Looked, look_for_changes
 from producer.ingest.source import Input, Source, read_source
-from worker.artifacts.model_store import open_model_dir
+from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
 from worker.messaging.celery_app import make_app, nothing_in_flight
 from worker.messaging.chunk_size import chunk_size, send_pending
@@ -81,9 +81,9 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: 
     """
     opened = _open(settings, engine, source, night)
     # A run in which nothing is due is finished as it opens.
-    finish_runs(engine)
+    close_finished_runs(engine)
     sent = _send(settings, engine, opened)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         now = progress(connection, opened.run_id)
     return Enqueued(
         run_id=opened.run_id,
@@ -134,8 +134,8 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     """
     with engine.begin() as connection:
         resume_run(connection, run_id)
-    finish_runs(engine)
-    with reading(engine) as connection:
+    close_finished_runs(engine)
+    with read_transaction(engine) as connection:
         pending = pending_of_run(connection, run_id)
     return send_pending(make_app(settings), settings, model_sha256, pending)
 
@@ -150,7 +150,7 @@ def _open(settings: WorkerSettings, engine: Engine, source: Source, night: str |
 def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, Looked]:
     """The source as read, and which of its scans were decided from other bytes than lie there now."""
     given = read_source(source)
-    register_artifacts(engine, open_model_dir(settings.model_dir, settings.home))
+    register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
     return given, look_for_changes(engine, given.dataset, source.model, given.found)
 
 
@@ -198,7 +198,7 @@ def _commit(connection: Connection, source: Source, given: Input, looked: Looked
 
 
 def _send(settings: WorkerSettings, engine: Engine, opened: _Opened) -> int | None:
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         pending = pending_of_run(connection, opened.run_id)
     if not pending:
         return 0

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.errors import UserError
 from db.labels.csv_file import LabelsFile
 from db.labels.label_sets import import_labels
@@ -68,7 +68,7 @@ def _register(connection: Connection, dataset: str, file: LabelsFile) -> dict[st
 
 
 def _guess(engine: Engine, stem: str, names: AbstractSet[str]) -> str:
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         if scan_ids(connection, stem):
             return stem
         latest = _latest_dataset(connection)

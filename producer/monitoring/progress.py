@@ -9,8 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 from sqlalchemy import Engine
 
-from db.engine.session import reading
-from db.errors import Stopped
+from db.engine.session import read_transaction
+from db.errors import WorkStopped
 from db.ledger.runs import Progress as RunProgress
 from db.ledger.runs import RunInfo, find_run
 from db.ledger.runs import progress as run_progress
@@ -75,7 +75,7 @@ def follow(
         fleet: whose workers are shown too; None shows none.
 
     Raises:
-        Stopped: the run was stopped, or Ctrl+C was pressed.
+        WorkStopped: the run was stopped, or Ctrl+C was pressed.
     """
     columns = (
         TextColumn("run {task.fields[run]}"),
@@ -87,7 +87,7 @@ def follow(
     )
     with _Bar(*columns, console=console) as bar:
         workers = _Workers(bar, fleet) if fleet else None
-        looker = _Looker(engine, run_id, bar.console)
+        looker = RunPoller(engine, run_id, bar.console)
         now = looker.look()
         task = bar.add_task("scoring", total=now.expected, completed=now.expected - now.pending, run=run_id)
         try:
@@ -101,7 +101,9 @@ def follow(
         except KeyboardInterrupt:
             # Told once is told: a second one must not cut short what is done on the way out.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            raise Stopped(f"run {run_id} has {now.pending} scans pending; the same command goes on with them") from None
+            raise WorkStopped(
+                f"run {run_id} has {now.pending} scans pending; the same command goes on with them"
+            ) from None
     return now
 
 
@@ -113,7 +115,7 @@ def why_stopped(run: RunInfo, now: RunProgress) -> str:
     )
 
 
-class _Looker:
+class RunPoller:
     """Asks the ledger how far a run is."""
 
     def __init__(self, engine: Engine, run_id: int, console: Console) -> None:
@@ -126,10 +128,10 @@ class _Looker:
         """How far it is now, or what it was before where the database does not say.
 
         Raises:
-            Stopped: too much of the run cannot be scored.
+            WorkStopped: too much of the run cannot be scored.
         """
         try:
-            with reading(self._engine) as connection:
+            with read_transaction(self._engine) as connection:
                 run, now = find_run(connection, self._run_id), run_progress(connection, self._run_id)
         except DATABASE_ERRORS as error:
             if before is None:
@@ -138,7 +140,7 @@ class _Looker:
             return before
         self._say(is_away=False, sentence="the database answers again")
         if run.is_stopped and now.pending:
-            raise Stopped(why_stopped(run, now))
+            raise WorkStopped(why_stopped(run, now))
         return now
 
     def _say(self, *, is_away: bool, sentence: str) -> None:

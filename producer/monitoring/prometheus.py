@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.ledger.backlog import Backlog, read_backlog
 from worker.messaging.celery_app import make_app, waiting_chunks
@@ -59,7 +59,7 @@ class FleetCollector(Collector):
 
     def _of_database(self) -> Iterator[Metric]:
         try:
-            with reading(self._engine) as connection:
+            with read_transaction(self._engine) as connection:
                 self._backlog = read_backlog(connection)
         except SQLAlchemyError as error:
             logger.warning("no metrics of the ledger: the database does not answer (%s)", type(error).__name__)

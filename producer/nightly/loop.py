@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.ledger.nightly_runs import claim_summary, latest_night, release_summary, to_summarise
 from db.ledger.runs import find_run
@@ -22,7 +22,7 @@ from producer.nightly.notifications import Channel, open_channels
 from producer.nightly.schedule import Schedule, job_of
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import Summary, headline, summarise
-from producer.retry import DATABASE_ERRORS, Clock, Patience, cause_of
+from producer.retry import DATABASE_ERRORS, Clock, RetryTimer, cause_of
 
 #: Seconds between two looks at the clock and at open runs.
 _TICK: Final = 10.0
@@ -46,14 +46,14 @@ class Nightly:
         self._channels = open_channels(settings)
         #: The last night that needs nothing any more; None until the ledger was asked.
         self._done: date | None = None
-        self._nights = Patience(clock, "this night's run cannot be opened yet")
-        self._summaries = Patience(clock, "a run's summary cannot be made yet")
+        self._nights = RetryTimer(clock, "this night's run cannot be opened yet")
+        self._summaries = RetryTimer(clock, "a run's summary cannot be made yet")
 
     def run(self, schedule: Schedule) -> None:
         """Do every night's work until stopped; of nights that were missed only the last is caught up.
 
         Raises:
-            Stopped: told to stop.
+            WorkStopped: told to stop.
         """
         logger.info("next night %s", _in_words(schedule, self._clock.now()))
         while True:
@@ -77,7 +77,7 @@ class Nightly:
 
         Raises:
             UserError: as `enqueue`.
-            Stopped: told to stop.
+            WorkStopped: told to stop.
         """
         # The moment, to the second: unlike a date it keeps nobody from a second run on the same day.
         run_id = self._begin(f"{self._job} now {self._clock.now():%Y-%m-%dT%H:%M:%SZ}")
@@ -91,7 +91,7 @@ class Nightly:
     def _begin_due(self, schedule: Schedule) -> None:
         night, series = schedule.latest(self._clock.now()), f"{self._job} {schedule.name}"
         if self._done is None:
-            with reading(self._engine) as connection:
+            with read_transaction(self._engine) as connection:
                 # A first start has missed nothing.
                 self._done = latest_night(connection, series) or night.day
         if night.day > self._done:
@@ -107,12 +107,12 @@ class Nightly:
         return enqueued.run_id
 
     def _ended(self) -> list[int]:
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return to_summarise(connection, self._job)
 
     def _has_ended(self, run_id: int) -> bool:
         try:
-            with reading(self._engine) as connection:
+            with read_transaction(self._engine) as connection:
                 run = find_run(connection, run_id)
                 return run.finished_at is not None or run.is_stopped
         except DATABASE_ERRORS as error:

@@ -19,13 +19,13 @@ def artifact(world):
     from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
     from worker.artifacts.manifest import Manifest
-    from worker.artifacts.model_store import FolderModelDir
+    from worker.artifacts.model_store import FolderModelStore
 
     recipe = make_recipe("best", encoder="densenet37", size=64)
     model = build_model(recipe, FINDINGS)
     world.env.pop("CXR_RUNTIME")
     manifest = Manifest(name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
-    return write_artifact(model, manifest, split=(), models=FolderModelDir(world.home / "models"))
+    return write_artifact(model, manifest, split=(), models=FolderModelStore(world.home / "models"))
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
@@ -58,13 +58,13 @@ def test_a_model_that_is_not_what_its_manifest_says_ends_the_worker(world, tmp_p
     from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
     from worker.artifacts.manifest import Manifest
-    from worker.artifacts.model_store import FolderModelDir
+    from worker.artifacts.model_store import FolderModelStore
 
     recipe = make_recipe("best", encoder="densenet37", size=32)
     model = build_model(recipe, FINDINGS[:3])
     world.env.pop("CXR_RUNTIME")
     manifest = Manifest(name="wrong", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
-    write_artifact(model, manifest, split=(), models=FolderModelDir(world.home / "models"))
+    write_artifact(model, manifest, split=(), models=FolderModelStore(world.home / "models"))
 
     worker = world.worker()
     assert worker.wait(120) == 2

@@ -19,7 +19,7 @@ from typing import Any
 from bench_sql import databases
 from big_ledger import BigLedger
 
-from db.engine.session import make_engine, reading
+from db.engine.session import make_engine, read_transaction
 from producer.results_export import export_run
 
 RUNS, RUN = 5, 3
@@ -63,7 +63,7 @@ def in_process(url: str, kind: str, shape: str) -> dict[str, Any]:
 def export_once(url: str, kind: str, *, wide: bool) -> dict[str, Any]:
     """Rows, seconds, peak memory and size of the file in MiB."""
     engine, start = make_engine(url), time.perf_counter()
-    with TemporaryDirectory(prefix="bench-export-") as folder, reading(engine) as connection:
+    with TemporaryDirectory(prefix="bench-export-") as folder, read_transaction(engine) as connection:
         out = Path(folder) / "out"
         rows = export_run(connection, RUN, out, kind=kind, wide=wide)
         seconds, size = time.perf_counter() - start, out.stat().st_size >> 20

@@ -25,7 +25,7 @@ from typing import Any
 from big_ledger import BigLedger, fill_ledger
 from sqlalchemy import Connection, create_engine, text
 
-from db.engine.session import make_engine, reading, upgrade
+from db.engine.session import make_engine, read_transaction, upgrade
 from db.metrics.aggregate import aggregate
 
 README = Path(__file__).parents[2] / "README.md"
@@ -109,7 +109,7 @@ def run_examples(url: str) -> list[dict[str, Any]]:
         for run in (1, 2):
             aggregate(connection, run, thresholds=THRESHOLDS)
     queries = re.findall(r"```sql\n(.*?);\n```", README.read_text(encoding="utf-8"), re.DOTALL)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         figures = [one_example(connection, query) for query in [*queries, "SELECT *\nFROM run_progress"]]
     engine.dispose()
     return figures

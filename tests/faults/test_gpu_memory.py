@@ -93,11 +93,11 @@ def densenet(tmp_path_factory):
     from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
     from worker.artifacts.manifest import Manifest
-    from worker.artifacts.model_store import FolderModelDir
+    from worker.artifacts.model_store import FolderModelStore
 
     recipe = make_recipe("best", encoder="densenet37", size=64)
     manifest = Manifest(name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
-    models = FolderModelDir(tmp_path_factory.mktemp("models"))
+    models = FolderModelStore(tmp_path_factory.mktemp("models"))
     return write_artifact(build_model(recipe, FINDINGS), manifest, split=(), models=models)
 
 
@@ -156,13 +156,13 @@ def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, la
 
 def test_tensorflow_that_has_no_room_for_one_scan_says_so(densenet):
     """To whoever asked, as a fault of the device's."""
-    from db.errors import NoRoom
+    from db.errors import OutOfDeviceMemory
     from worker.scoring.runtimes.tensorflow import TensorflowScorer
     from worker.scoring.scorer import score_all
 
     scorer = TensorflowScorer(densenet)
     tried = short_of_room(scorer, 0)
-    with pytest.raises(NoRoom, match="no memory for a batch of one scan"):
+    with pytest.raises(OutOfDeviceMemory, match="no memory for a batch of one scan"):
         score_all(scorer, pixels_of(densenet, 3))
     assert tried == [32, 16, 8, 4, 2, 1]
 

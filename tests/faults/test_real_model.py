@@ -29,14 +29,14 @@ def models(tmp_path_factory):
     from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
     from worker.artifacts.manifest import Manifest
-    from worker.artifacts.model_store import FolderModelDir
+    from worker.artifacts.model_store import FolderModelStore
 
     recipe = make_recipe("best", encoder="densenet37", size=64)
     manifest = Manifest(
         name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other", batch_size=CHUNK
     )
     folder = tmp_path_factory.mktemp("models")
-    write_artifact(build_model(recipe, FINDINGS), manifest, split=(), models=FolderModelDir(folder))
+    write_artifact(build_model(recipe, FINDINGS), manifest, split=(), models=FolderModelStore(folder))
     return folder
 
 

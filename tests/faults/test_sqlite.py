@@ -15,7 +15,7 @@ from stage import descendants
 from world import wait_until
 
 import db.engine.sqlite
-from db.close_run import finish_runs
+from db.close_run import close_finished_runs
 from db.engine.session import open_database
 from db.engine.sqlite import trim_wal
 from db.ledger.outcomes import decide
@@ -227,7 +227,7 @@ def write_rounds(engine, folder, wal, *, trim):
         run, _ = enqueue(engine, folder, rescore=True)
         with engine.begin() as connection:
             decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
-        finish_runs(engine)
+        close_finished_runs(engine)
         if trim:
             trim_wal(engine)
         sizes.append(wal.stat().st_size)

@@ -7,7 +7,7 @@ import pytest
 from ledger import enqueue, ids_of, scored
 from sqlalchemy import select
 
-from db.close_run import finish_runs
+from db.close_run import close_finished_runs
 from db.errors import UserError
 from db.ledger.cancel_run import cancel_run
 from db.ledger.outcomes import decide, still_pending
@@ -22,7 +22,7 @@ def test_cancelling_rejects_what_waits_and_keeps_what_is_decided(engine, tmp_pat
     first = ids_of(engine, run)[0]
     _score(engine, [first])
     assert cancel_run(engine, run) == 3
-    assert finish_runs(engine) == [], "nobody else closes it"
+    assert close_finished_runs(engine) == [], "nobody else closes it"
     now, info = _look(engine, run)
     assert (now.scored, now.rejected, now.pending) == (1, 3, 0)
     assert info.cancelled_at is not None
@@ -74,12 +74,12 @@ def test_what_another_open_run_waits_for_is_scored_and_counts_for_both(engine, t
     other, _ = enqueue(engine, tmp_path, sha256="b" * 64)
     ids = ids_of(engine, other)
     assert cancel_run(engine, run) == 0
-    assert (ids_of(engine, run), finish_runs(engine)) == (ids, [])
+    assert (ids_of(engine, run), close_finished_runs(engine)) == (ids, [])
     label_set = _label_set(engine, run)
     with engine.begin() as connection:
         aggregate(connection, run)
     _score(engine, ids)
-    assert finish_runs(engine) == [other]
+    assert close_finished_runs(engine) == [other]
     with engine.begin() as connection:
         assert [progress(connection, each).scored for each in (run, other)] == [4, 4]
         assert not is_current(connection, run, label_set)

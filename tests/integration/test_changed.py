@@ -11,7 +11,7 @@ from s3_server import client_of
 import db.ledger.open_run
 import producer.ingest.changed_images
 import worker.storage.s3
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
@@ -20,7 +20,7 @@ from producer.ingest.changed_images import look_for_changes
 from worker.storage.image_store import find_images, read_image
 
 NAMES = [f"{n:08d}_000.png" for n in range(4)]
-TRUNCATED, DEADLY = NAMES[2], NAMES[3]
+TRUNCATED, POISON = NAMES[2], NAMES[3]
 
 
 class Folder:
@@ -52,7 +52,7 @@ class Folder:
     def decide(self, pending):
         with self.engine.begin() as connection:
             for name, scan in pending.items():
-                if name == DEADLY:
+                if name == POISON:
                     while count_attempt(connection, scan.outcome_id):
                         pass
                 else:
@@ -126,7 +126,7 @@ def test_a_touched_image_keeps_its_score_and_is_read_once(folder, reads):
     assert reads == [str(folder.root / NAMES[0])]
 
 
-@pytest.mark.parametrize("name", [NAMES[0], TRUNCATED, DEADLY], ids=["scored", "rejected", "quarantined"])
+@pytest.mark.parametrize("name", [NAMES[0], TRUNCATED, POISON], ids=["scored", "rejected", "quarantined"])
 def test_an_image_overwritten_in_place_is_due_again(folder, name):
     """Other bytes of the same length: a score is out of date, a truncated image may be whole now."""
     (folder.root / name).write_bytes(name.encode()[::-1])
@@ -228,7 +228,7 @@ def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, 
 def test_images_that_moved_into_a_bucket_keep_their_scores(folder, store, reads):
     """The bytes are compared, not the kinds of their fingerprints; where none were noted, the version has to do."""
     folder.images = f"s3://{store[1]}/night"
-    assert folder.enqueue()[0] == {DEADLY}
+    assert folder.enqueue()[0] == {POISON}
     assert len(reads) == 3
 
 
@@ -238,5 +238,5 @@ def test_thousands_of_looks_are_counted_right(folder, monkeypatch):
     for name in NAMES:
         (folder.root / name).write_bytes(b"changed " + hashlib.md5(name.encode()).digest())
     assert folder.enqueue()[0] == set(NAMES)
-    with reading(folder.engine) as connection:
+    with read_transaction(folder.engine) as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM outcomes").scalar() == 8

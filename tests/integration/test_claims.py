@@ -6,11 +6,11 @@ import sys
 import pytest
 from world import wait_until
 
-from db.engine.process_locks import Claims
+from db.engine.process_locks import ScanLocks
 
 HOLD = (
-    "import sys, time; from db.engine.process_locks import Claims; from db.engine.session import make_engine\n"
-    "with Claims(make_engine(sys.argv[1])).claim(int(sys.argv[2])) as mine:\n"
+    "import sys, time; from db.engine.process_locks import ScanLocks; from db.engine.session import make_engine\n"
+    "with ScanLocks(make_engine(sys.argv[1])).hold(int(sys.argv[2])) as mine:\n"
     "    print(mine, flush=True)\n"
     "    sys.stdin.read()\n"
 )
@@ -35,13 +35,13 @@ def holder(engine):
 
 def test_a_claim_is_one_process_s_until_it_lets_go(engine, holder):
     """Another process is told so, also the third; other scans are free."""
-    claims = Claims(engine)
+    scan_locks = ScanLocks(engine)
     process, told = holder(4711)
     assert (told, holder(4711)[1]) == ("True", "False")
-    with claims.claim(4711) as mine, claims.claim(4712) as other:
+    with scan_locks.hold(4711) as mine, scan_locks.hold(4712) as other:
         assert (mine, other) == (False, True)
     process.communicate("")
-    with claims.claim(4711) as mine:
+    with scan_locks.hold(4711) as mine:
         assert mine
 
 
@@ -50,10 +50,10 @@ def test_a_claim_dies_with_its_process(engine, holder):
     process, _ = holder(4711)
     process.kill()
     process.wait()
-    claims = Claims(engine)
+    scan_locks = ScanLocks(engine)
 
     def is_free():
-        with claims.claim(4711) as mine:
+        with scan_locks.hold(4711) as mine:
             return mine
 
     if engine.dialect.name == "postgresql":
@@ -64,8 +64,8 @@ def test_a_claim_dies_with_its_process(engine, holder):
 
 def test_a_claim_ends_with_its_block(engine, holder):
     """Also where the work raised."""
-    claims = Claims(engine)
-    with pytest.raises(ArithmeticError), claims.claim(4711):
+    scan_locks = ScanLocks(engine)
+    with pytest.raises(ArithmeticError), scan_locks.hold(4711):
         assert holder(4711)[1] == "False"
         raise ArithmeticError
     assert holder(4711)[1] == "True"

@@ -10,9 +10,9 @@ from ledger import a_model, decide_all, enqueue, ids_of, scored
 from sqlalchemy import event, func, insert, select, text
 from world import wait_until
 
-from db.close_run import finish_runs
+from db.close_run import close_finished_runs
 from db.engine.session import make_engine, open_database, upgrade
-from db.errors import Stopped, UserError
+from db.errors import UserError, WorkStopped
 from db.ledger.models import UsedScan
 from db.ledger.outcomes import count_attempt, decide, still_pending
 from db.ledger.runs import find_run, progress
@@ -125,13 +125,13 @@ def test_figures_are_computed_anew_without_the_patient(engine, tmp_path):
 
 
 def test_a_run_whose_last_pending_scan_goes_can_be_closed(engine, tmp_path):
-    """Nothing pending is left, so the caller's `finish_runs` closes the run and computes its figures."""
+    """Nothing pending is left, so the caller's `close_finished_runs` closes the run and computes its figures."""
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
         decide(connection, [scored(outcome) for outcome in ids_of(engine, run) if outcome != OUTCOME])
-    assert finish_runs(engine) == []
+    assert close_finished_runs(engine) == []
     forget_patient(engine, PATIENT)
-    assert finish_runs(engine) == [run]
+    assert close_finished_runs(engine) == [run]
 
 
 def test_a_run_of_forgotten_patients_only_is_empty(engine, tmp_path):
@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_rewritten_is_said(sqlite_engine, tmp_path):
     run = _scored_run(sqlite_engine, tmp_path)
     sqlite_engine.dispose()
     event.listen(sqlite_engine, "connect", _without_vacuum)
-    with pytest.raises(Stopped, match=r"the patient is forgotten, but .* VACUUM it"):
+    with pytest.raises(WorkStopped, match=r"the patient is forgotten, but .* VACUUM it"):
         forget_patient(sqlite_engine, PATIENT)
     assert _sizes(sqlite_engine, Scan) == [3]
     with sqlite_engine.connect() as connection:

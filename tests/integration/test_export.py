@@ -10,7 +10,7 @@ from ledger import enqueue, ids_of, scored
 from pyarrow import parquet
 from sqlalchemy import text, update
 
-from db.engine.session import make_engine, reading, upgrade
+from db.engine.session import make_engine, read_transaction, upgrade
 from db.errors import UserError
 from db.ledger.outcomes import Rejected, decide
 from db.schema.tables import Scan
@@ -98,7 +98,7 @@ def test_a_moment_is_utc_whatever_the_databases_zone(engine, tmp_path, run):
 def test_an_open_file_is_written_to_in_pieces_and_left_open(engine, run, kind):
     """It may be stdout: more than one write, whole when it ends, and not closed."""
     out = _Watched()
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert export_run(connection, run, out, kind=kind, wide=False) == 4
     assert (out.closed, out.writes > 2) == (False, True)
     if kind == "parquet":
@@ -108,7 +108,7 @@ def test_an_open_file_is_written_to_in_pieces_and_left_open(engine, run, kind):
 def test_postgresql_keeps_the_rows_until_they_are_asked_for(new_postgres_engine, tmp_path):
     """A cursor is open on the server while the table is written: the driver did not fetch everything at first."""
     run, _ = enqueue(new_postgres_engine, tmp_path)
-    with reading(new_postgres_engine) as connection:
+    with read_transaction(new_postgres_engine) as connection:
         out = _Watched(lambda: connection.execute(text("SELECT count(*) FROM pg_cursors")).scalar())
         export_run(connection, run, out, kind="csv", wide=True)
     assert out.seen[0] == 1
@@ -182,7 +182,7 @@ def _fails_at_the_second(function):
 
 
 def _export(engine, run, out, *, kind, wide):
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return export_run(connection, run, out, kind=kind, wide=wide)
 
 

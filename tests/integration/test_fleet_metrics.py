@@ -9,7 +9,7 @@ from ledger import decide_all, enqueue, ids_of, scored
 from made_up import a_beat
 from sqlalchemy import text, update
 
-from db.engine.session import make_engine, reading
+from db.engine.session import make_engine, read_transaction
 from db.ledger.backlog import read_backlog
 from db.ledger.outcomes import decide
 from db.schema.tables import Run
@@ -64,14 +64,14 @@ def test_the_backlog_is_as_old_as_the_oldest_run_that_still_waits(engine, tmp_pa
     enqueue(engine, tmp_path, rescore=True, sha256="c" * 64)
     for run_id, hours in ((1, 50), (2, 9), (3, 2)):
         opened(engine, run_id, hours)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         backlog = read_backlog(connection)
     assert backlog.pending == {1: 4}
     assert backlog.open_runs == 2
     assert backlog.oldest_seconds[1] == pytest.approx(9 * 3600, abs=60)
     decide_all(engine, 2)
     decide_all(engine, 3)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert replace(read_backlog(connection), models=()) == replace(
             backlog, models=(), pending={1: 0}, oldest_seconds={}, open_runs=0
         )
@@ -143,5 +143,5 @@ def test_a_scan_that_no_run_waits_for_has_no_age(engine, tmp_path):
     enqueue(engine, tmp_path)
     with engine.begin() as connection:
         connection.execute(text("UPDATE runs SET finished_at = created_at"))
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert read_backlog(connection).oldest_seconds == {}

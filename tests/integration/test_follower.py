@@ -6,14 +6,14 @@ import pytest
 from ledger import decide_all, enqueue
 from world import hash_artifact
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.errors import UserError
 from db.ledger.models import activate, demand, find_model
 from db.ledger.outcomes import count_pending
 from worker.artifacts.manifest import MODEL_FILE
-from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.registration import register_artifacts
-from worker.supervision.model_selector import RETRY, Follower
+from worker.supervision.model_selector import RETRY, ModelSelector
 
 
 class Clock:
@@ -27,12 +27,12 @@ class Clock:
 
 @pytest.fixture
 def models(tmp_path):
-    return FolderModelDir(tmp_path / "models")
+    return FolderModelStore(tmp_path / "models")
 
 
 @pytest.fixture
 def follower(engine, models):
-    return Follower(engine, models)
+    return ModelSelector(engine, models)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_active_model_is_followed(follower, first, second):
 def test_a_model_that_is_damaged_is_left_alone_for_a_while(engine, models, first, second, caplog):
     """One sentence, then silence until it may be tried again; what is served goes on."""
     clock = Clock()
-    follower = Follower(engine, models, clock)
+    follower = ModelSelector(engine, models, clock)
     rewrite(models, second, b"other weights")
     for _ in range(3):
         assert follower.look(first) == first
@@ -95,24 +95,24 @@ def test_a_model_that_is_damaged_is_left_alone_for_a_while(engine, models, first
 def test_a_share_that_fails_while_a_model_is_served_is_left_alone_for_a_while(engine, models, first, second, caplog):
     """Nothing is raised: the look for lost work, which comes next, must not wait for the share."""
 
-    class Failing(FolderModelDir):
+    class Failing(FolderModelStore):
         def find(self, sha256):
             raise OSError(errno.ESTALE, "Stale file handle")
 
-    assert Follower(engine, Failing(models.folder)).look(first) == first
+    assert ModelSelector(engine, Failing(models.folder)).look(first) == first
     assert caplog.text.count("model second cannot be served") == 1
 
 
 def test_demand_is_the_active_model_and_those_that_scans_wait_for(engine, tmp_path):
     """A finished run's model is not wanted any more."""
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert (demand(connection).active, demand(connection).with_work) == (None, ())
     run_id, _ = enqueue(engine, tmp_path)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         model = find_model(connection, "m")
         assert (demand(connection).active, demand(connection).with_work) == (model, (model,))
         assert count_pending(connection, model.id) == 4
     decide_all(engine, run_id)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert (demand(connection).active, demand(connection).with_work) == (model, ())
         assert count_pending(connection, model.id) == 0

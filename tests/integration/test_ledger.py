@@ -14,8 +14,8 @@ from ledger import a_model, commit, enqueue, ids_of, scored
 from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from db.close_run import finish_runs
-from db.engine.session import at_hand, make_engine, newest_revision, open_database, reading, upgrade
+from db.close_run import close_finished_runs
+from db.engine.session import ledger_session, make_engine, newest_revision, open_database, read_transaction, upgrade
 from db.errors import UserError
 from db.ledger import open_run as opening
 from db.ledger.models import UsedScan, activate, find_model
@@ -74,7 +74,7 @@ def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_p
     assert (enqueue(engine, tmp_path), joined) == ((first, True), False)
     with engine.begin() as connection:
         decide(connection, [scored(outcome) for outcome in ids_of(engine, first)])
-    assert finish_runs(engine) == [first]
+    assert close_finished_runs(engine) == [first]
     second, joined = enqueue(engine, tmp_path)
     assert (second != first, joined) == (True, False)
 
@@ -118,7 +118,7 @@ def test_a_run_that_takes_up_more_is_not_closed_meanwhile(engine, tmp_path):
     with engine.begin() as connection:
         decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
     closed = []
-    worker = threading.Thread(target=lambda: closed.extend(finish_runs(engine)))
+    worker = threading.Thread(target=lambda: closed.extend(close_finished_runs(engine)))
     with engine.begin() as connection:
         assert commit(connection, tmp_path, changed=[1]) == (run, True)
         worker.start()
@@ -202,12 +202,12 @@ def test_a_batch_goes_to_postgresql_and_back_once(engine, tmp_path):
     first, second, third, _ = ids_of(engine, run)
     rejected = Rejected(outcome_id=second, reason="empty", detail="x")
     sent = []
-    with at_hand(engine) as ledger, ledger.writing() as connection:
+    with ledger_session(engine) as ledger, ledger.write_transaction() as connection:
         event.listen(engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
         decided, going = decide_and_look(connection, [scored(first, 0.25), rejected], [run, run + 1])
         assert connection.connection.dbapi_connection.autocommit
     assert (len(sent), decided, going) == (1, 2, {run: None})
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         rows = connection.execute(select(Outcome.id, Outcome.state, Outcome.reason).order_by(Outcome.id)).all()
         assert rows[:3] == [(first, "scored", None), (second, "rejected", "empty"), (third, "pending", None)]
         assert connection.execute(select(Scores.outcome_id, Scores.abnormal)).all() == [(first, 0.25)]
@@ -219,10 +219,10 @@ def test_a_run_closes_once_and_only_when_nothing_is_pending(engine, tmp_path):
     ids = ids_of(engine, run)
     with engine.begin() as connection:
         decide(connection, [scored(outcome) for outcome in ids[:-1]])
-    assert finish_runs(engine, ids) == []
+    assert close_finished_runs(engine, ids) == []
     with engine.begin() as connection:
         decide(connection, [scored(ids[-1])])
-    assert [finish_runs(engine, ids), finish_runs(engine, ids)] == [[run], []]
+    assert [close_finished_runs(engine, ids), close_finished_runs(engine, ids)] == [[run], []]
 
 
 def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path):
@@ -230,7 +230,7 @@ def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
         decide(connection, [scored(outcome, 0.25) for outcome in ids_of(engine, run)])
-    finish_runs(engine)
+    close_finished_runs(engine)
     again, _ = enqueue(engine, tmp_path, rescore=True)
     with engine.begin() as connection:
         decide(connection, [scored(outcome, 0.75) for outcome in ids_of(engine, again)])
@@ -290,7 +290,7 @@ def test_a_database_without_an_encoding_is_a_ledger_too(new_postgres):
     url = re.sub(r"/t[0-9a-f]{12}\?", f"/{name}?", new_postgres)
     upgrade(make_engine(url))
     engine = open_database(url)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == newest_revision()
     engine.dispose()
     with admin.connect() as connection:

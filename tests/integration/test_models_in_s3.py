@@ -10,7 +10,7 @@ from world import hash_artifact
 from db.errors import UserError
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE
-from worker.artifacts.model_store import S3ModelDir, all_artifacts, open_model_dir
+from worker.artifacts.model_store import S3ModelStore, all_artifacts, open_model_store
 from worker.artifacts.registration import register_artifacts
 
 
@@ -25,7 +25,7 @@ def bucket(s3, boto, tmp_path):
 
 @pytest.fixture
 def models(bucket, tmp_path):
-    return open_model_dir(f"s3://{bucket[1]}/chest/", tmp_path / "home")
+    return open_model_store(f"s3://{bucket[1]}/chest/", tmp_path / "home")
 
 
 def staged(tmp_path, name="m", **more):
@@ -44,7 +44,7 @@ def keys(bucket):
 
 def elsewhere(models, tmp_path):
     """The same place as another machine sees it, which has fetched nothing yet."""
-    return S3ModelDir(models.address, tmp_path / "another machine")
+    return S3ModelStore(models.address, tmp_path / "another machine")
 
 
 def test_what_was_published_is_found_on_another_machine(models, bucket, tmp_path):
@@ -143,7 +143,7 @@ def test_a_place_that_cannot_be_read_is_one_sentence(boto, tmp_path, address, en
     """It names the place and the cause."""
     boto(**env)
     with pytest.raises(UserError, match=sentence):
-        open_model_dir(address, tmp_path).manifests()
+        open_model_store(address, tmp_path).manifests()
 
 
 def test_an_artifact_that_is_not_there_is_one_sentence(models, tmp_path):

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from world import hash_artifact, image_name, write_csv, write_images
 
 from db.engine.session import make_engine
-from db.errors import Stopped
+from db.errors import WorkStopped
 from db.ledger.cancel_run import cancel_run
 from db.ledger.nightly_runs import claim_summary
 from db.ledger.runs import find_run, progress
@@ -46,7 +46,7 @@ class FakeClock(Clock):
         self.waited.append(seconds)
         self.time += timedelta(seconds=seconds)
         if self.end is not None and self.time >= self.end:
-            raise Stopped("the test is over")
+            raise WorkStopped("the test is over")
 
 
 class House:
@@ -148,13 +148,13 @@ def test_the_loop_wakes_at_the_night_and_not_after_it(house):
     begins = SCHEDULE.next(house.clock.time).begins
     house.clock.time = begins - timedelta(minutes=5, seconds=7)
     house.clock.end, waits = begins, len(house.clock.waited)
-    with pytest.raises(Stopped):
+    with pytest.raises(WorkStopped):
         house.nightly().run(SCHEDULE)
     assert house.clock.time == begins
     assert max(house.clock.waited[waits:]) <= 10
     assert len(house.runs()) == 1
     house.clock.end = begins + timedelta(minutes=1)
-    with pytest.raises(Stopped):
+    with pytest.raises(WorkStopped):
         house.nightly().run(SCHEDULE)
     assert [night for _, night, _ in house.runs()][1:] == [str(SCHEDULE.latest(begins).day)]
 
@@ -253,7 +253,7 @@ def test_a_stop_while_a_summary_waits_for_its_next_try_gives_the_claim_back(hous
     hook.answers = [503]
     decide_all(house.engine, 1)
     house.clock.end = house.clock.time + timedelta(seconds=1)
-    with pytest.raises(Stopped):
+    with pytest.raises(WorkStopped):
         nightly.look(SCHEDULE)
     assert house.runs() == [(1, house.today(), False)]
 
@@ -393,7 +393,7 @@ def test_a_database_that_is_away_ends_nothing(tmp_path, caplog):
     engine = make_engine("postgresql://night:secret@127.0.0.1:1/nowhere")
     clock, settings = FakeClock(), NightlySettings(home=tmp_path)
     clock.end = clock.time + timedelta(minutes=5)
-    with contextlib.suppress(Stopped):
+    with contextlib.suppress(WorkStopped):
         Nightly(settings, engine, Source(images=str(tmp_path)), clock).run(SCHEDULE)
     assert "the database does not answer; tried again in 2 min" in caplog.text
     assert "secret" not in caplog.text and "127.0.0.1" not in caplog.text

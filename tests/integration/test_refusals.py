@@ -11,7 +11,7 @@ from db.engine.database_errors import cause_of, is_passing
 from db.engine.session import make_engine, open_database
 from worker.messaging.celery_app import make_app
 from worker.messaging.messages import Chunk, ChunkScan
-from worker.scoring.process import Child
+from worker.scoring.process import ScoringProcess
 from worker.settings import WorkerSettings
 from worker.telemetry.counters import Tally
 
@@ -78,7 +78,7 @@ def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, val
     world = World(home=home, env={"CXR_HOME": str(home), "CXR_BROKER_URL": broker})
     world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", [0]))
     settings = WorkerSettings(home=home, broker_url=broker, runtime="hash_scorer:HashScorer")
-    child = Child(make_app(settings), settings, artifact.sha256, Tally(None, artifact.sha256))
+    child = ScoringProcess(make_app(settings), settings, artifact.sha256, Tally(None, artifact.sha256))
     outcome, location = world.rows("SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id")[0]
     message = Chunk(model=artifact.sha256, scans=(ChunkScan(outcome_id=outcome, location=location),)).to_message()
     file, aside = home / "nightread.sqlite", home / "aside"
@@ -94,8 +94,8 @@ def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, val
 
 def test_a_child_makes_no_ledger_of_its_own(tmp_path):
     """A SQLite file that somebody took away may come back; an empty one in its place would be in the way."""
-    from db.errors import DatabaseAway
+    from db.errors import DatabaseUnavailable
 
-    with pytest.raises(DatabaseAway, match="the database file is gone"):
+    with pytest.raises(DatabaseUnavailable, match="the database file is gone"):
         open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}", must_exist=True)
     assert list(tmp_path.iterdir()) == []

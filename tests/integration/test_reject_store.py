@@ -3,7 +3,7 @@
 import pytest
 from ledger import a_model, labels_file
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import Rejected, decide, pending_of_model, reject_store
 from db.ledger.scans import FoundImage, register_scans
@@ -30,7 +30,7 @@ def two_models(engine, tmp_path):
 
 
 def still_waiting(engine):
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return {tuple(row) for row in connection.exec_driver_sql(f"{WAITING} AND o.state = 'pending'")}
 
 

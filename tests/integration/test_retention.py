@@ -6,7 +6,7 @@ import pytest
 from ledger import a_model, decide_all, enqueue, ids_of
 from sqlalchemy import func, select, update
 
-from db.close_run import finish_runs
+from db.close_run import close_finished_runs
 from db.ledger.cancel_run import cancel_run
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.runs import progress
@@ -90,7 +90,7 @@ def test_what_a_younger_run_shows_stays(engine, tmp_path):
     """A run that reused the first one's outcomes keeps them when that is pruned, replaced or not."""
     _run(engine, tmp_path, days_ago=90)
     reusing, _ = enqueue(engine, tmp_path, sha256="b" * 64)
-    finish_runs(engine)
+    close_finished_runs(engine)
     _run(engine, tmp_path, days_ago=1)
     assert prune_runs(engine, MONTH, now=NOW) == Pruned(runs=1, outcomes=0)
     with engine.connect() as connection:

@@ -8,7 +8,7 @@ from world import hash_artifact
 from db.errors import UserError
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE
-from worker.artifacts.model_store import open_model_dir
+from worker.artifacts.model_store import open_model_store
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def artifact(share):
 
 @pytest.fixture
 def models(share, tmp_path):
-    return open_model_dir(str(share), tmp_path / "home")
+    return open_model_store(str(share), tmp_path / "home")
 
 
 def test_what_was_fetched_outlives_the_share(models, artifact, share, tmp_path):
@@ -91,5 +91,5 @@ def test_a_folder_of_this_machines_own_is_used_in_place(tmp_path):
     """One machine needs no second copy of its models."""
     home = tmp_path / "home"
     artifact = hash_artifact(home / "models")
-    assert open_model_dir(str(home / "models"), home).find(artifact.sha256).folder == artifact.folder
+    assert open_model_store(str(home / "models"), home).find(artifact.sha256).folder == artifact.folder
     assert not (home / "fetched-models").exists()

@@ -12,7 +12,7 @@ from world import World, hash_artifact, write_csv, write_images
 import worker.scoring.process
 from worker.messaging.celery_app import make_app
 from worker.messaging.messages import Chunk, ChunkScan, queue_of
-from worker.scoring.process import _ALONE, Child
+from worker.scoring.process import _ALONE, ScoringProcess
 from worker.settings import WorkerSettings
 from worker.telemetry.counters import Tally
 
@@ -35,7 +35,7 @@ class Work:
         settings = WorkerSettings(
             home=home, broker_url=broker, runtime="hash_scorer:HashScorer", time_budget=BUDGET, read_threads=2
         )
-        self.child = Child(make_app(settings), settings, self.model, Tally(None, self.model))
+        self.child = ScoringProcess(make_app(settings), settings, self.model, Tally(None, self.model))
         query = "SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id ORDER BY o.id"
         self.scans = [ChunkScan(outcome_id=key, location=where) for key, where in self.world.rows(query)]
 

@@ -3,8 +3,8 @@
 from ledger import decide_all, enqueue, ids_of, scored
 from sqlalchemy import select
 
-from db.close_run import finish_runs
-from db.engine.session import reading
+from db.close_run import close_finished_runs
+from db.engine.session import read_transaction
 from db.ledger.backlog import read_backlog
 from db.ledger.cancel_run import cancel_run
 from db.ledger.models import demand
@@ -32,18 +32,18 @@ def reject(engine, outcome_ids, reason="missing", content=None):
     outcomes = [Rejected(outcome_id=one, reason=reason, detail="x", content=content) for one in outcome_ids]
     with engine.begin() as connection:
         decide(connection, outcomes)
-    finish_runs(engine)
+    close_finished_runs(engine)
 
 
 def look(engine, run):
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         now, info = progress(connection, run), find_run(connection, run)
     return now, info
 
 
 def work(engine):
     """What each of those who look for work sees of the model's."""
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         backlog, wanted = read_backlog(connection), demand(connection)
         model = wanted.active.id
         everything = connection.execute(select(Outcome.id)).scalars().all()
@@ -66,8 +66,8 @@ def test_what_waits_in_a_stopped_run_is_nobodys_work_and_stays_pending(engine, t
     assert work(engine) == 0
     now, info = look(engine, run)
     assert (now.pending, info.finished_at, info.stop_reason) == (4, None, "too much cannot be scored")
-    assert finish_runs(engine) == []
-    with reading(engine) as connection:
+    assert close_finished_runs(engine) == []
+    with read_transaction(engine) as connection:
         backlog = read_backlog(connection)
         assert (backlog.open_runs, backlog.stopped_runs) == (1, 1)
         assert open_runs_of(connection, ids_of(engine, run)) == {}
@@ -80,7 +80,7 @@ def test_what_another_run_waits_for_too_is_worked_on_and_ends_the_stopped_run(en
     stop(engine, run)
     other, _ = enqueue(engine, tmp_path, sha256=OTHER)
     assert work(engine) == 4
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert set(map(tuple, open_runs_of(connection, ids_of(engine, run)).values())) == {(other,)}
     decide_all(engine, other)
     for each in (run, other):
@@ -97,7 +97,7 @@ def test_only_an_open_run_that_waits_is_stopped_and_once(engine, tmp_path):
     with engine.begin() as connection:
         decide(connection, [scored(one) for one in ids_of(engine, run)])
     assert not stop(engine, run), "nothing waits in it"
-    finish_runs(engine)
+    close_finished_runs(engine)
     assert not stop(engine, run)
 
 
@@ -114,7 +114,7 @@ def test_a_resumed_run_waits_for_what_may_have_passed_too(engine, tmp_path):
     assert (info.stopped_at, info.stop_reason) == (None, None)
     again = ids_of(engine, run)
     assert third in again and first not in again
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         revisions = select(Outcome.revision).where(Outcome.id.in_(again)).order_by(Outcome.id)
         assert connection.execute(revisions).scalars().all() == [1, 2]
         assert list(going_on(connection, [run]).values()) != [None]

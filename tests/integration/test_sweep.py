@@ -6,11 +6,11 @@ from ledger import enqueue
 from sqlalchemy.exc import DBAPIError
 
 import worker.messaging.reconciler
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.ledger.models import find_model
 from worker.messaging.celery_app import make_app
 from worker.messaging.messages import queue_of
-from worker.messaging.reconciler import Sweeper
+from worker.messaging.reconciler import Reconciler
 from worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -30,13 +30,13 @@ def let_turns_pass(valkey_port):
 
 def sweeper_of(engine, tmp_path, valkey_port):
     settings = WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0")
-    return Sweeper(make_app(settings), engine, settings)
+    return Reconciler(make_app(settings), engine, settings)
 
 
 def sweep(engine, tmp_path, valkey_port):
     """Look once where a run was opened and never sent: gives how many scans were sent."""
     enqueue(engine, tmp_path)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         model = find_model(connection, None)
     redis.Redis(port=valkey_port).delete(queue_of(model.sha256))
     return sweeper_of(engine, tmp_path, valkey_port).sweep(model, at_once=True)
@@ -48,7 +48,7 @@ def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, v
     def bug(_engine):
         raise ArithmeticError
 
-    monkeypatch.setattr(worker.messaging.reconciler, "finish_runs", bug)
+    monkeypatch.setattr(worker.messaging.reconciler, "close_finished_runs", bug)
     assert sweep(engine, tmp_path, valkey_port) == 4
     assert "no finished run can be closed" in caplog.text
     assert "ArithmeticError" in caplog.text
@@ -58,7 +58,7 @@ def test_a_database_that_is_away_is_the_callers_to_say(engine, tmp_path, valkey_
     """It is no bug."""
     enqueue(engine, tmp_path)
     file = tmp_path / "nightread.sqlite"
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         model = find_model(connection, None)
     file.rename(tmp_path / "aside")
     with pytest.raises(DBAPIError, match="the database file is gone"):
@@ -72,7 +72,7 @@ def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
     tries = []
     monkeypatch.setattr(worker.messaging.reconciler, "trim_wal", lambda _: bool(tries.append(None)))
     enqueue(engine, tmp_path)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         model = find_model(connection, None)
     sweeper = sweeper_of(engine, tmp_path, valkey_port)
     for _ in range(3):
@@ -90,7 +90,7 @@ def new_sweeper(engine, tmp_path, valkey_port):
 def lost_work(engine, tmp_path, valkey_port):
     """A model whose four scans wait, while the broker holds no chunk."""
     enqueue(engine, tmp_path)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         model = find_model(connection, None)
     broker = redis.Redis(port=valkey_port)
     broker.flushall()
@@ -127,10 +127,10 @@ def test_a_supervisor_that_does_not_reach_the_database_leaves_its_turn_to_others
         raise DBAPIError("SELECT", {}, OSError())
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker.messaging.reconciler, "finish_runs", away)
+        patch.setattr(worker.messaging.reconciler, "close_finished_runs", away)
         with pytest.raises(DBAPIError):
             new_sweeper().sweep(lost_work)
     looks = []
-    monkeypatch.setattr(worker.messaging.reconciler, "finish_runs", lambda _: looks.append(None) or [])
+    monkeypatch.setattr(worker.messaging.reconciler, "close_finished_runs", lambda _: looks.append(None) or [])
     new_sweeper().sweep(lost_work)
     assert looks

@@ -26,9 +26,9 @@ _MODULES = (
         "alembic.command",
     ),
     *(
-        "producer.commands.running",
-        "producer.commands.reading",
-        "producer.commands.keeping",
+        "producer.commands.runs",
+        "producer.commands.inspect_run",
+        "producer.commands.maintain",
         "worker.supervision.start",
     ),
     *("producer.commands.nightly", "celery.bin.worker", "boto3", "psycopg", "alembic.config"),

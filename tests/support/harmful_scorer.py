@@ -68,7 +68,7 @@ def _prepare():
         ctypes.string_at(0)
     if _take_word("hang at load"):
         _hang()
-    child.Child._close = partialmethod(_close, child.Child._close)
+    child.ScoringProcess._close = partialmethod(_close, child.ScoringProcess._close)
     metrics.aggregate = partial(_aggregate, metrics.aggregate)
     child.read_image = partial(_read_image, child.read_image)
 

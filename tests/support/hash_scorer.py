@@ -27,7 +27,7 @@ except ImportError:
     own_copy = None
 
 #: No pixel of a deadly scan is darker.
-DEADLY = 250
+POISON = 250
 UNLOADABLE = "unloadable"
 #: The model file of which scores are a hash of the pixels alone.
 MODEL = b"not a model"
@@ -55,7 +55,7 @@ class HashScorer:
         if Path(os.environ.get("HASH_SCORER_BUG", "/nowhere")).exists():
             raise RuntimeError("a bug")
         time.sleep(self._seconds)
-        if any(scan.min() >= DEADLY for scan in pixels):
+        if any(scan.min() >= POISON for scan in pixels):
             os.kill(os.getpid(), signal.SIGKILL)
         return np.stack([hash_scores(scan, len(self.findings), self._weights) for scan in pixels])
 

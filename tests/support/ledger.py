@@ -1,7 +1,7 @@
 """What a producer and a worker commit, without queue or pixels."""
 
-from db.close_run import finish_runs
-from db.engine.session import reading
+from db.close_run import close_finished_runs
+from db.engine.session import read_transaction
 from db.labels.csv_file import LabelRow, LabelsFile
 from db.labels.label_sets import import_labels
 from db.ledger.models import find_model, register_model
@@ -65,7 +65,7 @@ def scored(outcome_id, score=0.25):
 
 
 def ids_of(engine, run_id):
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return [scan.outcome_id for scan in pending_of_run(connection, run_id)]
 
 
@@ -85,4 +85,4 @@ def decide_all(engine, run_id):
             for number, scan in enumerate(waiting, start=1)
         ]
         decide(connection, outcomes)
-    finish_runs(engine)
+    close_finished_runs(engine)

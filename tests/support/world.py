@@ -19,7 +19,7 @@ import psutil
 import redis
 from sqlalchemy import text
 
-from db.engine.session import make_engine, reading
+from db.engine.session import make_engine, read_transaction
 from db.findings import FINDINGS
 from worker.artifacts.artifact import publish
 from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
@@ -144,7 +144,7 @@ class World:
     def rows(self, query, **values):
         """Every row of a query."""
         engine = self.engine
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             found = [tuple(row) for row in connection.execute(text(query), values)]
         engine.dispose()
         return found

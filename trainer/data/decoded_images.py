@@ -30,7 +30,7 @@ _BLOCK: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelCache:
+class DecodedImages:
     """Pixels of the scans that were asked for, in their order."""
 
     folder: Path
@@ -46,7 +46,7 @@ def open_cache(
     rule: Preprocessing,
     *,
     advance: Callable[[int], None] | None = None,
-) -> PixelCache:
+) -> DecodedImages:
     """Decode what is not in the cache yet; `advance` is told of further scans, decoded now or before.
 
     Args:
@@ -65,7 +65,7 @@ def open_cache(
     except OSError as error:
         raise UserError(f"{folder}: the pixel cache cannot be written ({error.strerror})") from error
     pixels = np.memmap(folder / "pixels", np.uint8, "r", shape=(len(images), *rule.shape))
-    return PixelCache(folder=folder, pixels=pixels, bad=bad)
+    return DecodedImages(folder=folder, pixels=pixels, bad=bad)
 
 
 def _key(images: Sequence[FoundImage | None], rule: Preprocessing) -> str:

@@ -49,7 +49,7 @@ class Subset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class TrainingData:
     """All subsets."""
 
     file: LabelsFile
@@ -61,7 +61,7 @@ class Material:
     left_out: Mapping[str, int]
 
 
-def gather(source: Source, recipe: Recipe, *, cache: Path) -> Material:
+def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> TrainingData:
     """Read labels, deal scans to subsets, decode what the cache lacks, and say what came of it.
 
     Raises:
@@ -82,7 +82,7 @@ def gather(source: Source, recipe: Recipe, *, cache: Path) -> Material:
             rows=own, pixels=examples.pixels, places=examples.places[chosen], labels=label_matrix(own, findings)
         )
     _tell(used, recipe)
-    return Material(file=file, findings=findings, split=tuple(used), subsets=subsets, left_out=examples.left_out)
+    return TrainingData(file=file, findings=findings, split=tuple(used), subsets=subsets, left_out=examples.left_out)
 
 
 def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow]) -> Sequence[SplitRow]:

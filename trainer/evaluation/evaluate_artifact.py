@@ -79,9 +79,9 @@ def _load(
 def _judge(artifact: Artifact, subset: Subset) -> Evaluation:
     with native_stderr_muted():
         from trainer.network.predict import predict
-        from worker.artifacts.keras_model import load_network
+        from worker.artifacts.keras_model import load_keras_model
     manifest = artifact.manifest
-    scores = predict(load_network(artifact), subset.pixels, subset.places)
+    scores = predict(load_keras_model(artifact), subset.pixels, subset.places)
     return evaluate(
         subset.rows, subset.labels, scores, manifest.thresholds, findings=manifest.findings, means=subset.means
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.console.progress import FitProgress, in_words, native_stderr_muted, say
-from trainer.data.training_data import Material, Source, gather
+from trainer.data.training_data import Source, TrainingData, load_training_data
 from trainer.evaluation.contact_sheet import draw_sheet
 from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, EvaluationOf, evaluation_json
 from trainer.evaluation.evaluator import Evaluation, evaluate
@@ -23,7 +23,7 @@ from trainer.publishing.export import for_workers
 from trainer.publishing.publish import refuse_taken_name, write_artifact
 from trainer.recipe import Recipe
 from worker.artifacts.manifest import Artifact, Manifest
-from worker.artifacts.model_store import ModelDir
+from worker.artifacts.model_store import ModelStore
 from worker.artifacts.split_file import SUBSETS
 from worker.files import write_file
 
@@ -36,7 +36,7 @@ class FitSetting:
     """Where a fit runs and writes; nothing here changes what it comes to."""
 
     #: Where the artifact goes.
-    models: ModelDir
+    models: ModelStore
     #: Holds pixel caches and the states of unfinished fits.
     scratch: Path
     #: Where TensorBoard's logs go; None writes none.
@@ -66,7 +66,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
     """
     refuse_taken_name(name, setting.models)
     donor = donor_of(recipe.weights)
-    material = gather(source, recipe, cache=setting.scratch / "pixels")
+    material = load_training_data(source, recipe, cache=setting.scratch / "pixels")
     if donor:
         rows = {subset: own.rows for subset, own in material.subsets.items()}
         refuse_leak(donor, material.file.dataset, validation=rows["validation"], test=rows["test"])
@@ -93,7 +93,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         | {"parameters": int(finished.model.count_params()), "weights": _begun_from(recipe, donor)},
     )
     figures = [asdict(epoch) for epoch in history]
-    papers = {
+    documents = {
         EVALUATION_FILE: evaluation_json(_of(name, material), evaluation).encode(),
         CURVES_FILE: draw_curves(figures),
         CARD_FILE: write_card(manifest, evaluation).encode(),
@@ -104,7 +104,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         split=with_donors_scans(material.split, donor),
         models=setting.models,
         history=figures,
-        papers=papers,
+        documents=documents,
         export=partial(for_workers, pixels=test.pixels, places=test.places, batch_size=manifest.batch_size)
         if setting.export
         else lambda _model, _folder: {},
@@ -125,7 +125,7 @@ class _Finished:
 
 
 def _train(
-    recipe: Recipe, material: Material, state: StateFile, setting: FitSetting
+    recipe: Recipe, material: TrainingData, state: StateFile, setting: FitSetting
 ) -> tuple[list[NDArray[Any]], tuple["Epoch", ...], dict[str, str]]:
     with native_stderr_muted():
         from trainer.fitting.training_loop import train
@@ -158,7 +158,7 @@ def _listener(recipe: Recipe, progress: FitProgress, note: Callable[["Epoch"], N
     return Listener(on_step=lambda step: progress.step(**asdict(step)), on_epoch=tell)
 
 
-def _finish(recipe: Recipe, material: Material, weights: Sequence[NDArray[Any]]) -> _Finished:
+def _finish(recipe: Recipe, material: TrainingData, weights: Sequence[NDArray[Any]]) -> _Finished:
     """The same weights in float32, calibrated on validation, where there is one."""
     from trainer.fitting.calibrate import bake, calibrate, choose_thresholds
     from trainer.network.compiled_model import positive_weights
@@ -182,7 +182,7 @@ def _finish(recipe: Recipe, material: Material, weights: Sequence[NDArray[Any]])
     return _Finished(model=model, temperatures=temperatures, thresholds=chosen, scores=scores)
 
 
-def _sheet(name: str, material: Material, finished: _Finished, setting: FitSetting) -> Path | None:
+def _sheet(name: str, material: TrainingData, finished: _Finished, setting: FitSetting) -> Path | None:
     validation = material.subsets["validation"]
     if not validation.rows:
         return None
@@ -197,7 +197,7 @@ def _in_a_line(epoch: "Epoch", recipe: Recipe, *, watched: str) -> str:
     )
 
 
-def _purpose(material: Material, recipe: Recipe) -> dict[str, Any]:
+def _purpose(material: TrainingData, recipe: Recipe) -> dict[str, Any]:
     """What must be the same for a fit to go on."""
     return {**recipe.model_dump(mode="json"), "labels": material.file.sha256, "scans": len(material.split)}
 
@@ -207,7 +207,7 @@ def _begun_from(recipe: Recipe, donor: Artifact | None) -> str:
     return f"{donor.manifest.name} ({donor.sha256[:12]})" if donor else Path(recipe.weights).name
 
 
-def _of(name: str, material: Material) -> EvaluationOf:
+def _of(name: str, material: TrainingData) -> EvaluationOf:
     return EvaluationOf(
         model=name,
         model_sha256=None,
@@ -219,7 +219,7 @@ def _of(name: str, material: Material) -> EvaluationOf:
     )
 
 
-def _about(recipe: Recipe, material: Material, history: Sequence["Epoch"]) -> dict[str, str | int | float]:
+def _about(recipe: Recipe, material: TrainingData, history: Sequence["Epoch"]) -> dict[str, str | int | float]:
     import keras
 
     chosen = {key: value for key, value in recipe.model_dump().items() if isinstance(value, str | int | float)}

@@ -27,7 +27,7 @@ from worker.artifacts.exports import (
     write_exports,
 )
 from worker.artifacts.manifest import Artifact
-from worker.artifacts.model_store import ModelDir
+from worker.artifacts.model_store import ModelStore
 from worker.images.pixels import Pixels
 
 #: From uint8 (B, H, W, C) to float32 (B, findings).
@@ -50,7 +50,7 @@ def load_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int,
     return read_scans(csv, images, chosen, artifact.manifest.preprocessing, cache=cache)
 
 
-def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, tolerance: float) -> dict[str, Export]:
+def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelStore, tolerance: float) -> dict[str, Export]:
     """Write both formats beside the artifact, once each has scored these scans as Keras does; int8 stays as it is.
 
     Raises:
@@ -58,8 +58,8 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelDir, to
     """
     check_possible()
     with native_stderr_muted():
-        from worker.artifacts.keras_model import load_network
-    model = load_network(artifact)
+        from worker.artifacts.keras_model import load_keras_model
+    model = load_keras_model(artifact)
     pixels = np.asarray(scans.pixels[scans.places])
     with staging_folder() as staging:
         formats = write_formats(model, staging, pixels, batch_size=artifact.manifest.batch_size, tolerance=tolerance)

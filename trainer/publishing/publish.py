@@ -11,7 +11,7 @@ from typing import Any, Final
 from db.errors import UserError
 from worker.artifacts.exports import Export
 from worker.artifacts.manifest import MODEL_FILE, Artifact, Manifest
-from worker.artifacts.model_store import ModelDir
+from worker.artifacts.model_store import ModelStore
 from worker.artifacts.split_file import SplitRow, write_split
 
 HISTORY_FILE: Final = "history.csv"
@@ -22,9 +22,9 @@ def write_artifact(
     manifest: Manifest,
     *,
     split: Iterable[SplitRow],
-    models: ModelDir,
+    models: ModelStore,
     history: Sequence[Mapping[str, float | None]] = (),
-    papers: Mapping[str, bytes] = MappingProxyType({}),
+    documents: Mapping[str, bytes] = MappingProxyType({}),
     export: Callable[[Any, Path], Mapping[str, Export]] = lambda _model, _folder: {},
 ) -> Artifact:
     """Publish a Keras model, whole or not at all.
@@ -35,7 +35,7 @@ def write_artifact(
         split: what each scan was used for.
         models: where it goes.
         history: one mapping of figures for each epoch.
-        papers: further files by name.
+        documents: further files by name.
         export: writes the model into a folder for other runtimes.
 
     Raises:
@@ -45,12 +45,12 @@ def write_artifact(
         model.save(staging / MODEL_FILE)
         write_split(staging, split)
         _write_history(staging / HISTORY_FILE, history)
-        for name, content in papers.items():
+        for name, content in documents.items():
             (staging / name).write_bytes(content)
         return models.publish(staging, manifest, export(model, staging))
 
 
-def refuse_taken_name(name: str, models: ModelDir) -> None:
+def refuse_taken_name(name: str, models: ModelStore) -> None:
     """A name is an alias of one artifact: better said before a fit than after it.
 
     Raises:

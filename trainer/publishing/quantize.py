@@ -36,7 +36,7 @@ from worker.artifacts.exports import (
     write_exports,
 )
 from worker.artifacts.manifest import Artifact
-from worker.artifacts.model_store import ModelDir
+from worker.artifacts.model_store import ModelStore
 from worker.images.pixels import Pixels
 from worker.scoring.runtimes.openvino import choose_floats, compile_graph
 from worker.scoring.runtimes.openvino_import import openvino
@@ -99,7 +99,7 @@ def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count:
 
 
 def export_int8(
-    artifact: Artifact, scans: Int8Scans, *, models: ModelDir, max_loss: float, rounds: int = ROUNDS
+    artifact: Artifact, scans: Int8Scans, *, models: ModelStore, max_loss: float, rounds: int = ROUNDS
 ) -> Int8Export:
     """Write the int8 format beside the artifact, if the bound of its loss of mean AUROC lies below `max_loss`.
 

@@ -9,7 +9,7 @@ from worker.artifacts.artifact import own_copy
 from worker.artifacts.manifest import MODEL_FILE, Artifact
 
 
-def load_network(artifact: Artifact) -> Any:
+def load_keras_model(artifact: Artifact) -> Any:
     """The Keras model whose bytes the manifest vouches for.
 
     Raises:

@@ -10,7 +10,7 @@ from worker.artifacts.artifact import find_artifact
 from worker.artifacts.manifest import Artifact
 
 
-class Cache:
+class LocalCopies:
     """A folder of fetched artifacts. Each appears once it is whole, and is verified at every look."""
 
     def __init__(self, folder: Path) -> None:

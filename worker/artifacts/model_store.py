@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeAlias
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.artifacts.artifact import file_sha256, find_artifact, publish
 from worker.artifacts.exports import Export
-from worker.artifacts.local_copies import Cache
+from worker.artifacts.local_copies import LocalCopies
 from worker.artifacts.manifest import MANIFEST_FILE, Artifact, Manifest, parse_manifest, read_manifest
 from worker.storage.s3 import SCHEME, list_objects, read_object, write_object
 
@@ -21,7 +21,7 @@ _NO_FORMATS: Final[Formats] = MappingProxyType({})
 _SECONDS: Final = 600.0
 
 
-class ModelDir(Protocol):
+class ModelStore(Protocol):
     """A place of published artifacts. Every method raises `UserError` where it cannot be read or written."""
 
     #: As a person named it.
@@ -43,17 +43,17 @@ class ModelDir(Protocol):
         """Put a folder's files beside an artifact's own, the one that lists the others last."""
 
 
-def open_model_dir(address: str, home: Path) -> ModelDir:
+def open_model_store(address: str, home: Path) -> ModelStore:
     """The place at this address; `home` keeps what is fetched from S3, or from a folder outside it."""
     if address.startswith(SCHEME):
-        return S3ModelDir(address, home / "fetched-models")
+        return S3ModelStore(address, home / "fetched-models")
     folder = Path(address)
     if folder.resolve().is_relative_to(home.resolve()):
-        return FolderModelDir(folder)
-    return SharedModelDir(folder, home / "fetched-models")
+        return FolderModelStore(folder)
+    return SharedModelStore(folder, home / "fetched-models")
 
 
-def find_by_name(wanted: str, models: ModelDir) -> Artifact:
+def find_by_name(wanted: str, models: ModelStore) -> Artifact:
     """The artifact with this name, or this hash (whole, or its first 12 characters).
 
     Raises:
@@ -67,7 +67,7 @@ def find_by_name(wanted: str, models: ModelDir) -> Artifact:
     return models.find(found[0])
 
 
-def all_artifacts(models: ModelDir, but: Container[str] = ()) -> list[Artifact]:
+def all_artifacts(models: ModelStore, but: Container[str] = ()) -> list[Artifact]:
     """Every artifact of a place except those known already, the oldest first, each verified.
 
     Raises:
@@ -76,7 +76,7 @@ def all_artifacts(models: ModelDir, but: Container[str] = ()) -> list[Artifact]:
     return [models.find(sha256) for sha256 in models.manifests() if sha256 not in but]
 
 
-class FolderModelDir:
+class FolderModelStore:
     """Artifacts in a folder, each in one of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,25 +84,25 @@ class FolderModelDir:
         self.folder = folder
 
     def manifests(self) -> dict[str, Manifest]:
-        """See `ModelDir`."""
+        """See `ModelStore`."""
         found = self.folder.glob(f"*/{MANIFEST_FILE}") if self.folder.is_dir() else ()
         published = [path for path in found if not path.parent.name.startswith(".")]
         published.sort(key=lambda path: (path.stat().st_mtime, path))
         return {file_sha256(path): read_manifest(path.parent) for path in published}
 
     def find(self, sha256: str) -> Artifact:
-        """See `ModelDir`."""
+        """See `ModelStore`."""
         return find_artifact(self.folder, sha256)
 
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
-        """See `ModelDir`."""
+        """See `ModelStore`."""
         try:
             return publish(staging, self.folder, manifest, formats)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written ({error.strerror})") from error
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
-        """See `ModelDir`."""
+        """See `ModelStore`."""
         target = self.folder / artifact.sha256[:12]
         try:
             for path in _with_last(folder, last):
@@ -113,21 +113,21 @@ class FolderModelDir:
             raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 
 
-class SharedModelDir(FolderModelDir):
+class SharedModelStore(FolderModelStore):
     """A folder that other machines write to: workers score from a copy, whatever becomes of the folder."""
 
     def __init__(self, folder: Path, kept: Path) -> None:
         """`kept` is the folder of artifacts that were fetched."""
         super().__init__(folder)
-        self._kept = FolderModelDir(kept)
-        self._cache = Cache(kept)
+        self._kept = FolderModelStore(kept)
+        self._cache = LocalCopies(kept)
 
     def find(self, sha256: str) -> Artifact:
-        """See `ModelDir`. What was fetched before, and is whole, is not fetched again."""
+        """See `ModelStore`. What was fetched before, and is whole, is not fetched again."""
         return self._cache.find(sha256, lambda arriving: self._copy(sha256, arriving))
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
-        """See `ModelDir`."""
+        """See `ModelStore`."""
         super().add(artifact, folder, last=last)
         self._kept.add(artifact, folder, last=last)
 
@@ -141,35 +141,35 @@ class SharedModelDir(FolderModelDir):
             raise UserError(f"{there}: cannot be fetched to {arriving.parent} ({error.strerror})") from error
 
 
-class S3ModelDir:
+class S3ModelStore:
     """Artifacts under an S3 prefix. A manifest goes up last: one that can be seen has all its files."""
 
     def __init__(self, address: str, kept: Path) -> None:
         """`kept` is the folder of artifacts that were fetched."""
         self.address = SCHEME + address.removeprefix(SCHEME).rstrip("/")
-        self._kept = FolderModelDir(kept)
-        self._cache = Cache(kept)
+        self._kept = FolderModelStore(kept)
+        self._cache = LocalCopies(kept)
 
     def manifests(self) -> dict[str, Manifest]:
-        """See `ModelDir`."""
+        """See `ModelStore`."""
         published = [found for found in list_objects(self.address) if _is_manifest(found.name)]
         published.sort(key=lambda found: (found.modified, found.name))
         contents = [(found.location, _read(found.location)) for found in published]
         return {hashlib.sha256(content).hexdigest(): parse_manifest(content, where) for where, content in contents}
 
     def find(self, sha256: str) -> Artifact:
-        """See `ModelDir`. What was fetched before, and is whole, is not fetched again."""
+        """See `ModelStore`. What was fetched before, and is whole, is not fetched again."""
         return self._cache.find(sha256, lambda arriving: self._fetch(sha256, arriving))
 
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
-        """See `ModelDir`."""
+        """See `ModelStore`."""
         artifact = self._kept.publish(staging, manifest, formats)
         for path in _with_last(artifact.folder, MANIFEST_FILE):
             write_object(self._location(artifact.sha256, path.name), path)
         return artifact
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
-        """See `ModelDir`."""
+        """See `ModelStore`."""
         for path in _with_last(folder, last):
             write_object(self._location(artifact.sha256, path.name), path)
         self._kept.add(artifact, folder, last=last)

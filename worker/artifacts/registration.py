@@ -2,22 +2,22 @@
 
 from sqlalchemy import Engine, select
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.ledger.models import ModelInfo, UsedScan, register_model
 from db.ledger.open_run import lock_for_enqueue
 from db.schema.tables import Model
 from worker.artifacts.manifest import Artifact
-from worker.artifacts.model_store import ModelDir, all_artifacts
+from worker.artifacts.model_store import ModelStore, all_artifacts
 from worker.artifacts.split_file import read_split
 
 
-def register_artifacts(engine: Engine, models: ModelDir) -> list[ModelInfo]:
+def register_artifacts(engine: Engine, models: ModelStore) -> list[ModelInfo]:
     """Register every artifact that this place holds and SQL does not know, with its split.
 
     Raises:
         UserError: an artifact is damaged, or its name belongs to another.
     """
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         known = set(connection.execute(select(Model.sha256)).scalars())
     new = all_artifacts(models, but=known)
     if not new:

@@ -15,8 +15,8 @@ from celery import Celery
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from db.close_run import finish_runs
-from db.engine.session import reading
+from db.close_run import close_finished_runs
+from db.engine.session import read_transaction
 from db.engine.sqlite import trim_wal
 from db.ledger.models import ModelInfo
 from db.ledger.outcomes import pending_of_model
@@ -38,7 +38,7 @@ _TRIM_AGAIN: Final = 600.0
 logger = logging.getLogger(__name__)
 
 
-class Sweeper:
+class Reconciler:
     """Looks for lost work of the model that is served."""
 
     def __init__(self, app: Celery, engine: Engine, settings: WorkerSettings) -> None:
@@ -115,20 +115,20 @@ class Sweeper:
                 client.delete(lock)
 
     def _send_pending(self, model: ModelInfo) -> int:
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             pending = pending_of_model(connection, model.id)
         sent = send_pending(self._app, self._settings, model.sha256, pending)
         logger.info("%d waiting scans sent", sent, extra=about(model=model.sha256))
         return sent
 
     def _anything_pending(self, model: ModelInfo) -> bool:
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return bool(pending_of_model(connection, model.id, limit=1))
 
     def _close_forgotten(self) -> None:
         """Close runs whose last worker died between its last outcome and the closing."""
         try:
-            for run_id in finish_runs(self._engine):
+            for run_id in close_finished_runs(self._engine):
                 logger.info("run %d finished", run_id, extra=about(run_id=run_id))
         except DBAPIError:
             raise

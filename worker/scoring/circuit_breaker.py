@@ -15,7 +15,7 @@ from worker.telemetry.logs import about
 logger = logging.getLogger(__name__)
 
 
-class Brake:
+class CircuitBreaker:
     """What one worker knows of the runs that it works on."""
 
     def __init__(self, engine: Engine, rates: ErrorRates) -> None:

@@ -26,7 +26,7 @@ def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "aut
 
     Raises:
         UserError: no such runtime or precision, the model was not exported to it, or is not what its manifest says.
-        MemoryError, NoRoom: the device has no memory for it.
+        MemoryError, OutOfDeviceMemory: the device has no memory for it.
     """
     if ":" in runtime:
         return _load_factory(runtime)(artifact)

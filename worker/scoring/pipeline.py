@@ -74,7 +74,7 @@ def score_chunk(
         The scans without an outcome: not reached in time, or not readable for now.
 
     Raises:
-        NoRoom: the device has no memory for a single scan.
+        OutOfDeviceMemory: the device has no memory for a single scan.
     """
     undecided = {scan.outcome_id: scan for scan in scans}
     stopwatch = stopwatch or Stopwatch()

@@ -14,14 +14,14 @@ def cpu_has_bfloat16() -> bool:
     return _CPU_INFO.exists() and "avx512_bf16" in _CPU_INFO.read_text()
 
 
-def choose_precision(wish: str, *, has_bfloat16: bool) -> Floats:
+def choose_precision(requested: str, *, has_bfloat16: bool) -> Floats:
     """`float32` or `bfloat16`: what was wished, or the fastest for `auto`.
 
     Raises:
         UserError: bfloat16 is wished where the device does not compute in it.
     """
-    if wish == "auto":
+    if requested == "auto":
         return "bfloat16" if has_bfloat16 else "float32"
-    if wish == "bfloat16" and not has_bfloat16:
+    if requested == "bfloat16" and not has_bfloat16:
         raise UserError("--precision bfloat16: this device does not compute in it with this runtime")
-    return cast("Floats", wish)
+    return cast("Floats", requested)

@@ -11,17 +11,25 @@ from functools import partial
 from celery import Celery
 from sqlalchemy.exc import DBAPIError
 
-from db.close_run import finish_runs
+from db.close_run import close_finished_runs
 from db.engine.database_errors import cause_of, is_passing
-from db.engine.process_locks import Claims
-from db.engine.session import AtHand, at_hand, open_database
-from db.errors import NoRoom, PermanentError, TemporaryError
-from db.ledger.outcomes import DEADLY, Rejected, Scored, count_attempt, forgive_attempt, reject_store, still_pending
+from db.engine.process_locks import ScanLocks
+from db.engine.session import LedgerSession, ledger_session, open_database
+from db.errors import OutOfDeviceMemory, PermanentError, TemporaryError
+from db.ledger.outcomes import (
+    KILLED_WORKER,
+    Rejected,
+    Scored,
+    count_attempt,
+    forgive_attempt,
+    reject_store,
+    still_pending,
+)
 from db.ledger.runs import nothing_pending
-from worker.artifacts.model_store import open_model_dir
+from worker.artifacts.model_store import open_model_store
 from worker.messaging.celery_app import send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
-from worker.scoring.circuit_breaker import Brake
+from worker.scoring.circuit_breaker import CircuitBreaker
 from worker.scoring.decoder import Decoder
 from worker.scoring.error_rate import ErrorRates
 from worker.scoring.open_scorer import open_scorer
@@ -40,7 +48,7 @@ _ALONE = 4
 logger = logging.getLogger(__name__)
 
 
-class Child:
+class ScoringProcess:
     """One loaded model and what it needs to work: the database, the queue and a pool of decoders."""
 
     def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, tally: Tally) -> None:
@@ -50,11 +58,11 @@ class Child:
         self._settings = settings
         self._tally = tally
         self._engine = open_database(settings.database_url, patience=settings.time_budget, must_exist=True)
-        self._claims = Claims(self._engine)
-        self._artifact = open_model_dir(settings.model_dir, settings.home).find(model_sha256)
+        self._scan_locks = ScanLocks(self._engine)
+        self._artifact = open_model_store(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime, settings.precision)
         self._decoder = Decoder(self._artifact.manifest.preprocessing, settings, tally.stopwatch)
-        self._brake = Brake(self._engine, ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
+        self._brake = CircuitBreaker(self._engine, ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         #: The scan behind each outcome of the chunk in hand: logs speak of scans.
         self._scan_ids: dict[int, int] = {}
         #: Attempts that were counted and are to be taken back as this process lives, by outcome: where the database
@@ -72,7 +80,7 @@ class Child:
 
         Raises:
             TemporaryError: neither the database nor the broker took the work; the message must stay unacknowledged.
-            NoRoom: the device has no memory; the work was handed back, and this process should end.
+            OutOfDeviceMemory: the device has no memory; the work was handed back, and this process should end.
         """
         try:
             chunk = Chunk.from_message(message)
@@ -89,7 +97,7 @@ class Child:
         try:
             with self._tally.chunk():
                 self._begin(chunk, redelivered=redelivered)
-        except NoRoom as error:
+        except OutOfDeviceMemory as error:
             with suppress(DBAPIError):
                 self._forgive()
             self._tally.failed(str(error))
@@ -123,7 +131,7 @@ class Child:
             self._tally.quarantined()
             logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
             # One by one, what is wrong with a worker or a model would come to all scans of a night.
-            self._brake.judge([Rejected(outcome_id=outcome_id, reason=DEADLY, detail="")])
+            self._brake.judge([Rejected(outcome_id=outcome_id, reason=KILLED_WORKER, detail="")])
 
     def _forgive(self) -> None:
         if self._unforgiven:
@@ -141,7 +149,7 @@ class Child:
         if len(chunk.scans) > 1:
             self._work(chunk)
             return
-        with self._claims.claim(chunk.scans[0].outcome_id) as mine:
+        with self._scan_locks.hold(chunk.scans[0].outcome_id) as mine:
             if not mine:
                 time.sleep(_BACK_OFF)
                 # As it came, so that it still tells of a death, should the other one die.
@@ -155,7 +163,7 @@ class Child:
             self._unforgiven.add(chunk.scans[0].outcome_id)
             self._count_attempt(chunk.scans[0].outcome_id)
         patience = self._settings.time_budget * (_ALONE if len(chunk.scans) == 1 else 1)
-        with at_hand(self._engine) as ledger, self._readers() as pool:
+        with ledger_session(self._engine) as ledger, self._readers() as pool:
             scans = self._pending(chunk, ledger)
             left = score_chunk(
                 scans,
@@ -170,7 +178,7 @@ class Child:
             )
             # It lived: the message was redelivered for another cause than a death.
             self._forgive()
-            with ledger.reading() as connection:
+            with ledger.read_transaction() as connection:
                 over = nothing_pending(connection, [scan.outcome_id for scan in chunk.scans])
         if over:
             self._close(chunk)
@@ -195,20 +203,20 @@ class Child:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _pending(self, chunk: Chunk, ledger: AtHand) -> list[ChunkScan]:
+    def _pending(self, chunk: Chunk, ledger: LedgerSession) -> list[ChunkScan]:
         """The chunk's scans that nobody has decided yet, each where SQL says that its image lies.
 
         A message may be older than the ledger, restored or pruned since: its ids may be other scans' by now.
         """
         ids = [scan.outcome_id for scan in chunk.scans]
-        with ledger.reading() as connection:
+        with ledger.read_transaction() as connection:
             pending = still_pending(connection, ids, chunk.model)
             self._brake.release(connection, ids)
         self._scan_ids = {scan.outcome_id: scan.scan_id for scan in pending}
         return [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in pending if scan.location]
 
-    def _write(self, outcomes: Sequence[Scored | Rejected], *, ledger: AtHand) -> None:
-        with ledger.writing() as connection:
+    def _write(self, outcomes: Sequence[Scored | Rejected], *, ledger: LedgerSession) -> None:
+        with ledger.write_transaction() as connection:
             self._brake.decide(connection, outcomes)
         self._tally.decided(outcomes)
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -225,11 +233,11 @@ class Child:
         if count:
             self._tally.rejected("s3", count)
             logger.error("%s: %d more scans rejected with it", detail, count, extra=about(reason="s3"))
-            for run_id in finish_runs(self._engine):
+            for run_id in close_finished_runs(self._engine):
                 logger.info("run %d finished", run_id, extra=about(run_id=run_id))
 
     def _close(self, chunk: Chunk) -> None:
-        for run_id in finish_runs(self._engine, [scan.outcome_id for scan in chunk.scans]):
+        for run_id in close_finished_runs(self._engine, [scan.outcome_id for scan in chunk.scans]):
             logger.info("run %d finished", run_id, extra=about(run_id=run_id))
 
     def _log_chunk(self, chunk: Chunk, *, decided: int, handed_back: int, cached: int) -> None:

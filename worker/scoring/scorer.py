@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from db.errors import NoRoom, UserError
+from db.errors import OutOfDeviceMemory, UserError
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
 
@@ -53,7 +53,7 @@ def score_all(scorer: Scorer, pixels: Pixels) -> Scores:
     """Score uint8 (n, height, width, channels), n >= 1, in passes that the device has room for.
 
     Raises:
-        NoRoom: it has none for a pass of one scan.
+        OutOfDeviceMemory: it has none for a pass of one scan.
     """
     while True:
         size = scorer.batch_size
@@ -61,7 +61,7 @@ def score_all(scorer: Scorer, pixels: Pixels) -> Scores:
             return np.concatenate([scorer.score(pixels[at : at + size]) for at in range(0, len(pixels), size)])
         except MemoryError as error:
             if size == 1:
-                raise NoRoom("the device has no memory for a batch of one scan") from error
+                raise OutOfDeviceMemory("the device has no memory for a batch of one scan") from error
             with _shrinking:
                 # Else another thread has done it.
                 if scorer.batch_size == size:

@@ -59,24 +59,24 @@ class Gpu:
     devices: tuple[str, ...]
 
 
-def choose_devices(wish: str, per_gpu: int = 1) -> list[Device]:
+def choose_devices(requested: str, per_gpu: int = 1) -> list[Device]:
     """The devices that `--gpus` names, of those that `CUDA_VISIBLE_DEVICES` leaves to this process.
 
     Args:
         per_gpu: how many processes share each GPU; it is named once for each. The CPU is never shared.
-        wish: `auto` is all there are, or the CPU; `all` is all; `none` is the CPU; else nvidia-smi's indices or
+        requested: `auto` is all there are, or the CPU; `all` is all; `none` is the CPU; else nvidia-smi's indices or
             beginnings of UUIDs, between commas. A card in MIG mode stands for all its MIG devices.
 
     Raises:
         UserError: no such GPU, one is named twice, or the driver does not answer.
     """
-    if wish == "none":
+    if requested == "none":
         return [Device(uuid=None)]
     gpus = visible_gpus(nvml_gpus(), os.environ.get(VISIBLE_VARIABLE))
     found = [uuid for gpu in gpus for uuid in gpu.devices]
-    if not found and wish != "auto":
-        raise UserError(f"--gpus {wish}: no GPU is visible here; --gpus none scores on the CPU")
-    chosen = found if wish in ("auto", "all") else _named_by(wish, gpus)
+    if not found and requested != "auto":
+        raise UserError(f"--gpus {requested}: no GPU is visible here; --gpus none scores on the CPU")
+    chosen = found if requested in ("auto", "all") else _named_by(requested, gpus)
     places = range(1, per_gpu + 1)
     shared = [Device(uuid=uuid, sharers=per_gpu, place=place) for uuid in chosen for place in places]
     return shared or [Device(uuid=None)]
@@ -145,15 +145,15 @@ def _mig_uuids(nvml: ModuleType, card: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _named_by(wish: str, gpus: Sequence[Gpu]) -> list[str]:
+def _named_by(requested: str, gpus: Sequence[Gpu]) -> list[str]:
     chosen: list[str] = []
-    for entry in (part.strip() for part in wish.split(",")):
+    for entry in (part.strip() for part in requested.split(",")):
         matching = _matching(entry, gpus)
         if not matching:
             there = ", ".join(str(gpu.index) for gpu in gpus)
-            raise UserError(f"--gpus {wish}: {entry!r} is no GPU here; there are {there}")
+            raise UserError(f"--gpus {requested}: {entry!r} is no GPU here; there are {there}")
         if not set(chosen).isdisjoint(matching):
-            raise UserError(f"--gpus {wish}: {entry!r} is named twice")
+            raise UserError(f"--gpus {requested}: {entry!r} is named twice")
         chosen += matching
     return chosen
 

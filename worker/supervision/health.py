@@ -20,7 +20,7 @@ from worker.telemetry.heartbeat import Beat
 from worker.telemetry.status_file import LOADING
 
 
-class Sick(NightreadError):
+class Unhealthy(NightreadError):
     """Why the workers are not well: one sentence."""
 
 
@@ -28,18 +28,18 @@ def check_health(settings: WorkerSettings) -> str:
     """How the workers are, in one sentence.
 
     Raises:
-        Sick: no supervisor runs here, its broker is away, or a worker has not loaded its model or decided a scan
+        Unhealthy: no supervisor runs here, its broker is away, or a worker has not loaded its model or decided a scan
             for `health_seconds` while there was something to do.
     """
     left = list(pulses(pulse_folder(settings)))
     if not left:
-        raise Sick(f"no 'worker start' of {settings.home} has said anything here in the last {STALE:.0f} s")
+        raise Unhealthy(f"no 'worker start' of {settings.home} has said anything here in the last {STALE:.0f} s")
     if not all(pulse.broker for pulse in left):
-        raise Sick("the broker does not answer")
+        raise Unhealthy("the broker does not answer")
     beats = [beat for pulse in left for beat in pulse.beats]
     for beat in beats:
         if beat.stalled > settings.health_seconds:
-            raise Sick(_stalled(beat))
+            raise Unhealthy(_stalled(beat))
     return "; ".join(f"{beat.device}: {beat.state}" for beat in beats) or "waiting for a model"
 
 

@@ -13,7 +13,7 @@ from worker.messaging.celery_app import make_app, waiting_chunks
 from worker.messaging.heartbeats import send_beats, withdraw_beats
 from worker.settings import WorkerSettings
 from worker.supervision.health import Pulse, leave_pulse, pulse_folder
-from worker.supervision.liveness import Pace, Watchdog
+from worker.supervision.liveness import Throughput, Watchdog
 from worker.telemetry.heartbeat import Beat
 from worker.telemetry.status_file import Seen
 
@@ -37,7 +37,7 @@ class Heartbeat(threading.Thread):
         self._app = make_app(settings)
         self._look = look
         self._file = pulse_folder(settings) / f"{os.getpid()}.json"
-        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self._paces: defaultdict[str, Throughput] = defaultdict(Throughput)
         self._watchdogs: defaultdict[str, Watchdog] = defaultdict(lambda: Watchdog(settings.stall_seconds))
         #: Celery's parents of the workers that are stuck, as of the last beat.
         self.stuck: frozenset[int] = frozenset()

@@ -14,7 +14,7 @@ from worker.telemetry.status_file import IDLE, Seen
 _WINDOW: Final = 60.0
 
 
-class Pace:
+class Throughput:
     """What one look at a worker cannot tell: it remembers those before."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -7,10 +7,10 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.errors import UserError
 from db.ledger.models import ModelInfo, demand
-from worker.artifacts.model_store import ModelDir
+from worker.artifacts.model_store import ModelStore
 from worker.artifacts.registration import register_artifacts
 
 #: Seconds until a model that could not be fetched or loaded is tried again.
@@ -19,10 +19,10 @@ RETRY: Final = 300.0
 logger = logging.getLogger(__name__)
 
 
-class Follower:
+class ModelSelector:
     """What one supervisor knows of the fleet's models. `clock` gives seconds that never run backward."""
 
-    def __init__(self, engine: Engine, models: ModelDir, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine, models: ModelStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._models = models
         self._clock = clock
@@ -60,7 +60,7 @@ class Follower:
         logger.error("model %s cannot be served, and is tried again in %.0f minutes: %s", model.name, minutes, error)
 
     def _choose(self, current: ModelInfo | None) -> ModelInfo | None:
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             wanted = demand(connection)
         servable = {model.sha256: model for model in wanted.with_work if self._may_be_tried(model)}
         active = wanted.active if wanted.active and self._may_be_tried(wanted.active) else None

@@ -9,18 +9,18 @@ FIRST: Final = 0.5
 LONGEST: Final = 30.0
 STEADY: Final = 60.0
 #: Deaths in a row without a pause before the next load: a deadly scan in the largest chunk is on its way to be found.
-_FREE: Final = 10
+FREE_RESTARTS: Final = 10
 #: Deaths in a row after which there is no hope. A deadly scan in the largest chunk (10,000) is found and quarantined
 #: after 14 halvings and 3 deaths alone, and its neighbours are scored in between.
-HOPELESS: Final = 20
+MAX_CRASHES: Final = 20
 
 
 def pause_before_load(deaths: int) -> float:
     """Seconds that a process waits before it loads the model, after so many deaths in a row without a decided scan."""
-    return min(LONGEST, max(0.0, deaths - _FREE))
+    return min(LONGEST, max(0.0, deaths - FREE_RESTARTS))
 
 
-class BackOff:
+class RestartPolicy:
     """The pauses of one worker. `clock` gives seconds that never run backward."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

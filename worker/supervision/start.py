@@ -8,16 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from sqlalchemy import Engine
 
-from db.engine.session import make_engine, open_database, reading
+from db.engine.session import make_engine, open_database, read_transaction
 from db.ledger.models import ModelInfo, find_model
 from db.settings import load_settings
-from worker.artifacts.model_store import ModelDir, open_model_dir
+from worker.artifacts.model_store import ModelStore, open_model_store
 from worker.artifacts.registration import register_artifacts
 from worker.messaging.celery_app import make_app
-from worker.messaging.reconciler import Sweeper
+from worker.messaging.reconciler import Reconciler
 from worker.settings import WorkerSettings
 from worker.supervision.devices import choose_devices
-from worker.supervision.model_selector import Follower
+from worker.supervision.model_selector import ModelSelector
 from worker.supervision.supervisor import Supervisor
 from worker.telemetry.logs import configure_logging
 
@@ -39,13 +39,13 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     settings = _settings(runtime, precision)
     print(f"home: {settings.home}", flush=True)
     devices = choose_devices(gpus, settings.per_gpu)
-    patient, models = open_database(settings.database_url), open_model_dir(settings.model_dir, settings.home)
-    first = _fetched(patient, models, model) if model is not None else Follower(patient, models).look(None)
+    patient, models = open_database(settings.database_url), open_model_store(settings.model_dir, settings.home)
+    first = _fetched(patient, models, model) if model is not None else ModelSelector(patient, models).look(None)
     patient.dispose()
     # From now on impatient: a supervisor that waits for somebody's lock looks after nobody.
     engine = make_engine(settings.database_url, patience=settings.time_budget)
-    follower = Follower(engine, models) if model is None else None
-    sweeper = Sweeper(make_app(settings), engine, settings)
+    follower = ModelSelector(engine, models) if model is None else None
+    sweeper = Reconciler(make_app(settings), engine, settings)
     Supervisor(settings, devices, sweeper, model=first, follower=follower).run()
 
 
@@ -55,7 +55,7 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     from worker.scoring.scorer import streams_of
 
     settings = _settings(runtime, precision)
-    models = open_model_dir(settings.model_dir, settings.home)
+    models = open_model_store(settings.model_dir, settings.home)
     artifact = models.find(_choose(open_database(settings.database_url), models, model).sha256)
     started = time.perf_counter()
     scorer = open_scorer(artifact, settings.runtime, settings.precision)
@@ -77,14 +77,14 @@ def _settings(runtime: str | None, precision: str | None) -> WorkerSettings:
     return load_settings(WorkerSettings)
 
 
-def _fetched(engine: Engine, models: ModelDir, model: str | None) -> ModelInfo:
+def _fetched(engine: Engine, models: ModelStore, model: str | None) -> ModelInfo:
     chosen = _choose(engine, models, model)
     # Here once, and verified: the children find it on this machine's disk.
     models.find(chosen.sha256)
     return chosen
 
 
-def _choose(engine: Engine, models: ModelDir, model: str | None) -> ModelInfo:
+def _choose(engine: Engine, models: ModelStore, model: str | None) -> ModelInfo:
     register_artifacts(engine, models)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return find_model(connection, model)

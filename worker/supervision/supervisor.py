@@ -17,16 +17,16 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 
 from db.engine.database_errors import cause_of
-from db.errors import NightreadError, Stopped, TemporaryError, UserError
+from db.errors import NightreadError, TemporaryError, UserError, WorkStopped
 from db.ledger.models import ModelInfo
 from worker.messaging.embedded_broker import EmbeddedBroker
-from worker.messaging.reconciler import Sweeper
+from worker.messaging.reconciler import Reconciler
 from worker.settings import WorkerSettings
 from worker.supervision.devices import Device
 from worker.supervision.heartbeat_thread import Heartbeat
-from worker.supervision.model_selector import Follower
-from worker.supervision.restart_policy import HOPELESS
-from worker.supervision.worker_process import PinnedWorker
+from worker.supervision.model_selector import ModelSelector
+from worker.supervision.restart_policy import MAX_CRASHES
+from worker.supervision.worker_process import WorkerProcess
 from worker.telemetry.prometheus import WorkerCollector, serve_metrics
 from worker.telemetry.status_file import Seen
 
@@ -45,10 +45,10 @@ class Supervisor:
         self,
         settings: WorkerSettings,
         devices: Sequence[Device],
-        sweeper: Sweeper,
+        sweeper: Reconciler,
         *,
         model: ModelInfo | None,
-        follower: Follower | None,
+        follower: ModelSelector | None,
     ) -> None:
         """Without a follower it serves `model` for ever; without a model it waits for the follower to find one."""
         self._settings = settings
@@ -69,7 +69,7 @@ class Supervisor:
         """Supervise until SIGTERM, SIGINT or SIGQUIT; then let each worker hand its chunk back.
 
         Raises:
-            Stopped: every worker's processes die, one after the other, before they have decided a scan.
+            WorkStopped: every worker's processes die, one after the other, before they have decided a scan.
             UserError: a child cannot load the only model there is to serve, the broker does not start, or there is no
                 place for metrics.
         """
@@ -110,7 +110,7 @@ class Supervisor:
     def _keep_alive(self) -> None:
         for worker in tuple(self._workers):
             if worker.pid in self._heartbeat.stuck:
-                worker.put_down()
+                worker.kill_stuck()
             try:
                 worker.keep_alive()
             except UserError as error:
@@ -127,12 +127,12 @@ class Supervisor:
     def _count_deaths(self) -> None:
         """End it all where every device's worker keeps dying; one that dies alone never ends the others."""
         seen = self.seen()
-        if seen and all(one.status.deaths >= HOPELESS for one in seen):
+        if seen and all(one.status.deaths >= MAX_CRASHES for one in seen):
             sentence = (
-                f"on every device {HOPELESS} scoring processes in a row died before one scan was decided; the log "
+                f"on every device {MAX_CRASHES} scoring processes in a row died before one scan was decided; the log "
                 "above says how, and 'worker check' whether the model loads. Nothing is lost: start the worker again"
             )
-            self._retreat(Stopped(sentence))
+            self._retreat(WorkStopped(sentence))
 
     def _retreat(self, error: NightreadError) -> None:
         """Leave the model that cannot be served for the one before; without one, end."""
@@ -172,11 +172,11 @@ class Supervisor:
         self._model = model
         self._workers = self._new_workers()
 
-    def _new_workers(self) -> list[PinnedWorker]:
+    def _new_workers(self) -> list[WorkerProcess]:
         if self._model is None:
             return []
         count = len(self._devices)
-        return [PinnedWorker(self._model.sha256, device, number, count) for number, device in enumerate(self._devices)]
+        return [WorkerProcess(self._model.sha256, device, number, count) for number, device in enumerate(self._devices)]
 
     def _shut_down(self) -> None:
         self._end_workers()

@@ -15,7 +15,7 @@ from worker.messaging.messages import queue_of
 from worker.processes import die_with_parent
 from worker.settings import MODEL_VARIABLE, PROCESSES_VARIABLE, STATUS_VARIABLE
 from worker.supervision.devices import Device
-from worker.supervision.restart_policy import BackOff
+from worker.supervision.restart_policy import RestartPolicy
 from worker.telemetry.status_file import Seen, await_process, read_status
 
 #: Of glibc: memory that was freed is kept for the next image, not given back. On 16 cores decoders spent half of their
@@ -29,7 +29,7 @@ KEEP_MEMORY: Final = {
 logger = logging.getLogger(__name__)
 
 
-class PinnedWorker:
+class WorkerProcess:
     """One celery worker process of concurrency 1, and how often it died."""
 
     def __init__(self, model_sha256: str, device: Device, number: int, processes: int) -> None:
@@ -39,7 +39,7 @@ class PinnedWorker:
         self._device = device
         self._name = f"nightread-{os.getpid()}-{number}@%h"
         self._process: subprocess.Popen[bytes] | None = None
-        self._back_off = BackOff()
+        self._back_off = RestartPolicy()
         self._asked = False
         descriptor, path = tempfile.mkstemp(prefix="nightread-child-")
         os.close(descriptor)
@@ -69,7 +69,7 @@ class PinnedWorker:
         if self.is_alive:
             return
         if self._process is not None:
-            self._bury(self._process.returncode)
+            self._reap(self._process.returncode)
         if self._back_off.is_over:
             self._try_to_start()
 
@@ -79,7 +79,7 @@ class PinnedWorker:
             self._asked = True
             self._process.terminate()
 
-    def put_down(self) -> None:
+    def kill_stuck(self) -> None:
         """End it and its child at once, to be started again; what is stuck in the kernel may take its time to go."""
         logger.error("worker for %s gives no sign of life though there is work: restarted", self._device.name)
         self._kill_group()
@@ -118,7 +118,7 @@ class PinnedWorker:
         )
         logger.info("worker for %s started, process %d", self._device.name, self._process.pid)
 
-    def _bury(self, status: int) -> None:
+    def _reap(self, status: int) -> None:
         """Note a death; one in which the child said that it cannot load the model is the end of it."""
         error = read_status(self._status).error
         logger.warning("worker for %s died (%s)", self._device.name, error or status)

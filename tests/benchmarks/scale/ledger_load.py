@@ -17,7 +17,7 @@ from meters import command_use, cpu_of_server
 from postgres_of_scale import DurablePostgres, new_database
 from world import hash_artifact, write_csv
 
-from db.engine.session import at_hand, make_engine
+from db.engine.session import ledger_session, make_engine
 from db.findings import FINDINGS, column_of
 from db.ledger.outcomes import Scored, decide_and_look
 
@@ -82,11 +82,11 @@ def _write(number, ready, url, first, batches):
     start = first + number * batches * BATCH
     work = [[_scored(start + batch * BATCH + n) for n in range(BATCH)] for batch in range(batches)]
     latencies = []
-    with at_hand(engine) as ledger:
+    with ledger_session(engine) as ledger:
         ready()
         for outcomes in work:
             started = time.perf_counter()
-            with ledger.writing() as connection:
+            with ledger.write_transaction() as connection:
                 won, _ = decide_and_look(connection, outcomes, [1])
             latencies.append(time.perf_counter() - started)
             if won != BATCH:

@@ -7,7 +7,7 @@ from fleet import CHUNK
 from postgres_of_scale import DurablePostgres, new_database
 from sqlalchemy import text
 
-from db.engine.session import make_engine, reading
+from db.engine.session import make_engine, read_transaction
 from db.ledger.models import demand
 from db.ledger.outcomes import pending_of_model, still_pending
 from db.ledger.runs import nothing_pending, open_runs_of, progress
@@ -73,7 +73,7 @@ def _times(engine, scans, decided):
         "sweep: which models are wanted": demand,
         "status: how far is the run": lambda connection: progress(connection, 1),
     }
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return {f"{name}, ms": _median_ms(connection, ask) for name, ask in asked.items()}
 
 

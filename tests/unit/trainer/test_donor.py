@@ -9,7 +9,7 @@ from trainer.fitting.base_model import donor_of, refuse_leak, with_donors_scans
 from trainer.fitting.fit import FitSetting, fit
 from trainer.recipe import make_recipe
 from worker.artifacts.manifest import MODEL_FILE
-from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.split_file import SplitRow, read_split
 
 TINY = {"encoder": "densenet37", "size": 32, "epochs": 1, "batch_size": 8}
@@ -18,7 +18,7 @@ TINY = {"encoder": "densenet37", "size": 32, "epochs": 1, "batch_size": 8}
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    return FitSetting(models=FolderModelDir(home / "models"), scratch=home / "trainer", export=False)
+    return FitSetting(models=FolderModelStore(home / "models"), scratch=home / "trainer", export=False)
 
 
 @pytest.fixture(scope="module")

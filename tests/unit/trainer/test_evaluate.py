@@ -16,7 +16,7 @@ from trainer.network.model import build_model
 from trainer.publishing.publish import write_artifact
 from trainer.recipe import make_recipe
 from worker.artifacts.manifest import Manifest
-from worker.artifacts.model_store import FolderModelDir, find_by_name
+from worker.artifacts.model_store import FolderModelStore, find_by_name
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def artifact(phantoms, tmp_path_factory):
     )
     split = split_by_patient(read_labels_csv(phantoms).rows, validation_share=0.15, test_share=0.25, seed=0)
     return write_artifact(
-        build_model(recipe, findings), manifest, split=split, models=FolderModelDir(tmp_path_factory.mktemp("models"))
+        build_model(recipe, findings), manifest, split=split, models=FolderModelStore(tmp_path_factory.mktemp("models"))
     )
 
 
@@ -86,7 +86,7 @@ def test_a_csv_of_seen_scans_only_is_one_sentence(artifact, phantoms, tmp_path):
 
 def test_an_artifact_is_found_by_name_and_by_hash(artifact):
     """And a name that nobody has is refused with the names that there are."""
-    models = FolderModelDir(artifact.folder.parent)
+    models = FolderModelStore(artifact.folder.parent)
     assert find_by_name("random", models) == find_by_name(artifact.sha256[:12], models)
     with pytest.raises(UserError, match="random"):
         find_by_name("other", models)

@@ -12,7 +12,7 @@ from trainer.recipe import make_recipe
 from worker.artifacts.artifact import file_sha256, load_artifact
 from worker.artifacts.exports import EXPORTS_FILE, INT8, ONNX_FILE, OPENVINO_FILE, Exports, Int8Export, write_exports
 from worker.artifacts.manifest import MODEL_FILE, Manifest
-from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.model_store import FolderModelStore
 
 FINDINGS = ("Abnormal", "Effusion")
 #: What `trainer export --int8` wrote earlier.
@@ -36,7 +36,7 @@ EARLIER = Int8Export(
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    return FolderModelDir(tmp_path_factory.mktemp("models"))
+    return FolderModelStore(tmp_path_factory.mktemp("models"))
 
 
 def artifact_of(models, name, **chosen):

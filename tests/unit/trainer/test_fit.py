@@ -20,7 +20,7 @@ from trainer.recipe import make_recipe
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.exports import EXPORTS_FILE, read_format
 from worker.artifacts.manifest import MODEL_FILE
-from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.split_file import read_split
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +35,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def places(home):
-    return FitSetting(models=FolderModelDir(home / "models"), scratch=home / "trainer")
+    return FitSetting(models=FolderModelStore(home / "models"), scratch=home / "trainer")
 
 
 @pytest.fixture(scope="module")

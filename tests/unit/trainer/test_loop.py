@@ -143,11 +143,11 @@ def test_scores_begin_at_each_findings_prevalence(tmp_path):
     rare = Subset(
         rows=(), pixels=FITTED.pixels, places=FITTED.places, labels=(FITTED.labels * [[1, 0]]).astype(np.float32)
     )
-    for wish, near in ((True, 0.01), (False, 0.5)):
-        recipe = make_recipe("best", epochs=1, batch_size=64, learning_rate=1e-9, prior_bias=wish, seed=0)
+    for requested, near in ((True, 0.01), (False, 0.5)):
+        recipe = make_recipe("best", epochs=1, batch_size=64, learning_rate=1e-9, prior_bias=requested, seed=0)
         model = network()
         model.get_layer(LOGITS).kernel.assign(np.zeros_like(model.get_layer(LOGITS).kernel))
-        state = StateFile(path=tmp_path / f"{wish}.npz", purpose={})
+        state = StateFile(path=tmp_path / f"{requested}.npz", purpose={})
         train(model, rare, WATCHED, recipe, state, listener=Listener(), select=False)
         assert model.predict(rare.pixels, verbose=0)[:, 1].mean() == pytest.approx(near, abs=0.01)
 

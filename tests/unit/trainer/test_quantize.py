@@ -19,7 +19,7 @@ from trainer.publishing.quantize import Int8Scans, compare, export_int8, load_in
 from worker.artifacts.artifact import file_sha256, load_artifact, publish
 from worker.artifacts.exports import EXPORTS_FILE, FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Export, Exports
 from worker.artifacts.manifest import MODEL_FILE, Manifest
-from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.split_file import write_split
 from worker.images.preprocessing import Preprocessing
 from worker.scoring.open_scorer import open_scorer
@@ -74,7 +74,7 @@ def scans():
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    return FolderModelDir(tmp_path_factory.mktemp("int8") / "models")
+    return FolderModelStore(tmp_path_factory.mktemp("int8") / "models")
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_precision_auto_never_chooses_int8(artifact, exported, runtime):
 def test_a_damaged_int8_file_is_refused_by_name(tmp_path, scans, file):
     """And float32 scores as before."""
     artifact = artifact_in(tmp_path)
-    export_int8(artifact, scans, models=FolderModelDir(tmp_path / "models"), max_loss=1, rounds=1)
+    export_int8(artifact, scans, models=FolderModelStore(tmp_path / "models"), max_loss=1, rounds=1)
     path = artifact.folder / file
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=rf"{file}: {EXPORTS_FILE} says sha256"):
@@ -156,7 +156,7 @@ def test_what_loses_too_much_is_refused_with_the_figures(tmp_path, scans):
     with pytest.raises(
         UserError, match=rf"{figures} the loss may be 0\.\d{{4}} \(one-sided 95% bound\), .* 0\.01; not"
     ):
-        export_int8(artifact, black, models=FolderModelDir(tmp_path / "models"), max_loss=0.01, rounds=50)
+        export_int8(artifact, black, models=FolderModelStore(tmp_path / "models"), max_loss=0.01, rounds=50)
     assert content_of(artifact.folder) == before
 
 
@@ -165,7 +165,7 @@ def test_without_both_classes_nothing_is_proved(tmp_path, scans):
     artifact = artifact_in(tmp_path)
     healthy = replace(scans, validation=replace(scans.validation, labels=np.zeros((60, 2), np.float32)))
     with pytest.raises(UserError, match="no finding has both classes on 60 validation scans; nothing was written"):
-        export_int8(artifact, healthy, models=FolderModelDir(tmp_path / "models"), max_loss=1, rounds=1)
+        export_int8(artifact, healthy, models=FolderModelStore(tmp_path / "models"), max_loss=1, rounds=1)
     assert not (artifact.folder / OPENVINO_INT8_FILE).exists()
 
 

@@ -11,7 +11,7 @@ from world import hash_artifact
 from db.errors import UserError
 from worker.artifacts.artifact import file_sha256, find_artifact, load_artifact, publish
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, Manifest
-from worker.artifacts.model_store import FolderModelDir
+from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.split_file import SplitRow, read_split
 
 
@@ -66,7 +66,7 @@ def test_other_bytes_are_another_artifact(tmp_path, stage):
     first = publish(stage(b"weights"), tmp_path / "models", MANIFEST)
     other = publish(stage(b"weightz"), tmp_path / "models", MANIFEST)
     assert first.sha256 != other.sha256
-    assert set(FolderModelDir(tmp_path / "models").manifests()) == {first.sha256, other.sha256}
+    assert set(FolderModelStore(tmp_path / "models").manifests()) == {first.sha256, other.sha256}
 
 
 def test_what_a_killed_publish_left_behind_spoils_no_later_one(tmp_path, stage):
@@ -119,8 +119,8 @@ def test_half_arrived_artifacts_are_not_listed(artifact):
     models = artifact.folder.parent
     shutil.copytree(artifact.folder, models / ".arriving-1")
     (models / "notes").mkdir()
-    assert list(FolderModelDir(models).manifests()) == [artifact.sha256]
-    assert FolderModelDir(models / "nowhere").manifests() == {}
+    assert list(FolderModelStore(models).manifests()) == [artifact.sha256]
+    assert FolderModelStore(models / "nowhere").manifests() == {}
 
 
 def test_a_split_is_read_row_by_row(artifact):

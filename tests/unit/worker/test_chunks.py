@@ -10,7 +10,7 @@ import pytest
 from hash_scorer import hash_scores
 from world import radiograph
 
-from db.errors import NoRoom, PermanentError, TemporaryError
+from db.errors import OutOfDeviceMemory, PermanentError, TemporaryError
 from db.ledger.outcomes import Rejected, Scored
 from worker.images.pixels import preprocess, to_pixels
 from worker.images.preprocessing import Preprocessing
@@ -421,6 +421,6 @@ def test_two_batches_without_room_are_halved_once(run):
 def test_no_scan_is_to_blame_where_the_device_has_no_room_for_one(run):
     """Nothing is written; whoever called hands the work back."""
     written = []
-    with pytest.raises(NoRoom, match="no memory for a batch of one scan"):
+    with pytest.raises(OutOfDeviceMemory, match="no memory for a batch of one scan"):
         run(scans(5), scorer=Crowded(0), write=written.append)
     assert written == []

@@ -33,13 +33,13 @@ def machine(monkeypatch):
     return become
 
 
-def chosen(wish):
-    return [device.uuid for device in choose_devices(wish)]
+def chosen(requested):
+    return [device.uuid for device in choose_devices(requested)]
 
 
-def refused(wish):
+def refused(requested):
     with pytest.raises(UserError) as caught:
-        choose_devices(wish)
+        choose_devices(requested)
     return str(caught.value)
 
 
@@ -56,8 +56,8 @@ def test_the_fake_driver_speaks_as_the_real_one():
 def test_without_a_driver_the_cpu_scores(machine):
     """`auto` falls back to it; whoever asks for a GPU is told that there is none."""
     assert chosen("auto") == chosen("none") == [None]
-    for wish in ("all", "0", "GPU-aaa0"):
-        assert "no GPU is visible here" in refused(wish)
+    for requested in ("all", "0", "GPU-aaa0"):
+        assert "no GPU is visible here" in refused(requested)
 
 
 def test_a_driver_that_does_not_answer_is_no_silent_cpu(machine):
@@ -68,7 +68,7 @@ def test_a_driver_that_does_not_answer_is_no_silent_cpu(machine):
 
 
 @pytest.mark.parametrize(
-    ("wish", "uuids"),
+    ("requested", "uuids"),
     [
         ("auto", ["GPU-aaa0", "GPU-aab1", "GPU-ccc2", "GPU-ddd3"]),
         ("all", ["GPU-aaa0", "GPU-aab1", "GPU-ccc2", "GPU-ddd3"]),
@@ -78,14 +78,14 @@ def test_a_driver_that_does_not_answer_is_no_silent_cpu(machine):
         ("GPU-ccc2,GPU-aab", ["GPU-ccc2", "GPU-aab1"]),
     ],
 )
-def test_gpus_are_named_as_nvidia_smi_names_them(machine, wish, uuids):
+def test_gpus_are_named_as_nvidia_smi_names_them(machine, requested, uuids):
     """By index or by the beginning of a UUID, in the order in which they are asked for."""
     machine(FOUR)
-    assert chosen(wish) == uuids
+    assert chosen(requested) == uuids
 
 
 @pytest.mark.parametrize(
-    ("wish", "sentence"),
+    ("requested", "sentence"),
     [
         ("4", "'4' is no GPU here; there are 0, 1, 2, 3"),
         ("-1", "'-1' is no GPU here"),
@@ -97,10 +97,10 @@ def test_gpus_are_named_as_nvidia_smi_names_them(machine, wish, uuids):
         ("0,GPU-aaa0", "'GPU-aaa0' is named twice"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_one_sentence(machine, wish, sentence):
+def test_a_wish_that_cannot_be_met_is_one_sentence(machine, requested, sentence):
     """It repeats the flag and says which part is wrong."""
     machine(FOUR)
-    assert refused(wish).startswith(f"--gpus {wish}: {sentence}")
+    assert refused(requested).startswith(f"--gpus {requested}: {sentence}")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import os
 
 from fake_clock import Clock
 
-from worker.supervision.liveness import Pace
+from worker.supervision.liveness import Throughput
 from worker.telemetry.status_file import Seen, Status
 
 
@@ -13,7 +13,7 @@ class Worker:
 
     def __init__(self):
         self.clock = Clock()
-        self.pace = Pace(self.clock)
+        self.pace = Throughput(self.clock)
 
     def look(self, seconds=2, waiting=0, **status):
         self.clock.now += seconds

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from db.errors import UserError
-from worker.artifacts.keras_model import has_gpu, load_network
+from worker.artifacts.keras_model import has_gpu, load_keras_model
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
 from worker.scoring.precision import choose_precision, cpu_has_bfloat16
@@ -34,7 +34,7 @@ class KerasScorer:
         self.runtime = f"keras {keras.__version__} on {keras.backend.backend()}"
         self._shape = manifest.preprocessing.shape
         with _memory_errors():
-            model = load_network(artifact)
+            model = load_keras_model(artifact)
             check_fit(artifact, tuple(model.input_shape[1:]), model.output_shape[-1])
             if self.precision == "bfloat16":
                 _to_bfloat16(model)

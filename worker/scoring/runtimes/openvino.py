@@ -83,10 +83,10 @@ class OpenvinoScorer:
             self._requests.put(request)
 
 
-def choose_floats(wish: str) -> Floats:
+def choose_floats(requested: str) -> Floats:
     """See `choose_precision`."""
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return choose_precision(wish, has_bfloat16="BF16" in able)
+    return choose_precision(requested, has_bfloat16="BF16" in able)
 
 
 def compile_graph(graph: Any, shape: tuple[int, ...], floats: Floats, *, streams: int = 1) -> Any:

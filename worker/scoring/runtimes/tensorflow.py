@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from worker.artifacts.keras_model import load_network
+from worker.artifacts.keras_model import load_keras_model
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
 from worker.scoring.precision import choose_precision, cpu_has_bfloat16
@@ -43,7 +43,7 @@ class TensorflowScorer:
         self.precision: str = choose_precision(precision, has_bfloat16=cpu_has_bfloat16() and not on_gpu)
         with _memory_errors():
             # Kept, for `shrink`: the file may be gone by then.
-            self._model = load_network(artifact)
+            self._model = load_keras_model(artifact)
             check_fit(artifact, tuple(self._model.input_shape[1:]), self._model.output_shape[-1])
             self._forward = _freeze(self._model, (self.batch_size, *self._shape))
         _warn_of_cpu()

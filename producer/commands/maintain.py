@@ -8,9 +8,9 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from db.close_run import finish_runs
-from db.engine.session import reading
-from db.errors import Stopped
+from db.close_run import close_finished_runs
+from db.engine.session import read_transaction
+from db.errors import WorkStopped
 from db.labels.csv_file import Columns, read_labels_csv
 from db.ledger.models import activate, demand, list_models
 from db.ledger.outcomes import count_pending
@@ -18,7 +18,7 @@ from db.maintenance.forget_patient import forget_patient
 from db.maintenance.prune_runs import prune_runs
 from producer.commands.common import open_ledger, out, print_json, say
 from producer.ingest.label_import import import_label_set
-from worker.artifacts.model_store import open_model_dir
+from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
 
 
@@ -36,8 +36,8 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
 def show_models(*, as_json: bool) -> None:
     """`producer model list`."""
     settings, engine = open_ledger()
-    register_artifacts(engine, open_model_dir(settings.model_dir, settings.home))
-    with reading(engine) as connection:
+    register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
+    with read_transaction(engine) as connection:
         models = list_models(connection)
     if as_json:
         print_json([asdict(model) for model in models])
@@ -51,7 +51,7 @@ def show_models(*, as_json: bool) -> None:
 def activate_model(name: str, *, as_json: bool) -> None:
     """`producer model activate`."""
     settings, engine = open_ledger()
-    register_artifacts(engine, open_model_dir(settings.model_dir, settings.home))
+    register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
     with engine.begin() as connection:
         former = demand(connection).active
         model = activate(connection, name)
@@ -70,11 +70,11 @@ def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: boo
     if ask and not typer.confirm(
         "This cannot be undone. Forget every scan, score and label of this patient?", err=True
     ):
-        raise Stopped("nothing was forgotten")
+        raise WorkStopped("nothing was forgotten")
     try:
         forgotten = forget_patient(engine, patient, dataset)
     finally:
-        finish_runs(engine)
+        close_finished_runs(engine)
         # All of it: it can be made again, and does not say whose a file is.
         shutil.rmtree(settings.pixel_cache, ignore_errors=True)
     if as_json:

@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 from sqlalchemy import Engine
 
-from db.engine.session import reading
+from db.engine.session import read_transaction
 from db.errors import UserError
 from db.ledger.runs import Progress, RunInfo, failures_of
 from db.metrics.aggregate import DEFAULT_THRESHOLDS
@@ -68,7 +68,7 @@ def show_failures(run_id: int | None, *, as_json: bool) -> None:
     """`producer failures`."""
     _, engine = open_ledger()
     run, _ = find(engine, run_id)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         failures = failures_of(connection, run.id)
     if as_json:
         print_json([asdict(failure) for failure in failures])
@@ -126,7 +126,7 @@ def export_command(run_id: int | None, target: Path | None, *, kind: str, wide: 
     run, _ = find(engine, run_id)
     if target is None and kind == "parquet" and sys.stdout.isatty():
         raise UserError("parquet is no text for a terminal: say --out FILE")
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         rows = export_run(connection, run.id, target or sys.stdout.buffer, kind=kind, wide=wide)
     err.print(f"run {run.id}: {rows:,} rows written to {target or 'stdout'}", markup=False)
 

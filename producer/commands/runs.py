@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from db.close_run import finish_runs
-from db.engine.session import address_of, reading
+from db.close_run import close_finished_runs
+from db.engine.session import address_of, read_transaction
 from db.errors import TemporaryError, UserError
 from db.ledger.cancel_run import cancel_run
 from db.ledger.runs import progress
 from producer.commands.common import counts, err, exit_by, find, open_ledger, print_json, say
-from producer.commands.reading import report_on
+from producer.commands.inspect_run import report_on
 from producer.ingest.enqueue import Enqueued, Rehearsal, enqueue, rehearse, resume
 from producer.ingest.source import Source
 from producer.local_worker import local_worker
@@ -51,11 +51,11 @@ def run_locally(source: Source, out: Path | None, *, as_json: bool) -> None:
     report_on(settings, engine, enqueued.run_id, out, as_json=as_json)
     if not as_json:
         say(f"database: {address_of(engine)}")
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         exit_by(progress(connection, enqueued.run_id))
 
 
-def resume_run(run_id: int | None, *, as_json: bool) -> None:
+def resume_command(run_id: int | None, *, as_json: bool) -> None:
     """`producer resume`."""
     settings, engine = open_ledger()
     run, _ = find(engine, run_id)
@@ -69,12 +69,12 @@ def resume_run(run_id: int | None, *, as_json: bool) -> None:
         say(f"run {run.id}: {sent:,} scans sent again")
 
 
-def stop_run(run_id: int | None, *, as_json: bool) -> None:
+def cancel_command(run_id: int | None, *, as_json: bool) -> None:
     """`producer cancel`."""
     _, engine = open_ledger()
     run, _ = find(engine, run_id)
     cancelled = cancel_run(engine, run.id)
-    finish_runs(engine)
+    close_finished_runs(engine)
     if as_json:
         print_json({"run_id": run.id, "cancelled": cancelled})
     else:
