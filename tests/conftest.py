@@ -6,11 +6,11 @@ import tempfile
 import uuid
 
 import pytest
-from s3_server import s3_server
 from sqlalchemy import create_engine, text
-from world import World, free_port, wait_until, which_or_none
 
 from db.engine.session import make_engine, open_database, upgrade
+from tests.support.s3_server import s3_server
+from tests.support.world import World, free_port, wait_until, which_or_none
 
 
 def unavailable(what):
@@ -95,7 +95,7 @@ def world(request, tmp_path):
     home.mkdir()
     env = {
         "CXR_HOME": str(home),
-        "CXR_RUNTIME": "hash_scorer:HashScorer",
+        "CXR_RUNTIME": "tests.support.hash_scorer:HashScorer",
         "CXR_TIME_BUDGET": "3",
         "CXR_VISIBILITY_TIMEOUT": "5",
         "CXR_SWEEP_INTERVAL": "1",

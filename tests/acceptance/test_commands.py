@@ -4,8 +4,9 @@ import json
 import os
 
 import pytest
-from ledger import decide_all
-from world import hash_artifact, image_name, write_csv, write_images
+
+from tests.support.ledger import decide_all
+from tests.support.world import hash_artifact, image_name, write_csv, write_images
 
 NO_BROKER = "redis://127.0.0.1:1/0"
 SCANS = range(6)

@@ -10,9 +10,19 @@ import time
 import urllib.request
 
 import pytest
-from eavesdropper import Eavesdropper
 from prometheus_client.parser import text_string_to_metric_families
-from world import free_port, hash_artifact, image_name, kill_tree, scoring_process, wait_until, write_csv, write_images
+
+from tests.support.eavesdropper import Eavesdropper
+from tests.support.world import (
+    free_port,
+    hash_artifact,
+    image_name,
+    kill_tree,
+    scoring_process,
+    wait_until,
+    write_csv,
+    write_images,
+)
 
 SCANS = range(48)
 EMBEDDED = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)

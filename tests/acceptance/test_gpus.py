@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from world import hash_artifact, wait_until, write_csv, write_images
 
+from tests.support.world import hash_artifact, wait_until, write_csv, write_images
 from worker.messaging.messages import Chunk
 from worker.settings import PROCESSES_VARIABLE
 from worker.supervision.supervisor import _GRACE

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from world import hash_artifact, image_name, write_csv, write_images
+
+from tests.support.world import hash_artifact, image_name, write_csv, write_images
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

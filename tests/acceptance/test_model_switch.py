@@ -3,8 +3,9 @@
 import shutil
 
 import pytest
-from hash_scorer import UNLOADABLE
-from world import hash_artifact, scoring_process, wait_until, write_csv, write_images
+
+from tests.support.hash_scorer import UNLOADABLE
+from tests.support.world import hash_artifact, scoring_process, wait_until, write_csv, write_images
 
 SCANS = range(32)
 

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from inbox import webhook
-from s3_server import client_of
 from sqlalchemy import text
-from world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 
 from producer.ingest.source import Source
 from producer.nightly.schedule import job_of
+from tests.support.inbox import webhook
+from tests.support.s3_server import client_of
+from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from world import hash_artifact, image_name, radiograph, write_csv, write_images
+
+from tests.support.world import hash_artifact, image_name, radiograph, write_csv, write_images
 
 # What lies in a folder is the same to every database and broker.
 pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)

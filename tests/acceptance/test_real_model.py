@@ -4,9 +4,9 @@ import os
 import signal
 
 import pytest
-from world import image_name, radiograph, scoring_process, wait_until, write_csv, write_images
 
 from db.findings import FINDINGS, column_of
+from tests.support.world import image_name, radiograph, scoring_process, wait_until, write_csv, write_images
 
 SCANS = range(40)
 COLUMNS = ", ".join(column_of(finding) for finding in FINDINGS)

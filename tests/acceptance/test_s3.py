@@ -4,8 +4,9 @@ import csv as csv_module
 
 import cv2
 import pytest
-from s3_server import VISITOR, client_of
-from world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
+
+from tests.support.s3_server import VISITOR, client_of
+from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 
 SCANS = range(12)
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from hash_scorer import hash_scores
-from world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 
 from db.findings import FINDINGS, column_of
+from tests.support.hash_scorer import hash_scores
+from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 from worker.images.pixels import preprocess
 from worker.images.preprocessing import Preprocessing
 

@@ -16,12 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sqlalchemy import create_engine, text
-from world import HEADER, hash_artifact
 
 from db.engine.session import make_engine, upgrade
+from tests.support.world import HEADER, hash_artifact
 
 ROOT = Path(__file__).parents[2]
 NIH_ROWS = 112_120

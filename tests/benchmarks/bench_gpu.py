@@ -16,15 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent / "scale"))
 
 from bench_throughput import COMPILED, ROOT, WARM, hits_in, lay_out, run, script
 from crowd import together, wall
 from postgres_of_scale import DurablePostgres, new_database
-from valkey import Valkey
-from world import World, wait_until
 
+from tests.support.valkey import Valkey
+from tests.support.world import World, wait_until
 from worker.images.pixels import to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.messaging.celery_app import make_app

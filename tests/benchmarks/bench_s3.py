@@ -18,12 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import boto3
 from botocore.config import Config
-from s3_server import s3_server
-from world import which_or_none
+
+from tests.support.s3_server import s3_server
+from tests.support.world import which_or_none
 
 ROOT = Path(__file__).parents[2]
 #: Size of an NIH PNG, where there are none to upload.

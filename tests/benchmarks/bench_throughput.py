@@ -19,7 +19,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent / "throughput"))
 
 import numpy as np
@@ -27,9 +27,9 @@ import psutil
 from films import lay_out
 from rich.console import Console
 from rich.table import Table
-from world import World, wait_until
 
 from db.findings import FINDINGS, column_of
+from tests.support.world import World, wait_until
 from worker.artifacts.exports import OPENVINO_FILE, OPENVINO_INT8_FILE
 from worker.artifacts.manifest import MODEL_FILE
 

@@ -5,8 +5,18 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from docker_stack import PROJECT, ROOT, THIRD_PARTY, Stack, base_image, build_stand_ins, compose_command, sh
-from fleet_ledger import Ledger
+
+from tests.support.docker_stack import (
+    PROJECT,
+    ROOT,
+    THIRD_PARTY,
+    Stack,
+    base_image,
+    build_stand_ins,
+    compose_command,
+    sh,
+)
+from tests.support.fleet_ledger import Ledger
 
 FIGURES = []
 

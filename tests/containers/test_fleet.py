@@ -8,10 +8,10 @@ import urllib.request
 
 import psycopg
 import pytest
-from docker_stack import PROJECT, ROOT, build_worker, sh
-from world import wait_until
 
 from db.engine.session import newest_revision
+from tests.support.docker_stack import PROJECT, ROOT, build_worker, sh
+from tests.support.world import wait_until
 
 ENQUEUE = ("enqueue", "--csv", "/scans/sample_labels.csv", "--images", "s3://scans/phantoms")
 #: The last program before tables 0003, and what takes its tables back to where they were.

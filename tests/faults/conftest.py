@@ -4,11 +4,12 @@ import os
 import random
 import secrets
 
-import figures
 import pytest
-from stage import SCANS, Stage, prepare, run_quietly, write_source
-from valkey import Valkey
-from world import wait_until
+
+from tests.support import figures
+from tests.support.stage import SCANS, Stage, prepare, run_quietly, write_source
+from tests.support.valkey import Valkey
+from tests.support.world import wait_until
 
 #: Chooses the moments of the faults. Each run has its own; a failed run is repeated with the one that it printed.
 SEED = os.environ.setdefault("FAULT_SEED", str(secrets.randbelow(1_000_000)))
@@ -73,7 +74,7 @@ def quiet(tmp_path_factory):
 def harm(stage, tmp_path):
     """Gives the harmful scorer a word, which it obeys once: gives the pid of the process that did."""
     word = tmp_path / "harm"
-    stage.world.env |= {"CXR_RUNTIME": "harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
+    stage.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
 
     def victim():
         return next((int(path.suffix[1:]) for path in tmp_path.glob("harm.*")), None)

@@ -6,10 +6,10 @@ import time
 from datetime import datetime
 
 import pytest
-from s3_proxy import S3Proxy
-from s3_server import bucket_for_all, client_of
-from world import hash_artifact, scoring_process, wait_until
 
+from tests.support.s3_proxy import S3Proxy
+from tests.support.s3_server import bucket_for_all, client_of
+from tests.support.world import hash_artifact, scoring_process, wait_until
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE
 from worker.supervision.restart_policy import LONGEST
 

@@ -3,10 +3,10 @@
 import time
 
 import pytest
-from proxy import Proxy
-from stage import load_seconds
-from world import wait_until
 
+from tests.support.proxy import Proxy
+from tests.support.stage import load_seconds
+from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 
 #: Celery tries again after 2, 4, 6 ... seconds.

@@ -6,11 +6,11 @@ import re
 import time
 
 import pytest
-from clocks import Clock, can_be_made
-from world import kill_tree, wait_until
 
 from producer.nightly.summary import summarise
 from producer.report.write import write_report
+from tests.support.clocks import Clock, can_be_made
+from tests.support.world import kill_tree, wait_until
 
 HOUR = 3600
 SEPARATE = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)

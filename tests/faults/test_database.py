@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from amid import begin, ends_well
-from commit_cutter import CommitCutter
-from postgres import Postgres
-from small_disk import fill, small_disk
-from stage import prepare
-from world import hash_artifact, scoring_process, wait_until
+
+from tests.support.amid import begin, ends_well
+from tests.support.commit_cutter import CommitCutter
+from tests.support.postgres import Postgres
+from tests.support.small_disk import fill, small_disk
+from tests.support.stage import prepare
+from tests.support.world import hash_artifact, scoring_process, wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 

@@ -6,11 +6,11 @@ import time
 import cv2
 import numpy as np
 import pytest
-from harmful_scorer import deadly_image
-from stage import child_load_seconds, name_of, run_quietly
-from world import wait_until, write_csv
 
 from db.ledger.outcomes import ATTEMPTS_CAP
+from tests.support.harmful_scorer import deadly_image
+from tests.support.stage import child_load_seconds, name_of, run_quietly
+from tests.support.world import wait_until, write_csv
 
 CHUNK = 16
 #: Deaths until a deadly scan is alone, and those that it is then allowed.
@@ -31,7 +31,7 @@ def few(stage):
             cv2.imwrite(str(images / name_of(number)), deadly_image(rng, harm))
         deadly = [name_of(number) for number in harms or {}]
         stage.quiet = run_quietly(stage.csv.parent / "quiet", stage.csv, quarantined=deadly)
-        stage.world.env |= {"CXR_RUNTIME": "harmful_scorer:HarmfulScorer", "HASH_SCORER_SECONDS": "0"}
+        stage.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HASH_SCORER_SECONDS": "0"}
         return deadly
 
     return few

@@ -6,8 +6,9 @@ import time
 
 import psutil
 import pytest
-from stage import descendants
-from world import wait_until
+
+from tests.support.stage import descendants
+from tests.support.world import wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 peers = pytest.mark.parametrize("workers", [2, 3], ids=["1 peer", "2 peers"], indirect=True)

@@ -4,11 +4,12 @@ import json
 import shutil
 import time
 
-import figures
 import pytest
-from inbox import webhook
-from stage import name_of, write_scans
-from world import wait_until, write_csv
+
+from tests.support import figures
+from tests.support.inbox import webhook
+from tests.support.stage import name_of, write_scans
+from tests.support.world import wait_until, write_csv
 
 #: What the tests set CXR_STOP_AFTER to: one batch of the stage's model.
 AFTER = 8

@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 import pytest
-from world import radiograph, wait_until
 
 from db.findings import FINDINGS
+from tests.support.world import radiograph, wait_until
 from worker.supervision.restart_policy import LONGEST
 
 NOWHERE = "no memory for the model yet"

@@ -4,10 +4,10 @@ import json
 import time
 
 import pytest
-from hostile import NAME, chunk, dropped, harmless, message
-from stage import descendants, ids_in
-from world import wait_until
 
+from tests.support.hostile import NAME, chunk, dropped, harmless, message
+from tests.support.stage import descendants, ids_in
+from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
-from inbox import webhook
 from sqlalchemy import text
-from stage import name_of, write_scans
-from world import wait_until, write_csv
+
+from tests.support.inbox import webhook
+from tests.support.stage import name_of, write_scans
+from tests.support.world import wait_until, write_csv
 
 WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"]
 RUNS = "SELECT count(*) FROM runs"

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from harmful_scorer import deadly_image
-from stage import child_load_seconds, descendants, load_seconds, name_of, run_quietly, write_source
-from world import scoring_process, wait_until, write_csv
 
 from db.findings import FINDINGS
+from tests.support.harmful_scorer import deadly_image
+from tests.support.stage import child_load_seconds, descendants, load_seconds, name_of, run_quietly, write_source
+from tests.support.world import scoring_process, wait_until, write_csv
 
 SCANS = 40
 CHUNK = 4
@@ -52,7 +52,7 @@ def real(stage, models, quiet_real):
     stage.csv = write_source(stage.csv.parent / "real", SCANS)
     stage.quiet = quiet_real
     stage.world.env |= {
-        "CXR_RUNTIME": "harmful_scorer:harmful_tensorflow",
+        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_tensorflow",
         "CXR_MODEL_DIR": str(models),
         "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY),
         "CXR_CHUNK_SIZE": str(CHUNK),

@@ -5,13 +5,14 @@ import itertools
 import time
 
 import pytest
-import s3_proxy
 from botocore.config import Config
-from invariants import look
-from s3_proxy import S3Proxy
-from s3_server import bucket_for_all, client_of
-from stage import SCANS, name_of
-from world import World, wait_until
+
+from tests.support import s3_proxy
+from tests.support.invariants import look
+from tests.support.s3_proxy import S3Proxy
+from tests.support.s3_server import bucket_for_all, client_of
+from tests.support.stage import SCANS, name_of
+from tests.support.world import World, wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 
@@ -140,7 +141,7 @@ def test_a_name_that_does_not_resolve_costs_no_scan_its_score(stage, proxy):
 def without(stage, names, tmp_path):
     """What a quiet run comes to where these images are not there."""
     home = tmp_path / "without"
-    world = World(home=home, env={"CXR_HOME": str(home), "CXR_RUNTIME": "hash_scorer:HashScorer"})
+    world = World(home=home, env={"CXR_HOME": str(home), "CXR_RUNTIME": "tests.support.hash_scorer:HashScorer"})
     home.mkdir()
     (home / "models").symlink_to(stage.world.home / "models")
     for name in names:

@@ -3,12 +3,12 @@
 import signal
 import time
 
-import figures
 import psutil
 import pytest
-from stage import descendants, is_alive, load_seconds
-from world import wait_until
 
+from tests.support import figures
+from tests.support.stage import descendants, is_alive, load_seconds
+from tests.support.world import wait_until
 from worker.messaging.celery_app import SOFT_SHUTDOWN
 from worker.supervision.supervisor import _GRACE
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from invariants import look
-from stage import DAMAGED, Stage, prepare
-from world import kill_tree, scoring_process, wait_until
+
+from tests.support.invariants import look
+from tests.support.stage import DAMAGED, Stage, prepare
+from tests.support.world import kill_tree, scoring_process, wait_until
 
 SCANS = int(os.environ.get("SOAK_SCANS", "20000"))
 WORKERS = 3

@@ -6,8 +6,9 @@ import time
 
 import psutil
 import pytest
-from stage import descendants, is_alive, load_seconds
-from world import scoring_process, wait_until
+
+from tests.support.stage import descendants, is_alive, load_seconds
+from tests.support.world import scoring_process, wait_until
 
 STALL = 12
 #: Seconds for two beats, the pause after a death, the sweep, and all batches of the run.
@@ -87,7 +88,7 @@ def test_a_load_that_hangs_is_begun_again(stage, harm):
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_workers_that_only_die_end_in_one_sentence_and_exit_4(stage, harm):
     """SIGSEGV at every load, twenty times, ever more slowly; the run waits, and ends once the cause is mended."""
-    stage.world.env |= {"CXR_RUNTIME": "harmful_scorer:HarmfulScorer", "HARM_AT_LOAD": "1"}
+    stage.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_AT_LOAD": "1"}
     began = time.monotonic()
     done = stage.world.producer("run", "--csv", stage.csv, check=False, timeout=280)
     assert done.returncode == 4, done.stderr

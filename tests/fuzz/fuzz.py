@@ -75,7 +75,7 @@ def _run_child(name, engine, count, options):
 def child():
     """One target in this process, by one engine."""
     options = _options()
-    sys.path[:0] = [str(HERE.parents[1]), str(HERE), str(HERE.parent / "support")]
+    sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
     {"guided": _guided, "plain": _plain}[options.child](options)
 
 

@@ -11,12 +11,12 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from encoded_images import SIGNATURE
 from PIL import Image
 
 from db.errors import PermanentError, UserError
 from db.labels.csv_file import read_labels_csv
 from db.ledger.outcomes import REASONS
+from tests.support.encoded_images import SIGNATURE
 from worker.artifacts.manifest import parse_manifest
 from worker.artifacts.split_file import read_split
 from worker.images.bit_depth import eight_bits

@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-from encoded_images import checksums_mended
+from tests.support.encoded_images import checksums_mended
 
 #: What means most where a length, an offset or a count is read.
 _EDGES = (b"\0", b"\xff", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\1", b"\1\0")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from encoded_images import DEFLATE, LZW, bmp_of, chunk, encode, interlaced_png_of, png_of, tiff_of
 from PIL import Image
-from world import HEADER, radiograph
 
 from db.findings import NIH_FINDINGS
+from tests.support.encoded_images import DEFLATE, LZW, bmp_of, chunk, encode, interlaced_png_of, png_of, tiff_of
+from tests.support.world import HEADER, radiograph
 from worker.artifacts.manifest import Manifest
 from worker.messaging.messages import Chunk, ChunkScan
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import judge
 import mutate
 import seeds
-from encoded_images import checksums_mended
+
+from tests.support.encoded_images import checksums_mended
 
 #: Beyond it an image is refused unread; a worker's own limit is a hundred times this, and that is what is run now and
 #: then, for it takes a while to clear so much memory.

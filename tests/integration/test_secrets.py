@@ -4,9 +4,10 @@ import urllib.request
 
 import psutil
 import pytest
-from command_server import CommandServer
-from valkey import Valkey
-from world import World, free_port, hash_artifact, image_name, wait_until, write_csv, write_images
+
+from tests.support.command_server import CommandServer
+from tests.support.valkey import Valkey
+from tests.support.world import World, free_port, hash_artifact, image_name, wait_until, write_csv, write_images
 
 CANARY = "canary-hunter2"
 #: Nothing listens there.
@@ -94,7 +95,7 @@ def home(tmp_path_factory):
 def said_by(commands, home):
     def said_by(argv, **env):
         known = {"CXR_HOME": str(home), "XDG_RUNTIME_DIR": str(home), "CXR_MODEL_DIR": str(home / "models")}
-        known |= {"CXR_RUNTIME": "hash_scorer:HashScorer"}
+        known |= {"CXR_RUNTIME": "tests.support.hash_scorer:HashScorer"}
         words = [str(home / "scans" / "labels.csv") if word == "CSV" else word for word in argv]
         return commands.run(*words, env={**known, **STORE, **env})
 
@@ -145,7 +146,11 @@ def test_a_worker_whose_broker_refuses_it_keeps_the_password_to_itself(tmp_path,
     """Celery's and kombu's own lines too; nor do its processes show it on their command lines, nor do metrics."""
     valkey, port = Valkey(), free_port()
     valkey.client.config_set("requirepass", "another")
-    env = {"CXR_HOME": str(home), "CXR_MODEL_DIR": str(home / "models"), "CXR_RUNTIME": "hash_scorer:HashScorer"}
+    env = {
+        "CXR_HOME": str(home),
+        "CXR_MODEL_DIR": str(home / "models"),
+        "CXR_RUNTIME": "tests.support.hash_scorer:HashScorer",
+    }
     env |= {"CXR_BROKER_URL": f"redis://:{CANARY}@127.0.0.1:{valkey.port}/0", "CXR_METRICS_PORT": str(port)}
     world = World(home=tmp_path, env=env)
     try:

@@ -63,7 +63,7 @@ class CommandServer:
 
 def serve():
     """Answer one line after another."""
-    sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+    sys.path.insert(0, str(ROOT))
     for module in _MODULES:
         importlib.import_module(module)
     for line in sys.stdin:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from world import wait_until
+
+from tests.support.world import wait_until
 
 COLUMNS = ("abnormal", "cardiomegaly", "effusion", "hernia", "infiltration", "mass", "nodule", "pneumothorax")
 

@@ -1,6 +1,7 @@
 """The fake scorer with the harm that inputs, drivers and machines do: chosen by the pixels or by a file's word.
 
-Loaded by CXR_RUNTIME=harmful_scorer:HarmfulScorer, or :harmful_tensorflow around the real model. A deadly scan is told
+Loaded by CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer, or :harmful_tensorflow around the real model.
+A deadly scan is told
 by its darkest pixel, see `HARMS`; memory is exhausted where it is decoded, for all batches of a model need the same.
 HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
 file does the harm, and leaves it under a name that ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
@@ -16,9 +17,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from hash_scorer import HashScorer
 
 from db.metrics import aggregate as metrics
+from tests.support.hash_scorer import HashScorer
 from worker.scoring import process as child
 from worker.scoring.open_scorer import open_scorer
 

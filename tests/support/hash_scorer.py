@@ -1,6 +1,7 @@
 """A fake scorer, for speed: scores are a hash of the pixels, so every row of a run can be checked at once.
 
-Loaded in worker processes by CXR_RUNTIME=hash_scorer:HashScorer. HASH_SCORER_SECONDS slows each batch down. A scan that
+Loaded in worker processes by CXR_RUNTIME=tests.support.hash_scorer:HashScorer.
+HASH_SCORER_SECONDS slows each batch down. A scan that
 is all but white everywhere kills the process, as a decoder's or a driver's crash would. A model of the name
 `unloadable` cannot be loaded, as one for another version or a larger GPU could not; nor any on the GPU that the file
 HASH_SCORER_BROKEN names, as where another program has taken its memory.
@@ -18,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from worker.artifacts.manifest import MODEL_FILE
-
 try:
     from worker.artifacts.artifact import own_copy
 except ImportError:
     # Under the older program that `tests/containers` upgrades from.
     own_copy = None
+
+#: As `worker.artifacts.manifest` has it, which that older program has elsewhere.
+MODEL_FILE = "model.keras"
 
 #: No pixel of a deadly scan is darker.
 POISON = 250

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from aiosmtpd.controller import Controller
-from world import free_port
+
+from tests.support.world import free_port
 
 #: A certificate of 127.0.0.1 that is its own authority, and its key.
 CERTIFICATE = Path(__file__).parent / "loopback.pem"

@@ -10,9 +10,8 @@ is what the quiet run scored, rejected and quarantined, for the same reasons.
 import re
 from dataclasses import dataclass
 
-from world import wait_until
-
 from db.ledger.outcomes import ATTEMPTS_CAP
+from tests.support.world import wait_until
 
 #: Patients of the stage: `stage.name_of`. Not within a hash.
 CANARY = re.compile(r"(?<![0-9a-fA-F])7731\d{4}(?![0-9a-fA-F])")

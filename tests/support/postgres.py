@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
-from world import free_port, wait_until
+
+from tests.support.world import free_port, wait_until
 
 #: The server refuses to run as root.
 _USER = "pgserver"

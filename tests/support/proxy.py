@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 
-from world import free_port
+from tests.support.world import free_port
 
 
 class Proxy:

@@ -10,7 +10,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-from world import free_port
+from tests.support.world import free_port
 
 #: A request for one object, not for a listing or a bucket.
 _OBJECT = re.compile(r"^/[^/?]+/[^?]+")

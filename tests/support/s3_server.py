@@ -10,7 +10,8 @@ from pathlib import Path
 
 import boto3
 from botocore.exceptions import ClientError
-from world import free_port, wait_until
+
+from tests.support.world import free_port, wait_until
 
 #: May read `ward/open/`, and list the bucket `ward`; nothing else.
 VISITOR = {"AWS_ACCESS_KEY_ID": "visitor", "AWS_SECRET_ACCESS_KEY": "visitor"}

@@ -8,14 +8,14 @@ import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import figures
 import psutil
-from eavesdropper import Eavesdropper
-from invariants import Quiet, check_invariants, look
 from PIL import Image, PngImagePlugin
 from sqlalchemy import text
-from world import World, free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
 
+from tests.support import figures
+from tests.support.eavesdropper import Eavesdropper
+from tests.support.invariants import Quiet, check_invariants, look
+from tests.support.world import World, free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.manifest import MANIFEST_FILE
 from worker.messaging.messages import queue_of
@@ -261,7 +261,7 @@ def run_quietly(folder, csv, *, quarantined=(), **env):
         quarantined: images that are to be known as deadly from the start.
         env: another model and its runtime.
     """
-    env = {"CXR_HOME": str(folder / "home"), "CXR_RUNTIME": "hash_scorer:HashScorer"} | env
+    env = {"CXR_HOME": str(folder / "home"), "CXR_RUNTIME": "tests.support.hash_scorer:HashScorer"} | env
     world = World(home=folder / "home", env=env)
     world.home.mkdir(parents=True)
     if "CXR_MODEL_DIR" not in env:

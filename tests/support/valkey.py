@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 import redis
-from world import free_port, wait_until
+
+from tests.support.world import free_port, wait_until
 
 
 class Valkey:

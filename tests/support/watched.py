@@ -11,13 +11,13 @@ _WAYS_OUT = {
 }  # fmt: skip
 #: Where it is set, telemetry keeps quiet by itself: it is not to be seen in tests.
 _SIGNS_OF_CI = {"CI", "TF_BUILD", "JENKINS_URL", "NNCF_CI", "NNCF_DEV"}
-_SUPPORT = str(Path(__file__).parent)
+_ROOT = str(Path(__file__).parents[2])
 
 
 def watched(code):
     """What it prints, a word at a time; a connection or a process that it starts is one of these words."""
     hook = f"import sys; sys.addaudithook(lambda event, _: event in {_WAYS_OUT} and print(event, flush=True))\n"
     env = {name: value for name, value in os.environ.items() if name not in _SIGNS_OF_CI}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [_SUPPORT, env.get("PYTHONPATH")]))
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, env.get("PYTHONPATH")]))
     command = [sys.executable, "-c", hook + code]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()

@@ -116,7 +116,7 @@ class World:
 
     @property
     def environment(self):
-        path = (*self.python_path, Path(__file__).parent)
+        path = (*self.python_path, Path(__file__).parents[2])
         return {**os.environ, **self.env, "PYTHONPATH": os.pathsep.join(map(str, path))}
 
     def producer(self, *arguments, check=True, **kwargs):

@@ -11,8 +11,8 @@ import time
 from crowd import together, wall
 from kombu import Consumer
 from meters import broker_use, calls, cpu_of_tree
-from valkey import Valkey
 
+from tests.support.valkey import Valkey
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings

@@ -3,7 +3,8 @@
 import os
 
 from PIL import Image
-from world import image_name, radiograph, write_csv
+
+from tests.support.world import image_name, radiograph, write_csv
 
 #: A file may have 65,000 names on ext4.
 NAMES_OF_ONE = 50_000

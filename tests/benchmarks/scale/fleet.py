@@ -21,9 +21,9 @@ from meters import (
 )
 from postgres_of_scale import DurablePostgres, new_database
 from sleeping_scorer import read_counts
-from valkey import Valkey
-from world import World, hash_artifact, wait_until
 
+from tests.support.valkey import Valkey
+from tests.support.world import World, hash_artifact, wait_until
 from worker.messaging.celery_app import make_app
 from worker.messaging.heartbeats import read_beats
 from worker.messaging.messages import queue_of
@@ -66,7 +66,7 @@ class Fleet:
             self.url = self.postgres.url("nightread", self.relay.port)
         artifact = hash_artifact(self.folder / "home" / "models", batch_size=BATCH)
         self.queue = queue_of(artifact.sha256)
-        self.world = World(home=self.folder / "home", env=self._env(), python_path=(ROOT, Path(__file__).parent))
+        self.world = World(home=self.folder / "home", env=self._env(), python_path=(Path(__file__).parent,))
         self._stack.callback(self.world.stop)
         self._app = make_app(WorkerSettings(home=self.world.home, broker_url=self.world.env["CXR_BROKER_URL"]))
         try:

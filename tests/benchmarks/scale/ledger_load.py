@@ -15,11 +15,11 @@ from crowd import together, wall
 from fleet import BATCH
 from meters import command_use, cpu_of_server
 from postgres_of_scale import DurablePostgres, new_database
-from world import hash_artifact, write_csv
 
 from db.engine.session import ledger_session, make_engine
 from db.findings import FINDINGS, column_of
 from db.ledger.outcomes import Scored, decide_and_look
+from tests.support.world import hash_artifact, write_csv
 
 CONNECTIONS = (1, 2, 4, 8)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 from bench_enqueue import measure
-from world import scoring_process
+
+from tests.support.world import scoring_process
 
 #: The tables that grow with the scans.
 TABLES = ("scans", "labels", "outcomes", "run_scans", "scores")

@@ -1,8 +1,7 @@
 """The database of a fleet that is measured."""
 
-from postgres import Postgres
-
 from db.engine.session import make_engine, upgrade
+from tests.support.postgres import Postgres
 
 
 class DurablePostgres(Postgres):

@@ -1,7 +1,8 @@
 """A producer's machine needs no model library, and help is quick."""
 
 import pytest
-from imports import loaded
+
+from tests.support.imports import loaded
 
 
 @pytest.mark.parametrize("command", [(), ("enqueue",), ("nightly",), ("report",), ("model",)], ids=" ".join)

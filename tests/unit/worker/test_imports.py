@@ -1,7 +1,8 @@
 """TensorFlow costs seconds and 600 MB: only the process that scores may load it."""
 
 import pytest
-from imports import loaded
+
+from tests.support.imports import loaded
 
 HEAVY = ("tensorflow", "keras", "cv2", "pandas")
 

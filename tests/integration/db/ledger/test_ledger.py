@@ -1,0 +1,309 @@
+"""The ledger on both databases: migrations, runs, and who decides an outcome."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import uuid
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import event, func, insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from db.close_run import close_finished_runs
+from db.engine.session import ledger_session, make_engine, newest_revision, open_database, read_transaction, upgrade
+from db.errors import UserError
+from db.ledger import open_run as opening
+from db.ledger.models import UsedScan, activate, find_model
+from db.ledger.outcomes import Rejected, count_attempt, decide, decide_and_look, still_pending
+from db.ledger.runs import find_run, progress
+from db.schema.tables import PENDING, Base, LabelSet, Outcome, RunScan, Scan, Scores
+from db.schema.views import VIEWS
+from tests.support.ledger import a_model, commit, enqueue, ids_of, scored
+
+
+@pytest.fixture(autouse=True)
+def in_pieces(monkeypatch):
+    """Runs of four scans are opened in two pieces."""
+    monkeypatch.setattr(opening, "_PIECE", 3)
+
+
+def test_migrations_give_the_tables_that_the_code_describes(engine):
+    """A migrated database and the typed models do not differ, and every view can be read."""
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        for view in VIEWS:
+            assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
+
+
+def test_postgresql_is_never_migrated_unasked(new_postgres):
+    """Opening a PostgreSQL without our tables says what to run, and changes nothing."""
+    with pytest.raises(UserError, match="python -m db upgrade"):
+        open_database(new_postgres)
+    engine = make_engine(new_postgres)
+    with engine.connect() as connection:
+        assert not connection.dialect.has_table(connection, "scans")
+    upgrade(engine)
+    open_database(new_postgres).dispose()
+    engine.dispose()
+
+
+def test_python_m_db_upgrade_makes_the_tables(new_postgres):
+    """The command that the refusal names, run as a person runs it."""
+    command, env = [sys.executable, "-m", "db", "upgrade"], {**os.environ, "CXR_DATABASE_URL": new_postgres}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"the database's tables are at revision {newest_revision()}\n")
+    open_database(new_postgres).dispose()
+
+
+def test_a_database_that_is_newer_than_the_program_is_refused(engine, database_url):
+    """A revision that this program does not know is an error with one sentence, on both databases."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UserError, match="9999"):
+        open_database(database_url)
+    assert newest_revision() != "9999"
+
+
+def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_path):
+    """Two equal requests share one run while it is open."""
+    first, joined = enqueue(engine, tmp_path)
+    assert (enqueue(engine, tmp_path), joined) == ((first, True), False)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome) for outcome in ids_of(engine, first)])
+    assert close_finished_runs(engine) == [first]
+    second, joined = enqueue(engine, tmp_path)
+    assert (second != first, joined) == (True, False)
+
+
+def test_scans_of_other_datasets_in_between_are_no_part_of_a_run(engine, tmp_path, monkeypatch):
+    """Their ids lie among the run's, and the same model waits for them."""
+    monkeypatch.setattr(opening, "_PIECE", 10)
+    places = {10: "sample_labels", 20: "other", 30: "sample_labels"}
+    scans = [
+        {"id": number, "dataset": dataset, "image_name": f"{number // 30:08d}_000.png", "location": "/x"}
+        for number, dataset in places.items()
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(Scan), scans)
+        values = {"scan_id": 20, "model_id": a_model(connection).id, "revision": 1, "state": PENDING, "attempts": 0}
+        others = connection.execute(insert(Outcome).returning(Outcome.id), values).scalar_one()
+    run, _ = enqueue(engine, tmp_path)
+    with engine.connect() as connection:
+        taken = connection.execute(select(RunScan.scan_id).order_by(RunScan.scan_id)).scalars().all()
+        assert (len(taken), {10, 20, 30} & set(taken)) == (4, {10, 30})
+    assert others not in ids_of(engine, run)
+
+
+def test_an_image_that_changes_while_its_run_is_open_is_decided_anew_in_that_run(engine, tmp_path):
+    """A joined run takes up a new revision of what was decided, and leaves what is pending as it is."""
+    run, _ = enqueue(engine, tmp_path)
+    one, two, three, four = ids_of(engine, run)
+    with engine.begin() as connection:
+        decide(connection, [scored(one)])
+    assert enqueue(engine, tmp_path, changed=[1, 2]) == (run, True)
+    assert ids_of(engine, run) == [two, three, four, four + 1]
+    with engine.connect() as connection:
+        assert progress(connection, run).expected == 4
+        revisions = select(Outcome.scan_id, Outcome.revision).where(Outcome.id > four)
+        assert connection.execute(revisions).all() == [(1, 2)]
+
+
+def test_a_run_that_takes_up_more_is_not_closed_meanwhile(engine, tmp_path):
+    """A worker that would close it waits for the producer, and then sees what is pending."""
+    run, _ = enqueue(engine, tmp_path)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
+    closed = []
+    worker = threading.Thread(target=lambda: closed.extend(close_finished_runs(engine)))
+    with engine.begin() as connection:
+        assert commit(connection, tmp_path, changed=[1]) == (run, True)
+        worker.start()
+        worker.join(0.5)
+    worker.join()
+    assert closed == []
+    with engine.connect() as connection:
+        assert (progress(connection, run).pending, find_run(connection, run).finished_at) == (1, None)
+
+
+def test_two_producers_at_once_leave_one_run(engine, tmp_path):
+    """Eight concurrent enqueues of one CSV open one run with one outcome a scan."""
+    results, errors = [], []
+
+    def work():
+        try:
+            results.append(enqueue(engine, tmp_path)[0])
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the test shows it
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert (errors, len(set(results))) == ([], 1)
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(Outcome)).scalar() == 4
+        assert connection.execute(select(func.count()).select_from(LabelSet)).scalar() == 1
+
+
+def test_a_scan_without_an_image_is_rejected_at_once_and_due_when_it_appears(engine, tmp_path):
+    """`missing` is an outcome; the next run links it while nothing changed, and asks again once there is an image."""
+    run, _ = enqueue(engine, tmp_path, missing={1})
+    with engine.connect() as connection:
+        now = progress(connection, run)
+        assert (now.expected, now.rejected, now.pending) == (4, 1, 3)
+    still, _ = enqueue(engine, tmp_path, missing={1}, sha256="b" * 64)
+    with engine.connect() as connection:
+        assert progress(connection, still).pending == 3
+    found, _ = enqueue(engine, tmp_path, sha256="c" * 64)
+    with engine.connect() as connection:
+        assert progress(connection, found).pending == 4
+        assert progress(connection, run).rejected == 1, "the older run keeps its own outcome"
+
+
+def test_the_first_writer_of_an_outcome_wins(engine, tmp_path):
+    """A decided outcome never changes, whatever a second worker brings."""
+    run, _ = enqueue(engine, tmp_path)
+    first = ids_of(engine, run)[0]
+    with engine.begin() as connection:
+        assert decide(connection, [scored(first, 0.25)]) == 1
+    with engine.begin() as connection:
+        assert decide(connection, [scored(first, 0.75)]) == 0
+        assert decide(connection, [Rejected(outcome_id=first, reason="empty", detail="x")]) == 0
+        assert connection.execute(select(Scores.abnormal)).scalars().all() == [0.25]
+        assert connection.execute(select(Outcome.state).where(Outcome.id == first)).scalar() == "scored"
+
+
+def test_many_writers_of_the_same_outcomes_write_each_once(engine, tmp_path):
+    """Workers on one chunk, each in its own order, neither deadlock nor write twice."""
+    run, _ = enqueue(engine, tmp_path)
+    ids = ids_of(engine, run)
+    won, errors = [], []
+
+    def work(order):
+        try:
+            with engine.begin() as connection:
+                won.append(decide(connection, [scored(outcome) for outcome in order]))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the test shows it
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(ids[::step],)) for step in (1, -1) * 4]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert (errors, sum(won)) == ([], 4)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_batch_goes_to_postgresql_and_back_once(engine, tmp_path):
+    """Rows, scores and which runs go on, in one statement that commits itself: the database may be a network away."""
+    run, _ = enqueue(engine, tmp_path)
+    first, second, third, _ = ids_of(engine, run)
+    rejected = Rejected(outcome_id=second, reason="empty", detail="x")
+    sent = []
+    with ledger_session(engine) as ledger, ledger.write_transaction() as connection:
+        event.listen(engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
+        decided, going = decide_and_look(connection, [scored(first, 0.25), rejected], [run, run + 1])
+        assert connection.connection.dbapi_connection.autocommit
+    assert (len(sent), decided, going) == (1, 2, {run: None})
+    with read_transaction(engine) as connection:
+        rows = connection.execute(select(Outcome.id, Outcome.state, Outcome.reason).order_by(Outcome.id)).all()
+        assert rows[:3] == [(first, "scored", None), (second, "rejected", "empty"), (third, "pending", None)]
+        assert connection.execute(select(Scores.outcome_id, Scores.abnormal)).all() == [(first, 0.25)]
+
+
+def test_a_run_closes_once_and_only_when_nothing_is_pending(engine, tmp_path):
+    """Whoever closes a run gets its number, nobody else does."""
+    run, _ = enqueue(engine, tmp_path)
+    ids = ids_of(engine, run)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome) for outcome in ids[:-1]])
+    assert close_finished_runs(engine, ids) == []
+    with engine.begin() as connection:
+        decide(connection, [scored(ids[-1])])
+    assert [close_finished_runs(engine, ids), close_finished_runs(engine, ids)] == [[run], []]
+
+
+def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path):
+    """`--rescore` makes every scan due again, as a new revision."""
+    run, _ = enqueue(engine, tmp_path)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome, 0.25) for outcome in ids_of(engine, run)])
+    close_finished_runs(engine)
+    again, _ = enqueue(engine, tmp_path, rescore=True)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome, 0.75) for outcome in ids_of(engine, again)])
+        rows = connection.execute(
+            text("SELECT run_id, revision, abnormal FROM results_wide ORDER BY run_id, image_name")
+        )
+        assert set(map(tuple, rows)) == {(run, 1, 0.25), (again, 2, 0.75)}
+
+
+def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path):
+    """Two lone deaths leave it pending, the third quarantines it."""
+    run, _ = enqueue(engine, tmp_path)
+    deadly = ids_of(engine, run)[0]
+    for may_go_on in (True, True, False):
+        with engine.begin() as connection:
+            assert count_attempt(connection, deadly) is may_go_on
+    with engine.connect() as connection:
+        assert deadly not in [scan.outcome_id for scan in still_pending(connection, [deadly], "m" * 64)]
+        assert progress(connection, run).quarantined == 1
+
+
+def test_an_edited_csv_is_a_label_set_of_its_own(engine, tmp_path):
+    """Labels are never edited: other bytes under the same name live beside the first."""
+    enqueue(engine, tmp_path)
+    enqueue(engine, tmp_path, sha256="b" * 64)
+    with engine.connect() as connection:
+        names = connection.execute(select(LabelSet.name).order_by(LabelSet.id)).scalars().all()
+    assert names == ["sample_labels", "sample_labels@bbbbbbbb"]
+
+
+def test_a_location_moves_and_is_never_forgotten(engine, tmp_path):
+    """A newer location replaces the older one; none does not."""
+    enqueue(engine, tmp_path)
+    enqueue(engine, tmp_path, missing={0, 1, 2, 3}, sha256="b" * 64)
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count(Scan.location))).scalar() == 4
+
+
+def test_a_models_name_never_moves_to_other_bytes(engine):
+    """The hash is the identity; the first model is active until another is activated."""
+    with engine.begin() as connection:
+        a_model(connection, used=[UsedScan(image_name="a.png", patient_id="1", subset="train")])
+        with pytest.raises(UserError, match="another --name"):
+            a_model(connection, sha256="n" * 64)
+        a_model(connection, sha256="n" * 64, name="other")
+        assert find_model(connection, None).name == "m"
+        assert activate(connection, "n" * 12).name == "other"
+        assert find_model(connection, None).name == "other"
+
+
+def test_a_database_without_an_encoding_is_a_ledger_too(new_postgres):
+    """SQL_ASCII, as a cluster made in the locale C has: text is read as text, not as bytes."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    admin = make_engine(new_postgres).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"))
+    url = re.sub(r"/t[0-9a-f]{12}\?", f"/{name}?", new_postgres)
+    upgrade(make_engine(url))
+    engine = open_database(url)
+    with read_transaction(engine) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == newest_revision()
+    engine.dispose()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+def test_an_error_of_the_database_names_no_image(engine, tmp_path):
+    """Its text goes into logs, where no name may be."""
+    enqueue(engine, tmp_path)
+    with engine.connect() as connection:
+        row = {"dataset": "sample_labels", "image_name": connection.execute(select(Scan.image_name).limit(1)).scalar()}
+    with engine.begin() as connection, pytest.raises(IntegrityError) as caught:
+        connection.execute(insert(Scan), row)
+    # PostgreSQL says it once more, in its own DETAIL: who may meet that logs the kind of error alone.
+    assert row["image_name"] not in str(caught.value).partition("DETAIL")[0]

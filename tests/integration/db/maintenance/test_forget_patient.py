@@ -1,0 +1,301 @@
+"""Forgetting a patient on both databases: what goes, what stays, and who may be amid it."""
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, func, insert, select, text
+
+from db.close_run import close_finished_runs
+from db.engine.session import make_engine, open_database, upgrade
+from db.errors import UserError, WorkStopped
+from db.ledger.models import UsedScan
+from db.ledger.outcomes import count_attempt, decide, still_pending
+from db.ledger.runs import find_run, progress
+from db.maintenance.forget_patient import forget_patient
+from db.metrics.aggregate import aggregate, is_current
+from db.schema.tables import (
+    Base,
+    Forgotten,
+    Label,
+    ModelScan,
+    Outcome,
+    RunFindingMetric,
+    RunScan,
+    RunThresholdMetric,
+    Scan,
+    Scores,
+)
+from tests.support.ledger import a_model, decide_all, enqueue, ids_of, scored
+from tests.support.world import wait_until
+
+ALL_TABLES = [mapper.class_ for mapper in Base.registry.mappers]
+#: The second of the ledger's four patients, its only scan, and the first of its outcomes.
+PATIENT, IMAGE, OUTCOME = "1", "00000001_000.png", 2
+
+
+def test_everything_about_a_patient_goes_and_everybody_else_stays(engine, tmp_path):
+    """Scan, outcomes of both revisions, scores, labels and run rows are gone; three patients keep theirs."""
+    _scored_run(engine, tmp_path)
+    enqueue(engine, tmp_path, rescore=True)
+    forgotten = forget_patient(engine, PATIENT)
+    assert (forgotten.scans, forgotten.outcomes, forgotten.labels, forgotten.runs) == (1, 2, 1, (1, 2))
+    assert _sizes(engine, Scan, Outcome, Scores, Label, RunScan) == [3, 6, 3, 3, 6]
+    with engine.connect() as connection:
+        assert IMAGE not in connection.execute(select(Scan.image_name)).scalars().all()
+        assert is_current(connection, 1, 1)
+
+
+def test_that_somebody_was_forgotten_is_noted_but_not_who(engine, tmp_path):
+    """The audit row holds a moment and three counts."""
+    _scored_run(engine, tmp_path)
+    forget_patient(engine, PATIENT)
+    with engine.connect() as connection:
+        row = connection.execute(select(Forgotten)).mappings().one()
+    assert {name: row[name] for name in row if name != "forgotten_at"} == {
+        "id": 1,
+        "scans": 1,
+        "outcomes": 1,
+        "labels": 1,
+    }
+
+
+def test_an_id_is_read_as_a_csv_writes_it(engine, tmp_path):
+    """Padded or not, with spaces around it or not: one patient."""
+    _scored_run(engine, tmp_path)
+    assert forget_patient(engine, " 00000001 ").scans == 1
+
+
+@pytest.mark.parametrize(
+    ("patient", "dataset", "sentence"),
+    [
+        ("99", None, "no patient 99 in the ledger"),
+        ("1", "elsewhere", "no patient 1 in dataset 'elsewhere'"),
+        ("2", None, "patient 2 is in several datasets, say which with --dataset: hospital, sample_labels"),
+        (" ", None, "no patient id was given"),
+    ],
+)
+def test_a_patient_who_is_not_exactly_one_is_refused(engine, tmp_path, patient, dataset, sentence):
+    """Unknown, elsewhere, in two datasets, or none at all: one sentence, and nothing is written."""
+    _scored_run(engine, tmp_path)
+    _in_hospital(engine)
+    before = _sizes(engine, *ALL_TABLES)
+    with pytest.raises(UserError, match=f"^{sentence}$"):
+        forget_patient(engine, patient, dataset)
+    assert _sizes(engine, *ALL_TABLES) == before
+
+
+def test_an_id_means_nothing_outside_of_its_dataset(engine, tmp_path):
+    """Where the dataset is named, its patient goes and the other dataset's stays."""
+    _scored_run(engine, tmp_path)
+    _in_hospital(engine)
+    forget_patient(engine, "2", "sample_labels")
+    with engine.connect() as connection:
+        assert connection.execute(select(Scan.dataset).where(Scan.patient_id == "2")).scalars().all() == ["hospital"]
+
+
+def test_models_forget_what_they_were_fitted_on_and_are_named(engine, tmp_path):
+    """The split's rows go, those by image alone too; other patients' rows and other models stay unnamed."""
+    one = UsedScan(image_name="gone.png", patient_id=PATIENT, subset="train")
+    unnamed = UsedScan(image_name=IMAGE, patient_id=None, subset="test")
+    other = UsedScan(image_name="x.png", patient_id="2", subset="train")
+    with engine.begin() as connection:
+        for name, used in {"m": [one, other], "by_image": [unnamed], "other": [other]}.items():
+            a_model(connection, sha256=name[0] * 64, name=name, used=used)
+    enqueue(engine, tmp_path)
+    assert forget_patient(engine, PATIENT).models == ("by_image", "m")
+    with engine.connect() as connection:
+        assert connection.execute(select(ModelScan.image_name)).scalars().all() == ["x.png", "x.png"]
+
+
+def test_figures_are_computed_anew_without_the_patient(engine, tmp_path):
+    """Every label set that had metrics has them at its own thresholds, of three scans instead of four."""
+    run = _scored_run(engine, tmp_path)
+    with engine.begin() as connection:
+        aggregate(connection, run, label_set_id=1, thresholds=[0.15, 0.95])
+    forget_patient(engine, PATIENT)
+    with engine.connect() as connection:
+        metric = RunFindingMetric
+        counts = select(metric.positives, metric.negatives).where(metric.finding == "Effusion").distinct()
+        assert connection.execute(counts).all() == [(1, 2)]
+        given = select(RunThresholdMetric.threshold).where(RunThresholdMetric.chosen_by == "given").distinct()
+        assert sorted(connection.execute(given).scalars()) == [0.15, 0.95]
+
+
+def test_a_run_whose_last_pending_scan_goes_can_be_closed(engine, tmp_path):
+    """Nothing pending is left, so the caller's `close_finished_runs` closes the run and computes its figures."""
+    run, _ = enqueue(engine, tmp_path)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome) for outcome in ids_of(engine, run) if outcome != OUTCOME])
+    assert close_finished_runs(engine) == []
+    forget_patient(engine, PATIENT)
+    assert close_finished_runs(engine) == [run]
+
+
+def test_a_run_of_forgotten_patients_only_is_empty(engine, tmp_path):
+    """It stays, finished, with all counts zero and figures of no scan."""
+    run = _scored_run(engine, tmp_path)
+    for number in range(4):
+        forget_patient(engine, str(number))
+    with engine.connect() as connection:
+        assert find_run(connection, run).finished_at is not None
+        assert progress(connection, run).expected == 0
+        assert connection.execute(select(func.max(RunFindingMetric.positives))).scalar() == 0
+
+
+def test_a_worker_that_holds_a_forgotten_scan_drops_it(engine, tmp_path):
+    """It is not pending, cannot be decided, and an attempt on it counts nowhere."""
+    run, _ = enqueue(engine, tmp_path)
+    ids = ids_of(engine, run)
+    forget_patient(engine, PATIENT)
+    with engine.begin() as connection:
+        assert OUTCOME not in [scan.outcome_id for scan in still_pending(connection, ids, "m" * 64)]
+        assert count_attempt(connection, OUTCOME)
+        assert decide(connection, [scored(outcome) for outcome in ids]) == 3
+    assert _sizes(engine, Scores) == [3]
+
+
+def test_a_worker_that_decides_first_leaves_no_score(new_postgres_engine, tmp_path):
+    """Forgetting waits for the worker's transaction, and deletes what it wrote."""
+    engine = new_postgres_engine
+    run, _ = enqueue(engine, tmp_path)
+    with engine.begin() as connection:
+        decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
+        forgetting = threading.Thread(target=forget_patient, args=(engine, PATIENT))
+        forgetting.start()
+        _wait_for_waiting(engine, 1)
+    forgetting.join()
+    assert _sizes(engine, Outcome, Scores) == [3, 3]
+
+
+def test_a_worker_that_comes_second_skips_what_is_gone(new_postgres_engine, tmp_path):
+    """It waits for the forgetting transaction, and then decides the other three."""
+    engine, won = new_postgres_engine, []
+    run, _ = enqueue(engine, tmp_path)
+    ids = ids_of(engine, run)
+    with engine.connect() as connection:
+        # Forgetting deletes labels after outcomes: this holds it amid its transaction.
+        connection.execute(select(Label).with_for_update())
+        forgetting = threading.Thread(target=forget_patient, args=(engine, PATIENT))
+        forgetting.start()
+        _wait_for_waiting(engine, 1)
+        deciding = threading.Thread(target=lambda: won.append(_decide(engine, ids)))
+        deciding.start()
+        _wait_for_waiting(engine, 2)
+    forgetting.join()
+    deciding.join()
+    assert (won, _sizes(engine, Outcome, Scores)) == ([3], [3, 3])
+
+
+def test_an_aggregator_that_began_before_leaves_no_figures_of_the_patient(new_postgres_engine, tmp_path):
+    """Forgetting waits for it, though no metrics were stored yet, and computes them anew."""
+    engine = new_postgres_engine
+    run, _ = enqueue(engine, tmp_path)
+    _decide(engine, ids_of(engine, run))
+    with engine.begin() as connection:
+        aggregate(connection, run)
+        forgetting = threading.Thread(target=forget_patient, args=(engine, PATIENT))
+        forgetting.start()
+        _wait_for_waiting(engine, 1)
+    forgetting.join()
+    with engine.connect() as connection:
+        assert connection.execute(select(func.max(RunFindingMetric.positives))).scalar() == 1
+
+
+def test_sqlite_keeps_no_trace_in_its_files(sqlite_engine, tmp_path):
+    """Neither the file nor its WAL holds the image's name afterwards, though rows were updated and others read."""
+    engine = sqlite_engine
+    with engine.begin() as connection:
+        a_model(connection, used=[UsedScan(image_name=IMAGE, patient_id=PATIENT, subset="train")])
+    enqueue(engine, tmp_path, missing=range(4))
+    enqueue(engine, tmp_path, sha256="b" * 64)
+    with _idle_reader(engine):
+        assert IMAGE.encode() in _bytes_of(engine)
+        forget_patient(engine, PATIENT)
+        assert IMAGE.encode() not in _bytes_of(engine)
+    assert b"00000002_000.png" in _bytes_of(engine)
+
+
+def test_a_file_that_cannot_be_rewritten_is_said(sqlite_engine, tmp_path):
+    """The patient is forgotten all the same, and the sentence says what is left to do."""
+    run = _scored_run(sqlite_engine, tmp_path)
+    sqlite_engine.dispose()
+    event.listen(sqlite_engine, "connect", _without_vacuum)
+    with pytest.raises(WorkStopped, match=r"the patient is forgotten, but .* VACUUM it"):
+        forget_patient(sqlite_engine, PATIENT)
+    assert _sizes(sqlite_engine, Scan) == [3]
+    with sqlite_engine.connect() as connection:
+        assert is_current(connection, run, 1), "the figures are computed first"
+
+
+@pytest.fixture
+def new_postgres_engine(new_postgres):
+    engine = make_engine(new_postgres)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path):
+    """Some builds of SQLite overwrite what is deleted, by default; this one does not."""
+    engine = open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}")
+    engine.dispose()
+    event.listen(engine, "connect", lambda dbapi, _record: dbapi.execute("PRAGMA secure_delete = OFF"))
+    yield engine
+    engine.dispose()
+
+
+def _without_vacuum(dbapi, _record):
+    # VACUUM attaches the copy that it writes.
+    attach = sqlite3.SQLITE_ATTACH
+    dbapi.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action == attach else sqlite3.SQLITE_OK)
+
+
+@contextmanager
+def _idle_reader(engine):
+    """Another connection that is open, as a worker's is: SQLite keeps the WAL file then."""
+    with engine.connect() as connection:
+        connection.execute(select(Scan.id)).all()
+        connection.rollback()
+        yield
+
+
+def _bytes_of(engine):
+    file = Path(engine.url.database)
+    return b"".join(each.read_bytes() for each in (file, file.with_name(f"{file.name}-wal")) if each.exists())
+
+
+def _scored_run(engine, tmp_path):
+    run, _ = enqueue(engine, tmp_path)
+    decide_all(engine, run)
+    return run
+
+
+def _in_hospital(engine):
+    with engine.begin() as connection:
+        connection.execute(insert(Scan).values(dataset="hospital", image_name="a.png", patient_id="2"))
+
+
+def _decide(engine, ids):
+    with engine.begin() as connection:
+        return decide(connection, [scored(outcome) for outcome in ids])
+
+
+def _sizes(engine, *tables):
+    with engine.connect() as connection:
+        return [connection.execute(select(func.count()).select_from(table)).scalar() for table in tables]
+
+
+def _wait_for_waiting(engine, count):
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+
+    def all_wait():
+        with engine.connect() as connection:
+            return connection.execute(waiting).scalar() == count
+
+    wait_until(all_wait, what=f"{count} waiting for a lock")

@@ -1,0 +1,219 @@
+"""What the README promises in SQL holds on both databases."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, insert, inspect, text, update
+
+from db.findings import FINDINGS, column_of
+from db.ledger.outcomes import REASONS
+from db.metrics.aggregate import aggregate
+from db.schema.tables import Label, LabelSet, Model, ModelScan, Outcome, Run, RunScan, Scan, Scores
+from db.schema.views import VIEWS
+
+README = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
+SECTION = README[README.index("## Read the results") : README.index("## Settings")]
+EXAMPLES = re.findall(r"```sql\n(.*?);\n```", SECTION, re.DOTALL)
+
+EVENING = datetime(2026, 11, 23, 19, 50, tzinfo=UTC)
+AFTERNOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
+#: Patient, follow-up, view, label, and the scores in runs 1 to 3, or why there are none.
+SCANS = (
+    ("7", 0, "PA", "No Finding", (0.1, 0.2, 0.1)),
+    ("7", 1, "PA", "Effusion", (0.9, 0.8, 0.9)),
+    ("8", 0, "AP", "Effusion", (0.3, 0.7, 0.3)),
+    ("8", 1, "AP", "Effusion", (0.4, 0.45, 0.55)),
+    ("9", 0, "PA", "Mass", (0.45, 0.3, 0.45)),
+    ("9", 1, "PA", None, (0.8, 0.9, 0.8)),
+    ("9", 2, "AP", None, (0.6, 0.1, 0.6)),
+    ("10", 0, "PA", None, "truncated"),
+    ("10", 1, "PA", "Mass", "missing"),
+    ("10", 2, "PA", None, "missing"),
+    ("11", 0, "PA", "No Finding", (0.55, 0.25, 0.55)),
+)
+#: The one scan that was scored before the night, and is reused by run 1.
+EARLY = 7
+#: Model and revision of each run.
+RUNS = {1: (1, 1), 2: (2, 1), 3: (1, 2)}
+
+
+@pytest.fixture
+def ledger(engine):
+    """Two models that were fitted on patient 7, and three runs over the same eleven scans."""
+    with engine.begin() as connection:
+        put = Put(connection)
+        put.models_and_labels()
+        for number, (patient, follow_up, view, label, _) in enumerate(SCANS, start=1):
+            scan = {"id": number, "dataset": "nights", "image_name": image(number), "patient_id": patient}
+            put.row(Scan, **scan, follow_up=follow_up, view=view)
+            if label:
+                put.row(Label, label_set_id=1, scan_id=number, finding=label)
+        for run in RUNS:
+            put.run(run)
+            aggregate(connection, run)
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET TIME ZONE 'UTC'"))
+        yield connection
+
+
+class Put:
+    """Puts rows into the tables."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def row(self, table, **values):
+        self.connection.execute(insert(table), [values])
+
+    def models_and_labels(self):
+        self.row(LabelSet, id=1, name="nights", sha256="0" * 64, imported_at=AFTERNOON)
+        manifest = {"findings": ["Abnormal", "Effusion"]}
+        for model, name in ((1, "first"), (2, "second")):
+            values = {"sha256": str(model) * 64, "name": name, "active": model == 1}
+            self.row(Model, id=model, manifest=manifest, registered_at=AFTERNOON, **values)
+            fitted = {"dataset": "nights", "image_name": image(1), "patient_id": "7", "subset": "train"}
+            self.row(ModelScan, model_id=model, **fitted)
+
+    def run(self, run):
+        model, _ = RUNS[run]
+        source = {"source": "nights.csv", "sha256": "0" * 64, "dataset": "nights", "options": {}}
+        moments = {"created_at": EVENING, "finished_at": EVENING + timedelta(hours=1)}
+        self.row(Run, id=run, identity=str(run), model_id=model, label_set_id=1, **source, **moments)
+        for number, (*_, scores) in enumerate(SCANS, start=1):
+            self.outcome(run, number, scores)
+
+    def outcome(self, run, number, scores):
+        outcome, (model, revision) = run * 100 + number, RUNS[run]
+        at = AFTERNOON if number == EARLY and run == 1 else EVENING + timedelta(minutes=4 * number)
+        rejected = isinstance(scores, str)
+        how = {"state": "rejected", "reason": scores, "detail": "x"} if rejected else {"state": "scored"}
+        values = {"scan_id": number, "model_id": model, "revision": revision, "attempts": 0, "scored_at": at}
+        self.row(Outcome, id=outcome, **values, **how)
+        self.row(RunScan, run_id=run, scan_id=number, outcome_id=outcome, reused=at == AFTERNOON)
+        if not rejected:
+            self.row(Scores, outcome_id=outcome, abnormal=scores[run - 1], effusion=scores[run - 1])
+
+
+def image(number):
+    return f"{number:08d}_000.png"
+
+
+def rows(connection, query):
+    """The rows of a query as plain numbers and words: PostgreSQL's averages of whole numbers are Decimal."""
+    return [
+        tuple(value if isinstance(value, str | int | None) else float(value) for value in row)
+        for row in connection.execute(text(query))
+    ]
+
+
+def test_there_are_ten_examples():
+    """Each has a test below."""
+    assert len(EXAMPLES) == 10
+
+
+def test_the_highest_scoring_unlabelled_scans_of_last_night(ledger):
+    """A scan without a label row is unlabelled, which is not normal; one of the afternoon is not last night's."""
+    assert rows(ledger, EXAMPLES[0]) == [(image(6), "9", 0.8)]
+
+
+def test_false_negatives_by_view(ledger):
+    """Any finding makes a scan abnormal."""
+    assert rows(ledger, EXAMPLES[1]) == [("AP", 2, 2), ("PA", 2, 1)]
+
+
+def test_the_agreement_of_two_models(ledger):
+    """Scans 7 and 11 are positive under the first alone, scan 3 under the second."""
+    assert rows(ledger, EXAMPLES[2]) == [(8, 2, 1, pytest.approx(1.7 / 8))]
+
+
+def test_scans_per_hour(ledger):
+    """What an earlier run scored does not count."""
+    assert rows(ledger, EXAMPLES[3]) == [("2026-11-23 19", 2), ("2026-11-23 20", 5)]
+
+
+def test_the_rejects_by_reason(ledger):
+    """Every scan that has no score has a reason."""
+    assert rows(ledger, EXAMPLES[4]) == [("missing", 2), ("truncated", 1)]
+
+
+def test_the_metrics_across_thresholds(ledger):
+    """Counts are of labelled, scored scans of patients other than 7."""
+    found = rows(ledger, EXAMPLES[5])
+    assert [row[:2] for row in found] == [(f, t) for f in ("Abnormal", "Effusion") for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
+    assert found[1] == ("Abnormal", 0.4, 2, 1, 1, 0, *map(pytest.approx, (2 / 3, 2 / 3, 2 / 3, 0.5)))
+    assert found[4] == ("Abnormal", 0.7, 0, 0, 3, 1, None, 0.0, 0.0, 0.25)
+
+
+def test_the_areas_of_two_models(ledger):
+    """Each pair of scans is in the wrong order under the first, in the right one under the second."""
+    assert rows(ledger, EXAMPLES[6]) == [("Abnormal", 0.0, 1.0, 4, 4), ("Effusion", 0.0, 1.0, 4, 4)]
+
+
+def test_the_scans_whose_score_moved(ledger):
+    """Scan 4 alone, from 0.4 to 0.55."""
+    assert rows(ledger, EXAMPLES[7]) == [(image(4), 0.4, 0.55)]
+
+
+def test_the_greatest_changes_between_visits(ledger):
+    """Of two visits in a row, risen or fallen."""
+    changes = [("7", 1, 0.9, 0.8), ("9", 1, 0.8, 0.35), ("9", 2, 0.6, -0.2), ("8", 1, 0.4, 0.1)]
+    assert rows(ledger, EXAMPLES[8]) == [(*visit, pytest.approx(change)) for *visit, change in changes]
+
+
+def test_the_calibration_by_tenths(ledger):
+    """Six labelled scans in six tenths, by score."""
+    by_score = [(0.1, 0), (0.3, 1), (0.4, 1), (0.45, 1), (0.55, 0), (0.9, 1)]
+    assert rows(ledger, EXAMPLES[9]) == [(n, 1, *pair) for n, pair in enumerate(by_score, start=1)]
+
+
+def test_a_run_without_a_label_set_labels_nothing(ledger):
+    """Unlabelled is NULL in every label column, and the run has progress like any other."""
+    ledger.execute(update(Run).where(Run.id == 1).values(label_set_id=None))
+    assert rows(ledger, "SELECT DISTINCT label, label_set FROM results WHERE run_id = 1") == [(None, None)]
+    labels = ", ".join(f"COUNT({column_of(finding)}_label)" for finding in FINDINGS)
+    assert rows(ledger, f"SELECT {labels} FROM results_wide WHERE run_id = 1") == [(0,) * 15]
+    assert rows(ledger, "SELECT expected, label_set FROM run_progress WHERE run_id = 1") == [(11, None)]
+
+
+def test_labels_are_those_of_the_runs_own_label_set(ledger):
+    """Another label set that says something else of the same scans changes no row."""
+    before = rows(ledger, "SELECT scan_id, finding, label FROM results ORDER BY run_id, scan_id, finding")
+    put = Put(ledger)
+    put.row(LabelSet, id=2, name="later", sha256="1" * 64, imported_at=EVENING)
+    for scan in range(1, 12):
+        put.row(Label, label_set_id=2, scan_id=scan, finding="Hernia")
+    assert rows(ledger, "SELECT scan_id, finding, label FROM results ORDER BY run_id, scan_id, finding") == before
+
+
+def test_the_wide_view_has_the_labels_of_the_long_one(ledger):
+    """And of every finding, scored by the model or not."""
+    wide = "SELECT scan_id, abnormal_label, effusion_label, mass_label FROM results_wide WHERE run_id = 1 ORDER BY 1"
+    kinds = {None: (None,) * 3, "No Finding": (0, 0, 0), "Effusion": (1, 1, 0), "Mass": (1, 0, 1)}
+    assert rows(ledger, wide) == [(n, *kinds[label]) for n, (*_, label, _) in enumerate(SCANS, start=1)]
+    long = "SELECT scan_id, label FROM results WHERE run_id = 1 AND finding = 'Effusion' ORDER BY 1"
+    assert rows(ledger, long) == [(n, kinds[SCANS[n - 1][3]][1]) for n in (1, 2, 3, 4, 5, 6, 7, 11)]
+
+
+def test_a_run_whose_scans_are_all_gone_still_has_progress(ledger):
+    """A patient was forgotten, and the run with them: zero of everything, and when it was cancelled."""
+    ledger.execute(delete(RunScan).where(RunScan.run_id == 3))
+    ledger.execute(update(Run).where(Run.id == 3).values(cancelled_at=EVENING))
+    counts = "expected, scored, rejected, quarantined, pending, reused"
+    assert rows(ledger, f"SELECT run_id, {counts} FROM run_progress WHERE cancelled_at IS NOT NULL") == [(3, *(0,) * 6)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_column_is_documented_once_and_no_other(engine, view):
+    """The README's table of a view names the columns that the view has."""
+    table = re.search(rf"\| column of `{view}` \|.*?\n\n", SECTION, re.DOTALL).group(0)
+    cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    real = [column["name"] for column in inspect(engine).get_columns(view)]
+    assert sorted(documented) == sorted(real)
+
+
+def test_every_reason_is_documented():
+    """The README names every code that SQL can hold."""
+    assert [reason for reason in REASONS if f"`{reason}`" not in README] == []

@@ -1,0 +1,242 @@
+"""A scan keeps what was decided until other bytes lie there; then it is due again."""
+
+import hashlib
+import os
+import shutil
+
+import pytest
+
+import db.ledger.open_run
+import producer.ingest.changed_images
+import worker.storage.s3
+from db.engine.session import read_transaction
+from db.errors import TemporaryError
+from db.ledger.open_run import RunRequest, open_run
+from db.ledger.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
+from db.ledger.scans import FoundImage, register_scans
+from producer.ingest.changed_images import look_for_changes
+from tests.support.ledger import a_model, labels_file
+from tests.support.s3_server import client_of
+from worker.storage.image_store import find_images, read_image
+
+NAMES = [f"{n:08d}_000.png" for n in range(4)]
+TRUNCATED, POISON = NAMES[2], NAMES[3]
+
+
+class Folder:
+    """Four images, of which two were scored, one was truncated and one killed its worker; and their ledger."""
+
+    def __init__(self, engine, root, images):
+        self.engine, self.root, self.images = engine, root, images
+
+    def enqueue(self, model="m"):
+        """What a producer does: which scans changed; the run's pending outcomes by name, none of them decided."""
+        found = find_images(None, self.images, set(NAMES)).images
+        file = labels_file(self.root)
+        with self.engine.begin() as connection:
+            model = a_model(connection, sha256=model * 64, name=model)
+        looked = look_for_changes(self.engine, file.dataset, model.name, found)
+        with self.engine.begin() as connection:
+            ids = register_scans(connection, file.dataset, file.rows, found)
+            request = RunRequest(
+                source="x", sha256=os.urandom(8).hex(), dataset="sample_labels", model_id=model.id,
+                label_set_id=None, options={},
+            )  # fmt: skip
+            note_seen(connection, looked.same)
+            seen = {ids[name]: image for name, image in found.items()}
+            changed = {ids[name] for name in looked.changed}
+            run, _ = open_run(connection, request, list(ids.values()), seen=seen, changed=changed)
+            names = {scan_id: name for name, scan_id in ids.items()}
+            return looked.changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
+
+    def decide(self, pending):
+        with self.engine.begin() as connection:
+            for name, scan in pending.items():
+                if name == POISON:
+                    while count_attempt(connection, scan.outcome_id):
+                        pass
+                else:
+                    decide(connection, [outcome(name, scan)])
+
+
+def outcome(name, scan):
+    content = read_image(scan.location).content
+    if name == TRUNCATED:
+        return Rejected(outcome_id=scan.outcome_id, reason="truncated", detail="ends early", content=content)
+    scores = {"Abnormal": 0.5}
+    return Scored(outcome_id=scan.outcome_id, scores=scores, content=content, runtime="t", precision="float32")
+
+
+@pytest.fixture(autouse=True)
+def in_pieces(monkeypatch):
+    """Runs of four scans are opened in two pieces."""
+    monkeypatch.setattr(db.ledger.open_run, "_PIECE", 3)
+
+
+@pytest.fixture
+def folder(engine, tmp_path):
+    """On disk."""
+    root = tmp_path / "images"
+    root.mkdir()
+    for name in NAMES:
+        (root / name).write_bytes(name.encode())
+    folder = Folder(engine, root, str(root))
+    changed, pending = folder.enqueue()
+    assert (changed, set(pending)) == (frozenset(), set(NAMES))
+    folder.decide(pending)
+    return folder
+
+
+@pytest.fixture
+def store(s3, monkeypatch):
+    """A bucket of this test's own with the four images under `night/`; gives the server's client too."""
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    worker.storage.s3._s3_client.cache_clear()
+    name = f"changed-{os.urandom(4).hex()}"
+    client = client_of(s3)
+    client.create_bucket(Bucket=name)
+    for image in NAMES:
+        client.put_object(Bucket=name, Key=f"night/{image}", Body=image.encode())
+    yield client, name
+    worker.storage.s3._s3_client.cache_clear()
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Every location that is read to find out."""
+    seen = []
+    monkeypatch.setattr(
+        producer.ingest.changed_images, "read_image", lambda location: seen.append(location) or read_image(location)
+    )
+    return seen
+
+
+def test_what_did_not_change_is_not_even_read(folder, reads):
+    """Nothing is due, whatever was decided."""
+    assert folder.enqueue() == (frozenset(), {})
+    assert reads == []
+
+
+def test_a_touched_image_keeps_its_score_and_is_read_once(folder, reads):
+    """Equal bytes under a new time; the time is noted, so the next enqueue reads nothing."""
+    os.utime(folder.root / NAMES[0], ns=(5, 5))
+    assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue() == (frozenset(), {})
+    assert reads == [str(folder.root / NAMES[0])]
+
+
+@pytest.mark.parametrize("name", [NAMES[0], TRUNCATED, POISON], ids=["scored", "rejected", "quarantined"])
+def test_an_image_overwritten_in_place_is_due_again(folder, name):
+    """Other bytes of the same length: a score is out of date, a truncated image may be whole now."""
+    (folder.root / name).write_bytes(name.encode()[::-1])
+    os.utime(folder.root / name, ns=(5, 5))
+    changed, pending = folder.enqueue()
+    assert (changed, set(pending)) == ({name}, {name})
+    folder.decide(pending)
+    assert folder.enqueue() == (frozenset(), {})
+
+
+def test_images_that_moved_keep_their_scores(folder, reads):
+    """Another folder, the same bytes: each is read once."""
+    shutil.move(folder.root, folder.root.with_name("moved"))
+    folder.images = str(folder.root.with_name("moved"))
+    assert folder.enqueue() == (frozenset(), {})
+    assert len(reads) == 3, "all but the quarantined one, whose bytes were never noted"
+    assert folder.enqueue() == (frozenset(), {})
+    assert len(reads) == 3
+
+
+def test_another_folder_with_the_same_names_is_scored_again(folder):
+    """Names alone are no identity."""
+    other = folder.root.with_name("other")
+    shutil.copytree(folder.root, other)
+    (other / NAMES[1]).write_bytes(b"other bytes, another patient")
+    folder.images = str(other)
+    assert folder.enqueue()[0] == {NAMES[1]}
+
+
+def test_an_image_that_is_gone_or_unreadable_keeps_its_score(folder):
+    """What cannot be read cannot be scored either."""
+    (folder.root / NAMES[0]).unlink()
+    (folder.root / NAMES[1]).unlink()
+    (folder.root / NAMES[1]).symlink_to("/etc/passwd")
+    assert folder.enqueue() == (frozenset(), {})
+
+
+def test_a_pending_scan_never_changed(folder):
+    """It will be read anyway."""
+    (folder.root / NAMES[0]).write_bytes(b"other")
+    assert set(folder.enqueue()[1]) == {NAMES[0]}
+    (folder.root / NAMES[0]).write_bytes(b"another still")
+    assert folder.enqueue()[0] == frozenset()
+
+
+def test_what_was_decided_unlooked_at_is_read_once(folder, reads):
+    """After `--no-check` nobody knows what lay there: the bytes tell, and how they are listed is noted."""
+    with folder.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE outcomes SET seen_as = NULL")
+    (folder.root / NAMES[0]).write_bytes(b"other")
+    changed, pending = folder.enqueue()
+    assert (changed, set(pending), len(reads)) == ({NAMES[0]}, {NAMES[0]}, 3)
+    folder.decide(pending)
+    assert folder.enqueue() == (frozenset(), {})
+    assert len(reads) == 3
+
+
+def test_an_image_that_changed_under_one_model_changed_under_every_other(folder):
+    """What one model's enqueue noted says nothing of the scores of another."""
+    folder.decide(folder.enqueue(model="n")[1])
+    (folder.root / NAMES[0]).write_bytes(b"other")
+    assert folder.enqueue(model="n")[0] == {NAMES[0]}
+    assert folder.enqueue()[0] == {NAMES[0]}
+
+
+def test_an_image_that_could_not_be_read_is_looked_into_again(folder, monkeypatch):
+    """A disk that did not answer once must not hide a change for ever."""
+
+    def fail(location):
+        raise TemporaryError("the disk did not answer")
+
+    (folder.root / NAMES[0]).write_bytes(b"other")
+    with monkeypatch.context() as patch:
+        patch.setattr(producer.ingest.changed_images, "read_image", fail)
+        assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue()[0] == {NAMES[0]}
+
+
+def test_an_images_location_alone_says_nothing_new(folder):
+    """`--no-check` looked at nothing."""
+    found = {name: FoundImage(location=str(folder.root / name)) for name in NAMES}
+    assert look_for_changes(folder.engine, "sample_labels", None, found).changed == frozenset()
+
+
+def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, store, reads):
+    """One listing decides; no object is read for it, and one written again with the same bytes is not due."""
+    client, name = store
+    bucket = Folder(engine, tmp_path, f"s3://{name}/night")
+    bucket.decide(bucket.enqueue()[1])
+    client.put_object(Bucket=name, Key=f"night/{NAMES[0]}", Body=b"other")
+    client.put_object(Bucket=name, Key=f"night/{NAMES[1]}", Body=NAMES[1].encode())
+    changed, pending = bucket.enqueue()
+    assert (changed, set(pending)) == ({NAMES[0]}, {NAMES[0]})
+    bucket.decide(pending)
+    assert bucket.enqueue() == (frozenset(), {})
+    assert reads == []
+
+
+def test_images_that_moved_into_a_bucket_keep_their_scores(folder, store, reads):
+    """The bytes are compared, not the kinds of their fingerprints; where none were noted, the version has to do."""
+    folder.images = f"s3://{store[1]}/night"
+    assert folder.enqueue()[0] == {POISON}
+    assert len(reads) == 3
+
+
+def test_thousands_of_looks_are_counted_right(folder, monkeypatch):
+    """More than are asked for at a time."""
+    monkeypatch.setattr(producer.ingest.changed_images, "_AHEAD", 2)
+    for name in NAMES:
+        (folder.root / name).write_bytes(b"changed " + hashlib.md5(name.encode()).digest())
+    assert folder.enqueue()[0] == set(NAMES)
+    with read_transaction(folder.engine) as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM outcomes").scalar() == 8

@@ -1,0 +1,40 @@
+"""A run that is followed shows who works on it."""
+
+import threading
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from producer.monitoring.progress import follow
+from producer.monitoring.workers_table import Fleet
+from tests.support.ledger import decide_all, enqueue
+from tests.support.made_up import a_beat
+from worker.messaging.celery_app import make_app
+from worker.messaging.heartbeats import send_beats
+from worker.settings import WorkerSettings
+
+BEAT = a_beat()
+
+
+@pytest.fixture
+def settings(tmp_path, valkey_port):
+    settings = WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0")
+    send_beats(make_app(settings), [BEAT])
+    return settings
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_workers_stand_under_the_bar_of_a_terminal_and_go_with_none(engine, tmp_path, settings):
+    """Host, device and rate of each are drawn with the bar, until the run has come to its end."""
+    enqueue(engine, tmp_path)
+    console = Console(file=StringIO(), force_terminal=True, width=120)
+    decider = threading.Timer(1.5, decide_all, (engine, 1))
+    decider.start()
+    now = follow(engine, 1, console, alive=lambda: None, fleet=Fleet(settings))
+    decider.join()
+    assert now.pending == 0
+    drawn = console.file.getvalue()
+    assert "run 1" in drawn
+    assert "reading-room" in drawn
+    assert "33.2" in drawn

@@ -1,0 +1,215 @@
+"""Exporting a run on both databases: CSV and Parquet hold what the views hold, and memory holds a piece at a time."""
+
+import csv
+import io
+import os
+from datetime import UTC, datetime
+
+import pytest
+from pyarrow import parquet
+from sqlalchemy import text, update
+
+from db.engine.session import make_engine, read_transaction, upgrade
+from db.errors import UserError
+from db.ledger.outcomes import Rejected, decide
+from db.schema.tables import Scan
+from producer import results_export as export
+from producer.results_export import KINDS, export_run
+from tests.support.ledger import enqueue, ids_of, scored
+
+SHAPES = pytest.mark.parametrize("wide", [False, True], ids=["long", "wide"])
+FORMATS = pytest.mark.parametrize("kind", ["csv", "parquet"])
+#: What a spreadsheet trips over.
+AWKWARD = 'a "b", c\nü=1.png'
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """Two rows at a time: the smallest run takes several pieces."""
+    monkeypatch.setattr(export, "_CSV_PIECE", 2)
+    monkeypatch.setattr(export, "_ROW_GROUP", 2)
+
+
+@pytest.fixture
+def run(engine, tmp_path):
+    """Of four scans two are scored, one is rejected and one is pending; a second run waits for the same."""
+    run, _ = enqueue(engine, tmp_path)
+    first, second, third, _ = ids_of(engine, run)
+    with engine.begin() as connection:
+        rejected = Rejected(outcome_id=third, reason="empty", detail="the image has no bytes")
+        decide(connection, [scored(first, 0.1), scored(second, 1 / 3), rejected])
+        awkward = {"image_name": AWKWARD, "age_years": None, "sex": None}
+        connection.execute(update(Scan).where(Scan.image_name == "00000001_000.png").values(awkward))
+    enqueue(engine, tmp_path, sha256="b" * 64)
+    return run
+
+
+@SHAPES
+def test_parquet_holds_the_rows_of_the_view(engine, tmp_path, run, wide):
+    """Value for value and type for type: numbers stay numbers, NULL stays NULL, moments have a zone."""
+    rows = _export(engine, run, tmp_path / "out.parquet", kind="parquet", wide=wide)
+    table = parquet.read_table(tmp_path / "out.parquet")
+    expected = _view(engine, run, wide=wide)
+    assert (rows, table.to_pylist()) == (len(expected), expected)
+
+
+@SHAPES
+def test_csv_holds_the_rows_of_the_view(engine, tmp_path, run, wide):
+    """Numbers with all their digits, NULL as nothing, moments in ISO 8601; names keep their quotes and lines."""
+    rows = _export(engine, run, tmp_path / "out.csv", kind="csv", wide=wide)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        read = list(csv.DictReader(file))
+    expected = _view(engine, run, wide=wide)
+    assert (rows, read) == (len(expected), [{name: _worded(value) for name, value in row.items()} for row in expected])
+
+
+@SHAPES
+def test_rows_come_in_the_order_of_images_and_findings(engine, tmp_path, run, wide):
+    """As the database sorts them, whose collation may not be Python's."""
+    _export(engine, run, tmp_path / "out.parquet", kind="parquet", wide=wide)
+    order = "image_name" if wide else "image_name, finding"
+    with engine.connect() as connection:
+        view = "results_wide" if wide else "results"
+        names = connection.execute(text(f"SELECT image_name FROM {view} WHERE run_id = {run} ORDER BY {order}"))
+        assert parquet.read_table(tmp_path / "out.parquet")["image_name"].to_pylist() == list(names.scalars())
+
+
+@SHAPES
+def test_every_column_of_the_views_has_a_kind(engine, wide):
+    """A column that is new in a view is given its type here, or Parquet would have it as text."""
+    with engine.connect() as connection:
+        columns = connection.execute(text(f"SELECT * FROM {'results_wide' if wide else 'results'}")).keys()
+    assert set(columns) - set(KINDS) == set()
+
+
+def test_a_moment_is_utc_whatever_the_databases_zone(engine, tmp_path, run):
+    """PostgreSQL gives moments in the session's zone; the table has them in UTC."""
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            connection.execute(text(f"ALTER DATABASE {engine.url.database} SET timezone = 'Asia/Tokyo'"))
+        engine.dispose()
+    _export(engine, run, tmp_path / "out.csv", kind="csv", wide=False)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        moments = [datetime.fromisoformat(row["scored_at"]) for row in csv.DictReader(file)]
+    assert all(moment.tzinfo == UTC and abs((datetime.now(UTC) - moment).total_seconds()) < 3600 for moment in moments)
+
+
+@FORMATS
+def test_an_open_file_is_written_to_in_pieces_and_left_open(engine, run, kind):
+    """It may be stdout: more than one write, whole when it ends, and not closed."""
+    out = _Watched()
+    with read_transaction(engine) as connection:
+        assert export_run(connection, run, out, kind=kind, wide=False) == 4
+    assert (out.closed, out.writes > 2) == (False, True)
+    if kind == "parquet":
+        assert parquet.ParquetFile(io.BytesIO(out.getvalue())).num_row_groups == 2
+
+
+def test_postgresql_keeps_the_rows_until_they_are_asked_for(new_postgres_engine, tmp_path):
+    """A cursor is open on the server while the table is written: the driver did not fetch everything at first."""
+    run, _ = enqueue(new_postgres_engine, tmp_path)
+    with read_transaction(new_postgres_engine) as connection:
+        out = _Watched(lambda: connection.execute(text("SELECT count(*) FROM pg_cursors")).scalar())
+        export_run(connection, run, out, kind="csv", wide=True)
+    assert out.seen[0] == 1
+
+
+@FORMATS
+def test_a_run_without_rows_gives_a_table_without_rows(engine, tmp_path, run, kind):
+    """The columns are there all the same."""
+    out = tmp_path / f"out.{kind}"
+    assert _export(engine, 99, out, kind=kind, wide=False) == 0
+    names = parquet.read_schema(out).names if kind == "parquet" else out.read_text().strip().split(",")
+    assert {"image_name", "finding", "score"} <= set(names)
+
+
+@FORMATS
+def test_what_fails_half_way_leaves_the_earlier_file(engine, tmp_path, run, kind, monkeypatch):
+    """The file that was there stays as it was, and nothing lies beside it."""
+    out = tmp_path / "folder" / "out"
+    out.parent.mkdir()
+    out.write_text("earlier")
+    monkeypatch.setattr(export, "_columns", _fails_at_the_second(export._columns))
+    with pytest.raises(ZeroDivisionError):
+        _export(engine, run, out, kind=kind, wide=False)
+    assert ([path.name for path in out.parent.iterdir()], out.read_text()) == (["out"], "earlier")
+
+
+@pytest.mark.parametrize("place", ["nowhere/out.csv", "a_file/out.csv", "folder", "pipe", "n" * 300])
+def test_a_place_where_no_file_can_be_is_refused(engine, tmp_path, run, place):
+    """No folder, a file for a folder, a folder, a pipe, too long a name: one sentence that names it."""
+    (tmp_path / "a_file").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="cannot be written"):
+        _export(engine, run, tmp_path / place, kind="csv", wide=False)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.fixture
+def new_postgres_engine(new_postgres):
+    engine = make_engine(new_postgres)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+class _Watched(io.BytesIO):
+    """Counts what is written to it, and looks at something each time."""
+
+    def __init__(self, look=lambda: None):
+        super().__init__()
+        self._look, self.seen = look, []
+
+    def write(self, data):
+        self.seen.append(self._look())
+        return super().write(data)
+
+    @property
+    def writes(self):
+        return len(self.seen)
+
+
+def _fails_at_the_second(function):
+    calls = []
+
+    def failing(*arguments):
+        calls.append(arguments)
+        return function(*arguments) if len(calls) < 2 else 1 / 0
+
+    return failing
+
+
+def _export(engine, run, out, *, kind, wide):
+    with read_transaction(engine) as connection:
+        return export_run(connection, run, out, kind=kind, wide=wide)
+
+
+def _view(engine, run, *, wide):
+    """The view's rows as Python has them."""
+    view, order = ("results_wide", "image_name") if wide else ("results", "image_name, finding")
+    with engine.connect() as connection:
+        rows = connection.execute(text(f"SELECT * FROM {view} WHERE run_id = {run} ORDER BY {order}")).mappings()
+        return [{name: _AS_PYTHON.get(name, _same)(value) for name, value in row.items()} for row in rows]
+
+
+def _moment(value):
+    value = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+
+
+def _same(value):
+    return value
+
+
+#: SQLite has neither moments nor booleans of its own.
+_AS_PYTHON = {"scored_at": _moment, "reused": bool}
+
+
+def _worded(value):
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat(timespec="microseconds") if isinstance(value, datetime) else str(value)

@@ -1,0 +1,56 @@
+"""A chunk lasts for half the time budget, and every worker gets several."""
+
+import pytest
+
+from tests.support.made_up import a_beat
+from worker.messaging.celery_app import make_app
+from worker.messaging.chunk_size import chunk_size
+from worker.messaging.heartbeats import send_beats, withdraw_beats
+from worker.settings import WorkerSettings
+
+MODEL = "a" * 64
+
+
+def size(valkey_port, pending, *speeds, **settings):
+    """With a worker of each of these speeds."""
+    url = f"redis://127.0.0.1:{valkey_port}/0"
+    app = make_app(WorkerSettings(broker_url=url))
+    beats = [a_beat(pid=pid, model_sha12=MODEL[:12], speed=speed) for pid, speed in enumerate(speeds)]
+    beats.append(a_beat(pid=99, model_sha12="another's   ", speed=9999.0))
+    send_beats(app, beats)
+    try:
+        return chunk_size(WorkerSettings(broker_url=url, **settings), app, MODEL, pending)
+    finally:
+        withdraw_beats(app, beats)
+
+
+@pytest.mark.parametrize(
+    ("pending", "speeds", "expected"),
+    [
+        (100_000, (68.0,), 512),
+        (100_000, (68.0, 20.0, 68.0), 512),
+        (100_000, (2000.0,), 4096),
+        (100_000, (1.0,), 32),
+        (100_000, (0.0,), 512),
+        (100_000, (), 512),
+        (2000, (68.0,), 512),
+        (2000, (68.0,) * 4, 128),
+        (2000, (), 128),
+        (1, (68.0,), 32),
+        (0, (), 32),
+    ],
+)
+def test_a_chunk_suits_those_who_will_work_on_it(valkey_port, pending, speeds, expected):
+    """Half of 15 s at their model's speed, a quarter of a worker's share, in full batches; 512 where none can tell."""
+    assert size(valkey_port, pending, *speeds) == expected
+
+
+def test_a_size_that_was_set_stands(valkey_port):
+    """Somebody has measured."""
+    assert size(valkey_port, 100_000, 68.0, chunk_size=7) == 7
+
+
+def test_a_broker_that_is_away_is_the_senders_to_say():
+    """A rehearsal needs none."""
+    settings = WorkerSettings(broker_url="redis://127.0.0.1:1/0")
+    assert chunk_size(settings, make_app(settings), MODEL, 100_000) == 512

@@ -1,0 +1,101 @@
+"""What a database refuses is told apart: its own state blames no scan, and no value of a row is said aloud."""
+
+import traceback
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from db.engine.database_errors import cause_of, is_passing
+from db.engine.session import make_engine, open_database
+from tests.support.world import World, hash_artifact, write_csv, write_images
+from worker.messaging.celery_app import make_app
+from worker.messaging.messages import Chunk, ChunkScan
+from worker.scoring.process import ScoringProcess
+from worker.settings import WorkerSettings
+from worker.telemetry.counters import Tally
+
+#: Not spelled where a traceback would show it.
+NAME = f"{77310000}_000.png"
+
+
+def refusal(engine, statement):
+    with pytest.raises(DBAPIError) as caught, engine.begin() as connection:
+        connection.execute(text(statement), {"name": NAME})
+    return caught.value
+
+
+STATEMENTS = {
+    "INSERT INTO scans (dataset, image_name) VALUES ('d', :name), ('d', :name)": False,
+    "INSERT INTO model_scans (model_id, dataset, image_name, subset) VALUES (1, 'd', :name, 'none')": False,
+    "INSERT INTO gone (image_name) VALUES (:name)": True,
+}
+
+
+@pytest.mark.parametrize(("statement", "passes"), STATEMENTS.items())
+def test_a_refusal_names_no_value(engine, statement, passes):
+    """Neither its text nor its traceback nor the few words for a log; a row that is refused is somebody's fault."""
+    error = refusal(engine, statement)
+    said = "".join(traceback.format_exception(error)) + cause_of(error)
+    assert NAME not in said
+    assert is_passing(error) is passes
+
+
+@pytest.mark.parametrize(
+    ("setting", "cause"),
+    [
+        ("default_transaction_read_only = on", "ReadOnlySqlTransaction"),
+        ("statement_timeout = 1", "QueryCanceled"),
+    ],
+)
+def test_what_postgresql_refuses_for_now_passes(new_postgres, setting, cause):
+    """Whatever class SQLAlchemy gives it: a server that only reads raises an `InternalError`."""
+    engine = make_engine(new_postgres)
+    with engine.connect() as connection:
+        connection.execute(text(f"SET {setting}"))
+        connection.commit()
+        with pytest.raises(DBAPIError) as caught:
+            connection.execute(text("CREATE TABLE t AS SELECT 1 AS x FROM pg_sleep(1)"))
+    engine.dispose()
+    assert (is_passing(caught.value), cause_of(caught.value)) == (True, cause)
+
+
+def test_a_file_that_is_no_database_is_said_in_sqlites_words(tmp_path):
+    """The class alone, `DatabaseError`, would tell nobody what to do."""
+    file = tmp_path / "nightread.sqlite"
+    file.write_bytes(b"no database" * 500)
+    with pytest.raises(DBAPIError) as caught, make_engine(f"sqlite:///{file}").connect():
+        pass
+    assert (is_passing(caught.value), cause_of(caught.value)) == (True, "file is not a database")
+
+
+def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, valkey_port):
+    """A scan that came back alone, and a database that goes away before it is decided: nobody died of it."""
+    home = tmp_path / "home"
+    artifact = hash_artifact(home / "models", batch_size=1)
+    write_images(tmp_path / "images", [0])
+    broker = f"redis://127.0.0.1:{valkey_port}/0"
+    world = World(home=home, env={"CXR_HOME": str(home), "CXR_BROKER_URL": broker})
+    world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", [0]))
+    settings = WorkerSettings(home=home, broker_url=broker, runtime="tests.support.hash_scorer:HashScorer")
+    child = ScoringProcess(make_app(settings), settings, artifact.sha256, Tally(None, artifact.sha256))
+    outcome, location = world.rows("SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id")[0]
+    message = Chunk(model=artifact.sha256, scans=(ChunkScan(outcome_id=outcome, location=location),)).to_message()
+    file, aside = home / "nightread.sqlite", home / "aside"
+    score = child._scorer.score
+    child._scorer.score = lambda pixels: (file.rename(aside), score(pixels))[1]
+    child.handle(message, redelivered=True)
+    aside.rename(file)
+    assert world.rows("SELECT state, attempts FROM outcomes") == [("pending", 1)]
+    child._scorer.score = score
+    child.handle(message, redelivered=False)
+    assert world.rows("SELECT state, attempts FROM outcomes") == [("scored", 0)]
+
+
+def test_a_child_makes_no_ledger_of_its_own(tmp_path):
+    """A SQLite file that somebody took away may come back; an empty one in its place would be in the way."""
+    from db.errors import DatabaseUnavailable
+
+    with pytest.raises(DatabaseUnavailable, match="the database file is gone"):
+        open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}", must_exist=True)
+    assert list(tmp_path.iterdir()) == []

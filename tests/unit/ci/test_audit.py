@@ -1,0 +1,79 @@
+"""The audit fails on what is known to be weak, on a lock that pins nothing, and never because nobody answers."""
+
+import importlib.util
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[3] / ".ci" / "audit.py"
+PINNED = "a==1.0 \\\n    --hash=sha256:00\nb==2.0 ; python_version < '3.12' \\\n    --hash=sha256:11\n"
+WEAK = {"name": "a", "version": "1.0", "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["1.1"]}]}
+SOUND = {"name": "b", "version": "2.0", "vulns": []}
+
+
+@pytest.fixture
+def audit():
+    spec = importlib.util.spec_from_file_location("audit", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_package_that_is_known_to_be_weak_is_named_with_its_remedy(audit):
+    """Until an exception names it, by any of its names."""
+    assert audit.findings([WEAK, SOUND], {}) == ["a 1.0: PYSEC-1 (mended in 1.1)"]
+    for known in ("PYSEC-1", "CVE-1"):
+        assert audit.findings([WEAK], {"advisory": [{"id": known}]}) == []
+
+
+def test_an_exception_runs_out(audit):
+    """What was put off is looked at again."""
+    exceptions = {"advisory": [{"id": "CVE-1", "reason": "never called", "until": date(2026, 6, 1)}]}
+    assert audit.expired(exceptions, date(2026, 6, 1)) == []
+    assert audit.expired(exceptions, date(2026, 6, 2)) == [
+        "the exception for CVE-1 ran out on 2026-06-01: never called"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (PINNED, None),
+        (PINNED + "c>=1\n", "not pinned"),
+        (PINNED + "c==1\n", "not pinned"),
+        (PINNED + "c @ https://example.org/c.whl \\\n    --hash=sha256:22\n", "not pinned"),
+        (PINNED + "--index-url https://example.org\n", "not pinned"),
+        (PINNED + "a==1.1 \\\n    --hash=sha256:22\n", "a is locked in several versions"),
+        (PINNED + "b==2.1 ; python_version >= '3.12' \\\n    --hash=sha256:22\n", None),
+    ],
+)
+def test_a_lock_pins_every_package_by_its_hash_and_to_one_version(audit, content, sentence):
+    """Or the next installation may bring something else."""
+    wrong = audit.wrong_locks({"a.lock": content})
+    assert len(wrong) == bool(sentence)
+    assert sentence is None or sentence in wrong[0]
+
+
+def a_tool(folder, prints):
+    tool = folder / "pip-audit"
+    tool.write_text(f"#!/bin/sh\necho '{prints}'\n")
+    tool.chmod(0o755)
+    return str(tool)
+
+
+@pytest.mark.parametrize(
+    "prints",
+    ["", "not json", '{"dependencies": [{"name": "urllib3", "skip_reason": "not found"}]}', '{"dependencies": []}'],
+)
+def test_a_service_that_does_not_know_the_weak_package_did_not_answer(audit, tmp_path, prints):
+    """An index without advisories calls everything sound: that must not pass for a clean audit."""
+    assert audit.ask(a_tool(tmp_path, prints)) is None
+    assert audit.ask(str(tmp_path / "nowhere")) is None
+
+
+def test_a_service_that_knows_it_is_believed(audit, tmp_path):
+    """And what it says of our packages counts."""
+    prints = '{"dependencies": [{"name": "urllib3", "version": "1.26.0", "vulns": [{"id": "X"}]}]}'
+    report = audit.ask(a_tool(tmp_path, prints))
+    assert audit.findings(report, {}) == ["urllib3 1.26.0: X (mended in none yet)"]

@@ -1,0 +1,225 @@
+"""What leaves the house and how: real servers take it, refuse it, or are not there."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from db.errors import TemporaryError, UserError
+from db.settings import load_settings
+from producer.nightly.notifications import open_channels
+from producer.nightly.settings import NightlySettings
+from producer.nightly.summary import Summary, headline, to_text
+from tests.support.inbox import CERTIFICATE, mail_server, server_tls, webhook
+from tests.support.world import free_port
+
+OPENED = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+SUMMARY = Summary(
+    run_id=7,
+    night="2026-11-25",
+    model="ours",
+    model_sha256="0123456789abcdef" * 4,
+    cancelled=False,
+    stop_reason=None,
+    expected=1_210,
+    scored=1_204,
+    runtimes={"openvino 2026.4.1 bfloat16": 1_204},
+    rejected={"missing": 2, "truncated": 3},
+    quarantined=1,
+    pending=0,
+    reused=1_000,
+    created_at=OPENED,
+    finished_at=OPENED + timedelta(minutes=2),
+    seconds=120.0,
+    scans_per_second=31.25,
+    finding="Abnormal",
+    subset="held_out",
+    auroc=0.8125,
+    positives=40,
+    negatives=160,
+)
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch):
+    """No setting and no proxy of the machine that runs the tests."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("CXR_") or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+def channel(monkeypatch, **settings):
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CXR_{name.upper()}", value)
+    (only,) = open_channels(load_settings(NightlySettings))
+    return only
+
+
+def mail_channel(monkeypatch, url, to="a@ward.example, b@ward.example"):
+    return channel(monkeypatch, smtp_url=url, mail_from="nightread@ward.example", mail_to=to)
+
+
+def test_a_webhook_gets_every_field_as_json(monkeypatch):
+    """Moments in ISO 8601, undefined as null, the token in the address kept."""
+    with webhook() as server:
+        channel(monkeypatch, webhook_url=server.url).send(dataclasses.replace(SUMMARY, auroc=None))
+    ((path, kind, body),) = server.taken
+    assert (path, kind) == ("/hook?token=hunter2", "application/json")
+    expected = dataclasses.asdict(SUMMARY) | {
+        "auroc": None,
+        "created_at": "2026-11-25T01:00:00+00:00",
+        "finished_at": "2026-11-25T01:02:00+00:00",
+    }
+    assert json.loads(body) == expected
+
+
+@pytest.mark.parametrize("code", [301, 307, 308, 404, 429, 500])
+def test_any_answer_but_a_2xx_is_a_failure_and_no_redirect_is_followed(monkeypatch, code):
+    """It says the host and the code, never the token; the next try is a new one."""
+    with webhook() as server:
+        server.answers.append(code)
+        way = channel(monkeypatch, webhook_url=server.url)
+        with pytest.raises(TemporaryError, match=f"the webhook at 127.0.0.1 answers {code}$"):
+            way.send(SUMMARY)
+        assert (server.asked, server.taken) == (1, [])
+        way.send(SUMMARY)
+        assert len(server.taken) == 1
+
+
+def test_a_webhook_that_is_not_there_is_told_without_its_token(monkeypatch):
+    """Nobody listens."""
+    way = channel(monkeypatch, webhook_url=f"http://127.0.0.1:{free_port()}/hook?token=hunter2")
+    with pytest.raises(TemporaryError) as caught:
+        way.send(SUMMARY)
+    assert str(caught.value) == "the webhook at 127.0.0.1 does not answer (ConnectionRefusedError)"
+
+
+def test_a_mail_goes_to_all_recipients_as_text(monkeypatch):
+    """With a subject that says it all."""
+    with mail_server() as box:
+        mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}").send(SUMMARY)
+    ((recipients, mail, _),) = box.mails
+    assert recipients == ["a@ward.example", "b@ward.example"]
+    assert mail["Subject"] == "nightread: run 7, night 2026-11-25, finished: 1,204 of 1,210 scans scored, 6 not"
+    assert (mail["From"], mail["Auto-Submitted"]) == ("nightread@ward.example", "auto-generated")
+    text = mail.get_content()
+    assert text.replace("\r\n", "\n") == to_text(SUMMARY)
+    for words in ("1,204  scored", "5  rejected (missing 2, truncated 3)", "31.2 scans/s", "AUROC 0.812", "held-out"):
+        assert words in text
+
+
+def test_a_mail_says_that_scores_were_computed_in_more_than_one_way():
+    """With the scans of each; of one way it says nothing."""
+    mixed = dataclasses.replace(SUMMARY, runtimes={"openvino bfloat16": 1_200, "openvino int8": 4})
+    assert "in 2 ways, which differ: openvino bfloat16 1,200 scans, openvino int8 4 scans.\n" in to_text(mixed)
+    assert "ways" not in to_text(SUMMARY)
+
+
+def test_a_mail_server_that_refuses_once_takes_it_the_next_time(monkeypatch):
+    """Its code is said, not its words."""
+    with mail_server() as box:
+        box.refusals = 1
+        way = mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}")
+        with pytest.raises(TemporaryError, match=r"the mail server at 127.0.0.1 answers 451$"):
+            way.send(SUMMARY)
+        way.send(SUMMARY)
+    assert len(box.mails) == 1
+
+
+def test_a_recipient_that_is_refused_keeps_no_other_from_the_mail(monkeypatch, caplog):
+    """Trying again would send it to the others twice. With nobody left it is a failure."""
+    with mail_server() as box:
+        mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}", to="nobody@x.example,a@x.example").send(SUMMARY)
+        assert [recipients for recipients, _, _ in box.mails] == [["a@x.example"]]
+        assert "refuses 1 of the recipients" in caplog.text and "nobody@" not in caplog.text
+        with pytest.raises(TemporaryError, match="SMTPRecipientsRefused"):
+            mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}", to="nobody@x.example").send(SUMMARY)
+
+
+@pytest.mark.parametrize("password", ["p%40ss%2Fword", "wrong"])
+def test_a_password_is_sent_under_starttls_alone(monkeypatch, password):
+    """Decoded from the address; a wrong one is a code."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    with mail_server(server_tls()) as box:
+        way = mail_channel(monkeypatch, f"smtp://night:{password}@127.0.0.1:{box.port}")
+        if password == "wrong":
+            with pytest.raises(TemporaryError, match="answers 535") as caught:
+                way.send(SUMMARY)
+            assert "wrong" not in str(caught.value)
+            return
+        way.send(SUMMARY)
+    assert box.logins == [("night", "p@ss/word")]
+    assert [encrypted for _, _, encrypted in box.mails] == [True]
+
+
+def test_a_server_without_starttls_gets_no_password(monkeypatch):
+    """Nor does one that somebody in between made look so."""
+    with mail_server() as box:
+        way = mail_channel(monkeypatch, f"smtp://night:secret@127.0.0.1:{box.port}")
+        with pytest.raises(TemporaryError, match="no STARTTLS"):
+            way.send(SUMMARY)
+    assert (box.logins, box.mails) == ([], [])
+
+
+def test_smtps_is_encrypted_from_the_first_byte(monkeypatch):
+    """And only with a server whose certificate is known."""
+    with mail_server(server_tls(), implicit=True) as box:
+        way = mail_channel(monkeypatch, f"smtps://127.0.0.1:{box.port}")
+        with pytest.raises(TemporaryError, match="SSLCertVerificationError"):
+            way.send(SUMMARY)
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        way.send(SUMMARY)
+    assert len(box.mails) == 1
+
+
+def test_a_cancelled_run_and_one_without_labels_say_so():
+    """No AUROC is no line, and nothing reads as finished that was stopped."""
+    bare = dataclasses.replace(SUMMARY, cancelled=True, finding=None, auroc=None, scans_per_second=None)
+    assert "cancelled" in headline(bare) and "finished" not in headline(bare)
+    assert "cancelled" in to_text(bare) and "AUROC" not in to_text(bare) and "scans/s" not in to_text(bare)
+
+
+MAIL = {"SMTP_URL": "smtp://h", "MAIL_FROM": "a@b.example", "MAIL_TO": "c@d.example"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"WEBHOOK_URL": "ftp://h/secret"}, "WEBHOOK_URL"),
+        ({"WEBHOOK_URL": "secret"}, "WEBHOOK_URL"),
+        ({"WEBHOOK_URL": "http://h:secret/"}, "WEBHOOK_URL"),
+        ({"WEBHOOK_URL": "http://u:secret@h/"}, "WEBHOOK_URL"),
+        ({"WEBHOOK_URL": f"http://{'secret' * 20}/"}, "WEBHOOK_URL"),
+        ({"WEBHOOK_URL": "http://h/secr\u00e9t"}, "WEBHOOK_URL"),
+        (MAIL | {"SMTP_URL": "http://u:secret@h"}, "SMTP_URL"),
+        (MAIL | {"SMTP_URL": "smtp://"}, "SMTP_URL"),
+        (MAIL | {"MAIL_FROM": ""}, "MAIL_FROM"),
+        (MAIL | {"MAIL_FROM": "secret"}, "MAIL_FROM"),
+        (MAIL | {"MAIL_TO": ""}, "MAIL_TO"),
+        (MAIL | {"MAIL_TO": "a@b.example,secret"}, "MAIL_TO"),
+        (MAIL | {"MAIL_TO": "a@b.example\nBcc: secret@x.example"}, "MAIL_TO"),
+        ({"MAIL_TO": "a@b.example"}, "MAIL_TO"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_setting_is_one_sentence_without_its_value(monkeypatch, wrong, name):
+    """At the start, not at two in the morning."""
+    for variable, value in wrong.items():
+        monkeypatch.setenv(f"CXR_{variable}", value)
+    with pytest.raises(UserError, match=f"^CXR_{name}: ") as caught:
+        load_settings(NightlySettings)
+    assert "secr" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_secrets_may_lie_in_files_and_none_is_needed(monkeypatch, tmp_path):
+    """Without an address nothing is sent."""
+    assert open_channels(load_settings(NightlySettings)) == ()
+    for variable, value in (MAIL | {"WEBHOOK_URL": "https://h/token"}).items():
+        (tmp_path / variable).write_text(f"{value}\n")
+        monkeypatch.setenv(f"CXR_{variable}_FILE", str(tmp_path / variable))
+    settings = load_settings(NightlySettings)
+    assert (settings.webhook_url, settings.recipients) == ("https://h/token", ("c@d.example",))
+    assert len(open_channels(settings)) == 2
+    assert "token" not in repr(settings)

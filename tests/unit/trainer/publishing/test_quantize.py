@@ -1,0 +1,258 @@
+"""Int8 is kept where it is proved to tell findings apart as well, and then scores; or nothing is written."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from db.errors import UserError
+from db.labels.csv_file import LabelRow, read_labels_csv
+from db.metrics.formulas import auroc
+from tests.support.small_graph import SIDE, small_graph
+from tests.support.watched import watched
+from tests.support.world import radiograph
+from trainer.data.dataset import label_matrix
+from trainer.data.split import split_by_image, split_by_patient
+from trainer.data.training_data import Subset
+from trainer.publishing import quantize as module
+from trainer.publishing.quantize import Int8Scans, compare, export_int8, load_int8_scans
+from worker.artifacts.artifact import file_sha256, load_artifact, publish
+from worker.artifacts.exports import EXPORTS_FILE, FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Export, Exports
+from worker.artifacts.manifest import MODEL_FILE, Manifest
+from worker.artifacts.model_store import FolderModelStore
+from worker.artifacts.split_file import write_split
+from worker.images.preprocessing import Preprocessing
+from worker.scoring.open_scorer import open_scorer
+from worker.scoring.runtimes.openvino import choose_floats
+from worker.scoring.runtimes.openvino_import import openvino
+
+FINDINGS = ("Abnormal", "Effusion")
+BATCH = 8
+
+
+def artifact_in(folder, split=()):
+    """The small graph as it lies beside an artifact, in a folder of models."""
+    staging = folder / "staging"
+    staging.mkdir(parents=True)
+    (staging / MODEL_FILE).write_bytes(b"nobody loads it here")
+    write_split(staging, split)
+    openvino.save_model(small_graph(), staging / OPENVINO_FILE, compress_to_fp16=False)
+    files = {file: file_sha256(staging / file) for file in FILES["openvino"]}
+    manifest = Manifest(
+        name="small",
+        findings=FINDINGS,
+        dataset="sample_labels",
+        preprocessing=Preprocessing(height=SIDE, width=SIDE),
+        batch_size=BATCH,
+    )
+    formats = {"openvino": Export(runtime="openvino", files=files, max_difference=0, scans=1)}
+    return publish(staging, folder / "models", manifest, formats)
+
+
+def row(number, *, findings=("No Finding",)):
+    return LabelRow(
+        image_name=f"{number}.png",
+        findings=findings,
+        patient_id=str(number // 2),
+        view=None,
+        sex=None,
+        age_years=None,
+        follow_up=None,
+    )
+
+
+@pytest.fixture(scope="module")
+def scans():
+    """Bright scans have findings, most of the time; 60 of 30 patients to judge on."""
+    pixels = np.stack([radiograph(number, side=SIDE)[:, :, np.newaxis] for number in range(100)])
+    means = pixels.mean(axis=(1, 2, 3)) + np.random.default_rng(1).normal(0, 4, 100)
+    bright = means > np.median(means)
+    rows = tuple(row(at, findings=("Effusion",) if bright[at] else ("No Finding",)) for at in range(40, 100))
+    validation = Subset(rows=rows, pixels=pixels, places=np.arange(40, 100), labels=label_matrix(rows, FINDINGS))
+    return Int8Scans(calibration=pixels[:40], validation=validation)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return FolderModelStore(tmp_path_factory.mktemp("int8") / "models")
+
+
+@pytest.fixture(scope="module")
+def artifact(models):
+    return artifact_in(models.folder.parent)
+
+
+@pytest.fixture(scope="module")
+def exported(artifact, scans, models):
+    return export_int8(artifact, scans, models=models, max_loss=0.05, rounds=200)
+
+
+def content_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_int8_is_kept_with_the_figures_that_prove_it(artifact, exported):
+    """Beside what was there, which stays as it was; the artifact too."""
+    exports = Exports.model_validate_json((artifact.folder / EXPORTS_FILE).read_bytes())
+    assert set(exports.formats) == {"openvino", INT8}
+    assert exports.formats[INT8] == exported
+    assert exported.files == {file: file_sha256(artifact.folder / file) for file in FILES[INT8]}
+    counts = (exported.scans, exported.patients, exported.findings, exported.calibrated_on, exported.resamples)
+    assert counts == (60, 30, 2, 40, 200)
+    assert (exported.runtime.split()[0], exported.quantizer.split()[0]) == ("openvino", "nncf")
+    assert exported.auroc_float32 - exported.auroc_int8 <= exported.loss_bound < exported.max_loss == 0.05
+    assert 0.8 < exported.auroc_float32 < 1
+    assert load_artifact(artifact.folder).sha256 == artifact.sha256
+
+
+def test_a_worker_scores_with_what_was_judged(artifact, exported, scans):
+    """As far from float32 as was written down, to the last bit, and it says that it is int8."""
+    exact, rough = (open_scorer(artifact, "openvino", precision) for precision in ("float32", "int8"))
+    assert (exact.precision, rough.precision, rough.batch_size) == ("float32", "int8", BATCH)
+    pixels = scans.validation.pixels[scans.validation.places]
+    pieces = range(0, len(pixels), BATCH)
+    scores = [np.concatenate([one.score(pixels[at : at + BATCH]) for at in pieces]) for one in (exact, rough)]
+    assert 0 < np.abs(scores[0] - scores[1]).max() == exported.max_difference < 0.05
+    assert scores[0].std() > 0.1
+    assert rough._floats == exported.rest == choose_floats("auto")
+
+
+def test_a_scan_alone_scores_in_int8_bitwise_as_among_others(artifact, exported, scans):
+    """In any place, as in float32."""
+    scorer = open_scorer(artifact, "openvino", "int8")
+    batch = scans.calibration[:BATCH]
+    whole = scorer.score(batch)
+    for place in range(BATCH):
+        assert (scorer.score(batch[place : place + 1])[0] == whole[place]).all()
+        assert (scorer.score(np.roll(batch, place, axis=0)) == np.roll(whole, place, axis=0)).all()
+    scorer.shrink()
+    assert np.allclose(scorer.score(batch[: BATCH // 2]), whole[: BATCH // 2], atol=0.01)
+
+
+@pytest.mark.parametrize("runtime", ["auto", "openvino"])
+def test_precision_auto_never_chooses_int8(artifact, exported, runtime):
+    """Its scores are others: a person says that they want them."""
+    assert open_scorer(artifact, runtime).precision in {"float32", "bfloat16"}
+    assert open_scorer(artifact, runtime, "int8").precision == "int8"
+
+
+@pytest.mark.parametrize("file", FILES[INT8])
+def test_a_damaged_int8_file_is_refused_by_name(tmp_path, scans, file):
+    """And float32 scores as before."""
+    artifact = artifact_in(tmp_path)
+    export_int8(artifact, scans, models=FolderModelStore(tmp_path / "models"), max_loss=1, rounds=1)
+    path = artifact.folder / file
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"{file}: {EXPORTS_FILE} says sha256"):
+        open_scorer(artifact, "openvino", "int8")
+    assert open_scorer(artifact, "openvino", "float32").precision == "float32"
+
+
+def test_what_loses_too_much_is_refused_with_the_figures(tmp_path, scans):
+    """Calibrated on black scans it takes every scan for nearly black; nothing is written."""
+    artifact, black = artifact_in(tmp_path), replace(scans, calibration=np.zeros_like(scans.calibration))
+    before = content_of(artifact.folder)
+    figures = r"AUROC 0\.\d{4} in float32 and 0\.\d{4} in int8 over 2 findings, on 60 validation scans of 30 patients;"
+    with pytest.raises(
+        UserError, match=rf"{figures} the loss may be 0\.\d{{4}} \(one-sided 95% bound\), .* 0\.01; not"
+    ):
+        export_int8(artifact, black, models=FolderModelStore(tmp_path / "models"), max_loss=0.01, rounds=50)
+    assert content_of(artifact.folder) == before
+
+
+def test_without_both_classes_nothing_is_proved(tmp_path, scans):
+    """No AUROC, no loss of it, and no export."""
+    artifact = artifact_in(tmp_path)
+    healthy = replace(scans, validation=replace(scans.validation, labels=np.zeros((60, 2), np.float32)))
+    with pytest.raises(UserError, match="no finding has both classes on 60 validation scans; nothing was written"):
+        export_int8(artifact, healthy, models=FolderModelStore(tmp_path / "models"), max_loss=1, rounds=1)
+    assert not (artifact.folder / OPENVINO_INT8_FILE).exists()
+
+
+def test_a_loss_is_judged_in_the_same_draws_of_patients():
+    """What moves both ways alike is no loss: of hardly other scores the bound is tight, however few the patients."""
+    rng = np.random.default_rng(0)
+    rows = tuple(row(number) for number in range(60))
+    labels = (rng.random((60, 3)) < 0.4).astype(np.float32)
+    labels[:, 2] = 0
+    float32 = (rng.random((60, 3)) + 0.3 * labels).astype(np.float32) / 2
+    found = compare(rows, labels, float32, float32 + rng.normal(0, 0.002, (60, 3)).astype(np.float32))
+    assert found.float32.high - found.float32.low > 0.1
+    assert found.loss.high - found.loss.low < 0.02
+    assert compare(rows, labels, float32, float32).loss == replace(found.loss, value=0, low=0, high=0)
+    # The third finding has one class: it is in no mean.
+    areas = [auroc(labels[:, at] > 0, float32[:, at].astype(np.float64)) for at in (0, 1)]
+    assert found.float32.value == pytest.approx(np.mean(areas))
+
+
+def dealt(phantoms, tmp_path, deal):
+    rows = read_labels_csv(phantoms).rows
+    split = deal(rows, validation_share=0.4, test_share=0.2, seed=0)
+    return artifact_in(tmp_path, split), {one.image_name: one.subset for one in split}, rows
+
+
+def names(rows, subsets, wanted):
+    return {row.image_name for row in rows if subsets[row.image_name] == wanted}
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch):
+    monkeypatch.setattr(module, "LEAST_PATIENTS", 1)
+
+
+def spied_rows(monkeypatch):
+    """The rows that are read, in their order."""
+    asked = []
+    read = module.read_scans
+    monkeypatch.setattr(module, "read_scans", lambda *given, **also: asked.extend(given[2]) or read(*given, **also))
+    return asked
+
+
+def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path, monkeypatch, few_are_enough):
+    """By the artifact's own split; test scans are not looked at."""
+    artifact, subsets, rows = dealt(phantoms, tmp_path, split_by_patient)
+    asked = spied_rows(monkeypatch)
+    scans = load_int8_scans(artifact, phantoms, None, count=1000, cache=tmp_path / "cache")
+    validation = names(rows, subsets, "validation")
+    assert {one.image_name for one in scans.validation.rows} == validation
+    assert {one.image_name for one in asked} == validation | names(rows, subsets, "train")
+    assert len(scans.calibration) == len(names(rows, subsets, "train"))
+    assert scans.validation.labels.shape == (len(validation), len(FINDINGS))
+    at = asked.index(scans.validation.rows[0])
+    assert (scans.validation.pixels[scans.validation.places[0]] == scans.validation.pixels[at]).all()
+    assert len(load_int8_scans(artifact, phantoms, None, count=3, cache=tmp_path / "cache").calibration) == 3
+
+
+def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
+    """A split by image parts a patient's scans: those of patients whom the model was fitted on judge nothing."""
+    artifact, subsets, rows = dealt(phantoms, tmp_path, split_by_image)
+    fitted = {one.patient_id for one in rows if subsets[one.image_name] == "train"}
+    apart = {one.image_name for one in rows if subsets[one.image_name] == "validation" and one.patient_id not in fitted}
+    assert set() < apart < names(rows, subsets, "validation")
+    scans = load_int8_scans(artifact, phantoms, None, count=9, cache=tmp_path / "cache")
+    assert {one.image_name for one in scans.validation.rows} == apart
+
+
+def test_a_csv_of_other_scans_is_one_sentence(phantoms, tmp_path):
+    """With too few validation scans or no training scan, it says what is missing."""
+    artifact, _, _ = dealt(phantoms, tmp_path, split_by_patient)
+    with pytest.raises(UserError, match=r"labelled scans of \d patients that small was validated .* needs 20 patients"):
+        load_int8_scans(artifact, phantoms, None, count=9, cache=tmp_path / "cache")
+    other = artifact_in(tmp_path / "other")
+    with pytest.raises(UserError, match="small was fitted on none of its scans; --int8 needs the CSV that it was fitt"):
+        load_int8_scans(other, phantoms, None, count=9, cache=tmp_path / "cache")
+
+
+def test_quantizing_tells_nobody():
+    """Left to itself the quantizer counts its uses for its makers; but not where it sees pytest, hence a process."""
+    code = """
+import os
+import numpy as np
+from tests.support.small_graph import small_graph
+from trainer.publishing.quantize import quantize
+quantize(small_graph(), np.zeros((8, 32, 32, 1), np.uint8), 8)
+import nncf
+assert "pytest" not in sys.modules
+print(type(nncf.telemetry.telemetry).__name__, os.environ["NNCF_CI"])
+"""
+    assert watched(code) == ["MagicMock", "1"]

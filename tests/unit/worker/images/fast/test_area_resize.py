@@ -1,0 +1,74 @@
+"""What scales gray images down quickly gives cv2's pixels, or leaves the image to cv2."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.encoded_images import png_of
+from tests.support.world import radiograph
+from worker.images import pixels
+from worker.images.fast.area_resize import shrink
+from worker.images.fast.lazy_import import Deferred
+from worker.images.preprocessing import Preprocessing
+
+LENGTHS = st.tuples(st.sampled_from([2**n for n in range(9)]), st.integers(1, 256), st.integers(1, 6))
+
+
+def by_cv2(image, height, width):
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width)
+
+
+@settings(deadline=None, max_examples=300)
+@given(rows=LENGTHS, columns=LENGTHS, grays=st.sampled_from([(0, 256), (0, 2), (254, 256)]), seed=st.integers(0, 2**32))
+def test_every_size_that_it_takes_gives_the_pixels_of_cv2(rows, columns, grays, seed):
+    """Where p is a power of two, of few rows or many, as dark and as light as can be; also a part of a wider image."""
+    (height, made_high), (width, made_wide) = ((p * times, min(q, p) * times) for p, q, times in (rows, columns))
+    image = np.random.default_rng(seed).integers(*grays, (height, width + 3), np.uint8)[:, :width]
+    small = shrink(image, made_high, made_wide)
+    if small is not None:
+        assert np.array_equal(small, by_cv2(image, made_high, made_wide))
+
+
+@pytest.mark.parametrize("side", [224, 320, 384, 448])
+def test_radiographs_of_1024_are_taken_and_halves_round_as_those_of_cv2(side):
+    """Every pixel of the second image is a half, or nearly so."""
+    for image in (radiograph(1, side=1024), np.indices((1024, 1024)).sum(0).astype(np.uint8) % 2):
+        small = shrink(image, side, side)
+        assert small is not None
+        assert np.array_equal(small, by_cv2(image, side, side))
+
+
+@pytest.mark.parametrize(
+    ("shape", "made"),
+    [
+        ((1000, 1000), (224, 224)),
+        ((1024, 1000), (224, 224)),
+        ((1024, 1024), (299, 299)),
+        ((1024, 1024), (512, 256)),
+        ((64, 64), (64, 64)),
+        ((64, 64), (128, 96)),
+        ((64, 64), (60, 96)),
+    ],
+)
+def test_what_float32_would_round_or_cv2_does_otherwise_is_left_to_cv2(shape, made):
+    """Parts that are no binary fractions, sums of more than 24 bits, whole pixels to each, and larger results."""
+    assert shrink(np.zeros(shape, np.uint8), *made) is None
+
+
+def test_pixels_are_the_same_before_and_after_it_is_loaded(monkeypatch):
+    """So no scan's pixels depend on how many its process had met before."""
+    encoded = png_of(radiograph(3, side=512))
+    monkeypatch.setattr(pixels, "_compiled", Deferred("worker.no_such_module", worth=2**60))
+    before = pixels.to_pixels(encoded, Preprocessing())
+    ready = Deferred("worker.images.fast.area_resize", worth=1)
+    ready.now()
+    monkeypatch.setattr(pixels, "_compiled", ready)
+    taken = []
+    monkeypatch.setattr(
+        "worker.images.fast.area_resize.shrink", lambda *given: taken.append(shrink(*given)) or taken[-1]
+    )
+    after = pixels.to_pixels(encoded, Preprocessing())
+    assert [small.shape for small in taken] == [(224, 224)]
+    assert np.array_equal(before, after)

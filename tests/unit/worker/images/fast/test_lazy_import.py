@@ -1,0 +1,36 @@
+"""What is costly to import is imported once there is work to be worth it."""
+
+import numpy as np
+
+from tests.support.encoded_images import png_of
+from tests.support.world import radiograph, wait_until
+from worker.images import pixels
+from worker.images.fast.lazy_import import Deferred
+
+IMAGE = radiograph(1, side=70)
+ENCODED = png_of(IMAGE)
+
+
+def test_the_quick_reader_takes_over_after_enough_pngs(monkeypatch):
+    """Until it is compiled cv2 reads them, to the same pixels."""
+    reader = Deferred("worker.images.fast.png_unfilter", worth=2 * len(ENCODED))
+    monkeypatch.setattr(pixels, "_compiled", reader)
+    by_cv2 = []
+    slow = pixels._decode_by_cv2
+    monkeypatch.setattr(pixels, "_decode_by_cv2", lambda encoded: by_cv2.append(1) or slow(encoded))
+    assert np.array_equal(pixels.decode(ENCODED), IMAGE)
+    assert reader._thread is None
+    assert np.array_equal(pixels.decode(ENCODED), IMAGE)
+    wait_until(lambda: reader.is_ready(0), seconds=60, what="the compiled reader")
+    assert len(by_cv2) == 2
+    assert np.array_equal(pixels.decode(ENCODED), IMAGE)
+    assert len(by_cv2) == 2
+
+
+def test_what_cannot_be_imported_is_said_once_and_done_without(caplog):
+    """Compiled code that is damaged on disk, say: cv2 reads on."""
+    reader = Deferred("worker.no_such_module", worth=1)
+    assert not reader.is_ready(1)
+    reader._thread.join()
+    assert not reader.is_ready(1)
+    assert caplog.text.count("worker.no_such_module cannot be imported: slower without it") == 1

@@ -1,0 +1,98 @@
+"""Of whatever lies in the queue a chunk comes through the gate, and nothing else."""
+
+import base64
+import json
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.errors import PermanentError
+from tests.support.hostile import MODEL, NAME, chunk, dropped, harmless, message
+from worker.messaging.envelope import admitted, given_back, held_queue, let_through
+from worker.messaging.messages import MAX_SCANS, TASK, Chunk, ChunkScan, queue_of
+
+MINE = "1" * 64
+TRAP = "/nowhere/unpickled"
+REFUSED = {what: raw for what, raw in dropped(MINE, TRAP).items() if what != "another model"}
+ODD = harmless(MINE)
+
+
+def opened(raw):
+    """An envelope and the body in it."""
+    envelope = json.loads(raw)
+    return envelope, json.loads(base64.b64decode(envelope["body"]))
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_holds_no_chunk_is_dropped_in_a_sentence_that_repeats_nothing(what, caplog):
+    """Whatever else: not JSON, deep, long, compressed, pickled, for another task."""
+    with caplog.at_level(logging.ERROR):
+        assert let_through([b"score", REFUSED[what]]) is None
+    [record] = caplog.records
+    assert "message dropped" in record.getMessage()
+    assert "7731" not in caplog.text
+    assert len(record.getMessage()) < 300
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_of_an_odd_message_only_the_chunk_comes_through(what):
+    """What it says of when, how and what else to do stays behind."""
+    envelope, (arguments, keywords, embedded) = opened(admitted(ODD[what]))
+    assert [chunk(MINE, arguments[0]["scans"])] == arguments
+    assert keywords == embedded == {}
+    headers = envelope.pop("headers")
+    assert headers.keys() == {"lang", "task", "id", "argsrepr", "kwargsrepr"}
+    assert headers["task"] == TASK
+    assert NAME not in json.dumps([envelope, headers])
+
+
+def test_copies_of_one_message_do_not_acknowledge_each_other():
+    """The broker remembers what is held by this tag."""
+    raw = message(chunk(MINE, [[1, "x"]]))
+    tags = {json.loads(admitted(raw))["properties"]["delivery_tag"] for _ in range(3)}
+    assert len(tags) == 3
+
+
+def test_what_was_held_comes_back_marked_as_redelivered_and_may_pass_again():
+    """A chunk whose worker died is known by this mark."""
+    entry = json.dumps([json.loads(admitted(message(chunk(MINE, [[1, "x"]])))), "", queue_of(MINE)]).encode()
+    assert held_queue(entry) == queue_of(MINE)
+    queue, again = given_back(entry)
+    assert queue == queue_of(MINE)
+    assert json.loads(admitted(again))["properties"]["delivery_info"]["redelivered"] is True
+
+
+@pytest.mark.parametrize("entry", [b"", b"\xff", b"[]", b"[1, 2, 3]", b"[" * 100_000, b'[{"headers": {}}, "a", "b"]'])
+def test_what_another_program_holds_is_left_alone(entry):
+    """The database of a broker may be shared."""
+    assert given_back(entry) is None
+    assert held_queue(entry) is None
+
+
+@given(
+    raw=st.binary()
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda x: json.dumps(x).encode())
+)
+def test_no_bytes_whatever_raise_anything_but_a_refusal(raw):
+    """A hostile message must not kill the worker that takes it."""
+    with pytest.raises(PermanentError):
+        admitted(raw)
+
+
+def test_an_empty_queue_is_no_message():
+    """BRPOP gives up after a while."""
+    assert let_through(None) is None
+    assert let_through([b"score.1", message(chunk(MODEL, [[1, "x"]]))])[0] == b"score.1"
+
+
+def test_a_chunk_that_is_not_sent_in_halves_fits_through():
+    """10,000 scans whose paths are as long as a file system takes, in letters that JSON writes in six."""
+    scans = tuple(ChunkScan(outcome_id=number, location="肺" * 1365) for number in range(1, MAX_SCANS + 1))
+    chunk = Chunk(model=MINE, scans=scans)
+    while chunk.is_too_long:
+        chunk, _ = chunk.halves()
+    assert len(chunk.scans) > 500
+    assert admitted(message(chunk.to_message()))

@@ -1,0 +1,97 @@
+"""Pixels as a worker has them made: as many at once as there are cores, and none that are kept already."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import pytest
+
+from db.errors import PermanentError
+from tests.support.world import radiograph
+from worker.images.pixels import to_pixels
+from worker.images.preprocessing import Preprocessing
+from worker.scoring import decoder
+from worker.scoring.decoder import Decoder
+from worker.settings import WorkerSettings
+from worker.storage.image_store import EncodedImage
+from worker.telemetry.counters import Stopwatch
+
+RULE = Preprocessing(height=16, width=16)
+THREADS = 8
+
+
+def png(number):
+    return cv2.imencode(".png", radiograph(number))[1].tobytes()
+
+
+def image(number):
+    return EncodedImage(data=png(number), content=f"sha256:{number:064x}")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return WorkerSettings(home=tmp_path, decode_threads=2, pixel_cache_gb=1)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Decoding takes 20 ms; the most that were at it at once, in a list."""
+    at_it, most = [], [0]
+
+    def decode(*args):
+        at_it.append(args)
+        most[0] = max(most[0], len(at_it))
+        time.sleep(0.02)
+        at_it.remove(args)
+        return to_pixels(*args)
+
+    monkeypatch.setattr(decoder, "to_pixels", decode)
+    return most
+
+
+def test_no_more_are_decoded_at_once_than_there_are_cores_and_waiting_is_not_decoding(settings, slow):
+    """Eight threads, two of which decode: sixteen images take 0.3 s of decoding, though the eight wait for 1.3."""
+    watch = Stopwatch()
+    decode = Decoder(RULE, settings, watch)
+    with ThreadPoolExecutor(THREADS) as pool:
+        began = time.monotonic()
+        found = list(pool.map(decode, map(image, range(2 * THREADS))))
+        seconds = time.monotonic() - began
+    assert [pixels.tolist() for pixels in found] == [to_pixels(png(n), RULE).tolist() for n in range(2 * THREADS)]
+    assert slow == [2]
+    assert 2 * THREADS * 0.02 <= watch.seconds["decode"] <= 2 * seconds
+
+
+def test_pixels_that_are_kept_wait_for_no_core(settings, monkeypatch):
+    """An archive that is scored again passes those that are new."""
+    decode = Decoder(RULE, settings, Stopwatch())
+    decode(image(0))
+    over = threading.Event()
+    with ThreadPoolExecutor(THREADS) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(decoder, "to_pixels", lambda *_: over.wait(60))
+            hanging = [pool.submit(decode._decode, b"") for _ in range(2)]
+            try:
+                assert pool.submit(decode, image(0)).result(timeout=30).shape == RULE.shape
+            finally:
+                over.set()
+        assert all(one.result() for one in hanging)
+    assert (decode.take_hits(), decode.take_hits()) == (1, 0)
+
+
+def test_without_a_cache_each_image_is_decoded(tmp_path, slow):
+    """Its size is 0 unless somebody sets it."""
+    decode = Decoder(RULE, WorkerSettings(home=tmp_path), Stopwatch())
+    assert decode(image(0)).tolist() == decode(image(0)).tolist()
+    assert (slow, decode.take_hits()) == ([1], 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_of_too_many_pixels_is_rejected(settings):
+    """At the worker's own setting, each time."""
+    decode = Decoder(RULE, settings.model_copy(update={"max_pixels": 399}), Stopwatch())
+    for _ in range(2):
+        with pytest.raises(PermanentError) as caught:
+            decode(image(0))
+        assert caught.value.reason == "too_large"
