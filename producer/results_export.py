@@ -9,10 +9,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from db.errors import UserError
 from db.findings import FINDINGS, column_of
+from db.ledger.results import stream_results
 
 TEXT: Final = "text"
 NUMBER: Final = "number"
@@ -57,14 +58,9 @@ def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, kin
         UserError: the file cannot be written there.
     """
     write, piece = (_write_csv, _CSV_PIECE) if kind == "csv" else (_write_parquet, _ROW_GROUP)
-    view, order = ("results_wide", "image_name") if wide else ("results", "image_name, finding")
-    query = text(f"SELECT * FROM {view} WHERE run_id = :run ORDER BY {order}")  # noqa: S608 -- both are ours
     with _opened(out) as file:
-        # Without this, PostgreSQL's driver reads everything before it gives the first row.
-        result = connection.execute(query, {"run": run_id}, execution_options={"stream_results": True})
-        names = tuple(result.keys())
-        # The size is said here: without one, `partitions` gives everything at once.
-        pieces = (_columns(names, rows) for rows in result.partitions(piece))
+        names, pages = stream_results(connection, run_id, wide=wide, page_rows=piece)
+        pieces = (_columns(names, rows) for rows in pages)
         return write(file, names, pieces)
 
 

@@ -82,6 +82,11 @@ def list_models(connection: Connection) -> list[ModelInfo]:
     return [_info(row) for row in connection.execute(_select().order_by(Model.id))]
 
 
+def registered_hashes(connection: Connection) -> set[str]:
+    """The sha256 of every registered artifact."""
+    return set(connection.execute(select(Model.sha256)).scalars())
+
+
 def demand(connection: Connection) -> Demand:
     """The active model, and those that are needed until their runs are finished or stopped."""
     pending = exists().where(Outcome.model_id == Model.id, Outcome.state == PENDING, is_wanted())

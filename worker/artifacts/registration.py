@@ -1,11 +1,10 @@
 """Brings the artifacts of `CXR_MODEL_DIR` into SQL, and finds the artifact of a registered model."""
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
-from db.ledger.models import ModelInfo, UsedScan, register_model
+from db.ledger.models import ModelInfo, UsedScan, register_model, registered_hashes
 from db.ledger.open_run import lock_for_enqueue
-from db.schema.tables import Model
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore, all_artifacts
 from worker.artifacts.split_file import read_split
@@ -18,7 +17,7 @@ def register_artifacts(engine: Engine, models: ModelStore) -> list[ModelInfo]:
         UserError: an artifact is damaged, or its name belongs to another.
     """
     with read_transaction(engine) as connection:
-        known = set(connection.execute(select(Model.sha256)).scalars())
+        known = registered_hashes(connection)
     new = all_artifacts(models, but=known)
     if not new:
         return []
