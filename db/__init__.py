@@ -1,4 +1,4 @@
-"""The ledger: vocabulary, tables, every SQL statement, and the figures computed from them.
+"""The ledger: vocabulary, tables, every SQL statement, and the metrics computed from scores and labels.
 
-Nothing here imports `worker`, `producer` or `trainer`, nor anything that loads a model.
+No module here imports `worker`, `producer` or `trainer`, nor anything that loads a model.
 """

@@ -1,8 +1,8 @@
-"""`python -m db upgrade`: bring the tables to this program's revision. `grant-read ROLE`: let a role read the views."""
+"""`python -m db upgrade` migrates the tables; `grant-read ROLE` lets a role read the views."""
 
 import sys
 
-from db.engine.session import make_engine, newest_revision, upgrade
+from db.engine.session import head_revision, make_engine, upgrade
 from db.errors import EXIT_DONE, EXIT_USER, UserError
 from db.schema.view_grants import grant_read
 from db.settings import Settings, load_settings
@@ -11,12 +11,12 @@ _USAGE = "usage: python -m db upgrade | grant-read ROLE   (the database is CXR_D
 
 
 def main(arguments: list[str]) -> int:
-    """Run the one command; anything else gets the usage and exit 2."""
+    """Run one command and return its exit code; any other arguments print the usage and return 2."""
     try:
         match arguments:
             case ["upgrade"]:
                 upgrade(make_engine(load_settings(Settings).database_url))
-                print(f"the database's tables are at revision {newest_revision()}")
+                print(f"the database's tables are at revision {head_revision()}")
             case ["grant-read", role]:
                 grant_read(load_settings(Settings).database_url, role)
                 print(f"{role} may read the views, and no table")

@@ -1,14 +1,14 @@
-"""What can go wrong, and what follows from it.
+"""The errors that the program raises on purpose, and what each one causes.
 
     NightreadError
-    ├── UserError                  the person's mistake: one sentence, exit 2, nothing written
+    ├── UserError                  the user's mistake: prints one sentence, exits with 2, writes nothing
     │   └── DatabaseUnavailable    the database does not answer; a running worker tries again
-    ├── WorkStopped                stopped before the end: one sentence, exit 4
-    ├── PermanentError             this scan can never be scored: a `rejected` row with its reason
-    ├── TemporaryError             not now: the work goes back to the queue and comes again
-    └── OutOfDeviceMemory          the device has no memory for one scan: its worker ends and is started again later
+    ├── WorkStopped                the work stopped before its end: prints one sentence, exits with 4
+    ├── PermanentError             the scan can never be scored: becomes a `rejected` row with its reason
+    ├── TemporaryError             something outside failed: the work returns to the queue and is tried again
+    └── OutOfDeviceMemory          the device cannot hold a single scan: the worker exits and is restarted later
 
-Anything else is a bug and stays loud.
+Any other exception is a bug and is not caught.
 """
 
 from typing import Final
@@ -24,22 +24,22 @@ class NightreadError(Exception):
 
 
 class UserError(NightreadError):
-    """A mistake that the person at the terminal can mend. Its text is the whole message."""
+    """A mistake that the user can correct. Its text is the whole message."""
 
 
 class DatabaseUnavailable(UserError):
-    """The database does not answer. A person gets the sentence; a supervisor tries again."""
+    """The database does not answer. A command prints the sentence and ends; a supervisor tries again."""
 
 
 class WorkStopped(NightreadError):
-    """The work was stopped before its end; what was committed stays."""
+    """The work was stopped before its end; everything that was committed stays."""
 
 
 class PermanentError(NightreadError):
-    """A scan that can never be scored as it is.
+    """A scan whose present image can never be scored.
 
     Attributes:
-        reason: short code, one of `db.ledger.outcomes.REASONS`, for SQL to group by.
+        reason: short code, one of `db.ledger.outcomes.REASONS`, by which SQL can group.
     """
 
     def __init__(self, reason: str, sentence: str) -> None:
@@ -48,8 +48,8 @@ class PermanentError(NightreadError):
 
 
 class TemporaryError(NightreadError):
-    """Something outside failed that may work again soon."""
+    """Something outside the program failed and may work again soon."""
 
 
 class OutOfDeviceMemory(NightreadError):
-    """The device has no memory for the model and a single scan, which is no scan's fault."""
+    """The device's memory cannot hold the model and a single scan; the scan is not at fault."""

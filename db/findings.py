@@ -23,9 +23,9 @@ NIH_FINDINGS: Final = (
 )
 #: A label in its own right: the scan was read and nothing was found.
 NO_FINDING: Final = "No Finding"
-#: Any of the fourteen.
+#: Positive if any of the fourteen findings is.
 ABNORMAL: Final = "Abnormal"
-#: What a model may score, in the order of columns everywhere.
+#: The findings that a model may score, in the order of columns everywhere.
 FINDINGS: Final = (ABNORMAL, *NIH_FINDINGS)
 
 

@@ -49,6 +49,6 @@ def _refusal_of_database(error: Exception) -> str | None:
     # Only once something was raised: `--help` need not import SQLAlchemy.
     from sqlalchemy.exc import DBAPIError
 
-    from db.engine.database_errors import first_line, is_passing
+    from db.engine.database_errors import first_line, is_transient
 
-    return first_line(error) if isinstance(error, DBAPIError) and is_passing(error) else None
+    return first_line(error) if isinstance(error, DBAPIError) and is_transient(error) else None

@@ -1,4 +1,4 @@
-"""Many at a time: pieces of what is long, and rows inserted the quickest way that each database has."""
+"""Inserts many rows in the fastest way that each database has, and cuts long sequences into slices."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
 
-#: Rows at a time: a JSON document of a megabyte.
-_PIECE: Final = 4_000
+#: On PostgreSQL, one statement carries its rows as a JSON document of about a megabyte.
+_ROWS_PER_STATEMENT: Final = 4_000
 
 
-def in_pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Consecutive pieces of at most `size`."""
+def sliced(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Consecutive slices of at most `size` items."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
@@ -27,38 +27,38 @@ def insert_rows(
     key: Sequence[str] = (),
     update: Sequence[str] = (),
 ) -> None:
-    """Insert rows that all have the same columns; one that is there already stays, but for what `update` names.
+    """Insert rows that all have the same columns. A row that already exists keeps every column not named in `update`.
 
-    PostgreSQL reads them out of JSON, twice as fast as with a statement a row. SQLite, with no network in between,
-    takes them one by one.
+    PostgreSQL reads the rows from JSON, twice as fast as with a statement per row. SQLite, which has no network in
+    between, inserts them one by one.
 
     Args:
-        connection: the transaction is the caller's.
+        connection: in the caller's transaction.
         table: a mapped class's `__table__`.
-        rows: values by column; held a few thousand at a time.
-        key: the columns by which a row is there already; needed with `update`.
-        update: columns that then take the new row's value, unless that is NULL.
+        rows: values by column; only a few thousand rows are in memory at once.
+        key: the unique columns that identify an existing row; required with `update`.
+        update: columns of an existing row that take the new row's value, unless the new value is NULL.
     """
-    upcoming = iter(rows)
-    while piece := list(islice(upcoming, _PIECE)):
+    remaining = iter(rows)
+    while rows_slice := list(islice(remaining, _ROWS_PER_STATEMENT)):
         if connection.dialect.name == "postgresql":
-            names = list(piece[0])
-            statement: Any = postgresql.insert(table).from_select(names, _rows_of_json(table, names))
-            values: Any = {"rows": json.dumps(piece, default=str)}
+            names = list(rows_slice[0])
+            statement: Any = postgresql.insert(table).from_select(names, _select_from_json(table, names))
+            values: Any = {"rows": json.dumps(rows_slice, default=str)}
         else:
-            statement, values = sqlite.insert(table), piece
-        connection.execute(_keep_what_is_there(statement, table, key, update), values)
+            statement, values = sqlite.insert(table), rows_slice
+        connection.execute(_on_conflict(statement, table, key, update), values)
 
 
-def _rows_of_json(table: Table, names: Sequence[str]) -> Any:
+def _select_from_json(table: Table, names: Sequence[str]) -> Any:
     columns = (column(name, table.c[name].type) for name in names)
     document = cast(bindparam("rows", type_=Text), JSON)
     recordset = func.json_populate_recordset(literal_column(f"NULL::{table.name}"), document)
     return select(*recordset.table_valued(*columns).c)
 
 
-def _keep_what_is_there(statement: Any, table: Table, key: Sequence[str], update: Sequence[str]) -> Any:
+def _on_conflict(statement: Any, table: Table, key: Sequence[str], update: Sequence[str]) -> Any:
     if not update:
         return statement.on_conflict_do_nothing()
-    newer = {name: func.coalesce(statement.excluded[name], table.c[name]) for name in update}
-    return statement.on_conflict_do_update(index_elements=key, set_=newer)
+    new_values = {name: func.coalesce(statement.excluded[name], table.c[name]) for name in update}
+    return statement.on_conflict_do_update(index_elements=key, set_=new_values)

@@ -1,6 +1,6 @@
-"""What a database raises: whose fault it is, and how it is said without a value.
+"""Classifies database errors, and removes row values from their texts.
 
-Where PostgreSQL refuses a row it quotes the row, and rows hold names of images; such a text must not reach a log.
+PostgreSQL quotes the row that it refuses, and rows hold image names; such a text must not reach a log.
 """
 
 from typing import Final
@@ -9,20 +9,20 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError
 
-#: What was written is at fault, and would be the next time.
-_OF_VALUES: Final = (DataError, IntegrityError)
+#: The written values are at fault: the same statement would fail again.
+_VALUE_ERRORS: Final = (DataError, IntegrityError)
 
 
-def is_passing(error: DBAPIError) -> bool:
-    """Whether no value is at fault: the database is away, full, locked, reads only, is damaged, or is being rebuilt.
+def is_transient(error: DBAPIError) -> bool:
+    """Whether no written value is at fault: the database is away, full, locked, read-only, damaged or being rebuilt.
 
-    Then no scan is to blame, and what was not committed is done again.
+    No scan is to blame then, and the caller repeats whatever was not committed.
     """
-    return not isinstance(error, _OF_VALUES)
+    return not isinstance(error, _VALUE_ERRORS)
 
 
 def cause_of(error: DBAPIError) -> str:
-    """Why, in a few words for a log: SQLite's sentence, which never has a value, or PostgreSQL's name of the error."""
+    """The cause in a few words, safe for a log: SQLite's message, which holds no value, or PostgreSQL's error name."""
     if error.orig is None:
         return type(error).__name__
     is_sqlite = hasattr(error.orig, "sqlite_errorcode") or type(error.orig).__module__ == "sqlite3"
@@ -30,17 +30,17 @@ def cause_of(error: DBAPIError) -> str:
 
 
 def first_line(error: DBAPIError) -> str:
-    """The database's own sentence, for the person at the terminal."""
+    """The first line of the database's own message, for the user at the terminal."""
     return str(error.orig or error).strip().partition("\n")[0]
 
 
 def hide_values(engine: Engine) -> None:
-    """Cut DETAIL and whatever follows an error's first line, which may quote the row or the key that was refused."""
+    """Cut each error's text after its first line: DETAIL and the lines below may quote the refused row or key."""
 
     @event.listens_for(engine, "handle_error")
-    def _cut(context: ExceptionContext) -> None:
-        orig, shown = context.original_exception, context.sqlalchemy_exception
-        if isinstance(shown, DatabaseError) and orig.args:
-            whole = str(orig)
-            orig.args = (whole.strip().partition("\n")[0],)
-            shown.args = tuple(str(part).replace(whole, str(orig)) for part in shown.args)
+    def _keep_first_line(context: ExceptionContext) -> None:
+        original, raised = context.original_exception, context.sqlalchemy_exception
+        if isinstance(raised, DatabaseError) and original.args:
+            full_text = str(original)
+            original.args = (full_text.strip().partition("\n")[0],)
+            raised.args = tuple(str(part).replace(full_text, str(original)) for part in raised.args)

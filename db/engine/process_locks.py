@@ -1,8 +1,7 @@
-"""Claims: who works on a lone scan says so by a lock that dies with its process.
+"""Locks on single scans: a worker that tries a scan alone holds a lock that ends with its process.
 
-A message that comes again has lost its worker, or has only outlasted its visibility timeout. Whether the one who had
-it still lives decides whether the scan is to blame; no clock can tell, but a lock can that the system takes back at
-every death.
+A message is delivered again if its worker died, or if it only outlasted its visibility timeout. The scan is to blame
+only in the first case. No clock can tell the two apart, but a lock can: the system releases it whenever a process dies.
 """
 
 import fcntl
@@ -13,23 +12,24 @@ from typing import Final
 
 from sqlalchemy import Engine, text
 
-#: Added to every outcome's number: other programs' advisory locks in the same database are not ours.
-_CLASS: Final = 0x6E72 << 48
-#: A machine that lost its power says nothing. Unless the server asks after it, its claims stay for two hours.
-_LOCK: Final = text(
+#: Added to every outcome id: keeps our advisory locks apart from those of other programs in the same database.
+_KEY_OFFSET: Final = 0x6E72 << 48
+#: A machine that lost its power closes no connection. Without these keepalives its locks would stay for two hours
+#: (Linux's default `tcp_keepalive_time`).
+_TRY_LOCK: Final = text(
     "SELECT pg_try_advisory_xact_lock(:key), set_config('tcp_keepalives_idle', '10', true), "
     "set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true)"
 )
 
 
 class ScanLocks:
-    """Whose lone scans are in hand, among all workers of one ledger."""
+    """Locks on the scans that workers of one ledger try alone."""
 
     def __init__(self, engine: Engine) -> None:
-        """Make ready to claim.
+        """Open the lock file, on SQLite.
 
-        SQLite is one host's: there the kernel keeps the locks, in an empty file beside the database. It lets go of all
-        of them when the process closes any descriptor of that file, so there is only this one.
+        SQLite's workers share one host, so the kernel keeps their locks, on an empty file beside the database. The
+        kernel releases all of them once the process closes any descriptor of that file, so this is the only one.
         """
         self._engine = engine
         self._file: int | None = None
@@ -38,23 +38,23 @@ class ScanLocks:
 
     @contextmanager
     def hold(self, outcome_id: int) -> Iterator[bool]:
-        """Hold an outcome for as long as the block lasts, and the process: gives False where another process has it."""
+        """Hold an outcome's lock until the block or the process ends; yields False if another process holds it."""
         if self._file is None:
-            # The transaction stays open, but holds no snapshot: no vacuum waits for it.
+            # The transaction stays open without a snapshot, so it delays no vacuum.
             with self._engine.begin() as connection:
-                yield bool(connection.execute(_LOCK, {"key": _CLASS + outcome_id}).scalar_one())
+                yield bool(connection.execute(_TRY_LOCK, {"key": _KEY_OFFSET + outcome_id}).scalar_one())
             return
-        mine = _lock_byte(self._file, outcome_id)
+        acquired = _try_lock_byte(self._file, outcome_id)
         try:
-            yield mine
+            yield acquired
         finally:
-            if mine:
+            if acquired:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, outcome_id)
 
 
-def _lock_byte(file: int, place: int) -> bool:
+def _try_lock_byte(file: int, offset: int) -> bool:
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
     except BlockingIOError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Opens the database: SQLite as one host's ledger, PostgreSQL as a fleet's."""
+"""Opens the database: SQLite for one host, PostgreSQL for many."""
 
 import fcntl
 import os
@@ -14,39 +14,41 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
 from db.engine.database_errors import first_line, hide_values
-from db.engine.sqlite import PATIENCE, READ_ONLY, make_a_ledger
+from db.engine.sqlite import BUSY_TIMEOUT_SECONDS, READ_ONLY, configure_sqlite
 from db.errors import DatabaseUnavailable, UserError
 
-_POSTGRESQL: Final = {
-    # A database made without an encoding (SQL_ASCII) would give bytes where there is text.
+_POSTGRESQL_CONNECT_ARGS: Final = {
+    # A database that was created without an encoding (SQL_ASCII) would return bytes instead of text.
     "client_encoding": "utf8",
-    # A cable that was pulled says nothing: without these a connection waits for its answer a quarter of an hour.
+    # An unplugged cable closes no connection: without these settings, a connection waits a quarter of an hour for its
+    # answer (Linux's default `tcp_retries2`). Seconds, except for the last, which is in milliseconds.
     "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-#: Execution options of a query of many rows. None of its rows outlives its turn: a million of them would be 300 MB.
-IN_TURN: Final = {"yield_per": 5_000}
-_NO_ADDRESS: Final = "CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)"
+#: Execution options of a query that returns many rows: only these few are in memory. A million would take 300 MB.
+STREAMING: Final = {"yield_per": 5_000}
+_INVALID_URL: Final = "CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)"
 _MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
 
 
-def open_database(url: str, *, patience: float | None = None, must_exist: bool = False) -> Engine:
-    """Connect and make sure that the tables are this program's.
+def open_database(url: str, *, lock_timeout: float | None = None, must_exist: bool = False) -> Engine:
+    """Connect and make sure that the tables have this program's revision.
 
-    SQLite migrates itself; PostgreSQL is only checked, for a fleet's tables change when its operator says so.
+    SQLite is migrated. PostgreSQL is only checked: its operator decides when the tables of a fleet change.
 
     Args:
-        url: SQLAlchemy's form.
-        patience: see `make_engine`.
-        must_exist: do not make a SQLite file where there is none: somebody has taken it away.
+        url: in SQLAlchemy's form.
+        lock_timeout: in seconds, see `make_engine`.
+        must_exist: refuse a missing SQLite file instead of creating it: somebody has removed it.
 
     Raises:
-        UserError: not a database address, not reachable, or its tables are older or newer than this program.
+        UserError: the address is invalid, the database is not reachable, or its tables are older or newer than this
+            program.
     """
-    engine = make_engine(url, patience=patience)
+    engine = make_engine(url, lock_timeout=lock_timeout)
     if must_exist and engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).exists():
         raise DatabaseUnavailable(f"{address_of(engine)}: the database file is gone")
     if engine.dialect.name == "sqlite":
@@ -56,31 +58,35 @@ def open_database(url: str, *, patience: float | None = None, must_exist: bool =
     return engine
 
 
-def make_engine(url: str, *, patience: float | None = None) -> Engine:
-    """An engine whose transactions behave alike on both databases.
+def make_engine(url: str, *, lock_timeout: float | None = None) -> Engine:
+    """Create an engine whose transactions behave alike on both databases.
 
     Args:
-        url: SQLAlchemy's form.
-        patience: seconds that a transaction waits for a lock before it fails with an `OperationalError`. None is for
-            people's commands: SQLite's `PATIENCE`, and PostgreSQL's own, which is without end unless its operator
-            says otherwise.
+        url: in SQLAlchemy's form.
+        lock_timeout: seconds that a transaction waits for a lock before it fails with an `OperationalError`. None is
+            for commands that a person runs: `BUSY_TIMEOUT_SECONDS` on SQLite, the server's own setting on PostgreSQL
+            (by default no limit).
+
+    Raises:
+        UserError: the address is invalid.
     """
-    parsed = _parsed(url)
+    parsed = _parse_url(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
     try:
         engine = create_engine(
             parsed,
             pool_pre_ping=not is_sqlite,
-            connect_args={} if is_sqlite else _POSTGRESQL,
-            # Values are names of images, and an error's text goes into logs.
+            connect_args={} if is_sqlite else _POSTGRESQL_CONNECT_ARGS,
+            # Parameters hold image names, and an error's text goes into logs.
             hide_parameters=True,
         )
     except ArgumentError as error:
-        raise UserError(_NO_ADDRESS) from error
+        raise UserError(_INVALID_URL) from error
     if engine.dialect.name == "sqlite":
-        make_a_ledger(engine, PATIENCE if patience is None else patience)
+        configure_sqlite(engine, BUSY_TIMEOUT_SECONDS if lock_timeout is None else lock_timeout)
     else:
-        _make_postgresql_patient(engine, patience)
+        if lock_timeout is not None:
+            _set_lock_timeout(engine, lock_timeout)
         hide_values(engine)
     return engine
 
@@ -117,7 +123,7 @@ def ledger_session(engine: Engine) -> Iterator[LedgerSession]:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the tables to this program's revision.
+    """Migrate the tables to this program's revision.
 
     Raises:
         UserError: the database is not reachable or newer than this program.
@@ -125,14 +131,14 @@ def upgrade(engine: Engine) -> None:
     from alembic import command
     from alembic.util.exc import CommandError
 
-    with _one_at_a_time(engine):
+    with _migration_lock(engine):
         try:
-            # Looked at first, for a migration takes SQLite's write lock and a reader need not wait for writers.
+            # Checked first: a migration takes SQLite's write lock, but a reader does not wait for writers.
             with read_transaction(engine) as connection:
-                if _revision(connection) == newest_revision():
+                if _current_revision(connection) == head_revision():
                     return
             with engine.connect() as connection:
-                config = _config()
+                config = _alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 connection.commit()
@@ -141,19 +147,17 @@ def upgrade(engine: Engine) -> None:
         except OperationalError as error:
             raise _unreachable(engine, error) from error
         except DatabaseError as error:
-            raise UserError(
-                f"{address_of(engine)}: its tables cannot be brought up to date ({first_line(error)})"
-            ) from error
+            raise UserError(f"{address_of(engine)}: its tables cannot be migrated ({first_line(error)})") from error
 
 
-def newest_revision() -> str:
-    """The revision that this program's tables have."""
+def head_revision() -> str:
+    """The newest revision that this program knows: Alembic's `head`."""
     from alembic.script import ScriptDirectory
 
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
 
 
-def _config() -> Any:
+def _alembic_config() -> Any:
     from alembic.config import Config
 
     config = Config()
@@ -161,7 +165,7 @@ def _config() -> Any:
     return config
 
 
-def _revision(connection: Connection) -> str | None:
+def _current_revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -170,36 +174,36 @@ def _revision(connection: Connection) -> str | None:
 def _check_revision(engine: Engine) -> None:
     try:
         with engine.connect() as connection:
-            found = _revision(connection)
+            found = _current_revision(connection)
     except DBAPIError as error:
         raise _unreachable(engine, error) from error
-    if found != newest_revision():
+    if found != head_revision():
         raise UserError(
             f"{address_of(engine)}: its tables are at revision {found or 'none'}, "
-            f"this program needs {newest_revision()}; run 'python -m db upgrade'"
+            f"this program needs {head_revision()}; run 'python -m db upgrade'"
         )
 
 
-def _parsed(url: str) -> URL:
-    """The address; what is refused is not repeated, for it may be a password in the wrong place."""
+def _parse_url(url: str) -> URL:
+    """Parse and check an address. The errors do not repeat it, as it may hold a password in the wrong place."""
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
     except (ArgumentError, ValueError):
-        raise UserError(_NO_ADDRESS) from None
+        raise UserError(_INVALID_URL) from None
     if not url.isprintable():
-        raise UserError("CXR_DATABASE_URL: holds more than one line")
+        raise UserError("CXR_DATABASE_URL: holds a line break or another control character; remove it")
     if "@" in (parsed.host or ""):
-        raise UserError("CXR_DATABASE_URL: an '@' in a password is written %40")
+        raise UserError("CXR_DATABASE_URL: an '@' in a password must be written as %40")
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
-        raise UserError(_NO_ADDRESS)
+        raise UserError(_INVALID_URL)
     return parsed
 
 
 def address_of(engine: Engine) -> str:
-    """Where the database is, without what may be a secret: libpq takes a password among the options, too."""
+    """The database's address without secrets: libpq accepts a password among the query options, too."""
     kept = {key: value for key, value in engine.url.query.items() if key in ("host", "port")}
     return engine.url.set(query=kept).render_as_string(hide_password=True)
 
@@ -209,8 +213,8 @@ def _unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnavailable:
 
 
 @contextmanager
-def _one_at_a_time(engine: Engine) -> Iterator[None]:
-    """Two programs that start at once must not both create the tables."""
+def _migration_lock(engine: Engine) -> Iterator[None]:
+    """Keep two programs that start at the same time from both creating the tables of a SQLite file."""
     file = engine.url.database if engine.dialect.name == "sqlite" else None
     if not file or file == ":memory:":
         yield
@@ -227,12 +231,10 @@ def _one_at_a_time(engine: Engine) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _make_postgresql_patient(engine: Engine, patience: float | None) -> None:
-    if patience is None:
-        return
-
+def _set_lock_timeout(engine: Engine, seconds: float) -> None:
     @event.listens_for(engine, "connect")
-    def _set_up(dbapi: Any, _record: object) -> None:
-        # Not among the options of the connection: an address may have its own, and poolers refuse them.
-        dbapi.execute(f"SET lock_timeout = {max(1, round(1000 * patience))}")
+    def _on_connect(dbapi: Any, _record: object) -> None:
+        # Not as a connection option: the address may have options of its own, and poolers refuse them.
+        # In milliseconds; 0 would mean no limit.
+        dbapi.execute(f"SET lock_timeout = {max(1, round(1000 * seconds))}")
         dbapi.commit()

@@ -1,4 +1,4 @@
-"""SQLite as a ledger: transactions that wait for each other, and a `-wal` file that stays small."""
+"""Configures SQLite: write-ahead logging, transactions that wait for each other, and a `-wal` file of limited size."""
 
 import logging
 import sqlite3
@@ -9,35 +9,41 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
-from db.engine.sqlite_file_guard import hold_to_one_file
+from db.engine.sqlite_file_guard import guard_file
 
-#: Seconds that a transaction waits for another's locks. On SQLite longer than any transaction of ours: a writer waits
-#: for another instead of failing.
-PATIENCE: Final = 60.0
-#: Seconds between two words about a lock that is waited for.
-_WORD: Final = 5.0
-#: Bytes that SQLite's `-wal` file keeps once all that it holds is in the database file.
-_WAL_KEPT: Final = 64 * 2**20
-#: Seconds that writers may have to wait for it to be emptied.
-_TRIMMING: Final = 2.0
-#: A transaction marked so reads only: SQLite then takes no write lock.
+#: How long a transaction waits for another's lock by default. Longer than any transaction of ours, so that a writer
+#: waits for another instead of failing.
+BUSY_TIMEOUT_SECONDS: Final = 60.0
+#: Interval of the warnings about a lock that a transaction waits for.
+_WARN_EVERY_SECONDS: Final = 5.0
+#: Size that SQLite's `-wal` file keeps once the database file holds all of its content.
+_WAL_LIMIT_BYTES: Final = 64 * 2**20
+#: How long writers may have to wait for a checkpoint that truncates the `-wal` file.
+_CHECKPOINT_TIMEOUT_SECONDS: Final = 2.0
+#: Execution option of a transaction that only reads: SQLite then takes no write lock.
 READ_ONLY: Final = "nightread_read_only"
 
 logger = logging.getLogger(__name__)
 
 
-def make_a_ledger(engine: Engine, patience: float) -> None:
-    """Have an engine's connections write ahead, and its transactions wait up to `patience` seconds for the lock."""
+def configure_sqlite(engine: Engine, lock_timeout: float) -> None:
+    """Make an engine's connections use write-ahead logging, and its transactions wait for SQLite's write lock.
+
+    Args:
+        engine: of a SQLite database.
+        lock_timeout: seconds that a transaction waits before it fails with an `OperationalError`.
+    """
 
     @event.listens_for(engine, "connect")
-    def _set_up(dbapi: Any, _record: object) -> None:
-        # The driver's own BEGIN is deferred: a read that then writes fails at once if another wrote between.
+    def _on_connect(dbapi: Any, _record: object) -> None:
+        # The driver's own BEGIN is deferred: a transaction that reads and then writes fails at once if another
+        # transaction wrote in between.
         dbapi.isolation_level = None
         cursor = dbapi.cursor()
         for pragma in (
-            f"busy_timeout = {round(1000 * patience)}",
+            f"busy_timeout = {round(1000 * lock_timeout)}",
             "journal_mode = WAL",
-            f"journal_size_limit = {_WAL_KEPT}",
+            f"journal_size_limit = {_WAL_LIMIT_BYTES}",
             "synchronous = NORMAL",
             "foreign_keys = ON",
         ):
@@ -45,57 +51,59 @@ def make_a_ledger(engine: Engine, patience: float) -> None:
         cursor.close()
 
     @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
+    def _on_begin(connection: Connection) -> None:
         if connection.get_execution_options().get(READ_ONLY):
             connection.exec_driver_sql("BEGIN DEFERRED")
         else:
-            _begin_to_write(connection, patience)
+            _begin_immediate(connection, lock_timeout)
 
-    hold_to_one_file(engine)
+    guard_file(engine)
 
 
-def _begin_to_write(connection: Connection, patience: float) -> None:
-    """Wait for whoever writes, and say so: it may be another program, which nobody here can see."""
+def _begin_immediate(connection: Connection, lock_timeout: float) -> None:
+    """Wait for the write lock, and log the wait: the lock's holder may be a program that this one cannot see."""
     waited = 0.0
     while True:
-        wait = min(_WORD, patience - waited)
+        wait = min(_WARN_EVERY_SECONDS, lock_timeout - waited)
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * wait)}")
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except OperationalError as error:
             waited += wait
-            if waited >= patience or not _is_locked(error):
+            if waited >= lock_timeout or not _is_locked(error):
                 raise
-            logger.warning("another program writes to the database; waited %.0f s for it so far", waited)
+            message = "another program is writing to the database; waited %.0f s of at most %.0f s"
+            logger.warning(message, waited, lock_timeout)
         else:
             return
 
 
 def _is_locked(error: OperationalError) -> bool:
+    # The low byte of an extended error code is the primary one (https://sqlite.org/rescode.html).
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def trim_wal(engine: Engine) -> bool:
-    """Begin SQLite's `-wal` file anew where it has outgrown what is kept of it.
+    """Truncate SQLite's `-wal` file if it has outgrown its limit.
 
-    SQLite does so by itself, but only at a moment without any reader, and where readers overlap there is none. This
-    keeps new ones off for up to `_TRIMMING` seconds, until those that are there have ended. One that stays for longer
-    keeps the file growing, by what is written meanwhile.
+    SQLite starts the file over by itself, but only at a moment without any reader, and overlapping readers leave no
+    such moment. This checkpoint holds new readers back for up to `_CHECKPOINT_TIMEOUT_SECONDS` until the present ones
+    have ended. If one of them stays longer, the file grows by whatever is written in the meantime.
 
     Returns:
-        Whether the file is as small as it should be.
+        Whether the file is within its limit now.
     """
     wal = f"{engine.url.database}-wal"
-    if engine.dialect.name != "sqlite" or _size(wal) <= _WAL_KEPT:
+    if engine.dialect.name != "sqlite" or _size(wal) <= _WAL_LIMIT_BYTES:
         return True
     try:
-        # Below SQLAlchemy, whose connections begin a transaction first.
+        # Not through a SQLAlchemy connection, which would begin a transaction first.
         with closing(engine.raw_connection()) as connection:
-            connection.cursor().execute(f"PRAGMA busy_timeout = {round(1000 * _TRIMMING)}")
+            connection.cursor().execute(f"PRAGMA busy_timeout = {round(1000 * _CHECKPOINT_TIMEOUT_SECONDS)}")
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
-        logger.warning("the database's -wal file cannot be begun anew: %s", error)
-    return _size(wal) <= _WAL_KEPT
+        logger.warning("cannot truncate the database's -wal file (%s); it keeps growing until a later attempt", error)
+    return _size(wal) <= _WAL_LIMIT_BYTES
 
 
 def _size(file: str) -> int:

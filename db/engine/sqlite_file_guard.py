@@ -1,6 +1,6 @@
-"""Holds an engine to the SQLite file that it began with: one that is gone takes no work, another is opened anew.
+"""Keeps an engine on the SQLite file that its path names: a missing file fails, and a replaced one is reopened.
 
-SQLite itself goes on with a file that was deleted or renamed: what is committed then is in no folder, and is gone when
+SQLite itself keeps using a file that was deleted or renamed: whatever it commits then is in no folder, and is lost when
 the program ends.
 """
 
@@ -14,40 +14,40 @@ from sqlalchemy.exc import DisconnectionError
 _Identity = tuple[int, int]
 
 
-def hold_to_one_file(engine: Engine) -> None:
-    """Look, before each transaction, whether the file is still the one that the connection has open.
+def guard_file(engine: Engine) -> None:
+    """Check, before each transaction, whether the path still names the file that the connection has open.
 
-    A transaction fails with an `OperationalError` while there is no file. Where another lies in its place, the
-    connection is replaced by one to that.
+    A transaction fails with an `OperationalError` while there is no file. If the path names another file, a connection
+    to that file replaces the old one.
     """
     file = engine.url.database
     if not file or file == ":memory:" or file.startswith("file:"):
         return
-    was_there = False
+    has_connected = False
 
     @event.listens_for(engine, "do_connect")
-    def _do_connect(*_: object) -> None:
-        # SQLite would make an empty file.
-        if was_there and _identity(file) is None:
-            raise _gone()
+    def _before_connect(*_: object) -> None:
+        # SQLite would create an empty file.
+        if has_connected and _identity(file) is None:
+            raise _missing_file()
 
     @event.listens_for(engine, "connect")
-    def _connect(_dbapi: Any, record: Any) -> None:
-        nonlocal was_there
-        was_there = True
+    def _on_connect(_dbapi: Any, record: Any) -> None:
+        nonlocal has_connected
+        has_connected = True
         record.info["file"] = _identity(file)
 
     @event.listens_for(engine, "checkout")
-    def _checkout(_dbapi: Any, record: Any, _proxy: object) -> None:
+    def _on_checkout(_dbapi: Any, record: Any, _proxy: object) -> None:
         now = _identity(file)
         if now is None:
-            raise _gone()
+            raise _missing_file()
         if now != record.info["file"]:
             raise DisconnectionError
 
 
 def _identity(file: str) -> _Identity | None:
-    """Device and inode, or None where there is no file."""
+    """Device and inode, or None if there is no file."""
     try:
         found = Path(file).stat()
     except OSError:
@@ -55,5 +55,5 @@ def _identity(file: str) -> _Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _gone() -> sqlite3.OperationalError:
+def _missing_file() -> sqlite3.OperationalError:
     return sqlite3.OperationalError("the database file is gone")

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
-from db.engine.bulk_insert import in_pieces, insert_rows
-from db.engine.session import IN_TURN
+from db.engine.bulk_insert import insert_rows, sliced
+from db.engine.session import STREAMING
 from db.ledger.outcomes import PASSING_REASONS
 from db.ledger.scans import FoundImage
 from db.schema.tables import PENDING, REJECTED, Outcome, Run, RunScan, Scan
@@ -81,7 +81,7 @@ def open_run(
         return joined, True
     run_id = connection.execute(insert(Run).returning(Run.id), _run_values(request)).scalar_one()
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
-    for piece in in_pieces(sorted(scan_ids), _PIECE):
+    for piece in sliced(sorted(scan_ids), _PIECE):
         again = frozenset(piece) if rescore else changed
         latest = _insert_due(connection, request, piece, again, seen or {})
         _link(connection, run_id, latest, newest_before)
@@ -101,7 +101,7 @@ def take_up(
     mine = (RunScan.run_id == run_id) & (RunScan.scan_id == bindparam("key"))
     mine &= RunScan.outcome_id != bindparam("outcome")
     move = update(RunScan).where(mine).values(outcome_id=bindparam("outcome"), reused=False)
-    for piece in in_pieces(sorted(scan_ids), _PIECE):
+    for piece in sliced(sorted(scan_ids), _PIECE):
         latest = _insert_due(connection, request, piece, changed, seen or {})
         connection.execute(move, [{"key": scan_id, "outcome": last.id} for scan_id, last in latest.items()])
 
@@ -142,7 +142,7 @@ def _latest_outcomes(connection: Connection, request: RunRequest, scan_ids: Sequ
         # A dataset's ids lie together, so that few others come along; each by its number would be a long statement.
         .where(Outcome.scan_id.between(scan_ids[0], scan_ids[-1]), Outcome.model_id == request.model_id)
         .order_by(Outcome.scan_id, Outcome.revision),
-        execution_options=IN_TURN,
+        execution_options=STREAMING,
     )
     wanted = set(scan_ids)
     # Later revisions overwrite earlier ones.
@@ -155,7 +155,7 @@ def _latest_outcomes(connection: Connection, request: RunRequest, scan_ids: Sequ
 
 def _with_image(connection: Connection, scan_ids: Sequence[int]) -> set[int]:
     located = select(Scan.id).where(Scan.id.between(scan_ids[0], scan_ids[-1]), Scan.location.is_not(None))
-    return set(connection.execute(located, execution_options=IN_TURN).scalars())
+    return set(connection.execute(located, execution_options=STREAMING).scalars())
 
 
 def _insert_due(

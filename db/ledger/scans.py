@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from db.engine.bulk_insert import insert_rows
-from db.engine.session import IN_TURN
+from db.engine.session import STREAMING
 from db.labels.csv_file import LabelRow
 from db.schema.tables import Scan
 
@@ -61,7 +61,7 @@ def datasets(connection: Connection) -> list[str]:
 
 def _names_and_ids(connection: Connection, dataset: str) -> Iterator[tuple[str, int]]:
     query = select(Scan.image_name, Scan.id).where(Scan.dataset == dataset)
-    return ((row.image_name, row.id) for row in connection.execute(query, execution_options=IN_TURN))
+    return ((row.image_name, row.id) for row in connection.execute(query, execution_options=STREAMING))
 
 
 def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, case, func, select
 
-from db.engine.session import IN_TURN
+from db.engine.session import STREAMING
 from db.findings import FINDINGS, NO_FINDING, column_of
 from db.metrics.formulas import Labels, ScoreArray
 from db.metrics.held_out import seen_scans
@@ -138,6 +138,6 @@ def _spread(pairs: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing:
 
 def _read_table(connection: Connection, query: Select[*tuple[Any, ...]]) -> NDArray[np.float64]:
     """Every row of a query as (N, columns). Ids are exact in float64 up to 2**53; NULL becomes NaN."""
-    blocks = connection.execute(query, execution_options=IN_TURN).partitions()
+    blocks = connection.execute(query, execution_options=STREAMING).partitions()
     flat = (np.nan if value is None else value for block in blocks for row in block for value in row)
     return np.fromiter(flat, np.float64).reshape(-1, len(query.selected_columns))

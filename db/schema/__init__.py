@@ -1,4 +1,4 @@
-"""The tables, the public views over them, and who may read the views.
+"""The tables, the public views over them, and the roles that may read the views.
 
-The steps from one revision to the next are in `db.migrations`; statements that read and write are in `db.ledger`.
+`db.migrations` has the steps from one revision to the next; `db.ledger` has the statements that read and write.
 """

@@ -1,11 +1,11 @@
-"""The tables. People read the views (`db.schema.views`); the tables may change under them.
+"""The tables. They may change; the views over them (`db.schema.views`) are the public interface.
 
-scans ─┬─ labels ── label_sets          what the CSVs say
+scans ─┬─ labels ── label_sets          the labels that each CSV gives
        ├─ outcomes ── scores            what became of each scan under each model
-       └─ run_scans ── runs             who asked for which scans
-models ── model_scans                   what a model was fitted on
+       └─ run_scans ── runs             the scans of each run
+models ── model_scans                   the scans that a model was fitted, tuned or tested on
 runs ── run_threshold_metrics, run_finding_metrics
-forgotten                               that patients were forgotten, never who
+forgotten                               when a patient was forgotten, but not which patient
 """
 
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.findings import FINDINGS, column_of
 
-#: SQLite numbers rows by itself only where the key is exactly INTEGER.
+#: SQLite assigns ids by itself only if the key's type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
 
 PENDING: Final = "pending"
@@ -40,14 +40,14 @@ REJECTED: Final = "rejected"
 QUARANTINED: Final = "quarantined"
 
 
-class Moment(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite forgets the zone; this puts it back."""
+class UtcDateTime(TypeDecorator[datetime]):
+    """A date and time in UTC. SQLite drops the time zone; this type restores it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Attach UTC where the database returned a naive moment."""
+        """Attach UTC if the database returned a datetime without a time zone."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
@@ -66,7 +66,7 @@ class Base(DeclarativeBase):
 
 
 class Scan(Base):
-    """One X-ray, known by its name within a dataset. Its location may move."""
+    """One X-ray, identified by its image name within a dataset. Its location may change."""
 
     __tablename__ = "scans"
     __table_args__ = (UniqueConstraint("dataset", "image_name"), Index(None, "dataset", "patient_id"))
@@ -74,9 +74,9 @@ class Scan(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     dataset: Mapped[str]
     image_name: Mapped[str]
-    #: Absolute path or s3:// address; NULL while no image was found.
+    #: Absolute path or s3:// address; NULL until an image was found.
     location: Mapped[str | None]
-    #: As in the CSV, without leading zeros; means nothing outside its dataset.
+    #: As in the CSV, without leading zeros. Identifies a patient only within the dataset.
     patient_id: Mapped[str | None]
     view: Mapped[str | None]
     sex: Mapped[str | None]
@@ -86,18 +86,18 @@ class Scan(Base):
 
 
 class LabelSet(Base):
-    """One labels file as it was read. Never edited: another file is another label set."""
+    """One labels file as it was read. It is never edited: another file is another label set."""
 
     __tablename__ = "label_sets"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     sha256: Mapped[str] = mapped_column(String(64))
-    imported_at: Mapped[datetime] = mapped_column(Moment)
+    imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Label(Base):
-    """One finding that a label set gives a scan. `No Finding` is a row too; no row means unlabelled."""
+    """One finding of a scan in a label set. `No Finding` is a row too; a scan without a row is unlabelled."""
 
     __tablename__ = "labels"
 
@@ -107,7 +107,7 @@ class Label(Base):
 
 
 class Model(Base):
-    """A registered artifact. `sha256` is the identity, `name` an alias for people."""
+    """A registered artifact. `sha256` identifies it; `name` is an alias for people."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -119,11 +119,11 @@ class Model(Base):
     name: Mapped[str] = mapped_column(unique=True)
     manifest: Mapped[dict[str, Any]] = mapped_column(JSON)
     active: Mapped[bool]
-    registered_at: Mapped[datetime] = mapped_column(Moment)
+    registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ModelScan(Base):
-    """What a scan was used for when a model was fitted: a row of the artifact's `split.csv`."""
+    """The subset to which a scan belonged when a model was fitted: a row of the artifact's `split.csv`."""
 
     __tablename__ = "model_scans"
     __table_args__ = (
@@ -139,11 +139,11 @@ class ModelScan(Base):
 
 
 class Run(Base):
-    """One source of scans against one model."""
+    """One source of scans, scored by one model."""
 
     __tablename__ = "runs"
     __table_args__ = (
-        # What makes two producers join: only one open run may have an identity.
+        # Makes a second producer join the open run: only one open run may have an identity.
         Index(
             "ix_runs_open_identity",
             "identity",
@@ -151,7 +151,7 @@ class Run(Base):
             sqlite_where=text("finished_at IS NULL"),
             postgresql_where=text("finished_at IS NULL"),
         ),
-        # What makes two nightly producers come to one run.
+        # Makes two nightly producers share one run.
         Index(
             "ix_runs_night",
             "night",
@@ -164,30 +164,31 @@ class Run(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     #: sha256 over source, model, labels and options.
     identity: Mapped[str] = mapped_column(String(64))
-    #: The CSV (or folder) as the person named it.
+    #: The CSV (or folder) as the command named it.
     source: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(64))
     dataset: Mapped[str]
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
     label_set_id: Mapped[int | None] = mapped_column(ForeignKey("label_sets.id"))
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    finished_at: Mapped[datetime | None] = mapped_column(Moment)
-    #: Set where a person stopped it: what was pending then is rejected as `cancelled`.
-    cancelled_at: Mapped[datetime | None] = mapped_column(Moment)
-    #: When and why (no names in it) workers stopped it; NULL again once it is resumed. Kept where it ends so.
-    stopped_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: Set if a person cancelled the run: the scans that were pending then are rejected as `cancelled`.
+    cancelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: When and why workers stopped the run; the reason holds no names. Resuming sets both to NULL again; a run that
+    #: ends while stopped keeps them.
+    stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     stop_reason: Mapped[str | None]
-    #: When it last went on after a stop: a worker that judged it before judges it anew.
-    resumed_at: Mapped[datetime | None] = mapped_column(Moment)
-    #: The night that it was opened for, see `db.ledger.nightly_runs`; NULL where no nightly producer did.
+    #: When it was last resumed after a stop: a worker that measured its error rate before starts over.
+    resumed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: The night that it was opened for, see `db.ledger.nightly_runs`; NULL if no nightly producer opened it.
     night: Mapped[str | None]
-    #: When a nightly producer claimed to send its summary.
-    summarised_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: When a nightly producer claimed the sending of its summary.
+    summarised_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Outcome(Base):
-    """What became of a scan under a model. Once it is not pending it never changes; a new attempt is a new revision."""
+    """What became of a scan under a model. Once decided it never changes; a new attempt is a new revision."""
 
     __tablename__ = "outcomes"
     __table_args__ = (
@@ -207,22 +208,23 @@ class Outcome(Base):
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
     revision: Mapped[int]
     state: Mapped[str]
-    #: Short code of a rejection or quarantine, and its sentence (no names in it).
+    #: Short code of a rejection or quarantine, and its sentence, which holds no names.
     reason: Mapped[str | None]
     detail: Mapped[str | None]
     #: How often a worker died while this scan was alone in its chunk.
     attempts: Mapped[int]
-    #: What was read: `sha256:...` of a file's bytes, `etag:...` of an S3 object.
+    #: Identity of the bytes that were read: `sha256:...` of a file, `etag:...` of an S3 object.
     content: Mapped[str | None]
-    #: Version and location of the image in the last listing in which it was that content; another one is looked into.
+    #: Version and location of the image in the last listing in which it had that content. If a later listing differs,
+    #: the image is read again.
     seen_as: Mapped[str | None]
     runtime: Mapped[str | None]
     precision: Mapped[str | None]
-    scored_at: Mapped[datetime | None] = mapped_column(Moment)
+    scored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class RunScan(Base):
-    """A scan of a run and the outcome that counts for it there."""
+    """A scan of a run, and the outcome that counts for it in that run."""
 
     __tablename__ = "run_scans"
     __table_args__ = (Index(None, "outcome_id"),)
@@ -230,14 +232,14 @@ class RunScan(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"), primary_key=True)
     outcome_id: Mapped[int] = mapped_column(ForeignKey("outcomes.id"))
-    #: The outcome was there before this run asked for it.
+    #: The outcome existed before this run was opened.
     reused: Mapped[bool]
 
 
 class Scores(Base):
-    """The scores of a scored outcome, one column a finding: sigmoid outputs in [0, 1]; NULL where the model has none.
+    """The scores of a scored outcome, one column per finding: sigmoid outputs in [0, 1], or NULL if the model has none.
 
-    Wide because it was measured: see docs/decisions.md.
+    Wide, because that was measured to be faster: see docs/decisions.md.
     """
 
     __tablename__ = "scores"
@@ -245,13 +247,13 @@ class Scores(Base):
     outcome_id: Mapped[int] = mapped_column(ForeignKey("outcomes.id"), primary_key=True)
 
     for _finding in FINDINGS:
-        # Double precision: in single precision 0.3 differs between databases.
+        # Double precision: in single precision, comparisons with 0.3 differ between databases.
         locals()[column_of(_finding)] = mapped_column(Double, nullable=True)
     del _finding
 
 
 class RunThresholdMetric(Base):
-    """Counts and rates of one finding at one threshold; undefined is NULL, never 0."""
+    """Counts and rates of one finding at one threshold. An undefined rate is NULL, never 0."""
 
     __tablename__ = "run_threshold_metrics"
 
@@ -260,7 +262,7 @@ class RunThresholdMetric(Base):
     #: `held_out` or `all`.
     subset: Mapped[str] = mapped_column(primary_key=True)
     finding: Mapped[str] = mapped_column(primary_key=True)
-    #: `given`, or picked on these very scans: `best_f1`, `youden`.
+    #: `given`, or chosen on the same scans that it is measured on: `best_f1`, `youden`.
     chosen_by: Mapped[str] = mapped_column(primary_key=True)
     threshold: Mapped[float] = mapped_column(Double, primary_key=True)
     tp: Mapped[int]
@@ -273,12 +275,12 @@ class RunThresholdMetric(Base):
     f1: Mapped[float | None] = mapped_column(Double)
     accuracy: Mapped[float | None] = mapped_column(Double)
     balanced_accuracy: Mapped[float | None] = mapped_column(Double)
-    computed_at: Mapped[datetime] = mapped_column(Moment)
+    computed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     is_partial: Mapped[bool]
 
 
 class RunFindingMetric(Base):
-    """What needs no threshold, for one finding; NULL where only one class is present."""
+    """Metrics of one finding that need no threshold; an area is NULL unless both classes are present."""
 
     __tablename__ = "run_finding_metrics"
 
@@ -290,17 +292,17 @@ class RunFindingMetric(Base):
     average_precision: Mapped[float | None] = mapped_column(Double)
     positives: Mapped[int]
     negatives: Mapped[int]
-    computed_at: Mapped[datetime] = mapped_column(Moment)
+    computed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     is_partial: Mapped[bool]
 
 
 class Forgotten(Base):
-    """That a patient was forgotten, when, and how much of them there was: never who."""
+    """When a patient was forgotten and how many rows were deleted, but not which patient."""
 
     __tablename__ = "forgotten"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    forgotten_at: Mapped[datetime] = mapped_column(Moment)
+    forgotten_at: Mapped[datetime] = mapped_column(UtcDateTime)
     scans: Mapped[int]
     outcomes: Mapped[int]
     labels: Mapped[int]

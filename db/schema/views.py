@@ -1,6 +1,6 @@
-"""The views: what people query. Names and columns are public interface; docs and tests hold them still.
+"""The views that people query. Their names and columns are public interface, which docs and tests pin.
 
-They are laid anew after every migration (`migrations/env.py`), so a changed view needs a revision of its own.
+Every migration recreates them (`migrations/env.py`), so a changed view needs a new revision.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from db.findings import ABNORMAL, FINDINGS, NIH_FINDINGS, NO_FINDING, column_of
 
 
 def _label(finding: str) -> str:
-    """What the run's own label set says of a scan: 1, 0, or NULL where it has no row for it."""
+    """A scan's label in the run's own label set, as SQL: 1, 0, or NULL if the label set has no row for the scan."""
     positive = f"<> '{NO_FINDING}'" if finding == ABNORMAL else f"= '{finding}'"
     return (
         f"(SELECT MAX(CASE WHEN l.finding {positive} THEN 1 ELSE 0 END) FROM labels l "
@@ -47,8 +47,9 @@ _METRICS_FROM: Final = (
 _METRICS_HEAD: Final = "t.run_id, m.name AS model, ls.name AS label_set, t.subset, t.finding"
 
 VIEWS: Final = {
-    # A whole branch a finding: both databases skip those that a query does not ask for and carry its other conditions
-    # into the one that it does. With the UNION inside the join, SQLite cannot: two models' agreement took minutes.
+    # One complete SELECT per finding: both databases skip the findings that a query does not ask for, and push its
+    # other conditions into those that it does. With the UNION inside the join, SQLite cannot, and the README's query
+    # for the agreement of two models took minutes.
     "results": " UNION ALL ".join(map(_results_of, FINDINGS)),
     "results_wide": (
         f"SELECT {_SCAN_COLUMNS}, o.state, o.reason, o.detail, {_label(ABNORMAL)} AS abnormal_label, "
@@ -80,12 +81,12 @@ VIEWS: Final = {
 
 
 def drop_views(connection: Connection) -> None:
-    """Take the views away, so that the tables beneath can change."""
+    """Drop the views, so that the tables below them can change."""
     for name in VIEWS:
         connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
 
 
 def create_views(connection: Connection) -> None:
-    """Lay the views over the tables."""
+    """Create the views."""
     for name, query in VIEWS.items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))

@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from db.engine.bulk_insert import in_pieces
+from db.engine.bulk_insert import sliced
 from db.engine.session import read_transaction
 from db.errors import NightreadError
 from db.ledger.models import find_model
@@ -53,9 +53,7 @@ def look_for_changes(engine: Engine, dataset: str, model: str | None, found: Map
             if image.image_name in found and found[image.image_name].seen_as not in (None, image.seen_as)
         ]
     with ThreadPoolExecutor(_THREADS) as pool:
-        differs = [
-            one for piece in in_pieces(suspects, _AHEAD) for one in pool.map(_differs, *zip(*piece, strict=True))
-        ]
+        differs = [one for piece in sliced(suspects, _AHEAD) for one in pool.map(_differs, *zip(*piece, strict=True))]
     looks = list(zip(suspects, differs, strict=True))
     return Looked(
         changed=frozenset(image.image_name for (image, _), other in looks if other),

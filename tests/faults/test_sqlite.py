@@ -59,7 +59,7 @@ def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
     with writing(file_of(stage)):
         done = stage.enqueue("--limit", "3", check=False, timeout=200)
     assert done.returncode == 2
-    assert "another program writes to the database; waited 5 s for it so far" in done.stderr
+    assert "another program is writing to the database; waited 5 s of at most 60 s" in done.stderr
     assert done.stderr.endswith("error: the database does not take it (database is locked)\n")
     assert "Traceback" not in done.stderr
     ends_well(stage, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
@@ -72,7 +72,7 @@ def test_a_command_that_waits_for_the_lock_says_so(stage):
     stage.enqueue()
     with writing(file_of(stage)):
         cancel = stage.world.start("producer.cli", "cancel")
-        wait_until(lambda: "another program writes to the database; waited 5 s" in stage.world.logs(), 90, "a word")
+        wait_until(lambda: "another program is writing to the database; waited 5 s" in stage.world.logs(), 90, "a word")
     assert cancel.wait(60) == 0
     assert "run 1 cancelled" in stage.world.logs()
 
@@ -184,7 +184,7 @@ def test_a_long_reader_makes_the_log_grow_by_what_is_written_and_no_more(stage):
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_readers_without_a_gap_do_not_make_the_log_grow_for_ever(world, workers, tmp_path, monkeypatch):
     """Overlapping readers leave SQLite no moment to begin its `-wal` file anew; the sweep makes one."""
-    monkeypatch.setattr(db.engine.sqlite, "_WAL_KEPT", 2**20)
+    monkeypatch.setattr(db.engine.sqlite, "_WAL_LIMIT_BYTES", 2**20)
     engine = open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}")
     wal = tmp_path / "nightread.sqlite-wal"
     with overlapping_readers(tmp_path / "nightread.sqlite"):

@@ -6,7 +6,7 @@ from typing import Final
 
 from celery import Celery
 
-from db.engine.bulk_insert import in_pieces
+from db.engine.bulk_insert import sliced
 from db.errors import TemporaryError
 from db.ledger.outcomes import PendingScan
 from worker.messaging.celery_app import send_chunk
@@ -53,7 +53,7 @@ def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans
     """
     # Pending scans have a location: one without is rejected when its run opens.
     located = [scan for scan in scans if scan.location]
-    for piece in in_pieces(located, chunk_size(settings, app, model_sha256, len(scans))):
+    for piece in sliced(located, chunk_size(settings, app, model_sha256, len(scans))):
         found = (ChunkScan(outcome_id=scan.outcome_id, location=scan.location or "") for scan in piece)
         send_chunk(app, Chunk(model=model_sha256, scans=tuple(found)))
     return len(located)

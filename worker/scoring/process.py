@@ -12,7 +12,7 @@ from celery import Celery
 from sqlalchemy.exc import DBAPIError
 
 from db.close_run import close_finished_runs
-from db.engine.database_errors import cause_of, is_passing
+from db.engine.database_errors import cause_of, is_transient
 from db.engine.process_locks import ScanLocks
 from db.engine.session import LedgerSession, ledger_session, open_database
 from db.errors import OutOfDeviceMemory, PermanentError, TemporaryError
@@ -57,7 +57,7 @@ class ScoringProcess:
         self._app = app
         self._settings = settings
         self._tally = tally
-        self._engine = open_database(settings.database_url, patience=settings.time_budget, must_exist=True)
+        self._engine = open_database(settings.database_url, lock_timeout=settings.time_budget, must_exist=True)
         self._scan_locks = ScanLocks(self._engine)
         self._artifact = open_model_store(settings.model_dir, settings.home).find(model_sha256)
         self._scorer = open_scorer(self._artifact, settings.runtime, settings.precision)
@@ -106,7 +106,7 @@ class ScoringProcess:
         except TemporaryError:
             raise
         except Exception as error:
-            if isinstance(error, DBAPIError) and is_passing(error):
+            if isinstance(error, DBAPIError) and is_transient(error):
                 logger.warning("the database does not take it (%s): chunk handed back", cause_of(error))
                 self._hand_back(chunk.scans)
                 return

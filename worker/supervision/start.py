@@ -43,7 +43,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     first = _fetched(patient, models, model) if model is not None else ModelSelector(patient, models).look(None)
     patient.dispose()
     # From now on impatient: a supervisor that waits for somebody's lock looks after nobody.
-    engine = make_engine(settings.database_url, patience=settings.time_budget)
+    engine = make_engine(settings.database_url, lock_timeout=settings.time_budget)
     follower = ModelSelector(engine, models) if model is None else None
     sweeper = Reconciler(make_app(settings), engine, settings)
     Supervisor(settings, devices, sweeper, model=first, follower=follower).run()

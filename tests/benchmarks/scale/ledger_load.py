@@ -78,7 +78,7 @@ def _rates(count, rate, cpu):
 
 def _write(number, ready, url, first, batches):
     """What `worker.scoring.process` does with each batch, but for its counting."""
-    engine = make_engine(url, patience=15)
+    engine = make_engine(url, lock_timeout=15)
     start = first + number * batches * BATCH
     work = [[_scored(start + batch * BATCH + n) for n in range(BATCH)] for batch in range(batches)]
     latencies = []

@@ -14,7 +14,7 @@ from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from db.close_run import close_finished_runs
-from db.engine.session import ledger_session, make_engine, newest_revision, open_database, read_transaction, upgrade
+from db.engine.session import head_revision, ledger_session, make_engine, open_database, read_transaction, upgrade
 from db.errors import UserError
 from db.ledger import open_run as opening
 from db.ledger.models import UsedScan, activate, find_model
@@ -55,7 +55,7 @@ def test_python_m_db_upgrade_makes_the_tables(new_postgres):
     """The command that the refusal names, run as a person runs it."""
     command, env = [sys.executable, "-m", "db", "upgrade"], {**os.environ, "CXR_DATABASE_URL": new_postgres}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, f"the database's tables are at revision {newest_revision()}\n")
+    assert (done.returncode, done.stdout) == (0, f"the database's tables are at revision {head_revision()}\n")
     open_database(new_postgres).dispose()
 
 
@@ -65,7 +65,7 @@ def test_a_database_that_is_newer_than_the_program_is_refused(engine, database_u
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(UserError, match="9999"):
         open_database(database_url)
-    assert newest_revision() != "9999"
+    assert head_revision() != "9999"
 
 
 def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_path):
@@ -291,7 +291,7 @@ def test_a_database_without_an_encoding_is_a_ledger_too(new_postgres):
     upgrade(make_engine(url))
     engine = open_database(url)
     with read_transaction(engine) as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == newest_revision()
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == head_revision()
     engine.dispose()
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from db.__main__ import main
-from db.engine.session import _config, make_engine, open_database, upgrade
+from db.engine.session import _alembic_config, make_engine, open_database, upgrade
 from db.errors import UserError
 from db.schema.tables import Base
 from db.schema.view_grants import grant_read
@@ -92,7 +92,7 @@ def test_access_survives_a_migration(ledger, role, as_role):
     engine = make_engine(ledger)
     with engine.connect() as connection:
         before = connection.execute(made).scalar()
-        config = _config()
+        config = _alembic_config()
         config.attributes["connection"] = connection
         command.stamp(config, "head")
         connection.commit()
@@ -116,7 +116,7 @@ def test_who_does_not_own_the_views_cannot_grant_them(ledger, role, as_role):
         connection.execute(text(f'GRANT SELECT ON alembic_version TO "{role}"'))
         connection.execute(text("CREATE ROLE second_analyst"))
     try:
-        with pytest.raises(UserError, match="only the views' owner"):
+        with pytest.raises(UserError, match="run this as the views' owner"):
             grant_read(make_engine(ledger).url.set(username=role).render_as_string(), "second_analyst")
     finally:
         with open_database(ledger).begin() as connection:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db.engine.database_errors import cause_of, is_passing
+from db.engine.database_errors import cause_of, is_transient
 from db.engine.session import make_engine, open_database
 from tests.support.world import World, hash_artifact, write_csv, write_images
 from worker.messaging.celery_app import make_app
@@ -38,7 +38,7 @@ def test_a_refusal_names_no_value(engine, statement, passes):
     error = refusal(engine, statement)
     said = "".join(traceback.format_exception(error)) + cause_of(error)
     assert NAME not in said
-    assert is_passing(error) is passes
+    assert is_transient(error) is passes
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_postgresql_refuses_for_now_passes(new_postgres, setting, cause):
         with pytest.raises(DBAPIError) as caught:
             connection.execute(text("CREATE TABLE t AS SELECT 1 AS x FROM pg_sleep(1)"))
     engine.dispose()
-    assert (is_passing(caught.value), cause_of(caught.value)) == (True, cause)
+    assert (is_transient(caught.value), cause_of(caught.value)) == (True, cause)
 
 
 def test_a_file_that_is_no_database_is_said_in_sqlites_words(tmp_path):
@@ -66,7 +66,7 @@ def test_a_file_that_is_no_database_is_said_in_sqlites_words(tmp_path):
     file.write_bytes(b"no database" * 500)
     with pytest.raises(DBAPIError) as caught, make_engine(f"sqlite:///{file}").connect():
         pass
-    assert (is_passing(caught.value), cause_of(caught.value)) == (True, "file is not a database")
+    assert (is_transient(caught.value), cause_of(caught.value)) == (True, "file is not a database")
 
 
 def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, valkey_port):
