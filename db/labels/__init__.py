@@ -1,4 +1,4 @@
-"""Labels CSVs in the NIH layout: bytes to text, cells, columns and rows; and the label sets that keep them in SQL.
+"""Reads labels CSVs in the NIH layout (text, table, columns, cells), and stores their labels in SQL as label sets.
 
-Where the images lie is not known here; `producer.ingest` joins the two.
+This package does not know where the images are; `producer.ingest` joins the two.
 """

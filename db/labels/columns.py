@@ -1,4 +1,4 @@
-"""Which column of a labels CSV holds what."""
+"""Finds the columns of a labels CSV by their names."""
 
 import re
 import sys
@@ -14,19 +14,22 @@ _IMAGE: Final = "Image Index"
 _LABELS: Final = "Finding Labels"
 _PATIENT: Final = "Patient ID"
 _AGE: Final = "Patient Age"
-#: 2017's name, and 2020's.
+#: The name in NIH's file of 2017, and in that of 2020.
 _SEX: Final = ("Patient Gender", "Patient Sex")
 _VIEW: Final = "View Position"
 _FOLLOW_UP: Final = "Follow-up #"
-#: Of a cell in UTF-8, as an S3 key has them; PostgreSQL's indexes take little more.
-_MAX_BYTES: Final = 1024
-#: Of a header that is quoted in a sentence.
-_MAX_SHOWN: Final = 150
+#: Maximum length of a cell in UTF-8, as of an S3 key; PostgreSQL's indexes accept little more.
+_MAX_CELL_BYTES: Final = 1024
+#: Length to which a message shortens a header.
+_MAX_QUOTED_CHARACTERS: Final = 150
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The names of a hospital's own columns; None is NIH's."""
+    """A hospital's own column names; None means NIH's name.
+
+    A label set's hash depends on this class's `repr`, so neither the class nor a field may be renamed.
+    """
 
     image: str | None = None
     labels: str | None = None
@@ -35,29 +38,29 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One column of one CSV."""
+    """One column of a CSV."""
 
-    #: From 0; a column that is not there lies beyond the end of every row.
+    #: From 0. A missing column has an index beyond the end of every row.
     index: int
     name: str
 
     def read(self, cells: Sequence[str], parse: Callable[[str], T]) -> T:
-        """What `parse` makes of a row's cell, stripped; of '' where the row ends before this column.
+        """Parse a row's cell, stripped of white space; '' if the row ends before this column.
 
         Raises:
-            InvalidLabels: `parse` did, or the cell is no text that SQL can hold; names the column.
+            InvalidLabels: `parse` raised it, or SQL cannot hold the cell's text; names the column.
         """
         cell = cells[self.index].strip() if self.index < len(cells) else ""
         try:
-            # Nearly every cell is plain: this is most of what reading a million rows costs.
-            return parse(cell if cell.isascii() and len(cell) <= _MAX_BYTES else _checked(cell))
+            # Nearly every cell is short ASCII. This line takes most of the time of reading a million rows.
+            return parse(cell if cell.isascii() and len(cell) <= _MAX_CELL_BYTES else _check_text(cell))
         except InvalidLabels as error:
             raise InvalidLabels(f"{self.name!r} {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """Which column of one CSV holds what."""
+    """The columns of one CSV by their meaning."""
 
     image: Column
     labels: Column
@@ -69,68 +72,68 @@ class Layout:
 
 
 def has_images(header: Sequence[str], columns: Columns) -> bool:
-    """Whether a header has the column of image names."""
-    return bool(_places(header, columns.image or _IMAGE))
+    """Whether a header has a column of image names."""
+    return bool(_matching_indices(header, columns.image or _IMAGE))
 
 
 def find_columns(header: Sequence[str], columns: Columns) -> Layout:
     """Find NIH's columns and those named in `columns`, whatever their case, spaces or underscores.
 
     Raises:
-        InvalidLabels: a needed column, or one named in `columns`, is missing or there twice.
+        InvalidLabels: a required column, or one named in `columns`, is missing or occurs twice.
     """
-    # Who names the column of images has a CSV of his own, and it need not have labels.
+    # A CSV with its own name for the image column is not NIH's, and may have no labels.
     labels = columns.labels or (None if columns.image else _LABELS)
     return Layout(
-        image=_needed(header, columns.image or _IMAGE),
-        labels=_needed(header, labels) if labels else _optional(header, _LABELS),
-        patient=_needed(header, columns.patient) if columns.patient else _optional(header, _PATIENT),
-        age=_optional(header, _AGE),
-        sex=_optional(header, *_SEX),
-        view=_optional(header, _VIEW),
-        follow_up=_optional(header, _FOLLOW_UP),
+        image=_require_column(header, columns.image or _IMAGE),
+        labels=_require_column(header, labels) if labels else _find_column(header, _LABELS),
+        patient=_require_column(header, columns.patient) if columns.patient else _find_column(header, _PATIENT),
+        age=_find_column(header, _AGE),
+        sex=_find_column(header, *_SEX),
+        view=_find_column(header, _VIEW),
+        follow_up=_find_column(header, _FOLLOW_UP),
     )
 
 
-def is_text(cell: str) -> bool:
-    """Whether SQL can hold it: bytes that are no UTF-8 are read as lone surrogates."""
+def is_utf8(cell: str) -> bool:
+    """Whether a text is valid UTF-8, so that SQL can hold it. Other bytes were read as lone surrogates."""
     return cell.isascii() or cell == cell.encode(errors="ignore").decode()
 
 
-def _needed(header: Sequence[str], name: str) -> Column:
-    column = _optional(header, name)
+def _require_column(header: Sequence[str], name: str) -> Column:
+    column = _find_column(header, name)
     if column.index < len(header):
         return column
-    if not all(map(is_text, header)):
-        raise InvalidLabels("not a labels file: it is no UTF-8 text")
-    shown = ", ".join(repr(cell.strip()) for cell in header if cell.strip())
-    cut = f"{shown[:_MAX_SHOWN]} ..." if len(shown) > _MAX_SHOWN else shown
-    raise InvalidLabels(f"not a labels file: no column {name!r} among {cut}")
+    if not all(map(is_utf8, header)):
+        raise InvalidLabels("not a labels file: it is not valid UTF-8")
+    names = ", ".join(repr(cell.strip()) for cell in header if cell.strip())
+    quoted = f"{names[:_MAX_QUOTED_CHARACTERS]} ..." if len(names) > _MAX_QUOTED_CHARACTERS else names
+    raise InvalidLabels(f"not a labels file: no column {name!r} among {quoted}")
 
 
-def _optional(header: Sequence[str], *names: str) -> Column:
+def _find_column(header: Sequence[str], *names: str) -> Column:
     for name in names:
-        places = _places(header, name)
-        if len(places) > 1:
-            raise InvalidLabels(f"{len(places)} columns are named {name!r}")
-        if places:
-            return Column(index=places[0], name=header[places[0]].strip())
+        indices = _matching_indices(header, name)
+        if len(indices) > 1:
+            raise InvalidLabels(f"{len(indices)} columns are named {name!r}; rename all but one")
+        if indices:
+            return Column(index=indices[0], name=header[indices[0]].strip())
     return Column(index=sys.maxsize, name=names[0])
 
 
-def _places(header: Sequence[str], name: str) -> list[int]:
-    """The name letter by letter, or else anything like it: a hospital may have both `ID` and `id`."""
-    exact = [place for place, cell in enumerate(header) if cell.strip() == name]
-    return exact or [place for place, cell in enumerate(header) if _plain(cell) == _plain(name)]
+def _matching_indices(header: Sequence[str], name: str) -> list[int]:
+    """The columns with exactly this name, or else with a similar one: a hospital may have both `ID` and `id`."""
+    exact = [index for index, cell in enumerate(header) if cell.strip() == name]
+    return exact or [index for index, cell in enumerate(header) if _normalise(cell) == _normalise(name)]
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     return re.sub(r"[\s_]+", " ", name).strip().casefold()
 
 
-def _checked(cell: str) -> str:
-    if not is_text(cell):
-        raise InvalidLabels("is no UTF-8 text; save the file as UTF-8")
-    if len(cell.encode()) > _MAX_BYTES:
-        raise InvalidLabels(f"is longer than {_MAX_BYTES:,} bytes")
+def _check_text(cell: str) -> str:
+    if not is_utf8(cell):
+        raise InvalidLabels("is not valid UTF-8; save the file as UTF-8")
+    if len(cell.encode()) > _MAX_CELL_BYTES:
+        raise InvalidLabels(f"is longer than {_MAX_CELL_BYTES:,} bytes")
     return cell

@@ -1,11 +1,11 @@
-"""Reads a labels CSV into rows, in any dialect, or says in one sentence why it is none.
+"""Reads a labels CSV of any dialect into rows, or says in one sentence why it cannot.
 
-    labels_text      bytes -> lines        gzip, UTF-8 or UTF-16, any line end; hashed on the way
-    labels_table     lines -> rows         comma, semicolon or tab; quotes; blank lines
-    labels_columns   header -> layout      NIH's names, or a hospital's own
-    labels_cells     cell -> value         findings, ages, patient ids, image names
+    text      bytes -> lines        gzip, UTF-8 or UTF-16, any line end; hashes the bytes on the way
+    table     lines -> rows         comma, semicolon or tab; quotes; blank lines
+    columns   header -> layout      NIH's names, or a hospital's own
+    cells     cell -> value         findings, ages, patient ids, image names
 
-Beneath this one they raise `InvalidLabels`; only here is the file's name known, and what a person reads.
+Those modules raise `InvalidLabels`; this one adds the file's name and raises the `UserError` that a person reads.
 """
 
 import hashlib
@@ -17,23 +17,31 @@ from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.labels.cells import age_in_years, count, findings, image_name, known, normal_patient_id, shown
-from db.labels.columns import Columns, Layout, find_columns, has_images, is_text
+from db.labels.cells import (
+    normalise_patient_id,
+    parse_age,
+    parse_findings,
+    parse_image_name,
+    quoted,
+    text_or_none,
+    whole_number,
+)
+from db.labels.columns import Columns, Layout, find_columns, has_images, is_utf8
 from db.labels.table import read_table
 from db.labels.text import HashedFile, InvalidLabels, read_lines
 
-__all__ = ["Columns", "LabelRow", "LabelsFile", "age_in_years", "normal_patient_id", "read_labels_csv"]
+__all__ = ["Columns", "LabelRow", "LabelsFile", "normalise_patient_id", "parse_age", "read_labels_csv"]
 
-_NIH: Final = Columns()
+_NIH_COLUMNS: Final = Columns()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelRow:
-    """One row of a labels CSV: a scan and what the CSV says about it."""
+    """One row of a labels CSV: a scan, its labels and its patient."""
 
-    #: Of a file, or its path relative to the images' folder, parts joined by '/'.
+    #: The image's path relative to the images' folder, with its parts joined by '/'.
     image_name: str
-    #: Sorted. () is unlabelled; (`No Finding`,) is normal.
+    #: Sorted. () means unlabelled, (`No Finding`,) means normal.
     findings: tuple[str, ...]
     patient_id: str | None
     view: str | None
@@ -47,27 +55,28 @@ class LabelsFile:
     """A labels CSV as it was read."""
 
     path: Path
-    #: Of the file's bytes as they are stored, gzipped or not, and of a hospital's columns: other columns, other labels.
+    #: Hash of the file's bytes as they are stored, gzipped or not, and of a hospital's own column names, if any: other
+    #: columns give other labels.
     sha256: str
-    #: The CSV's stem: image names are unique within it.
+    #: The CSV's stem. Image names are unique within a dataset.
     dataset: str
-    #: Of each image its first row, in the file's order.
+    #: The first row of each image, in the file's order.
     rows: tuple[LabelRow, ...]
 
 
-def read_labels_csv(path: Path, columns: Columns = _NIH) -> LabelsFile:
+def read_labels_csv(path: Path, columns: Columns = _NIH_COLUMNS) -> LabelsFile:
     """Read and check a whole labels CSV.
 
     Raises:
-        UserError: it cannot be read, is no labels file, or a row is wrong; names the file, row, column and cause.
-            A row's number is that of the line it begins on.
+        UserError: the file cannot be read or is not a labels file, or a row is wrong; names the file, row, column and
+            cause. A row's number is that of the line on which it begins.
     """
-    if not is_text(str(path)):
-        raise UserError(f"{str(path)!r}: cannot be read (its name is no UTF-8)")
+    if not is_utf8(str(path)):
+        raise UserError(f"{str(path)!r}: cannot be read (its name is not valid UTF-8; rename it)")
     try:
         with path.open("rb", buffering=0) as file:
             hashed = HashedFile(file)
-            rows = _unique(_rows(read_lines(hashed), columns))
+            rows = _unique_rows(_rows(read_lines(hashed), columns))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except InvalidLabels as error:
@@ -91,33 +100,33 @@ def _rows(lines: Iterator[str], columns: Columns) -> Iterator[tuple[int, LabelRo
 
 def _row(layout: Layout, cells: Sequence[str]) -> LabelRow:
     return LabelRow(
-        image_name=layout.image.read(cells, image_name),
-        findings=layout.labels.read(cells, findings),
-        patient_id=layout.patient.read(cells, normal_patient_id),
-        view=layout.view.read(cells, known),
-        sex=layout.sex.read(cells, known),
-        age_years=layout.age.read(cells, age_in_years),
-        follow_up=layout.follow_up.read(cells, count),
+        image_name=layout.image.read(cells, parse_image_name),
+        findings=layout.labels.read(cells, parse_findings),
+        patient_id=layout.patient.read(cells, normalise_patient_id),
+        view=layout.view.read(cells, text_or_none),
+        sex=layout.sex.read(cells, text_or_none),
+        age_years=layout.age.read(cells, parse_age),
+        follow_up=layout.follow_up.read(cells, whole_number),
     )
 
 
-def _unique(rows: Iterator[tuple[int, LabelRow]]) -> tuple[LabelRow, ...]:
-    seen: dict[str, LabelRow] = {}
+def _unique_rows(rows: Iterator[tuple[int, LabelRow]]) -> tuple[LabelRow, ...]:
+    by_name: dict[str, LabelRow] = {}
     lines = array("Q")
     for line, row in rows:
-        first = seen.setdefault(row.image_name, row)
+        first = by_name.setdefault(row.image_name, row)
         if first is row:
             lines.append(line)
         elif first != row:
-            earlier = lines[list(seen).index(row.image_name)]
-            raise InvalidLabels(f"row {line}: {shown(row.image_name)} is there already in row {earlier}, and differs")
-    if not seen:
-        raise InvalidLabels("not a labels file: it has a header and no rows")
-    return tuple(seen.values())
+            earlier = lines[list(by_name).index(row.image_name)]
+            raise InvalidLabels(f"row {line}: {quoted(row.image_name)} differs from its earlier row {earlier}")
+    if not by_name:
+        raise InvalidLabels("not a labels file: it has a header but no rows")
+    return tuple(by_name.values())
 
 
 def _identity(sha256: str, columns: Columns) -> str:
-    return sha256 if columns == _NIH else hashlib.sha256(f"{sha256} {columns}".encode()).hexdigest()
+    return sha256 if columns == _NIH_COLUMNS else hashlib.sha256(f"{sha256} {columns}".encode()).hexdigest()
 
 
 def _dataset(path: Path) -> str:

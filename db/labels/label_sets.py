@@ -1,4 +1,4 @@
-"""Imports label sets. One is a labels file as it was read, and never edited: two lie side by side on the same scans."""
+"""Imports label sets. A label set is a labels file as it was read, and is never edited; a scan may be in several."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -14,20 +14,21 @@ from db.schema.tables import Label, LabelSet
 def import_labels(
     connection: Connection, file: LabelsFile, rows: Iterable[LabelRow], ids: Mapping[str, int], name: str | None = None
 ) -> int:
-    """Import a file's labels of the scans in `ids`; those that are there already stay.
+    """Import a file's labels for the scans in `ids`. Labels that were imported before stay as they are.
 
     Args:
-        connection: the transaction is the caller's.
-        file: where the rows are from.
-        rows: those to import; rows of scans that `ids` does not know are left out.
+        connection: in the caller's transaction.
+        file: the file of the rows.
+        rows: the rows to import; rows whose image is not in `ids` are left out.
         ids: scan id by image name.
-        name: of the label set; None is the dataset's name, or that with the file's hash where another file took it.
+        name: the label set's name; None means the dataset's name, followed by the file's hash if another file has
+            that name already.
 
     Returns:
         The label set's id.
 
     Raises:
-        UserError: a label set of this name came from another file.
+        UserError: another file has a label set of this name.
     """
     label_set_id = _label_set(connection, file, name or _free_name(connection, file))
     labels = (
@@ -36,7 +37,7 @@ def import_labels(
         if row.image_name in ids
         for finding in row.findings
     )
-    # A run of the first N rows imported only those; the rest of the same file may follow.
+    # A run with `--limit N` imported only the first N rows; the rest of the same file may follow.
     insert_rows(connection, Label.__table__, labels)
     return label_set_id
 
@@ -47,7 +48,7 @@ def _label_set(connection: Connection, file: LabelsFile, name: str) -> int:
         values = {"name": name, "sha256": file.sha256, "imported_at": datetime.now(UTC)}
         return int(connection.execute(insert(LabelSet).returning(LabelSet.id), values).scalar_one())
     if found.sha256 != file.sha256:
-        raise UserError(f"{file.path}: label set {name!r} is another file's and never edited; say another --name")
+        raise UserError(f"{file.path}: label set {name!r} is another file's and is never edited; choose another --name")
     return int(found.id)
 
 

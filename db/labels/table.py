@@ -1,4 +1,4 @@
-"""Rows of cells out of a CSV's lines, separated as NIH, Kaggle, a hospital or a spreadsheet separates them."""
+"""Splits a CSV's lines into rows of cells, whichever separator it uses."""
 
 import csv
 import re
@@ -8,41 +8,41 @@ from typing import Final
 
 from db.labels.text import InvalidLabels
 
-#: Comma; semicolon, where the comma is a decimal point; tab, Excel's "Unicode text".
+#: Comma; semicolon, where the comma is the decimal separator; tab, in Excel's "Unicode text".
 _SEPARATORS: Final = (",", ";", "\t")
-#: Excel is told its separator by a line above the header.
+#: A line above the header that tells Excel the separator.
 _SEPARATOR_LINE: Final = re.compile(r"sep=[,;\t]?[\r\n]*", re.IGNORECASE)
-#: Lines in which the header must be.
-_START: Final = 64
+#: The header must be within this many lines.
+_HEADER_LINES: Final = 64
 
 Row = tuple[int, list[str]]
 
 
 def read_table(lines: Iterator[str], is_header: Callable[[list[str]], bool]) -> Iterator[Row]:
-    """The line on which each row begins, from 1, and its cells. Rows that say nothing are passed over.
+    """Yield the number of the line on which each row begins, from 1, and the row's cells. Empty rows are skipped.
 
-    The first row is the header: the separator is the one by which `is_header` knows it.
+    The first row is the header; the separator is the one with which `is_header` accepts it.
 
     Raises:
-        InvalidLabels: quotes that are not closed, which would swallow rows, more cells than the header has, or an
-            end in the middle of a row; names the row.
+        InvalidLabels: a quote is not closed and would swallow rows, a row has more cells than the header, or the file
+            ends in the middle of a row; names the row.
     """
-    start = list(islice(lines, _START))
+    start = list(islice(lines, _HEADER_LINES))
     if start and _SEPARATOR_LINE.fullmatch(start[0]):
         start[0] = "\n"
 
-    def fitness(separator: str) -> tuple[bool, int]:
+    def rank_separator(separator: str) -> tuple[bool, int]:
         header = _header(start, separator)
         return is_header(header), len(header)
 
-    yield from _even_rows(chain(start, lines), max(_SEPARATORS, key=fitness))
+    yield from _check_row_lengths(chain(start, lines), max(_SEPARATORS, key=rank_separator))
 
 
-def _even_rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
-    """Rows no longer than the first; refuses those that are, and an end in the middle of one."""
+def _check_row_lengths(lines: Iterator[str], separator: str) -> Iterator[Row]:
+    """Refuse rows with more cells than the first one, and a file that ends in the middle of a row."""
     last = ""
 
-    def remembered() -> Iterator[str]:
+    def track_last_line() -> Iterator[str]:
         nonlocal last
         for text in lines:
             last = text
@@ -50,26 +50,26 @@ def _even_rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
 
     width, line = 0, 0
     cells: list[str] = []
-    for line, cells in _rows(remembered(), separator):
+    for line, cells in _parse_rows(track_last_line(), separator):
         width = width or len(cells)
-        # Two rows that lost the line end between them, or a comma that is not quoted.
+        # The line end between two rows is missing, or a comma is not quoted.
         if any(map(str.strip, cells[width:])):
-            many = f"{len(cells)} cells under {width} columns"
-            raise InvalidLabels(f"row {line}: has {many}: a line end is lost, or a comma is not quoted")
+            counts = f"{len(cells)} cells under {width} columns"
+            raise InvalidLabels(f"row {line}: has {counts}: a line end is missing, or a comma is not quoted")
         yield line, cells
     if len(cells) < width and not last.endswith(("\n", "\r")):
-        raise InvalidLabels(f"row {line}: the file ends in the middle of it; is it complete?")
+        raise InvalidLabels(f"row {line}: the file ends in the middle of it; fetch the complete file")
 
 
 def _header(start: list[str], separator: str) -> list[str]:
     try:
-        return next(_rows(iter(start), separator), (0, []))[1]
+        return next(_parse_rows(iter(start), separator), (0, []))[1]
     except InvalidLabels:
-        # By this separator it is no table at all.
+        # With this separator, the lines are not a table.
         return []
 
 
-def _rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
+def _parse_rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     line = 1
     try:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Connection, Delete, Engine, Select, delete, insert, or_, select, union
 
-from db.engine.sqlite import PATIENCE
+from db.engine.sqlite import BUSY_TIMEOUT_SECONDS
 from db.errors import UserError, WorkStopped
-from db.labels.csv_file import normal_patient_id
+from db.labels.csv_file import normalise_patient_id
 from db.ledger.open_run import lock_for_enqueue
 from db.metrics.aggregate import GIVEN, aggregate
 from db.schema.tables import Forgotten as ForgottenRow
@@ -107,7 +107,7 @@ class _Figures:
 
 
 def _find(connection: Connection, patient_id: str, dataset: str | None) -> _Patient:
-    known = normal_patient_id(patient_id)
+    known = normalise_patient_id(patient_id)
     if known is None:
         raise UserError("no patient id was given")
     holders = union(*(select(table.dataset).where(table.patient_id == known) for table in (Scan, ModelScan)))
@@ -179,7 +179,7 @@ def _rewrite(engine: Engine) -> None:
     try:
         # Below SQLAlchemy, whose connections begin a transaction first: VACUUM knows none.
         with closing(engine.raw_connection()) as connection:
-            connection.cursor().execute(f"PRAGMA busy_timeout = {round(1000 * PATIENCE)}")
+            connection.cursor().execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_TIMEOUT_SECONDS)}")
             connection.cursor().execute("VACUUM")
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:

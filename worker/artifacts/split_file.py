@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from db.errors import UserError
-from db.labels.cells import shown
+from db.labels.cells import quoted
 from worker.artifacts.manifest import SPLIT_FILE
 
 SUBSETS: Final = ("train", "validation", "test")
@@ -50,7 +50,7 @@ def _split_row(cells: dict[str | Any, str | Any], path: Path) -> SplitRow:
     if None in cells or not name or patient is None or subset is None or "\0" in name + patient:
         raise ValueError("a row is too short, too long or without a name")
     if subset not in SUBSETS:
-        raise UserError(f"{path}: subset is {shown(subset)}, not one of {', '.join(SUBSETS)}")
+        raise UserError(f"{path}: subset is {quoted(subset)}, not one of {', '.join(SUBSETS)}")
     return SplitRow(image_name=name, patient_id=patient or None, subset=subset)
 
 

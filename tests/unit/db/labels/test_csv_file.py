@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import db.labels.text
 from db.errors import UserError
 from db.findings import NIH_FINDINGS, NO_FINDING
-from db.labels.csv_file import Columns, age_in_years, normal_patient_id, read_labels_csv
+from db.labels.csv_file import Columns, normalise_patient_id, parse_age, read_labels_csv
 
 DATA = Path(__file__).resolve().parents[4].parent / "shared" / "data"
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
@@ -121,24 +121,24 @@ def test_a_web_page_saved_as_a_csv_is_refused():
 )
 def test_an_age_is_read_in_every_notation_of_nih(raw, years):
     """Years, months, days and bare numbers; impossible ages are kept as written."""
-    assert age_in_years(raw) == pytest.approx(years)
+    assert parse_age(raw) == pytest.approx(years)
 
 
 @pytest.mark.parametrize("raw", ["", "Y", "-3Y", "6.5Y", "abc", "060X", "Y60", "9999999999Y"])
 def test_an_age_in_no_known_notation_is_unknown_not_zero(raw):
     """Nothing is guessed at."""
-    assert age_in_years(raw) is None
+    assert parse_age(raw) is None
 
 
 @given(number=st.integers(min_value=0, max_value=10**9), zeros=st.integers(min_value=0, max_value=9))
 def test_padded_and_bare_patient_ids_are_one_patient(number, zeros):
     """00000013 and 13 are the same person; so is any number of zeros."""
-    assert normal_patient_id("0" * zeros + str(number)) == str(number)
+    assert normalise_patient_id("0" * zeros + str(number)) == str(number)
 
 
 def test_a_patient_id_that_is_no_number_stays_as_it_is():
     """Only numbers lose zeros; nothing at all is unknown."""
-    assert [normal_patient_id(raw) for raw in ("P007", " x ", "", "000")] == ["P007", "x", None, "0"]
+    assert [normalise_patient_id(raw) for raw in ("P007", " x ", "", "000")] == ["P007", "x", None, "0"]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r", "\r\r\n"])
@@ -236,7 +236,7 @@ def test_bytes_that_are_no_utf8_matter_only_in_a_column_that_is_read(write):
     (row,) = read_labels_csv(write("a.png;Mass;groß", header=header, encoding="cp1252")).rows
     assert row.findings == ("Mass",)
     sentence = refusal(write("a.png;Mass;x", "ä.png;Mass;x", header=header, encoding="cp1252"))
-    assert "row 3: 'Image Index' is no UTF-8 text" in sentence
+    assert "row 3: 'Image Index' is not valid UTF-8" in sentence
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def workbook():
     ("content", "cause"),
     [
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), ""),
-        (b"\xff\xd8\xff\xe0 and no NUL", "no UTF-8 text"),
+        (b"\xff\xd8\xff\xe0 and no NUL", "not valid UTF-8"),
         (workbook(), "an Excel workbook (or other zip archive); save it as CSV"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an old Excel workbook; save it as CSV"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git LFS pointer"),
@@ -361,7 +361,7 @@ def workbook():
         (b"\0\0\0\0", "NUL"),
         (gzip.compress(gzip.compress(b"Image Index,Finding Labels", mtime=0), mtime=0), ""),
         ("Image Index".encode("utf-16"), "'Finding Labels'"),
-        ("Image Index,Finding Labels\na.png,Mass".encode("utf-16")[:-1], "no utf-16"),
+        ("Image Index,Finding Labels\na.png,Mass".encode("utf-16")[:-1], "not valid utf-16"),
         (gzip.compress(HEADER.encode(), mtime=0)[:-9], "its gzip is damaged"),
         (gzip.compress(HEADER.encode(), mtime=0)[:-4] + b"abcd", "its gzip is damaged"),
         (gzip.compress(HEADER.encode(), mtime=0)[:10] + b"\xff" * 20, "its gzip is damaged"),
@@ -381,7 +381,7 @@ def test_what_is_no_text_table_is_refused_with_what_it_is(tmp_path, content, cau
 @pytest.mark.parametrize("bomb", [b"x", b"\n", b"x,Mass\n", b'"'])
 def test_a_gzip_bomb_ends_in_a_sentence(tmp_path, monkeypatch, bomb):
     """Whatever it unpacks to, no more than the limit of it is ever read."""
-    monkeypatch.setattr(db.labels.text, "MAX_TEXT", 10**6)
+    monkeypatch.setattr(db.labels.text, "MAX_CHARACTERS", 10**6)
     path = tmp_path / "bomb.csv.gz"
     path.write_bytes(gzip.compress(f"{HEADER}\n".encode() + bomb * (10**7 // len(bomb)), 1))
     assert "row " in refusal(path)
@@ -390,7 +390,7 @@ def test_a_gzip_bomb_ends_in_a_sentence(tmp_path, monkeypatch, bomb):
 def test_a_cell_longer_than_any_table_has_is_refused(write):
     """An unclosed quote swallows the rest of a large file; its row is named."""
     assert "row 2: a cell has no end" in refusal(write('a.png,"' + "x\n" * 100_000))
-    assert "row 3: not a labels file: it is longer than" in refusal(write("", "a.png,Mass," + "x" * 200_000))
+    assert "row 3: not a labels file: the line has over" in refusal(write("", "a.png,Mass," + "x" * 200_000))
 
 
 @given(content=st.binary(max_size=300))
@@ -493,7 +493,7 @@ def test_a_file_whose_name_sql_cannot_hold_is_refused(tmp_path):
     """The dataset is named after the file, and a name of other bytes than UTF-8 is no text."""
     path = tmp_path / "labels\udcff.csv"
     path.write_bytes(f"{HEADER}\na.png,Mass,0,1,1Y,M,PA\n".encode())
-    with pytest.raises(UserError, match="name is no UTF-8"):
+    with pytest.raises(UserError, match="name is not valid UTF-8"):
         read_labels_csv(path)
 
 
@@ -518,4 +518,4 @@ def test_whole_numbers_are_read_as_pandas_writes_them_beside_gaps(write):
     one, other = read_labels_csv(write("a.png,Mass,2.0,13.0,60.0,M,PA", "b.png,Mass,nan,nan,nan,M,PA")).rows
     assert (one.patient_id, one.follow_up, one.age_years) == ("13", 2, 60.0)
     assert (other.patient_id, other.follow_up, other.age_years) == (None, None, None)
-    assert [normal_patient_id(raw) for raw in ("1.2.0", "13.5", "P1.0")] == ["1.2.0", "13.5", "P1.0"]
+    assert [normalise_patient_id(raw) for raw in ("1.2.0", "13.5", "P1.0")] == ["1.2.0", "13.5", "P1.0"]
