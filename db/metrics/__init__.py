@@ -1,4 +1,4 @@
-"""Precision, recall, F1, AUROC and their like: pure formulas, and the statements that feed and store them.
+"""Computes precision, recall, F1, AUROC and other metrics: pure formulas, and the SQL that reads and stores them.
 
-It reads scores and labels and never decides an outcome.
+This package reads scores and labels, and never writes an outcome.
 """

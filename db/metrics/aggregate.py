@@ -1,4 +1,4 @@
-"""The aggregator: a run's metrics from its scores and labels, written where the views show them."""
+"""The aggregator: computes a run's metrics from its scores and labels, and stores them for the views."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -7,13 +7,15 @@ from typing import Any, Final
 import numpy as np
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from db.metrics.formulas import Counts, Ranked, rank
-from db.metrics.scored_scans import ALL, HELD_OUT, ScoredScans, read_scored
+from db.metrics.formulas import ConfusionMatrix, RocCurve, roc_curve
+from db.metrics.scored_scans import ALL, HELD_OUT, ScoredScans, read_scored_scans
 from db.schema.tables import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric
 
+#: The thresholds of the mini project's table.
 DEFAULT_THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
+#: How a threshold was chosen: given by the caller, or as the best of a criterion. The latter are chosen on the same
+#: scans that they are measured on, so their rows are optimistic.
 GIVEN: Final = "given"
-#: Picked on the very scans that they are then measured on: their rows are optimistic.
 BEST_F1: Final = "best_f1"
 YOUDEN: Final = "youden"
 
@@ -25,29 +27,29 @@ def aggregate(
     label_set_id: int | None = None,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
 ) -> bool:
-    """Compute a run's metrics under a label set (default its own), in place of those there were.
+    """Compute a run's metrics under a label set (by default its own), and replace the stored ones.
 
-    Both subsets, every finding of the model, at the given thresholds and at the two picked ones. Idempotent; a second
-    caller waits for the first. The transaction is the caller's.
+    Covers both subsets and every finding of the model, at the given thresholds and at the two chosen ones. Idempotent;
+    a second caller waits for the first. Runs in the caller's transaction.
 
     Returns:
-        False where the run has no label set, hence no metrics; or is gone, for somebody pruned it meanwhile.
+        False if there is no label set, hence no metrics, or if the run was pruned in the meantime.
     """
     run = _lock(connection, run_id)
     label_set_id = run.label_set_id if run and label_set_id is None else label_set_id
     if run is None or label_set_id is None:
         return False
-    # Asked before the scores are read: at worst full metrics are called partial, never partial ones full.
-    stamp = {
+    # Checked before the scores are read: complete metrics may be marked partial, but never partial ones complete.
+    common = {
         "run_id": run_id,
         "label_set_id": label_set_id,
         "computed_at": datetime.now(UTC),
         "is_partial": has_pending(connection, run_id),
     }
-    scored = read_scored(connection, run_id, label_set_id)
+    scored = read_scored_scans(connection, run_id, label_set_id)
     by_threshold, by_finding = _metric_rows(scored, tuple(dict.fromkeys(thresholds)))
-    _replace(connection, RunThresholdMetric, stamp, by_threshold)
-    _replace(connection, RunFindingMetric, stamp, by_finding)
+    _replace(connection, RunThresholdMetric, common, by_threshold)
+    _replace(connection, RunFindingMetric, common, by_finding)
     return True
 
 
@@ -58,10 +60,11 @@ def is_current(
     *,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
 ) -> bool:
-    """Whether the stored metrics are those that `aggregate` would compute now.
+    """Whether the stored metrics equal what `aggregate` would compute now.
 
-    They are not when missing, at other thresholds, older than an outcome of the run, or partial: what was decided since
-    may bear the time of a clock that is behind. Without a label set there is nothing to compute.
+    They do not if they are missing, at other thresholds, older than an outcome of the run, or partial: an outcome that
+    was decided since may bear the earlier time of another machine's clock. Without a label set there is nothing to
+    compute, and the answer is True.
     """
     if label_set_id is None:
         return True
@@ -82,7 +85,7 @@ def is_current(
 
 
 def has_pending(connection: Connection, run_id: int) -> bool:
-    """Whether the run still waits for an outcome."""
+    """Whether an outcome of the run is still pending."""
     pending = (
         select(Outcome.id)
         .join(RunScan, RunScan.outcome_id == Outcome.id)
@@ -92,7 +95,7 @@ def has_pending(connection: Connection, run_id: int) -> bool:
 
 
 def _given_thresholds(connection: Connection, run_id: int, label_set_id: int) -> set[float]:
-    """Where the stored metrics were computed, but for the thresholds that were picked."""
+    """The thresholds of the stored metrics that a caller had given."""
     metric = RunThresholdMetric
     given = select(metric.threshold).where(
         metric.run_id == run_id, metric.label_set_id == label_set_id, metric.chosen_by == GIVEN
@@ -101,48 +104,53 @@ def _given_thresholds(connection: Connection, run_id: int, label_set_id: int) ->
 
 
 def _lock(connection: Connection, run_id: int) -> Row[int | None] | None:
-    """The run with its own label set. Two aggregators of one run would both insert; SQLite has one writer anyway."""
+    """Lock the run and read its own label set; None if the run is gone.
+
+    Without the lock, two aggregators of one run would both insert on PostgreSQL; SQLite has one writer anyway.
+    """
     row = select(Run.label_set_id).where(Run.id == run_id).with_for_update(key_share=True)
     return connection.execute(row).first()
 
 
 def _metric_rows(scored: ScoredScans, given: Sequence[float]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     by_threshold, by_finding = [], []
-    for key, ranked in _rank_slices(scored):
-        by_threshold += [key | row for row in _threshold_rows(ranked, given)]
-        by_finding.append(key | _finding_row(ranked))
+    for key, curve in _roc_curves(scored):
+        by_threshold += [key | row for row in _threshold_rows(curve, given)]
+        by_finding.append(key | _finding_row(curve))
     return by_threshold, by_finding
 
 
-def _rank_slices(scored: ScoredScans) -> Iterator[tuple[dict[str, str], Ranked]]:
-    """Every finding of both subsets by its key, sorted once; where the model has seen nothing, once for both."""
+def _roc_curves(scored: ScoredScans) -> Iterator[tuple[dict[str, str], RocCurve]]:
+    """The curve of every finding in both subsets, by its key. Both subsets share it if the model has seen no scan."""
     labelled = scored.labelled
     held_out = labelled & scored.in_subset(HELD_OUT)
-    same = np.array_equal(held_out, labelled)
+    are_equal = np.array_equal(held_out, labelled)
     for finding in scored.findings:
-        of_all = rank(*scored.of(finding, labelled))
-        yield {"subset": ALL, "finding": finding}, of_all
-        yield {"subset": HELD_OUT, "finding": finding}, of_all if same else rank(*scored.of(finding, held_out))
+        curve = roc_curve(*scored.labels_and_scores(finding, labelled))
+        yield {"subset": ALL, "finding": finding}, curve
+        if not are_equal:
+            curve = roc_curve(*scored.labels_and_scores(finding, held_out))
+        yield {"subset": HELD_OUT, "finding": finding}, curve
 
 
-def _threshold_rows(ranked: Ranked, given: Sequence[float]) -> Iterator[dict[str, Any]]:
-    for chosen_by, threshold in _thresholds(ranked, given):
-        yield {"chosen_by": chosen_by, "threshold": threshold} | _rates(ranked.count_at(threshold))
+def _threshold_rows(curve: RocCurve, given: Sequence[float]) -> Iterator[dict[str, Any]]:
+    for chosen_by, threshold in _thresholds(curve, given):
+        yield {"chosen_by": chosen_by, "threshold": threshold} | _rates(curve.confusion_matrix_at(threshold))
 
 
-def _finding_row(ranked: Ranked) -> dict[str, Any]:
-    return {name: getattr(ranked, name) for name in ("auroc", "average_precision", "positives", "negatives")}
+def _finding_row(curve: RocCurve) -> dict[str, Any]:
+    return {name: getattr(curve, name) for name in ("auroc", "average_precision", "positives", "negatives")}
 
 
-def _thresholds(ranked: Ranked, given: Sequence[float]) -> Iterator[tuple[str, float]]:
+def _thresholds(curve: RocCurve, given: Sequence[float]) -> Iterator[tuple[str, float]]:
     for threshold in given:
         yield GIVEN, threshold
-    for chosen_by, picked in ((BEST_F1, ranked.best_f1_threshold), (YOUDEN, ranked.youden_threshold)):
-        if picked is not None:
-            yield chosen_by, picked
+    for chosen_by, best in ((BEST_F1, curve.best_f1_threshold), (YOUDEN, curve.youden_threshold)):
+        if best is not None:
+            yield chosen_by, best
 
 
-def _rates(counts: Counts) -> dict[str, Any]:
+def _rates(counts: ConfusionMatrix) -> dict[str, Any]:
     names = ("tp", "fp", "fn", "tn", "precision", "recall", "specificity", "f1", "accuracy", "balanced_accuracy")
     return {name: getattr(counts, name) for name in names}
 
@@ -150,10 +158,10 @@ def _rates(counts: Counts) -> dict[str, Any]:
 def _replace(
     connection: Connection,
     table: type[RunThresholdMetric | RunFindingMetric],
-    stamp: dict[str, Any],
+    common: dict[str, Any],
     rows: list[dict[str, Any]],
 ) -> None:
     connection.execute(
-        delete(table).where(table.run_id == stamp["run_id"], table.label_set_id == stamp["label_set_id"])
+        delete(table).where(table.run_id == common["run_id"], table.label_set_id == common["label_set_id"])
     )
-    connection.execute(insert(table), [stamp | row for row in rows])
+    connection.execute(insert(table), [common | row for row in rows])

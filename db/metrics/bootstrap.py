@@ -1,6 +1,6 @@
-"""How sure a figure is: the percentile bootstrap over patients, for the scans of one patient say much the same.
+"""Confidence intervals of metrics by the percentile bootstrap over patients, because scans of one patient are alike.
 
-Source: Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 13; of clusters: Field and Welsh,
+Source: Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 13; for clusters: Field and Welsh,
 Bootstrapping clustered data, JRSS B 69 (2007).
 """
 
@@ -10,17 +10,19 @@ from typing import Final
 
 import numpy as np
 
-from db.metrics.formulas import Steps
+from db.metrics.formulas import CountArray
 
+#: Number of draws, as in Efron and Tibshirani's examples of percentile intervals.
 ROUNDS: Final = 1000
+#: The ends of a 95% interval.
 _PERCENTILES: Final = (2.5, 97.5)
-#: With fewer rounds in which a figure is defined, its interval is not.
-_LEAST: Final = 100
+#: If the metric is defined in fewer rounds, its interval is undefined. Our choice: 2.5% of 100 rounds are two.
+_MIN_DEFINED_ROUNDS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A figure and its interval, of 95% unless other ends were asked for; None is undefined."""
+class Estimate:
+    """A metric's value and the ends of its interval, of 95% unless other percentiles were given; None is undefined."""
 
     value: float | None
     low: float | None
@@ -29,34 +31,40 @@ class Figure:
 
 def bootstrap_patients(
     patients: Sequence[str],
-    figures: Callable[[Steps], Sequence[float | None]],
+    metrics: Callable[[CountArray], Sequence[float | None]],
     *,
     rounds: int = ROUNDS,
     seed: int = 0,
     percentiles: tuple[float, float] = _PERCENTILES,
-) -> list[Figure]:
-    """Draw as many patients as there are, with replacement, and see how the figures vary.
+) -> list[Estimate]:
+    """Estimate metrics and their intervals: each round draws as many patients as there are, with replacement.
 
     Args:
-        patients: (N,) whose each scan is.
-        figures: computes them all, given how often each scan counts, int64 (N,).
-        rounds: draws.
-        seed: the same, the same intervals.
-        percentiles: the interval's ends.
+        patients: (N,) the patient of each scan.
+        metrics: computes all metrics, given how often each scan counts, int64 (N,).
+        rounds: number of draws.
+        seed: of the random numbers; the same seed gives the same intervals.
+        percentiles: the ends of the intervals, in percent.
+
+    Returns:
+        One estimate per metric.
     """
-    names, owner = np.unique(np.asarray(patients), return_inverse=True)
-    values = figures(np.ones(len(owner), np.int64))
+    names, patient_index = np.unique(np.asarray(patients), return_inverse=True)
+    values = metrics(np.ones(len(patient_index), np.int64))
     rng = np.random.default_rng(seed)
-    drawn = (
+    draws = (
         rng.multinomial(len(names), np.full(len(names), 1 / len(names))) for _ in range(rounds if len(names) else 0)
     )
-    varied = [figures(times[owner].astype(np.int64)) for times in drawn]
-    return [_figure(value, [one[at] for one in varied], percentiles) for at, value in enumerate(values)]
+    replicates = [metrics(patient_weights[patient_index].astype(np.int64)) for patient_weights in draws]
+    return [
+        _estimate(value, [replicate[index] for replicate in replicates], percentiles)
+        for index, value in enumerate(values)
+    ]
 
 
-def _figure(value: float | None, varied: Sequence[float | None], percentiles: tuple[float, float]) -> Figure:
-    known = [one for one in varied if one is not None]
-    if value is None or len(known) < min(_LEAST, len(varied)) or not known:
-        return Figure(value=value, low=None, high=None)
-    low, high = np.percentile(known, percentiles)
-    return Figure(value=value, low=float(low), high=float(high))
+def _estimate(value: float | None, replicates: Sequence[float | None], percentiles: tuple[float, float]) -> Estimate:
+    defined = [replicate for replicate in replicates if replicate is not None]
+    if value is None or len(defined) < min(_MIN_DEFINED_ROUNDS, len(replicates)) or not defined:
+        return Estimate(value=value, low=None, high=None)
+    low, high = np.percentile(defined, percentiles)
+    return Estimate(value=value, low=float(low), high=float(high))

@@ -1,4 +1,4 @@
-"""Metrics of scores against labels: arithmetic on arrays, no SQL. What is undefined is None, never 0.
+"""Computes metrics of scores against labels: arithmetic on arrays, no SQL. An undefined metric is None, never 0.
 
 Labels are (N,) bool, scores (N,) float64 in [0, 1]; a prediction is score >= threshold.
 """
@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 Labels: TypeAlias = NDArray[np.bool_]
 ScoreArray: TypeAlias = NDArray[np.float64]
-Steps: TypeAlias = NDArray[np.int64]
-#: Of the expected calibration error, as in its source.
-_BINS: Final = 15
+CountArray: TypeAlias = NDArray[np.int64]
+#: Bins of the expected calibration error, as in its source, table 1.
+_CALIBRATION_BINS: Final = 15
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class ConfusionMatrix:
     """The confusion matrix of one finding at one threshold, in scans, and the rates that follow from it.
 
-    Source: Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27 (2006), figure 1.
+    Source, unless a rate names another: Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27
+    (2006), figure 1.
     """
 
     tp: int
@@ -46,30 +47,39 @@ class Counts:
 
     @property
     def f1(self) -> float | None:
-        """2 TP / (2 TP + FP + FN); undefined only where nothing is positive, neither label nor prediction."""
+        """2 TP / (2 TP + FP + FN); undefined only if no label and no prediction is positive."""
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property
     def accuracy(self) -> float | None:
-        """(TP + TN) / all; undefined without a scan."""
+        """(TP + TN) / (TP + FP + FN + TN); undefined without a scan."""
         return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
 
     @property
     def balanced_accuracy(self) -> float | None:
-        """The mean of recall and specificity; undefined where either is."""
+        """The mean of recall and specificity; undefined if either is.
+
+        Source: Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010.
+        """
         recall, specificity = self.recall, self.specificity
         return None if recall is None or specificity is None else (recall + specificity) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranked:
-    """Labels sorted by score, once for every figure: K distinct scores, each of them tried as the threshold."""
+class RocCurve:
+    """The ROC curve in counts: true and false positives with each of the K distinct scores as the threshold.
 
-    #: (K,) the distinct scores, highest first.
+    Every other metric of the same labels and scores follows from it, so they are sorted only once.
+
+    Source: Fawcett (2006, see `ConfusionMatrix`), algorithm 1.
+    """
+
+    #: (K,) the distinct scores, in descending order.
     thresholds: ScoreArray
-    #: (K,) what each gives as a threshold: neither ever falls.
-    tp: Steps
-    fp: Steps
+    #: (K,) true positives at each threshold, ascending.
+    tp: CountArray
+    #: (K,) false positives at each threshold, ascending.
+    fp: CountArray
 
     @cached_property
     def positives(self) -> int:
@@ -81,49 +91,56 @@ class Ranked:
         """Scans with a negative label."""
         return int(self.fp[-1]) if len(self.fp) else 0
 
-    def count_at(self, threshold: float) -> Counts:
-        """Count predictions (score >= threshold) against labels, at any threshold."""
-        step = len(self.thresholds) - 1 - int(np.searchsorted(self._ascending, threshold))
-        tp, fp = (int(self.tp[step]), int(self.fp[step])) if step >= 0 else (0, 0)
-        return Counts(tp=tp, fp=fp, fn=self.positives - tp, tn=self.negatives - fp)
+    def confusion_matrix_at(self, threshold: float) -> ConfusionMatrix:
+        """The confusion matrix at any threshold; a prediction is score >= threshold."""
+        last = len(self.thresholds) - 1 - int(np.searchsorted(self._ascending_thresholds, threshold))
+        tp, fp = (int(self.tp[last]), int(self.fp[last])) if last >= 0 else (0, 0)
+        return ConfusionMatrix(tp=tp, fp=fp, fn=self.positives - tp, tn=self.negatives - fp)
 
     @property
     def auroc(self) -> float | None:
-        """The area under the ROC curve, in [0, 1]; None unless both classes are present."""
+        """The area under the ROC curve, in [0, 1]; None unless both classes are present.
+
+        Source: Fawcett (2006, see `ConfusionMatrix`), algorithm 2: trapezoids, so a tie counts as one half.
+        """
         if not self._has_both_classes:
             return None
-        # Twice the area, by trapezoids in whole numbers: what is rounded is one division.
-        twice = np.sum(_rises(self.fp) * (2 * self.tp - _rises(self.tp)))
-        return int(twice) / (2 * self.positives * self.negatives)
+        # Twice the area, in whole numbers: only the division at the end rounds.
+        twice_area = np.sum(_increments(self.fp) * (2 * self.tp - _increments(self.tp)))
+        return int(twice_area) / (2 * self.positives * self.negatives)
 
     @property
     def average_precision(self) -> float | None:
-        """The mean precision over recall steps, not interpolated, in [0, 1]; None unless both classes are present."""
+        """The mean precision over the steps of recall, not interpolated, in [0, 1].
+
+        None unless both classes are present. Source: Manning, Raghavan and Schütze, Introduction to information
+        retrieval (2008), section 8.4; ties count as in scikit-learn's `average_precision_score`.
+        """
         if not self._has_both_classes:
             return None
-        return float(np.sum(_rises(self.tp) * (self.tp / (self.tp + self.fp))) / self.positives)
+        return float(np.sum(_increments(self.tp) * (self.tp / (self.tp + self.fp))) / self.positives)
 
     @property
     def best_f1_threshold(self) -> float | None:
-        """The score that makes the best F1 as a threshold; of several, the highest. None without a positive label."""
+        """The threshold with the best F1 among the scores; of several, the highest. None without a positive label."""
         if not self.positives:
             return None
-        # F1 = 2 TP / (predicted + positives). Division rounds correctly, so equal ones tie; argmax takes the first.
+        # F1 = 2 TP / (predicted + positives). Division rounds correctly, so equal ratios tie; argmax takes the first.
         return float(self.thresholds[np.argmax(2 * self.tp / (self.tp + self.fp + self.positives))])
 
     @property
     def youden_threshold(self) -> float | None:
-        """The score that makes the best recall + specificity - 1 as a threshold; of several, the highest.
+        """The threshold with the best J = recall + specificity - 1 among the scores; of several, the highest.
 
         None unless both classes are present. Source: Youden, Index for rating diagnostic tests, Cancer 3 (1950).
         """
         if not self._has_both_classes:
             return None
-        # J times positives times negatives, in whole numbers: no rounding decides a tie.
+        # J * positives * negatives, in whole numbers: rounding decides no tie.
         return float(self.thresholds[np.argmax(self.tp * self.negatives - self.fp * self.positives)])
 
-    def threshold_of_recall(self, recall: float) -> float | None:
-        """The highest score that keeps this recall, in (0, 1], as a threshold. None without a positive label."""
+    def threshold_at_recall(self, recall: float) -> float | None:
+        """The highest score that, as threshold, has at least this recall, in (0, 1]. None without a positive label."""
         if not self.positives:
             return None
         return float(self.thresholds[np.argmax(self.tp >= recall * self.positives)])
@@ -133,83 +150,91 @@ class Ranked:
         return self.positives > 0 and self.negatives > 0
 
     @cached_property
-    def _ascending(self) -> ScoreArray:
+    def _ascending_thresholds(self) -> ScoreArray:
         return np.ascontiguousarray(self.thresholds[::-1])
 
 
-def rank(labels: Labels, scores: ScoreArray, times: Steps | None = None) -> Ranked:
-    """Sort labels (N,) by their scores (N,); `times`, (N,), is how often each scan counts, once by default.
+def roc_curve(labels: Labels, scores: ScoreArray, weights: CountArray | None = None) -> RocCurve:
+    """Compute the ROC curve of labels (N,) and scores (N,).
+
+    Args:
+        labels: (N,) bool.
+        scores: (N,) float64.
+        weights: (N,) int64, how often each scan counts; None means once.
 
     Raises:
-        ValueError: a score is not a number, so it has no rank.
+        ValueError: a score is NaN, so it has no rank.
     """
     if np.isnan(scores).any():
         raise ValueError("a score is not a number")
     order = np.argsort(-scores)
-    ranked = scores[order]
-    last_of_its_kind = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
-    if times is None:
-        tp = np.cumsum(labels[order], dtype=np.int64)[last_of_its_kind]
-        return Ranked(thresholds=ranked[last_of_its_kind], tp=tp, fp=last_of_its_kind + 1 - tp)
-    counted = times[order]
-    tp, fp = (np.cumsum(counted * of, dtype=np.int64)[last_of_its_kind] for of in (labels[order], ~labels[order]))
-    reached = (tp + fp) > 0
-    return Ranked(thresholds=ranked[last_of_its_kind][reached], tp=tp[reached], fp=fp[reached])
+    descending = scores[order]
+    last_of_ties = np.flatnonzero(np.append(descending[1:] != descending[:-1], True)[: len(descending)])
+    if weights is None:
+        tp = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
+        return RocCurve(thresholds=descending[last_of_ties], tp=tp, fp=last_of_ties + 1 - tp)
+    sorted_weights = weights[order]
+    classes = (labels[order], ~labels[order])
+    tp, fp = (np.cumsum(sorted_weights * members, dtype=np.int64)[last_of_ties] for members in classes)
+    # A threshold above which every weight is 0 has no scan.
+    has_scans = (tp + fp) > 0
+    return RocCurve(thresholds=descending[last_of_ties][has_scans], tp=tp[has_scans], fp=fp[has_scans])
 
 
-def count_at(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> Counts:
-    """Count predictions against labels at one threshold.
+def confusion_matrix_at(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> ConfusionMatrix:
+    """The confusion matrix at one threshold.
 
     Args:
         labels: (N,) bool or 0/1.
-        scores: (N,) in [0, 1]; compared as float64, for 0.7 in float32 lies below 0.7.
+        scores: (N,) in [0, 1]; compared as float64, because 0.7 in float32 is below 0.7.
         threshold: in [0, 1].
     """
     truth = labels.astype(np.bool_)
     predicted = scores.astype(np.float64) >= threshold
     tp, positives = int((truth & predicted).sum()), int(truth.sum())
     fp = int(predicted.sum()) - tp
-    return Counts(tp=tp, fp=fp, fn=positives - tp, tn=len(truth) - positives - fp)
+    return ConfusionMatrix(tp=tp, fp=fp, fn=positives - tp, tn=len(truth) - positives - fp)
 
 
 def auroc(labels: Labels, scores: ScoreArray) -> float | None:
     """The area under the ROC curve, in [0, 1]; None unless both classes are present."""
-    return rank(labels, scores).auroc
+    return roc_curve(labels, scores).auroc
 
 
-def brier(labels: Labels, scores: ScoreArray, times: Steps | None = None) -> float | None:
-    """The mean square of score less label, in [0, 1]; None without a scan.
+def brier_score(labels: Labels, scores: ScoreArray, weights: CountArray | None = None) -> float | None:
+    """The mean square of score - label, in [0, 1]; None without a scan. `weights` as in `roc_curve`.
 
     Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78 (1950).
     """
-    weights = np.ones(len(labels)) if times is None else times
-    total = weights.sum()
-    return float(np.sum(weights * (scores - labels) ** 2) / total) if total else None
+    counts = np.ones(len(labels)) if weights is None else weights
+    total = counts.sum()
+    return float(np.sum(counts * (scores - labels) ** 2) / total) if total else None
 
 
-def calibration_error(labels: Labels, scores: ScoreArray, times: Steps | None = None) -> float | None:
+def expected_calibration_error(labels: Labels, scores: ScoreArray, weights: CountArray | None = None) -> float | None:
     """The expected calibration error, in [0, 1], over fifteen bins of equal width; None without a scan.
 
-    The mean over scans of how far their bin's mean score is from its share of positives.
+    The mean over scans of the distance between their bin's mean score and its share of positives. `weights` as in
+    `roc_curve`.
 
     Source: Guo et al., On calibration of modern neural networks, ICML 2017, equation 3.
     """
-    weights = np.ones(len(labels)) if times is None else times
-    bins = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
-    off = np.bincount(bins, weights * (scores - labels), minlength=_BINS)
-    total = weights.sum()
-    return float(np.abs(off).sum() / total) if total else None
+    counts = np.ones(len(labels)) if weights is None else weights
+    bins = np.minimum((scores * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, counts * (scores - labels), minlength=_CALIBRATION_BINS)
+    total = counts.sum()
+    return float(np.abs(gaps).sum() / total) if total else None
 
 
 def has_both_classes(labels: Labels) -> bool:
-    """Whether there is a positive and a negative label."""
+    """Whether both a positive and a negative label are present."""
     return bool(labels.any() and not labels.all())
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _ratio(numerator: int, denominator: int) -> float | None:
+    return numerator / denominator if denominator else None
 
 
-def _rises(steps: Steps) -> Steps:
-    """(K,): by how much each step is higher than the one before, the first than zero."""
-    return np.diff(steps, prepend=0)
+def _increments(cumulative: CountArray) -> CountArray:
+    """(K,) the difference between each count and the one before, which is 0 for the first."""
+    return np.diff(cumulative, prepend=0)

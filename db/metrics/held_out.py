@@ -1,9 +1,9 @@
-"""The rule that says which scans a model has seen, and so cannot be judged on.
+"""Finds the scans of a run that its model has seen, and on which it cannot be evaluated.
 
-A scan is seen when the model was fitted or tuned (subsets `train` and `validation`) on
+A scan is seen if the model was fitted or tuned (subsets `train` and `validation`) on
 
     (a) the scan itself: the same image name and no other patient, in whatever dataset,
-        for NIH's file names identify a scan and people rename CSVs; or
+        because NIH's file names identify a scan and people rename CSVs; or
     (b) a scan of the same patient of the same dataset; or
     (c) a patient to whom (a) leads: another scan of that patient, in the dataset of the scan found by (a).
 
@@ -17,13 +17,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from db.schema.tables import ModelScan, Run, RunScan, Scan
 
-#: Fitting and tuning (early stopping, thresholds) both make figures optimistic.
-_USED: Final = ("train", "validation")
+#: Fitting and tuning (early stopping, thresholds) both make metrics optimistic.
+_FITTED_SUBSETS: Final = ("train", "validation")
 
 
 def seen_scans(run_id: int) -> Select[int, int]:
-    """The run's scans that its model has seen: scan id, and 1 for the scan itself or 0 for another of its patient."""
-    itself = _themselves(run_id)
+    """Select the run's seen scans: scan id, and 1 if the scan itself was seen, 0 if only another of its patient."""
+    itself = _directly_seen(run_id)
     patients = _fitted(run_id, ModelScan.dataset, ModelScan.patient_id).union(
         select(itself.c.dataset, itself.c.patient)
     )
@@ -37,11 +37,11 @@ def seen_scans(run_id: int) -> Select[int, int]:
     )
 
 
-def _themselves(run_id: int) -> CTE:
-    """Rule (a).
+def _directly_seen(run_id: int) -> CTE:
+    """The scans that rule (a) finds, in any run.
 
-    A union of plain IN lists, which both databases hash. As one join with an OR, or joined to a CTE, SQLite walks all
-    scans once for every fitted one: 112,120 times 80,000.
+    A union of plain IN lists, which both databases hash. With one join and an OR, or with a join to a CTE, SQLite would
+    read all 112,120 scans once for each of 80,000 fitted ones.
     """
     same_patient = tuple_(Scan.image_name, Scan.patient_id).in_(
         _fitted(run_id, ModelScan.image_name, ModelScan.patient_id)
@@ -54,4 +54,4 @@ def _themselves(run_id: int) -> CTE:
 
 def _fitted(run_id: int, *columns: InstrumentedAttribute[Any]) -> Select[Any]:
     model = select(Run.model_id).where(Run.id == run_id).scalar_subquery()
-    return select(*columns).where(ModelScan.model_id == model, ModelScan.subset.in_(_USED))
+    return select(*columns).where(ModelScan.model_id == model, ModelScan.subset.in_(_FITTED_SUBSETS))

@@ -1,4 +1,4 @@
-"""Reads what a report says about a run: how its scans fared, and its stored metrics."""
+"""Reads what a report shows of a run: the counts of its scans, and its stored metrics."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from db.errors import UserError
-from db.metrics.formulas import Labels
-from db.metrics.scored_scans import ALL, ScoredScans
+from db.metrics.scored_scans import ALL, Mask, ScoredScans
 from db.schema.tables import (
     PENDING,
     QUARANTINED,
@@ -29,32 +28,32 @@ class Coverage:
 
     expected: int
     scored: int
-    #: By reason code.
+    #: Rejected scans by reason code.
     rejected: dict[str, int]
     quarantined: int
     pending: int
-    #: Of all: the outcome was there before the run.
+    #: Scans whose outcome existed before the run was opened.
     reused: int
-    #: Of the scored, by "runtime precision", such as "openvino bfloat16".
+    #: Scored scans by runtime and numeric precision, such as "openvino bfloat16".
     runtimes: dict[str, int]
-    #: Of the scored: without a row in the label set. None without a label set.
+    #: Scored scans without a row in the label set. None without a label set.
     unlabelled: int | None
-    #: Of the scored that count: the model was fitted or tuned on the scan itself ...
+    #: Eligible scans (see `eligible_scans`) on which the model itself was fitted or tuned.
     seen_itself: int
-    #: ... or only on another scan of its patient.
+    #: Eligible scans of which it was fitted or tuned on only another scan of the patient.
     seen_patient: int
-    #: Scored, labelled where there is a label set, and in the subset: what the figures are figures of.
+    #: Eligible scans in the subset: those that the metrics are computed on.
     used: int
 
     @property
     def rejections(self) -> int:
-        """Rejected scans, whatever the reason."""
+        """Rejected scans of any reason."""
         return sum(self.rejected.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdRow:
-    """One finding at one threshold; undefined is None."""
+    """The counts and rates of one finding at one threshold; an undefined rate is None."""
 
     finding: str
     #: `given`, `best_f1` or `youden`.
@@ -74,7 +73,7 @@ class ThresholdRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FindingRow:
-    """What needs no threshold, for one finding; None where only one class is present."""
+    """The metrics of one finding that need no threshold; an area is None unless both classes are present."""
 
     finding: str
     auroc: float | None
@@ -86,7 +85,7 @@ class FindingRow:
 def read_coverage(
     connection: Connection, run_id: int, scored: ScoredScans, label_set_id: int | None, subset: str
 ) -> Coverage:
-    """Count what became of a run's scans, and which of the scored ones the figures leave out."""
+    """Count what became of a run's scans, and which scored ones the metrics leave out."""
     rows = connection.execute(
         select(Outcome.state, Outcome.reason, Outcome.runtime, Outcome.precision, RunScan.reused, func.count())
         .join(RunScan, RunScan.outcome_id == Outcome.id)
@@ -94,13 +93,13 @@ def read_coverage(
         .group_by(Outcome.state, Outcome.reason, Outcome.runtime, Outcome.precision, RunScan.reused)
     ).all()
     states, reasons, runtimes, reused = Counter[str](), Counter[str](), Counter[str](), 0
-    for state, reason, runtime, precision, was_reused, scans in rows:
+    for state, reason, runtime, number_type, was_reused, scans in rows:
         states[state] += scans
         reused += scans if was_reused else 0
         if state == REJECTED:
             reasons[reason or "unknown"] += scans
         if state == SCORED:
-            runtimes[f"{runtime or 'unknown'} {precision or ''}".strip()] += scans
+            runtimes[f"{runtime or 'unknown'} {number_type or ''}".strip()] += scans
     return Coverage(
         expected=states.total(),
         scored=states[SCORED],
@@ -109,12 +108,12 @@ def read_coverage(
         pending=states[PENDING],
         reused=reused,
         runtimes=dict(sorted(runtimes.items())),
-        **_left_out(scored, label_set_id, subset),
+        **_exclusion_counts(scored, label_set_id, subset),
     )
 
 
 def read_threshold_rows(connection: Connection, run_id: int, label_set_id: int, subset: str) -> list[ThresholdRow]:
-    """The stored rates, by finding (A to Z) and threshold."""
+    """Read the stored counts and rates, ordered by finding (A to Z) and threshold."""
     metric = RunThresholdMetric
     rows = connection.execute(
         select(
@@ -132,7 +131,7 @@ def read_threshold_rows(connection: Connection, run_id: int, label_set_id: int, 
 
 
 def read_finding_rows(connection: Connection, run_id: int, label_set_id: int, subset: str) -> list[FindingRow]:
-    """The stored areas under curves, by finding (A to Z)."""
+    """Read the stored areas under curves, ordered by finding (A to Z)."""
     metric = RunFindingMetric
     rows = connection.execute(
         select(metric.finding, metric.auroc, metric.average_precision, metric.positives, metric.negatives)
@@ -143,7 +142,7 @@ def read_finding_rows(connection: Connection, run_id: int, label_set_id: int, su
 
 
 def find_label_set(connection: Connection, run_id: int, name: str | None) -> tuple[int, str] | None:
-    """The label set of this name, or else the run's own; None where it has none.
+    """The id and name of the named label set, or by default of the run's own; None if the run has none.
 
     Raises:
         UserError: no label set has this name.
@@ -160,16 +159,16 @@ def find_label_set(connection: Connection, run_id: int, name: str | None) -> tup
     return None if row is None else (row.id, row.name)
 
 
-def counted(scored: ScoredScans, label_set_id: int | None) -> Labels:
-    """(N,) bool: the scans that can count at all. A label set leaves out those that it says nothing about."""
+def eligible_scans(scored: ScoredScans, label_set_id: int | None) -> Mask:
+    """(N,) bool: the scans that metrics can count. A label set excludes the scans that it does not label."""
     return scored.labelled if label_set_id is not None else scored.in_subset(ALL)
 
 
-def _left_out(scored: ScoredScans, label_set_id: int | None, subset: str) -> dict[str, Any]:
-    can_count = counted(scored, label_set_id)
+def _exclusion_counts(scored: ScoredScans, label_set_id: int | None, subset: str) -> dict[str, Any]:
+    eligible = eligible_scans(scored, label_set_id)
     return {
         "unlabelled": None if label_set_id is None else int((~scored.labelled).sum()),
-        "seen_itself": int((can_count & scored.seen_itself).sum()),
-        "seen_patient": int((can_count & scored.seen_patient).sum()),
-        "used": int((can_count & scored.in_subset(subset)).sum()),
+        "seen_itself": int((eligible & scored.seen_itself).sum()),
+        "seen_patient": int((eligible & scored.seen_patient).sum()),
+        "used": int((eligible & scored.in_subset(subset)).sum()),
     }

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from db.metrics.formulas import Labels, ScoreArray, count_at, has_both_classes, rank
+from db.metrics.formulas import Labels, ScoreArray, confusion_matrix_at, has_both_classes, roc_curve
 from db.metrics.scored_scans import ScoredScans
 from producer.report.report import Report
 from producer.report.table import rate, subject
@@ -34,7 +34,7 @@ _CHARACTERS_PER_INCH: Final = 18
 
 def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
     """Draw everything that can be seen in the scans that the report's figures are of."""
-    labels, scores = used.of(report.finding)
+    labels, scores = used.labels_and_scores(report.finding)
     figures: dict[str, Figure] = {}
     if len(scores):
         figures["scores.png"] = _draw_scores(labels, scores, is_labelled=report.label_set is not None)
@@ -42,7 +42,11 @@ def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
         figures["roc.png"] = _draw_roc(labels, scores, report)
         figures["precision_recall.png"] = _draw_precision_recall(labels, scores, report)
         figures["thresholds.png"] = _draw_thresholds(labels, scores)
-        others = [name for name in used.findings if name != report.finding and has_both_classes(used.of(name)[0])]
+        others = [
+            name
+            for name in used.findings
+            if name != report.finding and has_both_classes(used.labels_and_scores(name)[0])
+        ]
         if others:
             figures["findings.png"] = _draw_findings(used, others, report)
     return {
@@ -59,7 +63,7 @@ def _draw_roc(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
 
 
 def _draw_precision_recall(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
-    ranked = rank(labels, scores)
+    ranked = roc_curve(labels, scores)
     recall, precision = _from(0, ranked.tp / ranked.positives), _from(1, ranked.tp / (ranked.tp + ranked.fp))
     figure, axes = _square("Recall", "Precision")
     prevalence = float(labels.mean())
@@ -88,7 +92,7 @@ def _draw_scores(labels: Labels, scores: ScoreArray, *, is_labelled: bool) -> Fi
 def _draw_thresholds(labels: Labels, scores: ScoreArray) -> Figure:
     figure, axes = _axes("Threshold", "Rate")
     grid = np.linspace(0, 1, 201)
-    counts = [count_at(labels, scores, threshold) for threshold in grid.tolist()]
+    counts = [confusion_matrix_at(labels, scores, threshold) for threshold in grid.tolist()]
     lines: dict[str, tuple[str, list[float | None]]] = {
         "precision": (_BLUE, [one.precision for one in counts]),
         "recall": (_ORANGE, [one.recall for one in counts]),
@@ -109,7 +113,7 @@ def _draw_findings(used: ScoredScans, names: list[str], report: Report) -> Figur
     figure = Figure(figsize=(10, 2.25 * rows + 0.5), layout="constrained")
     for place, name in enumerate(names, start=1):
         axes = figure.add_subplot(rows, _COLUMNS, place)
-        labels, scores = used.of(name)
+        labels, scores = used.labels_and_scores(name)
         _plot_roc(axes, labels, scores)
         axes.set(aspect="equal", xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 1), yticks=(0, 1))
         axes.set_title(f"{name.replace('_', ' ')}  {rate(_auroc_of(report, name))}", fontsize=9)
@@ -119,7 +123,7 @@ def _draw_findings(used: ScoredScans, names: list[str], report: Report) -> Figur
 
 
 def _plot_roc(axes: Axes, labels: Labels, scores: ScoreArray) -> None:
-    ranked = rank(labels, scores)
+    ranked = roc_curve(labels, scores)
     axes.plot((0, 1), (0, 1), color=_GREY, linestyle=":", linewidth=1.2)
     curve = _from(0, ranked.fp / ranked.negatives), _from(0, ranked.tp / ranked.positives)
     axes.plot(*thinned(*curve), color=_BLUE, linewidth=2)

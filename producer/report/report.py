@@ -11,18 +11,18 @@ from db.errors import UserError
 from db.findings import ABNORMAL
 from db.ledger.runs import find_run, progress
 from db.metrics.aggregate import DEFAULT_THRESHOLDS, GIVEN, aggregate, is_current
-from db.metrics.formulas import Counts
+from db.metrics.formulas import ConfusionMatrix
 from db.metrics.report_queries import (
     Coverage,
     FindingRow,
     ThresholdRow,
-    counted,
+    eligible_scans,
     find_label_set,
     read_coverage,
     read_finding_rows,
     read_threshold_rows,
 )
-from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored
+from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored_scans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +110,12 @@ def gather(
     label_set_id = labels[0] if labels else None
     if not is_current(connection, run_id, label_set_id, thresholds=thresholds):
         aggregate(connection, run_id, label_set_id=label_set_id, thresholds=thresholds)
-    scored = read_scored(connection, run_id, label_set_id)
+    scored = read_scored_scans(connection, run_id, label_set_id)
     if label_set is not None and len(scored.labelled) and not scored.labelled.any():
         raise UserError(
             f"label set {label_set!r} labels none of the {len(scored.labelled):,} scored scans of run {run_id}"
         )
-    used = scored.only(counted(scored, label_set_id) & scored.in_subset(subset))
+    used = scored.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
     main = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
     by_threshold, findings = _read_metrics(connection, run_id, label_set_id, subset)
     report = Report(
@@ -159,7 +159,7 @@ def _read_metrics(
 
 
 def _spread(used: ScoredScans, finding: str) -> Spread | None:
-    _, scores = used.of(finding)
+    _, scores = used.labels_and_scores(finding)
     if not len(scores):
         return None
     minimum, lower, median, upper, maximum = np.quantile(scores, (0, 0.25, 0.5, 0.75, 1)).tolist()
@@ -174,10 +174,10 @@ def _spread(used: ScoredScans, finding: str) -> Spread | None:
 
 
 def _baselines(used: ScoredScans, finding: str) -> Baselines:
-    labels, _ = used.of(finding)
+    labels, _ = used.labels_and_scores(finding)
     positives, negatives = int(labels.sum()), int((~labels).sum())
-    always = Counts(tp=positives, fp=negatives, fn=0, tn=0)
-    never = Counts(tp=0, fp=0, fn=positives, tn=negatives)
+    always = ConfusionMatrix(tp=positives, fp=negatives, fn=0, tn=0)
+    never = ConfusionMatrix(tp=0, fp=0, fn=positives, tn=negatives)
     return Baselines(
         always_positive_f1=always.f1,
         always_positive_accuracy=always.accuracy,

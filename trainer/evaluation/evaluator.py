@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 
 from db.findings import ABNORMAL
 from db.labels.csv_file import LabelRow
-from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
-from db.metrics.formulas import Counts, Labels, ScoreArray, Steps, brier, calibration_error, count_at, rank
+from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
+from db.metrics.formulas import (
+    ConfusionMatrix,
+    CountArray,
+    Labels,
+    ScoreArray,
+    brier_score,
+    confusion_matrix_at,
+    expected_calibration_error,
+    roc_curve,
+)
 from trainer.evaluation.metadata_baseline import metadata_scores
 
 #: The mini project's table.
@@ -31,7 +40,7 @@ class Group:
 
     scans: int
     positives: int
-    auroc: Figure
+    auroc: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +49,13 @@ class FindingEvaluation:
 
     scans: int
     positives: int
-    auroc: Figure
-    average_precision: Figure
-    brier: Figure
+    auroc: Estimate
+    average_precision: Estimate
+    brier: Estimate
     #: Expected calibration error.
-    ece: Figure
+    ece: Estimate
     #: At 0.5; at other thresholds it stands below, without an interval.
-    accuracy: Figure
+    accuracy: Estimate
     #: Name of a threshold to the threshold, counts and rates there.
     at_thresholds: Mapping[str, Mapping[str, float | None]]
     #: The same at 0.3 to 0.7.
@@ -66,7 +75,7 @@ class Evaluation:
     #: Draws of the patient bootstrap behind each 95% interval.
     bootstrap_rounds: int
     #: Over the NIH findings that have both classes.
-    mean_auroc: Figure
+    mean_auroc: Estimate
     findings: Mapping[str, FindingEvaluation]
 
     def as_json(self) -> dict[str, Any]:
@@ -110,10 +119,10 @@ def _evaluate_one(  # noqa: PLR0917 - all of one kind
     means: ScoreArray,
     rounds: int,
 ) -> FindingEvaluation:
-    def figures(times: Steps) -> list[float | None]:
-        ranked = rank(truth, scores, times)
-        off = (brier(truth, scores, times), calibration_error(truth, scores, times))
-        return [ranked.auroc, ranked.average_precision, *off, ranked.count_at(_EVEN).accuracy]
+    def figures(times: CountArray) -> list[float | None]:
+        ranked = roc_curve(truth, scores, times)
+        off = (brier_score(truth, scores, times), expected_calibration_error(truth, scores, times))
+        return [ranked.auroc, ranked.average_precision, *off, ranked.confusion_matrix_at(_EVEN).accuracy]
 
     area, precision, square, calibration, correct = bootstrap_patients(patients_of(rows), figures, rounds=rounds)
     return FindingEvaluation(
@@ -131,9 +140,11 @@ def _evaluate_one(  # noqa: PLR0917 - all of one kind
     )
 
 
-def _mean_auroc(rows: Sequence[LabelRow], truth: NDArray[np.bool_], scores: NDArray[np.float64], rounds: int) -> Figure:
-    def mean(times: Steps) -> list[float | None]:
-        areas = (rank(truth[:, at], scores[:, at], times).auroc for at in range(truth.shape[1]))
+def _mean_auroc(
+    rows: Sequence[LabelRow], truth: NDArray[np.bool_], scores: NDArray[np.float64], rounds: int
+) -> Estimate:
+    def mean(times: CountArray) -> list[float | None]:
+        areas = (roc_curve(truth[:, at], scores[:, at], times).auroc for at in range(truth.shape[1]))
         known = [area for area in areas if area is not None]
         return [float(np.mean(known)) if known else None]
 
@@ -153,7 +164,7 @@ def _group(
     members = [row for row, belongs in zip(rows, inside, strict=True) if belongs]
     own_truth, own_scores = truth[inside], scores[inside]
     (area,) = bootstrap_patients(
-        patients_of(members), lambda times: [rank(own_truth, own_scores, times).auroc], rounds=rounds
+        patients_of(members), lambda times: [roc_curve(own_truth, own_scores, times).auroc], rounds=rounds
     )
     return Group(scans=len(members), positives=int(own_truth.sum()), auroc=area)
 
@@ -168,20 +179,20 @@ def _baselines(rows: Sequence[LabelRow], truth: Labels, means: ScoreArray) -> di
     }
     figures = {name: _guessed(truth, guess) for name, guess in guesses.items() if guess is not None}
     # No score, so no predictions; but far from 0.5 either way, a model can succeed by exposure alone.
-    return {**figures, "mean_pixel": {"auroc": rank(truth, means).auroc}}
+    return {**figures, "mean_pixel": {"auroc": roc_curve(truth, means).auroc}}
 
 
 def _guessed(truth: Labels, guess: ScoreArray) -> dict[str, float | None]:
-    return {"auroc": rank(truth, guess).auroc, **_rates(count_at(truth, guess, _EVEN))}
+    return {"auroc": roc_curve(truth, guess).auroc, **_rates(confusion_matrix_at(truth, guess, _EVEN))}
 
 
 def _at(truth: Labels, scores: ScoreArray, threshold: float) -> dict[str, float | None]:
-    counts = count_at(truth, scores, threshold)
+    counts = confusion_matrix_at(truth, scores, threshold)
     correct = counts.tp + counts.tn
     return {"threshold": threshold, **asdict(counts), "correct": correct, **_rates(counts)}
 
 
-def _rates(counts: Counts) -> dict[str, float | None]:
+def _rates(counts: ConfusionMatrix) -> dict[str, float | None]:
     return {
         "precision": counts.precision,
         "recall": counts.recall,

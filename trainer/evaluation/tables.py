@@ -4,7 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from db.metrics.bootstrap import Figure
+from db.metrics.bootstrap import Estimate
 from trainer.console.progress import in_words
 from trainer.evaluation.evaluator import Evaluation
 
@@ -31,7 +31,7 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
-def figure(of: Figure) -> str:
+def figure(of: Estimate) -> str:
     """`0.703 (0.674 to 0.731)`."""
     if of.low is None or of.high is None:
         return in_words(of.value)

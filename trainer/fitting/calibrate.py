@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from db.metrics.formulas import has_both_classes, rank
+from db.metrics.formulas import has_both_classes, roc_curve
 from trainer.network.model import LOGITS
 
 #: Temperatures are sought between a tenth and ten.
@@ -59,11 +59,11 @@ def choose_thresholds(labels: NDArray[np.float32], scores: NDArray[np.float32]) 
     truth = labels > 0
     if not has_both_classes(truth):
         return {}
-    ranked = rank(truth, scores.astype(np.float64))
+    ranked = roc_curve(truth, scores.astype(np.float64))
     chosen = {
         "best_f1": ranked.best_f1_threshold,
         "youden": ranked.youden_threshold,
-        "sensitivity_90": ranked.threshold_of_recall(_SENSITIVITY),
+        "sensitivity_90": ranked.threshold_at_recall(_SENSITIVITY),
     }
     return {name: threshold for name, threshold in chosen.items() if threshold is not None}
 

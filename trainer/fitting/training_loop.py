@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.metrics.formulas import auroc, count_at
+from db.metrics.formulas import auroc, confusion_matrix_at
 from trainer.data.training_data import Subset
 from trainer.fitting.checkpoint import FitState, StateFile
 from trainer.network.batches import TrainingBatches
@@ -97,7 +97,7 @@ def judge(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str,
     known = [area for area in areas if area is not None]
     return {
         "watched_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),
-        "watched_accuracy": count_at(truth[:, 0], scores[:, 0], 0.5).accuracy,
+        "watched_accuracy": confusion_matrix_at(truth[:, 0], scores[:, 0], 0.5).accuracy,
         "watched_auroc": areas[0],
         "watched_mean_auroc": float(np.mean(known)) if known else None,
     }

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
-from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
-from db.metrics.formulas import Steps, has_both_classes, rank
+from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
+from db.metrics.formulas import CountArray, has_both_classes, roc_curve
 from trainer.console.progress import say
 from trainer.data.dataset import label_matrix, labelled_rows, read_scans
 from trainer.data.held_out import unseen_rows, used_rows
@@ -65,10 +65,10 @@ class Comparison:
     """Two ways to compute a model's scores, on the same scans and in the same draws of patients."""
 
     #: Mean AUROCs over the findings with both classes.
-    float32: Figure
-    int8: Figure
+    float32: Estimate
+    int8: Estimate
     #: The first less the second; `high` is its one-sided 95% bound.
-    loss: Figure
+    loss: Estimate
 
 
 def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int, cache: Path) -> Int8Scans:
@@ -172,8 +172,10 @@ def compare(
     """Judge both scores, float32 (N, findings), by labels, float32 (N, findings), of rows (N,)."""
     truth, both = labels > 0, (float32.astype(np.float64), int8.astype(np.float64))
 
-    def figures(times: Steps) -> list[float | None]:
-        areas = [[rank(truth[:, at], scores[:, at], times).auroc for scores in both] for at in range(truth.shape[1])]
+    def figures(times: CountArray) -> list[float | None]:
+        areas = [
+            [roc_curve(truth[:, at], scores[:, at], times).auroc for scores in both] for at in range(truth.shape[1])
+        ]
         known = [pair for pair in areas if None not in pair]
         if not known:
             return [None, None, None]

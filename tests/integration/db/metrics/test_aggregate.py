@@ -17,7 +17,7 @@ from db.errors import UserError
 from db.findings import column_of
 from db.metrics.aggregate import aggregate, is_current
 from db.metrics.report_queries import read_coverage
-from db.metrics.scored_scans import ALL, HELD_OUT, SUBSETS, read_scored
+from db.metrics.scored_scans import ALL, HELD_OUT, SUBSETS, read_scored_scans
 from db.schema.tables import (
     PENDING,
     REJECTED,
@@ -136,7 +136,7 @@ def test_a_scan_without_a_label_row_counts_in_no_figure_and_is_counted_apart(eng
         fill(connection, MIXED)
         aggregate(connection, RUN)
         assert sum(counts(stored(connection)["given", 0.3])) == 5
-        coverage = read_coverage(connection, RUN, read_scored(connection, RUN, LABELS), LABELS, HELD_OUT)
+        coverage = read_coverage(connection, RUN, read_scored_scans(connection, RUN, LABELS), LABELS, HELD_OUT)
     assert (coverage.scored, coverage.unlabelled, coverage.used) == (6, 1, 5)
     assert coverage.rejected == {"truncated": 1}
     assert coverage.expected == coverage.scored + coverage.rejections + coverage.quarantined + coverage.pending
@@ -148,7 +148,7 @@ def test_scored_scans_are_counted_by_runtime_and_precision(engine: Engine) -> No
         fill(connection, MIXED)
         connection.execute(update(Outcome).where(Outcome.state == SCORED).values(runtime="r 1", precision="int8"))
         connection.execute(update(Outcome).where(Outcome.id == 1).values(precision="float32"))
-        coverage = read_coverage(connection, RUN, read_scored(connection, RUN, LABELS), LABELS, HELD_OUT)
+        coverage = read_coverage(connection, RUN, read_scored_scans(connection, RUN, LABELS), LABELS, HELD_OUT)
     assert coverage.runtimes == {"r 1 float32": 1, "r 1 int8": 5}
 
 
@@ -260,7 +260,7 @@ def test_what_the_model_has_seen(engine: Engine, case: Case, fitted: Fitted, *, 
     """A file name identifies a scan in any dataset, a patient id only a patient of its own dataset."""
     with engine.begin() as connection:
         fill(connection, [case], [fitted])
-        held_out = read_scored(connection, RUN, LABELS).in_subset(HELD_OUT)
+        held_out = read_scored_scans(connection, RUN, LABELS).in_subset(HELD_OUT)
     assert held_out.tolist() == [not is_seen]
 
 
@@ -275,7 +275,7 @@ def test_a_seen_scan_takes_its_patient_along_in_a_renamed_dataset(engine: Engine
         ]
         fill(connection, cases, [Fitted(image="a.png", patient="7"), Fitted(image="e.png", patient="8")])
         add(connection, 5, Case(image="e.png", patient="8"), in_run=False)
-        scored = read_scored(connection, RUN, LABELS)
+        scored = read_scored_scans(connection, RUN, LABELS)
         coverage = read_coverage(connection, RUN, scored, LABELS, HELD_OUT)
     assert scored.seen_itself.tolist() == [True, False, False, False]
     assert scored.seen_patient.tolist() == [False, True, True, False]

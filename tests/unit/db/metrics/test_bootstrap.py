@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from db.metrics.bootstrap import bootstrap_patients
-from db.metrics.formulas import rank
+from db.metrics.formulas import roc_curve
 
 RNG = np.random.default_rng(0)
 
 
 def mean_of(values):
-    return lambda times: [float(np.sum(times * values) / times.sum()) if times.sum() else None]
+    return lambda weights: [float(np.sum(weights * values) / weights.sum()) if weights.sum() else None]
 
 
 def test_an_interval_is_the_normal_one_where_that_is_right():
@@ -48,18 +48,19 @@ def test_the_same_seed_gives_the_same_interval():
 def test_what_is_undefined_has_no_interval():
     """With one class only, there is no AUROC, in any draw; without a scan, nothing."""
     truth = np.ones(20, bool)
-    figures = lambda times: [rank(truth, np.arange(20.0), times).auroc]  # noqa: E731
-    (found,) = bootstrap_patients([str(at) for at in range(20)], figures)
+    (found,) = bootstrap_patients(
+        [str(at) for at in range(20)], lambda weights: [roc_curve(truth, np.arange(20.0), weights).auroc]
+    )
     assert (found.value, found.low, found.high) == (None, None, None)
     (empty,) = bootstrap_patients([], lambda _: [None])
     assert empty.value is None
 
 
 def test_counting_a_scan_twice_is_having_it_twice():
-    """What the bootstrap rests on: ranks by `times` are ranks of repeated scans, ties included."""
+    """The bootstrap rests on this: a curve with `weights` is the curve of the repeated scans, ties included."""
     labels, scores = RNG.random(200) < 0.3, np.round(RNG.random(200), 1)
-    times = RNG.integers(0, 4, 200)
-    counted = rank(labels, scores, times)
-    repeated = rank(np.repeat(labels, times), np.repeat(scores, times))
-    for figure in ("auroc", "average_precision", "best_f1_threshold", "youden_threshold"):
-        assert getattr(counted, figure) == getattr(repeated, figure)
+    weights = RNG.integers(0, 4, 200)
+    weighted = roc_curve(labels, scores, weights)
+    repeated = roc_curve(np.repeat(labels, weights), np.repeat(scores, weights))
+    for metric in ("auroc", "average_precision", "best_f1_threshold", "youden_threshold"):
+        assert getattr(weighted, metric) == getattr(repeated, metric)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.metrics.formulas import Counts, Labels, ScoreArray, auroc, count_at, rank
+from db.metrics.formulas import ConfusionMatrix, Labels, ScoreArray, auroc, confusion_matrix_at, roc_curve
 
 #: The mini project's test of 1,122 scans: scans by label and by the lower edge of their scores.
 EDGES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -28,8 +28,8 @@ def arrays(pairs: list[tuple[bool, float]]) -> tuple[Labels, ScoreArray]:
 
 def test_the_mini_projects_rates_at_one_half_are_reproduced() -> None:
     """1,122 scans, TP 285, FP 178, FN 219, TN 440 give the rates that the mini project printed."""
-    counts = count_at(*mini_project(), 0.5)
-    assert counts == Counts(tp=285, fp=178, fn=219, tn=440)
+    counts = confusion_matrix_at(*mini_project(), 0.5)
+    assert counts == ConfusionMatrix(tp=285, fp=178, fn=219, tn=440)
     rates = (counts.precision, counts.recall, counts.f1, counts.accuracy)
     assert rates == pytest.approx((0.61555, 0.56548, 0.58945, 0.64617), abs=5e-6)
 
@@ -37,30 +37,32 @@ def test_the_mini_projects_rates_at_one_half_are_reproduced() -> None:
 @pytest.mark.parametrize(("threshold", "right"), [(0.3, 724), (0.4, 728), (0.5, 725), (0.6, 723), (0.7, 724)])
 def test_the_mini_projects_right_answers_are_reproduced_at_each_threshold(threshold: float, right: int) -> None:
     """A score that equals the threshold is a positive prediction, at every threshold."""
-    counts = count_at(*mini_project(), threshold)
+    counts = confusion_matrix_at(*mini_project(), threshold)
     assert counts.tp + counts.tn == right
     assert counts.accuracy == pytest.approx(right / 1122)
 
 
 def test_scores_in_single_precision_are_compared_in_double() -> None:
     """0.7 in float32 is less than 0.7, so it is no positive prediction at 0.7."""
-    assert count_at(np.array([True]), np.array([0.7], np.float32), 0.7).tp == 0
+    assert confusion_matrix_at(np.array([True]), np.array([0.7], np.float32), 0.7).tp == 0
 
 
 @pytest.mark.parametrize(
     ("counts", "undefined"),
     [
-        (Counts(tp=0, fp=0, fn=3, tn=4), {"precision"}),
-        (Counts(tp=0, fp=2, fn=0, tn=4), {"recall", "balanced_accuracy"}),
-        (Counts(tp=2, fp=0, fn=1, tn=0), {"specificity", "balanced_accuracy"}),
-        (Counts(tp=0, fp=0, fn=0, tn=4), {"precision", "recall", "f1", "balanced_accuracy"}),
+        (ConfusionMatrix(tp=0, fp=0, fn=3, tn=4), {"precision"}),
+        (ConfusionMatrix(tp=0, fp=2, fn=0, tn=4), {"recall", "balanced_accuracy"}),
+        (ConfusionMatrix(tp=2, fp=0, fn=1, tn=0), {"specificity", "balanced_accuracy"}),
+        (ConfusionMatrix(tp=0, fp=0, fn=0, tn=4), {"precision", "recall", "f1", "balanced_accuracy"}),
         (
-            Counts(tp=0, fp=0, fn=0, tn=0),
+            ConfusionMatrix(tp=0, fp=0, fn=0, tn=0),
             {"precision", "recall", "specificity", "f1", "accuracy", "balanced_accuracy"},
         ),
     ],
 )
-def test_a_rate_without_a_denominator_is_none_and_every_other_is_a_number(counts: Counts, undefined: set[str]) -> None:
+def test_a_rate_without_a_denominator_is_none_and_every_other_is_a_number(
+    counts: ConfusionMatrix, undefined: set[str]
+) -> None:
     """Undefined is None, never 0; and only what is undefined is None."""
     names = ("precision", "recall", "specificity", "f1", "accuracy", "balanced_accuracy")
     assert {name for name in names if getattr(counts, name) is None} == undefined
@@ -73,7 +75,7 @@ def test_counts_and_rates_agree_with_scikit_learn(pairs: list[tuple[bool, float]
     from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
     labels, scores = arrays(pairs)
-    counts = count_at(labels, scores, threshold)
+    counts = confusion_matrix_at(labels, scores, threshold)
     predicted = [score >= threshold for _, score in pairs]
     if pairs:
         matrix = confusion_matrix(labels, predicted, labels=[False, True])
@@ -96,8 +98,8 @@ def test_auroc_is_the_chance_that_a_positive_outscores_a_negative(pairs: list[tu
 @pytest.mark.parametrize("labels", [[], [True, True], [False, False]])
 def test_areas_are_none_where_a_class_is_missing(labels: list[bool]) -> None:
     """scikit-learn would answer 0, 1 or NaN with a warning."""
-    ranked = rank(np.array(labels, np.bool_), np.linspace(0, 1, len(labels)))
-    assert (ranked.auroc, ranked.average_precision, ranked.youden_threshold) == (None, None, None)
+    curve = roc_curve(np.array(labels, np.bool_), np.linspace(0, 1, len(labels)))
+    assert (curve.auroc, curve.average_precision, curve.youden_threshold) == (None, None, None)
 
 
 @settings(deadline=None)
@@ -108,10 +110,10 @@ def test_areas_agree_with_scikit_learn(pairs: list[tuple[bool, float]], seed: in
 
     labels, tied = arrays(pairs)
     for scores in (tied, np.random.default_rng(seed).random(len(pairs))):
-        ranked = rank(labels, scores)
-        if ranked.auroc is not None:
-            assert ranked.auroc == pytest.approx(roc_auc_score(labels, scores), rel=1e-12)
-            assert ranked.average_precision == pytest.approx(average_precision_score(labels, scores), rel=1e-12)
+        curve = roc_curve(labels, scores)
+        if curve.auroc is not None:
+            assert curve.auroc == pytest.approx(roc_auc_score(labels, scores), rel=1e-12)
+            assert curve.average_precision == pytest.approx(average_precision_score(labels, scores), rel=1e-12)
 
 
 @settings(deadline=None)
@@ -121,7 +123,7 @@ def test_counts_from_the_ranking_are_those_counted_one_by_one(
 ) -> None:
     """Sorting changes no count: a score that equals the threshold is positive, and one step above is not."""
     labels, scores = arrays(pairs)
-    assert rank(labels, scores).count_at(threshold) == count_at(labels, scores, threshold)
+    assert roc_curve(labels, scores).confusion_matrix_at(threshold) == confusion_matrix_at(labels, scores, threshold)
 
 
 def test_a_score_that_is_no_number_is_loud() -> None:
@@ -132,8 +134,8 @@ def test_a_score_that_is_no_number_is_loud() -> None:
 
 def test_average_precision_is_the_mean_of_precision_over_recall_steps() -> None:
     """Ranked positive, negative, positive: half of 1 and half of 2/3."""
-    ranked = rank(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]))
-    assert ranked.average_precision == pytest.approx(5 / 6)
+    curve = roc_curve(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]))
+    assert curve.average_precision == pytest.approx(5 / 6)
 
 
 @settings(deadline=None)
@@ -141,9 +143,9 @@ def test_average_precision_is_the_mean_of_precision_over_recall_steps() -> None:
 def test_best_f1_threshold_is_the_highest_score_that_no_other_beats(pairs: list[tuple[bool, float]]) -> None:
     """Tried one by one, ties to the highest; None without a positive label."""
     labels, scores = arrays(pairs)
-    tried = {score: count_at(labels, scores, score).f1 or 0.0 for score in scores.tolist()}
+    tried = {score: confusion_matrix_at(labels, scores, score).f1 or 0.0 for score in scores.tolist()}
     best = max((score for score in tried if tried[score] == max(tried.values())), default=None)
-    assert rank(labels, scores).best_f1_threshold == (best if labels.any() else None)
+    assert roc_curve(labels, scores).best_f1_threshold == (best if labels.any() else None)
 
 
 @settings(deadline=None)
@@ -151,7 +153,7 @@ def test_best_f1_threshold_is_the_highest_score_that_no_other_beats(pairs: list[
 def test_youden_threshold_is_the_highest_score_that_no_other_beats(pairs: list[tuple[bool, float]]) -> None:
     """Tried one by one in whole numbers, ties to the highest; None where a class is missing."""
     labels, scores = arrays(pairs)
-    counts = {score: count_at(labels, scores, score) for score in scores.tolist()}
+    counts = {score: confusion_matrix_at(labels, scores, score) for score in scores.tolist()}
     tried = {score: one.tp * one.tn - one.fp * one.fn for score, one in counts.items()}
     best = max((score for score in tried if tried[score] == max(tried.values())), default=None)
-    assert rank(labels, scores).youden_threshold == (best if labels.any() and not labels.all() else None)
+    assert roc_curve(labels, scores).youden_threshold == (best if labels.any() and not labels.all() else None)

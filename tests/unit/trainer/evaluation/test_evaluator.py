@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, roc_auc_score
 
 from db.labels.csv_file import LabelRow
-from db.metrics.formulas import calibration_error
+from db.metrics.formulas import expected_calibration_error
 from trainer.evaluation.evaluator import TABLE, evaluate
 from trainer.evaluation.metadata_baseline import metadata_scores
 from trainer.evaluation.model_card import write_card
@@ -57,8 +57,8 @@ def test_figures_are_those_of_scikit_learn(scored, evaluation):
 def test_the_calibration_error_is_its_definition():
     """By hand: two bins, of which one is right and the other 0.35 too sure."""
     scores, labels = np.array([0.05, 0.05, 0.85, 0.85]), np.array([False, False, True, False])
-    assert calibration_error(labels, scores) == pytest.approx((2 * 0.05 + 2 * 0.35) / 4)
-    assert calibration_error(labels[:0], scores[:0]) is None
+    assert expected_calibration_error(labels, scores) == pytest.approx((2 * 0.05 + 2 * 0.35) / 4)
+    assert expected_calibration_error(labels[:0], scores[:0]) is None
 
 
 def test_what_is_undefined_is_null(evaluation):
