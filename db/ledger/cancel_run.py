@@ -52,7 +52,7 @@ def _only_of(run_id: int) -> Select[int]:
         select(Outcome.id)
         .join(RunScan, RunScan.outcome_id == Outcome.id)
         .where(RunScan.run_id == run_id, Outcome.state == PENDING, ~wanted_elsewhere)
-        # Locked in the order of ids, as `decide` does.
+        # Locked in the order of ids, as `record_outcomes` does.
         .order_by(Outcome.id)
         .with_for_update(of=Outcome)
     )

@@ -1,4 +1,4 @@
-"""Outcomes: what is pending, and the one place where it is decided."""
+"""Outcomes: which are pending, and the one place that records them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func,
 from sqlalchemy.orm import aliased
 
 from db.findings import column_of
-from db.ledger.outcomes_postgresql import decide_in_one
-from db.ledger.runs import going_on
+from db.ledger import outcomes_postgresql
+from db.ledger.runs import still_open_runs
 from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, Run, RunScan, Scan, Scores
 
 #: Why a scan can be rejected. Documented in the README.
@@ -56,6 +56,16 @@ class Rejected:
     content: str | None = None
     #: `s3://bucket/` where not the object but its whole store was refused.
     store: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """What `record_outcomes` came to."""
+
+    #: How many outcomes that call recorded; the others were no longer pending.
+    count: int
+    #: The runs asked about that are neither closed nor stopped, and when each was resumed last.
+    open_runs: Mapping[int, datetime | None]
 
 
 def is_wanted() -> ColumnElement[bool]:
@@ -140,32 +150,31 @@ def note_seen(connection: Connection, seen: Mapping[int, str]) -> None:
         connection.execute(statement.values(seen_as=bindparam("now")), values)
 
 
-def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int:
-    """Write outcomes. The first writer wins: what is decided already stays untouched.
+def record_outcomes(
+    connection: Connection, outcomes: Sequence[Scored | Rejected], run_ids: Iterable[int] = ()
+) -> Recorded:
+    """Record outcomes; the first writer wins, and an outcome that is no longer pending stays as it is.
 
-    Returns:
-        How many of them this call decided.
+    Args:
+        connection: its transaction is the caller's.
+        outcomes: one per pending outcome; on PostgreSQL one statement records them all.
+        run_ids: runs of which the answer says whether they are still open.
     """
-    return decide_and_look(connection, outcomes, ())[0]
-
-
-def decide_and_look(
-    connection: Connection, outcomes: Sequence[Scored | Rejected], run_ids: Iterable[int]
-) -> tuple[int, dict[int, datetime | None]]:
-    """`decide`, and `db.ledger.runs.going_on` of these runs; on PostgreSQL in one statement."""
     if connection.dialect.name == "postgresql":
-        return decide_in_one(connection, [_row(outcome) for outcome in outcomes], run_ids)
+        rows = [_row(outcome) for outcome in outcomes]
+        count, open_runs = outcomes_postgresql.record_outcomes(connection, rows, run_ids)
+        return Recorded(count=count, open_runs=open_runs)
     # Locked in the order of ids: two workers on one chunk wait for each other instead of deadlocking.
     ids = [outcome.outcome_id for outcome in outcomes]
-    undecided = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
-    won = set(connection.execute(undecided.with_for_update(key_share=True)).scalars())
+    pending = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
+    won = set(connection.execute(pending.with_for_update(key_share=True)).scalars())
     mine = [outcome for outcome in outcomes if outcome.outcome_id in won]
     _write(connection, [_scored_values(outcome) for outcome in mine if isinstance(outcome, Scored)])
     _write(connection, [_rejected_values(outcome) for outcome in mine if isinstance(outcome, Rejected)])
     rows = [_score_row(outcome) for outcome in mine if isinstance(outcome, Scored)]
     if rows:
         connection.execute(insert(Scores), rows)
-    return len(mine), going_on(connection, run_ids)
+    return Recorded(count=len(mine), open_runs=still_open_runs(connection, run_ids))
 
 
 def reject_store(connection: Connection, model_sha256: str, store: str, detail: str) -> int:
@@ -188,7 +197,7 @@ def reject_store(connection: Connection, model_sha256: str, store: str, detail: 
         .join(Model, Model.id == Outcome.model_id)
         .where(Model.sha256 == model_sha256, Outcome.state == PENDING, is_wanted())
         .where(Scan.location.startswith(store, autoescape=True))
-        # Locked in the order of ids, as `decide` does.
+        # Locked in the order of ids, as `record_outcomes` does.
         .order_by(Outcome.id)
         .with_for_update(key_share=True, of=Outcome)
     )

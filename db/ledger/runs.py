@@ -115,10 +115,10 @@ def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int
     return runs
 
 
-def going_on(connection: Connection, run_ids: Iterable[int]) -> dict[int, datetime | None]:
-    """Of these runs those that are neither closed nor stopped, and when each was resumed last."""
-    going = Run.finished_at.is_(None) & Run.stopped_at.is_(None)
-    rows = connection.execute(select(Run.id, Run.resumed_at).where(Run.id.in_(sorted(run_ids)), going))
+def still_open_runs(connection: Connection, run_ids: Iterable[int]) -> dict[int, datetime | None]:
+    """Those of these runs that are neither closed nor stopped, and when each was resumed last."""
+    is_open = Run.finished_at.is_(None) & Run.stopped_at.is_(None)
+    rows = connection.execute(select(Run.id, Run.resumed_at).where(Run.id.in_(sorted(run_ids)), is_open))
     return {row.id: row.resumed_at for row in rows}
 
 
