@@ -12,9 +12,9 @@ from db.schema.tables import Run
 
 
 def close_finished_runs(engine: Engine, outcome_ids: Sequence[int] | None = None) -> list[int]:
-    """Close and aggregate the open runs (those of these outcomes, or any) in which nothing is pending.
+    """Close and aggregate the open runs in which nothing is pending: those of these outcomes, or all.
 
-    Each in one transaction: a finished run has its metrics, also where the caller dies half-way.
+    Each run in one transaction: a finished run has its metrics, even if the caller dies half-way.
 
     Returns:
         The runs that this call closed.
@@ -26,20 +26,21 @@ def close_finished_runs(engine: Engine, outcome_ids: Sequence[int] | None = None
 
 def _close_and_aggregate(engine: Engine, run_id: int) -> bool:
     with engine.begin() as connection:
-        if mine := close_run(connection, run_id):
+        if is_mine := close_run(connection, run_id):
             aggregate(connection, run_id)
-    return mine
+    return is_mine
 
 
 def close_run(connection: Connection, run_id: int) -> bool:
     """Close an open run in which nothing is pending.
 
-    Not in the transaction that decides outcomes: two last workers would each still see the other's as pending.
+    In a transaction of its own: inside the ones that record outcomes, two last workers would each see the other's
+    outcome as pending.
 
     Returns:
-        Whether this call closed it: of several only one does.
+        Whether this call closed it. Of several callers one does.
     """
-    # Locked first: a producer may be adding to it, and only a statement that begins after it sees what it added.
+    # Locked first: a producer may be adding scans to it, which only a statement that begins afterwards sees.
     connection.execute(select(Run.id).where(Run.id == run_id).with_for_update(key_share=True))
     closing = update(Run).where(Run.id == run_id, _is_over()).values(finished_at=datetime.now(UTC))
     return connection.execute(closing).rowcount == 1

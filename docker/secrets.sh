@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the secrets that compose.yaml mounts, new ones at random; what is there already stays as it is.
+# Creates the secrets that compose.yaml mounts, with random passwords. Files that exist stay as they are.
 #   sh docker/secrets.sh [FOLDER]
 set -eu
 folder=${1:-$(dirname "$0")/secrets}
 mkdir -p "$folder"
-# The folder keeps others out; the files must be legible to the containers' own users.
+# The folder keeps other users out; the containers' own users must be able to read the files.
 chmod 700 "$folder"
 cd "$folder"
 
@@ -22,7 +22,7 @@ aws_access_key_id = nightread
 aws_secret_access_key = $(cat s3_secret)"
 secret s3_identities "{\"identities\": [{\"name\": \"nightread\", \"actions\": [\"Admin\", \"Read\", \"Write\", \"List\", \"Tagging\"],
 \"credentials\": [{\"accessKey\": \"nightread\", \"secretKey\": \"$(cat s3_secret)\"}]}]}"
-# Where nightly sends its summaries: empty, nowhere.
+# Addresses that nightly sends its summaries to; an empty file means none.
 secret webhook_url ""
 secret smtp_url ""
 chmod 444 ./*

@@ -1,4 +1,4 @@
-"""The Celery shell around `worker.scoring.process`. Celery's parent imports it too, and must never load TensorFlow."""
+"""The Celery shell around `worker.scoring.process`. Celery's parent imports it too and must never load TensorFlow."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ settings = load_settings(WorkerSettings)
 app = make_app(settings)
 logger = logging.getLogger(__name__)
 _parent = os.getppid()
-_child: Any = None
+_scoring_process: Any = None
 
 
 @setup_logging.connect
@@ -38,29 +38,29 @@ def _log_our_way(**_: object) -> None:
 def _load_model(**_: object) -> None:
     """Load and warm the model before the first task.
 
-    Celery swallows an exception here and would hand tasks to a child without a model, and a child that just exits
-    is respawned without end. So a child that cannot load says why and takes its parent with it; the supervisor decides.
+    Celery swallows an exception here and would give tasks to a process without a model; and it replaces a process that
+    exits without end. So a process that cannot load says why and ends its parent too; the supervisor decides.
     """
-    global _child  # noqa: PLW0603 -- a pool process has no other place to keep its model
+    global _scoring_process  # noqa: PLW0603 -- a pool process has no other place to keep its model
     configure_logging()
-    # An orphan would keep the GPU, and a model that nobody feeds.
+    # An orphan would keep the GPU for a model that gets no work.
     if (ask := die_with_parent(signal.SIGKILL)) is not None:
         ask()
     tally = Tally(_status_file(), os.environ[MODEL_VARIABLE])
-    # The parent replaces a dead child at once, without end.
+    # The parent replaces a dead process at once, without end.
     time.sleep(pause_before_load(tally.deaths))
     try:
         from worker.scoring.process import ScoringProcess
 
-        _child = ScoringProcess(app, settings, os.environ[MODEL_VARIABLE], tally)
-        logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _child.runtime)
+        _scoring_process = ScoringProcess(app, settings, os.environ[MODEL_VARIABLE], tally)
+        logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _scoring_process.runtime)
     except DatabaseUnavailable as error:
-        logger.warning("no database yet: %s", error)
+        logger.warning("database unavailable, so the model is loaded later: %s", error)
         tally.excused()
         _end_parent()
     except (MemoryError, OutOfDeviceMemory) as error:
-        # Another program may have it, and give it back: tried again like any death, later and later.
-        logger.error("no memory for the model yet (%s)", error)
+        # Another program may have it and release it: the load is tried again after growing pauses, as after any death.
+        logger.error("no memory for the model yet (%s); trying again", error)
         _end_parent()
     except UserError as error:
         logger.error("the model cannot be loaded: %s", error)
@@ -76,21 +76,21 @@ def _load_model(**_: object) -> None:
 def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
     """Handle one delivery; see `worker.scoring.process.ScoringProcess.handle`."""
     try:
-        _child.handle(message, redelivered=bool((self.request.delivery_info or {}).get("redelivered")))
+        _scoring_process.handle(message, redelivered=bool((self.request.delivery_info or {}).get("redelivered")))
     except OutOfDeviceMemory as error:
-        # In good order, for the chunk was handed back: this delivery is acknowledged first.
-        logger.error("%s: this worker ends", error)
+        # In good order: the chunk is back in the queue, and this delivery is acknowledged first.
+        logger.error("%s; this worker ends and is started again", error)
         os.kill(_parent, signal.SIGTERM)
     except TemporaryError as error:
         # Not acknowledged, not counted as a failure: the queue keeps it.
         raise Reject(error, requeue=True) from error
     except MemoryError as error:
-        # As a MemoryError it would end Celery's parent too, and the chunk would come again though its halves are sent.
-        raise RuntimeError("the memory does not suffice for this chunk") from error
+        # A MemoryError would end Celery's parent too, and the chunk would come again though its halves were sent.
+        raise RuntimeError("not enough memory for this chunk") from error
 
 
 def _end_parent() -> None:
-    # Not whoever inherited us, should our parent be gone already.
+    # If the parent is gone already, another process has adopted this one.
     if os.getppid() == _parent:
         os.kill(_parent, signal.SIGKILL)
     sys.exit(1)

@@ -100,7 +100,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerSession:
-    """Ways to a connection, for one after the other."""
+    """A worker's transactions on the ledger, one after the other."""
 
     read_transaction: Callable[[], AbstractContextManager[Connection]]
     write_transaction: Callable[[], AbstractContextManager[Connection]]
@@ -108,10 +108,10 @@ class LedgerSession:
 
 @contextmanager
 def ledger_session(engine: Engine) -> Iterator[LedgerSession]:
-    """Connections for a worker's chunk, in which each statement may be a transaction of its own.
+    """Transactions for one chunk of a worker.
 
-    On PostgreSQL it is one connection, for one round trip a statement. On SQLite, which has no network in between, each
-    is a transaction.
+    On PostgreSQL they share one connection in autocommit, so that a statement costs one round trip. On SQLite, where no
+    network is in between, each is a transaction.
     """
     if engine.dialect.name != "postgresql":
         yield LedgerSession(read_transaction=partial(read_transaction, engine), write_transaction=engine.begin)

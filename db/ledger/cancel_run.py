@@ -1,4 +1,4 @@
-"""Cancels a run: what waits for it alone is rejected, so that no worker scores it."""
+"""Cancels a run: pending scans that no other run needs are rejected, so that no worker scores them."""
 
 from datetime import UTC, datetime
 
@@ -12,11 +12,11 @@ from db.schema.tables import PENDING, REJECTED, Outcome, Run, RunScan
 
 
 def cancel_run(engine: Engine, run_id: int) -> int:
-    """Close a run as cancelled, and reject as `cancelled` what is pending for no other open run.
+    """Close a run as cancelled, and reject as `cancelled` its pending scans that no other open run waits for.
 
-    What others wait for stays pending and counts for both once it is decided; what a worker decides in between stays.
-    `cancelled` may pass: the next run makes those scans due again. Other runs may have become complete by this: the
-    caller closes them.
+    Scans that another run waits for stay pending and count for both runs; outcomes that workers record meanwhile stay.
+    `cancelled` may pass: the next run makes those scans due again. Other runs may have become complete: the caller
+    closes them.
 
     Returns:
         How many scans were rejected.
@@ -32,7 +32,7 @@ def cancel_run(engine: Engine, run_id: int) -> int:
         "scored_at": now,
     }
     with engine.begin() as connection:
-        # A producer in the middle of opening a run may wait for these very outcomes: after it, its run is seen here.
+        # A producer may be opening a run that waits for these outcomes: after this lock its run is visible here.
         lock_for_enqueue(connection)
         run = find_run(connection, run_id)
         still_open = (Run.id == run.id) & Run.finished_at.is_(None)
@@ -52,7 +52,7 @@ def _only_of(run_id: int) -> Select[int]:
         select(Outcome.id)
         .join(RunScan, RunScan.outcome_id == Outcome.id)
         .where(RunScan.run_id == run_id, Outcome.state == PENDING, ~wanted_elsewhere)
-        # Locked in the order of ids, as `decide` does.
+        # Locked in the order of ids, as `record_outcomes` does.
         .order_by(Outcome.id)
         .with_for_update(of=Outcome)
     )

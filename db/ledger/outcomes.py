@@ -1,4 +1,4 @@
-"""Outcomes: what is pending, and the one place where it is decided."""
+"""Outcomes: which are pending, and the one place that records them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func,
 from sqlalchemy.orm import aliased
 
 from db.findings import column_of
-from db.ledger.outcomes_postgresql import decide_in_one
-from db.ledger.runs import going_on
+from db.ledger import outcomes_postgresql
+from db.ledger.runs import still_open_runs
 from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, Run, RunScan, Scan, Scores
 
-#: Why a scan can be rejected. Documented in the README.
+#: The reason codes of rejections. The README documents them.
 REASONS: Final = (
     *("missing", "unreadable", "s3", "cancelled"),
     *("empty", "not_image", "dicom", "truncated", "too_large", "unsupported", "constant"),
 )
-#: Rejections that may pass: such a scan is due again in the next run, as a new revision.
+#: Rejections that may pass: the next run makes such a scan due again, as a new revision.
 PASSING_REASONS: Final = ("missing", "unreadable", "s3", "cancelled")
-#: An input that killed its worker this often while alone is quarantined.
+#: A scan that killed its worker this often while it was alone is quarantined.
 ATTEMPTS_CAP: Final = 3
 KILLED_WORKER: Final = "killed_worker"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PendingScan:
-    """A scan that still waits for its outcome."""
+    """A scan without an outcome yet."""
 
     outcome_id: int
-    #: What logs call it.
+    #: The number by which logs name it.
     scan_id: int
     location: str | None
 
@@ -48,20 +48,30 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A scan that cannot be scored, its reason code and sentence."""
+    """A scan that cannot be scored: its reason code and sentence."""
 
     outcome_id: int
     reason: str
     detail: str
     content: str | None = None
-    #: `s3://bucket/` where not the object but its whole store was refused.
+    #: `s3://bucket/` where the whole store refuses this worker, not the one object.
     store: str | None = None
 
 
-def is_wanted() -> ColumnElement[bool]:
-    """Whether some run works on an outcome: what waits only in runs that were stopped is nobody's work.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """What `record_outcomes` came to."""
 
-    While no run is stopped, or no other one open, this costs one look at the few open runs.
+    #: How many outcomes that call recorded; the others were no longer pending.
+    count: int
+    #: The runs asked about that are neither closed nor stopped, and when each was resumed last.
+    open_runs: Mapping[int, datetime | None]
+
+
+def is_wanted() -> ColumnElement[bool]:
+    """Whether a run that is not stopped waits for an outcome.
+
+    While no run is stopped, or every open run is, this costs one look at the few open runs.
     """
     run, waits = aliased(Run), aliased(RunScan)
     is_open = run.finished_at.is_(None)
@@ -72,47 +82,44 @@ def is_wanted() -> ColumnElement[bool]:
 
 
 def still_pending(connection: Connection, outcome_ids: Sequence[int], model_sha256: str) -> list[PendingScan]:
-    """Which of these outcomes of a model wait to be decided, in the order of their ids.
-
-    What is pending under an id is not always what was sent under it: after a restored backup ids are given again.
-    """
+    """Which of these outcomes of a model are pending, in the order of their ids."""
     mine = Outcome.model_id == select(Model.id).where(Model.sha256 == model_sha256).scalar_subquery()
     return _pending(connection, Outcome.id.in_(outcome_ids) & mine & is_wanted())
 
 
 def pending_of_model(connection: Connection, model_id: int, limit: int | None = None) -> list[PendingScan]:
-    """What waits for this model (the first `limit` of it) but in stopped runs, in the order of outcome ids."""
+    """The pending scans of a model, or the first `limit` of them, without those of stopped runs; by outcome id."""
     return _pending(connection, (Outcome.model_id == model_id) & is_wanted(), limit)
 
 
 def count_pending(connection: Connection, model_id: int) -> int:
-    """How many scans wait for this model but in stopped runs."""
+    """How many scans of a model are pending, without those of stopped runs."""
     waiting = select(func.count()).where(Outcome.model_id == model_id, Outcome.state == PENDING, is_wanted())
     return connection.execute(waiting).scalar_one()
 
 
 def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
-    """Everything of this run that waits, stopped or not, in the order of outcome ids."""
+    """All pending scans of a run, stopped or not, in the order of outcome ids."""
     return _pending(connection, Outcome.id.in_(select(RunScan.outcome_id).where(RunScan.run_id == run_id)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecidedImage:
-    """What a scan's outcome was decided from."""
+    """The image from which a scan's outcome was recorded."""
 
     outcome_id: int
     image_name: str
-    #: `FoundImage.seen_as` of the last listing in which it was that content; None where nobody looked, or where a
-    #: stopped run rejected it: what lay there then may have been listed under the same size and time.
+    #: `FoundImage.seen_as` of the last listing in which it had that content. None where no listing checked it, or where
+    #: a stopped run rejected it: other bytes of the same size and time may have been there then.
     seen_as: str | None
-    #: None where its bytes were never noted: an input that kept killing its worker.
+    #: None where its bytes were never hashed: it kept killing its worker.
     content: str | None
 
 
 def decided_images(connection: Connection, dataset: str, model_id: int) -> Iterator[DecidedImage]:
     """Each scan of a dataset whose newest outcome under a model stands until its image changes.
 
-    Neither a pending outcome does, nor a rejection that may pass: those are looked into anyway.
+    Pending outcomes and rejections that may pass are left out: they are tried again anyway.
     """
     newer = aliased(Outcome)
     later = (newer.scan_id == Outcome.scan_id) & (newer.model_id == model_id) & (newer.revision > Outcome.revision)
@@ -126,61 +133,60 @@ def decided_images(connection: Connection, dataset: str, model_id: int) -> Itera
 
 
 def _is_in_doubt() -> ColumnElement[bool]:
-    """Whether an outcome is a rejection of a run that was stopped for its rejections."""
+    """Whether an outcome is a rejection in a stopped run, so that its cause may have been the storage."""
     stopped = Run.finished_at.is_(None) & Run.stopped_at.is_not(None)
     holds = exists().where(RunScan.outcome_id == Outcome.id, Run.id == RunScan.run_id, stopped)
     return (Outcome.state == REJECTED) & holds
 
 
 def note_seen(connection: Connection, seen: Mapping[int, str]) -> None:
-    """Note, by outcome id, how images are listed now that were found to be what was decided from."""
+    """Note, by outcome id, the current listing of images whose content has not changed."""
     if seen:
         statement = update(Outcome).where(Outcome.__table__.c.id == bindparam("key"))
         values = [{"key": outcome_id, "now": seen[outcome_id]} for outcome_id in sorted(seen)]
         connection.execute(statement.values(seen_as=bindparam("now")), values)
 
 
-def decide(connection: Connection, outcomes: Sequence[Scored | Rejected]) -> int:
-    """Write outcomes. The first writer wins: what is decided already stays untouched.
+def record_outcomes(
+    connection: Connection, outcomes: Sequence[Scored | Rejected], run_ids: Iterable[int] = ()
+) -> Recorded:
+    """Record outcomes; the first writer wins, and an outcome that is no longer pending stays as it is.
 
-    Returns:
-        How many of them this call decided.
+    Args:
+        connection: its transaction is the caller's.
+        outcomes: one per pending outcome; on PostgreSQL one statement records them all.
+        run_ids: runs of which the answer says whether they are still open.
     """
-    return decide_and_look(connection, outcomes, ())[0]
-
-
-def decide_and_look(
-    connection: Connection, outcomes: Sequence[Scored | Rejected], run_ids: Iterable[int]
-) -> tuple[int, dict[int, datetime | None]]:
-    """`decide`, and `db.ledger.runs.going_on` of these runs; on PostgreSQL in one statement."""
     if connection.dialect.name == "postgresql":
-        return decide_in_one(connection, [_row(outcome) for outcome in outcomes], run_ids)
+        rows = [_row(outcome) for outcome in outcomes]
+        count, open_runs = outcomes_postgresql.record_outcomes(connection, rows, run_ids)
+        return Recorded(count=count, open_runs=open_runs)
     # Locked in the order of ids: two workers on one chunk wait for each other instead of deadlocking.
     ids = [outcome.outcome_id for outcome in outcomes]
-    undecided = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
-    won = set(connection.execute(undecided.with_for_update(key_share=True)).scalars())
+    pending = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
+    won = set(connection.execute(pending.with_for_update(key_share=True)).scalars())
     mine = [outcome for outcome in outcomes if outcome.outcome_id in won]
     _write(connection, [_scored_values(outcome) for outcome in mine if isinstance(outcome, Scored)])
     _write(connection, [_rejected_values(outcome) for outcome in mine if isinstance(outcome, Rejected)])
     rows = [_score_row(outcome) for outcome in mine if isinstance(outcome, Scored)]
     if rows:
         connection.execute(insert(Scores), rows)
-    return len(mine), going_on(connection, run_ids)
+    return Recorded(count=len(mine), open_runs=still_open_runs(connection, run_ids))
 
 
 def reject_store(connection: Connection, model_sha256: str, store: str, detail: str) -> int:
-    """Reject, as `s3`, everything that waits for a model and lies in a store: a thousand requests would say the same.
+    """Reject as `s3` every pending scan of a model that lies in one store: a thousand requests would fail alike.
 
-    What waits in stopped runs alone goes on waiting.
+    Scans that only stopped runs wait for stay pending.
 
     Args:
         connection: its transaction is the caller's.
-        model_sha256: the model whose pending outcomes are meant.
-        store: what their locations begin with, `s3://bucket/`.
-        detail: the sentence.
+        model_sha256: the model.
+        store: the beginning of their locations, `s3://bucket/`.
+        detail: the sentence that is recorded.
 
     Returns:
-        How many were rejected; what others decided in between stays.
+        How many were rejected; outcomes that others recorded meanwhile stay.
     """
     waiting = (
         select(Outcome.id)
@@ -188,7 +194,7 @@ def reject_store(connection: Connection, model_sha256: str, store: str, detail: 
         .join(Model, Model.id == Outcome.model_id)
         .where(Model.sha256 == model_sha256, Outcome.state == PENDING, is_wanted())
         .where(Scan.location.startswith(store, autoescape=True))
-        # Locked in the order of ids, as `decide` does.
+        # Locked in the order of ids, as `record_outcomes` does.
         .order_by(Outcome.id)
         .with_for_update(key_share=True, of=Outcome)
     )
@@ -198,7 +204,7 @@ def reject_store(connection: Connection, model_sha256: str, store: str, detail: 
 
 
 def count_attempt(connection: Connection, outcome_id: int) -> bool:
-    """Note that a worker died while this scan was alone; at the cap, quarantine it.
+    """Count an attempt in which a worker died while this scan was alone; at the cap, quarantine the scan.
 
     Returns:
         Whether the scan may still be tried.
@@ -216,7 +222,7 @@ def count_attempt(connection: Connection, outcome_id: int) -> bool:
 
 
 def forgive_attempt(connection: Connection, outcome_id: int) -> None:
-    """Take an attempt back: the worker lived, so what it could not finish was not the scan's fault."""
+    """Take an attempt back: the worker lived, so the scan is not to blame."""
     mine = (Outcome.id == outcome_id) & (Outcome.state == PENDING) & (Outcome.attempts > 0)
     connection.execute(update(Outcome).where(mine).values(attempts=Outcome.attempts - 1))
 
@@ -235,7 +241,7 @@ def _pending(connection: Connection, condition: Any, limit: int | None = None) -
 def _write(connection: Connection, values: list[dict[str, Any]]) -> None:
     if values:
         names = [name for name in values[0] if name != "key"]
-        # The table, not the entity: the ORM's bulk update by key has no room for our WHERE.
+        # The table, not the entity: the ORM's bulk update by key allows no other WHERE.
         table = Outcome.__table__
         statement = update(Outcome).where(table.c.id == bindparam("key")).values({n: bindparam(n) for n in names})
         connection.execute(statement, values)
@@ -264,7 +270,7 @@ def _rejected_values(outcome: Rejected) -> dict[str, Any]:
 
 
 def _row(outcome: Scored | Rejected) -> dict[str, Any]:
-    """All that is written of an outcome."""
+    """Every value that is written for an outcome."""
     return _scored_values(outcome) | _score_row(outcome) if isinstance(outcome, Scored) else _rejected_values(outcome)
 
 

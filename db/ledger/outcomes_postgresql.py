@@ -1,6 +1,6 @@
-"""PostgreSQL's way to write a batch's outcomes: one statement, one round trip.
+"""Records a batch of outcomes on PostgreSQL in one statement and one round trip.
 
-A fleet's database is a network away, and a batch as rows and statements of their own would go there eight times.
+A fleet's database is a network away; the statements that SQLite runs would go there eight times.
 """
 
 import json
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from db.findings import FINDINGS, column_of
 from db.schema.tables import PENDING, SCORED
 
-#: What is written of an outcome, and of which type it travels.
+#: The columns of an outcome that are written, and the type in which each is sent.
 _COLUMNS: Final = {
     **dict.fromkeys(("state", "reason", "detail", "content", "runtime", "precision"), "varchar"),
     "scored_at": "timestamptz",
@@ -23,18 +23,18 @@ _COLUMNS: Final = {
 _SCORES: Final = tuple(column_of(finding) for finding in FINDINGS)
 
 
-def decide_in_one(
+def record_outcomes(
     connection: Connection, rows: Sequence[Mapping[str, Any]], run_ids: Iterable[int]
 ) -> tuple[int, dict[int, datetime | None]]:
-    """Write what is still pending, and look which of these runs go on.
+    """Record what is still pending, and look which of these runs are open.
 
     Args:
         connection: of PostgreSQL.
-        rows: by column of `outcomes` and `scores`; `key` is the outcome's id, what is not there is NULL.
-        run_ids: as for `db.ledger.runs.going_on`.
+        rows: values by column of `outcomes` and `scores`; `key` is the outcome's id, a missing column is NULL.
+        run_ids: as for `db.ledger.runs.still_open_runs`.
 
     Returns:
-        How many outcomes this call decided, and what `going_on` gives.
+        How many outcomes this call recorded, and the runs that are still open.
     """
     values = {
         "rows": json.dumps(rows, default=datetime.isoformat),
@@ -42,12 +42,13 @@ def decide_in_one(
         "runs": sorted(run_ids),
     }
     found = connection.execute(_statement(), values).all()
-    return found[0].decided, {row.id: row.resumed_at for row in found if row.id is not None}
+    open_runs = {row.id: row.resumed_at for row in found if row.id is not None}
+    return found[0].recorded, open_runs
 
 
 @cache
 def _statement() -> TextClause:
-    """`mine` is locked in the order of ids, as SQLite's way does: two workers on one chunk do not deadlock."""
+    """`mine` is locked in the order of ids: two workers on one chunk wait for each other instead of deadlocking."""
     columns = {"key": "bigint", **_COLUMNS, **dict.fromkeys(_SCORES, "float8")}
     changes = ", ".join(f"{name} = given.{name}" for name in _COLUMNS)
     scores = ", ".join(_SCORES)
@@ -56,14 +57,14 @@ def _statement() -> TextClause:
             SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r({", ".join(map(" ".join, columns.items()))})
         ), mine AS MATERIALIZED (
             SELECT id FROM outcomes WHERE id = ANY(:ids) AND state = '{PENDING}' ORDER BY id FOR NO KEY UPDATE
-        ), decided AS (
+        ), recorded AS (
             UPDATE outcomes SET {changes} FROM given JOIN mine ON mine.id = key WHERE outcomes.id = key
             RETURNING outcomes.id, outcomes.state
         ), written AS (
             INSERT INTO scores (outcome_id, {scores})
-            SELECT id, {scores} FROM given JOIN decided ON id = key WHERE decided.state = '{SCORED}'
+            SELECT id, {scores} FROM given JOIN recorded ON id = key WHERE recorded.state = '{SCORED}'
         )
-        SELECT counted.decided, runs.id, runs.resumed_at FROM (SELECT count(*) AS decided FROM decided) AS counted
+        SELECT counted.recorded, runs.id, runs.resumed_at FROM (SELECT count(*) AS recorded FROM recorded) AS counted
         LEFT JOIN runs ON runs.id = ANY(:runs) AND finished_at IS NULL AND stopped_at IS NULL
     """  # noqa: S608 -- names of our own
     whole = ARRAY(BigInteger)

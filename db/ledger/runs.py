@@ -1,4 +1,4 @@
-"""Runs: followed and closed. `db.ledger.open_run` opens them."""
+"""Runs: which are open, how far they are, what failed in them. `db.ledger.open_run` opens them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, LabelSet, M
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """A run as people speak of it."""
+    """What people are told of a run."""
 
     id: int
     source: str
@@ -29,7 +29,7 @@ class RunInfo:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it stands still until somebody resumes it."""
+        """Whether it stands still until it is resumed."""
         return self.stopped_at is not None and self.finished_at is None
 
 
@@ -46,7 +46,7 @@ class Progress:
 
 
 def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = None) -> list[int]:
-    """The open runs (those that these outcomes belong to, or any) in which nothing is pending, in order."""
+    """The open runs in which nothing is pending, in order: those of these outcomes, or all."""
     finished = select(Run.id).where(_is_over()).order_by(Run.id)
     if outcome_ids is not None:
         finished = finished.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
@@ -54,8 +54,8 @@ def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = 
 
 
 def _is_over() -> ColumnElement[bool]:
-    # The first that waits is looked for: of NOT EXISTS PostgreSQL makes a join over all of the run, 200 ms of a million
-    # scans where this takes 2, and each chunk asks.
+    # This looks for the first pending outcome. PostgreSQL turns NOT EXISTS into a join over the whole run: 200 ms for a
+    # million scans where this takes 2, and each chunk asks.
     first = (
         select(RunScan.outcome_id)
         .join(Outcome, Outcome.id == RunScan.outcome_id)
@@ -68,10 +68,10 @@ def _is_over() -> ColumnElement[bool]:
 
 
 def find_run(connection: Connection, run_id: int | None) -> RunInfo:
-    """This run, or the latest.
+    """Find a run by its number, or the latest.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such run.
     """
     query = (
         select(
@@ -101,7 +101,7 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
 def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int, dict[int, datetime | None]]:
     """Which open runs wait for each of these outcomes, oldest first, and when each was resumed last.
 
-    Outcomes for which none waits are left out. A stopped run waits for nothing.
+    Outcomes that no open run waits for are left out. A stopped run waits for nothing.
     """
     rows = connection.execute(
         select(RunScan.outcome_id, RunScan.run_id, Run.resumed_at)
@@ -115,10 +115,10 @@ def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int
     return runs
 
 
-def going_on(connection: Connection, run_ids: Iterable[int]) -> dict[int, datetime | None]:
-    """Of these runs those that are neither closed nor stopped, and when each was resumed last."""
-    going = Run.finished_at.is_(None) & Run.stopped_at.is_(None)
-    rows = connection.execute(select(Run.id, Run.resumed_at).where(Run.id.in_(sorted(run_ids)), going))
+def still_open_runs(connection: Connection, run_ids: Iterable[int]) -> dict[int, datetime | None]:
+    """Those of these runs that are neither closed nor stopped, and when each was resumed last."""
+    is_open = Run.finished_at.is_(None) & Run.stopped_at.is_(None)
+    rows = connection.execute(select(Run.id, Run.resumed_at).where(Run.id.in_(sorted(run_ids)), is_open))
     return {row.id: row.resumed_at for row in rows}
 
 
@@ -131,9 +131,9 @@ def progress(connection: Connection, run_id: int) -> Progress:
 
 
 def rate_of(connection: Connection, model_id: int) -> float | None:
-    """Scans a second between the first and the last score of the model's latest run; None where it scored fewer than 2.
+    """Scans per second between the first and last score of the model's latest run; None where it scored fewer than 2.
 
-    Measured where the work ran, with as many workers as there were: an expectation, not a promise.
+    It was measured with the machines and workers of that run: an expectation, not a promise.
     """
     own = (Outcome.model_id == model_id) & (Outcome.state == SCORED) & ~RunScan.reused
     latest = select(func.max(RunScan.run_id)).join(Outcome, Outcome.id == RunScan.outcome_id).where(own)
@@ -142,7 +142,7 @@ def rate_of(connection: Connection, model_id: int) -> float | None:
 
 
 def rate_of_run(connection: Connection, run_id: int) -> float | None:
-    """Scans a second between a run's first and last score; None where it scored fewer than 2 itself."""
+    """Scans per second between a run's first and last score; None where it scored fewer than 2 itself."""
     scans, first, last = connection.execute(
         select(func.count(), func.min(Outcome.scored_at), func.max(Outcome.scored_at))
         .join(RunScan, RunScan.outcome_id == Outcome.id)

@@ -134,7 +134,7 @@ def _lock(connection: Connection, patient: _Patient) -> tuple[int, ...]:
     losing = select(RunScan.run_id).where(RunScan.outcome_id.in_(patient.outcomes))
     runs = select(Run.id).where(Run.id.in_(losing)).order_by(Run.id).with_for_update(key_share=True)
     found = tuple(connection.execute(runs).scalars())
-    # Locked in the order of ids, as `decide` does; the scores of whoever was first are there to be deleted now.
+    # Locked in the order of ids, as `record_outcomes` does; scores that were recorded first are deleted too.
     connection.execute(patient.outcomes.order_by(Outcome.id).with_for_update())
     return found
 

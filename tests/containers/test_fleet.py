@@ -196,9 +196,9 @@ def test_a_worker_cut_off_the_network_for_half_a_minute_loses_nothing(stack, led
     sh("docker", "network", "disconnect", network, victim)
     time.sleep(30)
     assert ledger.progress(midway)[4] > 0
-    lines = log_lines(victim, "decided")
+    lines = log_lines(victim, "recorded")
     sh("docker", "network", "connect", network, victim)
-    back = wait_until(lambda: log_lines(victim, "decided") > lines, 120, "a chunk of the worker that was cut off")
+    back = wait_until(lambda: log_lines(victim, "recorded") > lines, 120, "a chunk of the worker that was cut off")
     figure("cut off for 30 s: its first chunk after, s", round(back, 1))
     figure("cut off for 30 s: run ended after, s", round(ledger.finish(midway, 240), 1))
     ledger.check(midway, quiet)

@@ -51,8 +51,8 @@ def recovers(stage, fault, *, since, lost):
 
 
 def worked_on(stage):
-    """How many scans the workers' logs say that chunks had, but for those handed back; what came twice counts twice."""
-    lines = re.findall(r"chunk of (\d+) for .*, (\d+) handed back", stage.world.logs())
+    """How many scans the workers' logs say that chunks had, but for those returned; what came twice counts twice."""
+    lines = re.findall(r"chunk of (\d+) for .*, (\d+) returned", stage.world.logs())
     return sum(int(scans) - int(handed_back) for scans, handed_back in lines)
 
 

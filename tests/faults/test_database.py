@@ -73,7 +73,7 @@ def test_a_database_that_is_away_holds_the_work_up_and_no_more(stage, postgres, 
     """Stopped or killed for 15 s amid a run: chunks are handed back until it is there again."""
     back = is_down(stage, postgres, how, 15)
     ends_well(stage, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
-    assert "chunk handed back" in stage.world.logs()
+    assert "chunk returned" in stage.world.logs()
     assert "no look for lost work" in stage.world.logs()
 
 
@@ -101,7 +101,7 @@ def test_a_child_that_starts_without_a_database_loads_once_it_is_there(stage, po
     postgres.stop()
     child = scoring_process(worker)
     child.kill()
-    wait_until(lambda: "no database yet" in stage.world.logs(), what="a child without a database")
+    wait_until(lambda: "database unavailable, so the model is loaded later" in stage.world.logs(), what="a child without a database")
     postgres.start()
     ends_well(stage, "PostgreSQL away while a child starts", since=time.monotonic(), stated=40)
 
@@ -133,7 +133,7 @@ def test_a_commit_whose_answer_is_lost_is_written_once(stage, postgres):
     stage.world.env["CXR_DATABASE_URL"] = direct
     stage.reach(stage.rng.uniform(0.1, 0.3))
     cutter.share = 0.4
-    wait_until(lambda: cutter.cut >= 5 and "chunk handed back" in stage.world.logs(), what="lost answers")
+    wait_until(lambda: cutter.cut >= 5 and "chunk returned" in stage.world.logs(), what="lost answers")
     cutter.share = 0
     ends_well(stage, "answers to COMMIT lost", since=time.monotonic(), stated=10)
     cutter.close()
@@ -239,7 +239,7 @@ def test_a_full_disk_under_the_database_holds_the_work_up_and_no_more(small_post
     small_postgres.ask("ALTER TABLE scores SET (fillfactor = 10)", NAME)
     begin(stage)
     ballast = fill(small_postgres.folder)
-    wait_until(lambda: "(DiskFull): chunk handed back" in stage.world.logs(), what="a full disk\n" + stage.world.logs())
+    wait_until(lambda: "(DiskFull); chunk returned" in stage.world.logs(), what="a full disk\n" + stage.world.logs())
     time.sleep(10)
     ballast.unlink()
     ends_well(stage, "PostgreSQL, disk full for 10 s", since=time.monotonic(), stated=10)

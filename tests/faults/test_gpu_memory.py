@@ -57,7 +57,7 @@ def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(stage, roo
     stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
     stage.start()
     room(0)
-    wait_until(lambda: "no memory for a batch of one scan: this worker ends" in stage.world.logs(), 30)
+    wait_until(lambda: "no memory for a batch of one scan; this worker ends" in stage.world.logs(), 30)
     time.sleep(stage.rng.uniform(1, 8))
     assert stage.pending() > 0
     assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)], "no scan is to blame"

@@ -12,7 +12,7 @@ import db.engine.sqlite
 from db.close_run import close_finished_runs
 from db.engine.session import open_database
 from db.engine.sqlite import trim_wal
-from db.ledger.outcomes import decide
+from db.ledger.outcomes import record_outcomes
 from tests.support.amid import begin, ends_well
 from tests.support.invariants import check_privacy
 from tests.support.ledger import enqueue, ids_of, scored
@@ -226,7 +226,7 @@ def write_rounds(engine, folder, wal, *, trim):
     for _ in range(40):
         run, _ = enqueue(engine, folder, rescore=True)
         with engine.begin() as connection:
-            decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
+            record_outcomes(connection, [scored(outcome) for outcome in ids_of(engine, run)])
         close_finished_runs(engine)
         if trim:
             trim_wal(engine)

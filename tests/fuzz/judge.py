@@ -21,7 +21,7 @@ from worker.artifacts.manifest import parse_manifest
 from worker.artifacts.split_file import read_split
 from worker.images.bit_depth import eight_bits
 from worker.images.pixels import _compiled, _decode_by_cv2, decode
-from worker.messaging.messages import Chunk
+from worker.messaging.messages import Chunk, InvalidMessage
 
 #: Pillow's modes that show what cv2 shows; others have rules of our own.
 _ALIKE = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}
@@ -73,8 +73,8 @@ def judge_wire(content):
         return _judge_split()
     except UserError as error:
         _check_sentence(error)
-    except PermanentError as error:
-        assert error.reason == "message"
+    except InvalidMessage:
+        pass
     return "refused"
 
 

@@ -107,7 +107,7 @@ def dropped(model, trap):
 
 
 def harmless(model):
-    """By what is odd about them: messages whose chunk is taken, and nothing else."""
+    """By what is odd about them: messages whose chunk is taken, and nothing else; the ledger has other locations."""
     nowhere = [[1, f"/nowhere/{NAME}"], [2, f"s3://nowhere/{NAME}"], [10**12, NAME]]
     bad = {"task": "celery.backend_cleanup", "args": [NAME], "kwargs": {}, "options": {}, "subtask_type": None}
     embedded = [[chunk(model, nowhere)], {}, {"callbacks": [bad], "errbacks": [bad], "chain": [bad], "chord": bad}]

@@ -6,7 +6,7 @@ from db.labels.csv_file import LabelRow, LabelsFile
 from db.labels.label_sets import import_labels
 from db.ledger.models import find_model, register_model
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
-from db.ledger.outcomes import Scored, decide, pending_of_run
+from db.ledger.outcomes import Scored, pending_of_run, record_outcomes
 from db.ledger.scans import FoundImage, register_scans
 
 
@@ -84,5 +84,5 @@ def decide_all(engine, run_id):
             )
             for number, scan in enumerate(waiting, start=1)
         ]
-        decide(connection, outcomes)
+        record_outcomes(connection, outcomes)
     close_finished_runs(engine)

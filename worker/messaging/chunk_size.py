@@ -1,5 +1,6 @@
-"""How many scans go into one message, and sending what waits in such."""
+"""Chooses how many scans go into one message, and sends pending scans in chunks of that size."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Final
@@ -15,31 +16,31 @@ from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 from worker.telemetry.heartbeat import Beat
 
-#: Of the time budget, what a chunk is to take: what is between two chunks, a tenth of a second, hardly counts then, and
-#: none is cut for time.
-_SHARE: Final = 0.5
-#: Chunks for each worker, so that all end at about the same time.
-_EACH: Final = 4
-#: As many as most models' batches, so that no batch is half empty.
-_STEP: Final = 32
-#: Twelve halvings to the one scan that kills its worker.
-_MOST: Final = 4096
-#: Where no worker says how fast it is.
-_USUAL: Final = 512
-#: Where none says anything.
-_WORKERS: Final = 4
+#: Share of the time budget that a chunk is to take: the pause of 0.1 s between two chunks hardly counts then, and no
+#: chunk is cut by its budget.
+_BUDGET_SHARE: Final = 0.5
+#: So that all workers finish at about the same time.
+_CHUNKS_PER_WORKER: Final = 4
+#: Chunks are multiples of most models' batch size, so that no batch is half empty.
+_MULTIPLE: Final = 32
+#: Twelve halvings from there to the one scan that kills its worker.
+_MAX_SCANS: Final = 4096
+#: Scans in a chunk while no worker has reported its speed.
+_DEFAULT_SCANS: Final = 512
+#: The number of workers while none has reported itself.
+_DEFAULT_WORKERS: Final = 4
 
 
 def chunk_size(settings: WorkerSettings, app: Celery, model_sha256: str, pending: int) -> int:
-    """Scans in one chunk of so many that wait: as set, or as suits those who will work on them."""
+    """Scans in one chunk, where `pending` scans wait: as set, or as suits the workers of this model."""
     if settings.chunk_size != "auto":
         return settings.chunk_size
     workers = _workers(app, model_sha256)
     speeds = [worker.speed for worker in workers if worker.speed > 0]
-    lasting = statistics.median(speeds) * settings.time_budget * _SHARE if speeds else _USUAL
-    fair = pending / (_EACH * (len(workers) or _WORKERS))
-    steps = -(-min(lasting, fair, _MOST) // _STEP)
-    return max(1, int(steps)) * _STEP
+    lasting = statistics.median(speeds) * settings.time_budget * _BUDGET_SHARE if speeds else _DEFAULT_SCANS
+    fair = pending / (_CHUNKS_PER_WORKER * (len(workers) or _DEFAULT_WORKERS))
+    multiples = math.ceil(min(lasting, fair, _MAX_SCANS) / _MULTIPLE)
+    return max(1, multiples) * _MULTIPLE
 
 
 def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans: Sequence[PendingScan]) -> int:
@@ -51,7 +52,7 @@ def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans
     Raises:
         TemporaryError: the broker does not answer; SQL still holds the work.
     """
-    # Pending scans have a location: one without is rejected when its run opens.
+    # A scan without a location is rejected when its run opens.
     located = [scan for scan in scans if scan.location]
     for piece in sliced(located, chunk_size(settings, app, model_sha256, len(scans))):
         found = (ChunkScan(outcome_id=scan.outcome_id, location=scan.location or "") for scan in piece)
@@ -63,5 +64,5 @@ def _workers(app: Celery, model_sha256: str) -> list[Beat]:
     try:
         return [beat for beat in read_beats(app) if beat.model_sha12 == model_sha256[:12]]
     except TemporaryError:
-        # Whoever sends will say so.
+        # The send that follows reports it.
         return []

@@ -1,8 +1,8 @@
-"""The gate between the queue and Celery: of whatever lies in the queue, a chunk comes through and nothing else.
+"""Validates the envelope of each message between the queue and Celery, and lets only chunks through.
 
-Celery obeys much that a message says of itself: which task it asks for and which follow, when it is due, how it is
-packed. And what it cannot read it prints, paths and all, or dies of. So each message is taken apart here, and Celery is
-given a new one around the chunk alone. What is refused is still pending in SQL, and will be sent again.
+Celery obeys much that a message says of itself: its task, the tasks that follow, when it is due, how it is packed.
+It prints a message that it cannot read, with its paths, or dies of it. So each message is opened here, and Celery gets
+a new envelope around the chunk alone. The work of a dropped message is still pending in SQL and is sent again.
 """
 
 import base64
@@ -14,10 +14,9 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from db.errors import PermanentError
-from worker.messaging.messages import TASK, Chunk
+from worker.messaging.messages import TASK, Chunk, InvalidMessage
 
-#: Bytes of the longest message that is opened: several times 10,000 scans with the longest paths that people use.
+#: Bytes of the longest message that is opened: several times 10,000 scans with the longest paths in use.
 MAX_BYTES: Final = 16 * 2**20
 
 logger = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ class _Properties(BaseModel):
 
 
 class _Envelope(BaseModel):
-    """What is read of a message; all else that it says is left behind."""
+    """The parts of a message that are read; the rest is ignored."""
 
     body: str
     content_type: Literal["application/json"] = Field(alias="content-type")
@@ -45,56 +44,56 @@ class _Envelope(BaseModel):
     properties: _Properties
 
 
-#: Arguments, keyword arguments (none), and what is to follow (ignored).
+#: Arguments, keyword arguments (none), and the tasks that follow (ignored).
 _BODY: Final = TypeAdapter(tuple[tuple[Any], dict[str, Any], Any])
 _HELD: Final = TypeAdapter(tuple[_Envelope, str, str])
-_NONE_OF_OURS: Final = "it does not ask for a chunk to be scored"
+_NOT_A_CHUNK: Final = "it does not ask for a chunk to be scored"
 
 
-def let_through(reply: Sequence[bytes] | None, **_: object) -> tuple[bytes, bytes] | None:
-    """The broker's answer to BRPOP (a queue's key and a message) as Celery may see it.
+def validate_reply(reply: Sequence[bytes] | None, **_: object) -> tuple[bytes, bytes] | None:
+    """Validate the broker's answer to BRPOP: a queue's key and a message.
 
     Returns:
-        None where the queue was empty, and where its message is dropped.
+        None where the queue was empty or its message was dropped.
     """
     if not reply:
         return None
     key, raw = reply
     try:
-        return key, admitted(raw)
-    except PermanentError as error:
+        return key, validate_envelope(raw)
+    except InvalidMessage as error:
         logger.error("message dropped: %s", error)
         return None
 
 
-def admitted(raw: bytes) -> bytes:
-    """A message of our own making around the chunk of one that arrived.
+def validate_envelope(raw: bytes) -> bytes:
+    """Give a message of our own making around the chunk of the message that arrived.
 
     Raises:
-        PermanentError: `message`: it is too long, or holds no chunk.
+        InvalidMessage: the message is too long, or holds no chunk.
     """
     if len(raw) > MAX_BYTES:
-        raise PermanentError("message", f"it has {len(raw)} bytes, {MAX_BYTES} are read")
+        raise InvalidMessage(f"it has {len(raw)} bytes, the limit is {MAX_BYTES}")
     try:
         arrived = _Envelope.model_validate_json(raw)
     except ValidationError:
-        raise PermanentError("message", _NONE_OF_OURS) from None
+        raise InvalidMessage(_NOT_A_CHUNK) from None
     return _enveloped(_chunk_of(arrived), arrived.headers.id, redelivered=arrived.properties.delivery_info.redelivered)
 
 
 def held_queue(entry: bytes) -> str | None:
-    """The queue of what some worker holds, by its entry in `unacked`; None where it is none of ours."""
-    again = given_back(entry)
-    return again and again[0]
+    """The queue of a message that a worker holds, by its entry in `unacked`; None for another program's message."""
+    redelivery = redelivered(entry)
+    return redelivery and redelivery[0]
 
 
-def given_back(entry: bytes) -> tuple[str, bytes] | None:
-    """The queue and the message, marked as redelivered, of what some worker held; None where it is none of ours."""
+def redelivered(entry: bytes) -> tuple[str, bytes] | None:
+    """The queue and the message of an entry in `unacked`, marked as redelivered; None for another program's message."""
     try:
         # kombu stores [message, exchange, routing key].
         held, _, _ = _HELD.validate_json(entry)
         chunk = _chunk_of(held)
-    except (ValidationError, PermanentError):
+    except (ValidationError, InvalidMessage):
         return None
     return chunk.queue, _enveloped(chunk, held.headers.id, redelivered=True)
 
@@ -103,10 +102,10 @@ def _chunk_of(envelope: _Envelope) -> Chunk:
     try:
         (message,), keywords, _ = _BODY.validate_json(base64.b64decode(envelope.body, validate=True))
     except ValueError:
-        # Without the cause: it repeats what was sent.
-        raise PermanentError("message", _NONE_OF_OURS) from None
+        # Without the cause, which repeats the message.
+        raise InvalidMessage(_NOT_A_CHUNK) from None
     if keywords:
-        raise PermanentError("message", _NONE_OF_OURS)
+        raise InvalidMessage(_NOT_A_CHUNK)
     return Chunk.from_message(message)
 
 
@@ -121,9 +120,9 @@ def _enveloped(chunk: Chunk, task_id: UUID, *, redelivered: bool) -> bytes:
         "properties": {
             "correlation_id": number,
             "body_encoding": "base64",
-            # Its own at each delivery: copies of one message must not acknowledge each other.
+            # A new one at each delivery: copies of one message must not acknowledge each other.
             "delivery_tag": str(uuid4()),
-            # The queue itself, by no exchange: it can be put back whatever else the broker has lost.
+            # The queue itself and no exchange: the message can be put back whatever else the broker has lost.
             "delivery_info": {"exchange": "", "routing_key": chunk.queue, "redelivered": redelivered},
         },
     }

@@ -1,4 +1,4 @@
-"""The message: one chunk of scans for one model, as JSON."""
+"""The message: a chunk of scans for one model, as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,23 +6,33 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictStr, ValidationError
 
-from db.errors import PermanentError
+from db.errors import NightreadError
 
-#: A worker refuses a message of a version that it does not know; SQL still holds the work.
+#: A worker drops a message of another version; SQL still holds the work.
 FORMAT_VERSION: Final = 1
-#: Far above any chunk size; a longer message is hostile.
+#: Far above any chunk size: a longer message is hostile.
 MAX_SCANS: Final = 10_000
-#: Characters of a chunk's paths; in JSON and base64 each may take 8 bytes; `worker.messaging.envelope` opens 16 MiB.
+#: Characters of a chunk's locations. In JSON and base64 a character may take 8 bytes; `envelope.MAX_BYTES` is 16 MiB.
 MAX_CHARACTERS: Final = 1_500_000
 TASK: Final = "nightread.score_chunk"
 
-#: What SQL's BIGINT can hold.
+#: The range of SQL's BIGINT.
 _Id = Annotated[int, Strict(), Field(ge=1, lt=2**63)]
+
+
+class InvalidMessage(NightreadError):
+    """A message that is foreign, or older than the ledger. It is dropped: SQL still holds the work.
+
+    Its sentence repeats nothing of the message, which may hold names.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkScan:
-    """One scan of a chunk: which outcome is wanted, and where its image lies."""
+    """One scan of a chunk: the outcome that is asked for, and the path or S3 key of its image.
+
+    A worker drops the message where SQL has another location for that outcome.
+    """
 
     outcome_id: int
     location: str
@@ -33,7 +43,7 @@ class Chunk:
     """The scans of one message.
 
     Attributes:
-        model: the artifact's sha256.
+        model: sha256 of the model's artifact.
     """
 
     model: str
@@ -41,18 +51,18 @@ class Chunk:
 
     @property
     def queue(self) -> str:
-        """Only workers that hold this very model listen here."""
+        """The queue that only workers with this model read."""
         return queue_of(self.model)
 
     @property
     def printed(self) -> str:
-        """What logs and events may show of the message: ids, never names."""
+        """What logs and events may show of the message: ids, no names."""
         ids = [scan.outcome_id for scan in self.scans]
         return f"(outcomes {min(ids)}-{max(ids)}, {len(ids)} scans)" if ids else "(empty)"
 
     @property
     def is_too_long(self) -> bool:
-        """Whether a worker might refuse it for its length, so that it is sent in halves."""
+        """Whether its locations are so long that it is sent in halves."""
         return len(self.scans) > 1 and sum(len(scan.location) for scan in self.scans) > MAX_CHARACTERS
 
     def halves(self) -> tuple["Chunk", "Chunk"]:
@@ -64,7 +74,7 @@ class Chunk:
         )
 
     def to_message(self) -> dict[str, Any]:
-        """The JSON object that travels."""
+        """The JSON object of the message."""
         pairs = [[scan.outcome_id, scan.location] for scan in self.scans]
         return {"version": FORMAT_VERSION, "model": self.model, "scans": pairs}
 
@@ -73,17 +83,17 @@ class Chunk:
         """Read a message.
 
         Raises:
-            PermanentError: `message`: not one of ours.
+            InvalidMessage: it is not a chunk of this version.
         """
         try:
             wire = _Wire.model_validate(message)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
-            raise PermanentError(
-                "message", f"not a chunk of version {FORMAT_VERSION}: {_place(first['loc'])}: {first['msg']}"
+            raise InvalidMessage(
+                f"not a chunk of version {FORMAT_VERSION}: {_place(first['loc'])}: {first['msg']}"
             ) from None
         if wire.version != FORMAT_VERSION:
-            raise PermanentError("message", f"a chunk of version {wire.version}, this worker reads {FORMAT_VERSION}")
+            raise InvalidMessage(f"a chunk of version {wire.version}, this worker reads {FORMAT_VERSION}")
         scans = tuple(ChunkScan(outcome_id=outcome_id, location=location) for outcome_id, location in wire.scans)
         return Chunk(model=wire.model, scans=scans)
 
@@ -93,12 +103,12 @@ class _Wire(BaseModel):
 
     version: int = Field(ge=0, lt=1000)
     model: str = Field(pattern=r"^[0-9a-f]{64}$")
-    # JSON has no tuples: the pair may arrive as a list, its parts must be exact.
+    # JSON has no tuples: the pair arrives as a list, and its parts must have these very types.
     scans: list[Annotated[tuple[_Id, StrictStr], Strict(strict=False)]] = Field(min_length=1, max_length=MAX_SCANS)
 
 
 def _place(parts: Sequence[int | str]) -> str:
-    # A field that we do not know may be named after a patient.
+    # An unknown field may be named after a patient.
     return ".".join(str(part) if isinstance(part, int) or part in _Wire.model_fields else "?" for part in parts)
 
 

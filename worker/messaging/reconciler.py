@@ -1,8 +1,9 @@
 """Finds work that the queue has lost, and sends it again from SQL.
 
-Lost: outcomes are pending while neither the queue nor any worker holds a chunk, seen twice. A fleet's supervisors take
-turns, so that a thousand of them ask no more of broker and database than one. Turns, what was seen and the lock that
-keeps two from sending the same work lie in the broker; if it loses them, work is done twice and written once.
+Work is lost when outcomes are pending while neither the queue nor any worker holds a chunk, at two checks in a row. A
+fleet's supervisors take turns, so that a thousand of them ask no more of broker and database than one. The broker keeps
+the turns, the suspicion and the lock that lets one supervisor send; if it loses them, work is done twice and recorded
+once.
 """
 
 import logging
@@ -26,20 +27,20 @@ from worker.messaging.messages import queue_of
 from worker.settings import WorkerSettings
 from worker.telemetry.logs import about
 
-#: Seconds: longer than a resend takes, short enough that a dead holder is not missed.
-_LOCK_SECONDS: Final = 30
-#: Of the interval between two looks: until one whose turn it is again has certainly come for it.
-_TURN: Final = 0.9
-#: Intervals after which what was seen once is forgotten: three looks.
-_SUSPICION: Final = 3
-#: Seconds until SQLite's `-wal` file is tried again where a reader stays: each try makes writers wait.
-_TRIM_AGAIN: Final = 600.0
+#: Longer than sending takes, and short enough that a dead holder is not missed.
+_SEND_LOCK_SECONDS: Final = 30
+#: How long a turn lasts, in intervals between two checks: it is over when the next check comes.
+_TURN_INTERVALS: Final = 0.9
+#: How long a suspicion lasts, in intervals.
+_SUSPICION_INTERVALS: Final = 3
+#: Until SQLite's `-wal` file is trimmed again where a reader kept it from that: each attempt makes writers wait.
+_TRIM_RETRY_SECONDS: Final = 600.0
 
 logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Looks for lost work of the model that is served."""
+    """Looks for lost work of one model."""
 
     def __init__(self, app: Celery, engine: Engine, settings: WorkerSettings) -> None:
         self._app = app
@@ -48,12 +49,12 @@ class Reconciler:
         self._trim_after = 0.0
 
     def sweep(self, model: ModelInfo, *, at_once: bool = False) -> int:
-        """Look once, if it is this supervisor's turn.
+        """Check once, if it is this supervisor's turn.
 
         Args:
-            model: whose work.
-            at_once: wait neither for a turn nor for a second look (right after a start, when what waits was never
-                sent).
+            model: the model whose work is looked for.
+            at_once: wait neither for a turn nor for a second check. Right after a start, pending scans may never have
+                been sent.
 
         Returns:
             How many scans were sent again.
@@ -62,55 +63,55 @@ class Reconciler:
             TemporaryError: the broker does not answer.
         """
         self._trim()
-        with self._turn(model) as mine:
-            return self._look(model, at_once=at_once) if mine or at_once else 0
+        with self._turn(model) as is_mine:
+            return self._check(model, at_once=at_once) if is_mine or at_once else 0
 
     @contextmanager
     def _turn(self, model: ModelInfo) -> Iterator[bool]:
-        """Whether it is this supervisor's: nobody has looked for a while."""
+        """Whether it is this supervisor's turn: no other one has checked for an interval."""
         key = f"nightread.looked.{queue_of(model.sha256)}"
         with redis_client(self._app) as client:
-            mine = self._leave(client, key, _TURN)
+            is_mine = self._set_if_absent(client, key, _TURN_INTERVALS)
         try:
-            yield mine
+            yield is_mine
         except DBAPIError:
-            # Others may reach the database that this machine does not.
+            # Another machine may reach the database.
             with redis_client(self._app) as client:
                 client.delete(key)
             raise
 
-    def _look(self, model: ModelInfo, *, at_once: bool) -> int:
+    def _check(self, model: ModelInfo, *, at_once: bool) -> int:
         self._close_forgotten()
-        lost = nothing_in_flight(self._app, model.sha256) and self._anything_pending(model)
-        return self._send(model) if self._looked_lost_before(model, lost=lost) or (lost and at_once) else 0
+        is_lost = nothing_in_flight(self._app, model.sha256) and self._anything_pending(model)
+        return self._send(model) if self._lost_twice(model, is_lost=is_lost) or (is_lost and at_once) else 0
 
-    def _looked_lost_before(self, model: ModelInfo, *, lost: bool) -> bool:
-        """Whether work was lost at the last look, too, whoever looked."""
+    def _lost_twice(self, model: ModelInfo, *, is_lost: bool) -> bool:
+        """Whether work is lost now and was at the last check, by whichever supervisor."""
         key = f"nightread.suspect.{queue_of(model.sha256)}"
         with redis_client(self._app) as client:
-            again = lost and not self._leave(client, key, _SUSPICION)
-            if again or not lost:
+            is_again = is_lost and not self._set_if_absent(client, key, _SUSPICION_INTERVALS)
+            if is_again or not is_lost:
                 client.delete(key)
-        return again
+        return is_again
 
-    def _leave(self, client: Any, key: str, intervals: float) -> bool:
-        """Put a key into the broker that is gone after so many intervals; False where there is one."""
+    def _set_if_absent(self, client: Any, key: str, intervals: float) -> bool:
+        """Set a key in the broker that expires after some intervals; False where it is set already."""
         return bool(client.set(key, 1, nx=True, px=max(1, round(1000 * intervals * self._settings.sweep_interval))))
 
     def _trim(self) -> None:
         if time.monotonic() >= self._trim_after and not trim_wal(self._engine):
-            self._trim_after = time.monotonic() + _TRIM_AGAIN
+            self._trim_after = time.monotonic() + _TRIM_RETRY_SECONDS
 
     def _send(self, model: ModelInfo) -> int:
         lock = f"nightread.sweep.{queue_of(model.sha256)}"
         with redis_client(self._app) as client:
-            if not client.set(lock, 1, nx=True, ex=_LOCK_SECONDS):
+            if not client.set(lock, 1, nx=True, ex=_SEND_LOCK_SECONDS):
                 return 0
         try:
-            # Another may have sent it all since this one looked.
+            # Another supervisor may have sent it all since the check.
             return self._send_pending(model) if nothing_in_flight(self._app, model.sha256) else 0
         finally:
-            # Kept, it would make the next run on this machine wait.
+            # Otherwise the next run on this machine would wait for it to expire.
             with redis_client(self._app) as client:
                 client.delete(lock)
 
@@ -118,7 +119,7 @@ class Reconciler:
         with read_transaction(self._engine) as connection:
             pending = pending_of_model(connection, model.id)
         sent = send_pending(self._app, self._settings, model.sha256, pending)
-        logger.info("%d waiting scans sent", sent, extra=about(model=model.sha256))
+        logger.info("%d pending scans sent", sent, extra=about(model=model.sha256))
         return sent
 
     def _anything_pending(self, model: ModelInfo) -> bool:
@@ -134,4 +135,4 @@ class Reconciler:
             raise
         except Exception:
             # A bug, and loud; but one run's figures must not keep this machine from all other work.
-            logger.exception("no finished run can be closed")
+            logger.exception("cannot close a finished run; trying again at the next check")

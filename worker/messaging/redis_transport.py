@@ -10,7 +10,7 @@ from typing import Any
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
-from worker.messaging.envelope import given_back, let_through
+from worker.messaging.envelope import redelivered, validate_reply
 
 
 class _QoS(kombu_redis.QoS):  # type: ignore[misc]
@@ -53,7 +53,7 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
 
         def restore(pipe: Any) -> None:
             held = pipe.hget(self.unacked_key, tag)
-            again = given_back(held) if held else None
+            again = redelivered(held) if held else None
             pipe.multi()
             # Another program's, in the same database of the broker, is left to that.
             if again or not held:
@@ -72,7 +72,7 @@ class _Channel(kombu_redis.Channel):  # type: ignore[misc]
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
         client = super()._create_client(asynchronous=asynchronous)
-        client.set_response_callback("BRPOP", let_through)
+        client.set_response_callback("BRPOP", validate_reply)
         return client
 
 

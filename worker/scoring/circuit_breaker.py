@@ -1,57 +1,46 @@
-"""Stops a run of which a worker cannot score too much, and ends the chunk in hand once a run of it was stopped."""
+"""Circuit breaker: says when too many of a run's scans fail, and when to abandon the chunk in hand. Pure."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine
-
-from db.ledger.outcomes import Rejected, Scored, decide_and_look
-from db.ledger.runs import going_on, open_runs_of
-from db.ledger.stop_run import stop_run
-from worker.scoring.error_rate import ErrorRates
-from worker.telemetry.logs import about
-
-logger = logging.getLogger(__name__)
+from db.ledger.outcomes import Rejected, Scored
+from worker.scoring.error_rate import ErrorRates, Excess
 
 
 class CircuitBreaker:
-    """What one worker knows of the runs that it works on."""
+    """What one worker knows of the runs that wait for its chunk."""
 
-    def __init__(self, engine: Engine, rates: ErrorRates) -> None:
-        self._engine = engine
+    def __init__(self, rates: ErrorRates) -> None:
         self._rates = rates
-        self._going: dict[int, datetime | None] = {}
-        #: By outcome of the chunk in hand the open runs that wait for it, and when each was resumed last.
-        self.runs: Mapping[int, Mapping[int, datetime | None]] = {}
-        #: A run of the chunk in hand was stopped or closed: what is left of the chunk must be looked at anew.
-        self.is_on = False
+        #: By outcome: the open runs that wait for it, and when each was resumed last.
+        self._runs: Mapping[int, Mapping[int, datetime | None]] = {}
+        #: The same runs, whatever outcome they wait for.
+        self._open_runs: dict[int, datetime | None] = {}
+        #: Whether a run of the chunk was stopped or closed since the chunk began.
+        self.is_open = False
 
-    def release(self, connection: Connection, outcome_ids: Sequence[int]) -> None:
-        """Begin a chunk."""
-        self.runs = open_runs_of(connection, outcome_ids)
-        self._going = {run: resumed_at for runs in self.runs.values() for run, resumed_at in runs.items()}
-        self.is_on = False
+    def begin_chunk(self, runs: Mapping[int, Mapping[int, datetime | None]]) -> None:
+        """Begin a chunk whose outcomes these open runs wait for (`db.ledger.runs.open_runs_of`)."""
+        self._runs = runs
+        self._open_runs = {run: resumed_at for waiting in runs.values() for run, resumed_at in waiting.items()}
+        self.is_open = False
 
-    def decide(self, connection: Connection, outcomes: Sequence[Scored | Rejected]) -> None:
-        """Write outcomes, and see what others stopped."""
-        _, going = decide_and_look(connection, outcomes, self._going)
-        self._see(going)
+    @property
+    def run_ids(self) -> list[int]:
+        """The runs that wait for the chunk, in order."""
+        return sorted(self._open_runs)
 
-    def judge(self, outcomes: Sequence[Scored | Rejected]) -> None:
-        """Note a batch's outcomes, and stop whatever has too many rejections."""
+    def runs_of(self, outcome_id: int) -> list[int]:
+        """The runs that wait for one outcome, in order."""
+        return [*self._runs.get(outcome_id, ())]
+
+    def see(self, open_runs: Mapping[int, datetime | None]) -> None:
+        """Compare with the chunk's runs that are open now: where one is missing or was resumed, open the circuit."""
+        self.is_open = self.is_open or open_runs != self._open_runs
+
+    def record(self, outcomes: Sequence[Scored | Rejected]) -> list[Excess]:
+        """Count a batch's outcomes, and give the runs that have too many rejections."""
         for outcome in outcomes:
             reason = outcome.reason if isinstance(outcome, Rejected) else None
-            self._rates.note(self.runs.get(outcome.outcome_id, {}), reason)
-        for excess in self._rates.excesses(self._going.items()):
-            self._stop(excess.run_id, excess.sentence)
-
-    def _see(self, going: Mapping[int, datetime | None]) -> None:
-        self.is_on = self.is_on or going != self._going
-
-    def _stop(self, run_id: int, reason: str) -> None:
-        with self._engine.begin() as connection:
-            stopped = stop_run(connection, run_id, reason)
-            self._see(going_on(connection, self._going))
-        if stopped:
-            logger.error("run %d stopped: %s", run_id, reason, extra=about(run_id=run_id))
+            self._rates.record(self._runs.get(outcome.outcome_id, {}), reason)
+        return list(self._rates.excesses(self._open_runs.items()))

@@ -1,4 +1,4 @@
-"""From an image's bytes to its pixels, as a worker has them made: out of the cache, or decoded as cores allow."""
+"""Turns a scan's encoded bytes into pixels: from the pixel cache, or decoded on as many cores as the process has."""
 
 from threading import BoundedSemaphore
 
@@ -11,10 +11,10 @@ from worker.telemetry.counters import DECODE, Stopwatch
 
 
 class Decoder:
-    """One model's preprocessing, for any number of threads."""
+    """Preprocesses images for one model. Any number of threads may call it."""
 
     def __init__(self, rule: Preprocessing, settings: WorkerSettings, stopwatch: Stopwatch) -> None:
-        """Decode as many images at once as there are cores for it, and note in `stopwatch` what that takes."""
+        """Decode at most `settings.decode_threads` images at once, and add their seconds to `stopwatch`."""
         self._rule = rule
         self._max_pixels = settings.max_pixels
         self._cores = BoundedSemaphore(settings.decode_threads)
@@ -23,7 +23,7 @@ class Decoder:
         self._cache = PixelCache(settings.pixel_cache, rule, size) if size else None
 
     def __call__(self, image: EncodedImage) -> Pixels:
-        """An image's pixels. What is rejected is looked at each time; all else may be in the cache.
+        """Give an image's pixels, uint8 (height, width, channels). Rejections are not cached.
 
         Raises:
             PermanentError: as `worker.images.pixels.decode`.
@@ -31,7 +31,7 @@ class Decoder:
         return self._cache.pixels_of(image, self._decode) if self._cache else self._decode(image.data)
 
     def take_hits(self) -> int:
-        """How often an image's pixels were in the cache since the last such question."""
+        """How many images came from the cache since the last call."""
         return self._cache.take_hits() if self._cache else 0
 
     def _decode(self, encoded: bytes) -> Pixels:

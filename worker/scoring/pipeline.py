@@ -1,7 +1,7 @@
-"""The heart: a chunk's scans become outcomes. Knows no Celery and no SQL.
+"""The heart of the worker: turns a chunk's scans into outcomes. It knows neither Celery nor SQL.
 
-scans -> read and decode ahead, in a bounded pool -> batches -> model, while the next batch is put together -> outcomes,
-made and written while the next are scored
+scans -> read and decode ahead, in a bounded pool -> batches -> scores, while the next batch is stacked -> outcomes,
+recorded while the next batches are scored
 """
 
 import logging
@@ -29,22 +29,22 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
-_Write: TypeAlias = Callable[[Sequence[Scored | Rejected]], object]
+_RecordOutcomes: TypeAlias = Callable[[Sequence[Scored | Rejected]], object]
 
-#: Batches that are decoded ahead of the one that is put together: one in hand, one on the way.
-_AHEAD = 2
-#: Seconds for which the others wait for a scan whose turn it is.
-_GLANCE = 0.5
+#: Batches that are decoded ahead of the one that is stacked.
+_BATCHES_AHEAD = 2
+#: Seconds for which the other scans wait for the next one in order.
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ready:
+class _DecodedScan:
     scan: ChunkScan
     pixels: Pixels
     content: str
 
 
-_Batch: TypeAlias = tuple[list[_Ready], list[Rejected]]
+_Batch: TypeAlias = tuple[list[_DecodedScan], list[Rejected]]
 
 
 def score_chunk(
@@ -53,77 +53,76 @@ def score_chunk(
     scorer: Scorer,
     read_image: Callable[[str], EncodedImage],
     to_pixels: Callable[[EncodedImage], Pixels],
-    write: _Write,
+    record_outcomes: _RecordOutcomes,
     pool: Executor,
     out_of_time: Callable[[], bool],
     stopwatch: Stopwatch | None = None,
 ) -> list[ChunkScan]:
-    """Decide every scan of a chunk, or as many as time allows.
+    """Score or reject every scan of a chunk, or as many as time allows.
 
     Args:
-        scans: those still pending.
+        scans: the chunk's pending scans.
         scorer: the loaded model.
-        read_image: encoded bytes of a location.
-        to_pixels: what the model takes, from those.
-        write: commits the outcomes of one batch.
+        read_image: reads the encoded bytes at a location.
+        to_pixels: decodes them to uint8 (height, width, channels).
+        record_outcomes: commits the outcomes of one batch; called from one thread at a time.
         pool: threads that read and decode.
-        out_of_time: asked after each scan, and while one is waited for; true ends the work with what is ready by then.
-        stopwatch: where the seconds of each stage but decoding are added; None is nobody's concern.
+        out_of_time: asked after each scan and while one is waited for. True ends the work with what is ready.
+        stopwatch: adds up the seconds of each stage except decoding.
 
     Returns:
-        The scans without an outcome: not reached in time, or not readable for now.
+        The scans without an outcome: time ran out, or their images cannot be read for now.
 
     Raises:
         OutOfDeviceMemory: the device has no memory for a single scan.
     """
-    undecided = {scan.outcome_id: scan for scan in scans}
+    left = {scan.outcome_id: scan for scan in scans}
     stopwatch = stopwatch or Stopwatch()
     prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, stopwatch=stopwatch)
     streams = streams_of(scorer)
-    decide = partial(_decide, scorer=scorer, turn=BoundedSemaphore(streams), stopwatch=stopwatch)
+    score = partial(_score_batch, scorer=scorer, turn=BoundedSemaphore(streams), stopwatch=stopwatch)
     with (
-        closing(_read_ahead(scans, prepare, pool, _AHEAD * scorer.batch_size, out_of_time)) as ahead,
-        _writing_behind(partial(_commit, write=write, stopwatch=stopwatch)) as commit,
+        closing(_read_ahead(scans, prepare, pool, _BATCHES_AHEAD * scorer.batch_size, out_of_time)) as ahead,
+        _recording_behind(record_outcomes, stopwatch) as record,
     ):
         batches = _batches(ahead, scorer.batch_size, out_of_time)
-        # One more than are scored at once: its pixels are put together, or its outcomes made, meanwhile.
-        for outcomes in _side_by_side(decide, batches, streams + 1):
-            commit(outcomes)
+        # One batch more than the scorer takes at once: its pixels are stacked, or its outcomes built, meanwhile.
+        for outcomes in _concurrently(score, batches, streams + 1):
+            record(outcomes)
             for outcome in outcomes:
-                del undecided[outcome.outcome_id]
-    return list(undecided.values())
+                del left[outcome.outcome_id]
+    return list(left.values())
 
 
-def _side_by_side(function: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
-    """What a function makes of each item, in order: of so many at once, while the next is got."""
+def _concurrently(function: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
+    """Map a function over items in order, `count` calls at once, while the next item is produced."""
     with ThreadPoolExecutor(count, thread_name_prefix="score") as threads:
-        going: deque[Future[R]] = deque()
+        running: deque[Future[R]] = deque()
         for item in items:
-            if len(going) == count:
-                yield going.popleft().result()
-            going.append(threads.submit(function, item))
-        while going:
-            yield going.popleft().result()
+            if len(running) == count:
+                yield running.popleft().result()
+            running.append(threads.submit(function, item))
+        while running:
+            yield running.popleft().result()
 
 
 @contextmanager
-def _writing_behind(write: _Write) -> Iterator[_Write]:
-    """A way to write a batch while the next is scored; what one raises, the next or the block's end raises."""
-    with ThreadPoolExecutor(1, thread_name_prefix="write") as thread:
+def _recording_behind(record_outcomes: _RecordOutcomes, stopwatch: Stopwatch) -> Iterator[_RecordOutcomes]:
+    """Record each batch while the next is scored; an error is raised by the next call, or at the end."""
+    with ThreadPoolExecutor(1, thread_name_prefix="record") as thread:
         last: Future[object] = thread.submit(lambda: None)
 
-        def commit(outcomes: Sequence[Scored | Rejected]) -> None:
+        def timed(outcomes: Sequence[Scored | Rejected]) -> None:
+            with stopwatch.time(WRITE):
+                record_outcomes(outcomes)
+
+        def record(outcomes: Sequence[Scored | Rejected]) -> None:
             nonlocal last
             last.result()
-            last = thread.submit(write, outcomes)
+            last = thread.submit(timed, outcomes)
 
-        yield commit
+        yield record
         last.result()
-
-
-def _commit(outcomes: Sequence[Scored | Rejected], *, write: _Write, stopwatch: Stopwatch) -> None:
-    with stopwatch.time(WRITE):
-        write(outcomes)
 
 
 def _prepare(
@@ -132,33 +131,33 @@ def _prepare(
     read_image: Callable[[str], EncodedImage],
     to_pixels: Callable[[EncodedImage], Pixels],
     stopwatch: Stopwatch,
-) -> _Ready | Rejected | None:
-    """Pixels, a rejection, or None where the image cannot be read for now."""
+) -> _DecodedScan | Rejected | None:
+    """Read and decode one scan: its pixels, its rejection, or None where the image cannot be read for now."""
     content = None
     try:
         with stopwatch.time(READ):
             image = read_image(scan.location)
         content = image.content
-        return _Ready(scan=scan, pixels=to_pixels(image), content=content)
+        return _DecodedScan(scan=scan, pixels=to_pixels(image), content=content)
     except PermanentError as error:
         store = error.store if isinstance(error, StoreRefused) else None
         return Rejected(
             outcome_id=scan.outcome_id, reason=error.reason, detail=str(error), content=content, store=store
         )
     except TemporaryError as error:
-        logger.warning("outcome %d must wait: %s", scan.outcome_id, error)
+        logger.warning("outcome %d returns to the queue: %s", scan.outcome_id, error)
         return None
 
 
 def _read_ahead(
     scans: Sequence[ChunkScan],
-    prepare: Callable[[ChunkScan], _Ready | Rejected | None],
+    prepare: Callable[[ChunkScan], _DecodedScan | Rejected | None],
     pool: Executor,
     depth: int,
     out_of_time: Callable[[], bool],
-) -> Generator[_Ready | Rejected | None, None, None]:
-    """What `prepare` makes of each scan, at most `depth` of them under way: in order, but for those that hang."""
-    waiting: deque[Future[_Ready | Rejected | None]] = deque()
+) -> Generator[_DecodedScan | Rejected | None, None, None]:
+    """Prepare scans in order, `depth` of them at once; scans that hang are overtaken."""
+    waiting: deque[Future[_DecodedScan | Rejected | None]] = deque()
     rest = iter(scans)
     try:
         while True:
@@ -173,10 +172,10 @@ def _read_ahead(
 
 
 def _next(
-    waiting: deque[Future[_Ready | Rejected | None]], out_of_time: Callable[[], bool]
-) -> _Ready | Rejected | None:
-    """What is made of the next scan; one that hangs lets the others pass. None where time is over before."""
-    while not (waiting[0].done() or wait((waiting[0],), timeout=_GLANCE).done):
+    waiting: deque[Future[_DecodedScan | Rejected | None]], out_of_time: Callable[[], bool]
+) -> _DecodedScan | Rejected | None:
+    """Wait for the next prepared scan; a scan that hangs lets the others pass. None where time runs out first."""
+    while not (waiting[0].done() or wait((waiting[0],), timeout=_POLL_SECONDS).done):
         if out_of_time():
             return None
         if any(future.done() for future in waiting):
@@ -185,16 +184,16 @@ def _next(
 
 
 def _batches(
-    prepared: Iterator[_Ready | Rejected | None], batch_size: int, out_of_time: Callable[[], bool]
+    prepared: Iterator[_DecodedScan | Rejected | None], batch_size: int, out_of_time: Callable[[], bool]
 ) -> Iterator[_Batch]:
-    """Full batches of pixels, each with the rejections met on the way; the last, maybe out of time, may be short.
+    """Full batches of decoded scans, each with the rejections met on the way; the last batch may be short.
 
-    As many rejections are not held back for pixels to come: whoever writes them may see that there is no use in more.
+    A batch of rejections alone is not held back until pixels come: recording it may stop the run.
     """
-    ready: list[_Ready] = []
+    ready: list[_DecodedScan] = []
     rejected: list[Rejected] = []
     for item in prepared:
-        if isinstance(item, _Ready):
+        if isinstance(item, _DecodedScan):
             ready.append(item)
         elif item is not None:
             rejected.append(item)
@@ -210,7 +209,7 @@ def _batches(
         yield ready, rejected
 
 
-def _decide(
+def _score_batch(
     batch: _Batch, *, scorer: Scorer, turn: AbstractContextManager[object], stopwatch: Stopwatch
 ) -> list[Scored | Rejected]:
     ready, rejected = batch
@@ -222,9 +221,9 @@ def _decide(
     return [*_scored(ready, scores, scorer), *rejected]
 
 
-def _scored(batch: Sequence[_Ready], scores: Scores, scorer: Scorer) -> Iterator[Scored]:
+def _scored(batch: Sequence[_DecodedScan], scores: Scores, scorer: Scorer) -> Iterator[Scored]:
     if not ((scores >= 0) & (scores <= 1)).all():
-        # Also true of NaN. A model that does this is broken, and none of its scores may be kept.
+        # Also true of NaN. Such a model is broken, and none of its scores may be kept.
         raise ArithmeticError("the model gave a score outside [0, 1]")
     for item, row in zip(batch, scores.astype(np.float64), strict=True):
         yield Scored(

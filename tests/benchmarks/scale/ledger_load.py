@@ -18,7 +18,7 @@ from postgres_of_scale import DurablePostgres, new_database
 
 from db.engine.session import ledger_session, make_engine
 from db.findings import FINDINGS, column_of
-from db.ledger.outcomes import Scored, decide_and_look
+from db.ledger.outcomes import Scored, record_outcomes
 from tests.support.world import hash_artifact, write_csv
 
 CONNECTIONS = (1, 2, 4, 8)
@@ -87,7 +87,7 @@ def _write(number, ready, url, first, batches):
         for outcomes in work:
             started = time.perf_counter()
             with ledger.write_transaction() as connection:
-                won, _ = decide_and_look(connection, outcomes, [1])
+                won = record_outcomes(connection, outcomes, [1]).count
             latencies.append(time.perf_counter() - started)
             if won != BATCH:
                 raise SystemExit(f"{won} of {BATCH} outcomes were pending")

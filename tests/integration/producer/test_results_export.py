@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 
 from db.engine.session import make_engine, read_transaction, upgrade
 from db.errors import UserError
-from db.ledger.outcomes import Rejected, decide
+from db.ledger.outcomes import Rejected, record_outcomes
 from db.schema.tables import Scan
 from producer import results_export as export
 from producer.results_export import KINDS, export_run
@@ -37,7 +37,7 @@ def run(engine, tmp_path):
     first, second, third, _ = ids_of(engine, run)
     with engine.begin() as connection:
         rejected = Rejected(outcome_id=third, reason="empty", detail="the image has no bytes")
-        decide(connection, [scored(first, 0.1), scored(second, 1 / 3), rejected])
+        record_outcomes(connection, [scored(first, 0.1), scored(second, 1 / 3), rejected])
         awkward = {"image_name": AWKWARD, "age_years": None, "sex": None}
         connection.execute(update(Scan).where(Scan.image_name == "00000001_000.png").values(awkward))
     enqueue(engine, tmp_path, sha256="b" * 64)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from db.close_run import close_finished_runs
 from db.errors import UserError
 from db.ledger.cancel_run import cancel_run
-from db.ledger.outcomes import decide, still_pending
+from db.ledger.outcomes import record_outcomes, still_pending
 from db.ledger.runs import find_run, progress
 from db.metrics.aggregate import aggregate, is_current
 from db.schema.tables import Outcome, Run, Scores
@@ -49,7 +49,7 @@ def test_a_worker_that_holds_the_chunk_drops_it(engine, tmp_path):
     cancel_run(engine, run)
     with engine.begin() as connection:
         assert still_pending(connection, ids, "m" * 64) == []
-        assert decide(connection, [scored(outcome) for outcome in ids]) == 0
+        assert record_outcomes(connection, [scored(outcome) for outcome in ids]).count == 0
         assert connection.execute(select(Scores)).all() == []
 
 
@@ -145,7 +145,7 @@ def _at_once(*tasks):
 
 def _score(engine, outcome_ids):
     with engine.begin() as connection:
-        return decide(connection, [scored(outcome) for outcome in outcome_ids])
+        return record_outcomes(connection, [scored(outcome) for outcome in outcome_ids]).count
 
 
 def _look(engine, run):

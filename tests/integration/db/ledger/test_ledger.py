@@ -18,7 +18,7 @@ from db.engine.session import head_revision, ledger_session, make_engine, open_d
 from db.errors import UserError
 from db.ledger import open_run as opening
 from db.ledger.models import UsedScan, activate, find_model
-from db.ledger.outcomes import Rejected, count_attempt, decide, decide_and_look, still_pending
+from db.ledger.outcomes import Rejected, count_attempt, record_outcomes, still_pending
 from db.ledger.runs import find_run, progress
 from db.schema.tables import PENDING, Base, LabelSet, Outcome, RunScan, Scan, Scores
 from db.schema.views import VIEWS
@@ -73,7 +73,7 @@ def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_p
     first, joined = enqueue(engine, tmp_path)
     assert (enqueue(engine, tmp_path), joined) == ((first, True), False)
     with engine.begin() as connection:
-        decide(connection, [scored(outcome) for outcome in ids_of(engine, first)])
+        record_outcomes(connection, [scored(outcome) for outcome in ids_of(engine, first)])
     assert close_finished_runs(engine) == [first]
     second, joined = enqueue(engine, tmp_path)
     assert (second != first, joined) == (True, False)
@@ -103,7 +103,7 @@ def test_an_image_that_changes_while_its_run_is_open_is_decided_anew_in_that_run
     run, _ = enqueue(engine, tmp_path)
     one, two, three, four = ids_of(engine, run)
     with engine.begin() as connection:
-        decide(connection, [scored(one)])
+        record_outcomes(connection, [scored(one)])
     assert enqueue(engine, tmp_path, changed=[1, 2]) == (run, True)
     assert ids_of(engine, run) == [two, three, four, four + 1]
     with engine.connect() as connection:
@@ -116,7 +116,7 @@ def test_a_run_that_takes_up_more_is_not_closed_meanwhile(engine, tmp_path):
     """A worker that would close it waits for the producer, and then sees what is pending."""
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
-        decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
+        record_outcomes(connection, [scored(outcome) for outcome in ids_of(engine, run)])
     closed = []
     worker = threading.Thread(target=lambda: closed.extend(close_finished_runs(engine)))
     with engine.begin() as connection:
@@ -168,10 +168,10 @@ def test_the_first_writer_of_an_outcome_wins(engine, tmp_path):
     run, _ = enqueue(engine, tmp_path)
     first = ids_of(engine, run)[0]
     with engine.begin() as connection:
-        assert decide(connection, [scored(first, 0.25)]) == 1
+        assert record_outcomes(connection, [scored(first, 0.25)]).count == 1
     with engine.begin() as connection:
-        assert decide(connection, [scored(first, 0.75)]) == 0
-        assert decide(connection, [Rejected(outcome_id=first, reason="empty", detail="x")]) == 0
+        assert record_outcomes(connection, [scored(first, 0.75)]).count == 0
+        assert record_outcomes(connection, [Rejected(outcome_id=first, reason="empty", detail="x")]).count == 0
         assert connection.execute(select(Scores.abnormal)).scalars().all() == [0.25]
         assert connection.execute(select(Outcome.state).where(Outcome.id == first)).scalar() == "scored"
 
@@ -185,7 +185,7 @@ def test_many_writers_of_the_same_outcomes_write_each_once(engine, tmp_path):
     def work(order):
         try:
             with engine.begin() as connection:
-                won.append(decide(connection, [scored(outcome) for outcome in order]))
+                won.append(record_outcomes(connection, [scored(outcome) for outcome in order]).count)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the test shows it
             errors.append(error)
 
@@ -204,9 +204,9 @@ def test_a_batch_goes_to_postgresql_and_back_once(engine, tmp_path):
     sent = []
     with ledger_session(engine) as ledger, ledger.write_transaction() as connection:
         event.listen(engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
-        decided, going = decide_and_look(connection, [scored(first, 0.25), rejected], [run, run + 1])
+        recorded = record_outcomes(connection, [scored(first, 0.25), rejected], [run, run + 1])
         assert connection.connection.dbapi_connection.autocommit
-    assert (len(sent), decided, going) == (1, 2, {run: None})
+    assert (len(sent), recorded.count, recorded.open_runs) == (1, 2, {run: None})
     with read_transaction(engine) as connection:
         rows = connection.execute(select(Outcome.id, Outcome.state, Outcome.reason).order_by(Outcome.id)).all()
         assert rows[:3] == [(first, "scored", None), (second, "rejected", "empty"), (third, "pending", None)]
@@ -218,10 +218,10 @@ def test_a_run_closes_once_and_only_when_nothing_is_pending(engine, tmp_path):
     run, _ = enqueue(engine, tmp_path)
     ids = ids_of(engine, run)
     with engine.begin() as connection:
-        decide(connection, [scored(outcome) for outcome in ids[:-1]])
+        record_outcomes(connection, [scored(outcome) for outcome in ids[:-1]])
     assert close_finished_runs(engine, ids) == []
     with engine.begin() as connection:
-        decide(connection, [scored(ids[-1])])
+        record_outcomes(connection, [scored(ids[-1])])
     assert [close_finished_runs(engine, ids), close_finished_runs(engine, ids)] == [[run], []]
 
 
@@ -229,11 +229,11 @@ def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path
     """`--rescore` makes every scan due again, as a new revision."""
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
-        decide(connection, [scored(outcome, 0.25) for outcome in ids_of(engine, run)])
+        record_outcomes(connection, [scored(outcome, 0.25) for outcome in ids_of(engine, run)])
     close_finished_runs(engine)
     again, _ = enqueue(engine, tmp_path, rescore=True)
     with engine.begin() as connection:
-        decide(connection, [scored(outcome, 0.75) for outcome in ids_of(engine, again)])
+        record_outcomes(connection, [scored(outcome, 0.75) for outcome in ids_of(engine, again)])
         rows = connection.execute(
             text("SELECT run_id, revision, abnormal FROM results_wide ORDER BY run_id, image_name")
         )

@@ -4,7 +4,7 @@ import pytest
 
 from db.engine.session import read_transaction
 from db.ledger.open_run import RunRequest, open_run
-from db.ledger.outcomes import Rejected, decide, pending_of_model, reject_store
+from db.ledger.outcomes import Rejected, pending_of_model, record_outcomes, reject_store
 from db.ledger.scans import FoundImage, register_scans
 from tests.support.ledger import a_model, labels_file
 
@@ -46,7 +46,7 @@ def test_what_is_decided_stays(two_models):
     """First writer wins."""
     with two_models.begin() as connection:
         first = pending_of_model(connection, 1)[0]
-        decide(connection, [Rejected(outcome_id=first.outcome_id, reason="truncated", detail="ends early")])
+        record_outcomes(connection, [Rejected(outcome_id=first.outcome_id, reason="truncated", detail="ends early")])
         assert reject_store(connection, "m" * 64, STORE, "the bucket does not exist") == 1
         kept = "SELECT reason, detail FROM outcomes WHERE state = 'rejected' ORDER BY id"
         assert [tuple(row) for row in connection.exec_driver_sql(kept)] == [

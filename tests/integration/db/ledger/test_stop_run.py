@@ -7,8 +7,8 @@ from db.engine.session import read_transaction
 from db.ledger.backlog import read_backlog
 from db.ledger.cancel_run import cancel_run
 from db.ledger.models import demand
-from db.ledger.outcomes import Rejected, count_pending, decide, pending_of_model, still_pending
-from db.ledger.runs import find_run, going_on, open_runs_of, progress
+from db.ledger.outcomes import Rejected, count_pending, pending_of_model, record_outcomes, still_pending
+from db.ledger.runs import find_run, open_runs_of, progress, still_open_runs
 from db.ledger.scans import FoundImage
 from db.ledger.stop_run import resume_run, stop_run
 from db.schema.tables import Outcome
@@ -31,7 +31,7 @@ def resume(engine, run):
 def reject(engine, outcome_ids, reason="missing", content=None):
     outcomes = [Rejected(outcome_id=one, reason=reason, detail="x", content=content) for one in outcome_ids]
     with engine.begin() as connection:
-        decide(connection, outcomes)
+        record_outcomes(connection, outcomes)
     close_finished_runs(engine)
 
 
@@ -71,7 +71,7 @@ def test_what_waits_in_a_stopped_run_is_nobodys_work_and_stays_pending(engine, t
         backlog = read_backlog(connection)
         assert (backlog.open_runs, backlog.stopped_runs) == (1, 1)
         assert open_runs_of(connection, ids_of(engine, run)) == {}
-        assert going_on(connection, [run]) == {}
+        assert still_open_runs(connection, [run]) == {}
 
 
 def test_what_another_run_waits_for_too_is_worked_on_and_ends_the_stopped_run(engine, tmp_path):
@@ -95,7 +95,7 @@ def test_only_an_open_run_that_waits_is_stopped_and_once(engine, tmp_path):
     assert [stop(engine, run), stop(engine, run)] == [True, False]
     resume(engine, run)
     with engine.begin() as connection:
-        decide(connection, [scored(one) for one in ids_of(engine, run)])
+        record_outcomes(connection, [scored(one) for one in ids_of(engine, run)])
     assert not stop(engine, run), "nothing waits in it"
     close_finished_runs(engine)
     assert not stop(engine, run)
@@ -117,7 +117,7 @@ def test_a_resumed_run_waits_for_what_may_have_passed_too(engine, tmp_path):
     with read_transaction(engine) as connection:
         revisions = select(Outcome.revision).where(Outcome.id.in_(again)).order_by(Outcome.id)
         assert connection.execute(revisions).scalars().all() == [1, 2]
-        assert list(going_on(connection, [run]).values()) != [None]
+        assert list(still_open_runs(connection, [run]).values()) != [None]
     assert not resume(engine, run), "it goes on already"
 
 

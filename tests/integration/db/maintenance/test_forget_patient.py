@@ -12,7 +12,7 @@ from db.close_run import close_finished_runs
 from db.engine.session import make_engine, open_database, upgrade
 from db.errors import UserError, WorkStopped
 from db.ledger.models import UsedScan
-from db.ledger.outcomes import count_attempt, decide, still_pending
+from db.ledger.outcomes import count_attempt, record_outcomes, still_pending
 from db.ledger.runs import find_run, progress
 from db.maintenance.forget_patient import forget_patient
 from db.metrics.aggregate import aggregate, is_current
@@ -128,7 +128,7 @@ def test_a_run_whose_last_pending_scan_goes_can_be_closed(engine, tmp_path):
     """Nothing pending is left, so the caller's `close_finished_runs` closes the run and computes its figures."""
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
-        decide(connection, [scored(outcome) for outcome in ids_of(engine, run) if outcome != OUTCOME])
+        record_outcomes(connection, [scored(outcome) for outcome in ids_of(engine, run) if outcome != OUTCOME])
     assert close_finished_runs(engine) == []
     forget_patient(engine, PATIENT)
     assert close_finished_runs(engine) == [run]
@@ -153,7 +153,7 @@ def test_a_worker_that_holds_a_forgotten_scan_drops_it(engine, tmp_path):
     with engine.begin() as connection:
         assert OUTCOME not in [scan.outcome_id for scan in still_pending(connection, ids, "m" * 64)]
         assert count_attempt(connection, OUTCOME)
-        assert decide(connection, [scored(outcome) for outcome in ids]) == 3
+        assert record_outcomes(connection, [scored(outcome) for outcome in ids]).count == 3
     assert _sizes(engine, Scores) == [3]
 
 
@@ -162,7 +162,7 @@ def test_a_worker_that_decides_first_leaves_no_score(new_postgres_engine, tmp_pa
     engine = new_postgres_engine
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
-        decide(connection, [scored(outcome) for outcome in ids_of(engine, run)])
+        record_outcomes(connection, [scored(outcome) for outcome in ids_of(engine, run)])
         forgetting = threading.Thread(target=forget_patient, args=(engine, PATIENT))
         forgetting.start()
         _wait_for_waiting(engine, 1)
@@ -281,7 +281,7 @@ def _in_hospital(engine):
 
 def _decide(engine, ids):
     with engine.begin() as connection:
-        return decide(connection, [scored(outcome) for outcome in ids])
+        return record_outcomes(connection, [scored(outcome) for outcome in ids]).count
 
 
 def _sizes(engine, *tables):

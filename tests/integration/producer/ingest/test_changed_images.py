@@ -12,7 +12,7 @@ import worker.storage.s3
 from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.ledger.open_run import RunRequest, open_run
-from db.ledger.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
+from db.ledger.outcomes import Rejected, Scored, count_attempt, note_seen, pending_of_run, record_outcomes
 from db.ledger.scans import FoundImage, register_scans
 from producer.ingest.changed_images import look_for_changes
 from tests.support.ledger import a_model, labels_file
@@ -56,7 +56,7 @@ class Folder:
                     while count_attempt(connection, scan.outcome_id):
                         pass
                 else:
-                    decide(connection, [outcome(name, scan)])
+                    record_outcomes(connection, [outcome(name, scan)])
 
 
 def outcome(name, scan):

@@ -9,7 +9,7 @@ from sqlalchemy import text, update
 
 from db.engine.session import make_engine, read_transaction
 from db.ledger.backlog import read_backlog
-from db.ledger.outcomes import decide
+from db.ledger.outcomes import record_outcomes
 from db.schema.tables import Run
 from producer.monitoring.prometheus import FleetCollector
 from tests.support.ledger import decide_all, enqueue, ids_of, scored
@@ -59,7 +59,7 @@ def test_the_backlog_is_as_old_as_the_oldest_run_that_still_waits(engine, tmp_pa
     decide_all(engine, 1)
     enqueue(engine, tmp_path, rescore=True, sha256="b" * 64)
     with engine.begin() as connection:
-        decide(connection, [scored(outcome_id) for outcome_id in ids_of(engine, 2)[:2]])
+        record_outcomes(connection, [scored(outcome_id) for outcome_id in ids_of(engine, 2)[:2]])
     # Waits for two outcomes of its own, and for the two that run 2 waits for.
     enqueue(engine, tmp_path, rescore=True, sha256="c" * 64)
     for run_id, hours in ((1, 50), (2, 9), (3, 2)):

@@ -50,7 +50,7 @@ def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, v
 
     monkeypatch.setattr(worker.messaging.reconciler, "close_finished_runs", bug)
     assert sweep(engine, tmp_path, valkey_port) == 4
-    assert "no finished run can be closed" in caplog.text
+    assert "cannot close a finished run" in caplog.text
     assert "ArithmeticError" in caplog.text
 
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.errors import PermanentError
 from tests.support.hostile import MODEL, NAME, chunk, dropped, harmless, message
-from worker.messaging.envelope import admitted, given_back, held_queue, let_through
-from worker.messaging.messages import MAX_SCANS, TASK, Chunk, ChunkScan, queue_of
+from worker.messaging.envelope import held_queue, redelivered, validate_envelope, validate_reply
+from worker.messaging.messages import MAX_SCANS, TASK, Chunk, ChunkScan, InvalidMessage, queue_of
 
 MINE = "1" * 64
 TRAP = "/nowhere/unpickled"
@@ -29,7 +28,7 @@ def opened(raw):
 def test_what_holds_no_chunk_is_dropped_in_a_sentence_that_repeats_nothing(what, caplog):
     """Whatever else: not JSON, deep, long, compressed, pickled, for another task."""
     with caplog.at_level(logging.ERROR):
-        assert let_through([b"score", REFUSED[what]]) is None
+        assert validate_reply([b"score", REFUSED[what]]) is None
     [record] = caplog.records
     assert "message dropped" in record.getMessage()
     assert "7731" not in caplog.text
@@ -40,7 +39,7 @@ def test_what_holds_no_chunk_is_dropped_in_a_sentence_that_repeats_nothing(what,
 @pytest.mark.parametrize("what", ODD)
 def test_of_an_odd_message_only_the_chunk_comes_through(what):
     """What it says of when, how and what else to do stays behind."""
-    envelope, (arguments, keywords, embedded) = opened(admitted(ODD[what]))
+    envelope, (arguments, keywords, embedded) = opened(validate_envelope(ODD[what]))
     assert [chunk(MINE, arguments[0]["scans"])] == arguments
     assert keywords == embedded == {}
     headers = envelope.pop("headers")
@@ -52,23 +51,23 @@ def test_of_an_odd_message_only_the_chunk_comes_through(what):
 def test_copies_of_one_message_do_not_acknowledge_each_other():
     """The broker remembers what is held by this tag."""
     raw = message(chunk(MINE, [[1, "x"]]))
-    tags = {json.loads(admitted(raw))["properties"]["delivery_tag"] for _ in range(3)}
+    tags = {json.loads(validate_envelope(raw))["properties"]["delivery_tag"] for _ in range(3)}
     assert len(tags) == 3
 
 
 def test_what_was_held_comes_back_marked_as_redelivered_and_may_pass_again():
     """A chunk whose worker died is known by this mark."""
-    entry = json.dumps([json.loads(admitted(message(chunk(MINE, [[1, "x"]])))), "", queue_of(MINE)]).encode()
+    entry = json.dumps([json.loads(validate_envelope(message(chunk(MINE, [[1, "x"]])))), "", queue_of(MINE)]).encode()
     assert held_queue(entry) == queue_of(MINE)
-    queue, again = given_back(entry)
+    queue, again = redelivered(entry)
     assert queue == queue_of(MINE)
-    assert json.loads(admitted(again))["properties"]["delivery_info"]["redelivered"] is True
+    assert json.loads(validate_envelope(again))["properties"]["delivery_info"]["redelivered"] is True
 
 
 @pytest.mark.parametrize("entry", [b"", b"\xff", b"[]", b"[1, 2, 3]", b"[" * 100_000, b'[{"headers": {}}, "a", "b"]'])
 def test_what_another_program_holds_is_left_alone(entry):
     """The database of a broker may be shared."""
-    assert given_back(entry) is None
+    assert redelivered(entry) is None
     assert held_queue(entry) is None
 
 
@@ -78,14 +77,14 @@ def test_what_another_program_holds_is_left_alone(entry):
 )
 def test_no_bytes_whatever_raise_anything_but_a_refusal(raw):
     """A hostile message must not kill the worker that takes it."""
-    with pytest.raises(PermanentError):
-        admitted(raw)
+    with pytest.raises(InvalidMessage):
+        validate_envelope(raw)
 
 
 def test_an_empty_queue_is_no_message():
     """BRPOP gives up after a while."""
-    assert let_through(None) is None
-    assert let_through([b"score.1", message(chunk(MODEL, [[1, "x"]]))])[0] == b"score.1"
+    assert validate_reply(None) is None
+    assert validate_reply([b"score.1", message(chunk(MODEL, [[1, "x"]]))])[0] == b"score.1"
 
 
 def test_a_chunk_that_is_not_sent_in_halves_fits_through():
@@ -95,4 +94,4 @@ def test_a_chunk_that_is_not_sent_in_halves_fits_through():
     while chunk.is_too_long:
         chunk, _ = chunk.halves()
     assert len(chunk.scans) > 500
-    assert admitted(message(chunk.to_message()))
+    assert validate_envelope(message(chunk.to_message()))

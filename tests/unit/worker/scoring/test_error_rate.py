@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.scoring.error_rate import _RUNS, ErrorRates
+from worker.scoring.error_rate import _MAX_RUNS, ErrorRates
 
 NEW = (7, None)
 
@@ -13,7 +13,7 @@ def excesses(attempts, key=NEW, after=10, rate=0.5):
     """After each attempt, whether the run is to be stopped; an attempt is a reason or None."""
     rates, found = ErrorRates(after=after, rate=rate), []
     for reason in attempts:
-        rates.note(dict([key]), reason)
+        rates.record(dict([key]), reason)
         found.append([*rates.excesses([key])])
     return found
 
@@ -59,8 +59,8 @@ def test_runs_are_judged_each_by_itself():
     """A scan that two runs wait for counts in both; a run that was not asked about is not named."""
     rates = ErrorRates(after=4, rate=0.5)
     for _ in range(4):
-        rates.note({1: None, 2: None}, "missing")
-        rates.note({2: None}, None)
+        rates.record({1: None, 2: None}, "missing")
+        rates.record({2: None}, None)
     assert [found.run_id for found in rates.excesses([(1, None), (2, None)])] == [1]
     assert [*rates.excesses([(2, None), (3, None)])] == []
 
@@ -71,13 +71,13 @@ def test_a_resumed_run_begins_anew():
     rates = ErrorRates(after=4, rate=0.5)
     for resumed in (None, since, since + timedelta(hours=1)):
         for attempts in range(1, 5):
-            rates.note({1: resumed}, "missing")
+            rates.record({1: resumed}, "missing")
             assert bool([*rates.excesses([(1, resumed)])]) == (attempts == 4)
 
 
 def test_memory_does_not_grow_with_the_runs_of_years():
     """The windows of the last few are kept."""
     rates = ErrorRates(after=4, rate=0.5)
-    for run in range(10 * _RUNS):
-        rates.note({run: None}, None)
-    assert len(rates._windows) == _RUNS
+    for run in range(10 * _MAX_RUNS):
+        rates.record({run: None}, None)
+    assert len(rates._windows) == _MAX_RUNS

@@ -98,7 +98,7 @@ def run(pool):
             scorer=scorer or Recorder(),
             read_image=disk or Disk(),
             to_pixels=lambda image: to_pixels(image.data, RULE, max_pixels),
-            write=write or written.append,
+            record_outcomes=write or written.append,
             pool=pool,
             out_of_time=out_of_time,
             **options,

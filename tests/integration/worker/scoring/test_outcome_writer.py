@@ -1,0 +1,40 @@
+"""What a message says of a scan's location is held against the ledger before anything is read."""
+
+import dataclasses
+import logging
+
+from worker.messaging.messages import Chunk
+
+
+def test_a_message_with_another_location_is_dropped_and_its_work_stays_pending(work, caplog):
+    """The ledger was restored or pruned since and has another scan there. No image is read, no name is logged."""
+    first, second, *_ = work.scans
+    elsewhere = dataclasses.replace(first, location=second.location)
+    with caplog.at_level(logging.INFO):
+        assert work.handle([elsewhere, second]) == []
+    assert work.pending == len(work.scans)
+    assert [record.levelname for record in caplog.records if "message dropped" in record.message] == ["ERROR"]
+    assert not any(second.location.rpartition("/")[2] in record.message for record in caplog.records)
+
+
+def test_a_scan_that_moved_since_is_not_read_at_its_old_place(work):
+    """A later enqueue found the image elsewhere: the message is old, and SQL's next one has the new place."""
+    first, *_ = work.scans
+    work.execute("UPDATE scans SET location = :new WHERE location = :old", new="/elsewhere.png", old=first.location)
+    work.handle([first])
+    assert work.pending == len(work.scans)
+
+
+def test_another_location_of_a_scan_that_is_scored_already_drops_nothing(work):
+    """Only what is still pending is compared: the rest of the chunk is worked on."""
+    first, second, *_ = work.scans
+    work.handle([first])
+    work.handle([dataclasses.replace(first, location="/elsewhere.png"), second])
+    assert work.pending == len(work.scans) - 2
+
+
+def test_a_dropped_message_of_a_lone_scan_costs_it_no_attempt(work):
+    """It came again, and its worker may have died of it; but nothing was read, so the scan is not to blame."""
+    lone = dataclasses.replace(work.scans[0], location="/elsewhere.png")
+    work.process.handle(Chunk(model=work.model, scans=(lone,)).to_message(), redelivered=True)
+    assert work.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
