@@ -1,4 +1,4 @@
-"""Scans, models, runs and outcomes: every statement that opens work, records what became of it, or ends a run.
+"""Scans, models, runs and outcomes: the statements that open runs, record outcomes, end runs and read results.
 
-Figures are in `db.metrics`, which this package does not know; `db.close_run` joins the two.
+Metrics are in `db.metrics`, which this package does not import; `db.close_run` joins the two.
 """

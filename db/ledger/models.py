@@ -1,4 +1,4 @@
-"""Registered models: which there are, which one is active, what each was fitted on."""
+"""Registered models: lists, registers and activates them, with the scans that each was fitted on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class UsedScan:
-    """A scan that a model was fitted, tuned or tested on."""
+    """A scan on which a model was fitted, tuned or tested: a row of its `split.csv`."""
 
     image_name: str
     patient_id: str | None
@@ -34,36 +34,38 @@ class UsedScan:
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """Which models are wanted now."""
+    """The models that workers need now."""
 
-    #: The model of the next runs, None where no model is there yet.
+    #: The model of the next runs; None if no model is registered.
     active: ModelInfo | None
-    #: Those for which scans wait, oldest first.
+    #: The models with pending scans, oldest first.
     with_work: tuple[ModelInfo, ...]
 
 
 def register_model(
     connection: Connection, *, sha256: str, manifest: dict[str, Any], used: Iterable[UsedScan]
 ) -> ModelInfo:
-    """Register an artifact with its split; known already is fine. The first model becomes the active one.
+    """Register an artifact with its split, unless it is registered. The first model becomes the active one.
 
     Raises:
-        UserError: its name belongs to other bytes.
+        UserError: another artifact has the same name.
     """
     name = str(manifest["name"])
     holder = connection.execute(select(Model.sha256).where(Model.name == name)).scalar()
     if holder is not None and holder != sha256:
-        raise UserError(f"model {name!r} is {holder[:12]} already; artifact {sha256[:12]} needs another --name")
+        raise UserError(
+            f"the name {name!r} belongs to artifact {holder[:12]}; give artifact {sha256[:12]} another --name"
+        )
     if holder is None:
         _insert(connection, sha256, name, manifest, used)
     return find_model(connection, sha256)
 
 
 def find_model(connection: Connection, wanted: str | None) -> ModelInfo:
-    """The model with this name or (12 characters or more of a) hash; without a wish, the active one.
+    """The model with this name or hash, of which 12 characters are enough; None means the active model.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such model.
     """
     condition: ColumnElement[bool] = Model.name == (wanted or "")
     if wanted is None:
@@ -73,7 +75,7 @@ def find_model(connection: Connection, wanted: str | None) -> ModelInfo:
     row = connection.execute(_select().where(condition)).first()
     if row is None:
         which = "no model is there yet" if wanted is None else f"no model {wanted!r} is registered"
-        raise UserError(f"{which}; 'trainer fit' makes one, 'producer model list' shows them")
+        raise UserError(f"{which}; 'producer model list' shows the models, 'trainer fit' makes one")
     return _info(row)
 
 
@@ -87,8 +89,8 @@ def registered_hashes(connection: Connection) -> set[str]:
     return set(connection.execute(select(Model.sha256)).scalars())
 
 
-def demand(connection: Connection) -> Demand:
-    """The active model, and those that are needed until their runs are finished or stopped."""
+def read_demand(connection: Connection) -> Demand:
+    """The active model, and the models that unfinished runs need, except for stopped runs."""
     pending = exists().where(Outcome.model_id == Model.id, Outcome.state == PENDING, is_wanted())
     rows = connection.execute(_select().add_columns(pending.label("wanted")).order_by(Model.id)).all()
     return Demand(
@@ -98,7 +100,11 @@ def demand(connection: Connection) -> Demand:
 
 
 def activate(connection: Connection, wanted: str) -> ModelInfo:
-    """Make this the model of the next runs."""
+    """Make a model, given by name or hash, the one of the next runs.
+
+    Raises:
+        UserError: there is no such model.
+    """
     model = find_model(connection, wanted)
     connection.execute(update(Model).where(Model.active).values(active=False))
     connection.execute(update(Model).where(Model.id == model.id).values(active=True))

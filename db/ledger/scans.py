@@ -1,4 +1,4 @@
-"""Registers scans: what a CSV or a listing says of each."""
+"""Registers scans with what a CSV or an image listing says of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,37 +11,37 @@ from db.engine.session import STREAMING
 from db.labels.csv_file import LabelRow
 from db.schema.tables import Scan
 
-#: What a later CSV or listing brings up to date.
-_SCAN_COLUMNS: Final = ("location", "patient_id", "view", "sex", "age_years", "follow_up")
+#: Columns that a later CSV or listing updates.
+_UPDATED_COLUMNS: Final = ("location", "patient_id", "view", "sex", "age_years", "follow_up")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundImage:
-    """Where an image lies, and what the listing says of its bytes."""
+    """The location of an image, and the version that its listing gives."""
 
     #: Absolute path or s3:// address.
     location: str
-    #: `etag:...` of an object, `stat:size-mtime` of a file; None where nobody looked.
+    #: `etag:...` of an S3 object, `stat:size-mtime` of a file; None if it was not checked.
     version: str | None = None
 
     @property
     def seen_as(self) -> str | None:
-        """What a later listing must say again for the image to count as the same unread."""
+        """Version and location. If a later listing gives the same, the image counts as unchanged and is not read."""
         return self.version and f"{self.version} {self.location}"
 
 
 def register_scans(
     connection: Connection, dataset: str, rows: Sequence[LabelRow], found: Mapping[str, FoundImage]
 ) -> dict[str, int]:
-    """Insert the dataset's new scans, bring known ones up to date, and return image name to scan id for `rows`.
+    """Insert the dataset's new scans, update the known ones, and return the scan id of each row by image name.
 
-    What is known is only ever replaced by something newer, never by nothing: work that was sent before must still
-    find its image, and a folder without a CSV knows no patients.
+    A known value is only replaced by a newer one, never by NULL: work that was sent before must still find its image,
+    and a folder without a CSV names no patients.
     """
-    # Sorted, so that two producers take their row locks in one order.
+    # Sorted, so that two producers lock rows in the same order and cannot deadlock.
     values = (_scan_values(dataset, row, found) for row in sorted(rows, key=lambda row: row.image_name))
-    insert_rows(connection, Scan.__table__, values, key=("dataset", "image_name"), update=_SCAN_COLUMNS)
-    # The names that are there already: a second copy of each would be a tenth of a kilobyte a scan.
+    insert_rows(connection, Scan.__table__, values, key=("dataset", "image_name"), update=_UPDATED_COLUMNS)
+    # Reuses the rows' own strings as keys: a second copy of each name would take about 100 bytes per scan.
     ids = dict.fromkeys((row.image_name for row in rows), 0)
     for name, scan_id in _names_and_ids(connection, dataset):
         if name in ids:
@@ -49,13 +49,13 @@ def register_scans(
     return ids
 
 
-def scan_ids(connection: Connection, dataset: str) -> dict[str, int]:
-    """Image name to scan id of every scan of a dataset."""
+def scan_ids_by_name(connection: Connection, dataset: str) -> dict[str, int]:
+    """The id of every scan of a dataset, by image name."""
     return dict(_names_and_ids(connection, dataset))
 
 
-def datasets(connection: Connection) -> list[str]:
-    """Every dataset's name, A to Z."""
+def list_datasets(connection: Connection) -> list[str]:
+    """The names of all datasets, A to Z."""
     return list(connection.execute(select(Scan.dataset).distinct().order_by(Scan.dataset)).scalars())
 
 

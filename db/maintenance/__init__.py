@@ -1,1 +1,1 @@
-"""What removes rows for good: old runs, and a patient who is to be forgotten."""
+"""Deletes rows for good: old runs, and patients who are to be forgotten."""

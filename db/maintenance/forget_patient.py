@@ -1,4 +1,4 @@
-"""Forgets a patient: deletes what the ledger holds about them, and on SQLite the traces that deleting leaves."""
+"""Forgets a patient: deletes all of their rows, and on SQLite the traces that deleted rows leave in the file."""
 
 import sqlite3
 from contextlib import closing
@@ -12,8 +12,8 @@ from db.errors import UserError, WorkStopped
 from db.labels.csv_file import normalise_patient_id
 from db.ledger.open_run import lock_for_enqueue
 from db.metrics.aggregate import GIVEN, aggregate
-from db.schema.tables import Forgotten as ForgottenRow
 from db.schema.tables import (
+    Forgotten,
     Label,
     Model,
     ModelScan,
@@ -28,55 +28,56 @@ from db.schema.tables import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgotten:
-    """How much of a patient there was."""
+class ForgetResult:
+    """What `forget_patient` deleted."""
 
     scans: int
     outcomes: int
-    #: Rows: a scan with two findings has two in each label set.
+    #: Rows: a scan with two findings has two rows in each label set.
     labels: int
-    #: Names of the models whose split has the patient: their artifacts still say so.
+    #: Names of the models whose split had the patient: their artifacts' `split.csv` still names them.
     models: tuple[str, ...]
     #: The runs that lost scans.
     runs: tuple[int, ...]
 
 
-def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) -> Forgotten:
-    """Delete a patient's scans, outcomes, scores and labels, and what model splits say of them.
+def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) -> ForgetResult:
+    """Delete a patient's scans, outcomes, scores and labels, and their rows in the models' splits.
 
-    All in one transaction, with the metrics that they were part of and a row that says that somebody was forgotten.
-    Those metrics are computed anew afterwards, a run at a time; where that is cut short, the report does it. A worker
-    that holds one of the scans finds it gone and drops it. Runs may have become complete by this: the caller closes
+    One transaction deletes them and the metrics that they were part of, and records that a patient was forgotten. The
+    metrics are computed again afterwards, one run at a time; after an interruption, the next report computes them. A
+    worker that holds one of the scans finds it gone and drops it. Runs may have become complete: the caller closes
     them.
 
-    SQLite's file is then rewritten, for deleted rows stay readable in its free space: that takes room for a copy, and
-    writers wait for it. Readers that stay for more than a minute leave the old pages there until a later checkpoint. On
-    PostgreSQL the rows stay on disk until autovacuum comes by, and in its WAL and backups as long as those are kept.
+    SQLite's file is then rewritten, because deleted rows stay readable in its free space. That needs disk space for a
+    copy, and writers wait for it. If a reader stays for more than a minute, the old pages remain until a later
+    checkpoint. On PostgreSQL the rows remain on disk until autovacuum runs, and in its WAL and backups as long as those
+    are kept.
 
     Args:
         engine: the ledger.
         patient_id: as in a CSV; `00000013` is `13`.
-        dataset: whose patient; None is the only dataset that has the id.
+        dataset: the patient's dataset; None means the only dataset that has this id.
 
     Raises:
         UserError: nobody has the id, or several datasets do and none was named; nothing was written.
         WorkStopped: the patient is forgotten, but SQLite's file could not be rewritten.
     """
     with engine.begin() as connection:
-        # A producer in the middle of opening a run may be linking these very scans.
+        # Waits for a producer that is opening a run, which may be linking these scans.
         lock_for_enqueue(connection)
-        forgotten, figures = _forget(connection, _find(connection, patient_id, dataset))
-    for stored in figures:
+        forgotten, deleted_metrics = _forget_rows(connection, _find_patient(connection, patient_id, dataset))
+    for stored in deleted_metrics:
         with engine.begin() as connection:
             aggregate(connection, stored.run_id, label_set_id=stored.label_set_id, thresholds=stored.thresholds)
     if engine.dialect.name == "sqlite":
-        _rewrite(engine)
+        _vacuum(engine)
     return forgotten
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Patient:
-    """Which rows are a patient's."""
+    """Selects a patient's rows."""
 
     id: str
     dataset: str
@@ -91,46 +92,46 @@ class _Patient:
 
     @property
     def in_splits(self) -> ColumnElement[bool]:
-        # Some CSVs that models are fitted on name no patients.
+        # Some CSVs on which models were fitted name no patients.
         names = select(Scan.image_name).where(Scan.id.in_(self.scans))
         known = or_(ModelScan.patient_id == self.id, ModelScan.image_name.in_(names))
         return (ModelScan.dataset == self.dataset) & known
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Figures:
-    """That a run had metrics: under which label set, at which given thresholds."""
+class _StoredMetrics:
+    """A run's metrics that were deleted: under which label set, and at which given thresholds."""
 
     run_id: int
     label_set_id: int
     thresholds: tuple[float, ...]
 
 
-def _find(connection: Connection, patient_id: str, dataset: str | None) -> _Patient:
+def _find_patient(connection: Connection, patient_id: str, dataset: str | None) -> _Patient:
     known = normalise_patient_id(patient_id)
     if known is None:
-        raise UserError("no patient id was given")
+        raise UserError("no patient id was given; give one as it is in the CSV")
     holders = union(*(select(table.dataset).where(table.patient_id == known) for table in (Scan, ModelScan)))
     datasets = sorted(connection.execute(holders).scalars())
     if dataset is None and len(datasets) > 1:
-        raise UserError(f"patient {known} is in several datasets, say which with --dataset: {', '.join(datasets)}")
+        raise UserError(f"patient {known} is in several datasets; choose one with --dataset: {', '.join(datasets)}")
     if not datasets or dataset not in (None, *datasets):
         raise UserError(f"no patient {known} in {'the ledger' if dataset is None else f'dataset {dataset!r}'}")
     return _Patient(id=known, dataset=dataset or datasets[0])
 
 
-def _forget(connection: Connection, patient: _Patient) -> tuple[Forgotten, list[_Figures]]:
-    runs = _lock(connection, patient)
-    figures = _take_figures(connection, runs)
+def _forget_rows(connection: Connection, patient: _Patient) -> tuple[ForgetResult, list[_StoredMetrics]]:
+    runs = _lock_runs(connection, patient)
+    deleted_metrics = _delete_metrics(connection, runs)
     names = select(Model.name).where(Model.id.in_(select(ModelScan.model_id).where(patient.in_splits)))
     models = tuple(connection.execute(names.order_by(Model.name)).scalars())
-    counts = _delete(connection, patient)
-    connection.execute(insert(ForgottenRow).values(forgotten_at=datetime.now(UTC), **counts))
-    return Forgotten(**counts, models=models, runs=runs), figures
+    counts = _delete_rows(connection, patient)
+    connection.execute(insert(Forgotten).values(forgotten_at=datetime.now(UTC), **counts))
+    return ForgetResult(**counts, models=models, runs=runs), deleted_metrics
 
 
-def _lock(connection: Connection, patient: _Patient) -> tuple[int, ...]:
-    """The runs that lose scans; neither an aggregator nor a worker is amid any of them when this returns."""
+def _lock_runs(connection: Connection, patient: _Patient) -> tuple[int, ...]:
+    """Lock the patient's runs and outcomes, so that no aggregator or worker is writing to them; returns the runs."""
     losing = select(RunScan.run_id).where(RunScan.outcome_id.in_(patient.outcomes))
     runs = select(Run.id).where(Run.id.in_(losing)).order_by(Run.id).with_for_update(key_share=True)
     found = tuple(connection.execute(runs).scalars())
@@ -139,8 +140,8 @@ def _lock(connection: Connection, patient: _Patient) -> tuple[int, ...]:
     return found
 
 
-def _take_figures(connection: Connection, runs: tuple[int, ...]) -> list[_Figures]:
-    """Delete the runs' metrics, and return which there were."""
+def _delete_metrics(connection: Connection, runs: tuple[int, ...]) -> list[_StoredMetrics]:
+    """Delete the runs' metrics, and return which ones were stored."""
     metric = RunThresholdMetric
     rows = connection.execute(
         select(metric.run_id, metric.label_set_id, metric.threshold)
@@ -153,35 +154,38 @@ def _take_figures(connection: Connection, runs: tuple[int, ...]) -> list[_Figure
         stored.setdefault((run_id, label_set_id), []).append(threshold)
     for table in (RunThresholdMetric, RunFindingMetric):
         connection.execute(delete(table).where(table.run_id.in_(runs)))
-    return [_Figures(run_id=key[0], label_set_id=key[1], thresholds=tuple(given)) for key, given in stored.items()]
+    return [
+        _StoredMetrics(run_id=key[0], label_set_id=key[1], thresholds=tuple(given)) for key, given in stored.items()
+    ]
 
 
-def _delete(connection: Connection, patient: _Patient) -> dict[str, int]:
-    """Delete whatever refers to the scans, then the scans; returns how many of each that counts."""
+def _delete_rows(connection: Connection, patient: _Patient) -> dict[str, int]:
+    """Delete the rows that refer to the scans, then the scans; returns the numbers that `ForgetResult` reports."""
 
-    def rows(statement: Delete) -> int:
+    def count_deleted(statement: Delete) -> int:
         return connection.execute(statement).rowcount
 
-    rows(delete(Scores).where(Scores.outcome_id.in_(patient.outcomes)))
-    rows(delete(RunScan).where(RunScan.outcome_id.in_(patient.outcomes)))
-    rows(delete(ModelScan).where(patient.in_splits))
-    outcomes = rows(delete(Outcome).where(Outcome.scan_id.in_(patient.scans)))
-    labels = rows(delete(Label).where(Label.scan_id.in_(patient.scans)))
-    scans = rows(delete(Scan).where(Scan.id.in_(patient.scans)))
+    count_deleted(delete(Scores).where(Scores.outcome_id.in_(patient.outcomes)))
+    count_deleted(delete(RunScan).where(RunScan.outcome_id.in_(patient.outcomes)))
+    count_deleted(delete(ModelScan).where(patient.in_splits))
+    outcomes = count_deleted(delete(Outcome).where(Outcome.scan_id.in_(patient.scans)))
+    labels = count_deleted(delete(Label).where(Label.scan_id.in_(patient.scans)))
+    scans = count_deleted(delete(Scan).where(Scan.id.in_(patient.scans)))
     return {"scans": scans, "outcomes": outcomes, "labels": labels}
 
 
-def _rewrite(engine: Engine) -> None:
-    """Write SQLite's file anew, without free space, and empty its `-wal` file.
+def _vacuum(engine: Engine) -> None:
+    """Rewrite SQLite's file without free space, and empty its `-wal` file.
 
-    `secure_delete` would not do: it leaves what earlier updates and page splits left behind.
+    `secure_delete` is not enough: it does not remove the remains of earlier updates and page splits.
     """
     try:
-        # Below SQLAlchemy, whose connections begin a transaction first: VACUUM knows none.
+        # Not through a SQLAlchemy connection, which would begin a transaction first: VACUUM refuses to run in one.
         with closing(engine.raw_connection()) as connection:
             connection.cursor().execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_TIMEOUT_SECONDS)}")
             connection.cursor().execute("VACUUM")
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         file = engine.url.database
-        raise WorkStopped(f"the patient is forgotten, but {file} cannot be rewritten ({error}): VACUUM it") from error
+        sentence = f"the patient is forgotten, but {file} cannot be rewritten ({error}); run VACUUM on it"
+        raise WorkStopped(sentence) from error

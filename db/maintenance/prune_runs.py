@@ -1,4 +1,4 @@
-"""Prunes old runs, and the outcomes that only they still showed."""
+"""Prunes old runs, and the outcomes that only those runs still showed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,32 +12,32 @@ from db.engine.session import read_transaction
 from db.ledger.open_run import lock_for_enqueue
 from db.schema.tables import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric, Scores
 
-#: Outcome ids that one transaction looks through: nobody waits for it longer than a moment.
-_PIECE: Final = 50_000
+#: Range of outcome ids per transaction, small enough that other writers wait only for a moment.
+_IDS_PER_TRANSACTION: Final = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pruned:
-    """How much was deleted."""
+class PruneResult:
+    """Numbers of deleted rows."""
 
     runs: int
     outcomes: int
 
 
-def prune_runs(engine: Engine, older_than: timedelta, *, now: datetime | None = None) -> Pruned:
-    """Delete old finished runs with their metrics, then every outcome that no run shows and a newer one has replaced.
+def prune_runs(engine: Engine, older_than: timedelta, *, now: datetime | None = None) -> PruneResult:
+    """Delete old finished runs with their metrics, then every superseded outcome that no run shows any more.
 
-    Of each dataset and model the latest run that came to its end stays, however old: its report is what people ask for.
-    Of each scan and model the newest outcome stays too, though no run may show it any more: it says that the scan needs
-    no scoring, and without it the next enqueue would score everything again. Scans, labels and models stay.
+    The latest finished run of each dataset and model stays, however old, because people ask for its report; a cancelled
+    run does not count as one. The newest outcome of each scan and model stays too, even if no run shows it: without it,
+    the next enqueue would score the scan again. Scans, labels and models stay.
 
-    Each run and each piece of the outcomes is a transaction of its own; cut short, the next call does the rest. The
-    space is used again by later rows; neither database gives it back to the disk by itself.
+    Each run and each slice of the outcomes is deleted in a transaction of its own; after an interruption, the next call
+    does the rest. Later rows reuse the space; neither database returns it to the disk by itself.
 
     Args:
         engine: the ledger.
-        older_than: since a run was opened.
-        now: with a time zone; None is the present.
+        older_than: minimum age of a run, since it was opened.
+        now: the present, with a time zone; None means the clock's time.
     """
     limit = (now or datetime.now(UTC)).astimezone(UTC) - older_than
     with read_transaction(engine) as connection:
@@ -46,7 +46,7 @@ def prune_runs(engine: Engine, older_than: timedelta, *, now: datetime | None = 
     for run_id in runs:
         with engine.begin() as connection:
             _delete_run(connection, run_id)
-    return Pruned(runs=len(runs), outcomes=sum(_delete_replaced(engine, newest)))
+    return PruneResult(runs=len(runs), outcomes=sum(_delete_superseded(engine, newest)))
 
 
 def _old_runs(limit: datetime) -> Select[int]:
@@ -56,26 +56,26 @@ def _old_runs(limit: datetime) -> Select[int]:
 
 
 def _delete_run(connection: Connection, run_id: int) -> None:
-    # A report of this run that is just storing metrics is waited for; a later one finds no run.
+    # Waits for a report that is storing this run's metrics; a later report finds no run.
     connection.execute(select(Run.id).where(Run.id == run_id).with_for_update())
     for table in (RunThresholdMetric, RunFindingMetric, RunScan):
         connection.execute(delete(table).where(table.run_id == run_id))
     connection.execute(delete(Run).where(Run.id == run_id))
 
 
-def _delete_replaced(engine: Engine, newest: int) -> Iterator[int]:
-    """Delete the outcomes up to this id that nothing needs; gives how many, piece by piece."""
-    for first in range(1, newest + 1, _PIECE):
-        piece = _replaced().where(Outcome.id.between(first, first + _PIECE - 1))
+def _delete_superseded(engine: Engine, newest: int) -> Iterator[int]:
+    """Delete superseded outcomes with ids up to `newest`; yields the number that each transaction deleted."""
+    for first in range(1, newest + 1, _IDS_PER_TRANSACTION):
+        outcome_ids = _superseded().where(Outcome.id.between(first, first + _IDS_PER_TRANSACTION - 1))
         with engine.begin() as connection:
-            # A producer in the middle of opening a run may be linking what it saw as the newest.
+            # Waits for a producer that is opening a run, which may be linking outcomes that were the newest to it.
             lock_for_enqueue(connection)
-            connection.execute(delete(Scores).where(Scores.outcome_id.in_(piece)))
-            yield connection.execute(delete(Outcome).where(Outcome.id.in_(piece))).rowcount
+            connection.execute(delete(Scores).where(Scores.outcome_id.in_(outcome_ids)))
+            yield connection.execute(delete(Outcome).where(Outcome.id.in_(outcome_ids))).rowcount
 
 
-def _replaced() -> Select[int]:
-    """Outcomes that no run shows and that are not the newest of their scan under their model."""
+def _superseded() -> Select[int]:
+    """Decided outcomes that no run shows, and that are not the newest of their scan and model."""
     newer = aliased(Outcome)
     same = (newer.scan_id == Outcome.scan_id) & (newer.model_id == Outcome.model_id)
     return select(Outcome.id).where(

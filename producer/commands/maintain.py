@@ -12,7 +12,7 @@ from db.close_run import close_finished_runs
 from db.engine.session import read_transaction
 from db.errors import WorkStopped
 from db.labels.csv_file import Columns, read_labels_csv
-from db.ledger.models import activate, demand, list_models
+from db.ledger.models import activate, list_models, read_demand
 from db.ledger.outcomes import count_pending
 from db.maintenance.forget_patient import forget_patient
 from db.maintenance.prune_runs import prune_runs
@@ -53,7 +53,7 @@ def activate_model(name: str, *, as_json: bool) -> None:
     settings, engine = open_ledger()
     register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
     with engine.begin() as connection:
-        former = demand(connection).active
+        former = read_demand(connection).active
         model = activate(connection, name)
         waiting = count_pending(connection, former.id) if former and former.id != model.id else 0
     if as_json:

@@ -9,7 +9,7 @@ from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.labels.label_sets import import_labels
 from db.ledger.models import ModelInfo, find_model
-from db.ledger.nightly_runs import note_night, run_of_night
+from db.ledger.nightly_runs import assign_night, run_of_night
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import note_seen, pending_of_run
 from db.ledger.runs import Progress, find_run, progress, rate_of
@@ -187,12 +187,12 @@ def _commit(connection: Connection, source: Source, given: Input, looked: Looked
         connection,
         request,
         list(ids.values()),
-        seen={ids[name]: image for name, image in given.found.items() if name in ids},
+        images={ids[name]: image for name, image in given.found.items() if name in ids},
         changed=frozenset(ids[name] for name in looked.changed if name in ids),
         rescore=source.rescore,
     )
     if night is not None:
-        note_night(connection, run_id, night)
+        assign_night(connection, run_id, night)
     resumed = joined and resume_run(connection, run_id)
     return _Opened(run_id=run_id, model=model, joined=joined, resumed=resumed, left_out=given.left_out)
 

@@ -12,7 +12,7 @@ from db.labels.csv_file import LabelsFile
 from db.labels.label_sets import import_labels
 from db.ledger.open_run import lock_for_enqueue
 from db.ledger.runs import find_run
-from db.ledger.scans import datasets, register_scans, scan_ids
+from db.ledger.scans import list_datasets, register_scans, scan_ids_by_name
 
 _LONGEST_NAME: Final = 100
 
@@ -51,7 +51,7 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
     dataset = dataset or _guess(engine, file.dataset, names)
     with engine.begin() as connection:
         lock_for_enqueue(connection)
-        ids = scan_ids(connection, dataset) or _register(connection, dataset, file)
+        ids = scan_ids_by_name(connection, dataset) or _register(connection, dataset, file)
         rows = [row for row in file.rows if row.image_name in ids]
         if not rows:
             raise UserError(f"{file.path}: none of its {len(names):,} images is a scan of dataset {dataset!r}")
@@ -61,7 +61,7 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
 
 
 def _register(connection: Connection, dataset: str, file: LabelsFile) -> dict[str, int]:
-    known = datasets(connection)
+    known = list_datasets(connection)
     if known and dataset != file.dataset:
         raise UserError(f"no dataset {dataset!r}; there are: {', '.join(known)}")
     return register_scans(connection, dataset, file.rows, {})
@@ -69,10 +69,10 @@ def _register(connection: Connection, dataset: str, file: LabelsFile) -> dict[st
 
 def _guess(engine: Engine, stem: str, names: AbstractSet[str]) -> str:
     with read_transaction(engine) as connection:
-        if scan_ids(connection, stem):
+        if scan_ids_by_name(connection, stem):
             return stem
         latest = _latest_dataset(connection)
-        return latest if latest and names & scan_ids(connection, latest).keys() else stem
+        return latest if latest and names & scan_ids_by_name(connection, latest).keys() else stem
 
 
 def _latest_dataset(connection: Connection) -> str | None:

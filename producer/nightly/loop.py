@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
 from db.errors import TemporaryError
-from db.ledger.nightly_runs import claim_summary, latest_night, release_summary, to_summarise
+from db.ledger.nightly_runs import claim_summary, latest_night, release_summary, runs_to_summarise
 from db.ledger.runs import find_run
 from producer.ingest.enqueue import enqueue
 from producer.ingest.source import Source
@@ -108,7 +108,7 @@ class Nightly:
 
     def _ended(self) -> list[int]:
         with read_transaction(self._engine) as connection:
-            return to_summarise(connection, self._job)
+            return runs_to_summarise(connection, self._job)
 
     def _has_ended(self, run_id: int) -> bool:
         try:

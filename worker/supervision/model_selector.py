@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
 from db.errors import UserError
-from db.ledger.models import ModelInfo, demand
+from db.ledger.models import ModelInfo, read_demand
 from worker.artifacts.model_store import ModelStore
 from worker.artifacts.registration import register_artifacts
 
@@ -61,7 +61,7 @@ class ModelSelector:
 
     def _choose(self, current: ModelInfo | None) -> ModelInfo | None:
         with read_transaction(self._engine) as connection:
-            wanted = demand(connection)
+            wanted = read_demand(connection)
         servable = {model.sha256: model for model in wanted.with_work if self._may_be_tried(model)}
         active = wanted.active if wanted.active and self._may_be_tried(wanted.active) else None
         sha256 = choose_model(_sha256(current), _sha256(active), list(servable))

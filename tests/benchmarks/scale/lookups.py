@@ -8,7 +8,7 @@ from postgres_of_scale import DurablePostgres, new_database
 from sqlalchemy import text
 
 from db.engine.session import make_engine, read_transaction
-from db.ledger.models import demand
+from db.ledger.models import read_demand
 from db.ledger.outcomes import pending_of_model, still_pending
 from db.ledger.runs import nothing_pending, open_runs_of, progress
 
@@ -70,7 +70,7 @@ def _times(engine, scans, decided):
         "is a chunk's run over": lambda connection: nothing_pending(connection, done),
         "sweep: is any run over": nothing_pending,
         "sweep: does anything wait": lambda connection: pending_of_model(connection, 1, limit=1),
-        "sweep: which models are wanted": demand,
+        "sweep: which models are wanted": read_demand,
         "status: how far is the run": lambda connection: progress(connection, 1),
     }
     with read_transaction(engine) as connection:

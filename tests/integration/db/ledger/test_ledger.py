@@ -28,7 +28,7 @@ from tests.support.ledger import a_model, commit, enqueue, ids_of, scored
 @pytest.fixture(autouse=True)
 def in_pieces(monkeypatch):
     """Runs of four scans are opened in two pieces."""
-    monkeypatch.setattr(opening, "_PIECE", 3)
+    monkeypatch.setattr(opening, "_SCANS_PER_SLICE", 3)
 
 
 def test_migrations_give_the_tables_that_the_code_describes(engine):
@@ -81,7 +81,7 @@ def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_p
 
 def test_scans_of_other_datasets_in_between_are_no_part_of_a_run(engine, tmp_path, monkeypatch):
     """Their ids lie among the run's, and the same model waits for them."""
-    monkeypatch.setattr(opening, "_PIECE", 10)
+    monkeypatch.setattr(opening, "_SCANS_PER_SLICE", 10)
     places = {10: "sample_labels", 20: "other", 30: "sample_labels"}
     scans = [
         {"id": number, "dataset": dataset, "image_name": f"{number // 30:08d}_000.png", "location": "/x"}

@@ -6,7 +6,7 @@ from db.close_run import close_finished_runs
 from db.engine.session import read_transaction
 from db.ledger.backlog import read_backlog
 from db.ledger.cancel_run import cancel_run
-from db.ledger.models import demand
+from db.ledger.models import read_demand
 from db.ledger.outcomes import Rejected, count_pending, pending_of_model, record_outcomes, still_pending
 from db.ledger.runs import find_run, open_runs_of, progress, still_open_runs
 from db.ledger.scans import FoundImage
@@ -44,7 +44,7 @@ def look(engine, run):
 def work(engine):
     """What each of those who look for work sees of the model's."""
     with read_transaction(engine) as connection:
-        backlog, wanted = read_backlog(connection), demand(connection)
+        backlog, wanted = read_backlog(connection), read_demand(connection)
         model = wanted.active.id
         everything = connection.execute(select(Outcome.id)).scalars().all()
         seen = {

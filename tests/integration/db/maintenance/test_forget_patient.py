@@ -73,8 +73,8 @@ def test_an_id_is_read_as_a_csv_writes_it(engine, tmp_path):
     [
         ("99", None, "no patient 99 in the ledger"),
         ("1", "elsewhere", "no patient 1 in dataset 'elsewhere'"),
-        ("2", None, "patient 2 is in several datasets, say which with --dataset: hospital, sample_labels"),
-        (" ", None, "no patient id was given"),
+        ("2", None, "patient 2 is in several datasets; choose one with --dataset: hospital, sample_labels"),
+        (" ", None, "no patient id was given; give one as it is in the CSV"),
     ],
 )
 def test_a_patient_who_is_not_exactly_one_is_refused(engine, tmp_path, patient, dataset, sentence):
@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_rewritten_is_said(sqlite_engine, tmp_path):
     run = _scored_run(sqlite_engine, tmp_path)
     sqlite_engine.dispose()
     event.listen(sqlite_engine, "connect", _without_vacuum)
-    with pytest.raises(WorkStopped, match=r"the patient is forgotten, but .* VACUUM it"):
+    with pytest.raises(WorkStopped, match=r"the patient is forgotten, but .*; run VACUUM on it"):
         forget_patient(sqlite_engine, PATIENT)
     assert _sizes(sqlite_engine, Scan) == [3]
     with sqlite_engine.connect() as connection:

@@ -10,7 +10,7 @@ from db.ledger.cancel_run import cancel_run
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.runs import progress
 from db.maintenance import prune_runs as retention
-from db.maintenance.prune_runs import Pruned, prune_runs
+from db.maintenance.prune_runs import PruneResult, prune_runs
 from db.schema.tables import Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric, Scores
 from tests.support.ledger import a_model, decide_all, enqueue, ids_of
 
@@ -21,13 +21,13 @@ MONTH = timedelta(days=30)
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Outcomes are looked through three at a time: a ledger of twelve takes several pieces."""
-    monkeypatch.setattr(retention, "_PIECE", 3)
+    monkeypatch.setattr(retention, "_IDS_PER_TRANSACTION", 3)
 
 
 def test_an_old_run_goes_with_its_figures_and_the_outcomes_that_were_replaced(engine, tmp_path):
     """The first of two runs that scored all four scans is gone, and so are its four outcomes and their scores."""
     first, second = _run(engine, tmp_path, days_ago=90), _run(engine, tmp_path, days_ago=60)
-    assert prune_runs(engine, MONTH, now=NOW) == Pruned(runs=1, outcomes=4)
+    assert prune_runs(engine, MONTH, now=NOW) == PruneResult(runs=1, outcomes=4)
     assert _sizes(engine, Run, RunScan, Outcome, Scores) == [1, 4, 4, 4]
     with engine.connect() as connection:
         for table in (RunThresholdMetric, RunFindingMetric):
@@ -40,8 +40,8 @@ def test_a_young_run_stays(engine, tmp_path):
     """29 days are not 30."""
     _run(engine, tmp_path, days_ago=29)
     _run(engine, tmp_path, days_ago=1)
-    assert prune_runs(engine, MONTH, now=NOW) == Pruned(runs=0, outcomes=0)
-    assert prune_runs(engine, timedelta(days=28), now=NOW) == Pruned(runs=1, outcomes=4)
+    assert prune_runs(engine, MONTH, now=NOW) == PruneResult(runs=0, outcomes=0)
+    assert prune_runs(engine, timedelta(days=28), now=NOW) == PruneResult(runs=1, outcomes=4)
 
 
 def test_the_latest_run_of_a_dataset_and_model_stays_however_old(engine, tmp_path):
@@ -71,7 +71,7 @@ def test_an_open_run_stays_however_old(engine, tmp_path):
     later = _limited_run(engine, [decided])
     _age(engine, waiting, 90)
     _age(engine, later, 80)
-    assert prune_runs(engine, MONTH, now=NOW) == Pruned(runs=0, outcomes=0)
+    assert prune_runs(engine, MONTH, now=NOW) == PruneResult(runs=0, outcomes=0)
     assert (_runs(engine), len(ids_of(engine, waiting))) == ([waiting, later], 3)
 
 
@@ -79,7 +79,7 @@ def test_the_newest_outcome_of_a_scan_outlives_its_run(engine, tmp_path):
     """A later run scored two of four scans anew: the others keep their scores, and the next enqueue sends nothing."""
     _run(engine, tmp_path, days_ago=90)
     _limited_run(engine, [1, 2], rescore=True)
-    assert prune_runs(engine, MONTH, now=NOW) == Pruned(runs=1, outcomes=2)
+    assert prune_runs(engine, MONTH, now=NOW) == PruneResult(runs=1, outcomes=2)
     again, _ = enqueue(engine, tmp_path)
     with engine.connect() as connection:
         now = progress(connection, again)
@@ -92,7 +92,7 @@ def test_what_a_younger_run_shows_stays(engine, tmp_path):
     reusing, _ = enqueue(engine, tmp_path, sha256="b" * 64)
     close_finished_runs(engine)
     _run(engine, tmp_path, days_ago=1)
-    assert prune_runs(engine, MONTH, now=NOW) == Pruned(runs=1, outcomes=0)
+    assert prune_runs(engine, MONTH, now=NOW) == PruneResult(runs=1, outcomes=0)
     with engine.connect() as connection:
         assert progress(connection, reusing).scored == 4
 

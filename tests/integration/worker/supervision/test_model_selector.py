@@ -6,7 +6,7 @@ import pytest
 
 from db.engine.session import read_transaction
 from db.errors import UserError
-from db.ledger.models import activate, demand, find_model
+from db.ledger.models import activate, find_model, read_demand
 from db.ledger.outcomes import count_pending
 from tests.support.ledger import decide_all, enqueue
 from tests.support.world import hash_artifact
@@ -106,13 +106,13 @@ def test_a_share_that_fails_while_a_model_is_served_is_left_alone_for_a_while(en
 def test_demand_is_the_active_model_and_those_that_scans_wait_for(engine, tmp_path):
     """A finished run's model is not wanted any more."""
     with read_transaction(engine) as connection:
-        assert (demand(connection).active, demand(connection).with_work) == (None, ())
+        assert (read_demand(connection).active, read_demand(connection).with_work) == (None, ())
     run_id, _ = enqueue(engine, tmp_path)
     with read_transaction(engine) as connection:
         model = find_model(connection, "m")
-        assert (demand(connection).active, demand(connection).with_work) == (model, (model,))
+        assert (read_demand(connection).active, read_demand(connection).with_work) == (model, (model,))
         assert count_pending(connection, model.id) == 4
     decide_all(engine, run_id)
     with read_transaction(engine) as connection:
-        assert (demand(connection).active, demand(connection).with_work) == (model, ())
+        assert (read_demand(connection).active, read_demand(connection).with_work) == (model, ())
         assert count_pending(connection, model.id) == 0
