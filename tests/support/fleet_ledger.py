@@ -1,4 +1,4 @@
-"""What must hold in the ledger and the broker after every fault, asked from outside the stack."""
+"""Checks from outside the stack what must hold in the ledger and the broker after every fault."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ COLUMNS = ("abnormal", "cardiomegaly", "effusion", "hernia", "infiltration", "ma
 
 @dataclass
 class Ledger:
-    """The stack's SQL and queue."""
+    """The SQL and the queue of a stack."""
 
     stack: object
     scans: int
@@ -36,7 +36,7 @@ class Ledger:
         return self.progress(run)[1]
 
     def held(self):
-        """The outcomes whose chunks some worker holds just now."""
+        """The outcomes whose chunks a worker holds now."""
         held = []
         for value in self.broker.hvals("unacked"):
             body = json.loads(base64.b64decode(json.loads(value)[0]["body"]))
@@ -49,7 +49,7 @@ class Ledger:
         return self.stack.rows(f"SELECT count(*) FROM outcomes WHERE state = 'pending' AND id IN ({ids})") == [(0,)]
 
     def finish(self, run, seconds):
-        """Wait for the run's end, and give the seconds that its outcomes took, the first to the last."""
+        """Wait for the run's end; returns the seconds from its first outcome to its last."""
         wait_until(lambda: self.progress(run)[4] == 0, seconds, f"the end of run {run}\n{self.stack.logs()}")
         query = (
             "SELECT extract(epoch FROM max(o.scored_at) - min(o.scored_at)) FROM outcomes o "
@@ -58,7 +58,7 @@ class Ledger:
         return float(self.stack.rows(f"{query} {run}")[0][0])
 
     def check(self, run, quiet):
-        """Nothing lost, nothing twice, and each score that of the quiet run."""
+        """Check that no scan was lost or scored twice, and that each score equals the quiet run's."""
         assert self.progress(run) == (self.scans, self.scans, 0, 0, 0)
         asked = self.stack.rows("SELECT count(*) FROM run_scans WHERE NOT reused")
         assert self.stack.rows("SELECT count(*) FROM outcomes") == asked

@@ -1,4 +1,4 @@
-"""What must hold after every fault, asked from SQL, from the broker and from everything that was printed.
+"""Checks what must hold after every fault, in SQL, in the broker and in everything that was printed.
 
 I1 each (scan, model, revision) has one outcome. I2 expected = scored + rejected + quarantined, nothing pending.
 I3 every score equals the quiet run's, bit for bit. I4 no score for an image that does not decode. I5 attempts within
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from db.ledger.outcomes import ATTEMPTS_CAP
 from tests.support.world import wait_until
 
-#: Patients of the stage: `stage.name_of`. Not within a hash.
+#: The patient ids of the stage (`stage.name_of`), but not inside a hash.
 CANARY = re.compile(r"(?<![0-9a-fA-F])7731\d{4}(?![0-9a-fA-F])")
 _SCORES = (
     "SELECT w.image_name, w.state, w.reason, s.* FROM results_wide w "
@@ -30,17 +30,17 @@ _CURVES = (
 
 @dataclass(frozen=True)
 class Quiet:
-    """A run in which nothing went wrong."""
+    """The results of a run in which nothing went wrong."""
 
-    #: By image: state, reason and every score.
+    #: State, reason and every score by image.
     outcomes: dict
     metrics: list
 
 
 def look(world, run):
-    """A run as it ended."""
+    """Read the results of a run that has ended."""
     rows = world.rows(_SCORES, run=run)
-    # The outcome's number differs from run to run; what follows it are the scores.
+    # The outcome's id differs from run to run; the scores follow it.
     outcomes = {name: (state, reason, *scores[1:]) for name, state, reason, *scores in rows}
     return Quiet(outcomes=outcomes, metrics=[*world.rows(_METRICS, run=run), *world.rows(_CURVES, run=run)])
 
@@ -50,9 +50,9 @@ def check_invariants(stage, run=None, *, quiet=None, within=0.0):
 
     Args:
         stage: where the fault happened.
-        run: default the latest.
-        quiet: what is expected, default the stage's own quiet run.
-        within: how far a score may be from the quiet run's: TensorFlow's last bit depends on its place in a batch.
+        run: the run's id; None means the latest.
+        quiet: the expected results; None means the stage's own quiet run.
+        within: maximum distance of a score from the quiet run's: TensorFlow's last bits depend on the place in a batch.
     """
     world, quiet = stage.world, quiet or stage.quiet
     run = run or world.rows("SELECT max(id) FROM runs")[0][0]
@@ -64,7 +64,7 @@ def check_invariants(stage, run=None, *, quiet=None, within=0.0):
     scores = {name: row[2:] for name, row in found.outcomes.items()}
     wanted = {name: row[2:] for name, row in quiet.outcomes.items()}
     assert scores == wanted or _all_near(scores, wanted, within), f"I3: {_difference(scores, wanted)}"
-    # Computed in a transaction of their own, right after the run was closed.
+    # Metrics are computed in a transaction of their own, right after the run was closed.
     wait_until(lambda: look(world, run).metrics == quiet.metrics, 20, "I6: the same metrics")
     worst = world.rows("SELECT max(attempts) FROM outcomes")[0][0]
     assert worst <= ATTEMPTS_CAP, f"I5: {worst} attempts"
@@ -94,7 +94,7 @@ def _check_counts(world, run):
 
 
 def _check_broker(stage):
-    """Soon: what was in hand when the last outcome was written is acknowledged within moments, or comes back once."""
+    """Wait until the broker is empty: messages in work at the last outcome are soon acknowledged or redelivered."""
 
     def left():
         client = stage.broker
@@ -105,7 +105,7 @@ def _check_broker(stage):
 
 
 def check_privacy(stage):
-    """I8."""
+    """Check I8: no patient in the printed output."""
     for source, printed in stage.printed().items():
         found = CANARY.search(printed)
         assert not found, f"I8: {found.group()} in {source}: ...{printed[max(0, found.start() - 200) : found.end()]}"

@@ -1,4 +1,4 @@
-"""What a producer and a worker commit, without queue or pixels."""
+"""Writes to the ledger what producers and workers commit, without a queue and pixels."""
 
 from db.close_run import close_finished_runs
 from db.engine.session import read_transaction
@@ -32,13 +32,16 @@ def a_model(connection, sha256="m" * 64, name="m", used=()):
 
 
 def enqueue(engine, tmp_path, **options):
-    """What a producer commits."""
+    """Commit an enqueue as a producer does; returns the run's id and whether it was joined."""
     with engine.begin() as connection:
         return commit(connection, tmp_path, **options)
 
 
 def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64):
-    """The same within a transaction; images lie at /x/NAME but for those in `missing`; `changed` are scan ids."""
+    """The same in the caller's transaction.
+
+    Images are at /x/NAME, except for the row numbers in `missing`; `changed` has scan ids.
+    """
     file = labels_file(tmp_path, sha256=sha256)
     found = {
         row.image_name: FoundImage(location=f"/x/{row.image_name}")
@@ -70,7 +73,7 @@ def ids_of(engine, run_id):
 
 
 def decide_all(engine, run_id):
-    """Score what waits in a run with 0.1, 0.2 ... in the order of its outcomes, and close it."""
+    """Score a run's pending scans with 0.1, 0.2 ... in the order of its outcomes, and close it."""
     with engine.begin() as connection:
         waiting = pending_of_run(connection, run_id)
         findings = find_model(connection, None).findings

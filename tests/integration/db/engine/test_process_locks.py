@@ -1,4 +1,4 @@
-"""A lone scan is in one living process's hands, on both databases."""
+"""One living process at a time holds the lock of a scan, on both databases."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ HOLD = (
 
 @pytest.fixture
 def holder(engine):
-    """Starts a process that claims an outcome until its input ends: gives it, and what it was told."""
+    """Starts a process that locks an outcome until its input ends; returns it and whether it got the lock."""
     running = []
 
     def start(outcome_id):
@@ -33,8 +33,8 @@ def holder(engine):
         process.communicate()
 
 
-def test_a_claim_is_one_process_s_until_it_lets_go(engine, holder):
-    """Another process is told so, also the third; other scans are free."""
+def test_one_process_holds_a_lock_until_it_releases_it(engine, holder):
+    """A second and a third process do not get it; other scans are free."""
     scan_locks = ScanLocks(engine)
     process, told = holder(4711)
     assert (told, holder(4711)[1]) == ("True", "False")
@@ -45,8 +45,8 @@ def test_a_claim_is_one_process_s_until_it_lets_go(engine, holder):
         assert mine
 
 
-def test_a_claim_dies_with_its_process(engine, holder):
-    """SIGKILL: there is nobody left to let go. A file's lock goes with the process; PostgreSQL notices in a moment."""
+def test_a_lock_ends_with_its_process(engine, holder):
+    """After SIGKILL the kernel releases a file's lock at once; PostgreSQL notices within a moment."""
     process, _ = holder(4711)
     process.kill()
     process.wait()
@@ -57,13 +57,13 @@ def test_a_claim_dies_with_its_process(engine, holder):
             return mine
 
     if engine.dialect.name == "postgresql":
-        wait_until(is_free, seconds=5, what="the claim's end")
+        wait_until(is_free, seconds=5, what="the lock's release")
     for _ in range(2):
         assert is_free()
 
 
-def test_a_claim_ends_with_its_block(engine, holder):
-    """Also where the work raised."""
+def test_a_lock_ends_with_its_block(engine, holder):
+    """It ends even if the block raises."""
     scan_locks = ScanLocks(engine)
     with pytest.raises(ArithmeticError), scan_locks.hold(4711):
         assert holder(4711)[1] == "False"

@@ -1,4 +1,4 @@
-"""Cancelling a run on both databases: what is rejected, what stays, and what workers see of it."""
+"""Cancelling a run on both databases: which scans are rejected, which stay, and what workers see."""
 
 import threading
 from functools import partial
@@ -16,7 +16,7 @@ from db.schema.tables import Outcome, Run, Scores
 from tests.support.ledger import enqueue, ids_of, scored
 
 
-def test_cancelling_rejects_what_waits_and_keeps_what_is_decided(engine, tmp_path):
+def test_cancelling_rejects_pending_scans_and_keeps_recorded_outcomes(engine, tmp_path):
     """The scored scan stays scored, the other three are rejected as `cancelled`, and the run is closed."""
     run, _ = enqueue(engine, tmp_path)
     first = ids_of(engine, run)[0]
@@ -33,7 +33,7 @@ def test_cancelling_rejects_what_waits_and_keeps_what_is_decided(engine, tmp_pat
 
 
 def test_a_finished_a_cancelled_and_an_unknown_run_are_refused(engine, tmp_path):
-    """Each is one sentence, and changes nothing."""
+    """Each refusal is one sentence, and changes nothing."""
     run, _ = enqueue(engine, tmp_path)
     with pytest.raises(UserError, match="no run 99"):
         cancel_run(engine, 99)
@@ -43,7 +43,7 @@ def test_a_finished_a_cancelled_and_an_unknown_run_are_refused(engine, tmp_path)
 
 
 def test_a_worker_that_holds_the_chunk_drops_it(engine, tmp_path):
-    """What a worker received before finds nothing pending, and what it scored meanwhile comes too late."""
+    """A chunk that it received before has nothing pending, and scores that it writes later are ignored."""
     run, _ = enqueue(engine, tmp_path)
     ids = ids_of(engine, run)
     cancel_run(engine, run)
@@ -53,7 +53,7 @@ def test_a_worker_that_holds_the_chunk_drops_it(engine, tmp_path):
         assert connection.execute(select(Scores)).all() == []
 
 
-def test_the_next_enqueue_takes_cancelled_scans_up_as_a_new_revision(engine, tmp_path):
+def test_the_next_enqueue_gives_cancelled_scans_a_new_revision(engine, tmp_path):
     """The same request opens a new run: the scored scan is reused, the cancelled ones are due again."""
     run, _ = enqueue(engine, tmp_path)
     _score(engine, ids_of(engine, run)[:1])
@@ -68,8 +68,8 @@ def test_the_next_enqueue_takes_cancelled_scans_up_as_a_new_revision(engine, tmp
     assert _look(engine, run)[0].rejected == 3, "the cancelled run keeps its own outcomes"
 
 
-def test_what_another_open_run_waits_for_is_scored_and_counts_for_both(engine, tmp_path):
-    """Shared outcomes stay pending under the cancelled run; its figures are partial until they are decided."""
+def test_scans_that_another_open_run_waits_for_are_scored_and_count_for_both(engine, tmp_path):
+    """Shared outcomes stay pending in the cancelled run; its metrics are partial until they are recorded."""
     run, _ = enqueue(engine, tmp_path)
     other, _ = enqueue(engine, tmp_path, sha256="b" * 64)
     ids = ids_of(engine, other)
@@ -87,16 +87,16 @@ def test_what_another_open_run_waits_for_is_scored_and_counts_for_both(engine, t
         assert is_current(connection, run, label_set)
 
 
-def test_the_last_of_two_runs_to_be_cancelled_rejects_what_they_shared(engine, tmp_path):
-    """A cancelled run waits for nothing: it does not keep shared outcomes alive."""
+def test_the_last_of_two_runs_to_be_cancelled_rejects_their_shared_scans(engine, tmp_path):
+    """A cancelled run waits for nothing, so it does not keep shared outcomes pending."""
     run, _ = enqueue(engine, tmp_path)
     other, _ = enqueue(engine, tmp_path, sha256="b" * 64)
     assert [cancel_run(engine, run), cancel_run(engine, other)] == [0, 4]
     assert _look(engine, run)[0].rejected == 4
 
 
-def test_cancelling_amid_workers_decides_each_scan_once(engine, tmp_path):
-    """Workers that decide the same outcomes in both orders neither deadlock with the canceller nor write twice."""
+def test_cancelling_while_workers_write_records_each_outcome_once(engine, tmp_path):
+    """Workers that record the same outcomes in both orders neither deadlock with the canceller nor write twice."""
     for number in range(8):
         run, _ = enqueue(engine, tmp_path, sha256=f"{number}" * 64, rescore=True)
         ids = ids_of(engine, run)
@@ -107,7 +107,7 @@ def test_cancelling_amid_workers_decides_each_scan_once(engine, tmp_path):
 
 
 def test_a_run_that_opens_while_another_is_cancelled_never_waits_for_cancelled_scans(engine, tmp_path):
-    """Whoever comes first: the new run's scans are pending, shared or as a new revision."""
+    """Whichever comes first, the new run's scans are pending, shared or as a new revision."""
     for number in range(8):
         run, _ = enqueue(engine, tmp_path, sha256=f"{number}" * 64, rescore=True)
         cancel = partial(cancel_run, engine, run)
@@ -127,7 +127,7 @@ def _workers(engine, ids):
 
 
 def _at_once(*tasks):
-    """What each task returns, in their order, all started together."""
+    """The tasks' results in their order, from threads that start together."""
     returned, errors = [None] * len(tasks), []
 
     def run(number):

@@ -1,4 +1,4 @@
-"""The ledger on both databases: migrations, runs, and who decides an outcome."""
+"""The ledger on both databases: migrations, runs, and the first writer of an outcome."""
 
 import os
 import re
@@ -26,8 +26,8 @@ from tests.support.ledger import a_model, commit, enqueue, ids_of, scored
 
 
 @pytest.fixture(autouse=True)
-def in_pieces(monkeypatch):
-    """Runs of four scans are opened in two pieces."""
+def small_slices(monkeypatch):
+    """Opens runs of four scans in two slices."""
     monkeypatch.setattr(opening, "_SCANS_PER_SLICE", 3)
 
 
@@ -40,7 +40,7 @@ def test_migrations_give_the_tables_that_the_code_describes(engine):
 
 
 def test_postgresql_is_never_migrated_unasked(new_postgres):
-    """Opening a PostgreSQL without our tables says what to run, and changes nothing."""
+    """Opening a PostgreSQL database without our tables names the command to run, and changes nothing."""
     with pytest.raises(UserError, match="python -m db upgrade"):
         open_database(new_postgres)
     engine = make_engine(new_postgres)
@@ -52,7 +52,7 @@ def test_postgresql_is_never_migrated_unasked(new_postgres):
 
 
 def test_python_m_db_upgrade_makes_the_tables(new_postgres):
-    """The command that the refusal names, run as a person runs it."""
+    """Runs the command that the refusal names, as a person would."""
     command, env = [sys.executable, "-m", "db", "upgrade"], {**os.environ, "CXR_DATABASE_URL": new_postgres}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"the database's tables are at revision {head_revision()}\n")
@@ -60,7 +60,7 @@ def test_python_m_db_upgrade_makes_the_tables(new_postgres):
 
 
 def test_a_database_that_is_newer_than_the_program_is_refused(engine, database_url):
-    """A revision that this program does not know is an error with one sentence, on both databases."""
+    """A revision that this program does not know is an error of one sentence on both databases."""
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(UserError, match="9999"):
@@ -79,8 +79,8 @@ def test_an_identical_open_run_is_joined_and_a_finished_one_is_not(engine, tmp_p
     assert (second != first, joined) == (True, False)
 
 
-def test_scans_of_other_datasets_in_between_are_no_part_of_a_run(engine, tmp_path, monkeypatch):
-    """Their ids lie among the run's, and the same model waits for them."""
+def test_scans_of_other_datasets_are_not_part_of_a_run(engine, tmp_path, monkeypatch):
+    """Their ids lie between the run's, and they are pending for the same model."""
     monkeypatch.setattr(opening, "_SCANS_PER_SLICE", 10)
     places = {10: "sample_labels", 20: "other", 30: "sample_labels"}
     scans = [
@@ -98,8 +98,8 @@ def test_scans_of_other_datasets_in_between_are_no_part_of_a_run(engine, tmp_pat
     assert others not in ids_of(engine, run)
 
 
-def test_an_image_that_changes_while_its_run_is_open_is_decided_anew_in_that_run(engine, tmp_path):
-    """A joined run takes up a new revision of what was decided, and leaves what is pending as it is."""
+def test_an_image_that_changes_while_its_run_is_open_is_scored_again_in_that_run(engine, tmp_path):
+    """A joined run gets a new revision of decided outcomes, and keeps pending ones as they are."""
     run, _ = enqueue(engine, tmp_path)
     one, two, three, four = ids_of(engine, run)
     with engine.begin() as connection:
@@ -112,8 +112,8 @@ def test_an_image_that_changes_while_its_run_is_open_is_decided_anew_in_that_run
         assert connection.execute(revisions).all() == [(1, 2)]
 
 
-def test_a_run_that_takes_up_more_is_not_closed_meanwhile(engine, tmp_path):
-    """A worker that would close it waits for the producer, and then sees what is pending."""
+def test_a_run_that_gets_new_outcomes_is_not_closed_meanwhile(engine, tmp_path):
+    """A worker that would close it waits for the producer, and then sees the pending outcomes."""
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
         record_outcomes(connection, [scored(outcome) for outcome in ids_of(engine, run)])
@@ -130,7 +130,7 @@ def test_a_run_that_takes_up_more_is_not_closed_meanwhile(engine, tmp_path):
 
 
 def test_two_producers_at_once_leave_one_run(engine, tmp_path):
-    """Eight concurrent enqueues of one CSV open one run with one outcome a scan."""
+    """Eight concurrent enqueues of one CSV open one run with one outcome per scan."""
     results, errors = [], []
 
     def work():
@@ -149,7 +149,7 @@ def test_two_producers_at_once_leave_one_run(engine, tmp_path):
 
 
 def test_a_scan_without_an_image_is_rejected_at_once_and_due_when_it_appears(engine, tmp_path):
-    """`missing` is an outcome; the next run links it while nothing changed, and asks again once there is an image."""
+    """`missing` is an outcome: the next run reuses it, until there is an image."""
     run, _ = enqueue(engine, tmp_path, missing={1})
     with engine.connect() as connection:
         now = progress(connection, run)
@@ -164,7 +164,7 @@ def test_a_scan_without_an_image_is_rejected_at_once_and_due_when_it_appears(eng
 
 
 def test_the_first_writer_of_an_outcome_wins(engine, tmp_path):
-    """A decided outcome never changes, whatever a second worker brings."""
+    """A recorded outcome never changes, whatever a second worker writes."""
     run, _ = enqueue(engine, tmp_path)
     first = ids_of(engine, run)[0]
     with engine.begin() as connection:
@@ -197,7 +197,7 @@ def test_many_writers_of_the_same_outcomes_write_each_once(engine, tmp_path):
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_batch_goes_to_postgresql_and_back_once(engine, tmp_path):
-    """Rows, scores and which runs go on, in one statement that commits itself: the database may be a network away."""
+    """One statement that commits itself writes the rows and reads the open runs: the database may be a network away."""
     run, _ = enqueue(engine, tmp_path)
     first, second, third, _ = ids_of(engine, run)
     rejected = Rejected(outcome_id=second, reason="empty", detail="x")
@@ -214,7 +214,7 @@ def test_a_batch_goes_to_postgresql_and_back_once(engine, tmp_path):
 
 
 def test_a_run_closes_once_and_only_when_nothing_is_pending(engine, tmp_path):
-    """Whoever closes a run gets its number, nobody else does."""
+    """Only the call that closes a run returns its number."""
     run, _ = enqueue(engine, tmp_path)
     ids = ids_of(engine, run)
     with engine.begin() as connection:
@@ -241,7 +241,7 @@ def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path
 
 
 def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path):
-    """Two lone deaths leave it pending, the third quarantines it."""
+    """Two deaths of a worker alone with it leave it pending; the third quarantines it."""
     run, _ = enqueue(engine, tmp_path)
     deadly = ids_of(engine, run)[0]
     for may_go_on in (True, True, False):
@@ -253,7 +253,7 @@ def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path
 
 
 def test_an_edited_csv_is_a_label_set_of_its_own(engine, tmp_path):
-    """Labels are never edited: other bytes under the same name live beside the first."""
+    """Labels are never edited: another file under the same name becomes another label set."""
     enqueue(engine, tmp_path)
     enqueue(engine, tmp_path, sha256="b" * 64)
     with engine.connect() as connection:
@@ -262,7 +262,7 @@ def test_an_edited_csv_is_a_label_set_of_its_own(engine, tmp_path):
 
 
 def test_a_location_moves_and_is_never_forgotten(engine, tmp_path):
-    """A newer location replaces the older one; none does not."""
+    """A newer location replaces the older one; a missing location does not."""
     enqueue(engine, tmp_path)
     enqueue(engine, tmp_path, missing={0, 1, 2, 3}, sha256="b" * 64)
     with engine.connect() as connection:
@@ -270,7 +270,7 @@ def test_a_location_moves_and_is_never_forgotten(engine, tmp_path):
 
 
 def test_a_models_name_never_moves_to_other_bytes(engine):
-    """The hash is the identity; the first model is active until another is activated."""
+    """The hash identifies a model; the first model is active until another is activated."""
     with engine.begin() as connection:
         a_model(connection, used=[UsedScan(image_name="a.png", patient_id="1", subset="train")])
         with pytest.raises(UserError, match="another --name"):
@@ -282,7 +282,7 @@ def test_a_models_name_never_moves_to_other_bytes(engine):
 
 
 def test_a_database_without_an_encoding_is_a_ledger_too(new_postgres):
-    """SQL_ASCII, as a cluster made in the locale C has: text is read as text, not as bytes."""
+    """A cluster that was created in the locale C has SQL_ASCII; text is still read as text, not as bytes."""
     name = f"t{uuid.uuid4().hex[:12]}"
     admin = make_engine(new_postgres).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -299,11 +299,11 @@ def test_a_database_without_an_encoding_is_a_ledger_too(new_postgres):
 
 
 def test_an_error_of_the_database_names_no_image(engine, tmp_path):
-    """Its text goes into logs, where no name may be."""
+    """Its text goes into logs, which may hold no name."""
     enqueue(engine, tmp_path)
     with engine.connect() as connection:
         row = {"dataset": "sample_labels", "image_name": connection.execute(select(Scan.image_name).limit(1)).scalar()}
     with engine.begin() as connection, pytest.raises(IntegrityError) as caught:
         connection.execute(insert(Scan), row)
-    # PostgreSQL says it once more, in its own DETAIL: who may meet that logs the kind of error alone.
+    # PostgreSQL repeats the name in its own DETAIL, so callers log only the kind of error.
     assert row["image_name"] not in str(caught.value).partition("DETAIL")[0]

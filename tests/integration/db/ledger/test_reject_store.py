@@ -1,4 +1,4 @@
-"""A refused store ends what waits for it in one statement, and nothing else."""
+"""One statement rejects everything that waits for a refused store, and nothing else."""
 
 import pytest
 
@@ -34,16 +34,16 @@ def still_waiting(engine):
         return {tuple(row) for row in connection.exec_driver_sql(f"{WAITING} AND o.state = 'pending'")}
 
 
-def test_only_what_waits_in_this_very_store_for_this_model_is_rejected(two_models):
-    """A `_` in a bucket's name is no wildcard; other models' workers have their own credentials."""
+def test_only_pending_scans_of_this_store_and_model_are_rejected(two_models):
+    """A `_` in a bucket's name is not a wildcard; other models' workers have their own credentials."""
     with two_models.begin() as connection:
         assert reject_store(connection, "m" * 64, STORE, "the bucket does not exist") == 2
     others = {(location, "n") for location in LOCATIONS}
     assert still_waiting(two_models) == {("s3://wardX1/c.png", "m"), ("/ward_1/d.png", "m")} | others
 
 
-def test_what_is_decided_stays(two_models):
-    """First writer wins."""
+def test_recorded_outcomes_stay(two_models):
+    """The first writer wins."""
     with two_models.begin() as connection:
         first = pending_of_model(connection, 1)[0]
         record_outcomes(connection, [Rejected(outcome_id=first.outcome_id, reason="truncated", detail="ends early")])

@@ -1,4 +1,4 @@
-"""A stopped run on both databases: what waits in it alone is nobody's work, and what resuming it makes due."""
+"""A stopped run on both databases: workers skip scans that only it waits for, and resuming makes some due again."""
 
 from sqlalchemy import select
 
@@ -42,7 +42,7 @@ def look(engine, run):
 
 
 def work(engine):
-    """What each of those who look for work sees of the model's."""
+    """The model's work as worker, sweep, model choice and metrics see it."""
     with read_transaction(engine) as connection:
         backlog, wanted = read_backlog(connection), read_demand(connection)
         model = wanted.active.id
@@ -58,8 +58,8 @@ def work(engine):
     return waiting
 
 
-def test_what_waits_in_a_stopped_run_is_nobodys_work_and_stays_pending(engine, tmp_path):
-    """Neither a worker nor the sweep, the choice of a model or a metric takes it for work; its run stays open."""
+def test_scans_of_a_stopped_run_are_skipped_and_stay_pending(engine, tmp_path):
+    """Workers, the sweep, the choice of a model and the metrics ignore them; the run stays open."""
     run, _ = enqueue(engine, tmp_path)
     assert work(engine) == 4
     assert stop(engine, run)
@@ -74,8 +74,8 @@ def test_what_waits_in_a_stopped_run_is_nobodys_work_and_stays_pending(engine, t
         assert still_open_runs(connection, [run]) == {}
 
 
-def test_what_another_run_waits_for_too_is_worked_on_and_ends_the_stopped_run(engine, tmp_path):
-    """In its usual way; a third run's scans are not touched by either."""
+def test_scans_that_another_run_waits_for_too_are_scored_and_end_the_stopped_run(engine, tmp_path):
+    """The stopped run closes as usual; the scans of a third run stay untouched."""
     run, _ = enqueue(engine, tmp_path)
     stop(engine, run)
     other, _ = enqueue(engine, tmp_path, sha256=OTHER)
@@ -89,8 +89,8 @@ def test_what_another_run_waits_for_too_is_worked_on_and_ends_the_stopped_run(en
     assert not resume(engine, run), "it is over"
 
 
-def test_only_an_open_run_that_waits_is_stopped_and_once(engine, tmp_path):
-    """Not one that has just come to its end, however bad it was."""
+def test_only_an_open_run_with_pending_scans_is_stopped_and_only_once(engine, tmp_path):
+    """A run that has just ended is not stopped, whatever its error rate was."""
     run, _ = enqueue(engine, tmp_path)
     assert [stop(engine, run), stop(engine, run)] == [True, False]
     resume(engine, run)
@@ -101,8 +101,8 @@ def test_only_an_open_run_that_waits_is_stopped_and_once(engine, tmp_path):
     assert not stop(engine, run)
 
 
-def test_a_resumed_run_waits_for_what_may_have_passed_too(engine, tmp_path):
-    """As new revisions; what cannot be scored as it is, what is scored and what never had an image stays."""
+def test_a_resumed_run_retries_rejections_that_may_have_passed(engine, tmp_path):
+    """They become new revisions; permanent rejections, scores, and scans that never had an image stay."""
     run, _ = enqueue(engine, tmp_path, missing={0})
     first, second, third = ids_of(engine, run)
     reject(engine, [first])
@@ -122,7 +122,7 @@ def test_a_resumed_run_waits_for_what_may_have_passed_too(engine, tmp_path):
 
 
 def test_the_same_request_joins_a_stopped_run_and_leaves_it_to_the_producer_to_resume_it(engine, tmp_path):
-    """Whose two resumptions make one."""
+    """Two resumptions count as one."""
     run, _ = enqueue(engine, tmp_path)
     reject(engine, ids_of(engine, run)[:2], reason="unreadable")
     stop(engine, run)
@@ -132,7 +132,7 @@ def test_the_same_request_joins_a_stopped_run_and_leaves_it_to_the_producer_to_r
 
 
 def test_a_stopped_run_can_be_cancelled(engine, tmp_path):
-    """It is over then, and what it waited for is due again in the next."""
+    """It ends then, and its pending scans are due again in the next run."""
     run, _ = enqueue(engine, tmp_path)
     stop(engine, run)
     assert cancel_run(engine, run) == 4
@@ -142,8 +142,8 @@ def test_a_stopped_run_can_be_cancelled(engine, tmp_path):
     assert (again != run, joined, look(engine, again)[0].pending) == (True, False, 4)
 
 
-def test_what_a_stopped_run_rejected_is_read_again_though_it_is_listed_as_before(engine, tmp_path):
-    """Another file may have lain there in between; without a stop, a file of the same size and time is not read."""
+def test_an_image_that_a_stopped_run_rejected_is_read_again_though_its_listing_is_unchanged(engine, tmp_path):
+    """Another file may have been there meanwhile; without a stop, a file of the same size and time is not read."""
     run, _ = enqueue(engine, tmp_path)
     image = tmp_path / "00000000_000.png"
     image.write_bytes(b"a film")

@@ -1,4 +1,4 @@
-"""Forgetting a patient on both databases: what goes, what stays, and who may be amid it."""
+"""Forgetting a patient on both databases: which rows go, which stay, and which writers may run meanwhile."""
 
 import sqlite3
 import threading
@@ -32,12 +32,12 @@ from tests.support.ledger import a_model, decide_all, enqueue, ids_of, scored
 from tests.support.world import wait_until
 
 ALL_TABLES = [mapper.class_ for mapper in Base.registry.mappers]
-#: The second of the ledger's four patients, its only scan, and the first of its outcomes.
+#: The second of the ledger's four patients, their only scan, and its first outcome.
 PATIENT, IMAGE, OUTCOME = "1", "00000001_000.png", 2
 
 
 def test_everything_about_a_patient_goes_and_everybody_else_stays(engine, tmp_path):
-    """Scan, outcomes of both revisions, scores, labels and run rows are gone; three patients keep theirs."""
+    """Scan, outcomes of both revisions, scores, labels and run rows are deleted; three patients keep theirs."""
     _scored_run(engine, tmp_path)
     enqueue(engine, tmp_path, rescore=True)
     forgotten = forget_patient(engine, PATIENT)
@@ -48,8 +48,8 @@ def test_everything_about_a_patient_goes_and_everybody_else_stays(engine, tmp_pa
         assert is_current(connection, 1, 1)
 
 
-def test_that_somebody_was_forgotten_is_noted_but_not_who(engine, tmp_path):
-    """The audit row holds a moment and three counts."""
+def test_a_row_records_the_forgetting_but_not_the_patient(engine, tmp_path):
+    """It holds a time and three counts."""
     _scored_run(engine, tmp_path)
     forget_patient(engine, PATIENT)
     with engine.connect() as connection:
@@ -63,7 +63,7 @@ def test_that_somebody_was_forgotten_is_noted_but_not_who(engine, tmp_path):
 
 
 def test_an_id_is_read_as_a_csv_writes_it(engine, tmp_path):
-    """Padded or not, with spaces around it or not: one patient."""
+    """With or without leading zeros and spaces, it is one patient."""
     _scored_run(engine, tmp_path)
     assert forget_patient(engine, " 00000001 ").scans == 1
 
@@ -78,7 +78,7 @@ def test_an_id_is_read_as_a_csv_writes_it(engine, tmp_path):
     ],
 )
 def test_a_patient_who_is_not_exactly_one_is_refused(engine, tmp_path, patient, dataset, sentence):
-    """Unknown, elsewhere, in two datasets, or none at all: one sentence, and nothing is written."""
+    """An unknown, an ambiguous and an empty id each get one sentence, and nothing is written."""
     _scored_run(engine, tmp_path)
     _in_hospital(engine)
     before = _sizes(engine, *ALL_TABLES)
@@ -88,7 +88,7 @@ def test_a_patient_who_is_not_exactly_one_is_refused(engine, tmp_path, patient, 
 
 
 def test_an_id_means_nothing_outside_of_its_dataset(engine, tmp_path):
-    """Where the dataset is named, its patient goes and the other dataset's stays."""
+    """If the dataset is given, its patient is deleted and the other dataset's stays."""
     _scored_run(engine, tmp_path)
     _in_hospital(engine)
     forget_patient(engine, "2", "sample_labels")
@@ -97,7 +97,7 @@ def test_an_id_means_nothing_outside_of_its_dataset(engine, tmp_path):
 
 
 def test_models_forget_what_they_were_fitted_on_and_are_named(engine, tmp_path):
-    """The split's rows go, those by image alone too; other patients' rows and other models stay unnamed."""
+    """Rows of the split go, also those without a patient; other patients' rows stay, and other models are not named."""
     one = UsedScan(image_name="gone.png", patient_id=PATIENT, subset="train")
     unnamed = UsedScan(image_name=IMAGE, patient_id=None, subset="test")
     other = UsedScan(image_name="x.png", patient_id="2", subset="train")
@@ -110,8 +110,8 @@ def test_models_forget_what_they_were_fitted_on_and_are_named(engine, tmp_path):
         assert connection.execute(select(ModelScan.image_name)).scalars().all() == ["x.png", "x.png"]
 
 
-def test_figures_are_computed_anew_without_the_patient(engine, tmp_path):
-    """Every label set that had metrics has them at its own thresholds, of three scans instead of four."""
+def test_metrics_are_computed_again_without_the_patient(engine, tmp_path):
+    """Each label set with metrics gets them at its own thresholds, of three scans instead of four."""
     run = _scored_run(engine, tmp_path)
     with engine.begin() as connection:
         aggregate(connection, run, label_set_id=1, thresholds=[0.15, 0.95])
@@ -125,7 +125,7 @@ def test_figures_are_computed_anew_without_the_patient(engine, tmp_path):
 
 
 def test_a_run_whose_last_pending_scan_goes_can_be_closed(engine, tmp_path):
-    """Nothing pending is left, so the caller's `close_finished_runs` closes the run and computes its figures."""
+    """Nothing is pending, so the caller's `close_finished_runs` closes the run and computes its metrics."""
     run, _ = enqueue(engine, tmp_path)
     with engine.begin() as connection:
         record_outcomes(connection, [scored(outcome) for outcome in ids_of(engine, run) if outcome != OUTCOME])
@@ -135,7 +135,7 @@ def test_a_run_whose_last_pending_scan_goes_can_be_closed(engine, tmp_path):
 
 
 def test_a_run_of_forgotten_patients_only_is_empty(engine, tmp_path):
-    """It stays, finished, with all counts zero and figures of no scan."""
+    """The run stays finished, with all counts zero and metrics of no scan."""
     run = _scored_run(engine, tmp_path)
     for number in range(4):
         forget_patient(engine, str(number))
@@ -146,7 +146,7 @@ def test_a_run_of_forgotten_patients_only_is_empty(engine, tmp_path):
 
 
 def test_a_worker_that_holds_a_forgotten_scan_drops_it(engine, tmp_path):
-    """It is not pending, cannot be decided, and an attempt on it counts nowhere."""
+    """The scan is not pending, cannot be recorded, and an attempt on it counts nowhere."""
     run, _ = enqueue(engine, tmp_path)
     ids = ids_of(engine, run)
     forget_patient(engine, PATIENT)
@@ -157,7 +157,7 @@ def test_a_worker_that_holds_a_forgotten_scan_drops_it(engine, tmp_path):
     assert _sizes(engine, Scores) == [3]
 
 
-def test_a_worker_that_decides_first_leaves_no_score(new_postgres_engine, tmp_path):
+def test_a_worker_that_writes_first_leaves_no_score(new_postgres_engine, tmp_path):
     """Forgetting waits for the worker's transaction, and deletes what it wrote."""
     engine = new_postgres_engine
     run, _ = enqueue(engine, tmp_path)
@@ -170,13 +170,13 @@ def test_a_worker_that_decides_first_leaves_no_score(new_postgres_engine, tmp_pa
     assert _sizes(engine, Outcome, Scores) == [3, 3]
 
 
-def test_a_worker_that_comes_second_skips_what_is_gone(new_postgres_engine, tmp_path):
-    """It waits for the forgetting transaction, and then decides the other three."""
+def test_a_worker_that_writes_second_skips_deleted_scans(new_postgres_engine, tmp_path):
+    """It waits for the forgetting transaction, and then records the other three."""
     engine, won = new_postgres_engine, []
     run, _ = enqueue(engine, tmp_path)
     ids = ids_of(engine, run)
     with engine.connect() as connection:
-        # Forgetting deletes labels after outcomes: this holds it amid its transaction.
+        # Forgetting deletes labels after outcomes, so this lock holds it inside its transaction.
         connection.execute(select(Label).with_for_update())
         forgetting = threading.Thread(target=forget_patient, args=(engine, PATIENT))
         forgetting.start()
@@ -189,8 +189,8 @@ def test_a_worker_that_comes_second_skips_what_is_gone(new_postgres_engine, tmp_
     assert (won, _sizes(engine, Outcome, Scores)) == ([3], [3, 3])
 
 
-def test_an_aggregator_that_began_before_leaves_no_figures_of_the_patient(new_postgres_engine, tmp_path):
-    """Forgetting waits for it, though no metrics were stored yet, and computes them anew."""
+def test_an_aggregator_that_began_before_leaves_no_metrics_of_the_patient(new_postgres_engine, tmp_path):
+    """Forgetting waits for it, though no metrics were stored yet, and computes them again."""
     engine = new_postgres_engine
     run, _ = enqueue(engine, tmp_path)
     _decide(engine, ids_of(engine, run))
@@ -205,7 +205,7 @@ def test_an_aggregator_that_began_before_leaves_no_figures_of_the_patient(new_po
 
 
 def test_sqlite_keeps_no_trace_in_its_files(sqlite_engine, tmp_path):
-    """Neither the file nor its WAL holds the image's name afterwards, though rows were updated and others read."""
+    """Afterwards, neither the file nor its WAL holds the image's name, though rows were updated beside a reader."""
     engine = sqlite_engine
     with engine.begin() as connection:
         a_model(connection, used=[UsedScan(image_name=IMAGE, patient_id=PATIENT, subset="train")])
@@ -218,8 +218,8 @@ def test_sqlite_keeps_no_trace_in_its_files(sqlite_engine, tmp_path):
     assert b"00000002_000.png" in _bytes_of(engine)
 
 
-def test_a_file_that_cannot_be_rewritten_is_said(sqlite_engine, tmp_path):
-    """The patient is forgotten all the same, and the sentence says what is left to do."""
+def test_an_error_says_that_the_file_cannot_be_rewritten(sqlite_engine, tmp_path):
+    """The patient is forgotten even so, and the sentence says what is left to do."""
     run = _scored_run(sqlite_engine, tmp_path)
     sqlite_engine.dispose()
     event.listen(sqlite_engine, "connect", _without_vacuum)
@@ -227,7 +227,7 @@ def test_a_file_that_cannot_be_rewritten_is_said(sqlite_engine, tmp_path):
         forget_patient(sqlite_engine, PATIENT)
     assert _sizes(sqlite_engine, Scan) == [3]
     with sqlite_engine.connect() as connection:
-        assert is_current(connection, run, 1), "the figures are computed first"
+        assert is_current(connection, run, 1), "the metrics are computed first"
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def new_postgres_engine(new_postgres):
 
 @pytest.fixture
 def sqlite_engine(tmp_path):
-    """Some builds of SQLite overwrite what is deleted, by default; this one does not."""
+    """A SQLite database that does not overwrite deleted rows, as some builds do by default."""
     engine = open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}")
     engine.dispose()
     event.listen(engine, "connect", lambda dbapi, _record: dbapi.execute("PRAGMA secure_delete = OFF"))
@@ -249,14 +249,14 @@ def sqlite_engine(tmp_path):
 
 
 def _without_vacuum(dbapi, _record):
-    # VACUUM attaches the copy that it writes.
+    # VACUUM attaches the copy that it writes, so refusing ATTACH makes it fail.
     attach = sqlite3.SQLITE_ATTACH
     dbapi.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action == attach else sqlite3.SQLITE_OK)
 
 
 @contextmanager
 def _idle_reader(engine):
-    """Another connection that is open, as a worker's is: SQLite keeps the WAL file then."""
+    """Keeps another connection open, as a worker does, so that SQLite keeps the WAL file."""
     with engine.connect() as connection:
         connection.execute(select(Scan.id)).all()
         connection.rollback()

@@ -1,4 +1,4 @@
-"""Pruning old runs on both databases: what goes, and what must stay."""
+"""Pruning old runs on both databases: which rows go, and which must stay."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,13 +19,13 @@ MONTH = timedelta(days=30)
 
 
 @pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    """Outcomes are looked through three at a time: a ledger of twelve takes several pieces."""
+def small_transactions(monkeypatch):
+    """Checks three outcome ids per transaction, so that a ledger of twelve takes several."""
     monkeypatch.setattr(retention, "_IDS_PER_TRANSACTION", 3)
 
 
-def test_an_old_run_goes_with_its_figures_and_the_outcomes_that_were_replaced(engine, tmp_path):
-    """The first of two runs that scored all four scans is gone, and so are its four outcomes and their scores."""
+def test_an_old_run_goes_with_its_metrics_and_superseded_outcomes(engine, tmp_path):
+    """Of two runs that scored all four scans, the first is deleted with its four outcomes and scores."""
     first, second = _run(engine, tmp_path, days_ago=90), _run(engine, tmp_path, days_ago=60)
     assert prune_runs(engine, MONTH, now=NOW) == PruneResult(runs=1, outcomes=4)
     assert _sizes(engine, Run, RunScan, Outcome, Scores) == [1, 4, 4, 4]
@@ -37,7 +37,7 @@ def test_an_old_run_goes_with_its_figures_and_the_outcomes_that_were_replaced(en
 
 
 def test_a_young_run_stays(engine, tmp_path):
-    """29 days are not 30."""
+    """A run of 29 days is younger than 30."""
     _run(engine, tmp_path, days_ago=29)
     _run(engine, tmp_path, days_ago=1)
     assert prune_runs(engine, MONTH, now=NOW) == PruneResult(runs=0, outcomes=0)
@@ -45,7 +45,7 @@ def test_a_young_run_stays(engine, tmp_path):
 
 
 def test_the_latest_run_of_a_dataset_and_model_stays_however_old(engine, tmp_path):
-    """Its report can still be read; a later run that was cancelled does not stand in for it."""
+    """Its report can still be read; a later cancelled run does not replace it."""
     latest = _run(engine, tmp_path, days_ago=90)
     cancelled, _ = enqueue(engine, tmp_path, rescore=True)
     cancel_run(engine, cancelled)
@@ -55,7 +55,7 @@ def test_the_latest_run_of_a_dataset_and_model_stays_however_old(engine, tmp_pat
 
 
 def test_each_model_keeps_its_latest_run(engine, tmp_path):
-    """An older run under another model is not replaced by a younger one under this."""
+    """A younger run of another model does not replace it."""
     with engine.begin() as connection:
         other = a_model(connection, sha256="n" * 64, name="other")
     older = _run(engine, tmp_path, days_ago=90)
@@ -65,7 +65,7 @@ def test_each_model_keeps_its_latest_run(engine, tmp_path):
 
 
 def test_an_open_run_stays_however_old(engine, tmp_path):
-    """What waits goes on waiting, though a later run of the same dataset and model has come to its end."""
+    """Its scans stay pending, though a later run of the same dataset and model has finished."""
     waiting, _ = enqueue(engine, tmp_path, rescore=True)
     decided = ids_of(engine, waiting)[0]
     later = _limited_run(engine, [decided])
@@ -76,7 +76,7 @@ def test_an_open_run_stays_however_old(engine, tmp_path):
 
 
 def test_the_newest_outcome_of_a_scan_outlives_its_run(engine, tmp_path):
-    """A later run scored two of four scans anew: the others keep their scores, and the next enqueue sends nothing."""
+    """After a later run scored two of four scans again, the others keep their scores, so an enqueue sends nothing."""
     _run(engine, tmp_path, days_ago=90)
     _limited_run(engine, [1, 2], rescore=True)
     assert prune_runs(engine, MONTH, now=NOW) == PruneResult(runs=1, outcomes=2)
@@ -86,8 +86,8 @@ def test_the_newest_outcome_of_a_scan_outlives_its_run(engine, tmp_path):
     assert (now.scored, now.pending, now.reused) == (4, 0, 4)
 
 
-def test_what_a_younger_run_shows_stays(engine, tmp_path):
-    """A run that reused the first one's outcomes keeps them when that is pruned, replaced or not."""
+def test_outcomes_that_a_younger_run_shows_stay(engine, tmp_path):
+    """A run that reused outcomes of the first run keeps them when that is pruned, superseded or not."""
     _run(engine, tmp_path, days_ago=90)
     reusing, _ = enqueue(engine, tmp_path, sha256="b" * 64)
     close_finished_runs(engine)
@@ -98,7 +98,7 @@ def test_what_a_younger_run_shows_stays(engine, tmp_path):
 
 
 def _run(engine, tmp_path, *, days_ago, sha256="a" * 64):
-    """A run that scored everything, opened so many days before NOW."""
+    """A run that scored everything and was opened `days_ago` before NOW."""
     run, _ = enqueue(engine, tmp_path, rescore=True, sha256=sha256)
     decide_all(engine, run)
     _age(engine, run, days_ago)

@@ -1,4 +1,4 @@
-"""The aggregator and the report over real databases: what counts, what is left out, and what is said about it."""
+"""The aggregator and the report on real databases: which scans count, and what is said about the others."""
 
 import csv
 import json
@@ -43,11 +43,11 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A scan of the run: what the labels and the model say of it."""
+    """A scan of the run, with its labels and its score."""
 
-    #: None: unlabelled.
+    #: None means unlabelled.
     findings: Sequence[str] | None = ("No Finding",)
-    #: Of `Abnormal`; `Mass` gets the same. None: not scored.
+    #: The score of `Abnormal` and of `Mass`; None means not scored.
     score: float | None = 0.1
     state: str = SCORED
     reason: str | None = None
@@ -66,7 +66,7 @@ class Fitted:
 
 
 def fill(connection: Connection, cases: Sequence[Case], fitted: Sequence[Fitted] = (), **run: Any) -> None:
-    """Put one run of these scans there, with ids from 1 in their order; the model was fitted on dataset `nih`."""
+    """Insert one run of these scans, with ascending ids from 1; the model was fitted on dataset `nih`."""
     manifest = {"findings": ["Abnormal", "Mass"]}
     model = {"id": MODEL, "sha256": "ab" * 32, "name": "first", "manifest": manifest, "active": True}
     connection.execute(insert(Model), [model | {"registered_at": LONG_AGO}])
@@ -81,7 +81,7 @@ def fill(connection: Connection, cases: Sequence[Case], fitted: Sequence[Fitted]
 
 
 def add(connection: Connection, number: int, case: Case, *, in_run: bool = True) -> None:
-    """Put one scan there, and into the run."""
+    """Insert one scan, and add it to the run."""
     image = case.image or f"scan{number}.png"
     scan = {"id": number, "dataset": case.dataset, "image_name": image, "patient_id": case.patient}
     connection.execute(insert(Scan), [scan])
@@ -122,7 +122,7 @@ MIXED = (
 
 
 def test_abnormal_is_any_of_the_fourteen_and_mass_only_mass(engine: Engine) -> None:
-    """Edema makes a scan abnormal, not a mass; a score on the threshold counts as positive."""
+    """Edema makes a scan abnormal, but is not a mass; a score at the threshold counts as positive."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         aggregate(connection, RUN)
@@ -130,7 +130,7 @@ def test_abnormal_is_any_of_the_fourteen_and_mass_only_mass(engine: Engine) -> N
         assert counts(stored(connection, "Mass")["given", 0.5]) == (1, 2, 0, 2)
 
 
-def test_a_scan_without_a_label_row_counts_in_no_figure_and_is_counted_apart(engine: Engine) -> None:
+def test_a_scan_without_a_label_row_is_in_no_metric_and_is_counted_separately(engine: Engine) -> None:
     """Unlabelled is not normal."""
     with engine.begin() as connection:
         fill(connection, MIXED)
@@ -143,7 +143,7 @@ def test_a_scan_without_a_label_row_counts_in_no_figure_and_is_counted_apart(eng
 
 
 def test_scored_scans_are_counted_by_runtime_and_precision(engine: Engine) -> None:
-    """Of the same runtime in two precisions, too; the rejected one has neither."""
+    """One runtime may have two precisions; the rejected scan has neither."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         connection.execute(update(Outcome).where(Outcome.state == SCORED).values(runtime="r 1", precision="int8"))
@@ -152,7 +152,7 @@ def test_scored_scans_are_counted_by_runtime_and_precision(engine: Engine) -> No
     assert coverage.runtimes == {"r 1 float32": 1, "r 1 int8": 5}
 
 
-def test_thresholds_are_those_given_and_the_two_picked_ones(engine: Engine) -> None:
+def test_thresholds_are_the_given_and_the_two_chosen_ones(engine: Engine) -> None:
     """At 0.2 F1 is 6/7; Youden's index is 1/2 there too, and nowhere more."""
     with engine.begin() as connection:
         fill(connection, MIXED)
@@ -163,7 +163,7 @@ def test_thresholds_are_those_given_and_the_two_picked_ones(engine: Engine) -> N
 
 
 def test_undefined_is_null_in_sql(engine: Engine) -> None:
-    """Where no label is positive, recall and AUROC are undefined and nothing is picked."""
+    """Without a positive label, recall and AUROC are undefined, and no threshold is chosen."""
     with engine.begin() as connection:
         fill(connection, [Case(score=0.1), Case(score=0.2)])
         aggregate(connection, RUN)
@@ -173,8 +173,8 @@ def test_undefined_is_null_in_sql(engine: Engine) -> None:
         assert set(connection.execute(select(RunFindingMetric.auroc)).scalars()) == {None}
 
 
-def test_the_stored_figures_are_those_of_scikit_learn_on_the_same_scans(engine: Engine) -> None:
-    """A hundred scans with ties, some seen and some unlabelled: areas of both subsets as scikit-learn has them."""
+def test_the_stored_metrics_equal_scikit_learns_on_the_same_scans(engine: Engine) -> None:
+    """The areas of both subsets are compared on a hundred scans with ties, some of them seen or unlabelled."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     draws = np.random.default_rng(0).integers(0, 10, (100, 3)).tolist()
@@ -202,7 +202,7 @@ def test_the_stored_figures_are_those_of_scikit_learn_on_the_same_scans(engine: 
 
 
 def test_aggregating_twice_leaves_one_set_of_rows_and_other_label_sets_alone(engine: Engine) -> None:
-    """Idempotent: the rows of this run and label set are replaced, no others."""
+    """Only the rows of this run and label set are replaced."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         connection.execute(insert(LabelSet), [{"id": 2, "name": "2020", "sha256": "1" * 64, "imported_at": LONG_AGO}])
@@ -219,14 +219,14 @@ def test_aggregating_twice_leaves_one_set_of_rows_and_other_label_sets_alone(eng
 
 
 def test_a_run_that_was_pruned_meanwhile_has_no_metrics(engine: Engine) -> None:
-    """Whoever is about to compute them, for one that closed or lost a patient, finds it gone."""
+    """A caller that is about to compute them, for a run that closed or lost a patient, finds the run gone."""
     with engine.begin() as connection:
         assert not aggregate(connection, 4711)
         assert not aggregate(connection, 4711, label_set_id=1)
 
 
 def test_two_aggregators_at_once_wait_for_each_other(engine: Engine) -> None:
-    """The last two workers may both close a run: neither fails, and the rows are there once."""
+    """The last two workers may both close a run; neither fails, and the rows exist once."""
     with engine.begin() as connection:
         fill(connection, MIXED)
 
@@ -256,7 +256,7 @@ def test_two_aggregators_at_once_wait_for_each_other(engine: Engine) -> None:
         pytest.param(Case(image="a.png"), Fitted(image="a.png", subset="test"), False, id="only tested on it"),
     ],
 )
-def test_what_the_model_has_seen(engine: Engine, case: Case, fitted: Fitted, *, is_seen: bool) -> None:
+def test_a_scan_is_seen_by_image_name_or_patient(engine: Engine, case: Case, fitted: Fitted, *, is_seen: bool) -> None:
     """A file name identifies a scan in any dataset, a patient id only a patient of its own dataset."""
     with engine.begin() as connection:
         fill(connection, [case], [fitted])
@@ -265,7 +265,7 @@ def test_what_the_model_has_seen(engine: Engine, case: Case, fitted: Fitted, *, 
 
 
 def test_a_seen_scan_takes_its_patient_along_in_a_renamed_dataset(engine: Engine) -> None:
-    """Patient 7 is known by one scan that was fitted on, in the run or not; each is counted by how."""
+    """A fitted scan, in the run or not, makes the other scans of its patient seen; both kinds are counted."""
     with engine.begin() as connection:
         cases = [
             Case(image="a.png", patient="7"),
@@ -282,8 +282,8 @@ def test_a_seen_scan_takes_its_patient_along_in_a_renamed_dataset(engine: Engine
     assert (coverage.seen_itself, coverage.seen_patient, coverage.used) == (1, 2, 1)
 
 
-def test_held_out_figures_leave_out_what_the_model_has_seen_and_all_do_not(engine: Engine) -> None:
-    """Law 4: the same run has both figures, each under its name."""
+def test_held_out_metrics_exclude_seen_scans_and_all_include_them(engine: Engine) -> None:
+    """A run has the metrics of both subsets, each under its name."""
     with engine.begin() as connection:
         fill(connection, MIXED, [Fitted(image="scan1.png")])
         aggregate(connection, RUN)
@@ -292,13 +292,13 @@ def test_held_out_figures_leave_out_what_the_model_has_seen_and_all_do_not(engin
 
 
 def test_metrics_are_current_once_the_run_has_ended_until_an_outcome_comes(engine: Engine) -> None:
-    """Missing, partial, or older than an outcome: each is stale."""
+    """Metrics are stale if they are missing, partial, or older than an outcome."""
     with engine.begin() as connection:
         fill(connection, [*MIXED, Case(state=PENDING)])
         assert not is_current(connection, RUN, LABELS)
         aggregate(connection, RUN)
         assert stored(connection)["given", 0.5].is_partial
-        # Even so: another's outcome may bear an earlier time, by a clock that is behind.
+        # Partial metrics are stale even so: another machine's clock may be slow and date an outcome earlier.
         assert not is_current(connection, RUN, LABELS)
         last = update(Outcome).where(Outcome.state == PENDING)
         connection.execute(last.values(state=REJECTED, reason="empty", scored_at=LONG_AGO))
@@ -311,7 +311,7 @@ def test_metrics_are_current_once_the_run_has_ended_until_an_outcome_comes(engin
 
 
 def test_metrics_at_other_thresholds_are_not_current(engine: Engine) -> None:
-    """Who asks for other thresholds than those that are stored gets them computed; the picked ones do not matter."""
+    """A request for other thresholds computes metrics again; the chosen ones do not matter."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         aggregate(connection, RUN, thresholds=(0.25, 0.8))
@@ -321,7 +321,7 @@ def test_metrics_at_other_thresholds_are_not_current(engine: Engine) -> None:
 
 
 def test_a_run_without_a_label_set_has_no_metrics_but_a_report(engine: Engine, tmp_path: Path) -> None:
-    """Scores and coverage are still worth saying."""
+    """The report still has scores and coverage."""
     with engine.begin() as connection:
         fill(connection, MIXED, label_set_id=None)
         assert not aggregate(connection, RUN)
@@ -337,8 +337,8 @@ def test_a_run_without_a_label_set_has_no_metrics_but_a_report(engine: Engine, t
     }
 
 
-def test_a_score_that_is_missing_is_loud(engine: Engine) -> None:
-    """The model scores Mass, so an outcome without that score is a bug, not a smaller figure."""
+def test_a_missing_score_raises(engine: Engine) -> None:
+    """The model scores Mass, so an outcome without that score is a bug, not one scan fewer."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         connection.execute(update(Scores).where(Scores.outcome_id == 2).values(mass=None))
@@ -347,7 +347,7 @@ def test_a_score_that_is_missing_is_loud(engine: Engine) -> None:
 
 
 def test_a_report_says_what_it_is_of_and_names_no_scan_or_patient(engine: Engine, tmp_path: Path) -> None:
-    """Run, model, label set and subset are in it; image names and patient ids are in none of its texts."""
+    """It names run, model, label set and subset, but no image and no patient."""
     cases = [Case(findings=case.findings, score=case.score, image=f"0000471{n}_000.png", patient=f"9471{n}",
                   state=case.state, reason=case.reason) for n, case in enumerate(MIXED)]  # fmt: skip
     with engine.begin() as connection:
@@ -366,7 +366,7 @@ def test_a_report_says_what_it_is_of_and_names_no_scan_or_patient(engine: Engine
 
 
 def test_an_unfinished_run_is_refused_unless_partial_and_then_marked(engine: Engine, tmp_path: Path) -> None:
-    """The refusal is one sentence that says what to do; the partial report says so in every form."""
+    """The refusal is one sentence with a remedy; each file of a partial report says that it is partial."""
     with engine.begin() as connection:
         fill(connection, [*MIXED, Case(state=PENDING)])
         with pytest.raises(UserError, match=r"1 of 8 scans are pending \('producer status'"):
@@ -377,8 +377,8 @@ def test_an_unfinished_run_is_refused_unless_partial_and_then_marked(engine: Eng
     assert json.loads((tmp_path / "report.json").read_text())["is_partial"] is True
 
 
-def test_a_report_computes_metrics_anew_only_where_they_are_not_current(engine: Engine, tmp_path: Path) -> None:
-    """Metrics that nobody computed are computed; those that are current are read as they are."""
+def test_a_report_computes_metrics_only_if_they_are_not_current(engine: Engine, tmp_path: Path) -> None:
+    """Missing metrics are computed; current ones are read as they are."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         report = write_report(connection, RUN, tmp_path, subset=ALL)
@@ -392,10 +392,10 @@ def test_a_report_computes_metrics_anew_only_where_they_are_not_current(engine: 
     ("asked", "sentence"),
     [({"label_set": "2031"}, "no label set '2031'; there are: 2017"), ({"subset": "test"}, "no subset 'test'")],
 )
-def test_what_is_not_there_is_refused_in_one_sentence(
+def test_an_unknown_label_set_or_subset_is_refused_in_one_sentence(
     engine: Engine, tmp_path: Path, asked: dict[str, Any], sentence: str
 ) -> None:
-    """The sentence names what there is."""
+    """The sentence names the ones that exist."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         with pytest.raises(UserError, match=sentence):
@@ -403,7 +403,7 @@ def test_what_is_not_there_is_refused_in_one_sentence(
 
 
 def test_labels_of_other_scans_make_no_report(engine: Engine, tmp_path: Path) -> None:
-    """A table of zeros would look like figures: a label set that labels no scored scan of the run is refused."""
+    """A label set that labels no scored scan of the run is refused; a table of zeros would look like metrics."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         connection.execute(
@@ -414,7 +414,7 @@ def test_labels_of_other_scans_make_no_report(engine: Engine, tmp_path: Path) ->
 
 
 def test_names_are_text_not_markup(engine: Engine, tmp_path: Path) -> None:
-    """A model's name may hold what HTML and matplotlib would read as markup."""
+    """A model's name may hold text that HTML and matplotlib would read as markup."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         connection.execute(update(Model).values(name=r"<b>$\frac$[red]"))

@@ -1,4 +1,4 @@
-"""What the README promises in SQL holds on both databases."""
+"""The README's SQL examples and tables of columns hold on both databases."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ EXAMPLES = re.findall(r"```sql\n(.*?);\n```", SECTION, re.DOTALL)
 
 EVENING = datetime(2026, 11, 23, 19, 50, tzinfo=UTC)
 AFTERNOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
-#: Patient, follow-up, view, label, and the scores in runs 1 to 3, or why there are none.
+#: Patient, follow-up, view, label, and the scores in runs 1 to 3 or the reason of the rejection.
 SCANS = (
     ("7", 0, "PA", "No Finding", (0.1, 0.2, 0.1)),
     ("7", 1, "PA", "Effusion", (0.9, 0.8, 0.9)),
@@ -33,7 +33,7 @@ SCANS = (
     ("10", 2, "PA", None, "missing"),
     ("11", 0, "PA", "No Finding", (0.55, 0.25, 0.55)),
 )
-#: The one scan that was scored before the night, and is reused by run 1.
+#: The scan that was scored before the night, and that run 1 reuses.
 EARLY = 7
 #: Model and revision of each run.
 RUNS = {1: (1, 1), 2: (2, 1), 3: (1, 2)}
@@ -41,7 +41,7 @@ RUNS = {1: (1, 1), 2: (2, 1), 3: (1, 2)}
 
 @pytest.fixture
 def ledger(engine):
-    """Two models that were fitted on patient 7, and three runs over the same eleven scans."""
+    """A ledger with two models that were fitted on patient 7, and three runs over the same eleven scans."""
     with engine.begin() as connection:
         put = Put(connection)
         put.models_and_labels()
@@ -59,7 +59,7 @@ def ledger(engine):
 
 
 class Put:
-    """Puts rows into the tables."""
+    """Inserts rows into the tables."""
 
     def __init__(self, connection):
         self.connection = connection
@@ -101,7 +101,7 @@ def image(number):
 
 
 def rows(connection, query):
-    """The rows of a query as plain numbers and words: PostgreSQL's averages of whole numbers are Decimal."""
+    """The rows of a query as floats and texts: PostgreSQL's averages of integers are Decimal."""
     return [
         tuple(value if isinstance(value, str | int | None) else float(value) for value in row)
         for row in connection.execute(text(query))
@@ -109,12 +109,12 @@ def rows(connection, query):
 
 
 def test_there_are_ten_examples():
-    """Each has a test below."""
+    """Each example has a test below."""
     assert len(EXAMPLES) == 10
 
 
 def test_the_highest_scoring_unlabelled_scans_of_last_night(ledger):
-    """A scan without a label row is unlabelled, which is not normal; one of the afternoon is not last night's."""
+    """A scan without a label row is unlabelled, not normal; a scan of the afternoon is not last night's."""
     assert rows(ledger, EXAMPLES[0]) == [(image(6), "9", 0.8)]
 
 
@@ -124,22 +124,22 @@ def test_false_negatives_by_view(ledger):
 
 
 def test_the_agreement_of_two_models(ledger):
-    """Scans 7 and 11 are positive under the first alone, scan 3 under the second."""
+    """Scans 7 and 11 are positive only under the first model, scan 3 only under the second."""
     assert rows(ledger, EXAMPLES[2]) == [(8, 2, 1, pytest.approx(1.7 / 8))]
 
 
 def test_scans_per_hour(ledger):
-    """What an earlier run scored does not count."""
+    """Scans that an earlier run scored do not count."""
     assert rows(ledger, EXAMPLES[3]) == [("2026-11-23 19", 2), ("2026-11-23 20", 5)]
 
 
 def test_the_rejects_by_reason(ledger):
-    """Every scan that has no score has a reason."""
+    """Every scan without a score has a reason."""
     assert rows(ledger, EXAMPLES[4]) == [("missing", 2), ("truncated", 1)]
 
 
 def test_the_metrics_across_thresholds(ledger):
-    """Counts are of labelled, scored scans of patients other than 7."""
+    """The counts include labelled, scored scans of all patients but 7."""
     found = rows(ledger, EXAMPLES[5])
     assert [row[:2] for row in found] == [(f, t) for f in ("Abnormal", "Effusion") for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
     assert found[1] == ("Abnormal", 0.4, 2, 1, 1, 0, *map(pytest.approx, (2 / 3, 2 / 3, 2 / 3, 0.5)))
@@ -147,29 +147,29 @@ def test_the_metrics_across_thresholds(ledger):
 
 
 def test_the_areas_of_two_models(ledger):
-    """Each pair of scans is in the wrong order under the first, in the right one under the second."""
+    """The first model orders each pair of scans wrongly, the second rightly."""
     assert rows(ledger, EXAMPLES[6]) == [("Abnormal", 0.0, 1.0, 4, 4), ("Effusion", 0.0, 1.0, 4, 4)]
 
 
 def test_the_scans_whose_score_moved(ledger):
-    """Scan 4 alone, from 0.4 to 0.55."""
+    """Only scan 4 moved, from 0.4 to 0.55."""
     assert rows(ledger, EXAMPLES[7]) == [(image(4), 0.4, 0.55)]
 
 
 def test_the_greatest_changes_between_visits(ledger):
-    """Of two visits in a row, risen or fallen."""
+    """The score rises or falls between two successive visits."""
     changes = [("7", 1, 0.9, 0.8), ("9", 1, 0.8, 0.35), ("9", 2, 0.6, -0.2), ("8", 1, 0.4, 0.1)]
     assert rows(ledger, EXAMPLES[8]) == [(*visit, pytest.approx(change)) for *visit, change in changes]
 
 
 def test_the_calibration_by_tenths(ledger):
-    """Six labelled scans in six tenths, by score."""
+    """Six labelled scans, ordered by score, fall into six tenths."""
     by_score = [(0.1, 0), (0.3, 1), (0.4, 1), (0.45, 1), (0.55, 0), (0.9, 1)]
     assert rows(ledger, EXAMPLES[9]) == [(n, 1, *pair) for n, pair in enumerate(by_score, start=1)]
 
 
 def test_a_run_without_a_label_set_labels_nothing(ledger):
-    """Unlabelled is NULL in every label column, and the run has progress like any other."""
+    """Every label column is NULL, and the run has progress like any other."""
     ledger.execute(update(Run).where(Run.id == 1).values(label_set_id=None))
     assert rows(ledger, "SELECT DISTINCT label, label_set FROM results WHERE run_id = 1") == [(None, None)]
     labels = ", ".join(f"COUNT({column_of(finding)}_label)" for finding in FINDINGS)
@@ -178,7 +178,7 @@ def test_a_run_without_a_label_set_labels_nothing(ledger):
 
 
 def test_labels_are_those_of_the_runs_own_label_set(ledger):
-    """Another label set that says something else of the same scans changes no row."""
+    """Another label set with other labels for the same scans changes no row."""
     before = rows(ledger, "SELECT scan_id, finding, label FROM results ORDER BY run_id, scan_id, finding")
     put = Put(ledger)
     put.row(LabelSet, id=2, name="later", sha256="1" * 64, imported_at=EVENING)
@@ -188,7 +188,7 @@ def test_labels_are_those_of_the_runs_own_label_set(ledger):
 
 
 def test_the_wide_view_has_the_labels_of_the_long_one(ledger):
-    """And of every finding, scored by the model or not."""
+    """It has them for every finding, scored by the model or not."""
     wide = "SELECT scan_id, abnormal_label, effusion_label, mass_label FROM results_wide WHERE run_id = 1 ORDER BY 1"
     kinds = {None: (None,) * 3, "No Finding": (0, 0, 0), "Effusion": (1, 1, 0), "Mass": (1, 0, 1)}
     assert rows(ledger, wide) == [(n, *kinds[label]) for n, (*_, label, _) in enumerate(SCANS, start=1)]
@@ -197,7 +197,7 @@ def test_the_wide_view_has_the_labels_of_the_long_one(ledger):
 
 
 def test_a_run_whose_scans_are_all_gone_still_has_progress(ledger):
-    """A patient was forgotten, and the run with them: zero of everything, and when it was cancelled."""
+    """All counts are zero, and the time of its cancellation is there."""
     ledger.execute(delete(RunScan).where(RunScan.run_id == 3))
     ledger.execute(update(Run).where(Run.id == 3).values(cancelled_at=EVENING))
     counts = "expected, scored, rejected, quarantined, pending, reused"
@@ -205,8 +205,8 @@ def test_a_run_whose_scans_are_all_gone_still_has_progress(ledger):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_column_is_documented_once_and_no_other(engine, view):
-    """The README's table of a view names the columns that the view has."""
+def test_the_readme_documents_exactly_the_columns_of_a_view(engine, view):
+    """Each column is in the README's table of that view once."""
     table = re.search(rf"\| column of `{view}` \|.*?\n\n", SECTION, re.DOTALL).group(0)
     cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
@@ -215,5 +215,5 @@ def test_every_column_is_documented_once_and_no_other(engine, view):
 
 
 def test_every_reason_is_documented():
-    """The README names every code that SQL can hold."""
+    """The README names every reason code that SQL can hold."""
     assert [reason for reason in REASONS if f"`{reason}`" not in README] == []

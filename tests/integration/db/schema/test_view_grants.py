@@ -1,4 +1,4 @@
-"""An analyst's role on a real PostgreSQL: five views to read, and nothing else."""
+"""On a real PostgreSQL, an analyst's role can read the five views and nothing else."""
 
 import contextlib
 import sqlite3
@@ -20,7 +20,7 @@ from tests.support.ledger import decide_all, enqueue
 
 @pytest.fixture
 def ledger(new_postgres, tmp_path):
-    """A finished run on PostgreSQL; gives its address."""
+    """The address of a PostgreSQL database with a finished run."""
     engine = make_engine(new_postgres)
     upgrade(engine)
     run, _ = enqueue(engine, tmp_path)
@@ -31,7 +31,7 @@ def ledger(new_postgres, tmp_path):
 
 @pytest.fixture
 def role(new_postgres):
-    """A role of its own whose name needs quoting; roles belong to the server, so it is dropped at the end."""
+    """A new role whose name needs quoting. Roles belong to the server, so it is dropped at the end."""
     name = f"Analyst {uuid.uuid4().hex[:8]}"
     engine = create_engine(make_engine(new_postgres).url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -44,7 +44,7 @@ def role(new_postgres):
 
 @pytest.fixture
 def as_role(ledger, role):
-    """Run one statement as the role: its rows, or what PostgreSQL refuses it with."""
+    """Runs one statement as the role: returns its rows, or raises PostgreSQL's refusal."""
     engine = create_engine(make_engine(ledger).url.set(username=role))
 
     def run(statement):
@@ -57,20 +57,20 @@ def as_role(ledger, role):
 
 
 def test_a_granted_role_reads_every_view(ledger, role, as_role):
-    """The views show it what the tables hold, though it may read no table."""
+    """The views show the tables' rows, though the role may read no table."""
     grant_read(ledger, role)
     assert {view: bool(as_role(f"SELECT * FROM {view}")) for view in VIEWS} == dict.fromkeys(VIEWS, True)
 
 
 def test_a_granted_role_reads_no_table_and_writes_nothing(ledger, role, as_role):
-    """Every table refuses to be read, every view to be written, and nothing can be made."""
+    """It cannot read a table, write to a view, or create anything."""
     grant_read(ledger, role)
     attempts = [f"SELECT 1 FROM {table}" for table in [*Base.metadata.tables, "alembic_version"]]
     attempts += [f"DELETE FROM {name}" for name in (*VIEWS, *Base.metadata.tables)]
     attempts += ["UPDATE results SET score = 0", "CREATE TABLE mine (x int)", "DROP VIEW results"]
     attempts += ["INSERT INTO forgotten (id, forgotten_at, scans, outcomes, labels) VALUES (1, now(), 0, 0, 0)"]
     for attempt in attempts:
-        # A view that joins refuses to be deleted from before anybody's rights are looked at.
+        # PostgreSQL refuses to delete from a view with a join before it checks rights.
         with pytest.raises(Exception, match=r"permission denied|must be owner|cannot (delete|update)"):
             as_role(attempt)
     with open_database(ledger).connect() as connection:
@@ -86,7 +86,7 @@ def test_a_role_that_was_not_granted_reads_nothing(role, as_role):
 
 
 def test_access_survives_a_migration(ledger, role, as_role):
-    """Views are laid anew by everything that Alembic does; who could read them still can."""
+    """Every Alembic command recreates the views; roles that could read them still can."""
     grant_read(ledger, role)
     made = text("SELECT oid FROM pg_class WHERE relname = 'run_progress'")
     engine = make_engine(ledger)
@@ -102,15 +102,15 @@ def test_access_survives_a_migration(ledger, role, as_role):
 
 
 def test_a_role_that_does_not_exist_is_refused(ledger):
-    """The command makes no role."""
+    """The command creates no role."""
     with pytest.raises(UserError, match=r"no role 'nobody\\?\"; DROP'"):
         grant_read(ledger, 'nobody"; DROP')
     with open_database(ledger).connect() as connection:
         assert connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname LIKE 'nobody%'")).all() == []
 
 
-def test_who_does_not_own_the_views_cannot_grant_them(ledger, role, as_role):
-    """A reader cannot let others in, and is told so, though PostgreSQL only warns."""
+def test_only_the_owner_of_the_views_can_grant_them(ledger, role, as_role):
+    """Another user gets an error, though PostgreSQL only warns."""
     grant_read(ledger, role)
     with open_database(ledger).begin() as connection:
         connection.execute(text(f'GRANT SELECT ON alembic_version TO "{role}"'))
@@ -124,7 +124,7 @@ def test_who_does_not_own_the_views_cannot_grant_them(ledger, role, as_role):
 
 
 def test_the_command_on_sqlite_says_how_to_read_only_and_makes_no_file(tmp_path, monkeypatch, capsys):
-    """SQLite has no roles: exit 2 and one sentence."""
+    """SQLite has no roles; the command exits with 2 and one sentence."""
     file = tmp_path / "nightread.sqlite"
     monkeypatch.setenv("CXR_DATABASE_URL", f"sqlite:///{file}")
     assert main(["grant-read", "analyst"]) == 2
@@ -133,7 +133,7 @@ def test_the_command_on_sqlite_says_how_to_read_only_and_makes_no_file(tmp_path,
 
 
 def test_a_sqlite_file_that_is_opened_read_only_is_read_and_not_written(tmp_path):
-    """What the README tells SQLite's analysts; the last writer has gone and taken the WAL along."""
+    """The README tells analysts to open SQLite like this; the last writer has ended and removed the WAL."""
     file = tmp_path / "nightread.sqlite"
     engine = open_database(f"sqlite:///{file}")
     enqueue(engine, tmp_path)
@@ -145,7 +145,7 @@ def test_a_sqlite_file_that_is_opened_read_only_is_read_and_not_written(tmp_path
 
 
 def test_the_command_grants(ledger, role, as_role, monkeypatch, capsys):
-    """`python -m db grant-read ROLE` exits 0, and once more changes nothing."""
+    """`python -m db grant-read ROLE` exits with 0; a second call changes nothing."""
     monkeypatch.setenv("CXR_DATABASE_URL", ledger)
     assert [main(["grant-read", role]) for _ in range(2)] == [0, 0]
     assert as_role("SELECT expected FROM run_progress") == [(4,)]

@@ -31,7 +31,7 @@ def genuine(name):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a CSV of these rows (or bytes) under NIH's header; gives its path."""
+    """Writes a CSV of these rows under NIH's header, and returns its path."""
 
     def write(*rows, header=HEADER, newline="\n", name="some_labels.csv", start=b"", encoding="utf-8"):
         path = tmp_path / name
@@ -53,14 +53,14 @@ def refusal(path, **columns):
 
 
 def test_the_genuine_file_gives_each_of_its_5606_rows():
-    """Row for row: names, patients, ages in every notation, and the label counts that NIH's sample is known for."""
+    """Checks names, patients, ages in every notation, and the known label counts of NIH's sample."""
     path = genuine("sample_labels.csv")
     file = read_labels_csv(path)
     assert (len(file.rows), file.dataset) == (5606, "sample_labels")
     assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert len({row.image_name for row in file.rows}) == 5606
     counts = Counter(finding for row in file.rows for finding in row.findings)
-    # As counted in the text itself, with no parser between.
+    # Counted in the text itself, without a parser.
     text = path.read_text()
     cells = Counter(part for line in text.splitlines()[1:] for part in line.split(",")[1].split("|"))
     assert counts == cells
@@ -76,14 +76,14 @@ def test_the_genuine_file_gives_each_of_its_5606_rows():
 
 
 def test_the_genuine_full_set_is_read_as_it_is_stored():
-    """All of NIH's 2020 rows, gzipped, under a header split on its commas; hashed as stored; no stem keeps `.gz`."""
+    """All of NIH's 2020 rows are gzipped, under a header with commas in names; the hash is of the stored bytes."""
     path = genuine("Data_Entry_2017_v2020.csv.gz")
     file = read_labels_csv(path)
     assert (len(file.rows), file.dataset) == (112_120, "Data_Entry_2017_v2020")
     assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert len({row.patient_id for row in file.rows}) == 30_805
     assert {row.view for row in file.rows} == {"AP", "PA"}
-    # The mistakes in ages that NIH's 2020 file corrected.
+    # NIH's 2020 file corrected the impossible ages.
     assert max(row.age_years for row in file.rows) == 95
     full = {row.image_name: row for row in file.rows}
     sample = read_labels_csv(genuine("sample_labels.csv")).rows
@@ -92,7 +92,7 @@ def test_the_genuine_full_set_is_read_as_it_is_stored():
 
 
 def test_what_excel_did_to_a_file_changes_no_row():
-    """A file that a spreadsheet saved again (bare patient ids, other line ends) says what the genuine one says."""
+    """A file that a spreadsheet saved again (bare patient ids, other line ends) has the rows of the genuine one."""
     resaved = read_labels_csv(genuine("csv_variants/sample_labels_excel_resaved_5606.csv"))
     original = read_labels_csv(genuine("sample_labels.csv"))
     assert resaved.rows == original.rows
@@ -100,7 +100,7 @@ def test_what_excel_did_to_a_file_changes_no_row():
 
 
 def test_an_excerpt_keeps_its_own_labels_and_the_genuine_patients():
-    """Somebody's excerpt, with three labels corrected: everything that no reader decides is as in the genuine file."""
+    """In an excerpt with three corrected labels, everything else is as in the genuine file."""
     excerpt = read_labels_csv(genuine("csv_variants/sample_labels_excerpt.csv")).rows
     original = {row.image_name: row for row in read_labels_csv(genuine("sample_labels.csv")).rows}
     assert len(excerpt) > 40
@@ -111,7 +111,7 @@ def test_an_excerpt_keeps_its_own_labels_and_the_genuine_patients():
 
 
 def test_a_web_page_saved_as_a_csv_is_refused():
-    """Who saves GitHub's or Jupyter's page instead of the file learns that it is no labels file."""
+    """A page that GitHub or Jupyter shows instead of the file is not a labels file."""
     assert "not a labels file" in refusal(genuine("csv_variants/html_page_instead_of_csv.csv"))
 
 
@@ -120,13 +120,13 @@ def test_a_web_page_saved_as_a_csv_is_refused():
     [("060Y", 60), ("013M", 13 / 12), ("001D", 1 / 365.25), ("77", 77), ("411Y", 411), ("000Y", 0), (" 060y ", 60)],
 )
 def test_an_age_is_read_in_every_notation_of_nih(raw, years):
-    """Years, months, days and bare numbers; impossible ages are kept as written."""
+    """Years, months, days and bare numbers are understood; impossible ages stay as written."""
     assert parse_age(raw) == pytest.approx(years)
 
 
 @pytest.mark.parametrize("raw", ["", "Y", "-3Y", "6.5Y", "abc", "060X", "Y60", "9999999999Y"])
 def test_an_age_in_no_known_notation_is_unknown_not_zero(raw):
-    """Nothing is guessed at."""
+    """The reader guesses no age."""
     assert parse_age(raw) is None
 
 
@@ -136,15 +136,15 @@ def test_padded_and_bare_patient_ids_are_one_patient(number, zeros):
     assert normalise_patient_id("0" * zeros + str(number)) == str(number)
 
 
-def test_a_patient_id_that_is_no_number_stays_as_it_is():
-    """Only numbers lose zeros; nothing at all is unknown."""
+def test_a_patient_id_that_is_not_a_number_stays_as_it_is():
+    """Only numbers lose their leading zeros; an empty cell is unknown."""
     assert [normalise_patient_id(raw) for raw in ("P007", " x ", "", "000")] == ["P007", "x", None, "0"]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r", "\r\r\n"])
 @pytest.mark.parametrize("start", [b"", codecs.BOM_UTF8])
 def test_line_ends_and_byte_order_marks_change_no_row(write, newline, start):
-    """Windows' line ends and BOM, old Mac's line ends, and those of a file that was converted twice are invisible."""
+    """The line ends of Windows, of old Macs and of a file that was converted twice change no row, nor does a BOM."""
     file = read_labels_csv(write("a.png,Mass|Edema,0,00000013,060Y,M,PA", newline=newline, start=start))
     (row,) = file.rows
     assert (row.image_name, row.findings, row.patient_id, row.follow_up) == ("a.png", ("Edema", "Mass"), "13", 0)
@@ -152,7 +152,7 @@ def test_line_ends_and_byte_order_marks_change_no_row(write, newline, start):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_each_encoding_that_excel_writes_is_read(write, encoding):
-    """UTF-8, and the UTF-16 of Excel's "Unicode text", told by its mark."""
+    """UTF-8, and the UTF-16 of Excel's "Unicode text", which has a byte order mark."""
     start = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}.get(encoding, b"")
     header, row = HEADER.replace(",", "\t"), "bild ü.png\tMass\t0\t13\t060Y\tM\tPA"
     (row,) = read_labels_csv(write(row, header=header, newline="\r\n", start=start, encoding=encoding)).rows
@@ -161,8 +161,8 @@ def test_each_encoding_that_excel_writes_is_read(write, encoding):
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("above", ["", "sep=#\r\n", "SEP=#\n", "\n\n"])
-def test_the_separator_is_told_from_the_header(write, separator, above):
-    """Comma, a European Excel's semicolon, tab; with Excel's own line about it, or blank lines, above the header."""
+def test_the_header_determines_the_separator(write, separator, above):
+    """Comma, a European Excel's semicolon or tab, below Excel's `sep=` line or blank lines."""
     header = HEADER.replace(",", separator)
     start = above.replace("#", separator).encode()
     row = "a.png,Edema,0,13,060Y,M,PA".replace(",", separator)
@@ -180,8 +180,8 @@ def test_commas_in_a_header_separated_by_semicolons_do_not_separate(write):
 
 
 @pytest.mark.parametrize("name", ["set.csv.gz", "set.csv", "set.CSV.GZ", "set.gz"])
-def test_gzip_is_told_by_content_and_its_suffix_is_no_part_of_the_dataset(tmp_path, name):
-    """A browser may drop or keep the suffix; the hash is of the bytes that lie there."""
+def test_content_tells_gzip_and_the_dataset_lacks_its_suffix(tmp_path, name):
+    """A browser may drop or keep the suffix; the hash is of the stored bytes."""
     path = tmp_path / name
     path.write_bytes(gzip.compress(f"{HEADER}\na.png,Mass,0,1,1Y,M,PA\n".encode()))
     file = read_labels_csv(path)
@@ -189,49 +189,49 @@ def test_gzip_is_told_by_content_and_its_suffix_is_no_part_of_the_dataset(tmp_pa
     assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_blank_lines_and_rows_of_empty_cells_say_nothing(write):
-    """Spreadsheets leave both; rows below keep their line's number."""
+def test_blank_lines_and_rows_of_empty_cells_are_skipped(write):
+    """Spreadsheets leave both; rows below keep their line numbers."""
     rows = ("", "a.png,Mass,0,1,1Y,M,PA", ",,,,,,", "  ", "b.png,Mass,0,1,1Y,M,PA", "")
     assert [row.image_name for row in read_labels_csv(write(*rows)).rows] == ["a.png", "b.png"]
     assert "row 7:" in refusal(write(*rows[:5], "c.png,Flu"))
 
 
 def test_quoted_cells_may_hold_separators_quotes_and_line_ends(write):
-    """As every spreadsheet writes them; also with a stray space before the quote."""
+    """Every spreadsheet writes them like this; a stray space before the quote is allowed."""
     rows = ('"a, ""b"".png","Mass|Edema",0,1,1Y,M,"PA"', 'c.png, "Mass","0\r\n1",1,1Y,M,PA')
     first, second = read_labels_csv(write(*rows)).rows
     assert (first.image_name, first.findings, first.view) == ('a, "b".png', ("Edema", "Mass"), "PA")
     assert (second.image_name, second.findings, second.follow_up) == ("c.png", ("Mass",), None)
 
 
-def test_stray_spaces_around_a_cell_say_nothing(write):
-    """A hand-edited file has them."""
+def test_stray_spaces_around_a_cell_are_stripped(write):
+    """Hand-edited files have them."""
     (row,) = read_labels_csv(write(" a.png , Mass | Edema , 0 , 13 , 060Y , M , PA ")).rows
     assert (row.image_name, row.findings, row.follow_up, row.patient_id) == ("a.png", ("Edema", "Mass"), 0, "13")
     assert (row.age_years, row.sex, row.view) == (60, "M", "PA")
 
 
 def test_a_follow_up_that_sql_cannot_hold_is_unknown(write):
-    """As is one that is no number; nothing is guessed at."""
+    """So is one that is not a number; the reader guesses none."""
     rows = read_labels_csv(write("a.png,Mass,99999999999999999999", "b.png,Mass,x", "c.png,Mass,003")).rows
     assert [row.follow_up for row in rows] == [None, None, 3]
 
 
 def test_a_row_has_the_number_of_the_line_it_begins_on(write):
-    """Cells above that hold line ends do not shift what an editor shows; nor do those of the row itself."""
+    """Line ends inside cells, above or in the row, do not shift the number from what an editor shows."""
     header = HEADER + ',"a note\nof two lines"'
     rows = ('a.png,Mass,0,1,1Y,M,PA,"1\n2\n3"', 'b.png,Flu,0,1,1Y,M,PA,"1\n2"')
     assert "row 6: 'Finding Labels' has 'Flu'" in refusal(write(*rows, header=header))
 
 
 def test_a_quote_that_is_never_closed_is_refused_where_it_opens(write):
-    """It would swallow every row below it, in a column that nobody reads."""
+    """Otherwise it would swallow every row below it, even in a column that is not read."""
     header = "Image Index,Finding Labels,note"
     assert "row 3:" in refusal(write("a.png,Mass,x", 'b.png,Mass,"5 cm', "c.png,Mass,x", header=header))
 
 
-def test_bytes_that_are_no_utf8_matter_only_in_a_column_that_is_read(write):
-    """An old Windows code page is not guessed at; in a column of remarks it does no harm."""
+def test_invalid_utf8_matters_only_in_a_column_that_is_read(write):
+    """The reader guesses no Windows code page; in a column of remarks its bytes do no harm."""
     header = "Image Index;Finding Labels;Größe"
     (row,) = read_labels_csv(write("a.png;Mass;groß", header=header, encoding="cp1252")).rows
     assert row.findings == ("Mass",)
@@ -251,13 +251,13 @@ def test_bytes_that_are_no_utf8_matter_only_in_a_column_that_is_read(write):
     ],
 )
 def test_each_header_that_nih_published_is_understood(write, header):
-    """Commas in names, `Sex` for `Gender`, underscores for spaces, a trailing comma; stray spaces and other case."""
+    """Headers have commas in names, `Sex` for `Gender`, underscores, a trailing comma, stray spaces or other case."""
     (row,) = read_labels_csv(write("a.png,Mass,3,13,060Y,F,PA", header=header)).rows
     assert (row.sex, row.view, row.follow_up, row.age_years, row.patient_id) == ("F", "PA", 3, 60.0, "13")
 
 
 def test_two_columns_are_enough(write):
-    """Image and findings are needed; what else is absent is unknown."""
+    """Image and findings are required; the values of other missing columns are unknown."""
     (row,) = read_labels_csv(write("a.png,No Finding", header="Image Index,Finding Labels")).rows
     assert row.findings == (NO_FINDING,)
     assert (row.patient_id, row.view, row.sex, row.age_years, row.follow_up) == (None,) * 5
@@ -270,39 +270,39 @@ def test_no_label_is_unlabelled_not_normal(write):
 
 
 def test_no_finding_beside_a_disease_is_refused(write):
-    """A scan cannot be both; the row is named."""
+    """A scan cannot be both; the message names the row."""
     sentence = refusal(write("a.png,Mass,0,1,1Y,M,PA", "b.png,Mass|No Finding,0,1,1Y,M,PA"))
     assert "row 3" in sentence
     assert "No Finding" in sentence
 
 
 def test_an_unknown_finding_is_refused_with_its_row_column_and_value(write):
-    """A misspelt disease must not vanish."""
+    """A misspelt finding must not be dropped."""
     sentence = refusal(write("a.png,Mass|Efusion,0,1,1Y,M,PA"))
     assert "row 2: 'Finding Labels' has 'Efusion'" in sentence
     assert "xx..." in refusal(write(f"a.png,{'x' * 900},0,1,1Y,M,PA"))
 
 
 def test_one_image_with_two_different_rows_is_refused(write):
-    """Neither row is believed; both are named."""
+    """The message names both rows."""
     sentence = refusal(write("a.png,Mass,0,1,1Y,M,PA", "b.png,Mass,0,1,1Y,M,PA", "a.png,Edema,0,1,1Y,M,PA"))
     assert "row 4" in sentence
     assert "row 2" in sentence
 
 
 def test_one_image_with_two_equal_rows_is_one_scan(write):
-    """Saying a thing twice is harmless; the order of its findings says nothing."""
+    """A repeated row is harmless; the order of its findings does not matter."""
     rows = read_labels_csv(write("a.png,Mass|Edema,0,1,1Y,M,PA", "a.png,Edema|Mass,0,1,1Y,M,PA")).rows
     assert [row.image_name for row in rows] == ["a.png"]
 
 
 def test_a_header_alone_is_refused(write):
-    """No rows is a mistake, not an empty run."""
+    """A file without rows is a mistake, not an empty run."""
     assert "no rows" in refusal(write())
 
 
 def test_a_missing_column_is_refused_with_its_name(write):
-    """And with what the first row holds instead."""
+    """The message also quotes the columns that are there."""
     sentence = refusal(write("a.png,Mass", header="file,Finding Labels"))
     assert "'Image Index'" in sentence
     assert "file" in sentence
@@ -316,8 +316,8 @@ def test_a_missing_column_is_refused_with_its_name(write):
         *("\\\\server\\a.png", "s3://bucket/a.png", "a\0.png", '"a\n.png"', "x" * 1025),
     ],
 )
-def test_what_is_no_file_name_is_refused(write, image):
-    """An image name names a file in a folder or below it, and nothing outside of it."""
+def test_an_invalid_image_name_is_refused(write, image):
+    """An image name must name a file in the images' folder or below it."""
     assert "row 2: " in refusal(write(f"{image},Mass,0,1,1Y,M,PA"))
 
 
@@ -325,20 +325,20 @@ def test_what_is_no_file_name_is_refused(write, image):
     "image", ["p1/study 1/a.png", "./p1/study 1/a.png", "p1\\study 1\\a.png", ".\\p1/./study 1/a.png"]
 )
 def test_an_image_may_be_named_by_its_path_below_the_folder(write, image):
-    """As CheXpert does; Windows' backslashes and a leading `./` are other spellings of the same path."""
+    """CheXpert does so; Windows' backslashes and a leading `./` are other spellings of the same path."""
     (row,) = read_labels_csv(write(f"{image},Mass,0,1,1Y,M,PA")).rows
     assert row.image_name == "p1/study 1/a.png"
 
 
 def test_a_short_row_has_no_labels_and_empty_cells_no_effect(write):
-    """A row that ends early is unlabelled, as spreadsheets leave off empty cells, or add some beyond the header."""
+    """Spreadsheets leave off empty cells at the end of a row, or add some beyond the header."""
     short, long = read_labels_csv(write("a.png", "b.png,Mass,0,1,1Y,M,PA,, ,")).rows
     assert (short.findings, short.patient_id) == ((), None)
     assert (long.findings, long.patient_id) == (("Mass",), "1")
 
 
 def workbook():
-    """The first bytes of every xlsx."""
+    """The first bytes of an xlsx file."""
     stored = io.BytesIO()
     with zipfile.ZipFile(stored, "w") as archive:
         archive.writestr("[Content_Types].xml", "<Types/>")
@@ -370,8 +370,8 @@ def workbook():
         (b"\x1f\x8b" + bytes(99), "its gzip is damaged"),
     ],
 )
-def test_what_is_no_text_table_is_refused_with_what_it_is(tmp_path, content, cause):
-    """Pictures, workbooks, web pages, nothing, zeros, half a download: each in its own words."""
+def test_another_format_is_refused_with_its_name(tmp_path, content, cause):
+    """The message names pictures, workbooks, web pages, empty files, zeros and truncated downloads."""
     path = tmp_path / "some_labels.csv"
     path.write_bytes(content)
     assert "labels file" in refusal(path)
@@ -380,7 +380,7 @@ def test_what_is_no_text_table_is_refused_with_what_it_is(tmp_path, content, cau
 
 @pytest.mark.parametrize("bomb", [b"x", b"\n", b"x,Mass\n", b'"'])
 def test_a_gzip_bomb_ends_in_a_sentence(tmp_path, monkeypatch, bomb):
-    """Whatever it unpacks to, no more than the limit of it is ever read."""
+    """The reader stops at the limit, whatever the file unpacks to."""
     monkeypatch.setattr(db.labels.text, "MAX_CHARACTERS", 10**6)
     path = tmp_path / "bomb.csv.gz"
     path.write_bytes(gzip.compress(f"{HEADER}\n".encode() + bomb * (10**7 // len(bomb)), 1))
@@ -388,14 +388,14 @@ def test_a_gzip_bomb_ends_in_a_sentence(tmp_path, monkeypatch, bomb):
 
 
 def test_a_cell_longer_than_any_table_has_is_refused(write):
-    """An unclosed quote swallows the rest of a large file; its row is named."""
+    """An unclosed quote swallows the rest of a large file; the message names its row."""
     assert "row 2: a cell has no end" in refusal(write('a.png,"' + "x\n" * 100_000))
     assert "row 3: not a labels file: the line has over" in refusal(write("", "a.png,Mass," + "x" * 200_000))
 
 
 @given(content=st.binary(max_size=300))
 def test_no_bytes_whatever_raise_anything_but_a_refusal(tmp_path_factory, content):
-    """Anything else would reach a person as a traceback."""
+    """Any other exception would reach the user as a traceback."""
     path = tmp_path_factory.getbasetemp() / "fuzz.csv"
     path.write_bytes(content)
     refusal(path)
@@ -405,7 +405,7 @@ def test_no_bytes_whatever_raise_anything_but_a_refusal(tmp_path_factory, conten
     cells=st.lists(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=8).map(",".join), max_size=4)
 )
 def test_no_cells_whatever_raise_anything_but_a_refusal(tmp_path_factory, cells):
-    """Rows of any text under a right header are rows or a refusal."""
+    """Any text under a valid header gives rows or a refusal."""
     path = tmp_path_factory.getbasetemp() / "fuzz_cells.csv"
     path.write_bytes("\n".join([HEADER, *cells]).encode())
     try:
@@ -420,7 +420,7 @@ def hospital(write, *rows, header="MRN;File;Dx;Note", **columns):
 
 
 def test_a_hospitals_own_columns_are_read_by_their_names(write):
-    """Any header: the named columns are NIH's; what is not named is unknown."""
+    """The flags name the columns; the values of other columns are unknown."""
     (row,) = hospital(write, "H-007;2026/11/a.dcm.png;Mass|Edema;x")
     assert (row.image_name, row.patient_id, row.findings) == ("2026/11/a.dcm.png", "H-007", ("Edema", "Mass"))
     assert (row.view, row.sex, row.age_years, row.follow_up) == (None,) * 4
@@ -440,35 +440,35 @@ def test_a_hospitals_own_columns_are_read_by_their_names(write):
     ],
 )
 def test_a_hospitals_spelling_of_a_finding_is_nihs_finding(write, cell, findings):
-    """Case, spaces, underscores and hyphens say nothing; `|` or `;` separates; a normal scan has one more word."""
+    """Case, spaces, underscores and hyphens do not matter; `|` or `;` separates; `normal` means `No Finding`."""
     (row,) = hospital(write, f"1;a.png;{cell};x")
     assert row.findings == findings
 
 
 def test_every_nih_finding_is_known_in_any_spelling(write):
-    """None of the fifteen words is forgotten."""
+    """All fifteen words are understood."""
     spelt = [finding.swapcase().replace("_", "-") for finding in (*NIH_FINDINGS, NO_FINDING)]
     rows = hospital(write, *(f"1;{number}.png;{cell};" for number, cell in enumerate(spelt)))
     assert [row.findings for row in rows] == [(finding,) for finding in (*NIH_FINDINGS, NO_FINDING)]
 
 
-def test_who_names_the_image_column_need_not_have_labels(write):
-    """Then the scans are unlabelled; without the name, a CSV without labels is a mistake."""
+def test_a_csv_with_a_named_image_column_may_have_no_labels(write):
+    """Its scans are unlabelled; without the flag, a CSV without labels is a mistake."""
     (row,) = hospital(write, "1;a.png", header="MRN;File", labels=None)
     assert row.findings == ()
     assert "'Finding Labels'" in refusal(write("a.png", header="Image Index"))
 
 
-def test_nihs_own_columns_serve_beside_a_hospitals(write):
-    """Who names one column keeps the others."""
+def test_nihs_column_names_work_beside_a_hospitals(write):
+    """Naming one column leaves the others as they are."""
     header = "File,Finding Labels,Patient ID,Patient Age,Patient Sex,View Position"
     path = write("a.png,Mass,007,060Y,F,PA", header=header)
     (row,) = read_labels_csv(path, Columns(image="File")).rows
     assert (row.findings, row.patient_id, row.age_years, row.sex, row.view) == (("Mass",), "7", 60, "F", "PA")
 
 
-def test_a_column_is_known_letter_by_letter_before_it_is_known_by_likeness(write):
-    """A hospital may have `ID` and `id`; where likeness alone finds two, neither is taken."""
+def test_an_exact_column_name_goes_before_a_similar_one(write):
+    """A hospital may have `ID` and `id`; two similar columns are refused."""
     (row,) = hospital(write, "x;a.png;Mass;y", header="ID;File;Dx;id", patient="id")
     assert row.patient_id == "y"
     path = write("x;a.png;Mass;y", header="ID;File;Dx;id")
@@ -476,21 +476,21 @@ def test_a_column_is_known_letter_by_letter_before_it_is_known_by_likeness(write
 
 
 @pytest.mark.parametrize("flag", ["image", "labels", "patient"])
-def test_a_named_column_that_is_not_there_is_refused_with_those_that_are(write, flag):
-    """A misspelt flag must not make scans unlabelled, or patients unknown."""
+def test_a_missing_named_column_is_refused_with_the_present_ones(write, flag):
+    """A misspelt name must not make scans unlabelled or patients unknown."""
     named = {"image": "File", "labels": "Dx", "patient": "MRN"} | {flag: "Bild"}
     sentence = refusal(write("1;a.png;Mass;x", header="MRN;File;Dx;Note"), **named)
     assert "row 1: not a labels file: no column 'Bild' among 'MRN', 'File', 'Dx', 'Note'" in sentence
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    """A wrong path and a folder are the person's mistake too."""
+def test_the_message_names_a_missing_file(tmp_path):
+    """A wrong path and a folder are the user's mistakes too."""
     assert "cannot be read" in refusal(tmp_path / "nowhere.csv")
     assert "cannot be read" in refusal(tmp_path)
 
 
 def test_a_file_whose_name_sql_cannot_hold_is_refused(tmp_path):
-    """The dataset is named after the file, and a name of other bytes than UTF-8 is no text."""
+    """The dataset is named after the file, and SQL cannot hold a name that is not valid UTF-8."""
     path = tmp_path / "labels\udcff.csv"
     path.write_bytes(f"{HEADER}\na.png,Mass,0,1,1Y,M,PA\n".encode())
     with pytest.raises(UserError, match="name is not valid UTF-8"):
@@ -498,13 +498,13 @@ def test_a_file_whose_name_sql_cannot_hold_is_refused(tmp_path):
 
 
 def test_two_rows_that_lost_the_line_end_between_them_are_refused(write):
-    """One of the scans would be gone, and the other under a patient that there is not."""
+    """Otherwise one scan would be lost, and the other would belong to a patient who does not exist."""
     path = write("a.png,Mass,1300000003_001.png,Effusion,14", header="Image Index,Finding Labels,Patient ID")
     assert "row 2: has 5 cells under 3 columns" in refusal(path)
 
 
 def test_a_file_that_ends_in_the_middle_of_its_last_row_is_refused(write):
-    """Half a download: patient 1300 would be patient 1."""
+    """In half a download, patient 1300 would become patient 1."""
     path = write("a.png,Mass,0,13,60,M,PA", "b.png,Mass,1,1300,61,F,AP")
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(b"00,61")])
@@ -514,7 +514,7 @@ def test_a_file_that_ends_in_the_middle_of_its_last_row_is_refused(write):
 
 
 def test_whole_numbers_are_read_as_pandas_writes_them_beside_gaps(write):
-    """`13.0` is patient 13, and `nan` is nobody: forgetting 13 must find every scan of his."""
+    """`13.0` is patient 13 and `nan` is unknown: forgetting patient 13 must find every scan."""
     one, other = read_labels_csv(write("a.png,Mass,2.0,13.0,60.0,M,PA", "b.png,Mass,nan,nan,nan,M,PA")).rows
     assert (one.patient_id, one.follow_up, one.age_years) == ("13", 2, 60.0)
     assert (other.patient_id, other.follow_up, other.age_years) == (None, None, None)

@@ -1,4 +1,4 @@
-"""Whatever a spreadsheet writes reads back as what was typed; whatever else there is, is rows or one sentence."""
+"""Files that a spreadsheet writes read back as they were typed; any other file gives rows or one sentence."""
 
 import codecs
 import csv
@@ -18,7 +18,7 @@ HEADER = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient
 HEADER += ["View Position", "OriginalImage[Width", "Height]", "a note"]
 UTF16 = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
 
-#: What a cell can hold; no lone surrogates and no NUL, which no spreadsheet writes.
+#: The text of a cell, without lone surrogates and NUL, which no spreadsheet writes.
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 dialects = st.fixed_dictionaries(
     {
@@ -40,7 +40,7 @@ quick = settings(
 def in_dialect(header, rows, dialect):
     """The file's bytes as that spreadsheet writes them."""
     stored = io.StringIO()
-    # Python's csv quotes for its own line end alone, a spreadsheet for any.
+    # Python's csv quotes a cell only for its own line end, a spreadsheet for any line end.
     newline = "\r\n" if dialect["quoting"] == csv.QUOTE_MINIMAL else dialect["newline"]
     writer = csv.writer(stored, delimiter=dialect["separator"], quoting=dialect["quoting"], lineterminator=newline)
     for cells in [[dialect["spelling"](cell) for cell in header], *rows]:
@@ -52,7 +52,7 @@ def in_dialect(header, rows, dialect):
     return gzip.compress(content) if dialect["gzipped"] else content
 
 
-#: Names that are spelled as they are meant: no path parts that are dropped, nothing at the ends that is stripped.
+#: Names that the reader keeps as they are: it drops no path part and strips nothing at the ends.
 words = st.text("aB1ä_ ,;|'\"-", max_size=6).map("x{}x".format)
 image_names = st.lists(words, min_size=1, max_size=3).map("/".join)
 label_sets = st.one_of(
@@ -72,7 +72,7 @@ label_rows = st.builds(
 
 @st.composite
 def written_row(draw, row):
-    """The cells of a row in one of the spellings that mean it."""
+    """The cells of a row, in one of the spellings that the reader accepts."""
     findings = draw(st.permutations(row.findings))
     patient = "0" * draw(st.integers(0, 8)) + row.patient_id if (row.patient_id or "").isdigit() else row.patient_id
     age = "" if row.age_years is None else draw(st.sampled_from(["{:.0f}", "{:03.0f}Y"])).format(row.age_years)
@@ -88,7 +88,7 @@ def path(tmp_path):
 
 
 def rows_or_one_sentence(path, columns):
-    """The rows, or None where it was refused as it should be."""
+    """The rows, or None if the file was refused in one sentence."""
     try:
         rows = read_labels_csv(path, columns).rows
     except UserError as error:
@@ -99,7 +99,7 @@ def rows_or_one_sentence(path, columns):
         return None
     assert rows
     for row in rows:
-        # SQL can hold every text.
+        # SQL must be able to hold every text.
         assert "\0" not in repr(astuple(row))
         repr(astuple(row)).encode()
         assert row.image_name.encode()
@@ -110,7 +110,7 @@ def rows_or_one_sentence(path, columns):
 @quick
 @given(data=st.data(), rows=st.lists(label_rows, min_size=1, max_size=4, unique_by=lambda r: r.image_name), d=dialects)
 def test_rows_in_any_dialect_read_back_as_the_same_rows(path, data, rows, d):
-    """Separator, quotes, line ends, encoding, gzip, header's spelling, order of labels, zeros: none changes a row."""
+    """Separator, quotes, line ends, encoding, gzip, header spelling, label order and zeros change no row."""
     cells = [data.draw(written_row(row)) for row in rows]
     path.write_bytes(in_dialect(HEADER, cells, d))
     assert read_labels_csv(path).rows == tuple(rows)
@@ -130,7 +130,7 @@ cell = text | st.sampled_from(
     columns=st.builds(Columns, image=st.sampled_from([None, "File"]), labels=st.sampled_from([None, "Dx"])),
 )
 def test_any_table_that_a_spreadsheet_writes_is_rows_or_one_sentence(path, header, rows, d, columns):
-    """Any header over any cells: never another exception, which a person would see as a traceback."""
+    """Any header above any cells raises no other exception, which the user would see as a traceback."""
     path.write_bytes(in_dialect(header, rows, d))
     rows_or_one_sentence(path, columns)
 
@@ -141,8 +141,8 @@ def test_any_table_that_a_spreadsheet_writes_is_rows_or_one_sentence(path, heade
     d=dialects,
     columns=st.just(Columns(image="File", labels="Dx")),
 )
-def test_any_cells_under_a_right_header_are_rows_or_one_sentence_with_the_row(path, rows, d, columns):
-    """What is refused is refused for a row or for having none."""
+def test_any_cells_under_a_valid_header_are_rows_or_one_sentence_with_the_row(path, rows, d, columns):
+    """The refusal names a row, or says that there are none."""
     path.write_bytes(in_dialect(["File", "Dx", "Patient ID", "Patient Age"], rows, d))
     try:
         assert read_labels_csv(path, columns).rows
@@ -152,7 +152,7 @@ def test_any_cells_under_a_right_header_are_rows_or_one_sentence_with_the_row(pa
 
 @st.composite
 def damaged(draw):
-    """A good file with a few of its bytes lost, doubled, swapped for others or cut off."""
+    """A valid file with a few bytes lost, doubled, replaced or cut off."""
     rows = draw(st.lists(label_rows, min_size=1, max_size=3))
     content = in_dialect(HEADER, [draw(written_row(row)) for row in rows], draw(dialects))
     for _ in range(draw(st.integers(1, 4))):
@@ -165,7 +165,7 @@ def damaged(draw):
 
 @quick
 @given(content=damaged())
-def test_any_damage_to_a_good_file_leaves_rows_or_one_sentence(path, content):
-    """Half a download, a broken disk, a careless editor."""
+def test_any_damage_to_a_valid_file_leaves_rows_or_one_sentence(path, content):
+    """Downloads break off, disks fail, editors are careless."""
     path.write_bytes(content)
     rows_or_one_sentence(path, Columns())

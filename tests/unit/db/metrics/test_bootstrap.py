@@ -11,8 +11,8 @@ def mean_of(values):
     return lambda weights: [float(np.sum(weights * values) / weights.sum()) if weights.sum() else None]
 
 
-def test_an_interval_is_the_normal_one_where_that_is_right():
-    """For a mean of 400 patients of one scan each: 1.96 standard errors either way."""
+def test_an_interval_equals_the_normal_approximation_where_that_holds():
+    """The mean of 400 patients with one scan each lies within 1.96 standard errors."""
     values = RNG.normal(5, 2, 400)
     (found,) = bootstrap_patients([str(at) for at in range(400)], mean_of(values), rounds=2000)
     error = values.std() / np.sqrt(400)
@@ -30,7 +30,7 @@ def test_the_ends_of_an_interval_can_be_chosen():
 
 
 def test_scans_of_one_patient_count_as_one():
-    """Twenty copies of each scan make nothing surer."""
+    """Twenty copies of each scan do not narrow the interval."""
     values = RNG.normal(5, 2, 60)
     patients = [str(at) for at in range(60)]
     once = bootstrap_patients(patients, mean_of(values))[0]
@@ -39,14 +39,14 @@ def test_scans_of_one_patient_count_as_one():
 
 
 def test_the_same_seed_gives_the_same_interval():
-    """And another one, another."""
+    """Another seed gives another interval."""
     values, patients = RNG.normal(5, 2, 50), [str(at) for at in range(50)]
     first, second, other = (bootstrap_patients(patients, mean_of(values), seed=seed)[0] for seed in (1, 1, 2))
     assert first == second != other
 
 
-def test_what_is_undefined_has_no_interval():
-    """With one class only, there is no AUROC, in any draw; without a scan, nothing."""
+def test_an_undefined_metric_has_no_interval():
+    """With one class there is no AUROC in any draw; without a scan there is no metric."""
     truth = np.ones(20, bool)
     (found,) = bootstrap_patients(
         [str(at) for at in range(20)], lambda weights: [roc_curve(truth, np.arange(20.0), weights).auroc]
@@ -56,7 +56,7 @@ def test_what_is_undefined_has_no_interval():
     assert empty.value is None
 
 
-def test_counting_a_scan_twice_is_having_it_twice():
+def test_a_weight_of_two_equals_a_repeated_scan():
     """The bootstrap rests on this: a curve with `weights` is the curve of the repeated scans, ties included."""
     labels, scores = RNG.random(200) < 0.3, np.round(RNG.random(200), 1)
     weights = RNG.integers(0, 4, 200)

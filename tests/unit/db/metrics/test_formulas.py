@@ -1,4 +1,4 @@
-"""`db.metrics.formulas` against numbers worked out by hand, the mini project's, and scikit-learn's."""
+"""Compares `db.metrics.formulas` with hand-computed numbers, the mini project's, and scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from db.metrics.formulas import ConfusionMatrix, Labels, ScoreArray, auroc, confusion_matrix_at, roc_curve
 
-#: The mini project's test of 1,122 scans: scans by label and by the lower edge of their scores.
+#: The mini project's test set of 1,122 scans: the number of scans by label and by the lower edge of their score's bin.
 EDGES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
 POSITIVES = (180, 16, 23, 12, 19, 254)
 NEGATIVES = (400, 20, 20, 10, 20, 148)
@@ -43,7 +43,7 @@ def test_the_mini_projects_right_answers_are_reproduced_at_each_threshold(thresh
 
 
 def test_scores_in_single_precision_are_compared_in_double() -> None:
-    """0.7 in float32 is less than 0.7, so it is no positive prediction at 0.7."""
+    """0.7 in float32 is less than 0.7, so it is not a positive prediction at 0.7."""
     assert confusion_matrix_at(np.array([True]), np.array([0.7], np.float32), 0.7).tp == 0
 
 
@@ -63,7 +63,7 @@ def test_scores_in_single_precision_are_compared_in_double() -> None:
 def test_a_rate_without_a_denominator_is_none_and_every_other_is_a_number(
     counts: ConfusionMatrix, undefined: set[str]
 ) -> None:
-    """Undefined is None, never 0; and only what is undefined is None."""
+    """An undefined rate is None, never 0, and only an undefined rate is None."""
     names = ("precision", "recall", "specificity", "f1", "accuracy", "balanced_accuracy")
     assert {name for name in names if getattr(counts, name) is None} == undefined
 
@@ -89,7 +89,7 @@ def test_counts_and_rates_agree_with_scikit_learn(pairs: list[tuple[bool, float]
 @settings(deadline=None)
 @given(PAIRS)
 def test_auroc_is_the_chance_that_a_positive_outscores_a_negative(pairs: list[tuple[bool, float]]) -> None:
-    """Counted pair by pair, a tie as one half (Mann and Whitney); None where a class is missing."""
+    """Counted pair by pair, with a tie as one half (Mann and Whitney); None if a class is missing."""
     labels, scores = arrays(pairs)
     wins = [(p > n) + (p == n) / 2 for p in scores[labels] for n in scores[~labels]]
     assert auroc(labels, scores) == (pytest.approx(np.mean(wins)) if wins else None)
@@ -97,7 +97,7 @@ def test_auroc_is_the_chance_that_a_positive_outscores_a_negative(pairs: list[tu
 
 @pytest.mark.parametrize("labels", [[], [True, True], [False, False]])
 def test_areas_are_none_where_a_class_is_missing(labels: list[bool]) -> None:
-    """scikit-learn would answer 0, 1 or NaN with a warning."""
+    """scikit-learn would return 0, 1 or NaN with a warning."""
     curve = roc_curve(np.array(labels, np.bool_), np.linspace(0, 1, len(labels)))
     assert (curve.auroc, curve.average_precision, curve.youden_threshold) == (None, None, None)
 
@@ -105,7 +105,7 @@ def test_areas_are_none_where_a_class_is_missing(labels: list[bool]) -> None:
 @settings(deadline=None)
 @given(PAIRS, st.integers(0, 2**32 - 1))
 def test_areas_agree_with_scikit_learn(pairs: list[tuple[bool, float]], seed: int) -> None:
-    """With ties and without: scikit-learn's areas are an independent oracle, to twelve digits."""
+    """With and without ties, scikit-learn's areas are an independent oracle, to twelve digits."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     labels, tied = arrays(pairs)
@@ -118,22 +118,20 @@ def test_areas_agree_with_scikit_learn(pairs: list[tuple[bool, float]], seed: in
 
 @settings(deadline=None)
 @given(PAIRS, st.sampled_from([0.0, 0.1, 0.3, np.nextafter(0.3, 1), 0.55, 1.0]))
-def test_counts_from_the_ranking_are_those_counted_one_by_one(
-    pairs: list[tuple[bool, float]], threshold: float
-) -> None:
-    """Sorting changes no count: a score that equals the threshold is positive, and one step above is not."""
+def test_counts_from_the_curve_equal_direct_counts(pairs: list[tuple[bool, float]], threshold: float) -> None:
+    """A score that equals the threshold is positive, and the next lower float is not."""
     labels, scores = arrays(pairs)
     assert roc_curve(labels, scores).confusion_matrix_at(threshold) == confusion_matrix_at(labels, scores, threshold)
 
 
-def test_a_score_that_is_no_number_is_loud() -> None:
-    """A network that diverged has no AUROC; sorted anywhere, NaN would give one."""
+def test_a_score_that_is_nan_raises() -> None:
+    """A diverged network has no AUROC; if NaN were sorted, it would get one."""
     with pytest.raises(ValueError, match="not a number"):
         auroc(np.array([True, False]), np.array([0.5, np.nan]))
 
 
 def test_average_precision_is_the_mean_of_precision_over_recall_steps() -> None:
-    """Ranked positive, negative, positive: half of 1 and half of 2/3."""
+    """In the order positive, negative, positive it is half of 1 plus half of 2/3."""
     curve = roc_curve(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]))
     assert curve.average_precision == pytest.approx(5 / 6)
 
@@ -141,7 +139,7 @@ def test_average_precision_is_the_mean_of_precision_over_recall_steps() -> None:
 @settings(deadline=None)
 @given(PAIRS)
 def test_best_f1_threshold_is_the_highest_score_that_no_other_beats(pairs: list[tuple[bool, float]]) -> None:
-    """Tried one by one, ties to the highest; None without a positive label."""
+    """Compares all scores as thresholds; of ties the highest wins. None without a positive label."""
     labels, scores = arrays(pairs)
     tried = {score: confusion_matrix_at(labels, scores, score).f1 or 0.0 for score in scores.tolist()}
     best = max((score for score in tried if tried[score] == max(tried.values())), default=None)
@@ -151,7 +149,7 @@ def test_best_f1_threshold_is_the_highest_score_that_no_other_beats(pairs: list[
 @settings(deadline=None)
 @given(PAIRS)
 def test_youden_threshold_is_the_highest_score_that_no_other_beats(pairs: list[tuple[bool, float]]) -> None:
-    """Tried one by one in whole numbers, ties to the highest; None where a class is missing."""
+    """Compares all scores in whole numbers; of ties the highest wins. None if a class is missing."""
     labels, scores = arrays(pairs)
     counts = {score: confusion_matrix_at(labels, scores, score) for score in scores.tolist()}
     tried = {score: one.tp * one.tn - one.fp * one.fn for score, one in counts.items()}
