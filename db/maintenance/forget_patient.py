@@ -60,7 +60,7 @@ def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) 
         dataset: the patient's dataset; None means the only dataset that has this id.
 
     Raises:
-        UserError: nobody has the id, or several datasets do and none was named; nothing was written.
+        UserError: no patient has the id, or several datasets have it and none was named; nothing was written.
         WorkStopped: the patient is forgotten, but SQLite's file could not be rewritten.
     """
     with engine.begin() as connection:

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.support.ledger import decide_all
+from tests.support.ledger import score_all
 from tests.support.world import hash_artifact, image_name, write_csv, write_images
 
 NO_BROKER = "redis://127.0.0.1:1/0"
@@ -26,7 +26,7 @@ def ledger(world, tmp_path):
 def scored(ledger):
     """Run 1 over seven scans: six scored with 0.1, 0.2 ... 0.6, one missing."""
     ledger.producer("enqueue", "--csv", ledger.csv)
-    decide_all(ledger.engine, 1)
+    score_all(ledger.engine, 1)
     return ledger
 
 

@@ -8,7 +8,7 @@ import pytest
 from botocore.config import Config
 
 from tests.support import s3_proxy
-from tests.support.invariants import look
+from tests.support.invariants import run_results
 from tests.support.s3_proxy import S3Proxy
 from tests.support.s3_server import bucket_for_all, client_of
 from tests.support.stage import SCANS, name_of
@@ -147,7 +147,7 @@ def without(stage, names, tmp_path):
     for name in names:
         (stage.csv.parent / "images" / name).unlink()
     assert world.producer("run", "--csv", stage.csv, check=False).returncode == 3
-    return look(world, 1)
+    return run_results(world, 1)
 
 
 def some_names(stage):
@@ -192,7 +192,7 @@ def test_an_object_overwritten_during_a_run_is_scored_from_one_version_whole(sta
     assert stage.pending() > 0
     stage.recovers("S3: objects overwritten", since=time.monotonic(), stated=10)
     stage.finish()
-    found, quiet = look(stage.world, 1), stage.quiet
+    found, quiet = run_results(stage.world, 1), stage.quiet
     new = client.head_object(Bucket=bucket, Key=f"{prefix}/{changed[0]}")["ETag"].strip('"')
     contents = "SELECT s.image_name, o.content FROM outcomes o JOIN scans s ON s.id = o.scan_id WHERE o.revision = 1"
     etags = dict(stage.world.rows(contents))
@@ -203,6 +203,6 @@ def test_an_object_overwritten_during_a_run_is_scored_from_one_version_whole(sta
     stage.enqueue()
     stage.finish()
     after = quiet.outcomes | dict.fromkeys(changed, quiet.outcomes[other])
-    assert look(stage.world, 2).outcomes == after
+    assert run_results(stage.world, 2).outcomes == after
     revised = "SELECT s.image_name FROM outcomes o JOIN scans s ON s.id = o.scan_id WHERE o.revision = 2"
     assert {name for (name,) in stage.world.rows(revised)} == {name for name in changed if name not in newly} - {other}

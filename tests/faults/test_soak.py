@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.invariants import look
+from tests.support.invariants import run_results
 from tests.support.stage import DAMAGED, Stage, prepare
 from tests.support.world import kill_tree, scoring_process, wait_until
 
@@ -110,7 +110,7 @@ def test_a_night_of_kills_ends_as_a_quiet_one(stage, valkey):
     for _ in range(WORKERS):
         stage.worker()
     first, quiet_seconds = score(stage)
-    stage.quiet = look(stage.world, first)
+    stage.quiet = run_results(stage.world, first)
     assert sum(row[0] == "scored" for row in stage.quiet.outcomes.values()) == SCANS
     assert len(stage.quiet.outcomes) == SCANS + len(DAMAGED)
     reaper = Reaper(stage, valkey)

@@ -1,10 +1,15 @@
 """Checks what must hold after every fault, in SQL, in the broker and in everything that was printed.
 
-I1 each (scan, model, revision) has one outcome. I2 expected = scored + rejected + quarantined, nothing pending.
-I3 every score equals the quiet run's, bit for bit. I4 no score for an image that does not decode. I5 attempts within
-the cap. I6 the same metrics. I7 queue and unacked empty. I8 no patient in what was printed, sent as an event or served
-as a metric. I9 recovered within the stated time: `stage.Stage.recovers`. I10 what is scored, rejected and quarantined
-is what the quiet run scored, rejected and quarantined, for the same reasons.
+I1   Each (scan, model, revision) has one outcome.
+I2   expected = scored + rejected + quarantined, and nothing is pending.
+I3   Every score equals the quiet run's, bit for bit.
+I4   An image that does not decode has no score.
+I5   Attempts stay within the cap.
+I6   The metrics equal the quiet run's.
+I7   The queue and the hash of unacknowledged messages are empty.
+I8   No patient id is in what was printed, sent as an event or served as a metric.
+I9   The stack recovers within the stated time: `stage.Stage.recovers`.
+I10  The same scans are scored, rejected and quarantined as in the quiet run, for the same reasons.
 """
 
 import re
@@ -29,7 +34,7 @@ _CURVES = (
 
 
 @dataclass(frozen=True)
-class Quiet:
+class RunResults:
     """The results of a run in which nothing went wrong."""
 
     #: State, reason and every score by image.
@@ -37,12 +42,12 @@ class Quiet:
     metrics: list
 
 
-def look(world, run):
+def run_results(world, run):
     """Read the results of a run that has ended."""
     rows = world.rows(_SCORES, run=run)
     # The outcome's id differs from run to run; the scores follow it.
     outcomes = {name: (state, reason, *scores[1:]) for name, state, reason, *scores in rows}
-    return Quiet(outcomes=outcomes, metrics=[*world.rows(_METRICS, run=run), *world.rows(_CURVES, run=run)])
+    return RunResults(outcomes=outcomes, metrics=[*world.rows(_METRICS, run=run), *world.rows(_CURVES, run=run)])
 
 
 def check_invariants(stage, run=None, *, quiet=None, within=0.0):
@@ -57,7 +62,7 @@ def check_invariants(stage, run=None, *, quiet=None, within=0.0):
     world, quiet = stage.world, quiet or stage.quiet
     run = run or world.rows("SELECT max(id) FROM runs")[0][0]
     _check_counts(world, run)
-    found = look(world, run)
+    found = run_results(world, run)
     states = {name: row[:2] for name, row in found.outcomes.items()}
     expected = {name: row[:2] for name, row in quiet.outcomes.items()}
     assert states == expected, f"I10: {_difference(states, expected)}"
@@ -65,7 +70,7 @@ def check_invariants(stage, run=None, *, quiet=None, within=0.0):
     wanted = {name: row[2:] for name, row in quiet.outcomes.items()}
     assert scores == wanted or _all_near(scores, wanted, within), f"I3: {_difference(scores, wanted)}"
     # Metrics are computed in a transaction of their own, right after the run was closed.
-    wait_until(lambda: look(world, run).metrics == quiet.metrics, 20, "I6: the same metrics")
+    wait_until(lambda: run_results(world, run).metrics == quiet.metrics, 20, "I6: the same metrics")
     worst = world.rows("SELECT max(attempts) FROM outcomes")[0][0]
     assert worst <= ATTEMPTS_CAP, f"I5: {worst} attempts"
     _check_broker(stage)

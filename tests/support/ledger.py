@@ -72,7 +72,7 @@ def ids_of(engine, run_id):
         return [scan.outcome_id for scan in pending_of_run(connection, run_id)]
 
 
-def decide_all(engine, run_id):
+def score_all(engine, run_id):
     """Score a run's pending scans with 0.1, 0.2 ... in the order of its outcomes, and close it."""
     with engine.begin() as connection:
         waiting = pending_of_run(connection, run_id)

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from tests.support import figures
 from tests.support.eavesdropper import Eavesdropper
-from tests.support.invariants import Quiet, check_invariants, look
+from tests.support.invariants import RunResults, check_invariants, run_results
 from tests.support.world import World, free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.manifest import MANIFEST_FILE
@@ -60,7 +60,7 @@ class Stage:
 
     world: object
     csv: object
-    quiet: Quiet
+    quiet: RunResults
     #: How many workers a test is to have.
     workers: int
     rng: object
@@ -274,7 +274,7 @@ def run_quietly(folder, csv, *, quarantined=(), **env):
             assert connection.execute(text(bury), {"name": name}).rowcount == 1
     done = world.producer("run", "--csv", csv, check=False, timeout=280)
     assert done.returncode in (0, 3), done.stderr
-    return look(world, 1)
+    return run_results(world, 1)
 
 
 def prepare(world, tmp_path, scans=SCANS):

@@ -11,7 +11,7 @@ from worker.settings import WorkerSettings
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch):
-    """No setting of the machine that runs the tests."""
+    """Removes the settings of the machine that runs the tests."""
     import os
 
     for name in [name for name in os.environ if name.startswith("CXR_")]:
@@ -60,8 +60,8 @@ def test_a_secret_may_lie_in_a_file(monkeypatch, tmp_path, name, value):
 @pytest.mark.parametrize(
     "url", ["foo://:secret@h", "redis://h:abc/0", "redis://:secret@h:1/x", "h:6379", "amqp://h", "redis://[h"]
 )
-def test_an_address_of_no_broker_is_one_sentence_without_its_password(monkeypatch, url):
-    """A mistyped address is told at once, not by a traceback once the work is committed."""
+def test_an_invalid_broker_address_is_one_sentence_without_its_password(monkeypatch, url):
+    """A mistyped address is reported at once, not by a traceback after the work was committed."""
     monkeypatch.setenv("CXR_BROKER_URL", url)
     with pytest.raises(UserError, match=r"CXR_BROKER_URL: .*not a broker's address") as caught:
         load_settings(WorkerSettings)
@@ -69,14 +69,14 @@ def test_an_address_of_no_broker_is_one_sentence_without_its_password(monkeypatc
 
 
 @pytest.mark.parametrize("url", ["redis://h", "rediss://:s@h:1/0?ssl_cert_reqs=none", "redis+socket:///run/b.sock"])
-def test_an_address_of_a_broker_is_taken_as_it_is(monkeypatch, url):
-    """With a password, with a number, or a socket."""
+def test_a_valid_broker_address_stays_as_it_is(monkeypatch, url):
+    """It may have a password, a database number, or a socket."""
     monkeypatch.setenv("CXR_BROKER_URL", url)
     assert load_settings(WorkerSettings).broker_url == url
 
 
-def test_a_twin_that_cannot_be_read_is_named(monkeypatch, tmp_path):
-    """The variable and the file, and why."""
+def test_an_unreadable_twin_is_named(monkeypatch, tmp_path):
+    """The error names the variable, the file and the cause."""
     monkeypatch.setenv("CXR_DATABASE_URL_FILE", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"^CXR_DATABASE_URL_FILE: .*nowhere cannot be read \(No such file"):
         load_settings(Settings)
@@ -94,7 +94,7 @@ def test_a_twin_that_cannot_be_read_is_named(monkeypatch, tmp_path):
     ],
 )
 def test_an_impossible_value_names_its_variable(monkeypatch, name, value):
-    """In one sentence; a person knows the variable, not the field."""
+    """The error is one sentence; the user knows the variable, not the field."""
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"^{name}: ") as caught:
         load_settings(WorkerSettings)
@@ -102,7 +102,7 @@ def test_an_impossible_value_names_its_variable(monkeypatch, name, value):
 
 
 def test_a_refusal_shows_no_secret(monkeypatch):
-    """What a variable holds may be a password."""
+    """A variable may hold a password."""
     monkeypatch.setenv("CXR_CHUNK_SIZE", "hunter2")
     with pytest.raises(UserError) as caught:
         load_settings(WorkerSettings)

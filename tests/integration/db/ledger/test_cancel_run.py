@@ -23,7 +23,7 @@ def test_cancelling_rejects_pending_scans_and_keeps_recorded_outcomes(engine, tm
     _score(engine, [first])
     assert cancel_run(engine, run) == 3
     assert close_finished_runs(engine) == [], "nobody else closes it"
-    now, info = _look(engine, run)
+    now, info = _state_of(engine, run)
     assert (now.scored, now.rejected, now.pending) == (1, 3, 0)
     assert info.cancelled_at is not None
     assert info.cancelled_at == info.finished_at
@@ -60,12 +60,12 @@ def test_the_next_enqueue_gives_cancelled_scans_a_new_revision(engine, tmp_path)
     cancel_run(engine, run)
     again, joined = enqueue(engine, tmp_path)
     assert (again != run, joined) == (True, False)
-    now, _ = _look(engine, again)
+    now, _ = _state_of(engine, again)
     assert (now.scored, now.pending, now.reused) == (1, 3, 1)
     with engine.connect() as connection:
         pending = select(Outcome.revision).where(Outcome.state == "pending")
         assert connection.execute(pending).scalars().all() == [2, 2, 2]
-    assert _look(engine, run)[0].rejected == 3, "the cancelled run keeps its own outcomes"
+    assert _state_of(engine, run)[0].rejected == 3, "the cancelled run keeps its own outcomes"
 
 
 def test_scans_that_another_open_run_waits_for_are_scored_and_count_for_both(engine, tmp_path):
@@ -92,7 +92,7 @@ def test_the_last_of_two_runs_to_be_cancelled_rejects_their_shared_scans(engine,
     run, _ = enqueue(engine, tmp_path)
     other, _ = enqueue(engine, tmp_path, sha256="b" * 64)
     assert [cancel_run(engine, run), cancel_run(engine, other)] == [0, 4]
-    assert _look(engine, run)[0].rejected == 4
+    assert _state_of(engine, run)[0].rejected == 4
 
 
 def test_cancelling_while_workers_write_records_each_outcome_once(engine, tmp_path):
@@ -102,7 +102,7 @@ def test_cancelling_while_workers_write_records_each_outcome_once(engine, tmp_pa
         ids = ids_of(engine, run)
         won = _at_once(*_workers(engine, ids), partial(cancel_run, engine, run))
         assert sum(won) == 4
-        now, _ = _look(engine, run)
+        now, _ = _state_of(engine, run)
         assert (now.scored + now.rejected, now.pending) == (4, 0)
 
 
@@ -112,7 +112,7 @@ def test_a_run_that_opens_while_another_is_cancelled_never_waits_for_cancelled_s
         run, _ = enqueue(engine, tmp_path, sha256=f"{number}" * 64, rescore=True)
         cancel = partial(cancel_run, engine, run)
         (opened, _), _ = _at_once(partial(enqueue, engine, tmp_path, sha256="b" * 64), cancel)
-        assert _look(engine, opened)[0].pending == 4
+        assert _state_of(engine, opened)[0].pending == 4
         cancel_run(engine, opened)
 
 
@@ -148,7 +148,7 @@ def _score(engine, outcome_ids):
         return record_outcomes(connection, [scored(outcome) for outcome in outcome_ids]).count
 
 
-def _look(engine, run):
+def _state_of(engine, run):
     with engine.connect() as connection:
         return progress(connection, run), find_run(connection, run)
 

@@ -243,12 +243,12 @@ def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path
 def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path):
     """Two deaths of a worker alone with it leave it pending; the third quarantines it."""
     run, _ = enqueue(engine, tmp_path)
-    deadly = ids_of(engine, run)[0]
+    poison = ids_of(engine, run)[0]
     for may_go_on in (True, True, False):
         with engine.begin() as connection:
-            assert count_attempt(connection, deadly) is may_go_on
+            assert count_attempt(connection, poison) is may_go_on
     with engine.connect() as connection:
-        assert deadly not in [scan.outcome_id for scan in still_pending(connection, [deadly], "m" * 64)]
+        assert poison not in [scan.outcome_id for scan in still_pending(connection, [poison], "m" * 64)]
         assert progress(connection, run).quarantined == 1
 
 

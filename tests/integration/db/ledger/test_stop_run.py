@@ -13,7 +13,7 @@ from db.ledger.scans import FoundImage
 from db.ledger.stop_run import resume_run, stop_run
 from db.schema.tables import Outcome
 from producer.ingest.changed_images import look_for_changes
-from tests.support.ledger import decide_all, enqueue, ids_of, scored
+from tests.support.ledger import enqueue, ids_of, score_all, scored
 
 MODEL, OTHER = "a" * 64, "b" * 64
 
@@ -35,25 +35,25 @@ def reject(engine, outcome_ids, reason="missing", content=None):
     close_finished_runs(engine)
 
 
-def look(engine, run):
+def state_of(engine, run):
     with read_transaction(engine) as connection:
         now, info = progress(connection, run), find_run(connection, run)
     return now, info
 
 
-def work(engine):
+def pending_work(engine):
     """The model's work as worker, sweep, model choice and metrics see it."""
     with read_transaction(engine) as connection:
         backlog, wanted = read_backlog(connection), read_demand(connection)
         model = wanted.active.id
         everything = connection.execute(select(Outcome.id)).scalars().all()
-        seen = {
+        counts = {
             len(still_pending(connection, everything, wanted.active.sha256)),
             len(pending_of_model(connection, model)),
             count_pending(connection, model),
             backlog.pending[model],
         }
-    (waiting,) = seen
+    (waiting,) = counts
     assert bool(wanted.with_work) == bool(backlog.oldest_seconds) == bool(waiting)
     return waiting
 
@@ -61,10 +61,10 @@ def work(engine):
 def test_scans_of_a_stopped_run_are_skipped_and_stay_pending(engine, tmp_path):
     """Workers, the sweep, the choice of a model and the metrics ignore them; the run stays open."""
     run, _ = enqueue(engine, tmp_path)
-    assert work(engine) == 4
+    assert pending_work(engine) == 4
     assert stop(engine, run)
-    assert work(engine) == 0
-    now, info = look(engine, run)
+    assert pending_work(engine) == 0
+    now, info = state_of(engine, run)
     assert (now.pending, info.finished_at, info.stop_reason) == (4, None, "too much cannot be scored")
     assert close_finished_runs(engine) == []
     with read_transaction(engine) as connection:
@@ -79,12 +79,12 @@ def test_scans_that_another_run_waits_for_too_are_scored_and_end_the_stopped_run
     run, _ = enqueue(engine, tmp_path)
     stop(engine, run)
     other, _ = enqueue(engine, tmp_path, sha256=OTHER)
-    assert work(engine) == 4
+    assert pending_work(engine) == 4
     with read_transaction(engine) as connection:
         assert set(map(tuple, open_runs_of(connection, ids_of(engine, run)).values())) == {(other,)}
-    decide_all(engine, other)
+    score_all(engine, other)
     for each in (run, other):
-        now, info = look(engine, each)
+        now, info = state_of(engine, each)
         assert (now.scored, info.is_stopped, info.finished_at is None) == (4, False, False)
     assert not resume(engine, run), "it is over"
 
@@ -109,7 +109,7 @@ def test_a_resumed_run_retries_rejections_that_may_have_passed(engine, tmp_path)
     reject(engine, [second], reason="truncated")
     stop(engine, run)
     assert resume(engine, run)
-    now, info = look(engine, run)
+    now, info = state_of(engine, run)
     assert (now.expected, now.pending, now.rejected) == (4, 2, 2)
     assert (info.stopped_at, info.stop_reason) == (None, None)
     again = ids_of(engine, run)
@@ -128,7 +128,7 @@ def test_the_same_request_joins_a_stopped_run_and_leaves_it_to_the_producer_to_r
     stop(engine, run)
     assert enqueue(engine, tmp_path) == (run, True)
     assert [resume(engine, run), resume(engine, run)] == [True, False]
-    assert look(engine, run)[0].pending == 4
+    assert state_of(engine, run)[0].pending == 4
 
 
 def test_a_stopped_run_can_be_cancelled(engine, tmp_path):
@@ -136,10 +136,10 @@ def test_a_stopped_run_can_be_cancelled(engine, tmp_path):
     run, _ = enqueue(engine, tmp_path)
     stop(engine, run)
     assert cancel_run(engine, run) == 4
-    _, info = look(engine, run)
+    _, info = state_of(engine, run)
     assert not info.is_stopped
     again, joined = enqueue(engine, tmp_path)
-    assert (again != run, joined, look(engine, again)[0].pending) == (True, False, 4)
+    assert (again != run, joined, state_of(engine, again)[0].pending) == (True, False, 4)
 
 
 def test_an_image_that_a_stopped_run_rejected_is_read_again_though_its_listing_is_unchanged(engine, tmp_path):

@@ -28,7 +28,7 @@ from db.schema.tables import (
     Scan,
     Scores,
 )
-from tests.support.ledger import a_model, decide_all, enqueue, ids_of, scored
+from tests.support.ledger import a_model, enqueue, ids_of, score_all, scored
 from tests.support.world import wait_until
 
 ALL_TABLES = [mapper.class_ for mapper in Base.registry.mappers]
@@ -270,7 +270,7 @@ def _bytes_of(engine):
 
 def _scored_run(engine, tmp_path):
     run, _ = enqueue(engine, tmp_path)
-    decide_all(engine, run)
+    score_all(engine, run)
     return run
 
 

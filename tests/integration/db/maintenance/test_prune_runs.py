@@ -12,7 +12,7 @@ from db.ledger.runs import progress
 from db.maintenance import prune_runs as retention
 from db.maintenance.prune_runs import PruneResult, prune_runs
 from db.schema.tables import Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric, Scores
-from tests.support.ledger import a_model, decide_all, enqueue, ids_of
+from tests.support.ledger import a_model, enqueue, ids_of, score_all
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MONTH = timedelta(days=30)
@@ -100,7 +100,7 @@ def test_outcomes_that_a_younger_run_shows_stay(engine, tmp_path):
 def _run(engine, tmp_path, *, days_ago, sha256="a" * 64):
     """A run that scored everything and was opened `days_ago` before NOW."""
     run, _ = enqueue(engine, tmp_path, rescore=True, sha256=sha256)
-    decide_all(engine, run)
+    score_all(engine, run)
     _age(engine, run, days_ago)
     return run
 
@@ -117,7 +117,7 @@ def _limited_run(engine, scan_ids, *, rescore=False, model_id=1):
     )
     with engine.begin() as connection:
         run, _ = open_run(connection, request, scan_ids, rescore=rescore)
-    decide_all(engine, run)
+    score_all(engine, run)
     return run
 
 

@@ -15,7 +15,7 @@ from db.errors import UserError
 from db.schema.tables import Base
 from db.schema.view_grants import grant_read
 from db.schema.views import VIEWS
-from tests.support.ledger import decide_all, enqueue
+from tests.support.ledger import enqueue, score_all
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def ledger(new_postgres, tmp_path):
     engine = make_engine(new_postgres)
     upgrade(engine)
     run, _ = enqueue(engine, tmp_path)
-    decide_all(engine, run)
+    score_all(engine, run)
     yield new_postgres
     engine.dispose()
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from producer.monitoring.progress import follow
 from producer.monitoring.workers_table import Fleet
-from tests.support.ledger import decide_all, enqueue
+from tests.support.ledger import enqueue, score_all
 from tests.support.made_up import a_beat
 from worker.messaging.celery_app import make_app
 from worker.messaging.heartbeats import send_beats
@@ -29,7 +29,7 @@ def test_the_workers_stand_under_the_bar_of_a_terminal_and_go_with_none(engine, 
     """Host, device and rate of each are drawn with the bar, until the run has come to its end."""
     enqueue(engine, tmp_path)
     console = Console(file=StringIO(), force_terminal=True, width=120)
-    decider = threading.Timer(1.5, decide_all, (engine, 1))
+    decider = threading.Timer(1.5, score_all, (engine, 1))
     decider.start()
     now = follow(engine, 1, console, alive=lambda: None, fleet=Fleet(settings))
     decider.join()

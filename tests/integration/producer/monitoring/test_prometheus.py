@@ -12,7 +12,7 @@ from db.ledger.backlog import read_backlog
 from db.ledger.outcomes import record_outcomes
 from db.schema.tables import Run
 from producer.monitoring.prometheus import FleetCollector
-from tests.support.ledger import decide_all, enqueue, ids_of, scored
+from tests.support.ledger import enqueue, ids_of, score_all, scored
 from tests.support.made_up import a_beat
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.heartbeats import read_beats, send_beats, withdraw_beats
@@ -56,7 +56,7 @@ def opened(engine, run_id, hours_ago):
 def test_the_backlog_is_as_old_as_the_oldest_run_that_still_waits(engine, tmp_path):
     """Not as a finished run, however old; nothing is waiting once all is decided."""
     enqueue(engine, tmp_path)
-    decide_all(engine, 1)
+    score_all(engine, 1)
     enqueue(engine, tmp_path, rescore=True, sha256="b" * 64)
     with engine.begin() as connection:
         record_outcomes(connection, [scored(outcome_id) for outcome_id in ids_of(engine, 2)[:2]])
@@ -69,8 +69,8 @@ def test_the_backlog_is_as_old_as_the_oldest_run_that_still_waits(engine, tmp_pa
     assert backlog.pending == {1: 4}
     assert backlog.open_runs == 2
     assert backlog.oldest_seconds[1] == pytest.approx(9 * 3600, abs=60)
-    decide_all(engine, 2)
-    decide_all(engine, 3)
+    score_all(engine, 2)
+    score_all(engine, 3)
     with read_transaction(engine) as connection:
         assert replace(read_backlog(connection), models=()) == replace(
             backlog, models=(), pending={1: 0}, oldest_seconds={}, open_runs=0

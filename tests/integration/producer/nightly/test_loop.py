@@ -23,7 +23,7 @@ from producer.nightly.schedule import read_schedule
 from producer.nightly.settings import NightlySettings
 from producer.retry import Clock
 from tests.support.inbox import mail_server, webhook
-from tests.support.ledger import decide_all
+from tests.support.ledger import score_all
 from tests.support.world import hash_artifact, image_name, write_csv, write_images
 
 SCHEDULE = read_schedule("02:00", "Europe/Berlin")
@@ -74,7 +74,7 @@ class House:
         """Let this night be done, as run 1."""
         nightly = self.nightly()
         nightly._begin(f"{nightly._job} {SCHEDULE.name} {self.today()}")
-        decide_all(self.engine, 1)
+        score_all(self.engine, 1)
         with self.engine.begin() as connection:
             claim_summary(connection, 1)
 
@@ -118,7 +118,7 @@ def test_a_first_start_has_missed_nothing_and_each_night_has_one_run(house):
     house.clock.time += DAY
     first = house.today()
     nightly.look(SCHEDULE)
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     nightly.look(SCHEDULE)
     nightly.look(SCHEDULE)
     assert house.runs() == [(1, first, True)]
@@ -167,7 +167,7 @@ def test_a_second_process_comes_to_the_first_ones_run(house):
     house.arrive(range(4))
     other.look(SCHEDULE)
     assert len(house.runs()) == 1
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     late = house.nightly()
     late._done = SCHEDULE.latest(house.clock.time - DAY).day
     late.look(SCHEDULE)
@@ -184,9 +184,9 @@ def test_a_run_that_is_still_open_the_next_night_is_followed_beside_it(house, ho
     house.arrive(range(5))
     house.clock.time += DAY
     nightly.look(SCHEDULE)
-    decide_all(house.engine, 2)
+    score_all(house.engine, 2)
     nightly.look(SCHEDULE)
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     nightly.look(SCHEDULE)
     assert house.runs() == [(1, second, True), (2, house.today(), True)]
     assert sorted(summary["run_id"] for summary in summaries(hook)) == [1, 2]
@@ -197,7 +197,7 @@ def test_a_night_that_joined_yesterdays_run_is_no_missed_night_after_a_restart(h
     nightly = house.opened(webhook_url=hook.url)
     house.clock.time += DAY
     nightly.look(SCHEDULE)
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     nightly.look(SCHEDULE)
     house.nightly(webhook_url=hook.url).look(SCHEDULE)
     assert house.runs() == [(1, house.today(), True)]
@@ -207,7 +207,7 @@ def test_a_night_that_joined_yesterdays_run_is_no_missed_night_after_a_restart(h
 def test_who_died_between_closing_and_summary_is_made_good_by_the_next_start(house, hook):
     """Report and summary come once, though nobody of that night lives."""
     nightly = house.opened(webhook_url=hook.url)
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     del nightly
     for _ in range(2):
         house.nightly(webhook_url=hook.url).look(SCHEDULE)
@@ -221,7 +221,7 @@ def test_who_died_between_closing_and_summary_is_made_good_by_the_next_start(hou
 def test_a_summary_that_nobody_takes_is_tried_again_until_somebody_does(house, hook):
     """Four tries under one claim, then the claim is given back for a later look; one message in the end."""
     nightly = house.opened(webhook_url=hook.url)
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     hook.answers = [503] * 4
     nightly.look(SCHEDULE)
     assert (hook.asked, house.runs()) == (4, [(1, house.today(), False)])
@@ -239,7 +239,7 @@ def test_what_one_channel_took_is_not_sent_there_again(house, hook):
         addresses = {"smtp_url": f"smtp://127.0.0.1:{box.port}", "mail_from": "a@x.example", "mail_to": "b@x.example"}
         nightly = house.opened(webhook_url=hook.url, **addresses)
         hook.answers = [503] * 4
-        decide_all(house.engine, 1)
+        score_all(house.engine, 1)
         nightly.look(SCHEDULE)
         assert (hook.asked, hook.taken, len(box.mails)) == (4, [], 1)
         house.clock.time += timedelta(hours=1)
@@ -251,7 +251,7 @@ def test_a_stop_while_a_summary_waits_for_its_next_try_gives_the_claim_back(hous
     """The next start sends it."""
     nightly = house.opened(webhook_url=hook.url)
     hook.answers = [503]
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     house.clock.end = house.clock.time + timedelta(seconds=1)
     with pytest.raises(WorkStopped):
         nightly.look(SCHEDULE)
@@ -261,7 +261,7 @@ def test_a_stop_while_a_summary_waits_for_its_next_try_gives_the_claim_back(hous
 def test_a_summary_that_is_a_week_late_is_not_sent(house):
     """Whoever mends a webhook after months gets the last nights, not all of them."""
     nightly = house.opened()
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     assert nightly._ended() == [1]
     with house.engine.begin() as connection:
         connection.execute(update(Run).values(finished_at=datetime.now(UTC) - 8 * DAY))
@@ -317,7 +317,7 @@ def test_no_name_leaves_the_house(house, hook):
         addresses = {"smtp_url": f"smtp://127.0.0.1:{box.port}", "mail_from": "a@x.example", "mail_to": "b@x.example"}
         house.films.joinpath(image_name(1)).write_bytes(b"<html>")
         nightly = house.opened(webhook_url=hook.url, **addresses)
-        decide_all(house.engine, 1)
+        score_all(house.engine, 1)
         nightly.look(SCHEDULE)
         sent = [body.decode() for _, _, body in hook.taken] + [mail.as_string() for _, mail, _ in box.mails]
     assert len(sent) == 2
@@ -354,7 +354,7 @@ def test_a_stopped_night_says_why_once_and_the_next_night_makes_it_go_on(house, 
     nightly.look(SCHEDULE)
     with house.engine.connect() as connection:
         assert not find_run(connection, 1).is_stopped
-    decide_all(house.engine, 1)
+    score_all(house.engine, 1)
     nightly.look(SCHEDULE)
     assert [(told["run_id"], told["stop_reason"]) for told in summaries(hook)][1:] == [(1, None)]
     assert house.runs() == [(1, house.today(), True)]
@@ -367,7 +367,7 @@ def test_pruned_nights_are_no_missed_nights(house):
     house.clock.time += DAY
     nightly = house.nightly()
     nightly.look(SCHEDULE)
-    decide_all(house.engine, 2)
+    score_all(house.engine, 2)
     nightly.look(SCHEDULE)
     assert prune_runs(house.engine, timedelta(days=1), now=datetime.now(UTC) + 9 * DAY).runs == 1
     house.nightly().look(SCHEDULE)
@@ -383,7 +383,7 @@ def test_other_jobs_and_schedules_keep_their_own_nights(house):
     house.arrive(range(4))
     house.clock.time += DAY
     nightly.look(afternoon)
-    decide_all(house.engine, 2)
+    score_all(house.engine, 2)
     other = Nightly(house.settings, house.engine, Source(images=str(house.films)), house.clock)
     assert (nightly._ended(), other._ended()) == ([2], [])
 

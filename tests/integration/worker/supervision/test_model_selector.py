@@ -8,7 +8,7 @@ from db.engine.session import read_transaction
 from db.errors import UserError
 from db.ledger.models import activate, find_model, read_demand
 from db.ledger.outcomes import count_pending
-from tests.support.ledger import decide_all, enqueue
+from tests.support.ledger import enqueue, score_all
 from tests.support.world import hash_artifact
 from worker.artifacts.manifest import MODEL_FILE
 from worker.artifacts.model_store import FolderModelStore
@@ -112,7 +112,7 @@ def test_demand_is_the_active_model_and_those_that_scans_wait_for(engine, tmp_pa
         model = find_model(connection, "m")
         assert (read_demand(connection).active, read_demand(connection).with_work) == (model, (model,))
         assert count_pending(connection, model.id) == 4
-    decide_all(engine, run_id)
+    score_all(engine, run_id)
     with read_transaction(engine) as connection:
         assert (read_demand(connection).active, read_demand(connection).with_work) == (model, ())
         assert count_pending(connection, model.id) == 0

@@ -12,7 +12,7 @@ def mean_of(values):
 
 
 def test_an_interval_equals_the_normal_approximation_where_that_holds():
-    """The mean of 400 patients with one scan each lies within 1.96 standard errors."""
+    """For the mean of 400 patients with one scan each, it extends 1.96 standard errors to either side."""
     values = RNG.normal(5, 2, 400)
     (found,) = bootstrap_patients([str(at) for at in range(400)], mean_of(values), rounds=2000)
     error = values.std() / np.sqrt(400)
