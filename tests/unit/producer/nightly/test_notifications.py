@@ -81,7 +81,7 @@ def test_any_answer_but_a_2xx_is_a_failure_and_no_redirect_is_followed(monkeypat
     with webhook() as server:
         server.answers.append(code)
         way = channel(monkeypatch, webhook_url=server.url)
-        with pytest.raises(TemporaryError, match=f"the webhook at 127.0.0.1 answers {code}$"):
+        with pytest.raises(TemporaryError, match=f"the webhook at 127.0.0.1 answers with status {code}$"):
             way.send(SUMMARY)
         assert (server.asked, server.taken) == (1, [])
         way.send(SUMMARY)
@@ -102,7 +102,10 @@ def test_a_mail_goes_to_all_recipients_as_text(monkeypatch):
         mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}").send(SUMMARY)
     ((recipients, mail, _),) = box.mails
     assert recipients == ["a@ward.example", "b@ward.example"]
-    assert mail["Subject"] == "nightread: run 7, night 2026-11-25, finished: 1,204 of 1,210 scans scored, 6 not"
+    assert (
+        mail["Subject"]
+        == "nightread: run 7, night 2026-11-25, finished: 1,204 of 1,210 scans scored, 6 rejected or quarantined"
+    )
     assert (mail["From"], mail["Auto-Submitted"]) == ("nightread@ward.example", "auto-generated")
     text = mail.get_content()
     assert text.replace("\r\n", "\n") == to_text(SUMMARY)
@@ -113,7 +116,10 @@ def test_a_mail_goes_to_all_recipients_as_text(monkeypatch):
 def test_a_mail_says_that_scores_were_computed_in_more_than_one_way():
     """With the scans of each; of one way it says nothing."""
     mixed = dataclasses.replace(SUMMARY, runtimes={"openvino bfloat16": 1_200, "openvino int8": 4})
-    assert "in 2 ways, which differ: openvino bfloat16 1,200 scans, openvino int8 4 scans.\n" in to_text(mixed)
+    assert (
+        "in 2 ways, whose results differ slightly: openvino bfloat16 (1,200 scans), openvino int8 (4 scans).\n"
+        in to_text(mixed)
+    )
     assert "ways" not in to_text(SUMMARY)
 
 
@@ -122,7 +128,7 @@ def test_a_mail_server_that_refuses_once_takes_it_the_next_time(monkeypatch):
     with mail_server() as box:
         box.refusals = 1
         way = mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}")
-        with pytest.raises(TemporaryError, match=r"the mail server at 127.0.0.1 answers 451$"):
+        with pytest.raises(TemporaryError, match=r"the mail server at 127.0.0.1 answers with code 451$"):
             way.send(SUMMARY)
         way.send(SUMMARY)
     assert len(box.mails) == 1
@@ -145,7 +151,7 @@ def test_a_password_is_sent_under_starttls_alone(monkeypatch, password):
     with mail_server(server_tls()) as box:
         way = mail_channel(monkeypatch, f"smtp://night:{password}@127.0.0.1:{box.port}")
         if password == "wrong":
-            with pytest.raises(TemporaryError, match="answers 535") as caught:
+            with pytest.raises(TemporaryError, match="answers with code 535") as caught:
                 way.send(SUMMARY)
             assert "wrong" not in str(caught.value)
             return

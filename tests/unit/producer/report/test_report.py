@@ -14,10 +14,10 @@ from rich.console import Console
 from db.findings import FINDINGS
 from db.metrics.report_queries import Coverage, FindingRow, ThresholdRow
 from db.metrics.scored_scans import ScoredScans
-from producer.report.plots import PICTURES, draw_plots, thinned
-from producer.report.report import Baselines, Report, Spread
+from producer.report.build import Baselines, Report, Spread
+from producer.report.plots import PLOTS, draw_plots, thin_curve
 from producer.report.table import UNDEFINED, coverage_lines, print_report, to_json
-from producer.report.write import PAGE, _write_whole, to_csv, to_html
+from producer.report.write import _PAGE, _write_files, to_csv, to_html
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ONE_CLASS = ThresholdRow(
@@ -113,8 +113,8 @@ def test_scores_of_two_precisions_are_said_wherever_the_report_is_read():
     """With the scans of each, before any figure; of one there is nothing to say."""
     mixed = {"openvino 2026.4.1 bfloat16": 1_004, "openvino 2026.4.1 int8": 8}
     report = dataclasses.replace(REPORT, coverage=dataclasses.replace(COVERAGE, scored=1_012, runtimes=mixed))
-    ways = "openvino 2026.4.1 bfloat16 1,004 scans, openvino 2026.4.1 int8 8 scans."
-    sentence = f"Scores were computed in 2 ways, which differ: {ways}"
+    ways = "openvino 2026.4.1 bfloat16 (1,004 scans), openvino 2026.4.1 int8 (8 scans)."
+    sentence = f"Scores were computed in 2 ways, whose results differ slightly: {ways}"
     assert json.loads(to_json(report))["mixture"] == sentence
     assert f"<strong>{sentence}" in to_html(report, {})
     assert sentence in " ".join(printed(report).partition("threshold ")[0].split())
@@ -126,7 +126,9 @@ def test_scans_that_the_model_has_seen_are_included_only_under_that_name():
     """With subset `all` the report says that they are in the figures, not that they are left out."""
     words = [words for words, _ in coverage_lines(dataclasses.replace(REPORT, subset="all"))]
     assert "included: the model was fitted or tuned on the scan" in words
-    assert "that the model has seen included" in printed(dataclasses.replace(REPORT, subset="all"))
+    assert "4 scans including those that the model was fitted or tuned on" in " ".join(
+        printed(dataclasses.replace(REPORT, subset="all")).split()
+    )
 
 
 def test_undefined_is_null_in_json_empty_in_csv_and_a_dash_on_the_page():
@@ -173,7 +175,7 @@ def test_the_page_needs_no_other_file():
 @pytest.mark.parametrize(
     ("labels", "drawn"),
     [
-        pytest.param([True, False, True, False], set(PICTURES), id="both classes"),
+        pytest.param([True, False, True, False], set(PLOTS), id="both classes"),
         pytest.param([True, True], {"scores.png"}, id="one class"),
         pytest.param([], set(), id="no scan"),
     ],
@@ -189,26 +191,26 @@ def test_a_curve_keeps_every_point_that_can_be_told_apart():
     """Of a million points some thousands: both ends, and of each that is left out one within half a pixel."""
     x = np.linspace(0, 1, 1_000_001)
     y = np.abs(np.sin(9 * x)) ** 4
-    kept_x, kept_y = thinned(x, y)
+    kept_x, kept_y = thin_curve(x, y)
     assert len(kept_x) == len(kept_y) < 20_000
     assert (kept_x[[0, -1]].tolist(), kept_y[[0, -1]].tolist()) == ([x[0], x[-1]], [y[0], y[-1]])
     before = np.searchsorted(kept_x, x, side="right") - 1
     assert np.hypot(x - kept_x[before], y - kept_y[before]).max() < 1 / 1000
     few = np.array([0.0, 0.0, 0.5, 1.0]), np.array([0.0, 0.5, 0.5, 1.0])
-    assert [part.tolist() for part in thinned(*few)] == [part.tolist() for part in few]
+    assert [part.tolist() for part in thin_curve(*few)] == [part.tolist() for part in few]
 
 
 def test_a_report_replaces_its_own_files_and_leaves_others_alone(tmp_path: Path):
     """A picture of an earlier report that this one has not is gone; a person's file stays."""
-    for name in ("roc.png", PAGE, "notes.txt"):
+    for name in ("roc.png", _PAGE, "notes.txt"):
         (tmp_path / name).write_text("old")
-    _write_whole(tmp_path, {PAGE: b"new"})
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {PAGE: "new", "notes.txt": "old"}
+    _write_files(tmp_path, {_PAGE: b"new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {_PAGE: "new", "notes.txt": "old"}
 
 
 def test_a_report_that_cannot_be_written_whole_leaves_the_earlier_one(tmp_path: Path):
     """The second file fails (its name is too long for any file system), so the first does not appear either."""
-    (tmp_path / PAGE).write_text("old")
+    (tmp_path / _PAGE).write_text("old")
     with pytest.raises(OSError, match="too long"):
-        _write_whole(tmp_path, {PAGE: b"new", "x" * 300: b"new"})
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {PAGE: "old"}
+        _write_files(tmp_path, {_PAGE: b"new", "x" * 300: b"new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {_PAGE: "old"}
