@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from producer.ingest.source import Source
-from producer.nightly.schedule import job_of
+from producer.nightly.schedule import job_id
 from tests.support.inbox import webhook
 from tests.support.s3_server import client_of
 from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
@@ -97,7 +97,7 @@ def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
     world.worker()
     world.producer("enqueue", "--csv", csv, "--limit", "2", "--wait")
     world.env |= {"CXR_NIGHTLY_AT": at, "CXR_NIGHTLY_TZ": "UTC", "CXR_CSV": str(csv)}
-    night = f"{job_of(Source(csv=csv))} {at} UTC {now.date() - timedelta(days=3)}"
+    night = f"{job_id(Source(csv=csv))} {at} UTC {now.date() - timedelta(days=3)}"
     with world.engine.begin() as connection:
         connection.execute(text("UPDATE runs SET night = :night, summarised_at = :now"), {"night": night, "now": now})
     loops = [world.start("producer.cli", "nightly") for _ in range(2)]
@@ -113,12 +113,12 @@ def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "environment", "sentence"),
     [
-        (("--csv", "x.csv"), {}, "say when"),
-        (("--csv", "x.csv", "--at", "02:00", "--now"), {}, "say when"),
+        (("--csv", "x.csv"), {}, "add either --at HH:MM"),
+        (("--csv", "x.csv", "--at", "02:00", "--now"), {}, "add either --at HH:MM"),
         (("--csv", "x.csv", "--at", "25:00"), {}, "--at 25:00: not a time of day"),
         (("--csv", "x.csv", "--at", "02:00", "--tz", "Berlin"), {}, "--tz Berlin: no such time zone"),
         (("--at", "02:00"), {}, "nothing to score"),
-        (("--csv", "x.csv", "--at", "02:00", "--json"), {}, "--json goes with --now"),
+        (("--csv", "x.csv", "--at", "02:00", "--json"), {}, "--json needs --now"),
         (("--csv", "x.csv", "--now"), {"CXR_NIGHTLY_AT": "02:00"}, "x.csv"),
     ],
     ids=["when", "both", "time", "zone", "source", "json", "variable"],

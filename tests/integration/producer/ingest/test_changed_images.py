@@ -14,7 +14,7 @@ from db.errors import TemporaryError
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import Rejected, Scored, count_attempt, decide, note_seen, pending_of_run
 from db.ledger.scans import FoundImage, register_scans
-from producer.ingest.changed_images import look_for_changes
+from producer.ingest.changed_images import find_image_changes
 from tests.support.ledger import a_model, labels_file
 from tests.support.s3_server import client_of
 from worker.storage.image_store import find_images, read_image
@@ -35,19 +35,19 @@ class Folder:
         file = labels_file(self.root)
         with self.engine.begin() as connection:
             model = a_model(connection, sha256=model * 64, name=model)
-        looked = look_for_changes(self.engine, file.dataset, model.name, found)
+        changes = find_image_changes(self.engine, file.dataset, model.name, found)
         with self.engine.begin() as connection:
             ids = register_scans(connection, file.dataset, file.rows, found)
             request = RunRequest(
                 source="x", sha256=os.urandom(8).hex(), dataset="sample_labels", model_id=model.id,
                 label_set_id=None, options={},
             )  # fmt: skip
-            note_seen(connection, looked.same)
+            note_seen(connection, changes.unchanged)
             seen = {ids[name]: image for name, image in found.items()}
-            changed = {ids[name] for name in looked.changed}
+            changed = {ids[name] for name in changes.changed}
             run, _ = open_run(connection, request, list(ids.values()), seen=seen, changed=changed)
             names = {scan_id: name for name, scan_id in ids.items()}
-            return looked.changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
+            return changes.changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
 
     def decide(self, pending):
         with self.engine.begin() as connection:
@@ -208,7 +208,7 @@ def test_an_image_that_could_not_be_read_is_looked_into_again(folder, monkeypatc
 def test_an_images_location_alone_says_nothing_new(folder):
     """`--no-check` looked at nothing."""
     found = {name: FoundImage(location=str(folder.root / name)) for name in NAMES}
-    assert look_for_changes(folder.engine, "sample_labels", None, found).changed == frozenset()
+    assert find_image_changes(folder.engine, "sample_labels", None, found).changed == frozenset()
 
 
 def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, store, reads):
@@ -234,7 +234,7 @@ def test_images_that_moved_into_a_bucket_keep_their_scores(folder, store, reads)
 
 def test_thousands_of_looks_are_counted_right(folder, monkeypatch):
     """More than are asked for at a time."""
-    monkeypatch.setattr(producer.ingest.changed_images, "_AHEAD", 2)
+    monkeypatch.setattr(producer.ingest.changed_images, "_MAX_QUEUED_READS", 2)
     for name in NAMES:
         (folder.root / name).write_bytes(b"changed " + hashlib.md5(name.encode()).digest())
     assert folder.enqueue()[0] == set(NAMES)

@@ -18,15 +18,15 @@ from db.ledger.stop_run import stop_run
 from db.maintenance.prune_runs import prune_runs
 from db.schema.tables import Run
 from producer.ingest.source import Source
-from producer.nightly.loop import Nightly
-from producer.nightly.schedule import read_schedule
+from producer.nightly.loop import NightlyLoop
+from producer.nightly.schedule import parse_schedule
 from producer.nightly.settings import NightlySettings
 from producer.retry import Clock
 from tests.support.inbox import mail_server, webhook
 from tests.support.ledger import decide_all
 from tests.support.world import hash_artifact, image_name, write_csv, write_images
 
-SCHEDULE = read_schedule("02:00", "Europe/Berlin")
+SCHEDULE = parse_schedule("02:00", "Europe/Berlin")
 DAY = timedelta(days=1)
 
 
@@ -35,7 +35,7 @@ class FakeClock(Clock):
 
     def __init__(self):
         super().__init__()
-        self.time = SCHEDULE.latest(datetime.now(UTC)).begins + timedelta(hours=1)
+        self.time = SCHEDULE.latest(datetime.now(UTC)).starts_at + timedelta(hours=1)
         self.end = None
         self.waited = []
 
@@ -68,12 +68,12 @@ class House:
 
     def nightly(self, **settings):
         source = Source(csv=self.csv, images=str(self.films))
-        return Nightly(self.settings.model_copy(update=settings), self.engine, source, self.clock)
+        return NightlyLoop(self.settings.model_copy(update=settings), self.engine, source, self.clock)
 
     def with_history(self):
         """Let this night be done, as run 1."""
         nightly = self.nightly()
-        nightly._begin(f"{nightly._job} {SCHEDULE.name} {self.today()}")
+        nightly._open_run(f"{nightly._job} {SCHEDULE.name} {self.today()}")
         decide_all(self.engine, 1)
         with self.engine.begin() as connection:
             claim_summary(connection, 1)
@@ -81,9 +81,9 @@ class House:
     def opened(self, **settings):
         """A nightly producer that has just opened its first run."""
         nightly = self.nightly(**settings)
-        nightly.look(SCHEDULE)
+        nightly.check(SCHEDULE)
         self.clock.time += DAY
-        nightly.look(SCHEDULE)
+        nightly.check(SCHEDULE)
         return nightly
 
     def runs(self):
@@ -113,19 +113,19 @@ def summaries(hook):
 def test_a_first_start_has_missed_nothing_and_each_night_has_one_run(house):
     """However often it looks; the second night scores only what is new."""
     nightly = house.nightly()
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert house.runs() == []
     house.clock.time += DAY
     first = house.today()
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     decide_all(house.engine, 1)
-    nightly.look(SCHEDULE)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert house.runs() == [(1, first, True)]
     house.arrive(range(5))
     house.clock.time += DAY
-    nightly.look(SCHEDULE)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert house.runs() == [(1, first, True), (2, house.today(), False)]
     with house.engine.connect() as connection:
         now = progress(connection, 2)
@@ -137,15 +137,15 @@ def test_missed_nights_are_caught_up_once(house):
     house.with_history()
     house.clock.time += 3 * DAY
     returned = house.nightly()
-    returned.look(SCHEDULE)
-    returned.look(SCHEDULE)
+    returned.check(SCHEDULE)
+    returned.check(SCHEDULE)
     assert [night for _, night, _ in house.runs()][1:] == [house.today()]
 
 
 def test_the_loop_wakes_at_the_night_and_not_after_it(house):
     """Short steps against the clock, the last one to the second; a stop ends it between two."""
     house.with_history()
-    begins = SCHEDULE.next(house.clock.time).begins
+    begins = SCHEDULE.next(house.clock.time).starts_at
     house.clock.time = begins - timedelta(minutes=5, seconds=7)
     house.clock.end, waits = begins, len(house.clock.waited)
     with pytest.raises(WorkStopped):
@@ -162,15 +162,15 @@ def test_the_loop_wakes_at_the_night_and_not_after_it(house):
 def test_a_second_process_comes_to_the_first_ones_run(house):
     """While it is open, and when it has long closed though the source has changed since."""
     other = house.nightly()
-    other.look(SCHEDULE)
+    other.check(SCHEDULE)
     house.opened()
     house.arrive(range(4))
-    other.look(SCHEDULE)
+    other.check(SCHEDULE)
     assert len(house.runs()) == 1
     decide_all(house.engine, 1)
     late = house.nightly()
-    late._done = SCHEDULE.latest(house.clock.time - DAY).day
-    late.look(SCHEDULE)
+    late._last_opened = SCHEDULE.latest(house.clock.time - DAY).day
+    late.check(SCHEDULE)
     assert house.runs() == [(1, house.today(), True)]
 
 
@@ -178,16 +178,16 @@ def test_a_run_that_is_still_open_the_next_night_is_followed_beside_it(house, ho
     """The same work is joined, new work has a run of its own; each run has one summary."""
     nightly = house.opened(webhook_url=hook.url)
     house.clock.time += DAY
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     second = house.today()
     assert house.runs() == [(1, second, False)], "yesterday's run is tonight's now"
     house.arrive(range(5))
     house.clock.time += DAY
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     decide_all(house.engine, 2)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     decide_all(house.engine, 1)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert house.runs() == [(1, second, True), (2, house.today(), True)]
     assert sorted(summary["run_id"] for summary in summaries(hook)) == [1, 2]
 
@@ -196,10 +196,10 @@ def test_a_night_that_joined_yesterdays_run_is_no_missed_night_after_a_restart(h
     """The run has closed since, and its night has had its run: no second one, no second summary."""
     nightly = house.opened(webhook_url=hook.url)
     house.clock.time += DAY
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     decide_all(house.engine, 1)
-    nightly.look(SCHEDULE)
-    house.nightly(webhook_url=hook.url).look(SCHEDULE)
+    nightly.check(SCHEDULE)
+    house.nightly(webhook_url=hook.url).check(SCHEDULE)
     assert house.runs() == [(1, house.today(), True)]
     assert [summary["run_id"] for summary in summaries(hook)] == [1]
 
@@ -210,12 +210,12 @@ def test_who_died_between_closing_and_summary_is_made_good_by_the_next_start(hou
     decide_all(house.engine, 1)
     del nightly
     for _ in range(2):
-        house.nightly(webhook_url=hook.url).look(SCHEDULE)
+        house.nightly(webhook_url=hook.url).check(SCHEDULE)
     (summary,) = summaries(hook)
     assert (summary["scored"], summary["night"], summary["cancelled"]) == (3, house.today(), False)
     assert (summary["finding"], summary["positives"], summary["negatives"]) == ("Abnormal", 1, 2)
     assert (house.home / "reports" / "run-1" / "index.html").exists()
-    assert house.nightly()._ended() == [], "nobody looks at it again"
+    assert house.nightly()._unsettled_runs() == [], "nobody looks at it again"
 
 
 def test_a_summary_that_nobody_takes_is_tried_again_until_somebody_does(house, hook):
@@ -223,13 +223,13 @@ def test_a_summary_that_nobody_takes_is_tried_again_until_somebody_does(house, h
     nightly = house.opened(webhook_url=hook.url)
     decide_all(house.engine, 1)
     hook.answers = [503] * 4
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert (hook.asked, house.runs()) == (4, [(1, house.today(), False)])
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert hook.asked == 4, "not before a minute has passed"
     house.clock.time += timedelta(minutes=2)
-    nightly.look(SCHEDULE)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert (len(hook.taken), house.runs()) == (1, [(1, house.today(), True)])
 
 
@@ -240,10 +240,10 @@ def test_what_one_channel_took_is_not_sent_there_again(house, hook):
         nightly = house.opened(webhook_url=hook.url, **addresses)
         hook.answers = [503] * 4
         decide_all(house.engine, 1)
-        nightly.look(SCHEDULE)
+        nightly.check(SCHEDULE)
         assert (hook.asked, hook.taken, len(box.mails)) == (4, [], 1)
         house.clock.time += timedelta(hours=1)
-        nightly.look(SCHEDULE)
+        nightly.check(SCHEDULE)
     assert (hook.asked, len(box.mails), house.runs()) == (4, 1, [(1, house.today(), True)])
 
 
@@ -254,7 +254,7 @@ def test_a_stop_while_a_summary_waits_for_its_next_try_gives_the_claim_back(hous
     decide_all(house.engine, 1)
     house.clock.end = house.clock.time + timedelta(seconds=1)
     with pytest.raises(WorkStopped):
-        nightly.look(SCHEDULE)
+        nightly.check(SCHEDULE)
     assert house.runs() == [(1, house.today(), False)]
 
 
@@ -262,10 +262,10 @@ def test_a_summary_that_is_a_week_late_is_not_sent(house):
     """Whoever mends a webhook after months gets the last nights, not all of them."""
     nightly = house.opened()
     decide_all(house.engine, 1)
-    assert nightly._ended() == [1]
+    assert nightly._unsettled_runs() == [1]
     with house.engine.begin() as connection:
         connection.execute(update(Run).values(finished_at=datetime.now(UTC) - 8 * DAY))
-    assert nightly._ended() == []
+    assert nightly._unsettled_runs() == []
 
 
 def test_of_two_that_claim_one_summary_one_gets_it(house):
@@ -291,13 +291,13 @@ def test_a_source_that_is_away_is_one_sentence_without_its_name_and_tried_again(
     tries = []
     for minute in range(40):
         before = len(caplog.records)
-        nightly.look(SCHEDULE)
+        nightly.check(SCHEDULE)
         tries += [minute] * (len(caplog.records) > before)
         house.clock.time += timedelta(minutes=1)
     assert tries == [0, 1, 3, 7, 15, 25, 35]
     before = len(caplog.records)
     house.clock.time -= timedelta(minutes=30)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert len(caplog.records) > before, "a clock that is set back makes nobody wait"
     house.clock.time += timedelta(minutes=30)
     assert "its source, model or folder is refused" in caplog.text
@@ -305,7 +305,7 @@ def test_a_source_that_is_away_is_one_sentence_without_its_name_and_tried_again(
     shutil.move(away, house.films)
     house.arrive(range(4))
     house.clock.time += timedelta(minutes=10)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert len(house.runs()) == 2
     own = [record.getMessage() for record in caplog.records if record.name.startswith("producer")]
     assert not [line for line in own if "canary" in line or image_name(0)[:8] in line]
@@ -318,7 +318,7 @@ def test_no_name_leaves_the_house(house, hook):
         house.films.joinpath(image_name(1)).write_bytes(b"<html>")
         nightly = house.opened(webhook_url=hook.url, **addresses)
         decide_all(house.engine, 1)
-        nightly.look(SCHEDULE)
+        nightly.check(SCHEDULE)
         sent = [body.decode() for _, _, body in hook.taken] + [mail.as_string() for _, mail, _ in box.mails]
     assert len(sent) == 2
     for message in sent:
@@ -329,11 +329,11 @@ def test_a_cancelled_night_says_so_and_the_next_takes_its_scans_up(house, hook):
     """Its summary counts them as rejected."""
     nightly = house.opened(webhook_url=hook.url)
     cancel_run(house.engine, 1)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     (summary,) = summaries(hook)
     assert (summary["cancelled"], summary["rejected"], summary["scored"]) == (True, {"cancelled": 3}, 0)
     house.clock.time += DAY
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     with house.engine.connect() as connection:
         assert progress(connection, 2).pending == 3
 
@@ -344,18 +344,18 @@ def test_a_stopped_night_says_why_once_and_the_next_night_makes_it_go_on(house, 
     with house.engine.begin() as connection:
         stop_run(connection, 1, "too much cannot be scored")
     late = house.nightly(webhook_url=hook.url)
-    late._done = SCHEDULE.latest(house.clock.time - DAY).day
+    late._last_opened = SCHEDULE.latest(house.clock.time - DAY).day
     for _ in range(2):
-        nightly.look(SCHEDULE)
-        late.look(SCHEDULE)
+        nightly.check(SCHEDULE)
+        late.check(SCHEDULE)
     (summary,) = summaries(hook)
     assert (summary["stop_reason"], summary["pending"]) == ("too much cannot be scored", 3)
     house.clock.time += DAY
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     with house.engine.connect() as connection:
         assert not find_run(connection, 1).is_stopped
     decide_all(house.engine, 1)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert [(told["run_id"], told["stop_reason"]) for told in summaries(hook)][1:] == [(1, None)]
     assert house.runs() == [(1, house.today(), True)]
 
@@ -366,26 +366,26 @@ def test_pruned_nights_are_no_missed_nights(house):
     house.arrive(range(4))
     house.clock.time += DAY
     nightly = house.nightly()
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     decide_all(house.engine, 2)
-    nightly.look(SCHEDULE)
+    nightly.check(SCHEDULE)
     assert prune_runs(house.engine, timedelta(days=1), now=datetime.now(UTC) + 9 * DAY).runs == 1
-    house.nightly().look(SCHEDULE)
+    house.nightly().check(SCHEDULE)
     assert house.runs() == [(2, house.today(), True)]
 
 
 def test_other_jobs_and_schedules_keep_their_own_nights(house):
     """A second time of day is another night; another source's summaries are not this one's."""
-    afternoon = read_schedule("14:00", "Europe/Berlin")
+    afternoon = parse_schedule("14:00", "Europe/Berlin")
     house.with_history()
     nightly = house.nightly()
-    nightly.look(afternoon)
+    nightly.check(afternoon)
     house.arrive(range(4))
     house.clock.time += DAY
-    nightly.look(afternoon)
+    nightly.check(afternoon)
     decide_all(house.engine, 2)
-    other = Nightly(house.settings, house.engine, Source(images=str(house.films)), house.clock)
-    assert (nightly._ended(), other._ended()) == ([2], [])
+    other = NightlyLoop(house.settings, house.engine, Source(images=str(house.films)), house.clock)
+    assert (nightly._unsettled_runs(), other._unsettled_runs()) == ([2], [])
 
 
 def test_a_database_that_is_away_ends_nothing(tmp_path, caplog):
@@ -394,7 +394,7 @@ def test_a_database_that_is_away_ends_nothing(tmp_path, caplog):
     clock, settings = FakeClock(), NightlySettings(home=tmp_path)
     clock.end = clock.time + timedelta(minutes=5)
     with contextlib.suppress(WorkStopped):
-        Nightly(settings, engine, Source(images=str(tmp_path)), clock).run(SCHEDULE)
+        NightlyLoop(settings, engine, Source(images=str(tmp_path)), clock).run(SCHEDULE)
     assert "the database does not answer; tried again in 2 min" in caplog.text
     assert "secret" not in caplog.text and "127.0.0.1" not in caplog.text
     assert clock.time >= clock.end
