@@ -69,9 +69,7 @@ NoCheck = Annotated[
 RunId = Annotated[
     int | None, typer.Option("--run", help="Run number. If omitted, the latest run.", min=1, max=2**31 - 1)
 ]
-Out = Annotated[
-    Path | None, typer.Option(help="Folder of the report. If omitted, a folder of the run's in CXR_HOME/reports.")
-]
+Out = Annotated[Path | None, typer.Option(help="Folder of the report. If omitted, a folder in CXR_HOME/reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -210,7 +208,7 @@ def report(
     run_id: RunId = None,
     out: Out = None,
     labels: Annotated[
-        str | None, typer.Option(help="Name of the label set to judge by. If omitted, the run's own.")
+        str | None, typer.Option(help="Name of the label set to compare with. If omitted, the run's own.")
     ] = None,
     subset: Annotated[
         str, typer.Option(help="held_out leaves out scans that the model was fitted or tuned on; all includes them.")
@@ -224,7 +222,7 @@ def report(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a run's scores by labels at each threshold, and write plots and a page."""
+    """Compare a run's scores with labels at each threshold; write plots and a page."""
     from producer.commands import inspect_run
 
     options = inspect_run.ReportOptions(
@@ -266,7 +264,7 @@ def labels(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Import a labels CSV as a new label set, without enqueueing. 'report --labels NAME' judges runs by it."""
+    """Import a labels CSV as a new label set, without enqueueing. 'report --labels NAME' compares a run with it."""
     from db.labels.csv_file import Columns
     from producer.commands import maintain
 
@@ -299,7 +297,7 @@ def prune(
     older_than: Annotated[int, typer.Option(help="Age in days from which on runs are deleted.", min=1, max=36_500)],
     as_json: Json = False,
 ) -> None:
-    """Delete old finished runs, and the outcomes that no other run shows."""
+    """Delete old finished runs, and the outcomes that no run shows any more."""
     from producer.commands import maintain
 
     maintain.prune_command(older_than, as_json=as_json)

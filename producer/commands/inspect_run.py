@@ -65,7 +65,7 @@ def status_command(run_id: int | None, *, watch: bool, as_json: bool) -> None:
 
 
 def _print_status(run: RunInfo, counts: Progress) -> None:
-    print_line(f"run {run.id}: {run.source} under model {run.model} ({run.model_sha256[:12]}), {_format_state(run)}")
+    print_line(f"run {run.id}: {run.source}, model {run.model} ({run.model_sha256[:12]}), {_format_state(run)}")
     print_line(format_progress(counts))
     if run.is_stopped:
         print_line(why_stopped(run, counts))

@@ -139,7 +139,7 @@ def _auroc_line(report: Report) -> str:
 def _spread_line(report: Report) -> str:
     spread = report.spread
     if spread is None:
-        return "There is no score to judge."
+        return "No score is used for the figures."
     quartiles = (spread.lower_quartile, spread.median, spread.upper_quartile)
     return (
         f"Scores range from {format_rate(spread.minimum)} to {format_rate(spread.maximum)}, quartiles "

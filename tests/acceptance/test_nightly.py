@@ -1,4 +1,4 @@
-"""`producer nightly` as a person, cron and two hosts at once run it: real processes, queue, worker and S3."""
+"""`producer nightly` as people, cron and two hosts at once run it: real processes, queue, worker and S3."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.world import hash_artifact, image_name, radiograph, wait_unti
 
 @pytest.fixture
 def hook(world):
-    """A webhook that the world's nightly producers tell."""
+    """A webhook that gets the summaries of the world's nightly producers."""
     with webhook() as server:
         world.env |= {"CXR_WEBHOOK_URL": server.url, "NO_PROXY": "127.0.0.1"}
         hash_artifact(world.home / "models")
@@ -33,7 +33,7 @@ def summaries(hook):
 
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_each_night_scores_what_is_new_under_the_prefix(world, hook, s3, tmp_path):
-    """And reports it, tells the webhook, and exits by what became of it; no name leaves the house or is logged."""
+    """It reports the run, tells the webhook, and exits by the outcome; no name is sent or logged."""
     import cv2
 
     world.env |= s3
@@ -70,8 +70,8 @@ def test_each_night_scores_what_is_new_under_the_prefix(world, hook, s3, tmp_pat
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
-def test_two_at_once_and_one_that_is_stopped_make_one_run_and_one_summary(world, hook, tmp_path):
-    """The stopped one exits 4, the other follows the same run to its end."""
+def test_two_at_once_of_which_one_is_stopped_make_one_run_and_one_summary(world, hook, tmp_path):
+    """The stopped one exits with 4, the other follows the same run to its end."""
     write_images(tmp_path / "images", range(6))
     csv = write_csv(tmp_path / "sample_labels.csv", range(6))
     both = [world.start("producer.cli", "nightly", "--now", "--csv", str(csv)) for _ in range(2)]
@@ -88,10 +88,10 @@ def test_two_at_once_and_one_that_is_stopped_make_one_run_and_one_summary(world,
 
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
-    """They start at once after two nights away: one run, one summary; a signal ends each with exit 0."""
+    """Both start after two missed nights: one run, one summary; a signal ends each with exit code 0."""
     write_images(tmp_path / "images", range(6))
     csv = write_csv(tmp_path / "sample_labels.csv", range(6))
-    # Half a day from the next night, so that none begins meanwhile.
+    # Half a day from the next night, so that none starts meanwhile.
     now = datetime.now(UTC)
     at = f"{now - timedelta(hours=12):%H:%M}"
     world.worker()
@@ -123,8 +123,8 @@ def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
     ],
     ids=["when", "both", "time", "zone", "source", "json", "variable"],
 )
-def test_a_slip_of_the_pen_is_one_sentence(tmp_path, flags, environment, sentence):
-    """Exit 2 at once, no traceback; `CXR_NIGHTLY_AT` does not contradict a typed `--now`."""
+def test_a_wrong_flag_is_one_sentence(tmp_path, flags, environment, sentence):
+    """Exit code 2 at once, no traceback; `CXR_NIGHTLY_AT` does not contradict a typed `--now`."""
     done = subprocess.run(
         [sys.executable, "-m", "producer.cli", "nightly", *flags],
         env={**os.environ, "CXR_HOME": str(tmp_path / "home"), **environment, "PYTHONPATH": str(Path.cwd())},
