@@ -1,1 +1,1 @@
-"""The `producer` command: registers scans, sends what is due, follows runs, reports. It never loads a model."""
+"""The `producer` command: registers scans, sends those that are due, follows runs, reports. It never loads a model."""

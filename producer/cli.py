@@ -1,4 +1,4 @@
-"""The commands of the producer. Bodies are imported when they run: `--help` must be quick."""
+"""The `producer` command line. Each command imports its body when it runs, so that `--help` is quick."""
 
 from enum import Enum
 from pathlib import Path
@@ -11,43 +11,65 @@ from worker.entry_point import run_command
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Have chest X-rays scored, and read how good the scores are.",
+    help="Queue chest X-rays for scoring, follow runs and report accuracy.",
 )
-model_app = typer.Typer(no_args_is_help=True, help="Which models there are, and which one scores the next runs.")
+model_app = typer.Typer(no_args_is_help=True, help="List models, and choose the one that scores the next runs.")
 app.add_typer(model_app, name="model")
 
+# A default that the ledger or another option decides is said in the help text: typer would print it in brackets, as if
+# it could be typed.
 
-class Kind(Enum):
-    """What an export is written as."""
+
+class ExportFormat(Enum):
+    """The file formats of an export."""
 
     CSV = "csv"
     PARQUET = "parquet"
 
 
 Csv = Annotated[
-    Path | None, typer.Option(help="A labels CSV in the NIH layout.", envvar="CXR_CSV", show_default="none: --images")
+    Path | None,
+    typer.Option(
+        help="Labels CSV in the NIH layout. If omitted, every image in --images is scored, without labels.",
+        envvar="CXR_CSV",
+    ),
 ]
-LabelsCsv = Annotated[Path, typer.Option("--csv", help="A labels CSV in the NIH layout.")]
+LabelsCsv = Annotated[Path, typer.Option("--csv", help="Labels CSV in the NIH layout.")]
 Images = Annotated[
     str | None,
-    typer.Option(help="Folder or s3://bucket/prefix.", envvar="CXR_IMAGES", show_default="beside the CSV"),
+    typer.Option(
+        help="Folder or s3://bucket/prefix of the images. If omitted, they are looked for next to the CSV.",
+        envvar="CXR_IMAGES",
+    ),
 ]
-ImageColumn = Annotated[str | None, typer.Option(help="The CSV's column of image names.", show_default="NIH's")]
-LabelColumn = Annotated[str | None, typer.Option(help="The CSV's column of findings.", show_default="NIH's")]
-PatientColumn = Annotated[str | None, typer.Option(help="The CSV's column of patient ids.", show_default="NIH's")]
+ImageColumn = Annotated[
+    str | None, typer.Option(help="CSV column with the image names. If omitted, NIH's 'Image Index'.")
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="CSV column with the findings. If omitted, NIH's 'Finding Labels'.")
+]
+PatientColumn = Annotated[
+    str | None, typer.Option(help="CSV column with the patient ids. If omitted, NIH's 'Patient ID'.")
+]
 Dataset = Annotated[
-    str | None, typer.Option(help="What image names are unique in.", show_default="the CSV's stem or folder's name")
+    str | None,
+    typer.Option(
+        help="Dataset name. Image names must be unique within it. "
+        "If omitted, the CSV's file name without its extension, or else the name of the folder or prefix."
+    ),
 ]
 Model = Annotated[
-    str | None, typer.Option(help="Name or hash of a model.", envvar="CXR_MODEL", show_default="the active one")
+    str | None, typer.Option(help="Name or hash of the model. If omitted, the active model.", envvar="CXR_MODEL")
 ]
-Limit = Annotated[int | None, typer.Option(help="Only the first N scans.", min=1)]
-Rescore = Annotated[bool, typer.Option("--rescore", help="Score again what has scores already.")]
-NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not look for images: each lies in --images by its name.")]
+Limit = Annotated[int | None, typer.Option(help="Use only the first N scans.", min=1)]
+Rescore = Annotated[bool, typer.Option("--rescore", help="Score scans again that already have an outcome.")]
+NoCheck = Annotated[
+    bool, typer.Option("--no-check", help="Do not list --images; assume that each image lies there under its name.")
+]
 RunId = Annotated[
-    int | None, typer.Option("--run", help="A run's number.", min=1, max=2**31 - 1, show_default="the latest")
+    int | None, typer.Option("--run", help="Run number. If omitted, the latest run.", min=1, max=2**31 - 1)
 ]
-Out = Annotated[Path | None, typer.Option(help="The report's folder.", show_default="CXR_HOME/reports/...")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the report. If omitted, a folder in CXR_HOME/reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -64,11 +86,11 @@ def enqueue(
     limit: Limit = None,
     rescore: Rescore = False,
     no_check: NoCheck = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until the run ends.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Register a source's scans and send those without an outcome to the workers."""
+    """Register the scans of a CSV, folder or bucket, and send those without an outcome to the workers."""
     from db.labels.csv_file import Columns
     from producer.commands import runs
     from producer.ingest.source import Source
@@ -102,14 +124,14 @@ def run(
     rescore: Rescore = False,
     as_json: Json = False,
 ) -> None:
-    """The same on this machine alone: enqueue, a worker, a progress bar, the report."""
+    """Do it all on this machine: enqueue, start a worker, show progress, write the report."""
     from db.labels.csv_file import Columns
     from producer.commands import runs
     from producer.ingest.source import Source
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model, limit=limit, rescore=rescore)
-    runs.run_locally(source, out, as_json=as_json)
+    runs.run_command(source, out, as_json=as_json)
 
 
 @app.command()
@@ -124,13 +146,13 @@ def nightly(
     dataset: Dataset = None,
     model: Model = None,
     at: Annotated[
-        str | None, typer.Option(help="Local time, HH:MM: once every night.", envvar="CXR_NIGHTLY_AT")
+        str | None, typer.Option(help="Time of day, HH:MM, at which each night begins.", envvar="CXR_NIGHTLY_AT")
     ] = None,
-    tz: Annotated[str, typer.Option(help="The time zone of --at, by IANA's name.", envvar="CXR_NIGHTLY_TZ")] = "UTC",
-    now: Annotated[bool, typer.Option("--now", help="Once, now, to the end: for cron.")] = False,
+    tz: Annotated[str, typer.Option(help="Time zone of --at, such as Europe/Berlin.", envvar="CXR_NIGHTLY_TZ")] = "UTC",
+    now: Annotated[bool, typer.Option("--now", help="Do it once, now, and exit when the run ends; for cron.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Every night, or --now: enqueue what is due, report when the run closes, send a summary."""
+    """Enqueue what is due every night, or once with --now; when the run ends, write its report and send a summary."""
     from db.labels.csv_file import Columns
     from producer.commands.nightly import nightly_command
     from producer.ingest.source import Source
@@ -138,7 +160,7 @@ def nightly(
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model)
     source_of_at = context.get_parameter_source("at")
-    # A container's variable does not contradict what a person types in it.
+    # CXR_NIGHTLY_AT is set in the container where a person types --now.
     if now and source_of_at is not None and source_of_at.name == "ENVIRONMENT":
         at = None
     nightly_command(source, at=at, zone=tz, now=now, as_json=as_json)
@@ -148,18 +170,18 @@ def nightly(
 def status(
     run_id: RunId = None,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show progress until the run ends.")] = False,
     as_json: Json = False,
 ) -> None:
-    """How far a run is."""
+    """Show how far a run is, and what each worker does."""
     from producer.commands import inspect_run
 
-    inspect_run.show_status(run_id, watch=watch, as_json=as_json)
+    inspect_run.status_command(run_id, watch=watch, as_json=as_json)
 
 
 @app.command()
 def resume(run_id: RunId = None, *, as_json: Json = False) -> None:
-    """Send again what still waits in a run."""
+    """Send a run's pending scans to the workers again. A stopped run goes on."""
     from producer.commands import runs
 
     runs.resume_command(run_id, as_json=as_json)
@@ -167,7 +189,7 @@ def resume(run_id: RunId = None, *, as_json: Json = False) -> None:
 
 @app.command()
 def cancel(run_id: RunId = None, *, as_json: Json = False) -> None:
-    """Stop a run: what no other run waits for is not scored; the next enqueue takes it up again."""
+    """Cancel a run. Scans that no other run needs are skipped; the next enqueue picks them up."""
     from producer.commands import runs
 
     runs.cancel_command(run_id, as_json=as_json)
@@ -175,62 +197,74 @@ def cancel(run_id: RunId = None, *, as_json: Json = False) -> None:
 
 @app.command()
 def failures(run_id: RunId = None, *, as_json: Json = False) -> None:
-    """The scans of a run that could not be scored, and why."""
+    """List the scans of a run that could not be scored, and why."""
     from producer.commands import inspect_run
 
-    inspect_run.show_failures(run_id, as_json=as_json)
+    inspect_run.failures_command(run_id, as_json=as_json)
 
 
 @app.command()
 def report(
     run_id: RunId = None,
     out: Out = None,
-    labels: Annotated[str | None, typer.Option(help="A label set's name.", show_default="the run's own")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Name of the label set to compare with. If omitted, the run's own.")
+    ] = None,
     subset: Annotated[
-        str, typer.Option(help="held_out, or all: with scans that the model was fitted or tuned on.")
+        str, typer.Option(help="held_out leaves out scans that the model was fitted or tuned on; all includes them.")
     ] = "held_out",
     thresholds: Annotated[
-        str | None, typer.Option(help="Numbers from 0 to 1.", show_default="0.3,0.4,0.5,0.6,0.7")
-    ] = None,
+        str, typer.Option(help="Thresholds from 0 to 1, separated by commas.")
+    ] = "0.3,0.4,0.5,0.6,0.7",
     *,
-    partial: Annotated[bool, typer.Option("--partial", help="Report an unfinished run, marked so.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Report a run that is not finished; the report is marked as partial.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """How good a run's scores are, across thresholds."""
+    """Compare a run's scores with labels at each threshold; write plots and a page."""
     from producer.commands import inspect_run
 
-    which = inspect_run.Which(labels=labels, subset=subset, thresholds=inspect_run.read_thresholds(thresholds))
-    inspect_run.make_report(run_id, out, which=which, partial=partial, as_json=as_json)
+    options = inspect_run.ReportOptions(
+        label_set=labels, subset=subset, thresholds=inspect_run.parse_thresholds(thresholds)
+    )
+    inspect_run.report_command(run_id, out, options=options, partial=partial, as_json=as_json)
 
 
 @app.command()
 def export(
     run_id: RunId = None,
-    out: Annotated[Path | None, typer.Option(help="A file.", show_default="stdout")] = None,
-    kind: Annotated[Kind, typer.Option("--format", help="csv or parquet.")] = Kind.CSV,
+    out: Annotated[Path | None, typer.Option(help="File to write. If omitted, stdout.")] = None,
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="File format.")] = ExportFormat.CSV,
     *,
-    wide: Annotated[bool, typer.Option("--wide", help="One row a scan, instead of one a finding.")] = False,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Write one row per scan instead of one per scan and finding.")
+    ] = False,
 ) -> None:
-    """A run's results as a table, streamed."""
+    """Write a run's results as a table."""
     from producer.commands import inspect_run
 
-    inspect_run.export_command(run_id, out, kind=kind.value, wide=wide)
+    inspect_run.export_command(run_id, out, export_format=export_format.value, wide=wide)
 
 
 @app.command()
 def labels(
     *,
     csv: LabelsCsv,
-    name: Annotated[str, typer.Option(help="The label set's name.")],
+    name: Annotated[str, typer.Option(help="Name of the new label set.")],
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     patient_column: PatientColumn = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Whose scans are labelled.", show_default="the CSV's stem, or the latest run's")
+        str | None,
+        typer.Option(
+            help="Dataset of the labelled scans. "
+            "If omitted, the CSV's file name without its extension, or else the latest run's dataset."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Import a labels CSV beside those there are, without enqueueing: 'report --labels NAME' judges runs by it."""
+    """Import a labels CSV as a new label set, without enqueueing. 'report --labels NAME' compares a run with it."""
     from db.labels.csv_file import Columns
     from producer.commands import maintain
 
@@ -240,10 +274,12 @@ def labels(
 
 @app.command()
 def forget(
-    patient: Annotated[str, typer.Option(help="The patient's id, as in the CSV.")],
-    dataset: Annotated[str | None, typer.Option(help="Whose patient.", show_default="the only one with the id")] = None,
+    patient: Annotated[str, typer.Option(help="Patient id, as in the CSV.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset of the patient. If omitted, the only dataset with this id.")
+    ] = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
     """Delete a patient's scans, outcomes, scores and labels for good."""
@@ -251,13 +287,17 @@ def forget(
 
     from producer.commands import maintain
 
-    # A script has nobody to ask.
+    # A script cannot answer.
     maintain.forget_command(patient, dataset, ask=not yes and sys.stdin.isatty(), as_json=as_json)
 
 
 @app.command()
-def prune(*, older_than: Annotated[int, typer.Option(help="Days.", min=1, max=36_500)], as_json: Json = False) -> None:
-    """Delete old finished runs, with the outcomes that were only theirs."""
+def prune(
+    *,
+    older_than: Annotated[int, typer.Option(help="Age in days from which on runs are deleted.", min=1, max=36_500)],
+    as_json: Json = False,
+) -> None:
+    """Delete old finished runs, and the outcomes that no run shows any more."""
     from producer.commands import maintain
 
     maintain.prune_command(older_than, as_json=as_json)
@@ -265,24 +305,24 @@ def prune(*, older_than: Annotated[int, typer.Option(help="Days.", min=1, max=36
 
 @model_app.command("list")
 def model_list(*, as_json: Json = False) -> None:
-    """Every registered model."""
+    """List every registered model."""
     from producer.commands import maintain
 
-    maintain.show_models(as_json=as_json)
+    maintain.model_list_command(as_json=as_json)
 
 
 @model_app.command("activate")
 def model_activate(
-    name: Annotated[str, typer.Argument(help="Name or hash of a model.")], *, as_json: Json = False
+    name: Annotated[str, typer.Argument(help="Name or hash of the model.")], *, as_json: Json = False
 ) -> None:
-    """Make a model the one that scores the next runs."""
+    """Make a model the active one, which scores the next runs."""
     from producer.commands import maintain
 
-    maintain.activate_model(name, as_json=as_json)
+    maintain.model_activate_command(name, as_json=as_json)
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line."""
     run_command(app)
 
 

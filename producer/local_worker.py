@@ -1,4 +1,4 @@
-"""`producer run`: a worker of this machine's own, for as long as one run takes."""
+"""`producer run`: a worker process of its own that lives as long as the command."""
 
 import signal
 import subprocess
@@ -13,14 +13,14 @@ from worker.settings import WorkerSettings
 
 
 class LocalWorker:
-    """A `worker start` process and where its log lies."""
+    """A `worker start` process and the path of its log."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self._process = process
         self._log = log
 
     def check(self) -> None:
-        """Raise `WorkStopped` with the worker's last words if it is gone."""
+        """Raise `WorkStopped` with the last line of the worker's log if the process has ended."""
         if self._process.poll() is not None:
             lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
             raise WorkStopped(f"the worker ended: {lines[-1] if lines else 'no reason given'} (log: {self._log})")
@@ -28,16 +28,16 @@ class LocalWorker:
 
 @contextmanager
 def local_worker(settings: WorkerSettings, model_sha256: str) -> Iterator[LocalWorker]:
-    """Run a worker, and stop it at the end; what it had not finished stays pending.
+    """Run a worker, and stop it at the end; scans that it has not finished stay pending.
 
-    Ctrl+C meanwhile makes it quick. Where the end is an error it does so until the command is over.
+    While the worker is stopping, Ctrl+C makes it stop at once. After an error this stays so until the command exits.
     """
     before = signal.getsignal(signal.SIGINT)
     log = settings.home / "worker.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "worker.cli", "start", "--model", model_sha256]
     with log.open("wb") as file:
-        # A session of its own: Ctrl+C ends this command, which then stops the worker once and in order.
+        # In a session of its own the worker does not get Ctrl+C: this command gets it, and stops the worker in order.
         process = subprocess.Popen(
             command,
             stdout=file,
@@ -49,7 +49,7 @@ def local_worker(settings: WorkerSettings, model_sha256: str) -> Iterator[LocalW
     try:
         yield LocalWorker(process, log)
     finally:
-        # To the worker a second SIGTERM says: at once.
+        # A second SIGTERM makes the worker stop at once.
         signal.signal(signal.SIGINT, lambda *_: process.terminate())
         process.terminate()
         process.wait()

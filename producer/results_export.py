@@ -1,4 +1,4 @@
-"""Writes a run's results as a table, as the views show them: CSV or Parquet, streamed."""
+"""Streams the rows of a run's result views to a CSV or Parquet file."""
 
 import csv
 import os
@@ -16,62 +16,67 @@ from db.findings import FINDINGS, column_of
 from db.ledger.results import stream_results
 
 TEXT: Final = "text"
-NUMBER: Final = "number"
-WHOLE: Final = "whole"
-FLAG: Final = "flag"
-MOMENT: Final = "moment"
+FLOAT: Final = "float"
+INTEGER: Final = "integer"
+BOOLEAN: Final = "boolean"
+TIMESTAMP: Final = "timestamp"
 
-#: What each column of `results` and `results_wide` holds; one that is not here is written as text.
-KINDS: Final[Mapping[str, str]] = {
+#: The type of each column of `results` and `results_wide`; a column that is not listed is written as text.
+COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dataset", "image_name", "patient_id", "view", "sex", "finding"), TEXT),
     **dict.fromkeys(("state", "reason", "detail", "model", "label_set", "runtime", "precision"), TEXT),
-    **dict.fromkeys(("age_years", "score", *map(column_of, FINDINGS)), NUMBER),
-    **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label"), WHOLE),
-    **{f"{column_of(finding)}_label": WHOLE for finding in FINDINGS},
-    "reused": FLAG,
-    "scored_at": MOMENT,
+    **dict.fromkeys(("age_years", "score", *map(column_of, FINDINGS)), FLOAT),
+    **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label"), INTEGER),
+    **{f"{column_of(finding)}_label": INTEGER for finding in FINDINGS},
+    "reused": BOOLEAN,
+    "scored_at": TIMESTAMP,
 }
-#: Rows that are in memory at a time.
-_CSV_PIECE: Final = 5_000
-_ROW_GROUP: Final = 50_000
+#: Rows in memory at a time.
+_CSV_ROWS: Final = 5_000
+_PARQUET_GROUP_ROWS: Final = 50_000
 
 Column = Sequence[Any]
 
 
-def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, kind: str, wide: bool) -> int:
-    """Write a run's rows of `results` (`wide`: of `results_wide`), in the order of image names and findings.
+def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, export_format: str, wide: bool) -> int:
+    """Write a run's rows of `results` (`wide`: of `results_wide`), ordered by image name and finding.
 
-    The run passes through in pieces: memory does not grow with it. Moments are in UTC. CSV has them in ISO 8601, flags
-    as `true` and `false`, and NULL as nothing; Parquet has the types of `KINDS`.
+    Rows are streamed, so memory does not grow with the run. Timestamps are in UTC. CSV has them in ISO 8601, booleans
+    as `true` and `false`, and NULL as an empty cell; Parquet has the types of `COLUMN_TYPES`.
 
     Args:
-        connection: reads only.
-        run_id: which run.
-        out: an open file, or where a whole file is to appear once it is complete, over what may be there.
-        kind: `csv` or `parquet`.
-        wide: a row a scan, instead of a row a finding of a scored scan.
+        connection: only reads.
+        run_id: the run.
+        out: an open file, or the path of a file that appears when it is complete and replaces an earlier one.
+        export_format: `csv` or `parquet`.
+        wide: write one row per scan, instead of one per finding of each scored scan.
 
     Returns:
         How many rows were written.
 
     Raises:
-        UserError: the file cannot be written there.
+        UserError: the file cannot be written.
     """
-    write, piece = (_write_csv, _CSV_PIECE) if kind == "csv" else (_write_parquet, _ROW_GROUP)
-    with _opened(out) as file:
-        names, pages = stream_results(connection, run_id, wide=wide, page_rows=piece)
-        pieces = (_columns(names, rows) for rows in pages)
-        return write(file, names, pieces)
+    write, rows_at_a_time = (_write_csv, _CSV_ROWS) if export_format == "csv" else (_write_parquet, _PARQUET_GROUP_ROWS)
+    view, order = ("results_wide", "image_name") if wide else ("results", "image_name, finding")
+    query = text(f"SELECT * FROM {view} WHERE run_id = :run ORDER BY {order}")  # noqa: S608 -- both are ours
+    with _open_output(out) as file:
+        # Without this, PostgreSQL's driver reads everything before it returns the first row.
+        result = connection.execute(query, {"run": run_id}, execution_options={"stream_results": True})
+        names = tuple(result.keys())
+        # Without a size, `partitions` would return everything at once.
+        blocks = (_to_columns(names, rows) for rows in result.partitions(rows_at_a_time))
+        return write(file, names, blocks)
 
 
 @contextmanager
-def _opened(out: BinaryIO | Path) -> Iterator[BinaryIO]:
-    """The file itself, or one beside the place that takes it when all is written."""
+def _open_output(out: BinaryIO | Path) -> Iterator[BinaryIO]:
+    """The open file itself, or a temporary file that replaces the one at the path when everything is written."""
     if not isinstance(out, Path):
         try:
             yield out
         except BrokenPipeError:
-            # Whoever read it has seen enough (`| head`); the command line knows how to end.
+            # The reader has seen enough (`| head`): the command line ends quietly.
             raise
         except OSError as error:
             raise UserError(f"stdout: cannot be written ({error.strerror or error})") from error
@@ -79,7 +84,7 @@ def _opened(out: BinaryIO | Path) -> Iterator[BinaryIO]:
     part = out.with_name(f".{out.name}.{os.getpid()}") if out.name else out
     try:
         if out.exists() and not out.is_file():
-            raise UserError(f"{out}: cannot be written: it is there, and no file")
+            raise UserError(f"{out}: cannot be written: it exists and is not a file")
         with part.open("wb") as file:
             yield file
         part.replace(out)
@@ -90,61 +95,62 @@ def _opened(out: BinaryIO | Path) -> Iterator[BinaryIO]:
             part.unlink()
 
 
-def _write_csv(file: BinaryIO, names: Sequence[str], pieces: Iterator[list[Column]]) -> int:
+def _write_csv(file: BinaryIO, names: Sequence[str], blocks: Iterator[list[Column]]) -> int:
     rows, buffer = 0, StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(names)
-    for columns in pieces:
-        words = [_worded(KINDS.get(name), column) for name, column in zip(names, columns, strict=True)]
-        writer.writerows(zip(*words, strict=True))
+    for columns in blocks:
+        cells = [_csv_cells(COLUMN_TYPES.get(name), column) for name, column in zip(names, columns, strict=True)]
+        writer.writerows(zip(*cells, strict=True))
         rows += len(columns[0])
-        _drain(buffer, file)
-    _drain(buffer, file)
+        _flush(buffer, file)
+    _flush(buffer, file)
     return rows
 
 
-def _drain(buffer: StringIO, file: BinaryIO) -> None:
+def _flush(buffer: StringIO, file: BinaryIO) -> None:
     file.write(buffer.getvalue().encode())
     buffer.seek(0)
     buffer.truncate()
 
 
-def _write_parquet(file: BinaryIO, names: Sequence[str], pieces: Iterator[list[Column]]) -> int:
-    # A quarter of a second and 60 MB, which no other command needs.
+def _write_parquet(file: BinaryIO, names: Sequence[str], blocks: Iterator[list[Column]]) -> int:
+    # The import takes a quarter of a second and 60 MB, which no other command needs.
     import pyarrow as pa
     from pyarrow import parquet
 
-    types = {NUMBER: pa.float64(), WHOLE: pa.int64(), FLAG: pa.bool_(), MOMENT: pa.timestamp("us", tz="UTC")}
-    schema = pa.schema([(name, types.get(KINDS.get(name, TEXT), pa.string())) for name in names])
+    types = {FLOAT: pa.float64(), INTEGER: pa.int64(), BOOLEAN: pa.bool_(), TIMESTAMP: pa.timestamp("us", tz="UTC")}
+    schema = pa.schema([(name, types.get(COLUMN_TYPES.get(name, TEXT), pa.string())) for name in names])
     rows = 0
     with parquet.ParquetWriter(file, schema) as writer:
-        for columns in pieces:
+        for columns in blocks:
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=_ROW_GROUP)
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=_PARQUET_GROUP_ROWS)
             rows += len(columns[0])
     return rows
 
 
-def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Column]:
-    """The rows' columns, their values alike on both databases."""
+def _to_columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Column]:
+    """The rows as columns, with the same Python types from both databases."""
     columns = zip(*rows, strict=True)
-    return [_alike(KINDS.get(name), column) for name, column in zip(names, columns, strict=True)]
+    return [_convert(COLUMN_TYPES.get(name), column) for name, column in zip(names, columns, strict=True)]
 
 
-def _alike(kind: str | None, column: Column) -> Column:
-    """SQLite has moments as text without a zone and flags as 0 and 1; what has no kind becomes text."""
-    converters: dict[str | None, Callable[[Any], Any]] = {FLAG: bool, MOMENT: _moment, None: str}
-    convert = converters.get(kind)
+def _convert(column_type: str | None, column: Column) -> Column:
+    """SQLite stores timestamps as text without a zone and booleans as 0 and 1; a column without a type becomes text."""
+    converters: dict[str | None, Callable[[Any], Any]] = {BOOLEAN: bool, TIMESTAMP: _to_utc, None: str}
+    convert = converters.get(column_type)
     return column if convert is None else [None if value is None else convert(value) for value in column]
 
 
-def _worded(kind: str | None, column: Column) -> Column:
-    """A column as CSV has it."""
-    if kind == MOMENT:
+def _csv_cells(column_type: str | None, column: Column) -> Column:
+    if column_type == TIMESTAMP:
         return [value and value.isoformat(timespec="microseconds") for value in column]
-    return [None if value is None else str(value).lower() for value in column] if kind == FLAG else column
+    if column_type == BOOLEAN:
+        return [None if value is None else str(value).lower() for value in column]
+    return column
 
 
-def _moment(value: str | datetime) -> datetime:
+def _to_utc(value: str | datetime) -> datetime:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,1 +1,1 @@
-"""What each command does and prints: results on stdout, everything else on stderr."""
+"""The body of each command. It prints results on stdout and everything else on stderr."""

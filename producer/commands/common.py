@@ -1,4 +1,4 @@
-"""What all commands share: the open ledger, and how results are printed."""
+"""What all commands share: opening the ledger, loading a run, printing results and exiting."""
 
 import sys
 from dataclasses import asdict
@@ -19,43 +19,47 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def open_ledger() -> tuple[WorkerSettings, Engine]:
-    """The settings and the database; says where home is."""
+    """Load the settings, open the database, and print on stderr where CXR_HOME is."""
     settings = load_settings(WorkerSettings)
     err.print(f"home: {settings.home}", markup=False)
     return settings, open_database(settings.database_url)
 
 
-def find(engine: Engine, run_id: int | None) -> tuple[RunInfo, Progress]:
-    """A run (default the latest) and how far it is."""
+def load_run(engine: Engine, run_id: int | None) -> tuple[RunInfo, Progress]:
+    """Load a run (None: the latest) and its progress.
+
+    Raises:
+        UserError: there is no such run.
+    """
     with read_transaction(engine) as connection:
         run = find_run(connection, run_id)
         return run, progress(connection, run.id)
 
 
-def say(text: str) -> None:
-    """Print a line of the result; names in it are names, neither markup nor orders to the terminal."""
+def print_line(text: str) -> None:
+    """Print a line of the result; names in it are neither rich markup nor control sequences of the terminal."""
     out.print(printable(text), markup=False)
 
 
 def print_json(value: object) -> None:
-    """Print a result for programs."""
+    """Print a result as JSON."""
     print(as_json(value))
 
 
-def counts(now: Progress) -> str:
-    """A run's progress in words."""
+def format_progress(counts: Progress) -> str:
+    """A run's progress as one line of text."""
     return (
-        f"{now.expected:,} scans: {now.scored:,} scored, {now.rejected:,} rejected, {now.quarantined:,} quarantined, "
-        f"{now.pending:,} pending ({now.reused:,} reused)"
+        f"{counts.expected:,} scans: {counts.scored:,} scored, {counts.rejected:,} rejected, "
+        f"{counts.quarantined:,} quarantined, {counts.pending:,} pending ({counts.reused:,} reused)"
     )
 
 
-def flat(run: RunInfo, now: Progress) -> dict[str, object]:
-    """A run and its progress as one JSON object."""
-    return {"run_id": run.id, **{key: value for key, value in asdict(run).items() if key != "id"}, **asdict(now)}
+def run_as_dict(run: RunInfo, counts: Progress) -> dict[str, object]:
+    """A run and its progress as one flat JSON object."""
+    return {"run_id": run.id, **{key: value for key, value in asdict(run).items() if key != "id"}, **asdict(counts)}
 
 
-def exit_by(now: Progress) -> None:
-    """Exit 3 where a scan could not be scored."""
-    if now.rejected or now.quarantined:
+def exit_on_rejects(counts: Progress) -> None:
+    """Exit with 3 if a scan of the run was rejected or quarantined."""
+    if counts.rejected or counts.quarantined:
         sys.exit(EXIT_REJECTS)

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.table import Column, Table
 from rich.text import Text
@@ -13,7 +14,17 @@ from db.errors import UserError
 from db.ledger.runs import Progress, RunInfo, failures_of
 from db.metrics.aggregate import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
-from producer.commands.common import counts, err, exit_by, find, flat, open_ledger, out, print_json, say
+from producer.commands.common import (
+    err,
+    exit_on_rejects,
+    format_progress,
+    load_run,
+    open_ledger,
+    out,
+    print_json,
+    print_line,
+    run_as_dict,
+)
 from producer.monitoring.progress import follow, why_stopped
 from producer.monitoring.workers_table import Fleet, lines_of
 from producer.results_export import export_run
@@ -21,142 +32,150 @@ from worker.settings import WorkerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Which:
-    """Which figures of a run are asked for."""
+class ReportOptions:
+    """Which figures of a run a report shows."""
 
-    #: A label set's name; None is the run's own.
-    labels: str | None = None
+    #: Name of a label set; None is the run's own.
+    label_set: str | None = None
+    #: `held_out` or `all`.
     subset: str = HELD_OUT
     #: Each in [0, 1].
     thresholds: tuple[float, ...] = DEFAULT_THRESHOLDS
 
 
-AS_EVER = Which()
+DEFAULT_OPTIONS: Final = ReportOptions()
 
 
-def show_status(run_id: int | None, *, watch: bool, as_json: bool) -> None:
+def status_command(run_id: int | None, *, watch: bool, as_json: bool) -> None:
     """`producer status`."""
     settings, engine = open_ledger()
     fleet = Fleet(settings)
-    run, now = find(engine, run_id)
+    run, counts = load_run(engine, run_id)
     if watch and run.finished_at is None:
-        now = follow(engine, run.id, err, alive=lambda: None, fleet=fleet)
-        run, _ = find(engine, run.id)
+        counts = follow(engine, run.id, err, alive=lambda: None, fleet=fleet)
+        run, _ = load_run(engine, run.id)
     if as_json:
-        print_json(flat(run, now) | {"workers": fleet.as_json()})
+        print_json(run_as_dict(run, counts) | {"workers": fleet.as_json()})
     else:
-        _say_status(run, now)
+        _print_status(run, counts)
         for line in lines_of(fleet.beats()):
-            say(line)
+            print_line(line)
     if watch:
-        exit_by(now)
+        exit_on_rejects(counts)
 
 
-def _say_status(run: RunInfo, now: Progress) -> None:
-    state = f"finished {run.finished_at:%Y-%m-%d %H:%M} UTC" if run.finished_at else "open"
+def _print_status(run: RunInfo, counts: Progress) -> None:
+    print_line(f"run {run.id}: {run.source}, model {run.model} ({run.model_sha256[:12]}), {_format_state(run)}")
+    print_line(format_progress(counts))
+    if run.is_stopped:
+        print_line(why_stopped(run, counts))
+
+
+def _format_state(run: RunInfo) -> str:
+    if run.is_stopped:
+        return f"stopped {run.stopped_at:%Y-%m-%d %H:%M} UTC"
     if run.cancelled_at:
-        state = f"cancelled {run.cancelled_at:%Y-%m-%d %H:%M} UTC"
-    if run.is_stopped:
-        state = f"stopped {run.stopped_at:%Y-%m-%d %H:%M} UTC"
-    say(f"run {run.id}: {run.source} under model {run.model} ({run.model_sha256[:12]}), {state}")
-    say(counts(now))
-    if run.is_stopped:
-        say(why_stopped(run, now))
+        return f"cancelled {run.cancelled_at:%Y-%m-%d %H:%M} UTC"
+    return f"finished {run.finished_at:%Y-%m-%d %H:%M} UTC" if run.finished_at else "open"
 
 
-def show_failures(run_id: int | None, *, as_json: bool) -> None:
+def failures_command(run_id: int | None, *, as_json: bool) -> None:
     """`producer failures`."""
     _, engine = open_ledger()
-    run, _ = find(engine, run_id)
+    run, _ = load_run(engine, run_id)
     with read_transaction(engine) as connection:
         failures = failures_of(connection, run.id)
     if as_json:
         print_json([asdict(failure) for failure in failures])
         return
-    title = f"run {run.id}: {len(failures):,} not scored"
-    table = Table(Column("image", overflow="fold"), "state", "reason", "what happened", title=title)
+    title = f"run {run.id}: {len(failures):,} scans not scored"
+    table = Table(Column("image", overflow="fold"), "state", "reason", "detail", title=title)
     for failure in failures:
         table.add_row(*map(_as_text, (failure.image_name, failure.state, failure.reason, failure.detail)))
     out.print(table, soft_wrap=False)
 
 
-def make_report(run_id: int | None, folder: Path | None, *, which: Which, partial: bool, as_json: bool) -> None:
+def report_command(
+    run_id: int | None, folder: Path | None, *, options: ReportOptions, partial: bool, as_json: bool
+) -> None:
     """`producer report`."""
     settings, engine = open_ledger()
-    run, _ = find(engine, run_id)
-    report_on(settings, engine, run.id, folder, which=which, partial=partial, as_json=as_json)
+    run, _ = load_run(engine, run_id)
+    report_run(settings, engine, run.id, folder, options=options, partial=partial, as_json=as_json)
 
 
-def report_on(
+def report_run(
     settings: WorkerSettings,
     engine: Engine,
     run_id: int,
     folder: Path | None,
     *,
-    which: Which = AS_EVER,
+    options: ReportOptions = DEFAULT_OPTIONS,
     partial: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Write a run's report and print its figures. Each label set and subset has a folder of its own."""
-    # Plots cost a second of imports, which the other commands need not pay.
+    """Write a run's report and print its figures. Each label set and subset has a folder of its own.
+
+    Raises:
+        UserError: see `write_report`.
+    """
+    # Importing matplotlib takes a second, which the other commands need not wait for.
     from producer.report.table import print_report, to_json
     from producer.report.write import write_report
 
-    folder = folder or settings.home / "reports" / _folder_name(run_id, which)
+    folder = folder or settings.home / "reports" / _folder_name(run_id, options)
     with engine.begin() as connection:
         report = write_report(
             connection,
             run_id,
             folder,
             partial=partial,
-            label_set=which.labels,
-            subset=which.subset,
-            thresholds=which.thresholds,
+            label_set=options.label_set,
+            subset=options.subset,
+            thresholds=options.thresholds,
         )
     if as_json:
         print(to_json(report))
         return
     print_report(report, out)
-    say(f"report: {folder / 'index.html'}")
+    print_line(f"report: {folder / 'index.html'}")
 
 
-def export_command(run_id: int | None, target: Path | None, *, kind: str, wide: bool) -> None:
+def _folder_name(run_id: int, options: ReportOptions) -> str:
+    parts = [f"run-{run_id}"]
+    if options.label_set is not None:
+        parts.append(f"labels-{options.label_set.replace('/', '_')}")
+    if options.subset != HELD_OUT:
+        parts.append(options.subset)
+    return "-".join(parts)
+
+
+def export_command(run_id: int | None, target: Path | None, *, export_format: str, wide: bool) -> None:
     """`producer export`."""
     _, engine = open_ledger()
-    run, _ = find(engine, run_id)
-    if target is None and kind == "parquet" and sys.stdout.isatty():
-        raise UserError("parquet is no text for a terminal: say --out FILE")
+    run, _ = load_run(engine, run_id)
+    if target is None and export_format == "parquet" and sys.stdout.isatty():
+        raise UserError("parquet is not text for a terminal: add --out FILE")
     with read_transaction(engine) as connection:
-        rows = export_run(connection, run.id, target or sys.stdout.buffer, kind=kind, wide=wide)
+        rows = export_run(connection, run.id, target or sys.stdout.buffer, export_format=export_format, wide=wide)
     err.print(f"run {run.id}: {rows:,} rows written to {target or 'stdout'}", markup=False)
 
 
-def read_thresholds(text: str | None) -> tuple[float, ...]:
-    """The numbers of `0.1,0.2`; None gives the usual ones.
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """The numbers of `0.1,0.2`.
 
     Raises:
-        UserError: one is no number in [0, 1].
+        UserError: a part is not a number in [0, 1].
     """
-    if text is None:
-        return DEFAULT_THRESHOLDS
     try:
-        thresholds = tuple(float(word) for word in text.split(","))
+        thresholds = tuple(float(number) for number in text.split(","))
     except ValueError:
         thresholds = (-1.0,)
     if not all(0 <= threshold <= 1 for threshold in thresholds):
-        raise UserError(f"--thresholds {text}: not numbers from 0 to 1 with commas between")
+        raise UserError(f"--thresholds {text}: write numbers from 0 to 1, separated by commas")
     return thresholds
 
 
 def _as_text(name: str) -> Text:
-    # A file may be named [red].png or :smile:.png, and hold what would steer a terminal.
+    # A file may be named [red].png or :smile:.png, or hold control characters.
     return Text("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name))
-
-
-def _folder_name(run_id: int, which: Which) -> str:
-    parts = [f"run-{run_id}"]
-    if which.labels is not None:
-        parts.append(f"labels-{which.labels.replace('/', '_')}")
-    if which.subset != HELD_OUT:
-        parts.append(which.subset)
-    return "-".join(parts)

@@ -1,4 +1,4 @@
-"""Commands that keep the ledger: labels, models, forget, prune."""
+"""Commands that maintain the ledger: labels, model, forget, prune."""
 
 import shutil
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from db.ledger.models import activate, list_models, read_demand
 from db.ledger.outcomes import count_pending
 from db.maintenance.forget_patient import forget_patient
 from db.maintenance.prune_runs import prune_runs
-from producer.commands.common import open_ledger, out, print_json, say
+from producer.commands.common import open_ledger, out, print_json, print_line
 from producer.ingest.label_import import import_label_set
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
@@ -29,11 +29,11 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
     if as_json:
         print_json(asdict(imported))
         return
-    say(f"label set {name}: {imported.labelled:,} scans of dataset {imported.dataset} are labelled")
-    say(f"'producer report --labels {name}' judges a run by it")
+    print_line(f"label set {name}: {imported.labelled:,} scans of dataset {imported.dataset} labelled")
+    print_line(f"'producer report --labels {name}' judges a run by this label set")
 
 
-def show_models(*, as_json: bool) -> None:
+def model_list_command(*, as_json: bool) -> None:
     """`producer model list`."""
     settings, engine = open_ledger()
     register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
@@ -48,43 +48,48 @@ def show_models(*, as_json: bool) -> None:
     out.print(table)
 
 
-def activate_model(name: str, *, as_json: bool) -> None:
+def model_activate_command(name: str, *, as_json: bool) -> None:
     """`producer model activate`."""
     settings, engine = open_ledger()
     register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
     with engine.begin() as connection:
-        former = read_demand(connection).active
+        previous = demand(connection).active
         model = activate(connection, name)
-        waiting = count_pending(connection, former.id) if former and former.id != model.id else 0
+        waiting = count_pending(connection, previous.id) if previous and previous.id != model.id else 0
     if as_json:
-        print_json(asdict(model) | {"waiting_for_former": waiting, "former": former.name if former else None})
+        former = previous.name if previous else None
+        print_json(asdict(model) | {"waiting_for_former": waiting, "former": former})
         return
-    say(f"the next runs are scored by {model.name} ({model.sha256[:12]})")
-    if former and waiting:
-        say(f"{waiting:,} scans still wait for {former.name}, whose workers finish them first")
+    print_line(f"model {model.name} ({model.sha256[:12]}) scores the next runs")
+    if previous and waiting:
+        print_line(f"{waiting:,} scans still wait for {previous.name}; its workers score them first")
 
 
 def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: bool) -> None:
     """`producer forget`."""
     settings, engine = open_ledger()
     if ask and not typer.confirm(
-        "This cannot be undone. Forget every scan, score and label of this patient?", err=True
+        "Delete every scan, score and label of this patient? This cannot be undone.", err=True
     ):
-        raise WorkStopped("nothing was forgotten")
+        raise WorkStopped("nothing was deleted")
     try:
         forgotten = forget_patient(engine, patient, dataset)
     finally:
         close_finished_runs(engine)
-        # All of it: it can be made again, and does not say whose a file is.
+        # The whole cache: its files do not say whose they are, and workers fill it again.
         shutil.rmtree(settings.pixel_cache, ignore_errors=True)
     if as_json:
         print_json(asdict(forgotten))
         return
-    say(f"forgotten: {forgotten.scans:,} scans, {forgotten.outcomes:,} outcomes, {forgotten.labels:,} labels")
-    say("images, CSVs, exports and backups stay: a CSV that still lists the patient brings the scans back")
-    say(f"so do pixels that workers on other machines keep: there delete {settings.pixel_cache.name}/ in CXR_HOME")
+    print_line(f"deleted {forgotten.scans:,} scans, {forgotten.outcomes:,} outcomes, {forgotten.labels:,} labels")
+    print_line(
+        "images, CSVs, exports and backups stay; if a CSV still lists the patient, enqueue registers the scans again"
+    )
+    print_line(
+        f"workers on other machines keep pixels: delete the folder {settings.pixel_cache.name}/ in their CXR_HOME"
+    )
     if forgotten.models:
-        say(f"the split.csv of these models still names the patient: {', '.join(forgotten.models)}")
+        print_line(f"the split.csv files of these models still list the patient: {', '.join(forgotten.models)}")
 
 
 def prune_command(days: int, *, as_json: bool) -> None:
@@ -94,4 +99,5 @@ def prune_command(days: int, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(pruned))
     else:
-        say(f"{pruned.runs:,} runs older than {days} days deleted, and {pruned.outcomes:,} outcomes only they knew")
+        print_line(f"deleted {pruned.runs:,} runs older than {days} days")
+        print_line(f"deleted {pruned.outcomes:,} outcomes that no run shows any more")

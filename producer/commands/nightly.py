@@ -1,4 +1,4 @@
-"""`producer nightly`, as a loop or once."""
+"""The `nightly` command: a loop with --at, a single run with --now."""
 
 import logging
 import signal
@@ -6,16 +6,15 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine
 
-from db.engine.session import open_database, read_transaction
+from db.engine.session import open_database
 from db.errors import UserError, WorkStopped
-from db.ledger.runs import find_run, progress
 from db.settings import load_settings
-from producer.commands.common import err, exit_by, print_json, say
+from producer.commands.common import err, exit_on_rejects, load_run, print_json, print_line
 from producer.ingest.source import Source, check_source
 from producer.monitoring.progress import why_stopped
 from producer.monitoring.prometheus import serve_fleet_metrics
-from producer.nightly.loop import Nightly
-from producer.nightly.schedule import Schedule, read_schedule
+from producer.nightly.loop import NightlyLoop
+from producer.nightly.schedule import Schedule, parse_schedule
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import to_text
 from producer.retry import Clock
@@ -25,13 +24,21 @@ logger = logging.getLogger(__name__)
 
 
 def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_json: bool) -> None:
-    """`producer nightly`; `at` is None where only `--now` counts."""
+    """`producer nightly`.
+
+    Args:
+        source: what to score.
+        at: `HH:MM`; None with --now.
+        zone: IANA name of the time zone of `at`.
+        now: do it once instead of every night.
+        as_json: print the summary as JSON.
+    """
     check_source(source)
     if (at is None) != now:
-        raise UserError("say when: --at HH:MM for every night, or --now for this once")
+        raise UserError("add either --at HH:MM, to run every night, or --now, to run once")
     if as_json and not now:
-        raise UserError("--json goes with --now: the loop has no end at which to print")
-    schedule = None if at is None else read_schedule(at, zone)
+        raise UserError("--json needs --now: with --at there is no end at which to print")
+    schedule = None if at is None else parse_schedule(at, zone)
     configure_logging()
     clock = Clock()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -39,31 +46,30 @@ def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_
     settings = load_settings(NightlySettings)
     err.print(f"home: {settings.home}", markup=False)
     engine = open_database(settings.database_url)
-    nights = Nightly(settings, engine, source, clock)
+    loop = NightlyLoop(settings, engine, source, clock)
     if schedule is None:
-        _once(nights, engine, as_json=as_json)
+        _run_once(loop, engine, as_json=as_json)
     else:
-        # Here, for who asks how much waits wants to know it above all when every worker is dead.
+        # The workers do not serve these: how much waits matters most when all of them are dead.
         serve_fleet_metrics(settings, engine)
-        _every_night(nights, schedule)
+        _run_every_night(loop, schedule)
 
 
-def _once(nights: Nightly, engine: Engine, *, as_json: bool) -> None:
-    summary = nights.once()
+def _run_once(loop: NightlyLoop, engine: Engine, *, as_json: bool) -> None:
+    summary = loop.run_once()
     if as_json:
         print_json(asdict(summary))
     else:
-        say(to_text(summary).rstrip())
-    with read_transaction(engine) as connection:
-        run, how_far = find_run(connection, summary.run_id), progress(connection, summary.run_id)
+        print_line(to_text(summary).rstrip())
+    run, counts = load_run(engine, summary.run_id)
     if summary.stop_reason is not None:
-        raise WorkStopped(why_stopped(run, how_far))
-    exit_by(how_far)
+        raise WorkStopped(why_stopped(run, counts))
+    exit_on_rejects(counts)
 
 
-def _every_night(nights: Nightly, schedule: Schedule) -> None:
+def _run_every_night(loop: NightlyLoop, schedule: Schedule) -> None:
     try:
-        nights.run(schedule)
+        loop.run(schedule)
     except WorkStopped as stopped:
-        # How a loop ends: no failure.
+        # A signal is how the loop ends, so the command exits with 0.
         logger.info("stopped: %s", stopped)

@@ -1,9 +1,9 @@
-"""Commands that make or change a run: enqueue, run, resume, cancel."""
+"""Commands that open or change a run: enqueue, run, resume, cancel."""
 
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from sqlalchemy import Engine
 
@@ -12,73 +12,83 @@ from db.engine.session import address_of, read_transaction
 from db.errors import TemporaryError, UserError
 from db.ledger.cancel_run import cancel_run
 from db.ledger.runs import progress
-from producer.commands.common import counts, err, exit_by, find, open_ledger, print_json, say
-from producer.commands.inspect_run import report_on
-from producer.ingest.enqueue import Enqueued, Rehearsal, enqueue, rehearse, resume
+from producer.commands.common import (
+    err,
+    exit_on_rejects,
+    format_progress,
+    load_run,
+    open_ledger,
+    print_json,
+    print_line,
+)
+from producer.commands.inspect_run import report_run
+from producer.ingest.enqueue import Enqueued, EnqueuePlan, enqueue, plan_enqueue, resume
 from producer.ingest.source import Source
 from producer.local_worker import local_worker
 from producer.monitoring.progress import follow
 from worker.settings import WorkerSettings
 
-_DURATIONS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_SECONDS_PER_UNIT: Final = {"d": 86_400, "h": 3_600, "min": 60}
 
 
 def enqueue_command(source: Source, *, wait: bool, dry_run: bool, as_json: bool) -> None:
     """`producer enqueue`."""
     settings, engine = open_ledger()
     if dry_run:
-        _say_rehearsal(rehearse(settings, engine, source), as_json=as_json)
+        _print_plan(plan_enqueue(settings, engine, source), as_json=as_json)
         return
     enqueued = enqueue(settings, engine, source)
     if not as_json:
-        _say_enqueued(enqueued)
-        _say_sent(enqueued)
-    now = follow(engine, enqueued.run_id, err, alive=lambda: None) if wait else enqueued.progress
+        _print_enqueued(enqueued)
+        _print_sent(enqueued)
+    counts = follow(engine, enqueued.run_id, err, alive=lambda: None) if wait else enqueued.progress
     if as_json:
-        print_json(_flat(enqueued) | asdict(now))
+        print_json(_enqueued_as_dict(enqueued) | asdict(counts))
     if wait:
-        exit_by(now)
+        exit_on_rejects(counts)
 
 
-def run_locally(source: Source, out: Path | None, *, as_json: bool) -> None:
+def run_command(source: Source, report_folder: Path | None, *, as_json: bool) -> None:
     """`producer run`."""
     settings, engine = open_ledger()
     enqueued = enqueue(settings, engine, source)
     if not as_json:
-        _say_enqueued(enqueued)
+        _print_enqueued(enqueued)
     if enqueued.progress.pending:
         _score_here(settings, engine, enqueued)
-    report_on(settings, engine, enqueued.run_id, out, as_json=as_json)
+    report_run(settings, engine, enqueued.run_id, report_folder, as_json=as_json)
     if not as_json:
-        say(f"database: {address_of(engine)}")
+        print_line(f"database: {address_of(engine)}")
     with read_transaction(engine) as connection:
-        exit_by(progress(connection, enqueued.run_id))
+        exit_on_rejects(progress(connection, enqueued.run_id))
 
 
 def resume_command(run_id: int | None, *, as_json: bool) -> None:
     """`producer resume`."""
     settings, engine = open_ledger()
-    run, _ = find(engine, run_id)
+    run, _ = load_run(engine, run_id)
     try:
         sent = resume(settings, engine, run.id, run.model_sha256)
     except TemporaryError as error:
-        raise UserError(f"run {run.id} cannot be sent: {error}; 'worker start' sends it by itself") from error
+        raise UserError(
+            f"run {run.id}: its scans cannot be sent: {error}; 'worker start' sends them once the broker answers"
+        ) from error
     if as_json:
         print_json({"run_id": run.id, "sent": sent})
     else:
-        say(f"run {run.id}: {sent:,} scans sent again")
+        print_line(f"run {run.id}: {sent:,} scans sent again")
 
 
 def cancel_command(run_id: int | None, *, as_json: bool) -> None:
     """`producer cancel`."""
     _, engine = open_ledger()
-    run, _ = find(engine, run_id)
+    run, _ = load_run(engine, run_id)
     cancelled = cancel_run(engine, run.id)
     close_finished_runs(engine)
     if as_json:
         print_json({"run_id": run.id, "cancelled": cancelled})
     else:
-        say(f"run {run.id} cancelled: {cancelled:,} scans will not be scored; the next enqueue takes them up")
+        print_line(f"run {run.id} cancelled: {cancelled:,} scans are skipped; the next enqueue picks them up")
 
 
 def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued) -> None:
@@ -88,60 +98,71 @@ def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued) ->
         follow(engine, enqueued.run_id, err, alive=worker.check)
 
 
-def _say_enqueued(enqueued: Enqueued) -> None:
-    now = enqueued.progress
-    verb = "had been stopped and goes on" if enqueued.resumed else "joined" if enqueued.joined else "opened"
-    say(f"run {enqueued.run_id} {verb}, model {enqueued.model.name} ({enqueued.model.sha256[:12]})")
-    say(counts(now))
-    _say_left_out(enqueued.left_out)
-    if not now.pending:
-        say("nothing to score: every scan has its outcome already")
+def _print_enqueued(enqueued: Enqueued) -> None:
+    counts = enqueued.progress
+    verb = "resumed (it had been stopped)" if enqueued.resumed else "joined" if enqueued.joined else "opened"
+    print_line(f"run {enqueued.run_id} {verb}, model {enqueued.model.name} ({enqueued.model.sha256[:12]})")
+    print_line(format_progress(counts))
+    _print_skipped(enqueued.skipped_entries)
+    if not counts.pending:
+        print_line("nothing to score: every scan already has an outcome")
 
 
-def _say_sent(enqueued: Enqueued) -> None:
-    now = enqueued.progress
+def _print_sent(enqueued: Enqueued) -> None:
+    pending = enqueued.progress.pending
     if enqueued.sent is None:
-        say(f"{now.pending:,} scans wait for 'worker start', which sends them")
-    elif now.pending:
-        say(f"{enqueued.sent:,} scans sent")
+        print_line(f"{pending:,} scans wait for 'worker start', which sends them")
+    elif pending:
+        print_line(f"{enqueued.sent:,} scans sent")
 
 
-def _say_rehearsal(plan: Rehearsal, *, as_json: bool) -> None:
+def _print_plan(plan: EnqueuePlan, *, as_json: bool) -> None:
     if as_json:
-        print_json({"model": plan.model.name, **{k: v for k, v in asdict(plan).items() if k != "model"}})
+        print_json(_plan_as_dict(plan))
         return
-    say("dry run: no run, scan or label was written, and nothing sent")
-    say(f"model {plan.model.name} ({plan.model.sha256[:12]})")
-    say(f"{plan.rows:>12,}  scans in the source")
-    say(f"{plan.images:>12,}  images found")
-    say(f"{plan.decided:>12,}  have their outcome already")
-    say(f"{plan.due:>12,}  would be scored, in {plan.chunks:,} chunks, {_expected(plan.seconds)}")
-    _say_left_out(plan.left_out)
+    print_line("dry run: no run, scan or label was written, and nothing was sent")
+    print_line(f"model {plan.model.name} ({plan.model.sha256[:12]})")
+    print_line(f"{plan.scans:>12,}  scans in the source")
+    print_line(f"{plan.images:>12,}  images found")
+    print_line(f"{plan.decided:>12,}  scans already have an outcome")
+    print_line(f"{plan.due:>12,}  scans would be scored, in {plan.chunks:,} chunks, {_format_duration(plan.seconds)}")
+    _print_skipped(plan.skipped_entries)
 
 
-def _say_left_out(files: int) -> None:
-    if files:
-        say(f"left out, files not named like an image and folders that cannot be listed or are links: {files:,}")
+def _print_skipped(entries: int) -> None:
+    if entries:
+        print_line(f"skipped {entries:,} entries: not images, unreadable folders, or symlinked folders")
 
 
-def _expected(seconds: float | None) -> str:
-    """The expected time in words."""
+def _format_duration(seconds: float | None) -> str:
     if seconds is None:
-        return "time unknown: this model has scored nothing yet"
-    for unit, name in _DURATIONS:
-        if seconds >= unit:
-            return f"about {seconds / unit:.1f} {name} at the rate of this model's latest run"
+        return "time unknown: this model has not scored anything yet"
+    for name, length in _SECONDS_PER_UNIT.items():
+        if seconds >= length:
+            return f"about {seconds / length:.1f} {name} at the rate of this model's latest run"
     return f"about {seconds:.0f} s at the rate of this model's latest run"
 
 
-def _flat(enqueued: Enqueued) -> dict[str, Any]:
-    model = enqueued.model
+def _enqueued_as_dict(enqueued: Enqueued) -> dict[str, object]:
     return {
         "run_id": enqueued.run_id,
         "joined": enqueued.joined,
         "resumed": enqueued.resumed,
-        "model": model.name,
-        "model_sha256": model.sha256,
+        "model": enqueued.model.name,
+        "model_sha256": enqueued.model.sha256,
         "sent": enqueued.sent,
-        "left_out": enqueued.left_out,
+        "left_out": enqueued.skipped_entries,
+    }
+
+
+def _plan_as_dict(plan: EnqueuePlan) -> dict[str, object]:
+    return {
+        "model": plan.model.name,
+        "rows": plan.scans,
+        "images": plan.images,
+        "decided": plan.decided,
+        "due": plan.due,
+        "chunks": plan.chunks,
+        "seconds": plan.seconds,
+        "left_out": plan.skipped_entries,
     }

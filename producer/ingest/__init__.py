@@ -1,1 +1,1 @@
-"""From a CSV, folder or bucket to rows in the ledger and chunks on the queue."""
+"""Turns a CSV, folder or bucket into rows in the ledger and chunks on the queue."""

@@ -1,9 +1,9 @@
-"""Which scans have another image now than the one that decided them.
+"""Finds scans whose image has changed since it was decided.
 
-A listing tells where an image lies and which version it is; only a scan of which it tells something else than when it
-was decided is looked into. An object's ETag is its content and decides at once; a file is read, so that one that was
-merely moved or touched keeps its score. A file of the same size, time and place is taken for the same. One that cannot
-be read now is looked into again by the next enqueue.
+A listing gives an image's location and version (an object's ETag, a file's size and time). Only an image that is listed
+differently than when its scan was decided is compared. A new ETag means other content; a file is read and hashed, so
+that a file that was merely moved or touched keeps its score. A file of the same size, time and place counts as
+unchanged. An image that cannot be read now is compared again by the next enqueue.
 """
 
 import hashlib
@@ -22,25 +22,33 @@ from db.ledger.outcomes import DecidedImage, decided_images
 from db.ledger.scans import FoundImage
 from worker.storage.image_store import read_image
 
-#: Reading is waiting: for a disk, or for a store.
-_THREADS: Final = 16
-#: Images asked for at a time: after a restored backup every one of them is looked into.
-_AHEAD: Final = 1024
-_HASH: Final = "sha256:"
+#: More than there are cores: reading is mostly waiting for a disk or a store.
+_READ_THREADS: Final = 16
+#: Images in the thread pool's queue at a time: after a restored backup, every image is compared.
+_MAX_QUEUED_READS: Final = 1024
+_SHA256_PREFIX: Final = "sha256:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
-    """What a look at the images found."""
+class ImageChanges:
+    """Which of the images that are listed differently now have other bytes."""
 
     #: Names of the scans that were decided from other bytes.
     changed: frozenset[str] = frozenset()
-    #: By outcome id, how images are listed now whose bytes are those that it was decided from.
-    same: Mapping[int, str] = field(default_factory=dict)
+    #: By outcome id, how an image whose bytes are the same is listed now (`FoundImage.seen_as`).
+    unchanged: Mapping[int, str] = field(default_factory=dict)
 
 
-def look_for_changes(engine: Engine, dataset: str, model: str | None, found: Mapping[str, FoundImage]) -> Looked:
-    """Which scans were decided under the model (None: the active one) from other bytes than lie there now.
+def find_image_changes(
+    engine: Engine, dataset: str, model: str | None, found: Mapping[str, FoundImage]
+) -> ImageChanges:
+    """Compare the images of a dataset with those that its scans were decided from under a model.
+
+    Args:
+        engine: the ledger.
+        dataset: the dataset's name.
+        model: name or hash; None is the active model.
+        found: the images as they are listed now, by name.
 
     Raises:
         UserError: there is no such model.
@@ -52,27 +60,31 @@ def look_for_changes(engine: Engine, dataset: str, model: str | None, found: Map
             for image in decided
             if image.image_name in found and found[image.image_name].seen_as not in (None, image.seen_as)
         ]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        differs = [one for piece in sliced(suspects, _AHEAD) for one in pool.map(_differs, *zip(*piece, strict=True))]
-    looks = list(zip(suspects, differs, strict=True))
-    return Looked(
-        changed=frozenset(image.image_name for (image, _), other in looks if other),
-        same={image.outcome_id: str(now.seen_as) for (image, now), other in looks if other is False},
+    with ThreadPoolExecutor(_READ_THREADS) as pool:
+        answers = [
+            answer
+            for piece in in_pieces(suspects, _MAX_QUEUED_READS)
+            for answer in pool.map(_differs, *zip(*piece, strict=True))
+        ]
+    compared = list(zip(suspects, answers, strict=True))
+    return ImageChanges(
+        changed=frozenset(image.image_name for (image, _), differs in compared if differs),
+        unchanged={image.outcome_id: str(now.seen_as) for (image, now), differs in compared if differs is False},
     )
 
 
 def _differs(image: DecidedImage, now: FoundImage) -> bool | None:
-    """Whether other bytes lie there now; None where that cannot be told."""
+    """Whether the image has other bytes now; None if it cannot be read."""
     if image.content is None:
-        # Nothing to compare with: the version has to do, where one was noted.
+        # The bytes were never hashed: the listed version has to do, if there is one.
         return image.seen_as.partition(" ")[0] != now.version if image.seen_as else None
     if image.content.startswith("etag:") and (now.version or "").startswith("etag:"):
         return image.content != now.version
     try:
         read = read_image(now.location)
     except NightreadError:
-        # What cannot be read cannot be scored either; what was decided stays for now.
+        # A worker could not score it either: the outcome stands for now.
         return None
-    if image.content.startswith(_HASH):
-        return image.content != f"{_HASH}{hashlib.sha256(read.data).hexdigest()}"
+    if image.content.startswith(_SHA256_PREFIX):
+        return image.content != f"{_SHA256_PREFIX}{hashlib.sha256(read.data).hexdigest()}"
     return image.content != read.content

@@ -1,5 +1,6 @@
-"""`producer enqueue`: a source becomes scans, a label set and a run in SQL; only then are chunks sent."""
+"""`producer enqueue`: writes a source's scans, label set and run to SQL, and only then sends chunks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
@@ -15,8 +16,8 @@ from db.ledger.outcomes import note_seen, pending_of_run
 from db.ledger.runs import Progress, find_run, progress, rate_of
 from db.ledger.scans import register_scans
 from db.ledger.stop_run import resume_run
-from producer.ingest.changed_images import Looked, look_for_changes
-from producer.ingest.source import Input, Source, read_source
+from producer.ingest.changed_images import ImageChanges, find_image_changes
+from producer.ingest.source import Source, SourceContents, read_source
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
 from worker.messaging.celery_app import make_app, nothing_in_flight
@@ -26,13 +27,13 @@ from worker.settings import WorkerSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Enqueued:
-    """What came of it.
+    """The run that an enqueue opened or joined.
 
     Attributes:
-        joined: the run was open already.
-        resumed: it had been stopped, and goes on.
-        sent: scans that went to the queue now; None where no broker answered and they wait for `worker start`.
-        left_out: files of a folder without a CSV that are not named like an image.
+        joined: the run was open before.
+        resumed: the run was stopped before, and goes on now.
+        sent: scans that were sent to the queue; None if no broker answered, so that they wait for `worker start`.
+        skipped_entries: see `SourceContents`.
     """
 
     run_id: int
@@ -41,90 +42,93 @@ class Enqueued:
     resumed: bool
     progress: Progress
     sent: int | None
-    left_out: int
+    skipped_entries: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
-    """What `producer enqueue` would do.
+class EnqueuePlan:
+    """What an enqueue would do.
 
     Attributes:
-        rows: scans of the source.
-        images: of these, whose images were found.
-        decided: of these, with an outcome already that stands.
+        scans: scans of the source.
+        images: of these, those whose image was found.
+        decided: of these, those that have an outcome and keep it.
         due: scans that would be scored.
         chunks: messages that would be sent.
-        seconds: how long the model took for as many scans in its latest run; None where it has scored nothing yet.
+        seconds: expected time at the rate of the model's latest run; None if the model has not scored anything yet.
+        skipped_entries: see `SourceContents`.
     """
 
     model: ModelInfo
-    rows: int
+    scans: int
     images: int
     decided: int
     due: int
     chunks: int
     seconds: float | None
-    left_out: int
+    skipped_entries: int
 
 
 def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: str | None = None) -> Enqueued:
     """Commit the work, then send it.
 
     Args:
-        settings: where broker and models are.
+        settings: where the broker and the models are.
         engine: the ledger.
-        source: what is to be scored.
-        night: which night it is done for, see `db.ledger.nightly_runs`; a night that has its run already gets no other.
+        source: what to score.
+        night: the night that the run belongs to, see `db.ledger.nightly_runs`. If that night already has a run, it is
+            joined, and no other is opened.
 
     Raises:
-        UserError: no labels file, no image at all, no model; then nothing was written.
+        UserError: the CSV is not a labels file, no image was found, or there is no such model. Nothing was written.
     """
-    opened = _open(settings, engine, source, night)
-    # A run in which nothing is due is finished as it opens.
+    opened = _read_and_commit(settings, engine, source, night)
+    # A run without due scans is finished at once.
     close_finished_runs(engine)
     sent = _send(settings, engine, opened)
     with read_transaction(engine) as connection:
-        now = progress(connection, opened.run_id)
+        counts = progress(connection, opened.run_id)
     return Enqueued(
         run_id=opened.run_id,
         model=opened.model,
         joined=opened.joined,
         resumed=opened.resumed,
-        progress=now,
+        progress=counts,
         sent=sent,
-        left_out=opened.left_out,
+        skipped_entries=opened.skipped_entries,
     )
 
 
-def rehearse(settings: WorkerSettings, engine: Engine, source: Source) -> Rehearsal:
-    """Do what `enqueue` does in a transaction that is then rolled back: the counts are exact.
+def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> EnqueuePlan:
+    """Do what `enqueue` does in a transaction that is then rolled back, so that the counts are exact.
 
     New models are registered all the same.
 
     Raises:
-        UserError: as `enqueue`.
+        UserError: see `enqueue`.
     """
-    given, looked = _prepare(settings, engine, source)
+    contents, changes = _read(settings, engine, source)
     with engine.connect() as connection, connection.begin() as transaction:
-        opened = _commit(connection, source, given, looked, None)
-        now, rate = progress(connection, opened.run_id), rate_of(connection, opened.model.id)
+        opened = _commit(connection, source, contents, changes, None)
+        counts, rate = progress(connection, opened.run_id), rate_of(connection, opened.model.id)
         transaction.rollback()
-    return Rehearsal(
+    scans_per_chunk = chunk_size(settings, make_app(settings), opened.model.sha256, counts.pending)
+    return EnqueuePlan(
         model=opened.model,
-        rows=now.expected,
-        images=len(given.found),
-        decided=now.expected - now.pending if opened.joined else now.reused,
-        due=now.pending,
-        chunks=-(-now.pending // chunk_size(settings, make_app(settings), opened.model.sha256, now.pending)),
-        seconds=now.pending / rate if rate else None,
-        left_out=given.left_out,
+        scans=counts.expected,
+        images=len(contents.found),
+        decided=counts.expected - counts.pending if opened.joined else counts.reused,
+        due=counts.pending,
+        chunks=-(-counts.pending // scans_per_chunk),
+        seconds=counts.pending / rate if rate else None,
+        skipped_entries=contents.skipped_entries,
     )
 
 
 def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: str) -> int:
-    """Send everything of a run that still waits, whatever the queue holds; one that was stopped goes on.
+    """Send all pending scans of a run, whatever the queue already holds. A stopped run goes on.
 
-    What it rejected for a reason that may have passed waits again then.
+    In a stopped run, scans that were rejected for a passing reason are due again.
 
     Returns:
         How many scans were sent.
@@ -140,71 +144,87 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     return send_pending(make_app(settings), settings, model_sha256, pending)
 
 
-def _open(settings: WorkerSettings, engine: Engine, source: Source, night: str | None) -> "_Opened":
-    """By itself, so that a source of a million rows is gone from memory when its chunks are sent."""
-    given, looked = _prepare(settings, engine, source)
-    with engine.begin() as connection:
-        return _commit(connection, source, given, looked, night)
-
-
-def _prepare(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[Input, Looked]:
-    """The source as read, and which of its scans were decided from other bytes than lie there now."""
-    given = read_source(source)
-    register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
-    return given, look_for_changes(engine, given.dataset, source.model, given.found)
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Opened:
-    """What was committed."""
-
+class _OpenedRun:
     run_id: int
     model: ModelInfo
     joined: bool
-    resumed: bool = False
-    left_out: int = 0
+    resumed: bool
+    skipped_entries: int
 
 
-def _commit(connection: Connection, source: Source, given: Input, looked: Looked, night: str | None) -> _Opened:
+def _read_and_commit(settings: WorkerSettings, engine: Engine, source: Source, night: str | None) -> _OpenedRun:
+    # A function of its own: a source of a million rows leaves memory when it returns, before chunks are sent.
+    contents, changes = _read(settings, engine, source)
+    with engine.begin() as connection:
+        return _commit(connection, source, contents, changes, night)
+
+
+def _read(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[SourceContents, ImageChanges]:
+    contents = read_source(source)
+    register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
+    return contents, find_image_changes(engine, contents.dataset, source.model, contents.found)
+
+
+def _commit(
+    connection: Connection, source: Source, contents: SourceContents, changes: ImageChanges, night: str | None
+) -> _OpenedRun:
     lock_for_enqueue(connection)
     taken = run_of_night(connection, night) if night is not None else None
     if taken is not None:
-        # Stopped or not: it is the next night that makes it go on.
+        # If that run is stopped it stays so: the next night resumes it.
         model = find_model(connection, find_run(connection, taken).model_sha256)
-        return _Opened(run_id=taken, model=model, joined=True, left_out=given.left_out)
-    model = find_model(connection, source.model)
-    ids = register_scans(connection, given.dataset, given.rows, given.found)
-    request = RunRequest(
-        source=source.shown,
-        sha256=given.sha256,
-        dataset=given.dataset,
-        model_id=model.id,
-        label_set_id=import_labels(connection, given.labels, given.rows, ids) if given.labels else None,
-        options={"images": source.images, "limit": source.limit, "rescore": source.rescore},
+        joined, resumed, run_id = True, False, taken
+    else:
+        model = find_model(connection, source.model)
+        run_id, joined = _register_and_open(connection, source, contents, changes, model)
+        if night is not None:
+            note_night(connection, run_id, night)
+        resumed = joined and resume_run(connection, run_id)
+    return _OpenedRun(
+        run_id=run_id, model=model, joined=joined, resumed=resumed, skipped_entries=contents.skipped_entries
     )
-    note_seen(connection, looked.same)
-    run_id, joined = open_run(
+
+
+def _register_and_open(
+    connection: Connection, source: Source, contents: SourceContents, changes: ImageChanges, model: ModelInfo
+) -> tuple[int, bool]:
+    """Register the scans and their labels, and open or join the run; gives its id and whether it was joined."""
+    ids = register_scans(connection, contents.dataset, contents.rows, contents.found)
+    request = _run_request(connection, source, contents, model, ids)
+    note_seen(connection, changes.unchanged)
+    return open_run(
         connection,
         request,
         list(ids.values()),
-        images={ids[name]: image for name, image in given.found.items() if name in ids},
-        changed=frozenset(ids[name] for name in looked.changed if name in ids),
+        seen={ids[name]: image for name, image in contents.found.items() if name in ids},
+        changed=frozenset(ids[name] for name in changes.changed if name in ids),
         rescore=source.rescore,
     )
-    if night is not None:
-        assign_night(connection, run_id, night)
-    resumed = joined and resume_run(connection, run_id)
-    return _Opened(run_id=run_id, model=model, joined=joined, resumed=resumed, left_out=given.left_out)
 
 
-def _send(settings: WorkerSettings, engine: Engine, opened: _Opened) -> int | None:
+def _run_request(
+    connection: Connection, source: Source, contents: SourceContents, model: ModelInfo, ids: Mapping[str, int]
+) -> RunRequest:
+    labels = contents.labels
+    return RunRequest(
+        source=source.display_name,
+        sha256=contents.sha256,
+        dataset=contents.dataset,
+        model_id=model.id,
+        label_set_id=import_labels(connection, labels, contents.rows, ids) if labels else None,
+        options={"images": source.images, "limit": source.limit, "rescore": source.rescore},
+    )
+
+
+def _send(settings: WorkerSettings, engine: Engine, opened: _OpenedRun) -> int | None:
     with read_transaction(engine) as connection:
         pending = pending_of_run(connection, opened.run_id)
     if not pending:
         return 0
     app = make_app(settings)
     try:
-        # A joined run was sent by whoever opened it, unless that producer died in between.
+        # The producer that opened a joined run has sent its scans, unless it died in between.
         if opened.joined and not opened.resumed and not nothing_in_flight(app, opened.model.sha256):
             return 0
         return send_pending(app, settings, opened.model.sha256, pending)

@@ -1,4 +1,4 @@
-"""`producer labels`: a labels file becomes a label set beside those there are; nothing is enqueued."""
+"""`producer labels`: imports a labels CSV as a new label set, without enqueueing."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -14,41 +14,40 @@ from db.ledger.open_run import lock_for_enqueue
 from db.ledger.runs import find_run
 from db.ledger.scans import list_datasets, register_scans, scan_ids_by_name
 
-_LONGEST_NAME: Final = 100
+_MAX_NAME_LENGTH: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
-    """What came of it: the file's rows, and the scans of the dataset that they label."""
+class ImportedLabels:
+    """How much was imported."""
 
     label_set: str
     dataset: str
+    #: Rows of the CSV.
     rows: int
+    #: Scans of the dataset with a label.
     labelled: int
 
 
-def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str | None = None) -> Imported:
-    """Import a file's labels of a dataset's scans; rows of other scans are left out.
+def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str | None = None) -> ImportedLabels:
+    """Import the labels of a dataset's scans; rows of other scans are skipped.
 
     Args:
         engine: the ledger.
-        file: the labels file.
+        file: the labels CSV.
         name: of the label set.
-        dataset: whose scans; None is the CSV's stem, or the latest run's dataset where it has scans of these names.
-            A dataset that is new gets the file's scans, without images yet.
+        dataset: of the labelled scans; None is the CSV's stem, or the latest run's dataset if that has scans of these
+            names. A new dataset gets the scans of the CSV, without images.
 
     Raises:
-        UserError: the name is another file's, there is no such dataset, or no row labels a scan of it.
+        UserError: the name is empty, too long or another file's, there is no such dataset, or no row labels a scan of
+            it.
     """
-    if not name.strip():
-        raise UserError("--name is empty")
-    if len(name) > _LONGEST_NAME or not name.isprintable():
-        # It becomes a folder's name and stands in every row that a person reads.
-        raise UserError(f"--name has {len(name):,} letters: at most {_LONGEST_NAME} in one line make a name")
+    _check_name(name)
     if not any(row.findings for row in file.rows):
-        raise UserError(f"{file.path}: none of its rows has a label; --label-column names their column")
+        raise UserError(f"{file.path}: no row has a label; name the column of the labels with --label-column")
     names = {row.image_name for row in file.rows}
-    dataset = dataset or _guess(engine, file.dataset, names)
+    dataset = dataset or _default_dataset(engine, file.dataset, names)
     with engine.begin() as connection:
         lock_for_enqueue(connection)
         ids = scan_ids_by_name(connection, dataset) or _register(connection, dataset, file)
@@ -57,7 +56,17 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
             raise UserError(f"{file.path}: none of its {len(names):,} images is a scan of dataset {dataset!r}")
         import_labels(connection, file, rows, ids, name)
     labelled = sum(1 for row in rows if row.findings)
-    return Imported(label_set=name, dataset=dataset, rows=len(file.rows), labelled=labelled)
+    return ImportedLabels(label_set=name, dataset=dataset, rows=len(file.rows), labelled=labelled)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip():
+        raise UserError("--name is empty")
+    if len(name) > _MAX_NAME_LENGTH or not name.isprintable():
+        # It becomes a folder's name and stands in every row that a person reads.
+        raise UserError(
+            f"--name has {len(name):,} characters: use at most {_MAX_NAME_LENGTH}, all printable and on one line"
+        )
 
 
 def _register(connection: Connection, dataset: str, file: LabelsFile) -> dict[str, int]:
@@ -67,7 +76,7 @@ def _register(connection: Connection, dataset: str, file: LabelsFile) -> dict[st
     return register_scans(connection, dataset, file.rows, {})
 
 
-def _guess(engine: Engine, stem: str, names: AbstractSet[str]) -> str:
+def _default_dataset(engine: Engine, stem: str, names: AbstractSet[str]) -> str:
     with read_transaction(engine) as connection:
         if scan_ids_by_name(connection, stem):
             return stem

@@ -1,4 +1,4 @@
-"""What a person asks to have scored: a labels CSV, a folder or bucket of images, or both."""
+"""Reads what a person wants scored: a labels CSV, a folder or bucket of images, or both."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,124 +13,126 @@ from worker.storage.image_store import SCHEME, find_images
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a person asks to have scored, as it was typed."""
+    """What a person wants scored, as typed on the command line."""
 
     csv: Path | None = None
-    #: Folder or s3://bucket/prefix; None looks beside the CSV.
+    #: Folder or s3://bucket/prefix; None looks next to the CSV.
     images: str | None = None
     columns: Columns = field(default_factory=Columns)
-    #: What the scans' names are unique in; None is the CSV's stem, or the folder's name.
+    #: Image names are unique within it; None is the CSV's stem, or the name of the folder or prefix.
     dataset: str | None = None
     #: Name or hash; None is the active model.
     model: str | None = None
-    #: Only the first rows.
+    #: Use only this many rows.
     limit: int | None = None
-    #: Score again what has scores already.
+    #: Score scans again that already have an outcome.
     rescore: bool = False
-    #: Look for the images. Without a look each row's image is taken to lie in `images` under its name.
+    #: List the images. If false, each image is assumed to lie in `images` under its name.
     check: bool = True
 
     @property
-    def shown(self) -> str:
-        """What people call it."""
+    def display_name(self) -> str:
+        """The path or address under which people know it."""
         return str(self.csv or self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Input:
-    """A source as it was read: its scans, and where their images lie."""
+class SourceContents:
+    """The scans of a source, and where their images lie."""
 
     dataset: str
-    #: Of the CSV's bytes, or of the listing.
+    #: Of the CSV's bytes, or of the listing of images.
     sha256: str
     rows: tuple[LabelRow, ...]
+    #: By image name.
     found: Mapping[str, FoundImage]
-    #: None where nothing is labelled.
+    #: None if no row has a label.
     labels: LabelsFile | None
-    #: In a folder without a CSV: those not named like an image.
-    left_out: int = 0
+    #: Entries of a folder without a CSV that are not images, cannot be listed or are symlinked folders.
+    skipped_entries: int = 0
 
 
 def check_source(source: Source) -> None:
-    """Whether what was typed makes sense, before anything is looked at.
+    """Check the flags, without looking at any file.
 
     Raises:
-        UserError: flags that are missing or contradict each other.
+        UserError: a flag is missing, or two contradict each other.
     """
     if source.dataset is not None and not source.dataset.strip():
         raise UserError("--dataset is empty")
     if source.csv is not None:
         return
     if source.images is None:
-        raise UserError("nothing to score: say --csv FILE, --images FOLDER or s3://bucket/prefix, or both")
+        raise UserError("nothing to score: add --csv FILE, --images FOLDER or s3://bucket/prefix, or both")
     if not source.check:
-        raise UserError("--no-check takes the images' names from a CSV: say --csv too")
+        raise UserError("--no-check takes the image names from a CSV: add --csv")
     if source.columns != Columns():
-        raise UserError("--image-column, --label-column and --patient-column name columns of a CSV: say --csv too")
+        raise UserError("--image-column, --label-column and --patient-column name columns of a CSV: add --csv")
 
 
-def read_source(source: Source) -> Input:
-    """Read the CSV and look for the images.
+def read_source(source: Source) -> SourceContents:
+    """Read the CSV and list the images.
 
     Raises:
-        UserError: no labels file, no such folder or bucket, no image at all, or flags that contradict each other.
+        UserError: the CSV is not a labels file, the folder or bucket does not exist, no image is found, or flags
+            contradict each other.
     """
     check_source(source)
     if source.csv is not None:
-        return _from_csv(source, read_labels_csv(source.csv, source.columns))
-    return _from_images(source, source.images or "")
+        return _read_csv(source, read_labels_csv(source.csv, source.columns))
+    return _read_images(source, source.images or "")
 
 
-def _from_csv(source: Source, file: LabelsFile) -> Input:
+def _read_csv(source: Source, file: LabelsFile) -> SourceContents:
     rows = file.rows[: source.limit]
-    return Input(
+    return SourceContents(
         dataset=source.dataset or file.dataset,
         sha256=file.sha256,
         rows=rows,
-        found=_look(source, rows) if source.check else _trust(source, rows),
+        found=_list_images(source, rows) if source.check else _assume_locations(source, rows),
         labels=file if any(row.findings for row in rows) else None,
     )
 
 
-def _from_images(source: Source, images: str) -> Input:
-    listing = find_images(None, images)
-    if not listing.images:
-        raise UserError(f"{images}: no image is here ({listing.other_files} files of other names)")
-    names = sorted(listing.images)[: source.limit]
-    found = {name: listing.images[name] for name in names}
-    return Input(
-        dataset=source.dataset or _dataset_of(images),
-        sha256=_sha256_of(found),
-        rows=tuple(_unlabelled(name) for name in names),
-        found=found,
-        labels=None,
-        left_out=listing.other_files,
-    )
-
-
-def _look(source: Source, rows: Sequence[LabelRow]) -> Mapping[str, FoundImage]:
+def _list_images(source: Source, rows: Sequence[LabelRow]) -> Mapping[str, FoundImage]:
     found = find_images(source.csv, source.images, {row.image_name for row in rows}).images
     if not found:
         where = source.images or f"the CSV's folder, its images/, images_*/images/ or sample/images/ ({source.csv})"
-        raise UserError(f"none of the {len(rows)} images of {source.shown} is in {where}; say --images")
+        raise UserError(f"none of the {len(rows)} images of {source.display_name} is in {where}; set --images")
     return found
 
 
-def _trust(source: Source, rows: Sequence[LabelRow]) -> Mapping[str, FoundImage]:
+def _assume_locations(source: Source, rows: Sequence[LabelRow]) -> Mapping[str, FoundImage]:
     if source.images is None:
-        raise UserError("--no-check needs --images: where the images are taken to lie")
+        raise UserError("--no-check assumes that the images lie in --images: add --images")
     is_s3 = source.images.startswith(SCHEME)
     root = (source.images if is_s3 else str(Path(source.images).absolute())).rstrip("/")
     return {row.image_name: FoundImage(location=f"{root}/{row.image_name}") for row in rows}
 
 
-def _unlabelled(image_name: str) -> LabelRow:
-    nothing: dict[str, None] = dict.fromkeys(("patient_id", "view", "sex", "age_years", "follow_up"))
-    return LabelRow(image_name=image_name, findings=(), **nothing)
+def _read_images(source: Source, images: str) -> SourceContents:
+    listing = find_images(None, images)
+    if not listing.images:
+        raise UserError(f"{images}: no image is here ({listing.other_files} other files)")
+    names = sorted(listing.images)[: source.limit]
+    found = {name: listing.images[name] for name in names}
+    return SourceContents(
+        dataset=source.dataset or _dataset_of(images),
+        sha256=_sha256_of(found),
+        rows=tuple(_unlabelled_row(name) for name in names),
+        found=found,
+        labels=None,
+        skipped_entries=listing.other_files,
+    )
+
+
+def _unlabelled_row(image_name: str) -> LabelRow:
+    unknown: dict[str, None] = dict.fromkeys(("patient_id", "view", "sex", "age_years", "follow_up"))
+    return LabelRow(image_name=image_name, findings=(), **unknown)
 
 
 def _dataset_of(images: str) -> str:
-    """A folder's name; a bucket's whole address, for `2026-11` may be in many."""
+    """The name of a folder; the whole address of a prefix, because many buckets may hold a `2026-11`."""
     if images.startswith(SCHEME):
         return images.removeprefix(SCHEME).strip("/")
     return Path(images).absolute().name or images

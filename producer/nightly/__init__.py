@@ -1,1 +1,1 @@
-"""`producer nightly`: what is new is enqueued at a time of day, and each night's summary is sent."""
+"""`producer nightly`: enqueues what is due at a time of day, and sends a summary of each run."""

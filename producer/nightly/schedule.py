@@ -1,4 +1,4 @@
-"""When nights begin: one moment a date, whatever the clocks of the zone do. Pure; moments are in UTC."""
+"""Computes when nights start: one moment per date, across clock changes. Pure; moments are in UTC."""
 
 import hashlib
 import json
@@ -14,24 +14,24 @@ from db.errors import UserError
 from producer.ingest.source import Source
 from worker.storage.image_store import SCHEME
 
-_TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
-#: Of a job's digest: enough that no two jobs of one ledger share it.
-_DIGITS: Final = 12
-#: Dates that a night may lie from the date of its moment in UTC: clocks differ by up to 26 hours, one more for a gap.
-_REACH: Final = 3
+_TIME_OF_DAY: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+#: Hex digits of a job's id: enough that two jobs of one ledger do not share it.
+_JOB_ID_DIGITS: Final = 12
+#: Days between a night's date and that of its start in UTC: clocks are up to 26 hours apart, plus one for a gap.
+_MAX_DAYS_APART: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Night:
-    """A date of the zone's calendar, and the moment at which its work begins."""
+    """A date of the zone's calendar, and the moment at which its run is opened."""
 
     day: date
-    begins: datetime
+    starts_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Every day at one local time."""
+    """Once a day at a local time."""
 
     at: time
     zone: ZoneInfo
@@ -42,51 +42,56 @@ class Schedule:
         return f"{self.at:%H:%M} {self.zone.key}"
 
     def latest(self, now: datetime) -> Night:
-        """The last night that has begun."""
-        return max((night for night in self._around(now) if night.begins <= now), key=lambda night: night.begins)
+        """The last night that has started."""
+        return max((night for night in self._nights_around(now) if night.starts_at <= now), key=_start)
 
     def next(self, now: datetime) -> Night:
-        """The first night that has not."""
-        return min((night for night in self._around(now) if night.begins > now), key=lambda night: night.begins)
+        """The first night that has not started yet."""
+        return min((night for night in self._nights_around(now) if night.starts_at > now), key=_start)
 
-    def _around(self, now: datetime) -> Iterator[Night]:
+    def _nights_around(self, now: datetime) -> Iterator[Night]:
         today = now.astimezone(UTC).date()
-        for offset in range(-_REACH, _REACH + 1):
+        for offset in range(-_MAX_DAYS_APART, _MAX_DAYS_APART + 1):
             day = today + timedelta(days=offset)
-            begins = self._moment(day)
-            # A date that a zone left out (Apia's 30 December 2011) would begin together with the next.
-            if begins < self._moment(day + timedelta(days=1)):
-                yield Night(day=day, begins=begins)
+            starts_at = self._start_of(day)
+            # A date that a zone left out (Apia's 30 December 2011) would start together with the next one.
+            if starts_at < self._start_of(day + timedelta(days=1)):
+                yield Night(day=day, starts_at=starts_at)
 
-    def _moment(self, day: date) -> datetime:
-        # fold=0: of a time that comes twice the first, and one that never comes is as much later as the clocks leap.
+    def _start_of(self, day: date) -> datetime:
+        # fold=0: a time that occurs twice means the first; one that is skipped comes later by the length of the gap.
         return datetime.combine(day, self.at, tzinfo=self.zone).astimezone(UTC)
 
 
-def read_schedule(at: str, zone: str) -> Schedule:
-    """The schedule of `HH:MM` and an IANA zone's name.
+def _start(night: Night) -> datetime:
+    return night.starts_at
+
+
+def parse_schedule(at: str, zone: str) -> Schedule:
+    """Parse `HH:MM` and the IANA name of a time zone.
 
     Raises:
-        UserError: either is none.
+        UserError: `at` is not a time of day, or there is no such zone.
     """
-    found = _TIME.fullmatch(at.strip())
+    found = _TIME_OF_DAY.fullmatch(at.strip())
     if found is None:
-        raise UserError(f"--at {at}: not a time of day from 00:00 to 23:59")
+        raise UserError(f"--at {at}: not a time of day; write HH:MM, from 00:00 to 23:59")
     try:
         known = ZoneInfo(zone)
     except (KeyError, ValueError, OSError) as error:
-        raise UserError(f"--tz {zone}: no such time zone; it has a name like Europe/Berlin or UTC") from error
+        raise UserError(f"--tz {zone}: no such time zone; write a name like Europe/Berlin or UTC") from error
     return Schedule(at=time(int(found[1]), int(found[2])), zone=known)
 
 
-def job_of(source: Source) -> str:
-    """The digest by which nights of one source know each other, wherever a command was typed."""
+def job_id(source: Source) -> str:
+    """A digest that all nights of one source share, whatever folder the command was started in."""
+    # The names of its fields count, too: renaming one would make every night a first night.
     parts = asdict(source) | {
         "csv": source.csv and str(source.csv.absolute()),
-        "images": _settled(source.images),
+        "images": _absolute(source.images),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_JOB_ID_DIGITS]
 
 
-def _settled(images: str | None) -> str | None:
+def _absolute(images: str | None) -> str | None:
     return images if images is None or images.startswith(SCHEME) else str(Path(images).absolute())

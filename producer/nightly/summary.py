@@ -1,4 +1,4 @@
-"""What a night came to, in a form that may leave the house: counts and rates, no name of a scan, file or patient."""
+"""The summary of a nightly run: counts and rates that may be sent out, without names of scans, files or patients."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,56 +8,56 @@ from sqlalchemy import Connection
 from db.ledger.nightly_runs import night_of
 from db.ledger.runs import find_run, rate_of_run
 from db.metrics.scored_scans import HELD_OUT
-from producer.report.report import Report
-from producer.report.table import mixture, rate
+from producer.report.build import Report
+from producer.report.table import format_rate, mixed_runtimes_line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A run's end. Its fields are the webhook's JSON, hence public interface.
+    """A run that has ended. Its fields are the keys of the webhook's JSON, so they are public interface.
 
-    Neither source nor dataset nor label set is named: each is a path or a file's name, and those may name patients.
+    It leaves out source, dataset and label set: they are paths or file names, and those may hold names of patients.
     """
 
     run_id: int
-    #: The date, or the moment of `--now` in UTC.
+    #: The date, or with `--now` the moment in UTC.
     night: str
     model: str
     model_sha256: str
-    #: A person stopped the run.
+    #: A person cancelled the run.
     cancelled: bool
-    #: Why workers stopped it; None where it came to its end.
+    #: Why workers stopped the run; None if they did not.
     stop_reason: str | None
     #: Scans: expected = scored + all rejected + quarantined + pending.
     expected: int
     scored: int
-    #: Of the scored, by "runtime precision".
+    #: Of the scored scans, by "runtime precision".
     runtimes: dict[str, int]
     #: By reason code.
     rejected: dict[str, int]
     quarantined: int
-    #: 0, but where the run was stopped, or is cancelled and shares scans with one that is open.
+    #: 0, unless the run is stopped, or is cancelled and shares scans with an open run.
     pending: int
-    #: Of all: the outcome was there before.
+    #: Of the expected scans, those whose outcome is from an earlier run.
     reused: int
     created_at: datetime
-    #: When it was finished, cancelled or stopped.
+    #: When the run was finished, cancelled or stopped.
     finished_at: datetime
-    #: Seconds from its opening to its end.
+    #: Seconds from `created_at` to `finished_at`.
     seconds: float
-    #: Between its first and its last score; None where it scored fewer than 2.
+    #: Between the run's first and last score; None if it scored fewer than 2 scans.
     scans_per_second: float | None
-    #: What the figures are figures of; all None for a run without labels.
+    #: The finding and scans that the figures below are of; all of these are None for a run without labels.
     finding: str | None
     subset: str | None
-    #: In [0, 1]; None where only one class is present.
+    #: In [0, 1]; None if only one class is present.
     auroc: float | None
     positives: int | None
     negatives: int | None
 
 
 def summarise(connection: Connection, report: Report) -> Summary:
-    """The summary of a run that is closed or stopped, from its report."""
+    """Make the summary of a run that is finished, cancelled or stopped, from its report."""
     run, coverage = find_run(connection, report.run_id), report.coverage
     ended = run.finished_at or run.stopped_at or run.created_at
     figures = next((row for row in report.findings if row.finding == report.finding), None)
@@ -77,7 +77,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
         reused=coverage.reused,
         created_at=run.created_at,
         finished_at=ended,
-        # Two machines' clocks, or one that was set back since.
+        # Negative if the clocks of two machines differ, or one was set back.
         seconds=max(0.0, (ended - run.created_at).total_seconds()),
         scans_per_second=rate_of_run(connection, run.id),
         finding=report.finding if figures else None,
@@ -89,53 +89,53 @@ def summarise(connection: Connection, report: Report) -> Summary:
 
 
 def headline(summary: Summary) -> str:
-    """The whole night in one line."""
-    lost = sum(summary.rejected.values()) + summary.quarantined
+    """The summary in one line."""
+    failed = sum(summary.rejected.values()) + summary.quarantined
     return (
-        f"run {summary.run_id}, night {summary.night}, {_end(summary)}: "
-        f"{summary.scored:,} of {summary.expected:,} scans scored, {lost:,} not"
+        f"run {summary.run_id}, night {summary.night}, {_end_state(summary)}: "
+        f"{summary.scored:,} of {summary.expected:,} scans scored, {failed:,} rejected or quarantined"
     )
 
 
 def to_text(summary: Summary) -> str:
-    """The summary for a person, a line a fact."""
+    """The summary as text, one fact per line."""
     reasons = ", ".join(f"{reason} {scans:,}" for reason, scans in summary.rejected.items())
+    state, mixed = _end_state(summary), mixed_runtimes_line(summary.runtimes)
     lines = [
-        f"Run {summary.run_id}, night {summary.night}, {_end(summary)}",
-        *([f"Stopped: {summary.stop_reason}"] if summary.stop_reason else []),
+        f"Run {summary.run_id}, night {summary.night}, {state}",
+        *([f"Stopped because: {summary.stop_reason}"] if summary.stop_reason else []),
         f"Model {summary.model} ({summary.model_sha256[:12]})",
-        *filter(None, [mixture(summary.runtimes)]),
+        *([mixed] if mixed else []),
         "",
         f"{summary.expected:>12,}  expected",
         f"{summary.scored:>12,}  scored",
         f"{sum(summary.rejected.values()):>12,}  rejected{f' ({reasons})' if reasons else ''}",
         f"{summary.quarantined:>12,}  quarantined",
         f"{summary.pending:>12,}  pending",
-        f"{summary.reused:>12,}  decided before this run, and reused",
+        f"{summary.reused:>12,}  reused: the outcome is from an earlier run",
         "",
-        f"Opened {summary.created_at:%Y-%m-%d %H:%M} UTC, {_end(summary)} {summary.finished_at:%Y-%m-%d %H:%M} UTC",
-        _pace(summary),
+        f"Opened {summary.created_at:%Y-%m-%d %H:%M} UTC, {state} {summary.finished_at:%Y-%m-%d %H:%M} UTC",
+        _duration_line(summary),
+        *([_accuracy_line(summary)] if summary.finding is not None else []),
     ]
-    if summary.finding is not None:
-        lines.append(_figures(summary))
     return "\n".join(lines) + "\n"
 
 
-def _end(summary: Summary) -> str:
+def _end_state(summary: Summary) -> str:
     if summary.stop_reason:
         return "stopped"
     return "cancelled" if summary.cancelled else "finished"
 
 
-def _pace(summary: Summary) -> str:
-    took = f"{summary.seconds:,.0f} s from its opening to its end"
-    speed = summary.scans_per_second
-    return took if speed is None else f"{took}, {speed:,.1f} scans/s while it scored"
+def _duration_line(summary: Summary) -> str:
+    duration = f"Duration {summary.seconds:,.0f} s"
+    rate = summary.scans_per_second
+    return duration if rate is None else f"{duration}, {rate:,.1f} scans/s from the first score to the last"
 
 
-def _figures(summary: Summary) -> str:
+def _accuracy_line(summary: Summary) -> str:
     which = "held-out scans" if summary.subset == HELD_OUT else "all scans"
     return (
-        f"{summary.finding} on {which}: AUROC {rate(summary.auroc)}, "
+        f"{summary.finding} on {which}: AUROC {format_rate(summary.auroc)}, "
         f"{summary.positives:,} positive and {summary.negatives:,} negative"
     )

@@ -1,4 +1,4 @@
-"""Draws a report's pictures: PNG bytes by file name. A picture that would show nothing is not drawn."""
+"""Draws a report's plots as PNG files. A plot that would be empty is not drawn."""
 
 from io import BytesIO
 from textwrap import fill
@@ -11,30 +11,30 @@ from matplotlib.ticker import MaxNLocator
 
 from db.metrics.formulas import Labels, ScoreArray, confusion_matrix_at, has_both_classes, roc_curve
 from db.metrics.scored_scans import ScoredScans
-from producer.report.report import Report
-from producer.report.table import rate, subject
+from producer.report.build import Report
+from producer.report.table import format_rate, scope_line
 
-#: File name and alternative text of every picture there can be.
-PICTURES: Final = {
+#: File name and alternative text of every plot.
+PLOTS: Final = {
     "roc.png": "ROC curve: true positive rate over false positive rate",
-    "precision_recall.png": "Precision over recall",
+    "precision_recall.png": "Precision-recall curve: precision over recall",
     "scores.png": "Distribution of scores",
-    "thresholds.png": "Metrics over the threshold",
+    "thresholds.png": "Precision, recall, F1 and accuracy over the threshold",
     "findings.png": "ROC curves of the other findings",
 }
-# Okabe and Ito's palette: told apart by colour-blind readers too.
+# Okabe and Ito's palette: colour-blind readers can tell its colours apart, too.
 _BLUE, _ORANGE, _GREEN, _PINK, _GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8a8a8a"
-_COLUMNS: Final = 5
+_GRID_COLUMNS: Final = 5
 _DPI: Final = 144
-#: In a row of a picture, more than it has pixels. A hundred thousand points would take matplotlib 50 MB.
-_SPOTS: Final = 2000
-#: Of the caption; matplotlib's own wrapping would parse mathematics again.
+#: Steps per axis when a curve is thinned: more than a plot has pixels. With 100,000 points matplotlib takes 50 MB.
+_THINNING_STEPS: Final = 2000
+#: Of the caption, which is wrapped here: matplotlib's own wrapping would parse names as mathematics.
 _CHARACTERS_PER_INCH: Final = 18
 
 
 def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
-    """Draw everything that can be seen in the scans that the report's figures are of."""
-    labels, scores = used.labels_and_scores(report.finding)
+    """Draw the plots of the scans that the report's metrics are of; gives PNG bytes by file name."""
+    labels, scores = used.of(report.finding)
     figures: dict[str, Figure] = {}
     if len(scores):
         figures["scores.png"] = _draw_scores(labels, scores, is_labelled=report.label_set is not None)
@@ -50,47 +50,47 @@ def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
         if others:
             figures["findings.png"] = _draw_findings(used, others, report)
     return {
-        name: _png(figure, report, "Other findings with their AUROC" if name == "findings.png" else report.finding)
+        name: _to_png(figure, report, "Other findings with their AUROC" if name == "findings.png" else report.finding)
         for name, figure in figures.items()
     }
 
 
 def _draw_roc(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
-    figure, axes = _square("False positive rate (1 - specificity)", "True positive rate (recall)")
+    figure, axes = _square_axes("False positive rate (1 - specificity)", "True positive rate (recall)")
     _plot_roc(axes, labels, scores)
-    axes.text(0.97, 0.05, f"AUROC {rate(_auroc_of(report, report.finding))}", ha="right", fontsize=12)
+    axes.text(0.97, 0.05, f"AUROC {format_rate(_auroc_of(report, report.finding))}", ha="right", fontsize=12)
     return figure
 
 
 def _draw_precision_recall(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
-    ranked = roc_curve(labels, scores)
-    recall, precision = _from(0, ranked.tp / ranked.positives), _from(1, ranked.tp / (ranked.tp + ranked.fp))
-    figure, axes = _square("Recall", "Precision")
+    ranked = rank(labels, scores)
+    recall, precision = _prepend(0, ranked.tp / ranked.positives), _prepend(1, ranked.tp / (ranked.tp + ranked.fp))
+    figure, axes = _square_axes("Recall", "Precision")
     prevalence = float(labels.mean())
     axes.axhline(prevalence, color=_GREY, linestyle=":", linewidth=1.2)
     axes.text(0.99, prevalence - 0.02, f"always positive: {prevalence:.3f}", ha="right", va="top", color="#555555")
-    axes.plot(*thinned(recall, precision), color=_BLUE, linewidth=2, drawstyle="steps-pre")
+    axes.plot(*thin_curve(recall, precision), color=_BLUE, linewidth=2, drawstyle="steps-pre")
     row = next((row for row in report.findings if row.finding == report.finding), None)
-    axes.text(0.03, 0.05, f"Average precision {rate(row.average_precision if row else None)}", fontsize=12)
+    axes.text(0.03, 0.05, f"Average precision {format_rate(row.average_precision if row else None)}", fontsize=12)
     return figure
 
 
 def _draw_scores(labels: Labels, scores: ScoreArray, *, is_labelled: bool) -> Figure:
-    figure, axes = _axes("Score", "Scans")
+    figure, axes = _new_axes("Score", "Scans")
     groups = [("label negative", ~labels, _BLUE), ("label positive", labels, _ORANGE)]
     for name, members, color in groups if is_labelled else [("all scans", np.ones_like(labels), _BLUE)]:
         bins = np.linspace(0, 1, 51).tolist()
         axes.hist(scores[members], bins, histtype="stepfilled", alpha=0.35, color=color)
         axes.hist(scores[members], bins, histtype="step", color=color, label=f"{name} ({int(members.sum()):,})")
     axes.set_xlim(0, 1)
-    # Half a scan there is not.
+    # There is no half scan.
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(axes)
+    _add_legend(axes)
     return figure
 
 
 def _draw_thresholds(labels: Labels, scores: ScoreArray) -> Figure:
-    figure, axes = _axes("Threshold", "Rate")
+    figure, axes = _new_axes("Threshold", "Rate")
     grid = np.linspace(0, 1, 201)
     counts = [confusion_matrix_at(labels, scores, threshold) for threshold in grid.tolist()]
     lines: dict[str, tuple[str, list[float | None]]] = {
@@ -100,45 +100,45 @@ def _draw_thresholds(labels: Labels, scores: ScoreArray) -> Figure:
         "accuracy": (_PINK, [one.accuracy for one in counts]),
     }
     for name, (color, values) in lines.items():
-        # None becomes NaN: where a rate is undefined its line has a gap.
+        # None becomes NaN, so a line has a gap where its rate is undefined.
         axes.plot(grid, np.array(values, np.float64), color=color, linewidth=2, label=name)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    _legend(axes)
+    _add_legend(axes)
     return figure
 
 
 def _draw_findings(used: ScoredScans, names: list[str], report: Report) -> Figure:
-    """Small multiples, one ROC curve a finding."""
-    rows = -(-len(names) // _COLUMNS)
+    """Draw small multiples: one ROC curve for each finding."""
+    rows = -(-len(names) // _GRID_COLUMNS)
     figure = Figure(figsize=(10, 2.25 * rows + 0.5), layout="constrained")
     for place, name in enumerate(names, start=1):
-        axes = figure.add_subplot(rows, _COLUMNS, place)
-        labels, scores = used.labels_and_scores(name)
+        axes = figure.add_subplot(rows, _GRID_COLUMNS, place)
+        labels, scores = used.of(name)
         _plot_roc(axes, labels, scores)
         axes.set(aspect="equal", xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 1), yticks=(0, 1))
-        axes.set_title(f"{name.replace('_', ' ')}  {rate(_auroc_of(report, name))}", fontsize=9)
+        axes.set_title(f"{name.replace('_', ' ')}  {format_rate(_auroc_of(report, name))}", fontsize=9)
         axes.text(0.97, 0.05, f"{int(labels.sum()):,} positive", ha="right", fontsize=8, color="#555555")
-        _tidy(axes)
+        _style_axes(axes)
     return figure
 
 
 def _plot_roc(axes: Axes, labels: Labels, scores: ScoreArray) -> None:
     ranked = roc_curve(labels, scores)
     axes.plot((0, 1), (0, 1), color=_GREY, linestyle=":", linewidth=1.2)
-    curve = _from(0, ranked.fp / ranked.negatives), _from(0, ranked.tp / ranked.positives)
-    axes.plot(*thinned(*curve), color=_BLUE, linewidth=2)
+    curve = _prepend(0, ranked.fp / ranked.negatives), _prepend(0, ranked.tp / ranked.positives)
+    axes.plot(*thin_curve(*curve), color=_BLUE, linewidth=2)
 
 
-def thinned(x: ScoreArray, y: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
-    """A curve of (N,) points in the unit square without those that lie on the spot of the one before."""
-    spots = np.rint(np.stack((x, y)) * _SPOTS)
-    seen = np.append(True, (spots[:, 1:] != spots[:, :-1]).any(axis=0))
-    seen[-1] = True
-    return x[seen], y[seen]
+def thin_curve(x: ScoreArray, y: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
+    """Drop the points of a curve, x and y (N,) in [0, 1], that would be drawn in the same place as the one before."""
+    places = np.rint(np.stack((x, y)) * _THINNING_STEPS)
+    kept = np.append(True, (places[:, 1:] != places[:, :-1]).any(axis=0))
+    kept[-1] = True
+    return x[kept], y[kept]
 
 
-def _from(start: float, rates: ScoreArray) -> ScoreArray:
-    """A curve begins where nothing is predicted positive yet."""
+def _prepend(start: float, rates: ScoreArray) -> ScoreArray:
+    """Add the point at which nothing is predicted positive yet."""
     return np.concatenate(([start], rates))
 
 
@@ -146,36 +146,36 @@ def _auroc_of(report: Report, finding: str) -> float | None:
     return next((row.auroc for row in report.findings if row.finding == finding), None)
 
 
-def _square(x: str, y: str) -> tuple[Figure, Axes]:
-    figure, axes = _axes(x, y, size=(5, 5))
+def _square_axes(x: str, y: str) -> tuple[Figure, Axes]:
+    figure, axes = _new_axes(x, y, size=(5, 5))
     axes.set(aspect="equal", xlim=(0, 1), ylim=(0, 1.02))
     return figure, axes
 
 
-def _axes(x: str, y: str, size: tuple[float, float] = (7, 4)) -> tuple[Figure, Axes]:
-    # Figure without pyplot: no global state, no display, Agg by itself.
+def _new_axes(x: str, y: str, size: tuple[float, float] = (7, 4)) -> tuple[Figure, Axes]:
+    # Without pyplot there is no global state and no display; Agg is the backend.
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y)
-    _tidy(axes)
+    _style_axes(axes)
     return figure, axes
 
 
-def _tidy(axes: Axes) -> None:
+def _style_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def _legend(axes: Axes) -> None:
+def _add_legend(axes: Axes) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
 
 
-def _png(figure: Figure, report: Report, finding: str) -> bytes:
-    """Every picture says what it is a picture of, for it will be copied out of the report."""
+def _to_png(figure: Figure, report: Report, finding: str) -> bytes:
+    """Render a plot, with a caption that says what it shows: people copy plots out of the report."""
     partial = "PARTIAL · " if report.is_partial else ""
-    caption = f"{partial}run {report.run_id} · {report.model} ({report.model_hash}) · {subject(report, finding)}"
-    # A name is not mathematics, whatever dollar signs it has.
+    caption = f"{partial}run {report.run_id} · {report.model} ({report.model_hash}) · {scope_line(report, finding)}"
+    # A name with dollar signs is not mathematics.
     lines = fill(caption, int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
     figure.supxlabel(lines, fontsize=7, color="#555555", parse_math=False)
     out = BytesIO()

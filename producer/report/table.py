@@ -10,120 +10,111 @@ from rich.table import Table
 
 from db.metrics.aggregate import BEST_F1, GIVEN, YOUDEN
 from db.metrics.report_queries import ThresholdRow
+from db.metrics.scored_scans import HELD_OUT
 from producer.json_output import as_json
-from producer.report.report import Report
+from producer.report.build import Report
 
-#: How a person reads what is undefined.
+#: Shown in place of an undefined rate.
 UNDEFINED: Final = "–"
-_PICKED: Final = {BEST_F1: "best F1", YOUDEN: "Youden"}
+_CHOSEN_BY_NAMES: Final = {BEST_F1: "best F1", YOUDEN: "Youden"}
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
-    """Print what the figures are figures of, the threshold table and the coverage."""
+    """Print the scope of the figures, the threshold table, the distribution of scores and the coverage."""
     console = console or Console(highlight=False)
-    for line in heading(report):
+    for line in _heading_lines(report):
         console.print(line, markup=False)
     if report.label_set is not None:
         console.print()
         console.print(_threshold_table(report))
-        console.print("* picked on these very scans, so optimistic", markup=False)
-        console.print(auroc_line(report), markup=False)
+        console.print("* threshold chosen on these very scans, so its figures are optimistic", markup=False)
+        console.print(_auroc_line(report), markup=False)
         console.print(baseline_line(report), markup=False)
-    console.print(spread_line(report), markup=False)
+    console.print(_spread_line(report), markup=False)
     console.print()
-    for words, scans in coverage_lines(report):
-        console.print(f"{scans:>12,}  {words}", markup=False)
+    for description, scans in coverage_lines(report):
+        console.print(f"{scans:>12,}  {description}", markup=False)
 
 
-def heading(report: Report) -> list[str]:
-    """What the report is a report of, in lines."""
-    partial = "PARTIAL, the run is not finished. " if report.is_partial else ""
-    return [
-        f"{partial}Run {report.run_id}: dataset {report.dataset}, model {report.model} ({report.model_hash})",
-        subject(report),
-        *filter(None, [mixture(report.coverage.runtimes)]),
-    ]
+def to_json(report: Report) -> str:
+    """The whole report as JSON; `mixture` is the sentence of `mixed_runtimes_line`, or null."""
+    return as_json({**asdict(report), "mixture": mixed_runtimes_line(report.coverage.runtimes)}) + "\n"
 
 
-def subject(report: Report, finding: str | None = None) -> str:
-    """Which finding (default the main one), scans and labels figures are of."""
-    which = "held-out scans" if report.subset == "held_out" else "scans, those that the model has seen included"
-    labels = f"label set {report.label_set}" if report.label_set is not None else "no label set, hence no metrics"
+def scope_line(report: Report, finding: str | None = None) -> str:
+    """The finding (None: the main one), scans and label set that figures are of."""
+    which = (
+        "held-out scans" if report.subset == HELD_OUT else "scans including those that the model was fitted or tuned on"
+    )
+    labels = f"label set {report.label_set}" if report.label_set is not None else "no label set, so no metrics"
     return f"{finding or report.finding}, {report.coverage.used:,} {which}, {labels}"
 
 
-def mixture(runtimes: Mapping[str, int]) -> str | None:
-    """A sentence on scores that were not all computed alike, given scans by runtime and precision; else None."""
+def mixed_runtimes_line(runtimes: Mapping[str, int]) -> str | None:
+    """A sentence if scores were computed with several runtimes or precisions, given scans by both; else None."""
     if len(runtimes) < 2:
         return None
-    ways = ", ".join(f"{way} {scans:,} scans" for way, scans in runtimes.items())
-    return f"Scores were computed in {len(runtimes)} ways, which differ: {ways}."
+    parts = ", ".join(f"{runtime} ({scans:,} scans)" for runtime, scans in runtimes.items())
+    return f"Scores were computed in {len(runtimes)} ways, whose results differ slightly: {parts}."
 
 
 def coverage_lines(report: Report) -> list[tuple[str, int]]:
-    """What became of the run's scans, in words and scans: the first four kinds add up to the expected."""
+    """What became of the run's scans, as description and count. The 2nd to 5th counts add up to the first."""
     coverage = report.coverage
-    reasons, runtimes = _counted(coverage.rejected), _counted(coverage.runtimes)
+    reasons, runtimes = _format_counts(coverage.rejected), _format_counts(coverage.runtimes)
     return [
         ("expected", coverage.expected),
         (f"scored ({runtimes})" if runtimes else "scored", coverage.scored),
         (f"rejected ({reasons})" if reasons else "rejected", coverage.rejections),
-        ("quarantined: they kept killing their worker", coverage.quarantined),
+        ("quarantined: the scan kept killing its worker", coverage.quarantined),
         ("pending", coverage.pending),
-        ("decided before this run, and reused", coverage.reused),
+        ("reused: the outcome is from an earlier run", coverage.reused),
         *_left_out_lines(report),
-        ("in the figures", coverage.used),
+        ("used for the figures", coverage.used),
     ]
 
 
-def auroc_line(report: Report) -> str:
-    """What needs no threshold, of the main finding."""
-    row = next(row for row in report.findings if row.finding == report.finding)
-    return (
-        f"AUROC {rate(row.auroc)}, average precision {rate(row.average_precision)}: "
-        f"{row.positives:,} positive and {row.negatives:,} negative scans"
-    )
-
-
-def spread_line(report: Report) -> str:
-    """How far the scores are apart: a model that always answers the same shows here first."""
-    spread = report.spread
-    if spread is None:
-        return "No score, hence no spread"
-    return (
-        f"Scores from {rate(spread.minimum)} to {rate(spread.maximum)}, quartiles {rate(spread.lower_quartile)}, "
-        f"{rate(spread.median)}, {rate(spread.upper_quartile)}, standard deviation {rate(spread.standard_deviation)}"
-    )
+def _left_out_lines(report: Report) -> list[tuple[str, int]]:
+    verb = "left out" if report.subset == HELD_OUT else "included"
+    lines = [
+        (f"{verb}: the model was fitted or tuned on the scan", report.coverage.seen_itself),
+        (f"{verb}: the model was fitted or tuned on another scan of the patient", report.coverage.seen_patient),
+    ]
+    if report.coverage.unlabelled is not None:
+        lines.insert(0, ("left out: scored, but without a label", report.coverage.unlabelled))
+    return lines
 
 
 def baseline_line(report: Report) -> str:
-    """What answers that never look would reach."""
+    """The metrics of predictions that ignore the image; empty without a label set."""
     base = report.baselines
     if base is None:
         return ""
     return (
-        f"Without a look at the image: always positive has F1 {rate(base.always_positive_f1)} and accuracy "
-        f"{rate(base.always_positive_accuracy)}, the majority class accuracy {rate(base.majority_accuracy)}."
+        f"Baselines that ignore the image: always positive has F1 {format_rate(base.always_positive_f1)} and accuracy "
+        f"{format_rate(base.always_positive_accuracy)}, the majority class has accuracy "
+        f"{format_rate(base.majority_accuracy)}."
     )
 
 
-def rate(value: float | None) -> str:
+def format_rate(value: float | None) -> str:
     """A rate with three decimals; undefined is a dash, never 0."""
     return UNDEFINED if value is None else f"{value:.3f}"
 
 
-def threshold_words(row: ThresholdRow) -> str:
-    """The threshold, and how it was picked unless it was given."""
-    return f"{row.threshold:g}" if row.chosen_by == GIVEN else f"{row.threshold:.3f} {_PICKED[row.chosen_by]}*"
+def format_threshold(row: ThresholdRow) -> str:
+    """The threshold, and by what criterion it was chosen unless it was given."""
+    return f"{row.threshold:g}" if row.chosen_by == GIVEN else f"{row.threshold:.3f} {_CHOSEN_BY_NAMES[row.chosen_by]}*"
 
 
-def to_json(report: Report) -> str:
-    """The whole report as JSON; `mixture` is the sentence on scores that were not all computed alike, or null."""
-    return as_json({**asdict(report), "mixture": mixture(report.coverage.runtimes)}) + "\n"
-
-
-def _counted(scans: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in scans.items())
+def _heading_lines(report: Report) -> list[str]:
+    partial = "PARTIAL: the run is not finished. " if report.is_partial else ""
+    mixed = mixed_runtimes_line(report.coverage.runtimes)
+    return [
+        f"{partial}Run {report.run_id}: dataset {report.dataset}, model {report.model} ({report.model_hash})",
+        scope_line(report),
+        *([mixed] if mixed else []),
+    ]
 
 
 def _threshold_table(report: Report) -> Table:
@@ -132,17 +123,29 @@ def _threshold_table(report: Report) -> Table:
         table.add_column(name, justify="left" if name == "threshold" else "right", no_wrap=True)
     for row in report.main_thresholds:
         counts = (f"{count:,}" for count in (row.tp, row.fp, row.fn, row.tn))
-        rates = (rate(value) for value in (row.precision, row.recall, row.f1, row.accuracy))
-        table.add_row(threshold_words(row), *counts, *rates)
+        rates = (format_rate(value) for value in (row.precision, row.recall, row.f1, row.accuracy))
+        table.add_row(format_threshold(row), *counts, *rates)
     return table
 
 
-def _left_out_lines(report: Report) -> list[tuple[str, int]]:
-    verb = "left out" if report.subset == "held_out" else "included"
-    lines = [
-        (f"{verb}: the model was fitted or tuned on the scan", report.coverage.seen_itself),
-        (f"{verb}: fitted or tuned on another scan of the patient", report.coverage.seen_patient),
-    ]
-    if report.coverage.unlabelled is not None:
-        lines.insert(0, ("left out: scored, but unlabelled", report.coverage.unlabelled))
-    return lines
+def _auroc_line(report: Report) -> str:
+    row = next(row for row in report.findings if row.finding == report.finding)
+    return (
+        f"AUROC {format_rate(row.auroc)}, average precision {format_rate(row.average_precision)}, "
+        f"on {row.positives:,} positive and {row.negatives:,} negative scans"
+    )
+
+
+def _spread_line(report: Report) -> str:
+    spread = report.spread
+    if spread is None:
+        return "No score is used for the figures."
+    quartiles = (spread.lower_quartile, spread.median, spread.upper_quartile)
+    return (
+        f"Scores range from {format_rate(spread.minimum)} to {format_rate(spread.maximum)}, quartiles "
+        f"{', '.join(map(format_rate, quartiles))}, standard deviation {format_rate(spread.standard_deviation)}"
+    )
+
+
+def _format_counts(scans: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in scans.items())

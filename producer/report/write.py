@@ -1,4 +1,4 @@
-"""Writes a report to a folder: report.json, thresholds.csv, pictures and a page that holds them all."""
+"""Writes a report to a folder: report.json, thresholds.csv, plots, and a page that embeds them."""
 
 import csv
 import shutil
@@ -17,20 +17,20 @@ from db.errors import UserError
 from db.metrics.aggregate import DEFAULT_THRESHOLDS
 from db.metrics.report_queries import ThresholdRow
 from db.metrics.scored_scans import HELD_OUT
-from producer.report.plots import PICTURES, draw_plots
-from producer.report.report import Report, gather
+from producer.report.build import Report, build_report
+from producer.report.plots import PLOTS, draw_plots
 from producer.report.table import (
     UNDEFINED,
     baseline_line,
     coverage_lines,
-    mixture,
-    rate,
-    subject,
-    threshold_words,
+    format_rate,
+    format_threshold,
+    mixed_runtimes_line,
+    scope_line,
     to_json,
 )
 
-PAGE: Final = "index.html"
+_PAGE: Final = "index.html"
 _TEMPLATE: Final = "index.html.j2"
 
 
@@ -44,42 +44,40 @@ def write_report(
     subset: str = HELD_OUT,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
 ) -> Report:
-    """Write a run's report to a folder, over an earlier report there; other files in it stay.
-
-    The transaction must be one that may write: metrics that are not current are computed anew.
+    """Write a run's report to a folder. It replaces an earlier report there; other files stay.
 
     Args:
-        connection: at REPEATABLE READ where a partial report must add up, see `gather`.
-        run_id: which run.
-        out_dir: made where it is missing.
-        partial: report an unfinished run too, marked as such.
-        label_set: another than the run's own, by name.
-        subset: `held_out`, or `all`.
+        connection: a transaction that may write, see `build_report`.
+        run_id: the run.
+        out_dir: created if it does not exist.
+        partial: report an unfinished run, too, and mark the report as partial.
+        label_set: name of the label set to judge by; None is the run's own.
+        subset: `held_out` or `all`.
         thresholds: each in [0, 1].
 
     Raises:
-        UserError: the run is not finished, something asked for does not exist, or the folder cannot be written.
+        UserError: see `build_report`; or the folder cannot be written.
     """
-    report, used = gather(
+    report, used = build_report(
         connection, run_id, partial=partial, label_set=label_set, subset=subset, thresholds=thresholds
     )
-    pictures = draw_plots(report, used)
+    plots = draw_plots(report, used)
     contents = {
         "report.json": to_json(report).encode(),
         "thresholds.csv": to_csv(report).encode(),
-        **pictures,
-        PAGE: to_html(report, pictures).encode(),
+        **plots,
+        _PAGE: to_html(report, plots).encode(),
     }
     try:
-        _write_whole(out_dir, contents)
+        _write_files(out_dir, contents)
     except OSError as error:
         raise UserError(f"{out_dir}: the report cannot be written here ({error.strerror})") from error
     return report
 
 
 def to_csv(report: Report) -> str:
-    """Every finding at every threshold. Each row says what it is a row of; undefined is empty."""
-    head = {
+    """Every finding at every threshold. Each row names its run, model, label set and subset; undefined is empty."""
+    scope = {
         "run_id": report.run_id,
         "model": report.model,
         "model_sha256": report.model_sha256,
@@ -88,44 +86,44 @@ def to_csv(report: Report) -> str:
         "is_partial": report.is_partial,
     }
     out = StringIO(newline="")
-    names = [*head, *(field.name for field in fields(ThresholdRow))]
+    names = [*scope, *(field.name for field in fields(ThresholdRow))]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(head | asdict(row) for row in report.thresholds)
+    writer.writerows(scope | asdict(row) for row in report.thresholds)
     return out.getvalue()
 
 
-def to_html(report: Report, pictures: Mapping[str, bytes]) -> str:
-    """One page that needs no other file: its pictures are inside."""
+def to_html(report: Report, plots: Mapping[str, bytes]) -> str:
+    """One page that needs no other file: its plots are embedded."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"rate": rate, "threshold": threshold_words}
+    environment.filters |= {"rate": format_rate, "threshold": format_threshold}
     template = environment.from_string(files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8"))
-    embedded = {name: b64encode(content).decode() for name, content in pictures.items()}
+    embedded = {name: b64encode(content).decode() for name, content in plots.items()}
     return template.render(
         report=report,
-        subject=subject(report),
-        mixture=mixture(report.coverage.runtimes),
+        scope=scope_line(report),
+        mixed_runtimes=mixed_runtimes_line(report.coverage.runtimes),
         coverage=coverage_lines(report),
         baselines=baseline_line(report),
-        pictures=embedded,
-        words=PICTURES,
+        plots=embedded,
+        descriptions=PLOTS,
         undefined=UNDEFINED,
     )
 
 
-def _write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Each file appears whole, and only once all could be written; the page comes last."""
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write all files to a temporary folder, then move them into place; `contents` has the page last."""
     folder.mkdir(parents=True, exist_ok=True)
-    # In the folder itself, so that a rename never crosses a file system.
-    aside = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
+    # Inside the folder, so that moving a file never crosses a file system.
+    temporary = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
     try:
         for name, content in contents.items():
-            (aside / name).write_bytes(content)
-        for name in PICTURES.keys() - contents.keys():
+            (temporary / name).write_bytes(content)
+        for name in PLOTS.keys() - contents.keys():
             (folder / name).unlink(missing_ok=True)
         for name in contents:
-            (aside / name).replace(folder / name)
+            (temporary / name).replace(folder / name)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The commands around a run: what a person and a script see of them."""
+"""The commands around a run, as people and scripts see them."""
 
 import json
 import os
@@ -24,14 +24,14 @@ def ledger(world, tmp_path):
 
 @pytest.fixture
 def scored(ledger):
-    """Run 1 over seven scans: six scored with 0.1, 0.2 ... 0.6, one missing."""
+    """Run 1 of seven scans: six are scored with 0.1, 0.2 ... 0.6, one is missing."""
     ledger.producer("enqueue", "--csv", ledger.csv)
     score_all(ledger.engine, 1)
     return ledger
 
 
 def as_json(world, *arguments, code=0):
-    """What a command prints under `--json`: stdout holds nothing else."""
+    """Run a command with `--json`; gives the JSON value that stdout holds, and nothing else."""
     done = world.producer(*arguments, "--json", check=False)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
@@ -43,7 +43,7 @@ def tables(world):
 
 
 def test_a_dry_run_counts_and_writes_nothing(ledger):
-    """`--dry-run` says rows, images, what is decided, chunks and time, and leaves every table empty."""
+    """`--dry-run` counts rows, images, decided scans and chunks, gives the time, and leaves every table empty."""
     plan = as_json(ledger, "enqueue", "--csv", ledger.csv, "--dry-run")
     assert {key: plan[key] for key in ("rows", "images", "decided", "due", "chunks", "seconds")} == {
         "rows": 7,
@@ -57,13 +57,13 @@ def test_a_dry_run_counts_and_writes_nothing(ledger):
     assert "would be scored" in ledger.producer("enqueue", "--csv", ledger.csv, "--dry-run").stdout
 
 
-def test_a_dry_run_knows_what_is_scored_already(scored):
+def test_a_dry_run_counts_scans_that_are_scored_already(scored):
     """After a run the same source has nothing left to do."""
     plan = as_json(scored, "enqueue", "--csv", scored.csv, "--dry-run")
     assert (plan["decided"], plan["due"], plan["chunks"]) == (7, 0, 0)
 
 
-def test_every_result_has_a_form_for_programs(scored, tmp_path):
+def test_every_command_prints_json(scored, tmp_path):
     """`--json` prints one JSON value on stdout for each command that prints a result."""
     assert as_json(scored, "enqueue", "--csv", scored.csv)["sent"] == 0
     assert as_json(scored, "status", "--run", "1")["scored"] == 6
@@ -79,16 +79,16 @@ def test_every_result_has_a_form_for_programs(scored, tmp_path):
     assert as_json(scored, "run", "--csv", scored.csv, code=3)["label_set"] == "sample_labels"
 
 
-def test_a_watched_run_with_rejects_ends_as_a_waited_for_one(scored):
-    """Both followed it to its end, and exit 3."""
+def test_status_watch_and_enqueue_wait_exit_alike(scored):
+    """Both follow a run with rejects to its end, and exit with 3."""
     watched = scored.producer("status", "--watch", check=False)
     waited = scored.producer("enqueue", "--csv", scored.csv, "--wait", check=False)
     assert (watched.returncode, waited.returncode) == (3, 3)
     assert scored.producer("status").returncode == 0
 
 
-def test_a_name_is_printed_as_a_name(ledger, tmp_path):
-    """Neither as markup or an emoji, nor as what steers a terminal."""
+def test_a_name_is_printed_unchanged_but_for_control_characters(ledger, tmp_path):
+    """It is read neither as markup nor as an emoji."""
     csv = tmp_path / "odd.csv"
     csv.write_text('Image Index,Finding Labels\n:smile:[red].png,Mass\n"a\N{RIGHT-TO-LEFT OVERRIDE}b.png",Mass\n')
     write_images(tmp_path / "odd", [0])
@@ -102,7 +102,7 @@ def test_a_name_is_printed_as_a_name(ledger, tmp_path):
 
 
 def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
-    """`producer labels` enqueues nothing; `report --labels` judges the same scores by it; the first report stays."""
+    """`producer labels` enqueues nothing; `report --labels` compares the same scores with it; both reports stay."""
     revised = write_csv(tmp_path / "revised.csv", SCANS, labels=dict.fromkeys(SCANS, "No Finding") | {5: "Mass"})
     before = tables(scored)
     imported = as_json(scored, "labels", "--csv", revised, "--name", "nih2020")
@@ -119,7 +119,7 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
 
 
 def test_a_report_takes_other_thresholds(scored):
-    """`--thresholds` decides the rows of the table; what is no threshold is refused."""
+    """`--thresholds` sets the rows of the table; a number above 1 is refused."""
     report = as_json(scored, "report", "--thresholds", "0.15,0.95")
     given = {row["threshold"] for row in report["thresholds"] if row["chosen_by"] == "given"}
     assert given == {0.15, 0.95}
@@ -128,14 +128,14 @@ def test_a_report_takes_other_thresholds(scored):
 
 
 def test_a_label_set_is_never_edited(scored, tmp_path):
-    """The name of one file's labels is refused to another file."""
+    """Another file cannot be imported under the name of the first."""
     other = write_csv(tmp_path / "other.csv", SCANS, labels=dict.fromkeys(SCANS, "Mass"))
     done = scored.producer("labels", "--csv", other, "--name", "sample_labels", check=False)
     assert (done.returncode, "never edited" in done.stderr) == (2, True)
 
 
 def test_other_columns_of_one_file_are_other_labels(ledger, tmp_path):
-    """Two readers' columns of one CSV never merge into one label set, nor their runs into one."""
+    """Two readers' columns of one CSV become two label sets, and two runs."""
     csv = tmp_path / "readers.csv"
     csv.write_text(f"File,r1,r2\n{image_name(0)},Effusion,No Finding\n")
     for reader in ("r1", "r2"):
@@ -152,16 +152,16 @@ def test_other_columns_of_one_file_are_other_labels(ledger, tmp_path):
         (("labels", "--csv", "CSV", "--name", " "), "--name is empty"),
         (("labels", "--csv", "CSV", "--name", "two\nlines"), "one line"),
         (("labels", "--csv", "CSV", "--name", "n" * 101), "at most 100"),
-        (("labels", "--csv", "BARE", "--name", "x", "--image-column", "File"), "none of its rows has a label"),
+        (("labels", "--csv", "BARE", "--name", "x", "--image-column", "File"), "no row has a label"),
         (("report", "--labels", "nope"), "no label set 'nope'"),
         (("enqueue", "--csv", "CSV", "--dataset", b"\xff"), "no UTF-8"),
         (("enqueue", "--csv", "CSV", "--dataset", ""), "--dataset is empty"),
-        (("enqueue", "--images", ".", "--label-column", "Dx"), "say --csv too"),
+        (("enqueue", "--images", ".", "--label-column", "Dx"), "add --csv"),
     ],
     ids=["dataset", "name", "lines", "long", "labels", "label set", "bytes", "no dataset", "columns"],
 )
-def test_a_slip_of_the_pen_is_one_sentence(scored, tmp_path, arguments, sentence):
-    """Exit 2, no traceback, nothing written."""
+def test_a_wrong_flag_is_one_sentence(scored, tmp_path, arguments, sentence):
+    """Exit code 2, no traceback, nothing written."""
     (tmp_path / "bare.csv").write_text(f"File\n{image_name(0)}\n")
     files = {"CSV": scored.csv, "BARE": tmp_path / "bare.csv"}
     before = tables(scored)
@@ -172,7 +172,7 @@ def test_a_slip_of_the_pen_is_one_sentence(scored, tmp_path, arguments, sentence
 
 
 def test_labels_may_come_before_the_images(ledger):
-    """Labels of a dataset that is not there yet register its scans; the enqueue that follows uses them."""
+    """Labels of a new dataset register its scans, and the next enqueue uses them."""
     ledger.producer("labels", "--csv", ledger.csv, "--name", "early")
     assert ledger.rows("SELECT count(*) FROM scans WHERE location IS NULL") == [(7,)]
     ledger.producer("enqueue", "--csv", ledger.csv)
@@ -180,7 +180,7 @@ def test_labels_may_come_before_the_images(ledger):
 
 
 def test_a_cancelled_run_is_over_and_its_scans_are_due_again(ledger):
-    """`cancel` decides what was pending as `cancelled`; the next enqueue takes it up as a new run."""
+    """`cancel` rejects the pending scans as `cancelled`; the next enqueue opens a new run with them."""
     ledger.producer("enqueue", "--csv", ledger.csv)
     assert as_json(ledger, "cancel") == {"run_id": 1, "cancelled": 6}
     assert "cancelled" in ledger.producer("status").stdout
@@ -191,7 +191,7 @@ def test_a_cancelled_run_is_over_and_its_scans_are_due_again(ledger):
 
 
 def test_an_export_goes_to_stdout_or_a_file(scored, tmp_path):
-    """CSV and parquet hold one row a scan and finding, `--wide` one a scan."""
+    """CSV and parquet hold one row per scan and finding, with `--wide` one per scan."""
     import pyarrow.parquet
 
     lines = scored.producer("export", "--format", "csv").stdout.splitlines()
@@ -207,7 +207,7 @@ def test_an_export_goes_to_stdout_or_a_file(scored, tmp_path):
 
 
 def test_a_forgotten_patient_is_gone(scored):
-    """`forget` deletes a patient's scans for good and says nothing of who it was."""
+    """`forget` deletes a patient's scans for good and does not print whose they were."""
     done = scored.producer("forget", "--patient", "00000001")
     assert "3 scans" in done.stdout
     assert image_name(0)[:8] not in done.stdout + done.stderr
@@ -218,8 +218,8 @@ def test_a_forgotten_patient_is_gone(scored):
     assert again.returncode == 2
 
 
-def test_a_hospital_csv_is_mapped_by_flags(ledger, tmp_path):
-    """Columns of any name, and image names that are paths below `--images`."""
+def test_flags_map_the_columns_of_a_hospitals_csv(ledger, tmp_path):
+    """Columns may have any name, and image names may be paths below `--images`."""
     (tmp_path / "hospital.csv").write_text(f"MRN;File;Dx\nA-7;images/{image_name(0)};pleural thickening\n")
     flags = ("--image-column", "File", "--label-column", "Dx", "--patient-column", "MRN")
     ledger.producer("enqueue", "--csv", tmp_path / "hospital.csv", *flags, "--images", tmp_path)
@@ -228,8 +228,8 @@ def test_a_hospital_csv_is_mapped_by_flags(ledger, tmp_path):
     assert ledger.rows("SELECT pending FROM run_progress") == [(1,)]
 
 
-def test_no_check_trusts_the_names(ledger, tmp_path):
-    """Without a look at the images every row is due, at `--images` and its name; the worker finds out."""
+def test_no_check_assumes_that_every_image_is_there(ledger, tmp_path):
+    """Every row is due, with `--images` and its name as the location; the worker finds out."""
     ledger.producer("enqueue", "--csv", ledger.csv, "--images", "s3://bucket/prefix/", "--no-check")
     assert ledger.rows("SELECT pending, rejected FROM run_progress") == [(7, 0)]
     assert ledger.rows(f"SELECT location FROM scans WHERE image_name = '{image_name(6)}'") == [
@@ -239,7 +239,7 @@ def test_no_check_trusts_the_names(ledger, tmp_path):
     assert (done.returncode, "--images" in done.stderr) == (2, True)
 
 
-def test_nothing_to_score_is_said(ledger):
-    """Neither CSV nor images: one sentence, exit 2."""
+def test_without_csv_and_images_there_is_nothing_to_score(ledger):
+    """One sentence and exit code 2."""
     done = ledger.producer("enqueue", check=False)
     assert (done.returncode, "--csv" in done.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""A person's mistake: one sentence, exit 2, nothing written."""
+"""A user's mistake gives one sentence and exit code 2, and writes nothing."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def images(tmp_path):
 
 
 def refused(world, *arguments):
-    """The one sentence that a command ends with."""
+    """Run a command that must fail; gives its one error sentence."""
     done = world.producer(*arguments, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     sentences = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -30,7 +30,7 @@ def nothing_written(world):
 
 
 def test_a_csv_without_any_image_is_refused(world, tmp_path):
-    """No image found at all: the sentence says where it looked."""
+    """No image is found: the sentence says where it looked."""
     hash_artifact(world.home / "models")
     (tmp_path / "empty").mkdir()
     csv = write_csv(tmp_path / "sample_labels.csv", range(4))
@@ -40,7 +40,7 @@ def test_a_csv_without_any_image_is_refused(world, tmp_path):
 
 
 def test_a_csv_without_a_model_is_refused(world, images):
-    """No model, or not the one that was asked for: the sentence says how to get one."""
+    """There is no model, or not this one: the sentence says how to get one."""
     csv = write_csv(images / "sample_labels.csv", range(4))
     assert "trainer fit" in refused(world, "enqueue", "--csv", csv)
     hash_artifact(world.home / "models")
@@ -49,7 +49,7 @@ def test_a_csv_without_a_model_is_refused(world, images):
 
 
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><html></html>", b"\x89PNG\r\n\x1a\n\xff\xfe", b"", b"a,b\n1,2\n"])
-def test_a_file_that_is_no_labels_file_is_refused(world, images, content):
+def test_a_file_that_is_not_a_labels_file_is_refused(world, images, content):
     """HTML, binary, empty or other columns: the sentence names the file."""
     hash_artifact(world.home / "models")
     (images / "wrong.csv").write_bytes(content)
@@ -59,7 +59,7 @@ def test_a_file_that_is_no_labels_file_is_refused(world, images, content):
 
 
 def test_a_damaged_artifact_is_refused_with_both_hashes(world, images):
-    """One changed byte of the model: nothing is enqueued against it."""
+    """The model's file was changed: nothing is enqueued for it."""
     artifact = hash_artifact(world.home / "models")
     (artifact.folder / "model.keras").write_bytes(b"not the model")
     csv = write_csv(images / "sample_labels.csv", range(4))
@@ -67,7 +67,7 @@ def test_a_damaged_artifact_is_refused_with_both_hashes(world, images):
 
 
 def test_an_unfinished_run_is_reported_only_as_partial(world, images):
-    """A report of an unfinished run needs `--partial`, and says that it is one."""
+    """A report of an unfinished run needs `--partial`, and is marked as partial."""
     hash_artifact(world.home / "models")
     world.producer("enqueue", "--csv", write_csv(images / "sample_labels.csv", range(5)))
     assert "--partial" in refused(world, "report")

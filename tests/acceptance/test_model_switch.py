@@ -43,7 +43,7 @@ def test_the_active_model_is_followed_and_rolled_back_without_a_restart(world, c
 
     publish(world, "b")
     said = world.producer("model", "activate", "b").stdout
-    assert f"{len(SCANS)} scans still wait for a, whose workers finish them first" in said
+    assert f"{len(SCANS)} scans still wait for a; its workers score them first" in said
     world.producer("enqueue", "--csv", csv)
     child.resume()
     wait_for(world, 2)

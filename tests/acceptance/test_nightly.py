@@ -1,4 +1,4 @@
-"""`producer nightly` as a person, cron and two hosts at once run it: real processes, queue, worker and S3."""
+"""`producer nightly` as people, cron and two hosts at once run it: real processes, queue, worker and S3."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from producer.ingest.source import Source
-from producer.nightly.schedule import job_of
+from producer.nightly.schedule import job_id
 from tests.support.inbox import webhook
 from tests.support.s3_server import client_of
 from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
@@ -20,7 +20,7 @@ from tests.support.world import hash_artifact, image_name, radiograph, wait_unti
 
 @pytest.fixture
 def hook(world):
-    """A webhook that the world's nightly producers tell."""
+    """A webhook that gets the summaries of the world's nightly producers."""
     with webhook() as server:
         world.env |= {"CXR_WEBHOOK_URL": server.url, "NO_PROXY": "127.0.0.1"}
         hash_artifact(world.home / "models")
@@ -33,7 +33,7 @@ def summaries(hook):
 
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_each_night_scores_what_is_new_under_the_prefix(world, hook, s3, tmp_path):
-    """And reports it, tells the webhook, and exits by what became of it; no name leaves the house or is logged."""
+    """It reports the run, tells the webhook, and exits by the outcome; no name is sent or logged."""
     import cv2
 
     world.env |= s3
@@ -70,8 +70,8 @@ def test_each_night_scores_what_is_new_under_the_prefix(world, hook, s3, tmp_pat
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
-def test_two_at_once_and_one_that_is_stopped_make_one_run_and_one_summary(world, hook, tmp_path):
-    """The stopped one exits 4, the other follows the same run to its end."""
+def test_two_at_once_of_which_one_is_stopped_make_one_run_and_one_summary(world, hook, tmp_path):
+    """The stopped one exits with 4, the other follows the same run to its end."""
     write_images(tmp_path / "images", range(6))
     csv = write_csv(tmp_path / "sample_labels.csv", range(6))
     both = [world.start("producer.cli", "nightly", "--now", "--csv", str(csv)) for _ in range(2)]
@@ -88,16 +88,16 @@ def test_two_at_once_and_one_that_is_stopped_make_one_run_and_one_summary(world,
 
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
-    """They start at once after two nights away: one run, one summary; a signal ends each with exit 0."""
+    """Both start after two missed nights: one run, one summary; a signal ends each with exit code 0."""
     write_images(tmp_path / "images", range(6))
     csv = write_csv(tmp_path / "sample_labels.csv", range(6))
-    # Half a day from the next night, so that none begins meanwhile.
+    # Half a day from the next night, so that none starts meanwhile.
     now = datetime.now(UTC)
     at = f"{now - timedelta(hours=12):%H:%M}"
     world.worker()
     world.producer("enqueue", "--csv", csv, "--limit", "2", "--wait")
     world.env |= {"CXR_NIGHTLY_AT": at, "CXR_NIGHTLY_TZ": "UTC", "CXR_CSV": str(csv)}
-    night = f"{job_of(Source(csv=csv))} {at} UTC {now.date() - timedelta(days=3)}"
+    night = f"{job_id(Source(csv=csv))} {at} UTC {now.date() - timedelta(days=3)}"
     with world.engine.begin() as connection:
         connection.execute(text("UPDATE runs SET night = :night, summarised_at = :now"), {"night": night, "now": now})
     loops = [world.start("producer.cli", "nightly") for _ in range(2)]
@@ -113,18 +113,18 @@ def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "environment", "sentence"),
     [
-        (("--csv", "x.csv"), {}, "say when"),
-        (("--csv", "x.csv", "--at", "02:00", "--now"), {}, "say when"),
+        (("--csv", "x.csv"), {}, "add either --at HH:MM"),
+        (("--csv", "x.csv", "--at", "02:00", "--now"), {}, "add either --at HH:MM"),
         (("--csv", "x.csv", "--at", "25:00"), {}, "--at 25:00: not a time of day"),
         (("--csv", "x.csv", "--at", "02:00", "--tz", "Berlin"), {}, "--tz Berlin: no such time zone"),
         (("--at", "02:00"), {}, "nothing to score"),
-        (("--csv", "x.csv", "--at", "02:00", "--json"), {}, "--json goes with --now"),
+        (("--csv", "x.csv", "--at", "02:00", "--json"), {}, "--json needs --now"),
         (("--csv", "x.csv", "--now"), {"CXR_NIGHTLY_AT": "02:00"}, "x.csv"),
     ],
     ids=["when", "both", "time", "zone", "source", "json", "variable"],
 )
-def test_a_slip_of_the_pen_is_one_sentence(tmp_path, flags, environment, sentence):
-    """Exit 2 at once, no traceback; `CXR_NIGHTLY_AT` does not contradict a typed `--now`."""
+def test_a_wrong_flag_is_one_sentence(tmp_path, flags, environment, sentence):
+    """Exit code 2 at once, no traceback; `CXR_NIGHTLY_AT` does not contradict a typed `--now`."""
     done = subprocess.run(
         [sys.executable, "-m", "producer.cli", "nightly", *flags],
         env={**os.environ, "CXR_HOME": str(tmp_path / "home"), **environment, "PYTHONPATH": str(Path.cwd())},

@@ -65,7 +65,7 @@ def export_once(url: str, kind: str, *, wide: bool) -> dict[str, Any]:
     engine, start = make_engine(url), time.perf_counter()
     with TemporaryDirectory(prefix="bench-export-") as folder, read_transaction(engine) as connection:
         out = Path(folder) / "out"
-        rows = export_run(connection, RUN, out, kind=kind, wide=wide)
+        rows = export_run(connection, RUN, out, export_format=kind, wide=wide)
         seconds, size = time.perf_counter() - start, out.stat().st_size >> 20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     return {"rows": rows, "seconds": round(seconds, 1), "peak_mib": peak, "file_mib": size}

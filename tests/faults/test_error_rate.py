@@ -120,7 +120,7 @@ def test_a_folder_of_pages_stops_the_run_and_the_same_enqueue_scores_all_of_it(s
     """It looks at the images again, though size and time are those that it noted when the run was opened."""
     assert "'not_image'" in stops(stage, films.replace_by_pages, "folder of non-images")
     films.mend()
-    assert "had been stopped and goes on" in stage.enqueue().stdout
+    assert "run 1 resumed" in stage.enqueue().stdout
     stage.recovers("folder of non-images: after enqueue", since=time.monotonic(), stated=5)
     stage.finish()
     stage.check()

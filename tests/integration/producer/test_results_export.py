@@ -1,4 +1,4 @@
-"""Exporting a run on both databases: CSV and Parquet hold what the views hold, and memory holds a piece at a time."""
+"""Exporting a run from both databases: CSV and Parquet hold the rows of the views, and rows are streamed."""
 
 import csv
 import io
@@ -14,20 +14,20 @@ from db.errors import UserError
 from db.ledger.outcomes import Rejected, record_outcomes
 from db.schema.tables import Scan
 from producer import results_export as export
-from producer.results_export import KINDS, export_run
+from producer.results_export import COLUMN_TYPES, export_run
 from tests.support.ledger import enqueue, ids_of, scored
 
 SHAPES = pytest.mark.parametrize("wide", [False, True], ids=["long", "wide"])
-FORMATS = pytest.mark.parametrize("kind", ["csv", "parquet"])
-#: What a spreadsheet trips over.
+FORMATS = pytest.mark.parametrize("export_format", ["csv", "parquet"])
+#: A name that a careless CSV writer breaks.
 AWKWARD = 'a "b", c\nü=1.png'
 
 
 @pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    """Two rows at a time: the smallest run takes several pieces."""
-    monkeypatch.setattr(export, "_CSV_PIECE", 2)
-    monkeypatch.setattr(export, "_ROW_GROUP", 2)
+def two_rows_at_a_time(monkeypatch):
+    """Stream two rows at a time, so that a small run takes several steps."""
+    monkeypatch.setattr(export, "_CSV_ROWS", 2)
+    monkeypatch.setattr(export, "_PARQUET_GROUP_ROWS", 2)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def run(engine, tmp_path):
 @SHAPES
 def test_parquet_holds_the_rows_of_the_view(engine, tmp_path, run, wide):
     """Value for value and type for type: numbers stay numbers, NULL stays NULL, moments have a zone."""
-    rows = _export(engine, run, tmp_path / "out.parquet", kind="parquet", wide=wide)
+    rows = _export(engine, run, tmp_path / "out.parquet", export_format="parquet", wide=wide)
     table = parquet.read_table(tmp_path / "out.parquet")
     expected = _view(engine, run, wide=wide)
     assert (rows, table.to_pylist()) == (len(expected), expected)
@@ -56,7 +56,7 @@ def test_parquet_holds_the_rows_of_the_view(engine, tmp_path, run, wide):
 @SHAPES
 def test_csv_holds_the_rows_of_the_view(engine, tmp_path, run, wide):
     """Numbers with all their digits, NULL as nothing, moments in ISO 8601; names keep their quotes and lines."""
-    rows = _export(engine, run, tmp_path / "out.csv", kind="csv", wide=wide)
+    rows = _export(engine, run, tmp_path / "out.csv", export_format="csv", wide=wide)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     expected = _view(engine, run, wide=wide)
@@ -65,8 +65,8 @@ def test_csv_holds_the_rows_of_the_view(engine, tmp_path, run, wide):
 
 @SHAPES
 def test_rows_come_in_the_order_of_images_and_findings(engine, tmp_path, run, wide):
-    """As the database sorts them, whose collation may not be Python's."""
-    _export(engine, run, tmp_path / "out.parquet", kind="parquet", wide=wide)
+    """The database sorts them; its collation may differ from Python's."""
+    _export(engine, run, tmp_path / "out.parquet", export_format="parquet", wide=wide)
     order = "image_name" if wide else "image_name, finding"
     with engine.connect() as connection:
         view = "results_wide" if wide else "results"
@@ -75,11 +75,11 @@ def test_rows_come_in_the_order_of_images_and_findings(engine, tmp_path, run, wi
 
 
 @SHAPES
-def test_every_column_of_the_views_has_a_kind(engine, wide):
-    """A column that is new in a view is given its type here, or Parquet would have it as text."""
+def test_every_column_of_the_views_has_a_type(engine, wide):
+    """Without a type here, Parquet would have a new column of a view as text."""
     with engine.connect() as connection:
         columns = connection.execute(text(f"SELECT * FROM {'results_wide' if wide else 'results'}")).keys()
-    assert set(columns) - set(KINDS) == set()
+    assert set(columns) - set(COLUMN_TYPES) == set()
 
 
 def test_a_moment_is_utc_whatever_the_databases_zone(engine, tmp_path, run):
@@ -88,62 +88,62 @@ def test_a_moment_is_utc_whatever_the_databases_zone(engine, tmp_path, run):
         with engine.begin() as connection:
             connection.execute(text(f"ALTER DATABASE {engine.url.database} SET timezone = 'Asia/Tokyo'"))
         engine.dispose()
-    _export(engine, run, tmp_path / "out.csv", kind="csv", wide=False)
+    _export(engine, run, tmp_path / "out.csv", export_format="csv", wide=False)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         moments = [datetime.fromisoformat(row["scored_at"]) for row in csv.DictReader(file)]
     assert all(moment.tzinfo == UTC and abs((datetime.now(UTC) - moment).total_seconds()) < 3600 for moment in moments)
 
 
 @FORMATS
-def test_an_open_file_is_written_to_in_pieces_and_left_open(engine, run, kind):
-    """It may be stdout: more than one write, whole when it ends, and not closed."""
+def test_an_open_file_is_written_in_several_steps_and_left_open(engine, run, export_format):
+    """It may be stdout: it gets more than one write, holds everything at the end, and is not closed."""
     out = _Watched()
     with read_transaction(engine) as connection:
-        assert export_run(connection, run, out, kind=kind, wide=False) == 4
+        assert export_run(connection, run, out, export_format=export_format, wide=False) == 4
     assert (out.closed, out.writes > 2) == (False, True)
-    if kind == "parquet":
+    if export_format == "parquet":
         assert parquet.ParquetFile(io.BytesIO(out.getvalue())).num_row_groups == 2
 
 
-def test_postgresql_keeps_the_rows_until_they_are_asked_for(new_postgres_engine, tmp_path):
-    """A cursor is open on the server while the table is written: the driver did not fetch everything at first."""
+def test_postgresql_rows_are_streamed(new_postgres_engine, tmp_path):
+    """While the table is written, a cursor is open on the server: the driver has not fetched everything."""
     run, _ = enqueue(new_postgres_engine, tmp_path)
     with read_transaction(new_postgres_engine) as connection:
         out = _Watched(lambda: connection.execute(text("SELECT count(*) FROM pg_cursors")).scalar())
-        export_run(connection, run, out, kind="csv", wide=True)
+        export_run(connection, run, out, export_format="csv", wide=True)
     assert out.seen[0] == 1
 
 
 @FORMATS
-def test_a_run_without_rows_gives_a_table_without_rows(engine, tmp_path, run, kind):
-    """The columns are there all the same."""
-    out = tmp_path / f"out.{kind}"
-    assert _export(engine, 99, out, kind=kind, wide=False) == 0
-    names = parquet.read_schema(out).names if kind == "parquet" else out.read_text().strip().split(",")
+def test_a_run_without_rows_gives_a_table_without_rows(engine, tmp_path, run, export_format):
+    """It has the columns all the same."""
+    out = tmp_path / f"out.{export_format}"
+    assert _export(engine, 99, out, export_format=export_format, wide=False) == 0
+    names = parquet.read_schema(out).names if export_format == "parquet" else out.read_text().strip().split(",")
     assert {"image_name", "finding", "score"} <= set(names)
 
 
 @FORMATS
-def test_what_fails_half_way_leaves_the_earlier_file(engine, tmp_path, run, kind, monkeypatch):
-    """The file that was there stays as it was, and nothing lies beside it."""
+def test_an_export_that_fails_half_way_leaves_the_earlier_file(engine, tmp_path, run, export_format, monkeypatch):
+    """The earlier file is unchanged, and no other file is left in its folder."""
     out = tmp_path / "folder" / "out"
     out.parent.mkdir()
     out.write_text("earlier")
-    monkeypatch.setattr(export, "_columns", _fails_at_the_second(export._columns))
+    monkeypatch.setattr(export, "_to_columns", _fails_at_the_second(export._to_columns))
     with pytest.raises(ZeroDivisionError):
-        _export(engine, run, out, kind=kind, wide=False)
+        _export(engine, run, out, export_format=export_format, wide=False)
     assert ([path.name for path in out.parent.iterdir()], out.read_text()) == (["out"], "earlier")
 
 
 @pytest.mark.parametrize("place", ["nowhere/out.csv", "a_file/out.csv", "folder", "pipe", "n" * 300])
-def test_a_place_where_no_file_can_be_is_refused(engine, tmp_path, run, place):
-    """No folder, a file for a folder, a folder, a pipe, too long a name: one sentence that names it."""
+def test_a_path_that_cannot_be_written_is_refused(engine, tmp_path, run, place):
+    """No folder, a file for a folder, a folder, a pipe, too long a name: one sentence, and nothing is left behind."""
     (tmp_path / "a_file").touch()
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match="cannot be written"):
-        _export(engine, run, tmp_path / place, kind="csv", wide=False)
+        _export(engine, run, tmp_path / place, export_format="csv", wide=False)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -156,7 +156,7 @@ def new_postgres_engine(new_postgres):
 
 
 class _Watched(io.BytesIO):
-    """Counts what is written to it, and looks at something each time."""
+    """Counts the writes to it, and calls a function at each."""
 
     def __init__(self, look=lambda: None):
         super().__init__()
@@ -181,9 +181,9 @@ def _fails_at_the_second(function):
     return failing
 
 
-def _export(engine, run, out, *, kind, wide):
+def _export(engine, run, out, *, export_format, wide):
     with read_transaction(engine) as connection:
-        return export_run(connection, run, out, kind=kind, wide=wide)
+        return export_run(connection, run, out, export_format=export_format, wide=wide)
 
 
 def _view(engine, run, *, wide):
@@ -203,7 +203,7 @@ def _same(value):
     return value
 
 
-#: SQLite has neither moments nor booleans of its own.
+#: SQLite has no type for timestamps or booleans.
 _AS_PYTHON = {"scored_at": _moment, "reused": bool}
 
 

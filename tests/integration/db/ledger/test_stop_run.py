@@ -12,8 +12,8 @@ from db.ledger.runs import find_run, open_runs_of, progress, still_open_runs
 from db.ledger.scans import FoundImage
 from db.ledger.stop_run import resume_run, stop_run
 from db.schema.tables import Outcome
-from producer.ingest.changed_images import look_for_changes
-from tests.support.ledger import enqueue, ids_of, score_all, scored
+from producer.ingest.changed_images import find_image_changes
+from tests.support.ledger import decide_all, enqueue, ids_of, scored
 
 MODEL, OTHER = "a" * 64, "b" * 64
 
@@ -152,6 +152,6 @@ def test_an_image_that_a_stopped_run_rejected_is_read_again_though_its_listing_i
     reject(engine, [first], reason="not_image", content="sha256:of-a-page")
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE outcomes SET seen_as = 'stat:6-1 {image}'")
-    assert not look_for_changes(engine, "sample_labels", None, found).changed
+    assert not find_image_changes(engine, "sample_labels", None, found).changed
     stop(engine, run)
-    assert look_for_changes(engine, "sample_labels", None, found).changed == {image.name}
+    assert find_image_changes(engine, "sample_labels", None, found).changed == {image.name}

@@ -34,7 +34,7 @@ from db.schema.tables import (
     Scan,
     Scores,
 )
-from producer.report.plots import PICTURES
+from producer.report.plots import PLOTS
 from producer.report.write import write_report
 
 RUN = MODEL = LABELS = 1
@@ -354,7 +354,7 @@ def test_a_report_says_what_it_is_of_and_names_no_scan_or_patient(engine: Engine
         fill(connection, cases)
         write_report(connection, RUN, tmp_path)
     page, report = (tmp_path / "index.html").read_text(), json.loads((tmp_path / "report.json").read_text())
-    assert set(PICTURES) <= {path.name for path in tmp_path.iterdir()}
+    assert set(PLOTS) <= {path.name for path in tmp_path.iterdir()}
     for words in ("Run 1", "first", "abababababab", "2017", "held-out", "Not a medical device"):
         assert words in page
     assert (report["run_id"], report["model_sha256"], report["label_set"]) == (1, "ab" * 32, "2017")
@@ -369,7 +369,7 @@ def test_an_unfinished_run_is_refused_unless_partial_and_then_marked(engine: Eng
     """The refusal is one sentence with a remedy; each file of a partial report says that it is partial."""
     with engine.begin() as connection:
         fill(connection, [*MIXED, Case(state=PENDING)])
-        with pytest.raises(UserError, match=r"1 of 8 scans are pending \('producer status'"):
+        with pytest.raises(UserError, match="1 of 8 scans are pending; wait for it with 'producer status --watch'"):
             write_report(connection, RUN, tmp_path)
         assert list(tmp_path.glob("*.html")) == []
         assert write_report(connection, RUN, tmp_path, partial=True).is_partial

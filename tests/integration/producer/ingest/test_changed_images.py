@@ -1,4 +1,4 @@
-"""A scan keeps what was decided until other bytes lie there; then it is due again."""
+"""A scan keeps its outcome until its image has other bytes; then it is due again."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from db.errors import TemporaryError
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import Rejected, Scored, count_attempt, note_seen, pending_of_run, record_outcomes
 from db.ledger.scans import FoundImage, register_scans
-from producer.ingest.changed_images import look_for_changes
+from producer.ingest.changed_images import find_image_changes
 from tests.support.ledger import a_model, labels_file
 from tests.support.s3_server import client_of
 from worker.storage.image_store import find_images, read_image
@@ -24,30 +24,30 @@ TRUNCATED, POISON = NAMES[2], NAMES[3]
 
 
 class Folder:
-    """Four images, of which two were scored, one was truncated and one killed its worker; and their ledger."""
+    """A ledger and four images: two were scored, one is truncated and one killed its worker."""
 
     def __init__(self, engine, root, images):
         self.engine, self.root, self.images = engine, root, images
 
     def enqueue(self, model="m"):
-        """What a producer does: which scans changed; the run's pending outcomes by name, none of them decided."""
+        """Enqueue as a producer does; gives the scans that changed, and the run's pending outcomes by name."""
         found = find_images(None, self.images, set(NAMES)).images
         file = labels_file(self.root)
         with self.engine.begin() as connection:
             model = a_model(connection, sha256=model * 64, name=model)
-        looked = look_for_changes(self.engine, file.dataset, model.name, found)
+        changes = find_image_changes(self.engine, file.dataset, model.name, found)
         with self.engine.begin() as connection:
             ids = register_scans(connection, file.dataset, file.rows, found)
             request = RunRequest(
                 source="x", sha256=os.urandom(8).hex(), dataset="sample_labels", model_id=model.id,
                 label_set_id=None, options={},
             )  # fmt: skip
-            note_seen(connection, looked.same)
+            note_seen(connection, changes.unchanged)
             seen = {ids[name]: image for name, image in found.items()}
-            changed = {ids[name] for name in looked.changed}
-            run, _ = open_run(connection, request, list(ids.values()), images=seen, changed=changed)
+            changed = {ids[name] for name in changes.changed}
+            run, _ = open_run(connection, request, list(ids.values()), seen=seen, changed=changed)
             names = {scan_id: name for name, scan_id in ids.items()}
-            return looked.changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
+            return changes.changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
 
     def decide(self, pending):
         with self.engine.begin() as connection:
@@ -69,13 +69,13 @@ def outcome(name, scan):
 
 @pytest.fixture(autouse=True)
 def in_pieces(monkeypatch):
-    """Runs of four scans are opened in two pieces."""
-    monkeypatch.setattr(db.ledger.open_run, "_SCANS_PER_SLICE", 3)
+    """Open runs of four scans in two steps."""
+    monkeypatch.setattr(db.ledger.open_run, "_PIECE", 3)
 
 
 @pytest.fixture
 def folder(engine, tmp_path):
-    """On disk."""
+    """The images in a folder on disk."""
     root = tmp_path / "images"
     root.mkdir()
     for name in NAMES:
@@ -89,7 +89,7 @@ def folder(engine, tmp_path):
 
 @pytest.fixture
 def store(s3, monkeypatch):
-    """A bucket of this test's own with the four images under `night/`; gives the server's client too."""
+    """A new bucket with the four images under `night/`, as the server's client and the bucket's name."""
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
     worker.storage.s3._s3_client.cache_clear()
@@ -104,7 +104,7 @@ def store(s3, monkeypatch):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Every location that is read to find out."""
+    """The locations that are read in order to compare."""
     seen = []
     monkeypatch.setattr(
         producer.ingest.changed_images, "read_image", lambda location: seen.append(location) or read_image(location)
@@ -112,14 +112,14 @@ def reads(monkeypatch):
     return seen
 
 
-def test_what_did_not_change_is_not_even_read(folder, reads):
-    """Nothing is due, whatever was decided."""
+def test_unchanged_images_are_not_read(folder, reads):
+    """Nothing is due, whatever the outcome was."""
     assert folder.enqueue() == (frozenset(), {})
     assert reads == []
 
 
 def test_a_touched_image_keeps_its_score_and_is_read_once(folder, reads):
-    """Equal bytes under a new time; the time is noted, so the next enqueue reads nothing."""
+    """It has the same bytes and a new time; the time is noted, so the next enqueue reads nothing."""
     os.utime(folder.root / NAMES[0], ns=(5, 5))
     assert folder.enqueue() == (frozenset(), {})
     assert folder.enqueue() == (frozenset(), {})
@@ -128,7 +128,7 @@ def test_a_touched_image_keeps_its_score_and_is_read_once(folder, reads):
 
 @pytest.mark.parametrize("name", [NAMES[0], TRUNCATED, POISON], ids=["scored", "rejected", "quarantined"])
 def test_an_image_overwritten_in_place_is_due_again(folder, name):
-    """Other bytes of the same length: a score is out of date, a truncated image may be whole now."""
+    """It has other bytes of the same length: a score is out of date, a truncated image may be whole now."""
     (folder.root / name).write_bytes(name.encode()[::-1])
     os.utime(folder.root / name, ns=(5, 5))
     changed, pending = folder.enqueue()
@@ -138,17 +138,17 @@ def test_an_image_overwritten_in_place_is_due_again(folder, name):
 
 
 def test_images_that_moved_keep_their_scores(folder, reads):
-    """Another folder, the same bytes: each is read once."""
+    """They have the same bytes in another folder, and each is read once."""
     shutil.move(folder.root, folder.root.with_name("moved"))
     folder.images = str(folder.root.with_name("moved"))
     assert folder.enqueue() == (frozenset(), {})
-    assert len(reads) == 3, "all but the quarantined one, whose bytes were never noted"
+    assert len(reads) == 3, "the bytes of the quarantined one were never hashed"
     assert folder.enqueue() == (frozenset(), {})
     assert len(reads) == 3
 
 
 def test_another_folder_with_the_same_names_is_scored_again(folder):
-    """Names alone are no identity."""
+    """A name alone does not identify an image."""
     other = folder.root.with_name("other")
     shutil.copytree(folder.root, other)
     (other / NAMES[1]).write_bytes(b"other bytes, another patient")
@@ -157,7 +157,7 @@ def test_another_folder_with_the_same_names_is_scored_again(folder):
 
 
 def test_an_image_that_is_gone_or_unreadable_keeps_its_score(folder):
-    """What cannot be read cannot be scored either."""
+    """A worker could not read it either."""
     (folder.root / NAMES[0]).unlink()
     (folder.root / NAMES[1]).unlink()
     (folder.root / NAMES[1]).symlink_to("/etc/passwd")
@@ -165,15 +165,15 @@ def test_an_image_that_is_gone_or_unreadable_keeps_its_score(folder):
 
 
 def test_a_pending_scan_never_changed(folder):
-    """It will be read anyway."""
+    """A worker will read it anyway."""
     (folder.root / NAMES[0]).write_bytes(b"other")
     assert set(folder.enqueue()[1]) == {NAMES[0]}
     (folder.root / NAMES[0]).write_bytes(b"another still")
     assert folder.enqueue()[0] == frozenset()
 
 
-def test_what_was_decided_unlooked_at_is_read_once(folder, reads):
-    """After `--no-check` nobody knows what lay there: the bytes tell, and how they are listed is noted."""
+def test_images_that_were_enqueued_without_a_check_are_read_once(folder, reads):
+    """After `--no-check` no version is known: the bytes are compared, and the listed version is noted."""
     with folder.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE outcomes SET seen_as = NULL")
     (folder.root / NAMES[0]).write_bytes(b"other")
@@ -185,15 +185,15 @@ def test_what_was_decided_unlooked_at_is_read_once(folder, reads):
 
 
 def test_an_image_that_changed_under_one_model_changed_under_every_other(folder):
-    """What one model's enqueue noted says nothing of the scores of another."""
+    """What an enqueue for one model noted does not hide the change from another model."""
     folder.decide(folder.enqueue(model="n")[1])
     (folder.root / NAMES[0]).write_bytes(b"other")
     assert folder.enqueue(model="n")[0] == {NAMES[0]}
     assert folder.enqueue()[0] == {NAMES[0]}
 
 
-def test_an_image_that_could_not_be_read_is_looked_into_again(folder, monkeypatch):
-    """A disk that did not answer once must not hide a change for ever."""
+def test_an_image_that_could_not_be_read_is_compared_again(folder, monkeypatch):
+    """A disk that fails once must not hide a change for ever."""
 
     def fail(location):
         raise TemporaryError("the disk did not answer")
@@ -205,14 +205,14 @@ def test_an_image_that_could_not_be_read_is_looked_into_again(folder, monkeypatc
     assert folder.enqueue()[0] == {NAMES[0]}
 
 
-def test_an_images_location_alone_says_nothing_new(folder):
-    """`--no-check` looked at nothing."""
+def test_a_location_without_a_version_is_not_a_change(folder):
+    """`--no-check` lists nothing."""
     found = {name: FoundImage(location=str(folder.root / name)) for name in NAMES}
-    assert look_for_changes(folder.engine, "sample_labels", None, found).changed == frozenset()
+    assert find_image_changes(folder.engine, "sample_labels", None, found).changed == frozenset()
 
 
 def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, store, reads):
-    """One listing decides; no object is read for it, and one written again with the same bytes is not due."""
+    """The listing is enough; no object is read, and one that is written again with the same bytes is not due."""
     client, name = store
     bucket = Folder(engine, tmp_path, f"s3://{name}/night")
     bucket.decide(bucket.enqueue()[1])
@@ -226,15 +226,15 @@ def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, 
 
 
 def test_images_that_moved_into_a_bucket_keep_their_scores(folder, store, reads):
-    """The bytes are compared, not the kinds of their fingerprints; where none were noted, the version has to do."""
+    """Bytes are compared, not sha256 with ETag; if they were never hashed, the version has to do."""
     folder.images = f"s3://{store[1]}/night"
     assert folder.enqueue()[0] == {POISON}
     assert len(reads) == 3
 
 
-def test_thousands_of_looks_are_counted_right(folder, monkeypatch):
-    """More than are asked for at a time."""
-    monkeypatch.setattr(producer.ingest.changed_images, "_AHEAD", 2)
+def test_more_images_than_are_queued_at_a_time_are_all_compared(folder, monkeypatch):
+    """The thread pool gets them in several parts."""
+    monkeypatch.setattr(producer.ingest.changed_images, "_MAX_QUEUED_READS", 2)
     for name in NAMES:
         (folder.root / name).write_bytes(b"changed " + hashlib.md5(name.encode()).digest())
     assert folder.enqueue()[0] == set(NAMES)

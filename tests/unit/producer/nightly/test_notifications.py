@@ -1,4 +1,4 @@
-"""What leaves the house and how: real servers take it, refuse it, or are not there."""
+"""Sending summaries: real servers accept them, refuse them, or do not answer."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ SUMMARY = Summary(
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch):
-    """No setting and no proxy of the machine that runs the tests."""
+    """Remove settings and proxies of the machine that runs the tests."""
     import os
 
     for name in [name for name in os.environ if name.startswith("CXR_") or name.lower().endswith("_proxy")]:
@@ -76,33 +76,36 @@ def test_a_webhook_gets_every_field_as_json(monkeypatch):
 
 
 @pytest.mark.parametrize("code", [301, 307, 308, 404, 429, 500])
-def test_any_answer_but_a_2xx_is_a_failure_and_no_redirect_is_followed(monkeypatch, code):
-    """It says the host and the code, never the token; the next try is a new one."""
+def test_an_answer_other_than_2xx_is_a_failure_and_redirects_are_not_followed(monkeypatch, code):
+    """The error names the host and the status, never the token; the next attempt succeeds."""
     with webhook() as server:
         server.answers.append(code)
-        way = channel(monkeypatch, webhook_url=server.url)
-        with pytest.raises(TemporaryError, match=f"the webhook at 127.0.0.1 answers {code}$"):
-            way.send(SUMMARY)
+        sender = channel(monkeypatch, webhook_url=server.url)
+        with pytest.raises(TemporaryError, match=f"the webhook at 127.0.0.1 answers with status {code}$"):
+            sender.send(SUMMARY)
         assert (server.asked, server.taken) == (1, [])
-        way.send(SUMMARY)
+        sender.send(SUMMARY)
         assert len(server.taken) == 1
 
 
-def test_a_webhook_that_is_not_there_is_told_without_its_token(monkeypatch):
-    """Nobody listens."""
-    way = channel(monkeypatch, webhook_url=f"http://127.0.0.1:{free_port()}/hook?token=hunter2")
+def test_an_unreachable_webhook_is_reported_without_its_token(monkeypatch):
+    """The connection is refused."""
+    sender = channel(monkeypatch, webhook_url=f"http://127.0.0.1:{free_port()}/hook?token=hunter2")
     with pytest.raises(TemporaryError) as caught:
-        way.send(SUMMARY)
+        sender.send(SUMMARY)
     assert str(caught.value) == "the webhook at 127.0.0.1 does not answer (ConnectionRefusedError)"
 
 
 def test_a_mail_goes_to_all_recipients_as_text(monkeypatch):
-    """With a subject that says it all."""
+    """Its subject is the headline."""
     with mail_server() as box:
         mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}").send(SUMMARY)
     ((recipients, mail, _),) = box.mails
     assert recipients == ["a@ward.example", "b@ward.example"]
-    assert mail["Subject"] == "nightread: run 7, night 2026-11-25, finished: 1,204 of 1,210 scans scored, 6 not"
+    assert (
+        mail["Subject"]
+        == "nightread: run 7, night 2026-11-25, finished: 1,204 of 1,210 scans scored, 6 rejected or quarantined"
+    )
     assert (mail["From"], mail["Auto-Submitted"]) == ("nightread@ward.example", "auto-generated")
     text = mail.get_content()
     assert text.replace("\r\n", "\n") == to_text(SUMMARY)
@@ -110,26 +113,29 @@ def test_a_mail_goes_to_all_recipients_as_text(monkeypatch):
         assert words in text
 
 
-def test_a_mail_says_that_scores_were_computed_in_more_than_one_way():
-    """With the scans of each; of one way it says nothing."""
+def test_a_mail_says_if_scores_were_computed_in_more_than_one_way():
+    """It gives the number of scans for each way, and no sentence for a single way."""
     mixed = dataclasses.replace(SUMMARY, runtimes={"openvino bfloat16": 1_200, "openvino int8": 4})
-    assert "in 2 ways, which differ: openvino bfloat16 1,200 scans, openvino int8 4 scans.\n" in to_text(mixed)
+    assert (
+        "in 2 ways, whose results differ slightly: openvino bfloat16 (1,200 scans), openvino int8 (4 scans).\n"
+        in to_text(mixed)
+    )
     assert "ways" not in to_text(SUMMARY)
 
 
-def test_a_mail_server_that_refuses_once_takes_it_the_next_time(monkeypatch):
-    """Its code is said, not its words."""
+def test_a_mail_server_that_refuses_once_accepts_the_next_attempt(monkeypatch):
+    """The error gives the server's code, not its message."""
     with mail_server() as box:
         box.refusals = 1
-        way = mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}")
-        with pytest.raises(TemporaryError, match=r"the mail server at 127.0.0.1 answers 451$"):
-            way.send(SUMMARY)
-        way.send(SUMMARY)
+        sender = mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}")
+        with pytest.raises(TemporaryError, match=r"the mail server at 127.0.0.1 answers with code 451$"):
+            sender.send(SUMMARY)
+        sender.send(SUMMARY)
     assert len(box.mails) == 1
 
 
-def test_a_recipient_that_is_refused_keeps_no_other_from_the_mail(monkeypatch, caplog):
-    """Trying again would send it to the others twice. With nobody left it is a failure."""
+def test_the_other_recipients_get_the_mail_if_one_is_refused(monkeypatch, caplog):
+    """It is not tried again, or the others would get it twice. If all are refused, sending failed."""
     with mail_server() as box:
         mail_channel(monkeypatch, f"smtp://127.0.0.1:{box.port}", to="nobody@x.example,a@x.example").send(SUMMARY)
         assert [recipients for recipients, _, _ in box.mails] == [["a@x.example"]]
@@ -139,43 +145,43 @@ def test_a_recipient_that_is_refused_keeps_no_other_from_the_mail(monkeypatch, c
 
 
 @pytest.mark.parametrize("password", ["p%40ss%2Fword", "wrong"])
-def test_a_password_is_sent_under_starttls_alone(monkeypatch, password):
-    """Decoded from the address; a wrong one is a code."""
+def test_a_password_is_sent_only_after_starttls(monkeypatch, password):
+    """It is decoded from the address; a wrong one gives the server's code."""
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     with mail_server(server_tls()) as box:
-        way = mail_channel(monkeypatch, f"smtp://night:{password}@127.0.0.1:{box.port}")
+        sender = mail_channel(monkeypatch, f"smtp://night:{password}@127.0.0.1:{box.port}")
         if password == "wrong":
-            with pytest.raises(TemporaryError, match="answers 535") as caught:
-                way.send(SUMMARY)
+            with pytest.raises(TemporaryError, match="answers with code 535") as caught:
+                sender.send(SUMMARY)
             assert "wrong" not in str(caught.value)
             return
-        way.send(SUMMARY)
+        sender.send(SUMMARY)
     assert box.logins == [("night", "p@ss/word")]
     assert [encrypted for _, _, encrypted in box.mails] == [True]
 
 
 def test_a_server_without_starttls_gets_no_password(monkeypatch):
-    """Nor does one that somebody in between made look so."""
+    """So an attacker in between who strips STARTTLS gets none either."""
     with mail_server() as box:
-        way = mail_channel(monkeypatch, f"smtp://night:secret@127.0.0.1:{box.port}")
+        sender = mail_channel(monkeypatch, f"smtp://night:secret@127.0.0.1:{box.port}")
         with pytest.raises(TemporaryError, match="no STARTTLS"):
-            way.send(SUMMARY)
+            sender.send(SUMMARY)
     assert (box.logins, box.mails) == ([], [])
 
 
 def test_smtps_is_encrypted_from_the_first_byte(monkeypatch):
-    """And only with a server whose certificate is known."""
+    """The server's certificate must be trusted."""
     with mail_server(server_tls(), implicit=True) as box:
-        way = mail_channel(monkeypatch, f"smtps://127.0.0.1:{box.port}")
+        sender = mail_channel(monkeypatch, f"smtps://127.0.0.1:{box.port}")
         with pytest.raises(TemporaryError, match="SSLCertVerificationError"):
-            way.send(SUMMARY)
+            sender.send(SUMMARY)
         monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-        way.send(SUMMARY)
+        sender.send(SUMMARY)
     assert len(box.mails) == 1
 
 
 def test_a_cancelled_run_and_one_without_labels_say_so():
-    """No AUROC is no line, and nothing reads as finished that was stopped."""
+    """Without an AUROC there is no line for it, and a cancelled run is not called finished."""
     bare = dataclasses.replace(SUMMARY, cancelled=True, finding=None, auroc=None, scans_per_second=None)
     assert "cancelled" in headline(bare) and "finished" not in headline(bare)
     assert "cancelled" in to_text(bare) and "AUROC" not in to_text(bare) and "scans/s" not in to_text(bare)
@@ -205,7 +211,7 @@ MAIL = {"SMTP_URL": "smtp://h", "MAIL_FROM": "a@b.example", "MAIL_TO": "c@d.exam
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_wrong_setting_is_one_sentence_without_its_value(monkeypatch, wrong, name):
-    """At the start, not at two in the morning."""
+    """It is found at the start, not at two in the morning."""
     for variable, value in wrong.items():
         monkeypatch.setenv(f"CXR_{variable}", value)
     with pytest.raises(UserError, match=f"^CXR_{name}: ") as caught:
@@ -214,7 +220,7 @@ def test_a_wrong_setting_is_one_sentence_without_its_value(monkeypatch, wrong, n
 
 
 def test_secrets_may_lie_in_files_and_none_is_needed(monkeypatch, tmp_path):
-    """Without an address nothing is sent."""
+    """Without addresses there is no channel."""
     assert open_channels(load_settings(NightlySettings)) == ()
     for variable, value in (MAIL | {"WEBHOOK_URL": "https://h/token"}).items():
         (tmp_path / variable).write_text(f"{value}\n")

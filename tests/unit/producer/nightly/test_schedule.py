@@ -1,4 +1,4 @@
-"""When nights begin, across every change of the clocks. Pure: no clock, no database."""
+"""When nights start, across every clock change. Pure: no clock, no database."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from db.errors import UserError
 from producer.ingest.source import Source
-from producer.nightly.schedule import Schedule, job_of, read_schedule
+from producer.nightly.schedule import Schedule, job_id, parse_schedule
 
 #: Zones with odd clocks, and the years in which they were odd.
 ZONES = {
@@ -46,7 +46,7 @@ def exists(zone, day):
 
 @pytest.mark.parametrize("name", ZONES)
 def test_each_date_has_one_night_whatever_the_clocks_do(name):
-    """Over every change: nights strictly follow each other, each date that exists has one, and no other has."""
+    """Across every change nights follow each other strictly, and exactly the dates that exist have one."""
     zone = ZoneInfo(name)
     found = list(changes(zone, *ZONES[name]))
     assert found
@@ -55,24 +55,24 @@ def test_each_date_has_one_night_whatever_the_clocks_do(name):
             schedule = Schedule(at=at, zone=zone)
             night = schedule.latest(noon - timedelta(days=3))
             for _ in range(6):
-                after = schedule.next(night.begins)
-                assert after.begins > night.begins
+                after = schedule.next(night.starts_at)
+                assert after.starts_at > night.starts_at
                 between = [night.day + timedelta(days=n) for n in range(1, (after.day - night.day).days)]
                 assert not any(exists(zone, day) for day in between), (name, at, between)
                 assert after.day > night.day and exists(zone, after.day)
-                assert schedule.latest(after.begins) == after
-                assert schedule.latest(after.begins - timedelta(seconds=1)) == night
+                assert schedule.latest(after.starts_at) == after
+                assert schedule.latest(after.starts_at - timedelta(seconds=1)) == night
                 night = after
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe"])
-def test_a_night_begins_at_its_local_time_unless_that_never_comes(name):
-    """Then it is later by as much as the clocks leap: a minute after the leap's begin is a minute after its end."""
+def test_a_night_starts_at_its_local_time_unless_that_is_skipped(name):
+    """Then it is later by the length of the gap: a minute after the gap starts becomes a minute after it ends."""
     zone = ZoneInfo(name)
     for noon in changes(zone, *ZONES[name]):
         for at in TIMES:
             night = Schedule(at=at, zone=zone).latest(noon + timedelta(days=1))
-            local = night.begins.astimezone(zone).replace(tzinfo=None)
+            local = night.starts_at.astimezone(zone).replace(tzinfo=None)
             late = local - datetime.combine(night.day, at)
             assert late in (timedelta(0), timedelta(minutes=30), timedelta(hours=1))
 
@@ -89,19 +89,19 @@ def test_a_night_begins_at_its_local_time_unless_that_never_comes(name):
     ids=str,
 )
 def test_half_past_two_in_berlin(day, moment):
-    """A time that the spring leaves out comes an hour later; of the autumn's two the first counts."""
-    schedule = read_schedule("02:30", "Europe/Berlin")
+    """In spring the skipped time comes an hour later; in autumn the first of two counts."""
+    schedule = parse_schedule("02:30", "Europe/Berlin")
     night = schedule.latest(moment)
-    assert (night.day, night.begins) == (day, moment)
+    assert (night.day, night.starts_at) == (day, moment)
 
 
 def test_a_date_that_a_zone_left_out_has_no_night():
     """Samoa went from the 29th to the 31st of December 2011."""
-    schedule = read_schedule("02:00", "Pacific/Apia")
+    schedule = parse_schedule("02:00", "Pacific/Apia")
     night, days = schedule.latest(datetime(2011, 12, 29, 13, tzinfo=UTC)), []
     for _ in range(3):
         days.append(night.day.day)
-        night = schedule.next(night.begins)
+        night = schedule.next(night.starts_at)
     assert days == [29, 31, 1]
 
 
@@ -112,33 +112,33 @@ def test_a_date_that_a_zone_left_out_has_no_night():
     at=st.times().map(lambda t: t.replace(second=0, microsecond=0)),
 )
 def test_at_any_moment_one_night_is_the_latest_and_its_successor_the_next(now, zone, at):
-    """In every zone there is."""
+    """This holds in every zone."""
     schedule, now = Schedule(at=at, zone=ZoneInfo(zone)), now.replace(tzinfo=UTC)
     latest, after = schedule.latest(now), schedule.next(now)
-    assert latest.begins <= now < after.begins
-    assert schedule.next(latest.begins) == after
-    assert schedule.latest(after.begins) == after
-    assert after.begins - latest.begins <= timedelta(hours=50)
+    assert latest.starts_at <= now < after.starts_at
+    assert schedule.next(latest.starts_at) == after
+    assert schedule.latest(after.starts_at) == after
+    assert after.starts_at - latest.starts_at <= timedelta(hours=50)
 
 
 @pytest.mark.parametrize("at", ["24:00", "2", "02:60", "noon", "", "-1:00", "02:00:00"])
-def test_what_is_no_time_of_day_is_refused(at):
-    """In one sentence that names the flag."""
+def test_a_wrong_time_of_day_is_refused(at):
+    """One sentence names the flag."""
     with pytest.raises(UserError, match=r"^--at .*not a time of day"):
-        read_schedule(at, "UTC")
+        parse_schedule(at, "UTC")
 
 
 @pytest.mark.parametrize("zone", ["Berlin", "", "/etc/passwd", "../etc/passwd", "Europe", "a\0b", "x" * 999, "Ö"])
-def test_what_is_no_zone_is_refused(zone):
-    """However odd the name."""
+def test_an_unknown_zone_is_refused(zone):
+    """However odd its name is."""
     with pytest.raises(UserError, match=r"^--tz "):
-        read_schedule("02:00", zone)
+        parse_schedule("02:00", zone)
 
 
-def test_a_job_is_known_by_its_source_wherever_it_is_named_from(tmp_path, monkeypatch):
-    """A relative path is the file's; another model, dataset or folder is another job."""
+def test_a_job_id_depends_on_the_source_and_not_on_the_current_folder(tmp_path, monkeypatch):
+    """A relative path names the same file; another model, CSV or folder is another job."""
     monkeypatch.chdir(tmp_path)
     one = Source(csv=Path("a.csv"), images="films")
-    assert job_of(one) == job_of(Source(csv=tmp_path / "a.csv", images=str(tmp_path / "films")))
+    assert job_id(one) == job_id(Source(csv=tmp_path / "a.csv", images=str(tmp_path / "films")))
     others = [Source(csv=Path("a.csv")), Source(images="films"), Source(csv=Path("a.csv"), images="films", model="m")]
-    assert len({job_of(source) for source in (one, *others)}) == 4
+    assert len({job_id(source) for source in (one, *others)}) == 4

@@ -14,10 +14,10 @@ from rich.console import Console
 from db.findings import FINDINGS
 from db.metrics.report_queries import Coverage, FindingRow, ThresholdRow
 from db.metrics.scored_scans import ScoredScans
-from producer.report.plots import PICTURES, draw_plots, thinned
-from producer.report.report import Baselines, Report, Spread
+from producer.report.build import Baselines, Report, Spread
+from producer.report.plots import PLOTS, draw_plots, thin_curve
 from producer.report.table import UNDEFINED, coverage_lines, print_report, to_json
-from producer.report.write import PAGE, _write_whole, to_csv, to_html
+from producer.report.write import _PAGE, _write_files, to_csv, to_html
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ONE_CLASS = ThresholdRow(
@@ -71,14 +71,14 @@ REPORT = Report(
 
 
 def printed(report: Report) -> str:
-    """What an 80 columns wide terminal shows."""
+    """The report as an 80 column terminal shows it."""
     console = Console(file=io.StringIO(), width=80, highlight=False)
     print_report(report, console)
     return console.file.getvalue()
 
 
 def scans(labels: np.ndarray) -> ScoredScans:
-    """N scans with these labels (N,) for every finding, and scores that rise."""
+    """N scans that have these labels (N,) for every finding, and rising scores."""
     matrix = np.tile(labels[:, None], len(FINDINGS))
     scores = np.tile(np.linspace(0, 1, len(labels))[:, None], len(FINDINGS))
     none = np.zeros(len(labels), np.bool_)
@@ -87,14 +87,14 @@ def scans(labels: np.ndarray) -> ScoredScans:
     )
 
 
-def test_the_terminal_says_what_the_figures_are_figures_of():
+def test_the_terminal_names_the_scope_of_the_figures():
     """Run, model and its hash, finding, number of scans, subset and label set come before any figure."""
     text = printed(REPORT)
     assert text.startswith("Run 3: dataset sample, model <first> (0123456789ab)\nAbnormal, 4 held-out scans, label set")
 
 
 def test_the_terminal_table_fits_eighty_columns_with_the_largest_counts():
-    """112,120 scans in a cell are shown whole, undefined rates as a dash."""
+    """A count of 112,120 is not cut off, and undefined rates are a dash."""
     largest = dataclasses.replace(PICKED, tp=112_120, fp=112_120, fn=112_120)
     lines = printed(dataclasses.replace(REPORT, thresholds=(largest,))).splitlines()
     row = next(line for line in lines if line.startswith("0.448 best F1*"))
@@ -102,19 +102,19 @@ def test_the_terminal_table_fits_eighty_columns_with_the_largest_counts():
 
 
 def test_coverage_adds_up_to_the_expected_scans_and_the_used_ones():
-    """Nothing is silently missing: every expected scan is in one kind, every scored one used or left out."""
+    """Every expected scan has one state, and every scored scan is used or left out."""
     lines = dict(coverage_lines(REPORT))
     assert lines["rejected (missing 2, truncated 3)"] == 5
     assert COVERAGE.expected == COVERAGE.scored + COVERAGE.rejections + COVERAGE.quarantined + COVERAGE.pending
     assert COVERAGE.scored == sum(count for words, count in lines.items() if words.startswith("left out")) + 4
 
 
-def test_scores_of_two_precisions_are_said_wherever_the_report_is_read():
-    """With the scans of each, before any figure; of one there is nothing to say."""
+def test_every_form_of_the_report_says_that_scores_have_two_precisions():
+    """It gives the number of scans for each before any figure, and no sentence for a single precision."""
     mixed = {"openvino 2026.4.1 bfloat16": 1_004, "openvino 2026.4.1 int8": 8}
     report = dataclasses.replace(REPORT, coverage=dataclasses.replace(COVERAGE, scored=1_012, runtimes=mixed))
-    ways = "openvino 2026.4.1 bfloat16 1,004 scans, openvino 2026.4.1 int8 8 scans."
-    sentence = f"Scores were computed in 2 ways, which differ: {ways}"
+    ways = "openvino 2026.4.1 bfloat16 (1,004 scans), openvino 2026.4.1 int8 (8 scans)."
+    sentence = f"Scores were computed in 2 ways, whose results differ slightly: {ways}"
     assert json.loads(to_json(report))["mixture"] == sentence
     assert f"<strong>{sentence}" in to_html(report, {})
     assert sentence in " ".join(printed(report).partition("threshold ")[0].split())
@@ -122,11 +122,13 @@ def test_scores_of_two_precisions_are_said_wherever_the_report_is_read():
     assert "2 ways" not in to_html(REPORT, {}) + printed(REPORT)
 
 
-def test_scans_that_the_model_has_seen_are_included_only_under_that_name():
-    """With subset `all` the report says that they are in the figures, not that they are left out."""
+def test_the_report_says_if_scans_that_the_model_was_fitted_on_are_included():
+    """With the subset `all` it calls them included, not left out."""
     words = [words for words, _ in coverage_lines(dataclasses.replace(REPORT, subset="all"))]
     assert "included: the model was fitted or tuned on the scan" in words
-    assert "that the model has seen included" in printed(dataclasses.replace(REPORT, subset="all"))
+    assert "4 scans including those that the model was fitted or tuned on" in " ".join(
+        printed(dataclasses.replace(REPORT, subset="all")).split()
+    )
 
 
 def test_undefined_is_null_in_json_empty_in_csv_and_a_dash_on_the_page():
@@ -138,8 +140,8 @@ def test_undefined_is_null_in_json_empty_in_csv_and_a_dash_on_the_page():
     assert f"<td>{UNDEFINED}</td>" in to_html(REPORT, {})
 
 
-def test_each_csv_row_says_what_it_is_a_row_of():
-    """A row that is copied elsewhere still names run, model, label set and subset."""
+def test_each_csv_row_names_its_run_model_label_set_and_subset():
+    """A row that is copied elsewhere can still be told apart."""
     for row in csv.DictReader(io.StringIO(to_csv(REPORT))):
         assert [row[name] for name in ("run_id", "model", "label_set", "subset")] == [
             "3",
@@ -150,20 +152,20 @@ def test_each_csv_row_says_what_it_is_a_row_of():
 
 
 def test_the_page_marks_a_partial_report_and_no_other():
-    """PARTIAL in the title and in a box."""
+    """PARTIAL is in the title and in a box."""
     assert "PARTIAL" not in to_html(REPORT, {})
     assert to_html(dataclasses.replace(REPORT, is_partial=True, finished_at=None), {}).count("PARTIAL") == 2
 
 
 def test_the_page_without_labels_does_not_speak_of_thresholds():
-    """There are none: neither a table nor the footnote to one."""
+    """It has neither a threshold table nor its footnote."""
     unlabelled = dataclasses.replace(REPORT, label_set=None, baselines=None, thresholds=(), findings=())
     assert "threshold" in to_html(REPORT, {}).lower()
     assert "threshold" not in to_html(unlabelled, {}).lower()
 
 
 def test_the_page_needs_no_other_file():
-    """Pictures are inside, names are escaped, nothing is fetched."""
+    """Plots are embedded, names are escaped, nothing is fetched."""
     page = to_html(REPORT, {"roc.png": b"png"})
     assert 'src="data:image/png;base64,' in page
     assert "&lt;first&gt;" in page
@@ -173,42 +175,42 @@ def test_the_page_needs_no_other_file():
 @pytest.mark.parametrize(
     ("labels", "drawn"),
     [
-        pytest.param([True, False, True, False], set(PICTURES), id="both classes"),
+        pytest.param([True, False, True, False], set(PLOTS), id="both classes"),
         pytest.param([True, True], {"scores.png"}, id="one class"),
         pytest.param([], set(), id="no scan"),
     ],
 )
-def test_only_pictures_that_show_something_are_drawn(labels, drawn):
+def test_only_plots_that_show_something_are_drawn(labels, drawn):
     """A ROC curve needs both classes, a distribution needs a scan."""
-    pictures = draw_plots(REPORT, scans(np.array(labels, np.bool_)))
-    assert set(pictures) == drawn
-    assert all(content.startswith(b"\x89PNG") for content in pictures.values())
+    plots = draw_plots(REPORT, scans(np.array(labels, np.bool_)))
+    assert set(plots) == drawn
+    assert all(content.startswith(b"\x89PNG") for content in plots.values())
 
 
 def test_a_curve_keeps_every_point_that_can_be_told_apart():
-    """Of a million points some thousands: both ends, and of each that is left out one within half a pixel."""
+    """Of a million points some thousands are kept: both ends, and a point within half a pixel of each dropped one."""
     x = np.linspace(0, 1, 1_000_001)
     y = np.abs(np.sin(9 * x)) ** 4
-    kept_x, kept_y = thinned(x, y)
+    kept_x, kept_y = thin_curve(x, y)
     assert len(kept_x) == len(kept_y) < 20_000
     assert (kept_x[[0, -1]].tolist(), kept_y[[0, -1]].tolist()) == ([x[0], x[-1]], [y[0], y[-1]])
     before = np.searchsorted(kept_x, x, side="right") - 1
     assert np.hypot(x - kept_x[before], y - kept_y[before]).max() < 1 / 1000
     few = np.array([0.0, 0.0, 0.5, 1.0]), np.array([0.0, 0.5, 0.5, 1.0])
-    assert [part.tolist() for part in thinned(*few)] == [part.tolist() for part in few]
+    assert [part.tolist() for part in thin_curve(*few)] == [part.tolist() for part in few]
 
 
 def test_a_report_replaces_its_own_files_and_leaves_others_alone(tmp_path: Path):
-    """A picture of an earlier report that this one has not is gone; a person's file stays."""
-    for name in ("roc.png", PAGE, "notes.txt"):
+    """A plot of an earlier report that this one does not have is deleted; a person's file stays."""
+    for name in ("roc.png", _PAGE, "notes.txt"):
         (tmp_path / name).write_text("old")
-    _write_whole(tmp_path, {PAGE: b"new"})
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {PAGE: "new", "notes.txt": "old"}
+    _write_files(tmp_path, {_PAGE: b"new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {_PAGE: "new", "notes.txt": "old"}
 
 
 def test_a_report_that_cannot_be_written_whole_leaves_the_earlier_one(tmp_path: Path):
     """The second file fails (its name is too long for any file system), so the first does not appear either."""
-    (tmp_path / PAGE).write_text("old")
+    (tmp_path / _PAGE).write_text("old")
     with pytest.raises(OSError, match="too long"):
-        _write_whole(tmp_path, {PAGE: b"new", "x" * 300: b"new"})
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {PAGE: "old"}
+        _write_files(tmp_path, {_PAGE: b"new", "x" * 300: b"new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {_PAGE: "old"}

@@ -1,4 +1,4 @@
-"""Gathers a run's report from SQL. No patient and no image name is in it."""
+"""Builds a run's report from SQL. It holds no patient id and no image name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored_scans
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How far scores are apart, each in [0, 1]. A model that always answers the same shows here first."""
+    """The distribution of the main finding's scores, each in [0, 1]; it shows a model that always gives one score."""
 
     minimum: float
     lower_quartile: float
     median: float
     upper_quartile: float
     maximum: float
-    #: Of the population: divided by N.
+    #: Divided by N, not by N - 1.
     standard_deviation: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baselines:
-    """What answers that never look at the image would reach; a model has to beat them."""
+    """Metrics of predictions that ignore the image, in [0, 1]; a model has to beat them. None where undefined."""
 
     always_positive_f1: float | None
     always_positive_accuracy: float | None
@@ -49,42 +49,42 @@ class Baselines:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that a report says. Its figures are of `coverage.used` scans, those of one subset."""
+    """All that a report shows. Its fields are keys of report.json. Its metrics are of the `coverage.used` scans."""
 
     run_id: int
     dataset: str
     model: str
     model_sha256: str
     label_set: str | None
-    #: `held_out` leaves out what the model was fitted or tuned on; `all` does not.
+    #: `held_out` leaves out scans and patients that the model was fitted or tuned on; `all` includes them.
     subset: str
-    #: The run still waits for scans: every figure may change.
+    #: Scans of the run are pending, so every figure may change.
     is_partial: bool
     created_at: datetime
     finished_at: datetime | None
     coverage: Coverage
-    #: The finding that spread and baselines speak of: `Abnormal` where the model scores it.
+    #: The main finding, of `spread` and `baselines`: `Abnormal` if the model scores it, else the model's first.
     finding: str
-    #: None without a scan.
+    #: None if no scan is used.
     spread: Spread | None
     #: None without a label set.
     baselines: Baselines | None
-    #: By finding; given thresholds first, then those picked on these scans.
+    #: By finding; the given thresholds first, then those chosen on these very scans.
     thresholds: tuple[ThresholdRow, ...]
     findings: tuple[FindingRow, ...]
 
     @property
     def model_hash(self) -> str:
-        """The 12 hex digits that people know a model by."""
+        """The first 12 hex digits of the model's sha256."""
         return self.model_sha256[:12]
 
     @property
     def main_thresholds(self) -> tuple[ThresholdRow, ...]:
-        """The thresholds of the main finding."""
+        """The rows of the main finding."""
         return tuple(row for row in self.thresholds if row.finding == self.finding)
 
 
-def gather(
+def build_report(
     connection: Connection,
     run_id: int,
     *,
@@ -93,14 +93,23 @@ def gather(
     subset: str,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
 ) -> tuple[Report, ScoredScans]:
-    """A run's report and the scans that its figures are of; `label_set` names another than the run's own.
+    """Build a run's report, and compute its stored metrics again if they are out of date or at other thresholds.
 
-    Stored metrics that are not current, or at other thresholds, are computed anew. The counts of an unfinished run are
-    of one moment only where the transaction sees one: SQLite's does, PostgreSQL's under REPEATABLE READ.
+    Args:
+        connection: a transaction that may write. In PostgreSQL, the counts of an unfinished run add up only under
+            REPEATABLE READ; SQLite's transactions see one moment anyway.
+        run_id: the run.
+        partial: build it for an unfinished run, too.
+        label_set: name of the label set to judge by; None is the run's own.
+        subset: `held_out` or `all`.
+        thresholds: each in [0, 1].
+
+    Returns:
+        The report, and the scans that its metrics are of.
 
     Raises:
-        UserError: no such run, label set or subset, a label set of other scans, or the run is not finished and
-            `partial` was not asked for.
+        UserError: there is no such run, label set or subset, the label set labels none of the run's scored scans, or
+            the run is not finished and `partial` is false.
     """
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
@@ -110,14 +119,12 @@ def gather(
     label_set_id = labels[0] if labels else None
     if not is_current(connection, run_id, label_set_id, thresholds=thresholds):
         aggregate(connection, run_id, label_set_id=label_set_id, thresholds=thresholds)
-    scored = read_scored_scans(connection, run_id, label_set_id)
-    if label_set is not None and len(scored.labelled) and not scored.labelled.any():
-        raise UserError(
-            f"label set {label_set!r} labels none of the {len(scored.labelled):,} scored scans of run {run_id}"
-        )
-    used = scored.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
-    main = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
-    by_threshold, findings = _read_metrics(connection, run_id, label_set_id, subset)
+    scored = read_scored(connection, run_id, label_set_id)
+    if label_set is not None:
+        _check_labelled(scored, run_id, label_set)
+    used = scored.only(counted(scored, label_set_id) & scored.in_subset(subset))
+    finding = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
+    threshold_rows, finding_rows = _read_metrics(connection, run_id, label_set_id, subset)
     report = Report(
         run_id=run.id,
         dataset=run.dataset,
@@ -129,23 +136,31 @@ def gather(
         created_at=run.created_at,
         finished_at=run.finished_at,
         coverage=read_coverage(connection, run_id, scored, label_set_id, subset),
-        finding=main,
-        spread=_spread(used, main),
-        baselines=_baselines(used, main) if labels else None,
-        thresholds=by_threshold,
-        findings=findings,
+        finding=finding,
+        spread=_spread(used, finding),
+        baselines=_baselines(used, finding) if labels else None,
+        thresholds=threshold_rows,
+        findings=finding_rows,
     )
     return report, used
 
 
 def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
+    """Whether scans of the run are pending, which only `partial` allows."""
     counts = progress(connection, run_id)
     if counts.pending and not partial:
         raise UserError(
-            f"run {run_id} is not finished: {counts.pending:,} of {counts.expected:,} scans are pending "
-            "('producer status' follows it; --partial reports what is there)"
+            f"run {run_id} is not finished: {counts.pending:,} of {counts.expected:,} scans are pending; "
+            "wait for it with 'producer status --watch', or add --partial to report the scans that are done"
         )
     return counts.pending > 0
+
+
+def _check_labelled(scored: ScoredScans, run_id: int, label_set: str) -> None:
+    if len(scored.labelled) and not scored.labelled.any():
+        raise UserError(
+            f"label set {label_set!r} labels none of the {len(scored.labelled):,} scored scans of run {run_id}"
+        )
 
 
 def _read_metrics(
