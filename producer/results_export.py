@@ -58,14 +58,9 @@ def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, exp
         UserError: the file cannot be written.
     """
     write, rows_at_a_time = (_write_csv, _CSV_ROWS) if export_format == "csv" else (_write_parquet, _PARQUET_GROUP_ROWS)
-    view, order = ("results_wide", "image_name") if wide else ("results", "image_name, finding")
-    query = text(f"SELECT * FROM {view} WHERE run_id = :run ORDER BY {order}")  # noqa: S608 -- both are ours
     with _open_output(out) as file:
-        # Without this, PostgreSQL's driver reads everything before it returns the first row.
-        result = connection.execute(query, {"run": run_id}, execution_options={"stream_results": True})
-        names = tuple(result.keys())
-        # Without a size, `partitions` would return everything at once.
-        blocks = (_to_columns(names, rows) for rows in result.partitions(rows_at_a_time))
+        names, pages = stream_results(connection, run_id, wide=wide, page_rows=rows_at_a_time)
+        blocks = (_to_columns(names, rows) for rows in pages)
         return write(file, names, blocks)
 
 

@@ -53,7 +53,7 @@ def model_activate_command(name: str, *, as_json: bool) -> None:
     settings, engine = open_ledger()
     register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
     with engine.begin() as connection:
-        previous = demand(connection).active
+        previous = read_demand(connection).active
         model = activate(connection, name)
         waiting = count_pending(connection, previous.id) if previous and previous.id != model.id else 0
     if as_json:

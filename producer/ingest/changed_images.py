@@ -63,7 +63,7 @@ def find_image_changes(
     with ThreadPoolExecutor(_READ_THREADS) as pool:
         answers = [
             answer
-            for piece in in_pieces(suspects, _MAX_QUEUED_READS)
+            for piece in sliced(suspects, _MAX_QUEUED_READS)
             for answer in pool.map(_differs, *zip(*piece, strict=True))
         ]
     compared = list(zip(suspects, answers, strict=True))

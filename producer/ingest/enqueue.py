@@ -179,7 +179,7 @@ def _commit(
         model = find_model(connection, source.model)
         run_id, joined = _register_and_open(connection, source, contents, changes, model)
         if night is not None:
-            note_night(connection, run_id, night)
+            assign_night(connection, run_id, night)
         resumed = joined and resume_run(connection, run_id)
     return _OpenedRun(
         run_id=run_id, model=model, joined=joined, resumed=resumed, skipped_entries=contents.skipped_entries
@@ -197,7 +197,7 @@ def _register_and_open(
         connection,
         request,
         list(ids.values()),
-        seen={ids[name]: image for name, image in contents.found.items() if name in ids},
+        images={ids[name]: image for name, image in contents.found.items() if name in ids},
         changed=frozenset(ids[name] for name in changes.changed if name in ids),
         rescore=source.rescore,
     )

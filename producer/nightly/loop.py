@@ -118,7 +118,7 @@ class NightlyLoop:
 
     def _unsettled_runs(self) -> list[int]:
         with read_transaction(self._engine) as connection:
-            return to_summarise(connection, self._job)
+            return runs_to_summarise(connection, self._job)
 
     def _settle(self, run_id: int) -> tuple[Summary, bool]:
         """Report a run that has ended, and send its summary unless another process claimed it.

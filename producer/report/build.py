@@ -119,10 +119,10 @@ def build_report(
     label_set_id = labels[0] if labels else None
     if not is_current(connection, run_id, label_set_id, thresholds=thresholds):
         aggregate(connection, run_id, label_set_id=label_set_id, thresholds=thresholds)
-    scored = read_scored(connection, run_id, label_set_id)
+    scored = read_scored_scans(connection, run_id, label_set_id)
     if label_set is not None:
         _check_labelled(scored, run_id, label_set)
-    used = scored.only(counted(scored, label_set_id) & scored.in_subset(subset))
+    used = scored.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
     finding = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
     threshold_rows, finding_rows = _read_metrics(connection, run_id, label_set_id, subset)
     report = Report(

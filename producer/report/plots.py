@@ -34,7 +34,7 @@ _CHARACTERS_PER_INCH: Final = 18
 
 def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
     """Draw the plots of the scans that the report's metrics are of; gives PNG bytes by file name."""
-    labels, scores = used.of(report.finding)
+    labels, scores = used.labels_and_scores(report.finding)
     figures: dict[str, Figure] = {}
     if len(scores):
         figures["scores.png"] = _draw_scores(labels, scores, is_labelled=report.label_set is not None)
@@ -63,7 +63,7 @@ def _draw_roc(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
 
 
 def _draw_precision_recall(labels: Labels, scores: ScoreArray, report: Report) -> Figure:
-    ranked = rank(labels, scores)
+    ranked = roc_curve(labels, scores)
     recall, precision = _prepend(0, ranked.tp / ranked.positives), _prepend(1, ranked.tp / (ranked.tp + ranked.fp))
     figure, axes = _square_axes("Recall", "Precision")
     prevalence = float(labels.mean())
@@ -113,7 +113,7 @@ def _draw_findings(used: ScoredScans, names: list[str], report: Report) -> Figur
     figure = Figure(figsize=(10, 2.25 * rows + 0.5), layout="constrained")
     for place, name in enumerate(names, start=1):
         axes = figure.add_subplot(rows, _GRID_COLUMNS, place)
-        labels, scores = used.of(name)
+        labels, scores = used.labels_and_scores(name)
         _plot_roc(axes, labels, scores)
         axes.set(aspect="equal", xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 1), yticks=(0, 1))
         axes.set_title(f"{name.replace('_', ' ')}  {format_rate(_auroc_of(report, name))}", fontsize=9)

@@ -101,7 +101,10 @@ def test_a_child_that_starts_without_a_database_loads_once_it_is_there(stage, po
     postgres.stop()
     child = scoring_process(worker)
     child.kill()
-    wait_until(lambda: "database unavailable, so the model is loaded later" in stage.world.logs(), what="a child without a database")
+    wait_until(
+        lambda: "database unavailable, so the model is loaded later" in stage.world.logs(),
+        what="a child without a database",
+    )
     postgres.start()
     ends_well(stage, "PostgreSQL away while a child starts", since=time.monotonic(), stated=40)
 

@@ -13,7 +13,7 @@ from db.ledger.scans import FoundImage
 from db.ledger.stop_run import resume_run, stop_run
 from db.schema.tables import Outcome
 from producer.ingest.changed_images import find_image_changes
-from tests.support.ledger import decide_all, enqueue, ids_of, scored
+from tests.support.ledger import enqueue, ids_of, score_all, scored
 
 MODEL, OTHER = "a" * 64, "b" * 64
 

@@ -45,7 +45,7 @@ class Folder:
             note_seen(connection, changes.unchanged)
             seen = {ids[name]: image for name, image in found.items()}
             changed = {ids[name] for name in changes.changed}
-            run, _ = open_run(connection, request, list(ids.values()), seen=seen, changed=changed)
+            run, _ = open_run(connection, request, list(ids.values()), images=seen, changed=changed)
             names = {scan_id: name for name, scan_id in ids.items()}
             return changes.changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
 
@@ -70,7 +70,7 @@ def outcome(name, scan):
 @pytest.fixture(autouse=True)
 def in_pieces(monkeypatch):
     """Open runs of four scans in two steps."""
-    monkeypatch.setattr(db.ledger.open_run, "_PIECE", 3)
+    monkeypatch.setattr(db.ledger.open_run, "_SCANS_PER_SLICE", 3)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ class Site:
         """Open and finish this night's run, as run 1."""
         loop = self.nightly()
         loop._open_run(f"{loop._job} {SCHEDULE.name} {self.today()}")
-        decide_all(self.engine, 1)
+        score_all(self.engine, 1)
         with self.engine.begin() as connection:
             claim_summary(connection, 1)
 
@@ -118,7 +118,7 @@ def test_a_first_start_has_missed_no_night_and_each_night_has_one_run(site):
     site.clock.time += DAY
     first = site.today()
     loop.check(SCHEDULE)
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     loop.check(SCHEDULE)
     loop.check(SCHEDULE)
     assert site.runs() == [(1, first, True)]
@@ -167,7 +167,7 @@ def test_a_second_process_joins_the_run_of_the_first(site):
     site.arrive(range(4))
     other.check(SCHEDULE)
     assert len(site.runs()) == 1
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     late = site.nightly()
     late._last_opened = SCHEDULE.latest(site.clock.time - DAY).day
     late.check(SCHEDULE)
@@ -184,9 +184,9 @@ def test_a_run_that_is_still_open_the_next_night_is_followed_beside_it(site, hoo
     site.arrive(range(5))
     site.clock.time += DAY
     loop.check(SCHEDULE)
-    decide_all(site.engine, 2)
+    score_all(site.engine, 2)
     loop.check(SCHEDULE)
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     loop.check(SCHEDULE)
     assert site.runs() == [(1, second, True), (2, site.today(), True)]
     assert sorted(summary["run_id"] for summary in summaries(hook)) == [1, 2]
@@ -197,7 +197,7 @@ def test_a_night_that_joined_yesterdays_run_is_not_missed_after_a_restart(site, 
     loop = site.opened(webhook_url=hook.url)
     site.clock.time += DAY
     loop.check(SCHEDULE)
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     loop.check(SCHEDULE)
     site.nightly(webhook_url=hook.url).check(SCHEDULE)
     assert site.runs() == [(1, site.today(), True)]
@@ -207,7 +207,7 @@ def test_a_night_that_joined_yesterdays_run_is_not_missed_after_a_restart(site, 
 def test_the_next_start_sends_the_summary_of_a_process_that_died_before_it(site, hook):
     """Report and summary come once."""
     loop = site.opened(webhook_url=hook.url)
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     del loop
     for _ in range(2):
         site.nightly(webhook_url=hook.url).check(SCHEDULE)
@@ -221,7 +221,7 @@ def test_the_next_start_sends_the_summary_of_a_process_that_died_before_it(site,
 def test_a_summary_is_sent_again_until_a_channel_takes_it(site, hook):
     """Four attempts under one claim, then the claim is released for a later check; one message arrives."""
     loop = site.opened(webhook_url=hook.url)
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     hook.answers = [503] * 4
     loop.check(SCHEDULE)
     assert (hook.asked, site.runs()) == (4, [(1, site.today(), False)])
@@ -239,7 +239,7 @@ def test_a_channel_that_took_the_summary_does_not_get_it_again(site, hook):
         addresses = {"smtp_url": f"smtp://127.0.0.1:{box.port}", "mail_from": "a@x.example", "mail_to": "b@x.example"}
         loop = site.opened(webhook_url=hook.url, **addresses)
         hook.answers = [503] * 4
-        decide_all(site.engine, 1)
+        score_all(site.engine, 1)
         loop.check(SCHEDULE)
         assert (hook.asked, hook.taken, len(box.mails)) == (4, [], 1)
         site.clock.time += timedelta(hours=1)
@@ -251,7 +251,7 @@ def test_a_stop_while_a_summary_waits_for_its_next_try_gives_the_claim_back(site
     """So the next start sends it."""
     loop = site.opened(webhook_url=hook.url)
     hook.answers = [503]
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     site.clock.end = site.clock.time + timedelta(seconds=1)
     with pytest.raises(WorkStopped):
         loop.check(SCHEDULE)
@@ -261,7 +261,7 @@ def test_a_stop_while_a_summary_waits_for_its_next_try_gives_the_claim_back(site
 def test_a_summary_that_is_a_week_late_is_not_sent(site):
     """A webhook that is repaired after months gets the summaries of the last nights, not all of them."""
     loop = site.opened()
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     assert loop._unsettled_runs() == [1]
     with site.engine.begin() as connection:
         connection.execute(update(Run).values(finished_at=datetime.now(UTC) - 8 * DAY))
@@ -317,7 +317,7 @@ def test_no_message_holds_a_name(site, hook):
         addresses = {"smtp_url": f"smtp://127.0.0.1:{box.port}", "mail_from": "a@x.example", "mail_to": "b@x.example"}
         site.images.joinpath(image_name(1)).write_bytes(b"<html>")
         loop = site.opened(webhook_url=hook.url, **addresses)
-        decide_all(site.engine, 1)
+        score_all(site.engine, 1)
         loop.check(SCHEDULE)
         sent = [body.decode() for _, _, body in hook.taken] + [mail.as_string() for _, mail, _ in box.mails]
     assert len(sent) == 2
@@ -354,7 +354,7 @@ def test_a_stopped_night_says_why_once_and_the_next_night_resumes_it(site, hook)
     loop.check(SCHEDULE)
     with site.engine.connect() as connection:
         assert not find_run(connection, 1).is_stopped
-    decide_all(site.engine, 1)
+    score_all(site.engine, 1)
     loop.check(SCHEDULE)
     assert [(told["run_id"], told["stop_reason"]) for told in summaries(hook)][1:] == [(1, None)]
     assert site.runs() == [(1, site.today(), True)]
@@ -367,7 +367,7 @@ def test_pruned_nights_are_not_missed_nights(site):
     site.clock.time += DAY
     loop = site.nightly()
     loop.check(SCHEDULE)
-    decide_all(site.engine, 2)
+    score_all(site.engine, 2)
     loop.check(SCHEDULE)
     assert prune_runs(site.engine, timedelta(days=1), now=datetime.now(UTC) + 9 * DAY).runs == 1
     site.nightly().check(SCHEDULE)
@@ -383,7 +383,7 @@ def test_other_jobs_and_schedules_keep_their_own_nights(site):
     site.arrive(range(4))
     site.clock.time += DAY
     loop.check(afternoon)
-    decide_all(site.engine, 2)
+    score_all(site.engine, 2)
     other = NightlyLoop(site.settings, site.engine, Source(images=str(site.images)), site.clock)
     assert (loop._unsettled_runs(), other._unsettled_runs()) == ([2], [])
 
