@@ -15,7 +15,7 @@ from db.metrics.aggregate import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
 from producer.commands.common import counts, err, exit_by, find, flat, open_ledger, out, print_json, say
 from producer.monitoring.progress import follow, why_stopped
-from producer.monitoring.workers_table import Fleet, lines_of
+from producer.monitoring.workers_table import WorkerPoller, lines_of
 from producer.results_export import export_run
 from worker.settings import WorkerSettings
 
@@ -37,16 +37,16 @@ AS_EVER = Which()
 def show_status(run_id: int | None, *, watch: bool, as_json: bool) -> None:
     """`producer status`."""
     settings, engine = open_ledger()
-    fleet = Fleet(settings)
+    workers = WorkerPoller(settings)
     run, now = find(engine, run_id)
     if watch and run.finished_at is None:
-        now = follow(engine, run.id, err, alive=lambda: None, fleet=fleet)
+        now = follow(engine, run.id, err, alive=lambda: None, workers=workers)
         run, _ = find(engine, run.id)
     if as_json:
-        print_json(flat(run, now) | {"workers": fleet.as_json()})
+        print_json(flat(run, now) | {"workers": workers.as_json()})
     else:
         _say_status(run, now)
-        for line in lines_of(fleet.beats()):
+        for line in lines_of(workers.heartbeats()):
             say(line)
     if watch:
         exit_by(now)

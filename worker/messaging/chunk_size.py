@@ -10,10 +10,10 @@ from db.engine.bulk_insert import in_pieces
 from db.errors import TemporaryError
 from db.ledger.outcomes import PendingScan
 from worker.messaging.celery_app import send_chunk
-from worker.messaging.heartbeats import read_beats
+from worker.messaging.heartbeats import read_heartbeats
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
-from worker.telemetry.heartbeat import Beat
+from worker.telemetry.device_status import Heartbeat
 
 #: Of the time budget, what a chunk is to take: what is between two chunks, a tenth of a second, hardly counts then, and
 #: none is cut for time.
@@ -59,9 +59,9 @@ def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans
     return len(located)
 
 
-def _workers(app: Celery, model_sha256: str) -> list[Beat]:
+def _workers(app: Celery, model_sha256: str) -> list[Heartbeat]:
     try:
-        return [beat for beat in read_beats(app) if beat.model_sha12 == model_sha256[:12]]
+        return [one for one in read_heartbeats(app) if one.model_sha12 == model_sha256[:12]]
     except TemporaryError:
         # Whoever sends will say so.
         return []

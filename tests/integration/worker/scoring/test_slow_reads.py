@@ -14,7 +14,7 @@ from worker.messaging.celery_app import make_app
 from worker.messaging.messages import Chunk, ChunkScan, queue_of
 from worker.scoring.process import _ALONE, ScoringProcess
 from worker.settings import WorkerSettings
-from worker.telemetry.counters import Tally
+from worker.telemetry.counters import ScoringCounters
 
 #: Seconds; more than the back-off of what got nowhere at once.
 BUDGET = 2.5
@@ -39,7 +39,7 @@ class Work:
             time_budget=BUDGET,
             read_threads=2,
         )
-        self.child = ScoringProcess(make_app(settings), settings, self.model, Tally(None, self.model))
+        self.child = ScoringProcess(make_app(settings), settings, self.model, ScoringCounters(None, self.model))
         query = "SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id ORDER BY o.id"
         self.scans = [ChunkScan(outcome_id=key, location=where) for key, where in self.world.rows(query)]
 
