@@ -1,6 +1,6 @@
 """The command line: `worker start`, `worker check` and `worker health`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,63 +12,42 @@ app = typer.Typer(
     help="Score chest X-rays: hold a model in memory and work on the chunks in its queue.",
 )
 
-# No default on the command line: the setting's own default, or its _FILE twin, must not be overridden.
-Runtime = Annotated[
-    str | None,
-    typer.Option(
-        help="Inference runtime: auto (the default), openvino, tensorflow or keras.",
-        envvar="CXR_RUNTIME",
-        show_default=False,
+
+def _option(variable: str, text: str) -> Any:
+    # Defaults of None stand in the text: a value here would override the variable's _FILE twin.
+    return typer.Option(help=text, envvar=variable, show_default=variable == "CXR_GPUS")
+
+
+Model = Annotated[str | None, _option("CXR_MODEL", "Name or hash of a model (default: the active model).")]
+Gpus = Annotated[
+    str,
+    _option(
+        "CXR_GPUS",
+        "GPUs to score on: auto (all, or the CPU where there is none), all, none (the CPU), or nvidia-smi's indices or "
+        "UUIDs, such as 0,2 or GPU-1b2c.",
     ),
 ]
+Runtime = Annotated[
+    str | None, _option("CXR_RUNTIME", "Inference runtime: auto (default), openvino, tensorflow or keras.")
+]
 Precision = Annotated[
-    str | None,
-    typer.Option(
-        help="Arithmetic of the model: auto (the default), float32, bfloat16 or int8. auto never chooses int8.",
-        envvar="CXR_PRECISION",
-        show_default=False,
-    ),
+    str | None, _option("CXR_PRECISION", "Arithmetic of the model: auto (default), float32, bfloat16 or int8.")
 ]
 
 
 @app.command()
-def start(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or hash of the only model to serve. By default the worker follows the active model.",
-            envvar="CXR_MODEL",
-            show_default=False,
-        ),
-    ] = None,
-    gpus: Annotated[
-        str,
-        typer.Option(
-            help="GPUs to score on: auto (every GPU, or the CPU where there is none), all, none (the CPU), or indices "
-            "or UUIDs as nvidia-smi shows them, such as 0,2 or GPU-1b2c.",
-            envvar="CXR_GPUS",
-        ),
-    ] = "auto",
-    runtime: Runtime = None,
-    precision: Precision = None,
-) -> None:
-    """Score the queue's chunks until stopped, with one pinned process per GPU, or one on the CPU."""
+def start(model: Model = None, gpus: Gpus = "auto", runtime: Runtime = None, precision: Precision = None) -> None:
+    """Score the queue's chunks until stopped, with one pinned process per GPU, or one on the CPU.
+
+    With --model it scores for that model alone; without, it follows the active one.
+    """
     from worker.supervision.start import start_worker
 
     start_worker(model=model, gpus=gpus, runtime=runtime, precision=precision)
 
 
 @app.command()
-def check(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or hash of the model. The default is the active model.", envvar="CXR_MODEL", show_default=False
-        ),
-    ] = None,
-    runtime: Runtime = None,
-    precision: Precision = None,
-) -> None:
+def check(model: Model = None, runtime: Runtime = None, precision: Precision = None) -> None:
     """Load a model, score blank scans, and print the rate."""
     from worker.supervision.start import check_model
 

@@ -1,4 +1,4 @@
-"""Finds the devices of this machine; says how a process is pinned to one before it imports anything."""
+"""Finds the devices of this machine, and pins a process to one before it imports anything."""
 
 import logging
 import os

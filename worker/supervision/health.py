@@ -63,7 +63,7 @@ def health_folder(settings: WorkerSettings) -> Path:
 
 
 def write_health_file(file: Path, heartbeats: Sequence[Heartbeat] | None) -> None:
-    """Replace a supervisor's health file; None says that the broker does not answer.
+    """Replace a supervisor's health file; None where the broker does not answer.
 
     Raises:
         OSError: the disk does not take it.

@@ -29,7 +29,7 @@ class HeartbeatThread(threading.Thread):
         """Prepare.
 
         Args:
-            settings: say where home and broker are.
+            settings: give home, broker and the watchdog's seconds.
             snapshots: gives the status of each of the supervisor's workers as of now.
         """
         super().__init__(name="heartbeat", daemon=True)

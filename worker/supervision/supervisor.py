@@ -129,9 +129,9 @@ class Supervisor:
         statuses = self.snapshots()
         if statuses and all(status.deaths >= MAX_CRASHES for status in statuses):
             sentence = (
-                f"on every device {MAX_CRASHES} scoring processes in a row died before one scan was decided. The log "
-                "above says how they died, and 'worker check' whether the model loads. No work is lost: correct the "
-                "cause and start the worker again"
+                f"on every device {MAX_CRASHES} scoring processes in a row died before one scan was decided (the log "
+                "above says how, and 'worker check' whether the model loads); no work is lost: correct the cause and "
+                "start the worker again"
             )
             self._fall_back(WorkStopped(sentence))
 

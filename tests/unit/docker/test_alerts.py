@@ -1,4 +1,4 @@
-"""The alert rules ask for metrics that are served; `make test-containers` sees them fire."""
+"""The alert rules use only metrics that are served; `make test-containers` sees them fire."""
 
 import re
 from pathlib import Path

@@ -12,6 +12,7 @@ from db.ledger.backlog import read_backlog
 from db.ledger.outcomes import decide
 from db.schema.tables import Run
 from producer.monitoring.prometheus import FleetCollector
+from tests.support.fake_clock import Clock
 from tests.support.ledger import decide_all, enqueue, ids_of, scored
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
@@ -28,15 +29,6 @@ def app(tmp_path, valkey_port):
 def broker_away(tmp_path):
     """A broker that is away."""
     return make_app(WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0"))
-
-
-class Clock:
-    """A fake clock, for time."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 def values_of(collector):
@@ -116,9 +108,9 @@ def test_many_scrapes_ask_once(engine, tmp_path, broker_away):
     collector = FleetCollector(engine, broker_away, clock)
     assert ("nightread_pending_scans", "m") not in values_of(collector)
     enqueue(engine, tmp_path)
-    clock.now = 4.9
+    clock.now += 4.9
     assert ("nightread_pending_scans", "m") not in values_of(collector)
-    clock.now = 5.1
+    clock.now += 0.2
     assert values_of(collector)["nightread_pending_scans", "m"] == 4
 
 

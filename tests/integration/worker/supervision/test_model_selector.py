@@ -8,21 +8,13 @@ from db.engine.session import read_transaction
 from db.errors import UserError
 from db.ledger.models import activate, demand, find_model
 from db.ledger.outcomes import count_pending
+from tests.support.fake_clock import Clock
 from tests.support.ledger import decide_all, enqueue
 from tests.support.world import hash_artifact
 from worker.artifacts.manifest import MODEL_FILE
 from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.registration import register_artifacts
 from worker.supervision.model_selector import RETRY_AFTER, ModelSelector
-
-
-class Clock:
-    """Seconds, moved by hand."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

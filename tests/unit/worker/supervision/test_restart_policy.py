@@ -1,16 +1,7 @@
 """How long a worker that keeps dying waits."""
 
+from tests.support.fake_clock import Clock
 from worker.supervision.restart_policy import MAX_CRASHES, MAX_PAUSE, RESET_AFTER, RestartPolicy, pause_before_load
-
-
-class Clock:
-    """Seconds, moved by hand."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 def pause(policy, clock, *, lived):
@@ -33,7 +24,7 @@ def test_the_pause_doubles_up_to_half_a_minute():
 
 
 def test_a_minute_of_life_resets_the_pause():
-    """One death a day is no reason to wait."""
+    """One death per day is not a reason to wait."""
     clock = Clock()
     policy = RestartPolicy(clock)
     for _ in range(5):

@@ -31,7 +31,7 @@ def test_a_rate_is_that_of_the_last_minute():
 
 
 def test_a_new_models_counts_begin_at_0_and_give_no_negative_rate():
-    """A switch of models is no loss of scans."""
+    """A switch of models does not count as a loss of scans."""
     worker = Worker()
     worker.heartbeat(scored=500), worker.heartbeat(scored=600)
     assert worker.heartbeat(scored=0).rate == 0
