@@ -1,32 +1,43 @@
-"""`worker start`, `worker check` and `worker health`."""
+"""The command line: `worker start`, `worker check` and `worker health`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from worker.entry_point import run_command
 
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Score chest X-rays: hold a model, take chunks."
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Score chest X-rays: hold a model in memory and work on the chunks in its queue.",
 )
 
-Model = Annotated[str | None, typer.Option(help="Name or hash of a model.", envvar="CXR_MODEL", show_default="active")]
+
+def _option(variable: str, text: str) -> Any:
+    # Defaults of None stand in the text: a value here would override the variable's _FILE twin.
+    return typer.Option(help=text, envvar=variable, show_default=variable == "CXR_GPUS")
+
+
+Model = Annotated[str | None, _option("CXR_MODEL", "Name or hash of a model (default: the active model).")]
+Gpus = Annotated[
+    str,
+    _option(
+        "CXR_GPUS",
+        "GPUs to score on: auto (all, or the CPU where there is none), all, none (the CPU), or nvidia-smi's indices or "
+        "UUIDs, such as 0,2 or GPU-1b2c.",
+    ),
+]
 Runtime = Annotated[
-    str | None, typer.Option(help="auto, openvino, tensorflow or keras.", envvar="CXR_RUNTIME", show_default="auto")
+    str | None, _option("CXR_RUNTIME", "Inference runtime: auto (default), openvino, tensorflow or keras.")
 ]
 Precision = Annotated[
-    str | None, typer.Option(help="auto, float32, bfloat16 or int8.", envvar="CXR_PRECISION", show_default="auto")
+    str | None, _option("CXR_PRECISION", "Arithmetic of the model: auto (default), float32, bfloat16 or int8.")
 ]
 
 
 @app.command()
-def start(
-    model: Model = None,
-    gpus: Annotated[str, typer.Option(help="auto, all, none, or like 0,2 or GPU-1b2c.", envvar="CXR_GPUS")] = "auto",
-    runtime: Runtime = None,
-    precision: Precision = None,
-) -> None:
-    """Score what the queue brings, one pinned process per GPU (or one on the CPU), until stopped.
+def start(model: Model = None, gpus: Gpus = "auto", runtime: Runtime = None, precision: Precision = None) -> None:
+    """Score the queue's chunks until stopped, with one pinned process per GPU, or one on the CPU.
 
     With --model it scores for that model alone; without, it follows the active one.
     """
@@ -37,7 +48,7 @@ def start(
 
 @app.command()
 def check(model: Model = None, runtime: Runtime = None, precision: Precision = None) -> None:
-    """Load the model, score blank scans, and print the rate."""
+    """Load a model, score blank scans, and print the rate."""
     from worker.supervision.start import check_model
 
     check_model(model=model, runtime=runtime, precision=precision)
@@ -45,7 +56,7 @@ def check(model: Model = None, runtime: Runtime = None, precision: Precision = N
 
 @app.command()
 def health() -> None:
-    """Whether this machine's workers are well, for a container's health check: exit 0, or 1 and one sentence."""
+    """Check this machine's workers, as a container's health check: exit code 0, or 1 and the reason."""
     import sys
 
     from db.settings import load_settings
@@ -55,7 +66,7 @@ def health() -> None:
     try:
         print(check_health(load_settings(WorkerSettings)))
     except Unhealthy as error:
-        print(f"sick: {error}", file=sys.stderr)
+        print(f"unhealthy: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
 
 

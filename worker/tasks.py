@@ -19,7 +19,7 @@ from worker.messaging.messages import TASK
 from worker.processes import die_with_parent
 from worker.settings import MODEL_VARIABLE, STATUS_VARIABLE, WorkerSettings
 from worker.supervision.restart_policy import pause_before_load
-from worker.telemetry.counters import Tally
+from worker.telemetry.counters import ScoringCounters
 from worker.telemetry.logs import configure_logging
 
 settings = load_settings(WorkerSettings)
@@ -46,8 +46,8 @@ def _load_model(**_: object) -> None:
     # An orphan would keep the GPU for a model that gets no work.
     if (ask := die_with_parent(signal.SIGKILL)) is not None:
         ask()
-    tally = Tally(_status_file(), os.environ[MODEL_VARIABLE])
-    # The parent replaces a dead process at once, without end.
+    tally = ScoringCounters(_status_file(), os.environ[MODEL_VARIABLE])
+    # The parent replaces a dead child at once, without end.
     time.sleep(pause_before_load(tally.deaths))
     try:
         from worker.scoring.process import ScoringProcess

@@ -26,7 +26,7 @@ from producer.commands.common import (
     run_as_dict,
 )
 from producer.monitoring.progress import follow, why_stopped
-from producer.monitoring.workers_table import Fleet, lines_of
+from producer.monitoring.workers_table import WorkerPoller, lines_of
 from producer.results_export import export_run
 from worker.settings import WorkerSettings
 
@@ -49,17 +49,17 @@ DEFAULT_OPTIONS: Final = ReportOptions()
 def status_command(run_id: int | None, *, watch: bool, as_json: bool) -> None:
     """`producer status`."""
     settings, engine = open_ledger()
-    fleet = Fleet(settings)
-    run, counts = load_run(engine, run_id)
+    workers = WorkerPoller(settings)
+    run, now = find(engine, run_id)
     if watch and run.finished_at is None:
-        counts = follow(engine, run.id, err, alive=lambda: None, fleet=fleet)
-        run, _ = load_run(engine, run.id)
+        now = follow(engine, run.id, err, alive=lambda: None, workers=workers)
+        run, _ = find(engine, run.id)
     if as_json:
-        print_json(run_as_dict(run, counts) | {"workers": fleet.as_json()})
+        print_json(flat(run, now) | {"workers": workers.as_json()})
     else:
-        _print_status(run, counts)
-        for line in lines_of(fleet.beats()):
-            print_line(line)
+        _say_status(run, now)
+        for line in lines_of(workers.heartbeats()):
+            say(line)
     if watch:
         exit_on_rejects(counts)
 

@@ -1,4 +1,4 @@
-"""How runs and workers are doing: the progress bar, the table of workers, Prometheus metrics of the fleet.
+"""The state of runs and workers: the progress bar, the table of workers, Prometheus metrics of the fleet.
 
-What scores mean is told in `producer.report`.
+`producer.report` explains what the scores mean.
 """

@@ -1,8 +1,9 @@
-"""Follows a run: a progress bar with rate and time left from SQL, and under it the workers of all machines."""
+"""Follows a run: a progress bar with rate and time left from SQL, and below it the workers of all machines."""
 
 import signal
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -14,17 +15,16 @@ from db.errors import WorkStopped
 from db.ledger.runs import Progress as RunProgress
 from db.ledger.runs import RunInfo, find_run
 from db.ledger.runs import progress as run_progress
-from producer.monitoring.workers_table import Fleet, lines_of, table_of
+from producer.monitoring.workers_table import WorkerPoller, lines_of, table_of
 from producer.retry import DATABASE_ERRORS, cause_of
 
-#: Seconds between two looks.
-_INTERVAL = 0.5
-#: Seconds between two reports where no terminal can be drawn on.
-_PLAIN_INTERVAL = 10.0
+POLL_SECONDS: Final = 0.5
+#: Seconds between two reports where the output is not a terminal.
+LOG_EVERY: Final = 10.0
 
 
 class _RateColumn(ProgressColumn):
-    """Scans a second, as measured since the run was first seen."""
+    """Scans per second, measured since this command began to follow the run."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -32,7 +32,7 @@ class _RateColumn(ProgressColumn):
 
 
 class _Bar(Progress):
-    """The bar, and what stands under it."""
+    """The bar, and the workers below it."""
 
     below: RenderableType | None = None
 
@@ -42,81 +42,78 @@ class _Bar(Progress):
             yield self.below
 
 
-class _Workers:
-    """The workers, under the bar or line by line."""
+class _WorkersView:
+    """Shows the workers, below the bar of a terminal or else in lines every `LOG_EVERY` seconds."""
 
-    def __init__(self, bar: _Bar, fleet: Fleet) -> None:
+    def __init__(self, bar: _Bar, poller: WorkerPoller) -> None:
         self._bar = bar
-        self._fleet = fleet
-        self._say_after = time.monotonic()
+        self._poller = poller
+        self._log_after = time.monotonic()
 
     def show(self, run_id: int, now: RunProgress) -> None:
-        beats = self._fleet.beats()
+        heartbeats = self._poller.heartbeats()
         if self._bar.console.is_terminal:
-            self._bar.below = table_of(beats)
-        elif time.monotonic() >= self._say_after:
-            self._say_after = time.monotonic() + _PLAIN_INTERVAL
-            for line in (f"run {run_id}: {now.pending:,} of {now.expected:,} scans pending", *lines_of(beats)):
+            self._bar.below = table_of(heartbeats)
+        elif time.monotonic() >= self._log_after:
+            self._log_after = time.monotonic() + LOG_EVERY
+            for line in (f"run {run_id}: {now.pending:,} of {now.expected:,} scans pending", *lines_of(heartbeats)):
                 self._bar.console.print(line, markup=False)
 
 
 def follow(
-    engine: Engine, run_id: int, console: Console, *, alive: Callable[[], None], fleet: Fleet | None = None
+    engine: Engine, run_id: int, console: Console, *, alive: Callable[[], None], workers: WorkerPoller | None = None
 ) -> RunProgress:
-    """Show a run until nothing of it is pending.
+    """Show a run until no scan of it is pending.
 
-    A database that is away meanwhile is said once and waited for: the workers wait for it, too.
+    If the database goes away meanwhile, one line says so and the command waits for it, as the workers do.
 
     Args:
         engine: the ledger.
         run_id: the run.
-        console: where the bar goes.
-        alive: called at every look; raises where waiting on is pointless.
-        fleet: whose workers are shown too; None shows none.
+        console: where the bar is drawn.
+        alive: called at every poll; raises where it is pointless to wait any longer.
+        workers: shown with the run; None shows none.
 
     Raises:
         WorkStopped: the run was stopped, or Ctrl+C was pressed.
     """
-    columns = (
-        TextColumn("run {task.fields[run]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with _Bar(*columns, console=console) as bar:
-        workers = _Workers(bar, fleet) if fleet else None
-        looker = RunPoller(engine, run_id, bar.console)
-        now = looker.look()
+    with _new_bar(console) as bar:
+        view = _WorkersView(bar, workers) if workers else None
+        poller = RunPoller(engine, run_id, bar.console)
+        now = poller.poll()
         task = bar.add_task("scoring", total=now.expected, completed=now.expected - now.pending, run=run_id)
         try:
             while now.pending:
                 alive()
-                if workers:
-                    workers.show(run_id, now)
-                time.sleep(_INTERVAL)
-                now = looker.look(now)
+                if view:
+                    view.show(run_id, now)
+                time.sleep(POLL_SECONDS)
+                now = poller.poll(now)
                 bar.update(task, completed=now.expected - now.pending)
         except KeyboardInterrupt:
-            # Told once is told: a second one must not cut short what is done on the way out.
+            # A second Ctrl+C must not cut short what is done on the way out.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise WorkStopped(
-                f"run {run_id} has {now.pending} scans pending; the same command goes on with them"
+                f"run {run_id} has {now.pending} scans pending; run the same command again to continue"
             ) from None
     return now
 
 
+def _new_bar(console: Console) -> _Bar:
+    name, left = TextColumn("run {task.fields[run]}"), TextColumn("left")
+    return _Bar(name, BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn(), left, console=console)
+
+
 def why_stopped(run: RunInfo, now: RunProgress) -> str:
-    """What a person needs to know of a stopped run, as one sentence."""
+    """Why a run was stopped, how far it is, and how to continue it, in one sentence."""
     return (
         f"run {run.id}: {run.stop_reason}; {now.scored:,} scored, {now.rejected:,} rejected, {now.pending:,} pending; "
-        f"once the cause is mended, 'producer resume --run {run.id}' or the same enqueue goes on"
+        f"correct the cause, then 'producer resume --run {run.id}' or the same enqueue continues the run"
     )
 
 
 class RunPoller:
-    """Asks the ledger how far a run is."""
+    """Asks the ledger for a run's progress."""
 
     def __init__(self, engine: Engine, run_id: int, console: Console) -> None:
         self._engine = engine
@@ -124,11 +121,11 @@ class RunPoller:
         self._console = console
         self._is_away = False
 
-    def look(self, before: RunProgress | None = None) -> RunProgress:
-        """How far it is now, or what it was before where the database does not say.
+    def poll(self, before: RunProgress | None = None) -> RunProgress:
+        """The progress as of now, or `before` where the database does not answer.
 
         Raises:
-            WorkStopped: too much of the run cannot be scored.
+            WorkStopped: the run was stopped, because too many of its scans failed.
         """
         try:
             with read_transaction(self._engine) as connection:
@@ -136,14 +133,14 @@ class RunPoller:
         except DATABASE_ERRORS as error:
             if before is None:
                 raise
-            self._say(is_away=True, sentence=f"{cause_of(error)}; waiting for it")
+            self._report(is_away=True, sentence=f"{cause_of(error)}; waiting for it")
             return before
-        self._say(is_away=False, sentence="the database answers again")
+        self._report(is_away=False, sentence="the database answers again")
         if run.is_stopped and now.pending:
             raise WorkStopped(why_stopped(run, now))
         return now
 
-    def _say(self, *, is_away: bool, sentence: str) -> None:
+    def _report(self, *, is_away: bool, sentence: str) -> None:
         if is_away != self._is_away:
             self._console.print(f"run {self._run_id}: {sentence}", markup=False)
         self._is_away = is_away

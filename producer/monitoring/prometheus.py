@@ -1,4 +1,4 @@
-"""What Prometheus can know of the fleet with every worker dead: what waits, in SQL and in the queue."""
+"""The fleet's Prometheus metrics, served even if every worker is dead: what waits in SQL and in the queue."""
 
 import logging
 import time
@@ -17,19 +17,19 @@ from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.ledger.backlog import Backlog, read_backlog
 from worker.messaging.celery_app import make_app, waiting_chunks
-from worker.messaging.heartbeats import read_beats
+from worker.messaging.heartbeats import read_heartbeats
 from worker.settings import WorkerSettings
+from worker.telemetry.device_status import IDLE, LOADING, SCORING
 from worker.telemetry.prometheus import gauge, serve_metrics
-from worker.telemetry.status_file import IDLE, LOADING, SCORING
 
-#: Seconds for which an answer stands: many scrapers are no load.
-_KEPT: Final = 5.0
+#: Seconds for which the metrics are kept, so that many scrapers cause little load.
+CACHE_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
 
 def serve_fleet_metrics(settings: WorkerSettings, engine: Engine) -> None:
-    """Serve the fleet's metrics at `CXR_METRICS_PORT`, or not at all where that is 0, while the process lives.
+    """Serve the fleet's metrics at `CXR_METRICS_PORT` while the process lives; a port of 0 serves nothing.
 
     Raises:
         UserError: the port is in use, or the address is not this machine's.
@@ -38,56 +38,58 @@ def serve_fleet_metrics(settings: WorkerSettings, engine: Engine) -> None:
 
 
 class FleetCollector(Collector):
-    """The fleet's gauges. Of a database or broker that is away they are absent, which an alert can tell from 0."""
+    """The fleet's gauges. Gauges of a database or broker that is away are absent, which an alert can tell from 0."""
 
     def __init__(self, engine: Engine, app: Celery, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._app = app
         self._clock = clock
         self._lock = Lock()
-        self._kept: list[Metric] = []
-        self._kept_until = 0.0
+        self._metrics: list[Metric] = []
+        self._collect_after = 0.0
         self._backlog: Backlog | None = None
 
     def collect(self) -> Iterable[Metric]:
-        """Everything, at most `_KEPT` seconds old; never raises."""
+        """Everything, at most `CACHE_SECONDS` old; never raises."""
         with self._lock:
-            if self._clock() >= self._kept_until:
-                self._kept = [*self._of_database(), *self._of_broker()]
-                self._kept_until = self._clock() + _KEPT
-            return self._kept
+            if self._clock() >= self._collect_after:
+                self._metrics = [*self._of_database(), *self._of_broker()]
+                self._collect_after = self._clock() + CACHE_SECONDS
+            return self._metrics
 
     def _of_database(self) -> Iterator[Metric]:
         try:
             with read_transaction(self._engine) as connection:
                 self._backlog = read_backlog(connection)
         except SQLAlchemyError as error:
-            logger.warning("no metrics of the ledger: the database does not answer (%s)", type(error).__name__)
+            logger.warning(
+                "metrics of the ledger are left out: the database does not answer (%s)", type(error).__name__
+            )
             yield _flag("nightread_database_up", "1 where the database answers.", is_set=False)
             return
         yield _flag("nightread_database_up", "1 where the database answers.", is_set=True)
         yield from _ledger(self._backlog)
 
     def _of_broker(self) -> Iterator[Metric]:
-        # Known models do not go away with the database.
+        # The models of the last answer stay known while the database is away.
         names = {model.sha256: model.name for model in self._backlog.models} if self._backlog else {}
         try:
             waiting = waiting_chunks(self._app, names)
-            states = Counter(beat.state for beat in read_beats(self._app))
+            states = Counter(heartbeat.state for heartbeat in read_heartbeats(self._app))
         except TemporaryError as error:
-            logger.warning("no metrics of the queue: %s", error)
+            logger.warning("metrics of the queue are left out: %s", error)
             yield _flag("nightread_broker_up", "1 where the broker answers.", is_set=False)
             return
         yield _flag("nightread_broker_up", "1 where the broker answers.", is_set=True)
         yield gauge(
             "nightread_queue_chunks",
-            "Chunks that wait in a model's queue, those that a worker holds not counted.",
+            "Chunks that wait in a model's queue, without those that a worker holds.",
             ("model",),
             {(names[sha256],): depth for sha256, depth in waiting.items()},
         )
         yield gauge(
             "nightread_workers",
-            "Workers, one a device, that said something in the last seconds, by state.",
+            "Workers, one per device, that sent a heartbeat within the last 15 seconds, by state.",
             ("state",),
             {(state,): states[state] for state in (LOADING, IDLE, SCORING)},
         )
@@ -97,7 +99,7 @@ def _ledger(backlog: Backlog) -> Iterator[Metric]:
     names = {model.id: model.name for model in backlog.models}
     yield gauge(
         "nightread_pending_scans",
-        "Scans that wait for their outcome under a model, those of stopped runs not counted.",
+        "Scans that wait for their outcome under a model, without those of stopped runs.",
         ("model",),
         {(names[model_id],): count for model_id, count in backlog.pending.items()},
     )
@@ -108,7 +110,7 @@ def _ledger(backlog: Backlog) -> Iterator[Metric]:
         {(names[model_id],): age for model_id, age in backlog.oldest_seconds.items()},
     )
     yield gauge("nightread_open_runs", "Runs that are neither finished nor cancelled.", (), {(): backlog.open_runs})
-    sentence = "Runs, of the open ones, that were stopped for their rejects and not resumed."
+    sentence = "Open runs that were stopped because too many of their scans failed, and not resumed."
     yield gauge("nightread_stopped_runs", sentence, (), {(): backlog.stopped_runs})
     active = [(model.name, model.sha256) for model in backlog.models if model.active]
     yield gauge(

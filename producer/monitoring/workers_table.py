@@ -10,68 +10,70 @@ from rich.text import Text
 
 from db.errors import TemporaryError
 from worker.messaging.celery_app import make_app
-from worker.messaging.heartbeats import read_beats
+from worker.messaging.heartbeats import read_heartbeats
 from worker.settings import WorkerSettings
-from worker.telemetry.heartbeat import Beat
+from worker.telemetry.device_status import Heartbeat
 
-#: Seconds for which what the broker said stands: beats do not come faster.
-_KEPT: Final = 2.0
-#: Seconds without progress, though there was work, from which on it is said.
-_LONG: Final = 60.0
+#: Seconds for which the broker's answer is kept: workers send no heartbeat sooner.
+CACHE_SECONDS: Final = 2.0
+#: Seconds without progress, although there was work, after which the state says so.
+SHOW_STALL_AFTER: Final = 60.0
 
 
-class Fleet:
-    """Asks the broker who works; a broker that is away is no reason to fail."""
+class WorkerPoller:
+    """Asks the broker for the workers' heartbeats; does not fail where the broker is away."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._app = make_app(settings)
-        self._kept: list[Beat] | None = None
-        self._kept_until = 0.0
+        self._heartbeats: list[Heartbeat] | None = None
+        self._poll_after = 0.0
 
-    def beats(self) -> list[Beat] | None:
-        """Who works now; None where the broker does not answer."""
-        if time.monotonic() >= self._kept_until:
+    def heartbeats(self) -> list[Heartbeat] | None:
+        """The workers as of now, by host and device; None where the broker does not answer."""
+        if time.monotonic() >= self._poll_after:
             try:
-                self._kept = read_beats(self._app)
+                self._heartbeats = read_heartbeats(self._app)
             except TemporaryError:
-                self._kept = None
-            self._kept_until = time.monotonic() + _KEPT
-        return self._kept
+                self._heartbeats = None
+            self._poll_after = time.monotonic() + CACHE_SECONDS
+        return self._heartbeats
 
     def as_json(self) -> list[dict[str, Any]] | None:
-        """The same for programs."""
-        beats = self.beats()
-        return None if beats is None else [asdict(beat) for beat in beats]
+        """The same for programs: an object per worker."""
+        heartbeats = self.heartbeats()
+        return None if heartbeats is None else [asdict(heartbeat) for heartbeat in heartbeats]
 
 
-def lines_of(beats: Sequence[Beat] | None) -> list[str]:
-    """A line a worker."""
-    if beats is None:
-        return ["workers: not known, the broker does not answer"]
-    if not beats:
+def lines_of(heartbeats: Sequence[Heartbeat] | None) -> list[str]:
+    """A line per worker, for plain output."""
+    if heartbeats is None:
+        return ["workers: unknown, because the broker does not answer"]
+    if not heartbeats:
         return ["workers: none"]
     return [
-        f"worker {beat.host} {beat.device}: {_model(beat)}, {_state(beat)}, {beat.rate:.1f} scans/s, "
-        f"{beat.decided:,} done"
-        for beat in beats
+        f"worker {heartbeat.host} {heartbeat.device}: {_model(heartbeat)}, {_state(heartbeat)}, "
+        f"{heartbeat.rate:.1f} scans/s, {heartbeat.decided:,} done"
+        for heartbeat in heartbeats
     ]
 
 
-def table_of(beats: Sequence[Beat] | None) -> Table | str:
-    """A table for a terminal."""
-    if not beats:
-        return lines_of(beats)[0]
+def table_of(heartbeats: Sequence[Heartbeat] | None) -> Table | str:
+    """A row per worker, for a terminal; one line where there is no worker or no answer."""
+    if not heartbeats:
+        return lines_of(heartbeats)[0]
     table = Table("host", "device", "model", "state", "scans/s", "done", box=None, pad_edge=False)
-    for beat in beats:
-        row = (beat.host, beat.device, _model(beat), _state(beat), f"{beat.rate:.1f}", f"{beat.decided:,}")
-        # A model may be named [red].
+    for heartbeat in heartbeats:
+        rate, decided = f"{heartbeat.rate:.1f}", f"{heartbeat.decided:,}"
+        row = (heartbeat.host, heartbeat.device, _model(heartbeat), _state(heartbeat), rate, decided)
+        # Text, because a model may be named [red].
         table.add_row(*map(Text, row))
     return table
 
 
-def _model(beat: Beat) -> str:
-    return f"{beat.model} ({beat.model_sha12})" if beat.model else beat.model_sha12
+def _model(heartbeat: Heartbeat) -> str:
+    return f"{heartbeat.model} ({heartbeat.model_sha12})" if heartbeat.model else heartbeat.model_sha12
 
 
-def _state(beat: Beat) -> str:
-    return f"{beat.state}, no progress for {beat.stalled:.0f} s" if beat.stalled > _LONG else beat.state
+def _state(heartbeat: Heartbeat) -> str:
+    stalled = heartbeat.stalled > SHOW_STALL_AFTER
+    return f"{heartbeat.state}, no progress for {heartbeat.stalled:.0f} s" if stalled else heartbeat.state

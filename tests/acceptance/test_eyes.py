@@ -1,4 +1,4 @@
-"""What operators see of workers that run: metrics, heartbeats, health, logs."""
+"""Metrics, heartbeats, health and logs of workers that run."""
 
 import json
 import re
@@ -65,8 +65,8 @@ def health(world):
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
-def beats(world):
-    """What `producer status --json` says of the workers."""
+def heartbeats(world):
+    """The workers in `producer status --json`."""
     return json.loads(world.producer("status", "--json").stdout)["workers"]
 
 
@@ -106,26 +106,33 @@ def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
     world.env["HASH_SCORER_SECONDS"] = "0.1"
     world.producer("enqueue", "--csv", source)
     worker = world.worker()
-    wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a beat")
+    wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a heartbeat")
     world.env["CXR_HOME"] = str(tmp_path / "elsewhere")
     watched = world.producer("status", "--watch", check=False)
     assert watched.returncode == 3
     assert re.search(r"run 1: \d+ of 48 scans pending", watched.stderr)
     assert re.search(r"worker \S+ cpu: .*scans/s, \d+ done", watched.stderr)
-    wait_until(lambda: [beat["decided"] for beat in beats(world)] == [48], what=f"the beats\n{world.logs()}")
-    (beat,) = beats(world)
-    assert (beat["device"], beat["model"], beat["state"], beat["pid"]) == ("cpu", "hash", "idle", worker.pid)
-    assert beat["rate"] > 0
-    assert (beat["stalled"], beat["restarts"]) == (0, 0)
+    wait_until(
+        lambda: [worker["decided"] for worker in heartbeats(world)] == [48], what=f"the heartbeats\n{world.logs()}"
+    )
+    (heartbeat,) = heartbeats(world)
+    assert (heartbeat["device"], heartbeat["model"], heartbeat["state"], heartbeat["pid"]) == (
+        "cpu",
+        "hash",
+        "idle",
+        worker.pid,
+    )
+    assert heartbeat["rate"] > 0
+    assert (heartbeat["stalled"], heartbeat["restarts"]) == (0, 0)
     worker.terminate()
     worker.wait(30)
-    assert not beats(world)
+    assert not heartbeats(world)
 
 
 @EMBEDDED
 def test_health_tells_the_states_of_a_worker_apart(world, source):
     """No worker; loading; idle; scoring; stuck; killed: exit 0 where all is well, else 1 and one sentence."""
-    assert health(world) == (1, f"sick: no 'worker start' of {world.home} has said anything here in the last 30 s")
+    assert health(world) == (1, f"unhealthy: no 'worker start' for {world.home} has reported here in the last 30 s")
     world.env["HASH_SCORER_SECONDS"] = "1"
     worker = world.worker()
     seen = set()
@@ -137,19 +144,21 @@ def test_health_tells_the_states_of_a_worker_apart(world, source):
     child.send_signal(signal.SIGSTOP)
     world.env["CXR_HEALTH_SECONDS"] = "3"
     wait_until(lambda: health(world)[0] == 1, what="a stuck worker")
-    assert re.search(r"sick: the worker for cpu has decided no scan, though there is work, for \d+ s", health(world)[1])
+    assert re.search(
+        r"unhealthy: the worker on cpu has decided no scan for \d+ s although it has work", health(world)[1]
+    )
     kill_tree(worker.pid)
     assert health(world)[0] == 1
 
 
 @EMBEDDED
 def test_health_knows_that_the_broker_is_away(world, source):
-    """A worker whose broker does not answer is sick, however well it holds its model."""
+    """A worker whose broker does not answer is unhealthy, even though it holds its model."""
     world.env["CXR_BROKER_URL"] = "redis://127.0.0.1:1/0"
     world.producer("enqueue", "--csv", source)
     world.worker()
-    wait_until(lambda: health(world) == (1, "sick: the broker does not answer"), what="the pulse")
-    assert beats(world) is None
+    wait_until(lambda: health(world) == (1, "unhealthy: the broker does not answer"), what="the health file")
+    assert heartbeats(world) is None
 
 
 @EMBEDDED
@@ -173,11 +182,11 @@ def test_no_name_shows_in_json_logs_metrics_heartbeats_or_events(world, source, 
     for event in ("task-sent", "task-received", "task-succeeded"):
         wait_until(lambda event=event: f'"{event}"' in "".join(monitor.heard), what=event)
     monitor.stop()
-    wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a beat")
+    wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a heartbeat")
     told = {
         "events": "\n".join(monitor.heard),
         "metrics": repr(scrape(world)),
-        "beats": repr([world.broker.get(key) for key in world.broker.keys("nightread.worker.*")]),
+        "heartbeats": repr([world.broker.get(key) for key in world.broker.keys("nightread.worker.*")]),
     }
     world.stop()
     told["logs"] = world.logs()

@@ -11,7 +11,7 @@ import pytest
 from tests.support.world import hash_artifact, wait_until, write_csv, write_images
 from worker.messaging.messages import Chunk
 from worker.settings import PROCESSES_VARIABLE
-from worker.supervision.supervisor import _GRACE
+from worker.supervision.supervisor import GRACE_SECONDS
 
 GPUS = ("GPU-aaa0", "GPU-bbb1", "GPU-ccc2", "GPU-ddd3")
 SCANS = range(96)
@@ -115,7 +115,7 @@ def test_sigterm_drains_every_gpu(machine, tmp_path):
     assert set(pinned(supervisor)) == {"GPU-aaa0", "GPU-ccc2"}
     descendants = psutil.Process(supervisor.pid).children(recursive=True)
     supervisor.terminate()
-    assert supervisor.wait(_GRACE) == 0
+    assert supervisor.wait(GRACE_SECONDS) == 0
     assert psutil.wait_procs(descendants, timeout=5)[1] == []
     pending = {row[0] for row in machine.rows("SELECT id FROM outcomes WHERE state = 'pending'")}
     assert pending

@@ -28,7 +28,7 @@ from tests.support.world import World, wait_until
 from worker.images.pixels import to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.messaging.celery_app import make_app
-from worker.messaging.heartbeats import read_beats
+from worker.messaging.heartbeats import read_heartbeats
 from worker.settings import WorkerSettings
 from worker.supervision.worker_process import KEEP_MEMORY
 
@@ -165,7 +165,7 @@ def start(world, processes, gpus):
     world.start("worker.cli", "start", "--gpus", gpus)
     app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]))
     idle = ["idle"] * processes
-    return wait_until(lambda: [beat.state for beat in read_beats(app)] == idle, 400, "loaded models")
+    return wait_until(lambda: [beat.state for beat in read_heartbeats(app)] == idle, 400, "loaded models")
 
 
 if __name__ == "__main__":

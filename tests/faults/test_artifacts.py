@@ -11,7 +11,7 @@ from tests.support.s3_proxy import S3Proxy
 from tests.support.s3_server import bucket_for_all, client_of
 from tests.support.world import hash_artifact, scoring_process, wait_until
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE
-from worker.supervision.restart_policy import LONGEST
+from worker.supervision.restart_policy import MAX_PAUSE
 
 #: Seconds in which a worker that is started has its model.
 LOAD = 10
@@ -129,7 +129,7 @@ def test_a_successor_refuses_damaged_files_until_they_are_restored(stage, kept, 
     kill_child(worker)
     see_it_refused(stage, worker, DAMAGES[damage])
     restore(folder, kept)
-    stage.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
     stage.finish()
     stage.check()
 
@@ -253,7 +253,7 @@ def test_damage_on_both_sides_is_refused_until_the_store_is_restored(stage, stor
     kill_child(worker)
     see_it_refused(stage, worker, "model.keras: damaged")
     store.restore()
-    stage.recovers("artifact: damaged on both sides, store restored", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.recovers("artifact: damaged on both sides, store restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
     stage.finish()
     stage.check()
 
@@ -335,6 +335,6 @@ def test_a_file_that_changes_between_its_hash_and_its_use_is_not_used(stage):
     assert stage.pending() > 0
     flicker.stop()
     assert flicker.changes > 100
-    stage.recovers("artifact: a file that changes all the time", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.recovers("artifact: a file that changes all the time", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
     stage.finish()
     stage.check()

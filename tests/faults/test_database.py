@@ -73,8 +73,8 @@ def test_a_database_that_is_away_holds_the_work_up_and_no_more(stage, postgres, 
     """Stopped or killed for 15 s amid a run: chunks are handed back until it is there again."""
     back = is_down(stage, postgres, how, 15)
     ends_well(stage, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
-    assert "chunk returned" in stage.world.logs()
-    assert "no look for lost work" in stage.world.logs()
+    assert "chunk handed back" in stage.world.logs()
+    assert "skipped the search for lost work" in stage.world.logs()
 
 
 @pytest.mark.parametrize("workers", [2], indirect=True)

@@ -7,7 +7,7 @@ import pytest
 
 from db.findings import FINDINGS
 from tests.support.world import radiograph, wait_until
-from worker.supervision.restart_policy import LONGEST
+from worker.supervision.restart_policy import MAX_PAUSE
 
 NOWHERE = "no memory for the model yet"
 #: Seconds from a worker's start to its model.
@@ -62,7 +62,7 @@ def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(stage, roo
     assert stage.pending() > 0
     assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)], "no scan is to blame"
     room(None)
-    stage.recovers("GPU: no room for one scan", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.recovers("GPU: no room for one scan", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
     stage.finish(120)
     stage.check()
     assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
@@ -80,7 +80,7 @@ def test_a_device_without_memory_for_the_model_is_tried_again(stage, room):
     assert stage.decided() == 0
     assert all(worker.poll() is None for worker in workers)
     room(None)
-    stage.recovers("GPU: no room for the model", since=time.monotonic(), stated=LONGEST + LOAD)
+    stage.recovers("GPU: no room for the model", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
     stage.finish()
     stage.check()
     assert "Traceback" not in stage.world.logs()

@@ -1,11 +1,11 @@
-"""What a device's worker says of itself, made up."""
+"""Made-up heartbeats."""
 
-from worker.telemetry.heartbeat import Beat
+from worker.telemetry.device_status import Heartbeat
 
 
-def a_beat(**changes):
-    """A worker that scores; `changes` are what a test is about."""
-    said = {
+def a_heartbeat(**changes):
+    """That of a worker that scores; `changes` are the fields that a test is about."""
+    fields = {
         "host": "reading-room",
         "pid": 1,
         "device": "gpu 1",
@@ -18,4 +18,4 @@ def a_beat(**changes):
         "progress_age": None,
         "stalled": 0.0,
     }
-    return Beat(**said | changes)
+    return Heartbeat(**fields | changes)

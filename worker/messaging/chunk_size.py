@@ -11,10 +11,10 @@ from db.engine.bulk_insert import sliced
 from db.errors import TemporaryError
 from db.ledger.outcomes import PendingScan
 from worker.messaging.celery_app import send_chunk
-from worker.messaging.heartbeats import read_beats
+from worker.messaging.heartbeats import read_heartbeats
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
-from worker.telemetry.heartbeat import Beat
+from worker.telemetry.device_status import Heartbeat
 
 #: Share of the time budget that a chunk is to take: the pause of 0.1 s between two chunks hardly counts then, and no
 #: chunk is cut by its budget.
@@ -60,9 +60,9 @@ def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans
     return len(located)
 
 
-def _workers(app: Celery, model_sha256: str) -> list[Beat]:
+def _workers(app: Celery, model_sha256: str) -> list[Heartbeat]:
     try:
-        return [beat for beat in read_beats(app) if beat.model_sha12 == model_sha256[:12]]
+        return [one for one in read_heartbeats(app) if one.model_sha12 == model_sha256[:12]]
     except TemporaryError:
         # The send that follows reports it.
         return []

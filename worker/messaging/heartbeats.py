@@ -1,4 +1,4 @@
-"""Beats in the broker: what each device's worker of a fleet says of itself every few seconds, until it expires."""
+"""Heartbeats in the broker: one key per device of the fleet, renewed every few seconds until it expires."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -7,38 +7,38 @@ from celery import Celery
 from pydantic import TypeAdapter, ValidationError
 
 from worker.messaging.celery_app import redis_client
-from worker.telemetry.heartbeat import Beat
+from worker.telemetry.device_status import Heartbeat
 
-#: Seconds after which a worker that says nothing more is no longer shown.
-EXPIRY: Final = 15
+#: Seconds after which a worker that sends no more heartbeats is no longer shown.
+EXPIRY_SECONDS: Final = 15
 _PREFIX: Final = "nightread.worker."
-_FORM: Final = TypeAdapter(Beat)
+_HEARTBEAT_JSON: Final = TypeAdapter(Heartbeat)
 
 
-def send_beats(app: Celery, beats: Sequence[Beat]) -> None:
-    """Say how these workers are.
-
-    Raises:
-        TemporaryError: the broker does not answer.
-    """
-    with redis_client(app) as client:
-        for number, beat in enumerate(beats):
-            client.set(_key(beat, number), _FORM.dump_json(beat), ex=EXPIRY)
-
-
-def withdraw_beats(app: Celery, beats: Sequence[Beat]) -> None:
-    """Say that these workers have stopped in good order.
+def send_heartbeats(app: Celery, heartbeats: Sequence[Heartbeat]) -> None:
+    """Publish the heartbeats of one supervisor's devices.
 
     Raises:
         TemporaryError: the broker does not answer.
     """
     with redis_client(app) as client:
-        for number, beat in enumerate(beats):
-            client.delete(_key(beat, number))
+        for number, heartbeat in enumerate(heartbeats):
+            client.set(_key(heartbeat, number), _HEARTBEAT_JSON.dump_json(heartbeat), ex=EXPIRY_SECONDS)
 
 
-def read_beats(app: Celery) -> list[Beat]:
-    """Every worker that said something within `EXPIRY`, by host, supervisor and device.
+def withdraw_heartbeats(app: Celery, heartbeats: Sequence[Heartbeat]) -> None:
+    """Delete the heartbeats of workers that have stopped in good order.
+
+    Raises:
+        TemporaryError: the broker does not answer.
+    """
+    with redis_client(app) as client:
+        for number, heartbeat in enumerate(heartbeats):
+            client.delete(_key(heartbeat, number))
+
+
+def read_heartbeats(app: Celery) -> list[Heartbeat]:
+    """Every worker that sent a heartbeat within `EXPIRY_SECONDS`, by host, supervisor and device.
 
     Raises:
         TemporaryError: the broker does not answer.
@@ -46,17 +46,17 @@ def read_beats(app: Celery) -> list[Beat]:
     with redis_client(app) as client:
         keys = list(client.scan_iter(f"{_PREFIX}*", count=1000))
         values = client.mget(keys) if keys else []
-    return sorted(_parsed(values), key=lambda beat: (beat.host, beat.pid, beat.device))
+    return sorted(_parsed(values), key=lambda heartbeat: (heartbeat.host, heartbeat.pid, heartbeat.device))
 
 
-def _key(beat: Beat, number: int) -> str:
-    return f"{_PREFIX}{beat.host}.{beat.pid}.{number}"
+def _key(heartbeat: Heartbeat, number: int) -> str:
+    return f"{_PREFIX}{heartbeat.host}.{heartbeat.pid}.{number}"
 
 
-def _parsed(values: Iterable[bytes | None]) -> Iterable[Beat]:
+def _parsed(values: Iterable[bytes | None]) -> Iterable[Heartbeat]:
     for value in values:
         try:
-            yield _FORM.validate_json(value or b"")
+            yield _HEARTBEAT_JSON.validate_json(value or b"")
         except ValidationError:
-            # Expired since its key was listed, or a worker of another version: neither can be shown.
+            # Expired since its key was listed, or from a worker of another version: neither can be shown.
             continue

@@ -30,7 +30,7 @@ from worker.scoring.outcome_writer import OutcomeWriter, name_runs
 from worker.scoring.pipeline import score_chunk
 from worker.settings import WorkerSettings
 from worker.storage.image_store import read_image
-from worker.telemetry.counters import Tally
+from worker.telemetry.counters import ScoringCounters
 from worker.telemetry.logs import about
 
 #: Seconds before a chunk of which nothing was scored goes back to the queue, so that an outage is not a busy loop.
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 class ScoringProcess:
     """One loaded model and what it needs to work: the ledger, the queue and a pool of readers."""
 
-    def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, counters: Tally) -> None:
+    def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, tally: ScoringCounters) -> None:
         # Before numba is imported: what it compiles is there for the next process.
         os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "compiled"))
         self._app = app

@@ -1,4 +1,4 @@
-"""`worker start`: one supervisor keeps a process per device alive, on the right model, and says how they are.
+"""`worker start`: one supervisor keeps a process per device alive, on the right model, and reports their state.
 
-Nothing here loads a model; that is the scoring process's (`worker.scoring`).
+Nothing here loads a model; the scoring process does (`worker.scoring`).
 """

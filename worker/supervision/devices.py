@@ -1,4 +1,4 @@
-"""Which devices this machine has, and how processes are pinned to them before any import."""
+"""Finds the devices of this machine, and pins a process to one before it imports anything."""
 
 import logging
 import os
@@ -11,36 +11,36 @@ from db.errors import UserError
 
 VISIBLE_VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
 
-#: Of a GPU's memory, what processes share; the rest is CUDA's own, several hundred MB for each.
-_SHARED: Final = 0.8
+#: Fraction of a GPU's memory that its processes share; CUDA itself needs the rest, several hundred MB per process.
+SHARED_MEMORY_FRACTION: Final = 0.8
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One GPU (or MIG device of it), or the CPU where `uuid` is None."""
+    """One GPU (or one of its MIG devices), or the CPU where `uuid` is None."""
 
     uuid: str | None
-    #: How many processes share it, and which of them this one is, from 1.
-    sharers: int = 1
-    place: int = 1
+    #: How many processes share it, and the number of this one, from 1.
+    processes: int = 1
+    number: int = 1
 
     @property
     def name(self) -> str:
         """Short, for logs."""
         if self.uuid is None:
             return "cpu"
-        return f"gpu {self.uuid[:12]}" + (f" {self.place}/{self.sharers}" if self.sharers > 1 else "")
+        return f"gpu {self.uuid[:12]}" + (f" {self.number}/{self.processes}" if self.processes > 1 else "")
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What pins a child: by UUID, which a driver never renumbers; an empty value hides every GPU."""
+        """The variables that pin a process: by UUID, which no driver renumbers; an empty value hides every GPU."""
         pinned = {VISIBLE_VARIABLE: self.uuid or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        if self.sharers == 1:
+        if self.processes == 1:
             return pinned
-        # Left to itself the first takes three quarters (JAX) or all (TensorFlow) of the GPU's memory.
-        share = f"{_SHARED / self.sharers:.3f}"
+        # By default the first process takes three quarters (JAX) or all (TensorFlow) of the GPU's memory.
+        share = f"{SHARED_MEMORY_FRACTION / self.processes:.3f}"
         return {"XLA_PYTHON_CLIENT_MEM_FRACTION": share, "TF_FORCE_GPU_ALLOW_GROWTH": "true", **pinned}
 
 
@@ -51,7 +51,7 @@ class Gpu:
     Attributes:
         index: its number in nvidia-smi.
         uuid: `GPU-...`
-        devices: UUIDs of what a process can be pinned to: the card's own, or those of its MIG devices.
+        devices: UUIDs that a process can be pinned to: the card's own, or those of its MIG devices.
     """
 
     index: int
@@ -63,12 +63,13 @@ def choose_devices(requested: str, per_gpu: int = 1) -> list[Device]:
     """The devices that `--gpus` names, of those that `CUDA_VISIBLE_DEVICES` leaves to this process.
 
     Args:
-        per_gpu: how many processes share each GPU; it is named once for each. The CPU is never shared.
-        requested: `auto` is all there are, or the CPU; `all` is all; `none` is the CPU; else nvidia-smi's indices or
-            beginnings of UUIDs, between commas. A card in MIG mode stands for all its MIG devices.
+        requested: `auto` is every GPU, or the CPU where there is none; `all` is every GPU; `none` is the CPU; else
+            nvidia-smi's indices or beginnings of UUIDs, separated by commas. A card in MIG mode stands for all its MIG
+            devices.
+        per_gpu: how many processes share each GPU, which is returned once for each. The CPU is never shared.
 
     Raises:
-        UserError: no such GPU, one is named twice, or the driver does not answer.
+        UserError: there is no such GPU, a GPU is named twice, or the driver does not answer.
     """
     if requested == "none":
         return [Device(uuid=None)]
@@ -77,20 +78,20 @@ def choose_devices(requested: str, per_gpu: int = 1) -> list[Device]:
     if not found and requested != "auto":
         raise UserError(f"--gpus {requested}: no GPU is visible here; --gpus none scores on the CPU")
     chosen = found if requested in ("auto", "all") else _named_by(requested, gpus)
-    places = range(1, per_gpu + 1)
-    shared = [Device(uuid=uuid, sharers=per_gpu, place=place) for uuid in chosen for place in places]
-    return shared or [Device(uuid=None)]
+    numbers = range(1, per_gpu + 1)
+    devices = [Device(uuid=uuid, processes=per_gpu, number=number) for uuid in chosen for number in numbers]
+    return devices or [Device(uuid=None)]
 
 
 def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
-    """What CUDA would show to a process with this `CUDA_VISIBLE_DEVICES`; None shows everything."""
+    """The GPUs that CUDA would show to a process with this `CUDA_VISIBLE_DEVICES`; None shows all."""
     if visible is None:
         return list(gpus)
     shown: set[str] = set()
     for entry in visible.split(","):
         matching = _matching(entry.strip(), gpus)
         if not matching:
-            # CUDA's own rule: what follows an entry that it does not know is hidden too.
+            # CUDA's own rule: an unknown entry hides every entry after it.
             break
         shown.update(matching)
     left = [replace(gpu, devices=tuple(uuid for uuid in gpu.devices if uuid in shown)) for gpu in gpus]
@@ -101,7 +102,7 @@ def nvml_gpus() -> list[Gpu]:
     """Every GPU that the driver shows to this process; none where there is no driver.
 
     Raises:
-        UserError: there is a driver, and it does not answer.
+        UserError: there is a driver, but it does not answer.
     """
     import pynvml
 
@@ -123,8 +124,8 @@ def _gpu(nvml: ModuleType, index: int) -> Gpu | None:
         uuid = nvml.nvmlDeviceGetUUID(card)
         return Gpu(index=index, uuid=uuid, devices=_mig_uuids(nvml, card) if _in_mig_mode(nvml, card) else (uuid,))
     except (nvml.NVMLError_NoPermission, nvml.NVMLError_GpuIsLost) as error:
-        # Another container's, or broken: the others can still score.
-        logger.warning("GPU %d cannot be used: %s", index, error)
+        # It belongs to another container or is broken: the others can still score.
+        logger.warning("GPU %d cannot be used: %s; going on without it", index, error)
         return None
 
 
@@ -150,8 +151,8 @@ def _named_by(requested: str, gpus: Sequence[Gpu]) -> list[str]:
     for entry in (part.strip() for part in requested.split(",")):
         matching = _matching(entry, gpus)
         if not matching:
-            there = ", ".join(str(gpu.index) for gpu in gpus)
-            raise UserError(f"--gpus {requested}: {entry!r} is no GPU here; there are {there}")
+            known = ", ".join(str(gpu.index) for gpu in gpus)
+            raise UserError(f"--gpus {requested}: {entry!r} is not a GPU of this machine; there are {known}")
         if not set(chosen).isdisjoint(matching):
             raise UserError(f"--gpus {requested}: {entry!r} is named twice")
         chosen += matching
@@ -159,7 +160,7 @@ def _named_by(requested: str, gpus: Sequence[Gpu]) -> list[str]:
 
 
 def _matching(entry: str, gpus: Sequence[Gpu]) -> list[str]:
-    """UUIDs of the devices that an index, or the beginning of one card's or MIG device's UUID, stands for."""
+    """UUIDs of the devices that an entry stands for: an index, or the beginning of one card's or MIG device's UUID."""
     if entry.isdecimal():
         return [uuid for gpu in gpus if gpu.index == int(entry) for uuid in gpu.devices]
     if entry.startswith("GPU-"):

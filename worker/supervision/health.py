@@ -1,11 +1,10 @@
-"""`worker health`: whether the workers of this home on this machine are well, by what their supervisor left last.
+"""`worker health`: whether the workers of this home on this machine are well, by the health files of their supervisors.
 
-Quick, for a container is asked every half minute: no broker, database or model is opened.
+Quick, because a container asks every half minute: no broker, database or model is opened.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,82 +15,72 @@ from worker.files import write_whole
 from worker.messaging.embedded_broker import socket_path
 from worker.processes import is_running
 from worker.settings import WorkerSettings
-from worker.telemetry.heartbeat import Beat
-from worker.telemetry.status_file import LOADING
+from worker.telemetry.device_status import LOADING, Heartbeat
+
+#: Seconds after which a health file is out of date: many heartbeats, each of which may wait for a broker.
+STALE_SECONDS: Final = 30.0
+#: The heartbeats of a supervisor's devices, none while there is no model to load; null where the broker does not
+#: answer, as in `producer status --json`.
+_HEALTH_JSON: Final[TypeAdapter[Sequence[Heartbeat] | None]] = TypeAdapter(Sequence[Heartbeat] | None)
 
 
 class Unhealthy(NightreadError):
-    """Why the workers are not well: one sentence."""
+    """Why the workers are not well, in one sentence."""
 
 
 def check_health(settings: WorkerSettings) -> str:
-    """How the workers are, in one sentence.
+    """Describe the state of this machine's workers in one sentence.
 
     Raises:
         Unhealthy: no supervisor runs here, its broker is away, or a worker has not loaded its model or decided a scan
-            for `health_seconds` while there was something to do.
+            for `health_seconds` although it had something to do.
     """
-    left = list(pulses(pulse_folder(settings)))
-    if not left:
-        raise Unhealthy(f"no 'worker start' of {settings.home} has said anything here in the last {STALE:.0f} s")
-    if not all(pulse.broker for pulse in left):
+    reports = list(read_health_files(health_folder(settings)))
+    if not reports:
+        raise Unhealthy(f"no 'worker start' for {settings.home} has reported here in the last {STALE_SECONDS:.0f} s")
+    if None in reports:
         raise Unhealthy("the broker does not answer")
-    beats = [beat for pulse in left for beat in pulse.beats]
-    for beat in beats:
-        if beat.stalled > settings.health_seconds:
-            raise Unhealthy(_stalled(beat))
-    return "; ".join(f"{beat.device}: {beat.state}" for beat in beats) or "waiting for a model"
+    heartbeats = [heartbeat for report in reports for heartbeat in report or ()]
+    for heartbeat in heartbeats:
+        if heartbeat.stalled > settings.health_seconds:
+            raise Unhealthy(_stalled(heartbeat))
+    return "; ".join(f"{heartbeat.device}: {heartbeat.state}" for heartbeat in heartbeats) or "waiting for a model"
 
 
-def _stalled(beat: Beat) -> str:
-    what = "has not loaded its model" if beat.state == LOADING else "has decided no scan, though there is work,"
-    return f"the worker for {beat.device} {what} for {beat.stalled:.0f} s"
+def _stalled(heartbeat: Heartbeat) -> str:
+    where, seconds = f"the worker on {heartbeat.device}", f"{heartbeat.stalled:.0f} s"
+    if heartbeat.state == LOADING:
+        return f"{where} has not loaded its model for {seconds}"
+    return f"{where} has decided no scan for {seconds} although it has work"
 
 
-#: Seconds after which a pulse is no longer one: many beats, each of which may wait for a broker.
-STALE: Final = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pulse:
-    """What a supervisor leaves on its own machine."""
-
-    #: Whether the broker answered at this beat.
-    broker: bool
-    #: Empty while there is no model to load yet.
-    beats: tuple[Beat, ...]
-
-
-_FORM: Final = TypeAdapter(Pulse)
-
-
-def pulse_folder(settings: WorkerSettings) -> Path:
-    """Where the supervisors of this home and machine leave their pulses, a file each.
+def health_folder(settings: WorkerSettings) -> Path:
+    """Where the supervisors of this home and machine leave their health files, `<pid>.json` each.
 
     Not in `CXR_HOME`, which machines and containers may share.
     """
     return socket_path(settings).parent / "pulses"
 
 
-def leave_pulse(file: Path, pulse: Pulse) -> None:
-    """Put the pulse in place of the one before.
+def write_health_file(file: Path, heartbeats: Sequence[Heartbeat] | None) -> None:
+    """Replace a supervisor's health file; None where the broker does not answer.
 
     Raises:
         OSError: the disk does not take it.
     """
-    # Looked after each time: what cleans temporary folders may take them away.
+    # Created each time: a cleaner of temporary folders may have deleted them.
     for folder in (file.parent.parent, file.parent):
         folder.mkdir(mode=0o700, exist_ok=True)
-    write_whole(file, _FORM.dump_json(pulse))
+    write_whole(file, _HEALTH_JSON.dump_json(heartbeats))
 
 
-def pulses(folder: Path) -> Iterator[Pulse]:
-    """What supervisors that run have left in the last `STALE` seconds."""
+def read_health_files(folder: Path) -> Iterator[Sequence[Heartbeat] | None]:
+    """The health files that running supervisors have written in the last `STALE_SECONDS`."""
     for file in folder.glob("*.json"):
         try:
-            fresh = time.time() - file.stat().st_mtime < STALE
+            fresh = time.time() - file.stat().st_mtime < STALE_SECONDS
             if fresh and is_running(int(file.stem)):
-                yield _FORM.validate_json(file.read_bytes())
+                yield _HEALTH_JSON.validate_json(file.read_bytes())
         except (OSError, ValueError):
-            # Gone since it was listed, or none of this version's.
+            # Deleted since it was listed, or written by another version.
             continue

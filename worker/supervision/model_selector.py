@@ -1,4 +1,4 @@
-"""Follows the fleet's models: what to serve next, and on this machine's disk before anything is stopped for it."""
+"""Selects the model that a supervisor serves, and fetches it before the workers of the current model are stopped."""
 
 import logging
 import time
@@ -14,29 +14,29 @@ from worker.artifacts.model_store import ModelStore
 from worker.artifacts.registration import register_artifacts
 
 #: Seconds until a model that could not be fetched or loaded is tried again.
-RETRY: Final = 300.0
+RETRY_AFTER: Final = 300.0
 
 logger = logging.getLogger(__name__)
 
 
 class ModelSelector:
-    """What one supervisor knows of the fleet's models. `clock` gives seconds that never run backward."""
+    """Selects among the models that have work or are active. `clock` gives seconds that never run backward."""
 
     def __init__(self, engine: Engine, models: ModelStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._models = models
         self._clock = clock
         #: When each model that failed here may be tried again, by sha256.
-        self._refused: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}
 
-    def look(self, current: ModelInfo | None) -> ModelInfo | None:
+    def select(self, current: ModelInfo | None) -> ModelInfo | None:
         """The model to serve from now on, its artifact fetched and verified.
 
         Returns:
             `current` where nothing changes; None while there is no model at all.
 
         Raises:
-            UserError: the first model cannot be had. A later one is refused instead, for a while.
+            UserError: the first model cannot be fetched. A later one is refused for a while instead.
         """
         if current is None:
             register_artifacts(self._engine, self._models)
@@ -46,7 +46,7 @@ class ModelSelector:
         try:
             self._models.find(chosen.sha256)
         except (UserError, OSError) as error:
-            # OSError: of a share that fails. What is served, and the look for lost work, must not wait for it.
+            # OSError: a share that fails. Neither the scoring nor the search for lost work must wait for it.
             if current is None:
                 raise
             self.refuse(chosen, error)
@@ -54,10 +54,10 @@ class ModelSelector:
         return chosen
 
     def refuse(self, model: ModelInfo, error: Exception) -> None:
-        """Leave a model alone for a while: it cannot be fetched or loaded here."""
-        self._refused[model.sha256] = self._clock() + RETRY
-        minutes = RETRY / 60
-        logger.error("model %s cannot be served, and is tried again in %.0f minutes: %s", model.name, minutes, error)
+        """Leave alone for `RETRY_AFTER` seconds a model that cannot be fetched or loaded here."""
+        self._retry_at[model.sha256] = self._clock() + RETRY_AFTER
+        minutes = RETRY_AFTER / 60
+        logger.error("model %s cannot be served; trying it again in %.0f minutes: %s", model.name, minutes, error)
 
     def _choose(self, current: ModelInfo | None) -> ModelInfo | None:
         with read_transaction(self._engine) as connection:
@@ -69,7 +69,7 @@ class ModelSelector:
         return next((model for model in known if model and model.sha256 == sha256), None)
 
     def _may_be_tried(self, model: ModelInfo) -> bool:
-        return self._clock() >= self._refused.get(model.sha256, 0.0)
+        return self._clock() >= self._retry_at.get(model.sha256, 0.0)
 
 
 def _sha256(model: ModelInfo | None) -> str | None:
@@ -77,18 +77,18 @@ def _sha256(model: ModelInfo | None) -> str | None:
 
 
 def choose_model(current: str | None, active: str | None, with_work: Sequence[str]) -> str | None:
-    """The model to serve: what is begun is finished, then the active one's work is done, then anybody's.
+    """The model to serve: the current one while it has work, then the active one, then the first that has work.
 
-    So a newly activated model waits for the runs that were opened before, and no model's work is stranded
-    when another one is activated or the former one again.
+    So a newly activated model waits for the runs that were opened before, and no model's work is stranded when
+    another one, or the previous one again, is activated.
 
     Args:
-        current: sha256 of the model that is served now, None where none is.
-        active: the one of the next runs; None where there is none that could be served.
-        with_work: those that could be served and have pending scans, in the order in which they are to be helped.
+        current: sha256 of the model that is served now; None where none is.
+        active: that of the next runs; None where there is none that can be served.
+        with_work: those that can be served and have pending scans, in the order in which they are to be served.
 
     Returns:
-        Its sha256; None where no model is there.
+        The model's sha256; None where there is no model.
     """
     if current in with_work:
         return current

@@ -4,20 +4,24 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-#: Seconds before a dead worker is started again: doubled at each death, reset by a minute of life.
-FIRST: Final = 0.5
-LONGEST: Final = 30.0
-STEADY: Final = 60.0
-#: Deaths in a row without a pause before the next load: a deadly scan in the largest chunk is on its way to be found.
+#: Seconds before a dead worker is started again: the pause doubles at each death and is reset by a minute of life.
+FIRST_PAUSE: Final = 0.5
+MAX_PAUSE: Final = 30.0
+RESET_AFTER: Final = 60.0
+#: Deaths in a row without a pause before the next load: they may be the search for a poison scan in a large chunk.
 FREE_RESTARTS: Final = 10
-#: Deaths in a row after which there is no hope. A deadly scan in the largest chunk (10,000) is found and quarantined
-#: after 14 halvings and 3 deaths alone, and its neighbours are scored in between.
+#: Deaths in a row after which the worker is given up. A poison scan in the largest chunk (10,000) is found and
+#: quarantined after 14 halvings and 3 deaths alone, and its neighbours are scored in between.
 MAX_CRASHES: Final = 20
 
 
 def pause_before_load(deaths: int) -> float:
-    """Seconds that a process waits before it loads the model, after so many deaths in a row without a decided scan."""
-    return min(LONGEST, max(0.0, deaths - FREE_RESTARTS))
+    """Seconds that a process waits before it loads the model.
+
+    Args:
+        deaths: its predecessors in a row that died without deciding a scan.
+    """
+    return min(MAX_PAUSE, max(0.0, deaths - FREE_RESTARTS))
 
 
 class RestartPolicy:
@@ -25,23 +29,23 @@ class RestartPolicy:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._pause = FIRST
+        self._pause = FIRST_PAUSE
         self._started = clock()
         self._not_before = clock()
 
     @property
     def is_over(self) -> bool:
-        """Whether the worker may be started now."""
+        """Whether the pause is over, so that the worker may be started."""
         return self._clock() >= self._not_before
 
     def note_start(self) -> None:
-        """The worker was started."""
+        """Record that the worker was started."""
         self._started = self._clock()
 
     def note_death(self) -> None:
-        """The worker died: it waits, twice as long as before unless it had lived for long."""
+        """Record that the worker died: it waits twice as long as before, or the first pause if it had lived long."""
         now = self._clock()
-        if now - self._started > STEADY:
-            self._pause = FIRST
+        if now - self._started > RESET_AFTER:
+            self._pause = FIRST_PAUSE
         self._not_before = now + self._pause
-        self._pause = min(2 * self._pause, LONGEST)
+        self._pause = min(2 * self._pause, MAX_PAUSE)

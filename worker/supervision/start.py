@@ -1,9 +1,9 @@
-"""What `worker start` and `worker check` do."""
+"""The commands `worker start` and `worker check`."""
 
-import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import numpy as np
 from sqlalchemy import Engine
@@ -21,16 +21,15 @@ from worker.supervision.model_selector import ModelSelector
 from worker.supervision.supervisor import Supervisor
 from worker.telemetry.logs import configure_logging
 
-#: Passes that `worker check` times, after the one that warmed the model.
-_PASSES = 4
-
-logger = logging.getLogger(__name__)
+#: Forward passes that `worker check` times, after the one that warmed the model.
+TIMED_PASSES: Final = 4
 
 
 def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision: str | None) -> None:
-    """Check everything that a person could have got wrong, then supervise until stopped.
+    """Check all arguments and settings, then supervise until stopped.
 
-    With `model` it serves that one for ever; without, it follows the active one, and waits where there is none yet.
+    With `model` the worker serves that model for ever; without, it follows the active one, and waits where there is
+    none yet.
 
     Raises:
         UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database.
@@ -39,52 +38,56 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     settings = _settings(runtime, precision)
     print(f"home: {settings.home}", flush=True)
     devices = choose_devices(gpus, settings.per_gpu)
-    patient, models = open_database(settings.database_url), open_model_store(settings.model_dir, settings.home)
-    first = _fetched(patient, models, model) if model is not None else ModelSelector(patient, models).look(None)
-    patient.dispose()
-    # From now on impatient: a supervisor that waits for somebody's lock looks after nobody.
-    engine = make_engine(settings.database_url, lock_timeout=settings.time_budget)
-    follower = ModelSelector(engine, models) if model is None else None
-    sweeper = Reconciler(make_app(settings), engine, settings)
-    Supervisor(settings, devices, sweeper, model=first, follower=follower).run()
+    engine, models = open_database(settings.database_url), open_model_store(settings.model_dir, settings.home)
+    first = _find_and_fetch(engine, models, model) if model is not None else ModelSelector(engine, models).select(None)
+    engine.dispose()
+    # From now on with a short timeout: a supervisor that waits for a database lock supervises no worker.
+    engine = make_engine(settings.database_url, patience=settings.time_budget)
+    selector = ModelSelector(engine, models) if model is None else None
+    reconciler = Reconciler(make_app(settings), engine, settings)
+    Supervisor(settings, devices, reconciler, model=first, selector=selector).run()
 
 
 def check_model(*, model: str | None, runtime: str | None, precision: str | None) -> None:
-    """Load a model as a worker would, score blank scans and print what and how fast."""
+    """Load a model as a worker would, score blank scans, and print the runtime, the rate and a score.
+
+    Raises:
+        UserError: there is no such model or runtime; the artifact is damaged; the database does not answer.
+    """
     from worker.scoring.open_scorer import open_scorer
     from worker.scoring.scorer import streams_of
 
     settings = _settings(runtime, precision)
     models = open_model_store(settings.model_dir, settings.home)
-    artifact = models.find(_choose(open_database(settings.database_url), models, model).sha256)
+    artifact = models.find(_find(open_database(settings.database_url), models, model).sha256)
     started = time.perf_counter()
     scorer = open_scorer(artifact, settings.runtime, settings.precision)
     loaded = time.perf_counter()
     blank = np.zeros((scorer.batch_size, *artifact.manifest.preprocessing.shape), np.uint8)
     with ThreadPoolExecutor(streams_of(scorer)) as threads:
-        *_, scores = threads.map(scorer.score, [blank] * _PASSES)
-    rate = _PASSES * scorer.batch_size / (time.perf_counter() - loaded)
+        *_, scores = threads.map(scorer.score, [blank] * TIMED_PASSES)
+    rate = TIMED_PASSES * scorer.batch_size / (time.perf_counter() - loaded)
     print(f"model {artifact.manifest.name} ({artifact.sha256[:12]}): {scorer.runtime} {scorer.precision}")
     print(f"loaded and warm in {loaded - started:.1f} s; {rate:.0f} scans/s in batches of {scorer.batch_size}")
     print(f"a blank scan scores {scores[0, 0]:.4f} for {scorer.findings[0]}")
 
 
 def _settings(runtime: str | None, precision: str | None) -> WorkerSettings:
-    # The pool's processes read their settings from the environment.
+    # The scoring processes read their settings from the environment.
     for name, value in (("CXR_RUNTIME", runtime), ("CXR_PRECISION", precision)):
         if value is not None:
             os.environ[name] = value
     return load_settings(WorkerSettings)
 
 
-def _fetched(engine: Engine, models: ModelStore, model: str | None) -> ModelInfo:
-    chosen = _choose(engine, models, model)
-    # Here once, and verified: the children find it on this machine's disk.
+def _find_and_fetch(engine: Engine, models: ModelStore, model: str | None) -> ModelInfo:
+    chosen = _find(engine, models, model)
+    # Fetched and verified once: the scoring processes find it on this machine's disk.
     models.find(chosen.sha256)
     return chosen
 
 
-def _choose(engine: Engine, models: ModelStore, model: str | None) -> ModelInfo:
+def _find(engine: Engine, models: ModelStore, model: str | None) -> ModelInfo:
     register_artifacts(engine, models)
     with read_transaction(engine) as connection:
         return find_model(connection, model)

@@ -1,7 +1,7 @@
-"""`worker start`: keeps one pinned Celery worker per device alive, the embedded broker up, and looks for lost work.
+"""`worker start`: keeps one pinned Celery worker per device alive and the embedded broker up, and finds lost work.
 
-Without `--model` it also follows the fleet's models: a new one is fetched while the old one still scores, and one
-that cannot be loaded gives way to the one before.
+Without `--model` it also follows the fleet's models: a new one is fetched while the current one still scores, and one
+that cannot be loaded gives way to the previous one.
 
 supervisor (this) ── celery worker, concurrency 1 ── pool process with the model
                   └─ embedded broker, where none is configured
@@ -23,17 +23,17 @@ from worker.messaging.embedded_broker import EmbeddedBroker
 from worker.messaging.reconciler import Reconciler
 from worker.settings import WorkerSettings
 from worker.supervision.devices import Device
-from worker.supervision.heartbeat_thread import Heartbeat
+from worker.supervision.heartbeat_thread import HeartbeatThread
 from worker.supervision.model_selector import ModelSelector
 from worker.supervision.restart_policy import MAX_CRASHES
 from worker.supervision.worker_process import WorkerProcess
+from worker.telemetry.device_status import DeviceStatus
 from worker.telemetry.prometheus import WorkerCollector, serve_metrics
-from worker.telemetry.status_file import Seen
 
-#: Seconds between two looks at the children.
-_TICK: Final = 0.2
+#: Seconds between two checks of the workers.
+POLL_SECONDS: Final = 0.2
 #: Seconds that a stopping worker gets beyond its soft shutdown.
-_GRACE: Final = 20.0
+GRACE_SECONDS: Final = 20.0
 
 logger = logging.getLogger(__name__)
 
@@ -45,130 +45,132 @@ class Supervisor:
         self,
         settings: WorkerSettings,
         devices: Sequence[Device],
-        sweeper: Reconciler,
+        reconciler: Reconciler,
         *,
         model: ModelInfo | None,
-        follower: ModelSelector | None,
+        selector: ModelSelector | None,
     ) -> None:
-        """Without a follower it serves `model` for ever; without a model it waits for the follower to find one."""
+        """Without a selector it serves `model` for ever; without a model it waits until the selector finds one."""
         self._settings = settings
         self._devices = devices
-        self._follower = follower
+        self._selector = selector
         self._model = model
-        #: What was served before, while it may have to be again.
-        self._former: ModelInfo | None = None
+        #: The model to fall back to while the current one may turn out not to load.
+        self._previous_model: ModelInfo | None = None
         self._broker = EmbeddedBroker(settings) if settings.owns_broker else None
-        self._sweeper = sweeper
+        self._reconciler = reconciler
         self._workers = self._new_workers()
-        self._heartbeat = Heartbeat(settings, self.seen)
-        self._stopping = 0
+        self._heartbeat = HeartbeatThread(settings, self.snapshots)
+        self._stop_signals = 0
         self._next_sweep = 0.0
-        self._swept = False
+        self._has_swept = False
 
     def run(self) -> None:
         """Supervise until SIGTERM, SIGINT or SIGQUIT; then let each worker hand its chunk back.
 
         Raises:
-            WorkStopped: every worker's processes die, one after the other, before they have decided a scan.
-            UserError: a child cannot load the only model there is to serve, the broker does not start, or there is no
-                place for metrics.
+            WorkStopped: on every device, scoring processes keep dying before they have decided a scan.
+            UserError: a worker cannot load the only model there is to serve, the broker does not start, or the metrics
+                cannot be served.
         """
-        serve_metrics(self._settings, WorkerCollector(self.seen))
+        serve_metrics(self._settings, WorkerCollector(self.snapshots))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(number, self._stop)
+            signal.signal(number, self._handle_stop)
         if self._model is None:
-            logger.warning("no model is there yet, waiting for one; 'trainer fit' makes it")
+            logger.warning("no model is there yet; waiting for one ('trainer fit' makes it)")
         self._heartbeat.start()
         try:
-            while not self._stopping:
-                self._look_after()
-                time.sleep(_TICK)
+            while not self._stop_signals:
+                self._check()
+                time.sleep(POLL_SECONDS)
         finally:
             self._heartbeat.stop()
             self._shut_down()
-            self._heartbeat.join(_TICK)
+            self._heartbeat.join(POLL_SECONDS)
 
-    def seen(self) -> list[Seen]:
-        """What operators see of the workers; asked from other threads."""
-        return [worker.seen for worker in self._workers]
+    def snapshots(self) -> list[DeviceStatus]:
+        """The status of each worker as of now. Other threads call it."""
+        return [worker.snapshot for worker in self._workers]
 
-    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self._stopping += 1
+    def _handle_stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stop_signals += 1
         # At once: the supervisor itself may be waiting for a database or a store that does not answer.
         for worker in self._workers:
             worker.ask_to_stop()
 
-    def _look_after(self) -> None:
+    def _check(self) -> None:
         if self._broker is not None:
             self._broker.ensure()
         self._keep_alive()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + self._settings.sweep_interval
-            self._count_deaths()
+            self._check_crashes()
             self._sweep()
 
     def _keep_alive(self) -> None:
         for worker in tuple(self._workers):
             if worker.pid in self._heartbeat.stuck:
-                worker.kill_stuck()
+                worker.kill_stuck(self._settings.stall_seconds)
             try:
                 worker.keep_alive()
             except UserError as error:
-                self._give_up(error)
+                self._handle_load_error(error)
                 break
 
-    def _give_up(self, error: UserError) -> None:
-        """A worker cannot load the model: that ends it all only where no worker here ever could."""
-        if any(seen.status.name for seen in self.seen()):
-            logger.error("the model could be loaded here before; tried again: %s", error)
+    def _handle_load_error(self, error: UserError) -> None:
+        """A worker cannot load the model: fall back only if no worker here has ever loaded it."""
+        if any(status.name for status in self.snapshots()):
+            logger.error("the model could be loaded here before; trying again: %s", error)
             return
-        self._retreat(error)
+        self._fall_back(error)
 
-    def _count_deaths(self) -> None:
-        """End it all where every device's worker keeps dying; one that dies alone never ends the others."""
-        seen = self.seen()
-        if seen and all(one.status.deaths >= MAX_CRASHES for one in seen):
+    def _check_crashes(self) -> None:
+        """Stop if the scoring processes of every device keep dying. One device alone never ends the others."""
+        statuses = self.snapshots()
+        if statuses and all(status.deaths >= MAX_CRASHES for status in statuses):
             sentence = (
-                f"on every device {MAX_CRASHES} scoring processes in a row died before one scan was decided; the log "
-                "above says how, and 'worker check' whether the model loads. Nothing is lost: start the worker again"
+                f"on every device {MAX_CRASHES} scoring processes in a row died before one scan was decided (the log "
+                "above says how, and 'worker check' whether the model loads); no work is lost: correct the cause and "
+                "start the worker again"
             )
-            self._retreat(WorkStopped(sentence))
+            self._fall_back(WorkStopped(sentence))
 
-    def _retreat(self, error: NightreadError) -> None:
-        """Leave the model that cannot be served for the one before; without one, end."""
-        if self._model is None or self._former is None or self._follower is None:
+    def _fall_back(self, error: NightreadError) -> None:
+        """Serve the previous model instead of one that cannot be served; without a previous one, raise the error."""
+        if self._model is None or self._previous_model is None or self._selector is None:
             raise error
-        self._follower.refuse(self._model, error)
-        self._serve(self._former)
-        self._former = None
+        self._selector.refuse(self._model, error)
+        self._serve(self._previous_model)
+        self._previous_model = None
 
     def _sweep(self) -> None:
+        """Change the model where the fleet wants another one, and send lost work again."""
         try:
-            self._follow()
+            self._select_model()
             if self._model is not None:
-                self._sweeper.sweep(self._model, at_once=not self._swept)
-                self._swept = True
+                self._reconciler.sweep(self._model, at_once=not self._has_swept)
+                self._has_swept = True
         except TemporaryError as error:
-            logger.warning("no look for lost work: %s", error)
+            logger.warning("skipped the search for lost work: %s", error)
         except DBAPIError as error:
-            logger.warning("no look for lost work: the database does not take it (%s)", cause_of(error))
+            logger.warning("skipped the search for lost work: database unavailable (%s)", cause_of(error))
         except (UserError, OSError) as error:
-            # At the start a person is told, and it ends; hours later the place of models may just be away.
-            what = "no look for another model or lost work" if self._model is not None else "still no model"
+            # At the start this ends the command; hours later the model store may just be away.
+            what = "skipped the search for another model and lost work" if self._model is not None else "still no model"
             logger.warning("%s: %s", what, error)
 
-    def _follow(self) -> None:
+    def _select_model(self) -> None:
         """Change to the model that the fleet wants, once nothing waits for the one that is served."""
-        if self._follower is None:
+        if self._selector is None:
             return
-        chosen = self._follower.look(self._model)
+        chosen = self._selector.select(self._model)
         if chosen is not None and (self._model is None or chosen.sha256 != self._model.sha256):
-            self._former = self._model
+            self._previous_model = self._model
             self._serve(chosen)
 
     def _serve(self, model: ModelInfo) -> None:
         logger.info("serving model %s (%s)", model.name, model.sha256[:12])
-        self._end_workers()
+        self._stop_workers()
         self._model = model
         self._workers = self._new_workers()
 
@@ -179,15 +181,18 @@ class Supervisor:
         return [WorkerProcess(self._model.sha256, device, number, count) for number, device in enumerate(self._devices)]
 
     def _shut_down(self) -> None:
-        self._end_workers()
+        self._stop_workers()
         if self._broker is not None:
             self._broker.stop()
 
-    def _end_workers(self) -> None:
+    def _stop_workers(self) -> None:
         for worker in self._workers:
             worker.ask_to_stop()
-        deadline = time.monotonic() + _GRACE
-        while any(worker.is_alive for worker in self._workers) and time.monotonic() < deadline and self._stopping < 2:
-            time.sleep(_TICK)
+        deadline = time.monotonic() + GRACE_SECONDS
+        # A second signal ends the wait.
+        while any(worker.is_alive for worker in self._workers) and time.monotonic() < deadline:
+            if self._stop_signals >= 2:
+                break
+            time.sleep(POLL_SECONDS)
         for worker in self._workers:
             worker.kill()

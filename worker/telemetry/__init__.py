@@ -1,4 +1,4 @@
-"""What a worker tells of itself: counters, the status file, heartbeats, Prometheus metrics, logs.
+"""What a worker reports about itself: counters, the device's status and heartbeat, Prometheus metrics, logs.
 
-Never a scan's name. Whoever acts on it is in `worker.supervision`.
+Never a scan's name. The code that acts on it is in `worker.supervision`.
 """

@@ -1,4 +1,4 @@
-"""Logs: one line an event on stderr, with ids and reason codes, never a name."""
+"""Logs: one line per event on stderr, with ids and reason codes, never a name."""
 
 import json
 import logging
@@ -17,26 +17,26 @@ def configure_logging(level: int = logging.INFO) -> None:
     """Send this process's log to stderr, as text or JSON as `CXR_LOG_FORMAT` says.
 
     Raises:
-        UserError: it says something else.
+        UserError: `CXR_LOG_FORMAT` is neither `text` nor `json`.
     """
     handler = logging.StreamHandler(sys.stderr)
     as_json = load_settings(WorkerSettings).log_format == "json"
     handler.setFormatter(_JsonFormatter() if as_json else logging.Formatter(_FORMAT))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # Celery advises against root and announces its next major version at every start and reconnection.
+    # At every start and reconnection Celery warns against running as root and announces its next major version.
     warnings.filterwarnings("ignore", module="celery")
-    # Their notices about every connection and every received task say nothing that ours do not.
+    # They log every connection and every received task, which our own lines tell already.
     for noisy in ("celery", "kombu", "botocore", "alembic", "celery.utils.functional"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def about(**fields: object) -> dict[str, object]:
-    """What a line is about, for programs: `logger.info(..., extra=about(run_id=7))`. Ids and codes, never a name."""
+    """The fields of a JSON line: `logger.info(..., extra=about(run_id=7))`. Ids and codes, never a name."""
     return {"about": fields}
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (ISO 8601, UTC), level, process, logger, message, and what the line is about."""
+    """One JSON object per line: time (ISO 8601, UTC), level, process, logger, message, and the fields of `about`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a worker's supervisor serves to Prometheus. Read at scrape time from its children's status files."""
+"""The Prometheus metrics of a supervisor's devices, read from their status files at scrape time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,60 +10,65 @@ from prometheus_client.registry import Collector
 
 from db.errors import UserError
 from worker.settings import WorkerSettings
-from worker.telemetry.status_file import Seen
+from worker.telemetry.device_status import DeviceStatus
 
-#: Values by what stands in the labels.
+#: Values by label values.
 Values = Mapping[tuple[str, ...], float]
 
 _STAGE_HELP: Final = (
     "Seconds spent by stage. Reading and decoding (with preprocessing) run on many threads and are summed over them; "
-    "scoring and writing are one thread's."
+    "scoring and writing run on one thread."
 )
-_SCANS_HELP: Final = "Scans decided here, by outcome and reason. One that two workers scored counts at both."
+_SCANS_HELP: Final = "Scans decided here, by outcome and reason. A scan that two workers scored counts at both."
+_MEMORY_HELP: Final = (
+    "Memory of the supervisor, and for each device of Celery's parent and of the process that scores. Linux only."
+)
 
 
 class WorkerCollector(Collector):
     """The metrics of one supervisor's devices."""
 
-    def __init__(self, look: Callable[[], Sequence[Seen]]) -> None:
-        self._look = look
+    def __init__(self, snapshots: Callable[[], Sequence[DeviceStatus]]) -> None:
+        """`snapshots` gives the status of each device as of now."""
+        self._snapshots = snapshots
 
     def collect(self) -> Iterable[Metric]:
         """One family after the other, each with every device."""
-        seen = self._look()
-        yield _scans(seen)
-        yield _stages(seen)
-        yield counter("nightread_chunks", "Chunks worked on.", ("device",), _each(seen, lambda s: s.status.chunks))
+        statuses = self._snapshots()
+        progressed = [status for status in statuses if status.progress_at]
+        yield _scans(statuses)
+        yield _stages(statuses)
+        yield counter("nightread_chunks", "Chunks worked on.", ("device",), {(s.device,): s.chunks for s in statuses})
         yield counter(
             "nightread_cached_scans",
             "Scans whose pixels were in the cache.",
             ("device",),
-            _each(seen, lambda s: s.status.cached),
+            {(s.device,): s.cached for s in statuses},
         )
         yield counter(
             "nightread_worker_restarts",
             "How often another process had to take over.",
             ("device",),
-            _each(seen, lambda s: s.status.restarts),
+            {(s.device,): s.restarts for s in statuses},
         )
         yield gauge(
             "nightread_worker_ready",
             "1 where a live process holds the model.",
             ("device",),
-            _each(seen, lambda s: s.status.is_loaded),
+            {(s.device,): s.is_loaded for s in statuses},
         )
         yield gauge(
             "nightread_last_progress_timestamp_seconds",
             "When a scan was last decided, or the model loaded.",
             ("device",),
-            _each((s for s in seen if s.status.progress_at), lambda s: s.status.progress_at),
+            {(s.device,): s.progress_at for s in progressed},
         )
-        yield _models(seen)
-        yield _memory(seen)
+        yield _models(statuses)
+        yield _memory(statuses)
 
 
 def serve_metrics(settings: WorkerSettings, collector: Collector) -> None:
-    """Serve a collector at `CXR_METRICS_PORT`, or not at all where that is 0, for as long as the process lives.
+    """Serve a collector at `CXR_METRICS_PORT` for as long as the process lives; a port of 0 serves nothing.
 
     Raises:
         UserError: the port is in use, or the address is not this machine's.
@@ -76,7 +81,7 @@ def serve_metrics(settings: WorkerSettings, collector: Collector) -> None:
         start_http_server(settings.metrics_port, settings.metrics_host, registry)
     except OSError as error:
         where = f"CXR_METRICS_PORT {settings.metrics_port} of CXR_METRICS_HOST {settings.metrics_host}"
-        raise UserError(f"{where}: metrics cannot be served there ({error.strerror})") from error
+        raise UserError(f"{where}: metrics cannot be served there ({error.strerror}); set another port") from error
 
 
 def counter(name: str, sentence: str, labels: Sequence[str], values: Values) -> CounterMetricFamily:
@@ -95,49 +100,38 @@ def gauge(name: str, sentence: str, labels: Sequence[str], values: Values) -> Ga
     return family
 
 
-def _each(seen: Iterable[Seen], value: Callable[[Seen], float]) -> dict[tuple[str, ...], float]:
-    return {(worker.device,): value(worker) for worker in seen}
-
-
-def _scans(seen: Sequence[Seen]) -> Metric:
+def _scans(statuses: Sequence[DeviceStatus]) -> Metric:
     values: dict[tuple[str, ...], float] = {}
-    for worker in (worker for worker in seen if worker.status.name):
-        status = worker.status
-        own = (worker.device, status.name)
-        # From the first scrape on: the increase of a series that begins at 1 is not seen.
+    for status in (status for status in statuses if status.name):
+        own = (status.device, status.name)
+        # Present from the first scrape on: Prometheus does not see the increase of a series that begins at 1.
         values[*own, "scored", ""] = status.scored
         values[*own, "quarantined", "killed_worker"] = status.quarantined
         values |= {(*own, "rejected", reason): count for reason, count in status.rejected.items()}
     return counter("nightread_scans", _SCANS_HELP, ("device", "model", "outcome", "reason"), values)
 
 
-def _stages(seen: Sequence[Seen]) -> Metric:
-    spent = [(worker.device, worker.status.seconds) for worker in seen]
-    values: Values = {(device, stage): value for device, seconds in spent for stage, value in seconds.items()}
+def _stages(statuses: Sequence[DeviceStatus]) -> Metric:
+    values: Values = {(status.device, stage): spent for status in statuses for stage, spent in status.seconds.items()}
     return counter("nightread_stage_seconds", _STAGE_HELP, ("device", "stage"), values)
 
 
-def _models(seen: Sequence[Seen]) -> Metric:
+def _models(statuses: Sequence[DeviceStatus]) -> Metric:
     labels = ("device", "model", "sha256", "runtime", "precision")
-    loaded = [(worker.device, worker.status) for worker in seen if worker.status.is_loaded]
-    values: Values = {(device, s.name, s.model, s.runtime, s.precision): 1.0 for device, s in loaded}
+    values: Values = {(s.device, s.name, s.model, s.runtime, s.precision): 1.0 for s in statuses if s.is_loaded}
     return gauge("nightread_model_info", "Always 1; its labels are the loaded model.", labels, values)
 
 
-def _memory(seen: Sequence[Seen]) -> Metric:
-    return gauge(
-        "nightread_process_resident_memory_bytes",
-        "Memory of the supervisor, and for each device of Celery's parent and of the process that scores. Linux only.",
-        ("device", "process"),
-        {key: size for key, pid in _processes(seen) if (size := _resident(pid)) is not None},
-    )
+def _memory(statuses: Sequence[DeviceStatus]) -> Metric:
+    values: Values = {key: size for key, pid in _processes(statuses) if (size := _resident(pid)) is not None}
+    return gauge("nightread_process_resident_memory_bytes", _MEMORY_HELP, ("device", "process"), values)
 
 
-def _processes(seen: Sequence[Seen]) -> Iterator[tuple[tuple[str, str], str]]:
+def _processes(statuses: Sequence[DeviceStatus]) -> Iterator[tuple[tuple[str, str], str]]:
     yield ("", "supervisor"), "self"
-    for worker in seen:
-        yield (worker.device, "parent"), str(worker.parent)
-        yield (worker.device, "scoring"), str(worker.status.pid)
+    for status in statuses:
+        yield (status.device, "parent"), str(status.parent)
+        yield (status.device, "scoring"), str(status.pid)
 
 
 def _resident(pid: str) -> float | None:

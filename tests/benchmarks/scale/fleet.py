@@ -25,7 +25,7 @@ from sleeping_scorer import read_counts
 from tests.support.valkey import Valkey
 from tests.support.world import World, hash_artifact, wait_until
 from worker.messaging.celery_app import make_app
-from worker.messaging.heartbeats import read_beats
+from worker.messaging.heartbeats import read_heartbeats
 from worker.messaging.messages import queue_of
 from worker.settings import WorkerSettings
 
@@ -161,7 +161,7 @@ class Fleet:
         time.sleep(IDLE)
 
     def _beats_with(self, condition):
-        return sum(1 for beat in read_beats(self._app) if condition(beat)) == self.workers
+        return sum(1 for beat in read_heartbeats(self._app) if condition(beat)) == self.workers
 
     def _snapshot(self):
         cpu = [one.cpu for one in self.processes]

@@ -1,4 +1,4 @@
-"""The alert rules ask for metrics that are served; `make test-containers` sees them fire."""
+"""The alert rules use only metrics that are served; `make test-containers` sees them fire."""
 
 import re
 from pathlib import Path
@@ -10,26 +10,27 @@ from db.ledger.models import ModelInfo
 from producer.monitoring.prometheus import FleetCollector, _ledger
 from worker.messaging.celery_app import make_app
 from worker.settings import WorkerSettings
+from worker.telemetry.device_status import DeviceStatus
 from worker.telemetry.prometheus import WorkerCollector
-from worker.telemetry.status_file import Seen, Status
 
 FOLDER = Path(__file__).parents[3] / "docker" / "prometheus"
-STATUS = Status(name="m", model="a" * 64, scored=1, rejected={"empty": 1}, seconds={"read": 1.0}, progress_at=1.0)
+STATUS = DeviceStatus(
+    device="cpu", name="m", model="a" * 64, scored=1, rejected={"empty": 1}, seconds={"read": 1.0}, progress_at=1.0
+)
 MODEL = ModelInfo(id=1, sha256="a" * 64, name="m", active=True, findings=())
 
 
 def served(tmp_path):
-    """Names of everything that the two collectors can say."""
-    seen = Seen(device="cpu", model="a" * 64, status=STATUS, parent=0)
+    """Names of all metrics that the two collectors can serve."""
     backlog = Backlog(models=(MODEL,), pending={1: 2}, oldest_seconds={1: 3.0}, open_runs=1, stopped_runs=0)
     away = WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0")
     flags = FleetCollector(create_engine("sqlite://"), make_app(away)).collect()
-    families = [*WorkerCollector(lambda: [seen]).collect(), *_ledger(backlog), *flags]
+    families = [*WorkerCollector(lambda: [STATUS]).collect(), *_ledger(backlog), *flags]
     return {sample.name for family in families for sample in family.samples}
 
 
 def test_every_metric_of_a_rule_is_served(tmp_path):
-    """A rule that asks for a name that nobody serves never fires."""
+    """A rule on a metric that no process serves never fires."""
     rules = (FOLDER / "alerts.yml").read_text()
     asked = set(re.findall(r"nightread_[a-z_]+", re.sub(r"#.*", "", rules)))
     assert len(re.findall(r"- alert:", rules)) == 5

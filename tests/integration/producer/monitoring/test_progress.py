@@ -1,4 +1,4 @@
-"""A run that is followed shows who works on it."""
+"""A run that is followed shows the workers that score it."""
 
 import threading
 from io import StringIO
@@ -7,20 +7,20 @@ import pytest
 from rich.console import Console
 
 from producer.monitoring.progress import follow
-from producer.monitoring.workers_table import Fleet
-from tests.support.ledger import enqueue, score_all
-from tests.support.made_up import a_beat
+from producer.monitoring.workers_table import WorkerPoller
+from tests.support.ledger import decide_all, enqueue
+from tests.support.made_up import a_heartbeat
 from worker.messaging.celery_app import make_app
-from worker.messaging.heartbeats import send_beats
+from worker.messaging.heartbeats import send_heartbeats
 from worker.settings import WorkerSettings
 
-BEAT = a_beat()
+HEARTBEAT = a_heartbeat()
 
 
 @pytest.fixture
 def settings(tmp_path, valkey_port):
     settings = WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0")
-    send_beats(make_app(settings), [BEAT])
+    send_heartbeats(make_app(settings), [HEARTBEAT])
     return settings
 
 
@@ -31,7 +31,7 @@ def test_the_workers_stand_under_the_bar_of_a_terminal_and_go_with_none(engine, 
     console = Console(file=StringIO(), force_terminal=True, width=120)
     decider = threading.Timer(1.5, score_all, (engine, 1))
     decider.start()
-    now = follow(engine, 1, console, alive=lambda: None, fleet=Fleet(settings))
+    now = follow(engine, 1, console, alive=lambda: None, workers=WorkerPoller(settings))
     decider.join()
     assert now.pending == 0
     drawn = console.file.getvalue()

@@ -1,4 +1,4 @@
-"""What the fleet's metrics say of ledger and queue, whoever is away."""
+"""The fleet's metrics of ledger and queue, also while the database or the broker is away."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,14 +12,11 @@ from db.ledger.backlog import read_backlog
 from db.ledger.outcomes import record_outcomes
 from db.schema.tables import Run
 from producer.monitoring.prometheus import FleetCollector
-from tests.support.ledger import enqueue, ids_of, score_all, scored
-from tests.support.made_up import a_beat
+from tests.support.fake_clock import Clock
+from tests.support.ledger import decide_all, enqueue, ids_of, scored
 from worker.messaging.celery_app import make_app, send_chunk
-from worker.messaging.heartbeats import read_beats, send_beats, withdraw_beats
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
-
-BEAT = a_beat(host="h", device="cpu", state="idle", rate=0.5)
 
 
 @pytest.fixture
@@ -29,21 +26,12 @@ def app(tmp_path, valkey_port):
 
 
 @pytest.fixture
-def nobody(tmp_path):
+def broker_away(tmp_path):
     """A broker that is away."""
     return make_app(WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0"))
 
 
-class Clock:
-    """A fake clock, for time."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def said(collector):
+def values_of(collector):
     return {(s.name, *s.labels.values()): s.value for family in collector.collect() for s in family.samples}
 
 
@@ -54,7 +42,7 @@ def opened(engine, run_id, hours_ago):
 
 
 def test_the_backlog_is_as_old_as_the_oldest_run_that_still_waits(engine, tmp_path):
-    """Not as a finished run, however old; nothing is waiting once all is decided."""
+    """Finished runs do not count, however old; once all is decided nothing waits."""
     enqueue(engine, tmp_path)
     score_all(engine, 1)
     enqueue(engine, tmp_path, rescore=True, sha256="b" * 64)
@@ -81,7 +69,7 @@ def test_metrics_of_ledger_queue_and_workers_exist_without_any_worker(engine, tm
     """Pending scans, queue depth, oldest pending, open runs, the active model; workers by state are 0."""
     enqueue(engine, tmp_path)
     send_chunk(app, Chunk(model="m" * 64, scans=(ChunkScan(outcome_id=1, location="/x"),)))
-    found = said(FleetCollector(engine, app))
+    found = values_of(FleetCollector(engine, app))
     assert 0 <= found.pop(("nightread_oldest_pending_seconds", "m")) < 60
     assert found == {
         ("nightread_database_up",): 1,
@@ -97,49 +85,37 @@ def test_metrics_of_ledger_queue_and_workers_exist_without_any_worker(engine, tm
     }
 
 
-def test_a_broker_that_is_away_takes_only_its_own_metrics_with_it(engine, tmp_path, nobody):
-    """Its gauges are absent, not 0, and it is said to be down; the ledger's are there."""
+def test_a_broker_that_is_away_takes_only_its_own_metrics_with_it(engine, tmp_path, broker_away):
+    """Its gauges are absent, not 0, and broker_up is 0; the ledger's gauges are there."""
     enqueue(engine, tmp_path)
-    found = said(FleetCollector(engine, nobody))
+    found = values_of(FleetCollector(engine, broker_away))
     assert found["nightread_broker_up",] == 0
     assert found["nightread_pending_scans", "m"] == 4
     assert not [key for key in found if key[0] in {"nightread_queue_chunks", "nightread_workers"}]
 
 
 def test_a_database_that_is_away_takes_only_its_own_metrics_with_it(app):
-    """The queue of the models known from before is still told; a scrape never raises."""
+    """The broker's gauges are still served, and a scrape never raises."""
     away = make_engine("postgresql://nobody:x@127.0.0.1:1/none")
-    found = said(FleetCollector(away, app))
+    found = values_of(FleetCollector(away, app))
     assert (found["nightread_database_up",], found["nightread_broker_up",]) == (0, 1)
     assert not [key for key in found if key[0] in {"nightread_pending_scans", "nightread_open_runs"}]
 
 
-def test_many_scrapers_are_one_look(engine, tmp_path, nobody):
-    """An answer stands for five seconds, and no longer."""
+def test_many_scrapes_ask_once(engine, tmp_path, broker_away):
+    """An answer is kept for five seconds, and no longer."""
     clock = Clock()
-    collector = FleetCollector(engine, nobody, clock)
-    assert ("nightread_pending_scans", "m") not in said(collector)
+    collector = FleetCollector(engine, broker_away, clock)
+    assert ("nightread_pending_scans", "m") not in values_of(collector)
     enqueue(engine, tmp_path)
-    clock.now = 4.9
-    assert ("nightread_pending_scans", "m") not in said(collector)
-    clock.now = 5.1
-    assert said(collector)["nightread_pending_scans", "m"] == 4
-
-
-def test_a_beat_expires_unless_it_is_sent_again_and_can_be_withdrawn(app, valkey_port):
-    """A machine that is gone stops being shown by itself; another version's beat is passed over."""
-    client = redis.Redis(port=valkey_port)
-    other = replace(BEAT, device="gpu 1")
-    send_beats(app, [other, BEAT])
-    client.set("nightread.worker.old.1.0", '{"host": "old"}')
-    assert read_beats(app) == [BEAT, other]
-    assert all(10 < client.ttl(key) <= 15 for key in client.keys("nightread.worker.h.*"))
-    withdraw_beats(app, [other, BEAT])
-    assert read_beats(app) == []
+    clock.now += 4.9
+    assert ("nightread_pending_scans", "m") not in values_of(collector)
+    clock.now += 0.2
+    assert values_of(collector)["nightread_pending_scans", "m"] == 4
 
 
 def test_a_scan_that_no_run_waits_for_has_no_age(engine, tmp_path):
-    """Cancelled under it, or closed by hand: it is pending, but nobody's night."""
+    """Its run was cancelled, or closed by hand: the scan is pending, but no run is late."""
     enqueue(engine, tmp_path)
     with engine.begin() as connection:
         connection.execute(text("UPDATE runs SET finished_at = created_at"))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.made_up import a_beat
+from tests.support.made_up import a_heartbeat
 from worker.messaging.celery_app import make_app
 from worker.messaging.chunk_size import chunk_size
-from worker.messaging.heartbeats import send_beats, withdraw_beats
+from worker.messaging.heartbeats import send_heartbeats, withdraw_heartbeats
 from worker.settings import WorkerSettings
 
 MODEL = "a" * 64
@@ -15,13 +15,13 @@ def size(valkey_port, pending, *speeds, **settings):
     """With a worker of each of these speeds."""
     url = f"redis://127.0.0.1:{valkey_port}/0"
     app = make_app(WorkerSettings(broker_url=url))
-    beats = [a_beat(pid=pid, model_sha12=MODEL[:12], speed=speed) for pid, speed in enumerate(speeds)]
-    beats.append(a_beat(pid=99, model_sha12="another's   ", speed=9999.0))
-    send_beats(app, beats)
+    heartbeats = [a_heartbeat(pid=pid, model_sha12=MODEL[:12], speed=speed) for pid, speed in enumerate(speeds)]
+    heartbeats.append(a_heartbeat(pid=99, model_sha12="another's   ", speed=9999.0))
+    send_heartbeats(app, heartbeats)
     try:
         return chunk_size(WorkerSettings(broker_url=url, **settings), app, MODEL, pending)
     finally:
-        withdraw_beats(app, beats)
+        withdraw_heartbeats(app, heartbeats)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from worker.messaging.celery_app import make_app
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.scoring.process import ScoringProcess
 from worker.settings import WorkerSettings
-from worker.telemetry.counters import Tally
+from worker.telemetry.counters import ScoringCounters
 
 #: Not spelled where a traceback would show it.
 NAME = f"{77310000}_000.png"
@@ -78,7 +78,7 @@ def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, val
     world = World(home=home, env={"CXR_HOME": str(home), "CXR_BROKER_URL": broker})
     world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", [0]))
     settings = WorkerSettings(home=home, broker_url=broker, runtime="tests.support.hash_scorer:HashScorer")
-    child = ScoringProcess(make_app(settings), settings, artifact.sha256, Tally(None, artifact.sha256))
+    child = ScoringProcess(make_app(settings), settings, artifact.sha256, ScoringCounters(None, artifact.sha256))
     outcome, location = world.rows("SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id")[0]
     message = Chunk(model=artifact.sha256, scans=(ChunkScan(outcome_id=outcome, location=location),)).to_message()
     file, aside = home / "nightread.sqlite", home / "aside"

@@ -1,4 +1,4 @@
-"""A supervisor's look at the fleet's models, on either database."""
+"""Which model a supervisor selects, on either database."""
 
 import errno
 
@@ -8,21 +8,13 @@ from db.engine.session import read_transaction
 from db.errors import UserError
 from db.ledger.models import activate, find_model, read_demand
 from db.ledger.outcomes import count_pending
-from tests.support.ledger import enqueue, score_all
+from tests.support.fake_clock import Clock
+from tests.support.ledger import decide_all, enqueue
 from tests.support.world import hash_artifact
 from worker.artifacts.manifest import MODEL_FILE
 from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.registration import register_artifacts
-from worker.supervision.model_selector import RETRY, ModelSelector
-
-
-class Clock:
-    """Seconds, moved by hand."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from worker.supervision.model_selector import RETRY_AFTER, ModelSelector
 
 
 @pytest.fixture
@@ -31,15 +23,15 @@ def models(tmp_path):
 
 
 @pytest.fixture
-def follower(engine, models):
+def selector(engine, models):
     return ModelSelector(engine, models)
 
 
 @pytest.fixture
-def first(models, follower):
+def first(models, selector):
     """The model that is served."""
     hash_artifact(models.folder, name="first")
-    return follower.look(None)
+    return selector.select(None)
 
 
 @pytest.fixture
@@ -55,51 +47,51 @@ def rewrite(models, model, content):
     (models.folder / model.sha256[:12] / MODEL_FILE).write_bytes(content)
 
 
-def test_the_first_model_is_waited_for(follower, models):
-    """Nothing is there until somebody publishes; then it is registered and served."""
-    assert follower.look(None) is None
+def test_the_first_model_is_waited_for(selector, models):
+    """There is no model until one is published; then it is registered and served."""
+    assert selector.select(None) is None
     hash_artifact(models.folder, name="first")
-    assert follower.look(None).name == "first"
+    assert selector.select(None).name == "first"
 
 
-def test_a_first_model_that_cannot_be_had_is_a_mistake(engine, follower, models):
+def test_a_first_model_that_cannot_be_had_is_a_mistake(engine, selector, models):
     """There is nothing else to serve."""
     artifact = hash_artifact(models.folder, name="first")
     register_artifacts(engine, models)
     (artifact.folder / MODEL_FILE).write_bytes(b"other weights")
     with pytest.raises(UserError, match="damaged"):
-        follower.look(None)
+        selector.select(None)
 
 
-def test_the_active_model_is_followed(follower, first, second):
+def test_the_active_model_is_followed(selector, first, second):
     """And the former one again once that is active."""
-    assert follower.look(first).name == "second"
-    assert follower.look(second).name == "second"
+    assert selector.select(first).name == "second"
+    assert selector.select(second).name == "second"
 
 
 def test_a_model_that_is_damaged_is_left_alone_for_a_while(engine, models, first, second, caplog):
     """One sentence, then silence until it may be tried again; what is served goes on."""
     clock = Clock()
-    follower = ModelSelector(engine, models, clock)
+    selector = ModelSelector(engine, models, clock)
     rewrite(models, second, b"other weights")
     for _ in range(3):
-        assert follower.look(first) == first
+        assert selector.select(first) == first
     assert caplog.text.count("model second cannot be served") == 1
     rewrite(models, second, b"not a model")
-    clock.now += RETRY - 1
-    assert follower.look(first) == first
+    clock.now += RETRY_AFTER - 1
+    assert selector.select(first) == first
     clock.now += 1
-    assert follower.look(first).name == "second"
+    assert selector.select(first).name == "second"
 
 
 def test_a_share_that_fails_while_a_model_is_served_is_left_alone_for_a_while(engine, models, first, second, caplog):
-    """Nothing is raised: the look for lost work, which comes next, must not wait for the share."""
+    """No error is raised: the search for lost work, which comes next, must not wait for the share."""
 
     class Failing(FolderModelStore):
         def find(self, sha256):
             raise OSError(errno.ESTALE, "Stale file handle")
 
-    assert ModelSelector(engine, Failing(models.folder)).look(first) == first
+    assert ModelSelector(engine, Failing(models.folder)).select(first) == first
     assert caplog.text.count("model second cannot be served") == 1
 
 

@@ -54,14 +54,14 @@ def test_the_fake_driver_speaks_as_the_real_one():
 
 
 def test_without_a_driver_the_cpu_scores(machine):
-    """`auto` falls back to it; whoever asks for a GPU is told that there is none."""
+    """`auto` falls back to it; any other request for a GPU is refused, because there is none."""
     assert chosen("auto") == chosen("none") == [None]
     for requested in ("all", "0", "GPU-aaa0"):
         assert "no GPU is visible here" in refused(requested)
 
 
 def test_a_driver_that_does_not_answer_is_no_silent_cpu(machine):
-    """A machine with GPUs must not score for a night on its CPU; `--gpus none` is asked for in so many words."""
+    """A machine with GPUs must not score for a night on its CPU, unless `--gpus none` asks for it."""
     machine("broken")
     assert "version mismatch" in refused("auto")
     assert chosen("none") == [None]
@@ -87,17 +87,17 @@ def test_gpus_are_named_as_nvidia_smi_names_them(machine, requested, uuids):
 @pytest.mark.parametrize(
     ("requested", "sentence"),
     [
-        ("4", "'4' is no GPU here; there are 0, 1, 2, 3"),
-        ("-1", "'-1' is no GPU here"),
-        ("0,,2", "'' is no GPU here"),
-        ("", "'' is no GPU here"),
-        ("first", "'first' is no GPU here"),
-        ("GPU-aa", "'GPU-aa' is no GPU here"),
+        ("4", "'4' is not a GPU of this machine; there are 0, 1, 2, 3"),
+        ("-1", "'-1' is not a GPU of this machine"),
+        ("0,,2", "'' is not a GPU of this machine"),
+        ("", "'' is not a GPU of this machine"),
+        ("first", "'first' is not a GPU of this machine"),
+        ("GPU-aa", "'GPU-aa' is not a GPU of this machine"),
         ("0,0", "'0' is named twice"),
         ("0,GPU-aaa0", "'GPU-aaa0' is named twice"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_one_sentence(machine, requested, sentence):
+def test_a_request_that_cannot_be_met_is_one_sentence(machine, requested, sentence):
     """It repeats the flag and says which part is wrong."""
     machine(FOUR)
     assert refused(requested).startswith(f"--gpus {requested}: {sentence}")
@@ -123,7 +123,7 @@ def test_a_gpu_that_is_hidden_cannot_be_asked_for(machine):
     """Indices stay nvidia-smi's."""
     machine(FOUR, "2,3")
     assert chosen("3") == ["GPU-ddd3"]
-    assert "'0' is no GPU here; there are 2, 3" in refused("0")
+    assert "'0' is not a GPU of this machine; there are 2, 3" in refused("0")
 
 
 def test_a_card_in_mig_mode_is_as_many_devices_as_it_has_parts(machine):
@@ -132,7 +132,7 @@ def test_a_card_in_mig_mode_is_as_many_devices_as_it_has_parts(machine):
     assert chosen("all") == ["GPU-aaa0", "MIG-x0", "MIG-y1"]
     assert chosen("1") == ["MIG-x0", "MIG-y1"]
     assert chosen("MIG-y") == ["MIG-y1"]
-    assert "'2' is no GPU here" in refused("2")
+    assert "'2' is not a GPU of this machine" in refused("2")
     machine(SLICED, "MIG-x0")
     assert chosen("auto") == ["MIG-x0"]
 
@@ -155,7 +155,7 @@ def test_a_device_hides_every_other_from_its_process(machine):
 
 
 def test_processes_that_share_a_gpu_share_its_memory(machine):
-    """Each is told so, by JAX's name and TensorFlow's, and has a name of its own; the CPU is never shared."""
+    """JAX and TensorFlow are both told, and each process has a name of its own; the CPU is never shared."""
     machine(FOUR)
     shared = choose_devices("1,3", per_gpu=2)
     assert [device.uuid for device in shared] == ["GPU-aab1", "GPU-aab1", "GPU-ddd3", "GPU-ddd3"]
@@ -173,7 +173,7 @@ def test_processes_that_share_a_gpu_share_its_memory(machine):
 
 @pytest.mark.parametrize(("processes", "threads"), [(None, 16), ("1", 16), ("4", 4), ("16", 2)])
 def test_processes_of_one_machine_share_its_cores(monkeypatch, processes, threads):
-    """Each decodes on its part of them, on two at least; who says how many is obeyed."""
+    """Each decodes on its part of them, on two at least; a set number is obeyed."""
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     if processes is not None:
         monkeypatch.setenv(PROCESSES_VARIABLE, processes)

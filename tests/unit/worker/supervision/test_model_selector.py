@@ -26,8 +26,8 @@ def test_every_choice_follows_the_four_rules(current, active, with_work):
 
 
 @pytest.mark.parametrize(("current", "active", "with_work"), CASES)
-def test_nobodys_work_is_stranded(current, active, with_work):
-    """A worker that finishes what it chose comes to every model that has work, and ends on the active one."""
+def test_no_models_work_is_stranded(current, active, with_work):
+    """A worker that finishes each model's work serves every model that has any, and ends on the active one."""
     left, served = list(with_work), []
     while left:
         current = choose_model(current, active, left)

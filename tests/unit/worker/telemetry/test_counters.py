@@ -1,4 +1,4 @@
-"""What the scoring process counts survives it, and never hinders it."""
+"""The counts of the scoring process survive it, and never hinder it."""
 
 import json
 import os
@@ -9,8 +9,8 @@ import time
 import pytest
 
 from db.ledger.outcomes import Rejected, Scored
-from worker.telemetry.counters import DECODE, READ, Stopwatch, Tally
-from worker.telemetry.status_file import Status, await_process, read_status
+from worker.telemetry.counters import DECODE, READ, ScoringCounters, Stopwatch
+from worker.telemetry.device_status import DeviceStatus, read_status, record_start
 
 MODEL = "a" * 64
 
@@ -18,14 +18,14 @@ MODEL = "a" * 64
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "status"
-    await_process(path)
+    record_start(path)
     return path
 
 
 def begin(path, model=MODEL):
-    tally = Tally(path, model)
-    tally.loaded(name="m", runtime="t", precision="float32")
-    return tally
+    counters = ScoringCounters(path, model)
+    counters.loaded(name="m", runtime="t", precision="float32")
+    return counters
 
 
 def scored(count):
@@ -34,24 +34,24 @@ def scored(count):
 
 def test_what_was_decided_is_in_the_file_when_its_chunk_ends(path):
     """Scored, rejected by reason, quarantined, chunks; and whether a chunk is in hand."""
-    tally = begin(path)
-    with tally.chunk():
+    counters = begin(path)
+    with counters.chunk():
         assert read_status(path).state == "scoring"
-        tally.decided([*scored(3), Rejected(outcome_id=9, reason="empty", detail="")])
-        tally.rejected("s3", 5)
-        tally.quarantined()
+        counters.decided([*scored(3), Rejected(outcome_id=9, reason="empty", detail="")])
+        counters.rejected("s3", 5)
+        counters.quarantined()
     status = read_status(path)
     assert (status.scored, status.rejected, status.quarantined, status.chunks) == (3, {"empty": 1, "s3": 5}, 1, 1)
     assert (status.decided, status.state, status.pid, status.name) == (10, "idle", os.getpid(), "m")
 
 
 def test_a_successor_goes_on_from_the_counts_and_is_not_loaded_yet(path):
-    """Counts and seconds never fall; what was said of the dead process is not said of the new one."""
+    """Counts and seconds never fall; the state of the dead process is not that of the new one."""
     first = begin(path)
     with first.chunk(), first.stopwatch.time(READ):
         first.decided(scored(3))
     spent = read_status(path).seconds[READ]
-    second = Tally(path, MODEL)
+    second = ScoringCounters(path, MODEL)
     assert (read_status(path).scored, read_status(path).state, read_status(path).restarts) == (3, "loading", 1)
     with second.chunk():
         second.decided(scored(2))
@@ -59,11 +59,11 @@ def test_a_successor_goes_on_from_the_counts_and_is_not_loaded_yet(path):
     assert read_status(path).seconds[READ] >= spent > 0
 
 
-def test_a_restart_counts_once_whoever_noticed_it(path):
+def test_a_restart_counts_once_whether_supervisor_or_celery_did_it(path):
     """The supervisor's, with a new Celery parent; or Celery's own, which replaces its scoring process by itself."""
     begin(path)
     assert read_status(path).restarts == 0
-    await_process(path)
+    record_start(path)
     assert read_status(path).restarts == 1
     begin(path)
     assert read_status(path).restarts == 1
@@ -73,14 +73,14 @@ def test_a_restart_counts_once_whoever_noticed_it(path):
 
 def test_another_models_counts_are_not_taken_over(path):
     """Scans that one model scored are not the next one's."""
-    tally = begin(path)
-    with tally.chunk():
-        tally.decided(scored(3))
+    counters = begin(path)
+    with counters.chunk():
+        counters.decided(scored(3))
     assert begin(path, "b" * 64) and read_status(path).scored == 0
 
 
 def test_a_dead_process_holds_no_model(path):
-    """Its file still says ready, for SIGKILL lets nobody say goodbye."""
+    """Its file still says ready: a process that is killed cannot change it."""
     begin(path)
     child = subprocess.Popen(["true"])
     child.wait()
@@ -90,18 +90,18 @@ def test_a_dead_process_holds_no_model(path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"scored": "many"}'])
-def test_a_file_that_says_nothing_is_an_empty_status(path, content):
+def test_a_damaged_file_is_an_empty_status(path, content):
     """A status is read by health checks and scrapes, which must not fall over a damaged file."""
     path.write_bytes(content)
-    assert read_status(path) == Status()
+    assert read_status(path) == DeviceStatus()
 
 
-def test_a_disk_that_takes_nothing_does_not_stop_the_scoring(path, caplog):
+def test_a_full_disk_does_not_stop_the_scoring(path, caplog):
     """The folder is gone: it is logged, and the counting goes on."""
-    tally = Tally(path.parent / "gone" / "status", MODEL)
-    with tally.chunk():
-        tally.decided(scored(3))
-    assert "status file cannot be written" in caplog.text
+    counters = ScoringCounters(path.parent / "gone" / "status", MODEL)
+    with counters.chunk():
+        counters.decided(scored(3))
+    assert "cannot write the status file" in caplog.text
 
 
 def test_a_stopwatch_sums_the_seconds_of_all_threads_and_of_failures():

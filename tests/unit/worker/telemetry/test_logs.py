@@ -20,7 +20,7 @@ def _as_before():
 
 
 def test_a_json_line_holds_what_it_is_about(monkeypatch, capsys):
-    """Ids and codes are fields, so that nobody has to take a sentence apart; a traceback stays on its line."""
+    """Ids and codes are fields, so that no program has to parse a sentence; a traceback stays on its line."""
     monkeypatch.setenv("CXR_LOG_FORMAT", "json")
     configure_logging()
     logging.getLogger("worker.x").warning("scan %d rejected", 7, extra=about(scan_id=7, run_ids=[1, 2]))

@@ -1,0 +1,52 @@
+"""Heartbeats in a real broker: which workers are shown, and that versions understand each other."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import redis
+
+from tests.support.made_up import a_heartbeat
+from worker.messaging.celery_app import make_app
+from worker.messaging.heartbeats import read_heartbeats, send_heartbeats, withdraw_heartbeats
+from worker.settings import WorkerSettings
+
+HEARTBEAT = a_heartbeat(host="h", device="cpu", state="idle", rate=0.5)
+KEY = "nightread.worker.h.1.0"
+#: Of a worker of the commit before this record had its name.
+BEFORE = (
+    '{"host":"h","pid":1,"device":"cpu","model":"m","model_sha12":"mmmmmmmmmmmm","state":"idle","decided":5,"rate":0.5,'
+    '"speed":0.0,"restarts":0,"progress_age":null,"stalled":0.0}'
+)
+
+
+@pytest.fixture
+def client(valkey_port):
+    client = redis.Redis(port=valkey_port)
+    client.flushall()
+    return client
+
+
+@pytest.fixture
+def app(tmp_path, client, valkey_port):
+    return make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"))
+
+
+def test_a_heartbeat_expires_unless_it_is_sent_again_and_can_be_withdrawn(app, client):
+    """A machine that is gone is soon no longer shown; a heartbeat that is not understood is skipped."""
+    other = replace(HEARTBEAT, device="gpu 1")
+    send_heartbeats(app, [other, HEARTBEAT])
+    client.set("nightread.worker.old.1.0", '{"host": "old"}')
+    assert read_heartbeats(app) == [HEARTBEAT, other]
+    assert all(10 < client.ttl(key) <= 15 for key in client.keys("nightread.worker.h.*"))
+    withdraw_heartbeats(app, [other, HEARTBEAT])
+    assert read_heartbeats(app) == []
+
+
+def test_versions_understand_each_other(app, client):
+    """What is sent is, byte by byte, what the version before sent; a later version may add keys."""
+    send_heartbeats(app, [HEARTBEAT])
+    assert client.get(KEY).decode() == BEFORE
+    for sent in (BEFORE, json.dumps(asdict(HEARTBEAT) | {"later": [1]})):
+        client.set(KEY, sent)
+        assert read_heartbeats(app) == [HEARTBEAT]
