@@ -46,17 +46,17 @@ def _load_model(**_: object) -> None:
     # An orphan would keep the GPU for a model that gets no work.
     if (ask := die_with_parent(signal.SIGKILL)) is not None:
         ask()
-    tally = ScoringCounters(_status_file(), os.environ[MODEL_VARIABLE])
-    # The parent replaces a dead child at once, without end.
-    time.sleep(pause_before_load(tally.deaths))
+    counters = ScoringCounters(_status_file(), os.environ[MODEL_VARIABLE])
+    # The parent replaces a dead process at once, without end.
+    time.sleep(pause_before_load(counters.deaths))
     try:
         from worker.scoring.process import ScoringProcess
 
-        _scoring_process = ScoringProcess(app, settings, os.environ[MODEL_VARIABLE], tally)
+        _scoring_process = ScoringProcess(app, settings, os.environ[MODEL_VARIABLE], counters)
         logger.info("model %s loaded: %s", os.environ[MODEL_VARIABLE][:12], _scoring_process.runtime)
     except DatabaseUnavailable as error:
         logger.warning("database unavailable, so the model is loaded later: %s", error)
-        tally.excused()
+        counters.excused()
         _end_parent()
     except (MemoryError, OutOfDeviceMemory) as error:
         # Another program may have it and release it: the load is tried again after growing pauses, as after any death.
@@ -64,11 +64,11 @@ def _load_model(**_: object) -> None:
         _end_parent()
     except UserError as error:
         logger.error("the model cannot be loaded: %s", error)
-        tally.failed(str(error))
+        counters.failed(str(error))
         _end_parent()
     except BaseException as error:
         logger.exception("the model cannot be loaded")
-        tally.failed(str(error) or type(error).__name__)
+        counters.failed(str(error) or type(error).__name__)
         _end_parent()
 
 

@@ -50,16 +50,16 @@ def status_command(run_id: int | None, *, watch: bool, as_json: bool) -> None:
     """`producer status`."""
     settings, engine = open_ledger()
     workers = WorkerPoller(settings)
-    run, now = find(engine, run_id)
+    run, counts = load_run(engine, run_id)
     if watch and run.finished_at is None:
-        now = follow(engine, run.id, err, alive=lambda: None, workers=workers)
-        run, _ = find(engine, run.id)
+        counts = follow(engine, run.id, err, alive=lambda: None, workers=workers)
+        run, _ = load_run(engine, run.id)
     if as_json:
-        print_json(flat(run, now) | {"workers": workers.as_json()})
+        print_json(run_as_dict(run, counts) | {"workers": workers.as_json()})
     else:
-        _say_status(run, now)
+        _print_status(run, counts)
         for line in lines_of(workers.heartbeats()):
-            say(line)
+            print_line(line)
     if watch:
         exit_on_rejects(counts)
 

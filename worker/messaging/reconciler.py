@@ -48,7 +48,7 @@ class Reconciler:
         self._settings = settings
         self._trim_after = 0.0
 
-    def sweep(self, model: ModelInfo, *, at_once: bool = False) -> int:
+    def reconcile(self, model: ModelInfo, *, at_once: bool = False) -> int:
         """Check once, if it is this supervisor's turn.
 
         Args:

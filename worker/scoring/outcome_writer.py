@@ -23,7 +23,7 @@ from db.ledger.runs import nothing_pending, open_runs_of, still_open_runs
 from db.ledger.stop_run import stop_run
 from worker.messaging.messages import Chunk, ChunkScan, InvalidMessage
 from worker.scoring.circuit_breaker import CircuitBreaker
-from worker.telemetry.counters import Tally
+from worker.telemetry.counters import ScoringCounters
 from worker.telemetry.logs import about
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class OutcomeWriter:
     """What one scoring process tells the ledger of its model's scans. Nothing else in a worker writes outcomes."""
 
-    def __init__(self, engine: Engine, model_sha256: str, breaker: CircuitBreaker, counters: Tally) -> None:
+    def __init__(self, engine: Engine, model_sha256: str, breaker: CircuitBreaker, counters: ScoringCounters) -> None:
         self._engine = engine
         self._model = model_sha256
         self._breaker = breaker

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 class ScoringProcess:
     """One loaded model and what it needs to work: the ledger, the queue and a pool of readers."""
 
-    def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, tally: ScoringCounters) -> None:
+    def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, counters: ScoringCounters) -> None:
         # Before numba is imported: what it compiles is there for the next process.
         os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "compiled"))
         self._app = app

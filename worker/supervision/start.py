@@ -42,7 +42,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     first = _find_and_fetch(engine, models, model) if model is not None else ModelSelector(engine, models).select(None)
     engine.dispose()
     # From now on with a short timeout: a supervisor that waits for a database lock supervises no worker.
-    engine = make_engine(settings.database_url, patience=settings.time_budget)
+    engine = make_engine(settings.database_url, lock_timeout=settings.time_budget)
     selector = ModelSelector(engine, models) if model is None else None
     reconciler = Reconciler(make_app(settings), engine, settings)
     Supervisor(settings, devices, reconciler, model=first, selector=selector).run()

@@ -62,7 +62,7 @@ class Supervisor:
         self._workers = self._new_workers()
         self._heartbeat = HeartbeatThread(settings, self.snapshots)
         self._stop_signals = 0
-        self._next_sweep = 0.0
+        self._next_check = 0.0
         self._has_swept = False
 
     def run(self) -> None:
@@ -102,10 +102,10 @@ class Supervisor:
         if self._broker is not None:
             self._broker.ensure()
         self._keep_alive()
-        if time.monotonic() >= self._next_sweep:
-            self._next_sweep = time.monotonic() + self._settings.sweep_interval
+        if time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + self._settings.sweep_interval
             self._check_crashes()
-            self._sweep()
+            self._reconcile()
 
     def _keep_alive(self) -> None:
         for worker in tuple(self._workers):
@@ -143,12 +143,12 @@ class Supervisor:
         self._serve(self._previous_model)
         self._previous_model = None
 
-    def _sweep(self) -> None:
+    def _reconcile(self) -> None:
         """Change the model where the fleet wants another one, and send lost work again."""
         try:
             self._select_model()
             if self._model is not None:
-                self._reconciler.sweep(self._model, at_once=not self._has_swept)
+                self._reconciler.reconcile(self._model, at_once=not self._has_swept)
                 self._has_swept = True
         except TemporaryError as error:
             logger.warning("skipped the search for lost work: %s", error)

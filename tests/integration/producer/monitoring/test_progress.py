@@ -8,7 +8,7 @@ from rich.console import Console
 
 from producer.monitoring.progress import follow
 from producer.monitoring.workers_table import WorkerPoller
-from tests.support.ledger import decide_all, enqueue
+from tests.support.ledger import enqueue, score_all
 from tests.support.made_up import a_heartbeat
 from worker.messaging.celery_app import make_app
 from worker.messaging.heartbeats import send_heartbeats

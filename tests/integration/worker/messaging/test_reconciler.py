@@ -18,7 +18,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture(autouse=True)
 def let_turns_pass(valkey_port):
-    """Called: as if a sweep interval had gone by. Another test's is over."""
+    """Called: as if an interval had gone by. Another test's is over."""
     broker = redis.Redis(port=valkey_port)
 
     def forget():
@@ -28,18 +28,18 @@ def let_turns_pass(valkey_port):
     return forget
 
 
-def sweeper_of(engine, tmp_path, valkey_port):
+def reconciler_of(engine, tmp_path, valkey_port):
     settings = WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0")
     return Reconciler(make_app(settings), engine, settings)
 
 
-def sweep(engine, tmp_path, valkey_port):
+def reconcile(engine, tmp_path, valkey_port):
     """Look once where a run was opened and never sent: gives how many scans were sent."""
     enqueue(engine, tmp_path)
     with read_transaction(engine) as connection:
         model = find_model(connection, None)
     redis.Redis(port=valkey_port).delete(queue_of(model.sha256))
-    return sweeper_of(engine, tmp_path, valkey_port).sweep(model, at_once=True)
+    return reconciler_of(engine, tmp_path, valkey_port).reconcile(model, at_once=True)
 
 
 def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, valkey_port, monkeypatch, caplog):
@@ -49,7 +49,7 @@ def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, v
         raise ArithmeticError
 
     monkeypatch.setattr(worker.messaging.reconciler, "close_finished_runs", bug)
-    assert sweep(engine, tmp_path, valkey_port) == 4
+    assert reconcile(engine, tmp_path, valkey_port) == 4
     assert "cannot close a finished run" in caplog.text
     assert "ArithmeticError" in caplog.text
 
@@ -62,7 +62,7 @@ def test_a_database_that_is_away_is_the_callers_to_say(engine, tmp_path, valkey_
         model = find_model(connection, None)
     file.rename(tmp_path / "aside")
     with pytest.raises(DBAPIError, match="the database file is gone"):
-        sweeper_of(engine, tmp_path, valkey_port).sweep(model)
+        reconciler_of(engine, tmp_path, valkey_port).reconcile(model)
 
 
 def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
@@ -74,16 +74,16 @@ def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
     enqueue(engine, tmp_path)
     with read_transaction(engine) as connection:
         model = find_model(connection, None)
-    sweeper = sweeper_of(engine, tmp_path, valkey_port)
+    reconciler = reconciler_of(engine, tmp_path, valkey_port)
     for _ in range(3):
-        sweeper.sweep(model)
+        reconciler.reconcile(model)
     assert len(tries) == 1
 
 
 @pytest.fixture
-def new_sweeper(engine, tmp_path, valkey_port):
+def new_reconciler(engine, tmp_path, valkey_port):
     """Make one more supervisor's look for lost work."""
-    return lambda: sweeper_of(engine, tmp_path, valkey_port)
+    return lambda: reconciler_of(engine, tmp_path, valkey_port)
 
 
 @pytest.fixture
@@ -98,29 +98,31 @@ def lost_work(engine, tmp_path, valkey_port):
 
 
 def test_a_fleets_supervisors_look_in_turn_and_two_looks_are_enough_whoever_looks(
-    new_sweeper, lost_work, let_turns_pass, monkeypatch
+    new_reconciler, lost_work, let_turns_pass, monkeypatch
 ):
     """A thousand of them ask as much as one, and what one has seen the next one knows."""
     looks = []
     monkeypatch.setattr(worker.messaging.reconciler, "nothing_in_flight", lambda *_: looks.append(None) or True)
-    first, second = (new_sweeper() for _ in range(2))
-    assert [one.sweep(lost_work) for one in (first, second, first, second)] == [0, 0, 0, 0]
+    first, second = (new_reconciler() for _ in range(2))
+    assert [one.reconcile(lost_work) for one in (first, second, first, second)] == [0, 0, 0, 0]
     assert len(looks) == 1
     let_turns_pass()
-    assert [one.sweep(lost_work) for one in (second, first)] == [4, 0]
+    assert [one.reconcile(lost_work) for one in (second, first)] == [4, 0]
 
 
-def test_what_looked_lost_once_and_then_did_not_is_not_sent(new_sweeper, lost_work, let_turns_pass, monkeypatch):
+def test_what_looked_lost_once_and_then_did_not_is_not_sent(new_reconciler, lost_work, let_turns_pass, monkeypatch):
     """A chunk that is on its way from the queue into a worker's hands is in neither for a moment."""
     states = iter([True, False, True])
     monkeypatch.setattr(worker.messaging.reconciler, "nothing_in_flight", lambda *_: next(states))
-    sweeper = new_sweeper()
+    reconciler = new_reconciler()
     for _ in range(3):
-        assert sweeper.sweep(lost_work) == 0
+        assert reconciler.reconcile(lost_work) == 0
         let_turns_pass()
 
 
-def test_a_supervisor_that_does_not_reach_the_database_leaves_its_turn_to_others(new_sweeper, lost_work, monkeypatch):
+def test_a_supervisor_that_does_not_reach_the_database_leaves_its_turn_to_others(
+    new_reconciler, lost_work, monkeypatch
+):
     """Else it might take every turn, and lost work would stay lost."""
 
     def away(_engine):
@@ -129,8 +131,8 @@ def test_a_supervisor_that_does_not_reach_the_database_leaves_its_turn_to_others
     with monkeypatch.context() as patch:
         patch.setattr(worker.messaging.reconciler, "close_finished_runs", away)
         with pytest.raises(DBAPIError):
-            new_sweeper().sweep(lost_work)
+            new_reconciler().reconcile(lost_work)
     looks = []
     monkeypatch.setattr(worker.messaging.reconciler, "close_finished_runs", lambda _: looks.append(None) or [])
-    new_sweeper().sweep(lost_work)
+    new_reconciler().reconcile(lost_work)
     assert looks

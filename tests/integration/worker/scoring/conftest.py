@@ -12,7 +12,7 @@ from worker.messaging.celery_app import make_app
 from worker.messaging.messages import Chunk, ChunkScan, queue_of
 from worker.scoring.process import ScoringProcess
 from worker.settings import WorkerSettings
-from worker.telemetry.counters import Tally
+from worker.telemetry.counters import ScoringCounters
 
 SCANS = range(6)
 
@@ -38,7 +38,7 @@ class Work:
             time_budget=self.budget,
             read_threads=2,
         )
-        self.process = ScoringProcess(make_app(settings), settings, self.model, Tally(None, self.model))
+        self.process = ScoringProcess(make_app(settings), settings, self.model, ScoringCounters(None, self.model))
         query = "SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id ORDER BY o.id"
         self.scans = [ChunkScan(outcome_id=key, location=where) for key, where in self.world.rows(query)]
 

@@ -9,7 +9,7 @@ from db.errors import UserError
 from db.ledger.models import activate, find_model, read_demand
 from db.ledger.outcomes import count_pending
 from tests.support.fake_clock import Clock
-from tests.support.ledger import decide_all, enqueue
+from tests.support.ledger import enqueue, score_all
 from tests.support.world import hash_artifact
 from worker.artifacts.manifest import MODEL_FILE
 from worker.artifacts.model_store import FolderModelStore
