@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.eavesdropper import Eavesdropper
+from tests.support.event_capture import EventCapture
 from tests.support.world import (
     free_port,
     hash_artifact,
@@ -166,7 +166,7 @@ def test_a_metrics_port_in_use_is_one_sentence(world, source):
 def test_no_name_shows_in_json_logs_metrics_heartbeats_or_events(world, source, tmp_path):
     """All four are there and speak of the run, and none holds a file name, a folder or a patient."""
     world.env |= {"CXR_LOG_FORMAT": "json", "CXR_EVENTS": "true"}
-    monitor = Eavesdropper(lambda: world.broker)
+    monitor = EventCapture(lambda: world.broker)
     world.producer("enqueue", "--csv", source)
     world.worker()
     wait_until(finished(world), what=f"the run's end\n{world.logs()}")

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from producer.ingest.source import Source
 from producer.nightly.schedule import job_of
-from tests.support.inbox import webhook
+from tests.support.notification_servers import webhook
 from tests.support.s3_server import client_of
 from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 

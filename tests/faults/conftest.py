@@ -6,8 +6,8 @@ import secrets
 
 import pytest
 
-from tests.support import figures
-from tests.support.stage import SCANS, Stage, prepare, run_quietly, write_source
+from tests.support import recovery_times
+from tests.support.scenario import SCANS, Scenario, prepare, run_quietly, write_source
 from tests.support.valkey import Valkey
 from tests.support.world import wait_until
 
@@ -27,11 +27,11 @@ def pytest_report_header():
 
 def pytest_sessionstart(session):
     if not hasattr(session.config, "workerinput"):
-        figures.begin()
+        recovery_times.forget()
 
 
 def pytest_terminal_summary(terminalreporter):
-    if lines := figures.table():
+    if lines := recovery_times.table():
         terminalreporter.section(f"recovery from faults, FAULT_SEED={SEED}")
         for line in lines:
             terminalreporter.write_line(line)
@@ -91,6 +91,6 @@ def harm(stage, tmp_path):
 def stage(world, quiet, workers, rng, tmp_path):
     """A world on which a fault can be let loose: 99 scans, each batch slowed so that it lands amid the work."""
     world.env |= {"HASH_SCORER_SECONDS": "0.8", "CXR_EVENTS": "true"}
-    stage = Stage(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
+    stage = Scenario(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
     yield stage
     stage.close()

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.support.proxy import Proxy
-from tests.support.stage import load_seconds
+from tests.support.scenario import load_seconds
 from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.amid import begin, ends_well
 from tests.support.commit_cutter import CommitCutter
+from tests.support.fault_timing import begin, ends_well
 from tests.support.postgres import Postgres
+from tests.support.scenario import prepare
 from tests.support.small_disk import fill, small_disk
-from tests.support.stage import prepare
 from tests.support.world import hash_artifact, scoring_process, wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)

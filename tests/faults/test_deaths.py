@@ -5,7 +5,7 @@ import time
 import psutil
 import pytest
 
-from tests.support.stage import child_load_seconds, descendants, is_alive, load_seconds
+from tests.support.scenario import child_load_seconds, descendants, is_alive, load_seconds
 from tests.support.world import kill_tree, scoring_process, wait_until
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from tests.support.stage import descendants
+from tests.support.scenario import descendants
 from tests.support.world import wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)

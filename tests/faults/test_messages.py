@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.support.hostile import NAME, chunk, dropped, harmless, message
-from tests.support.stage import descendants, ids_in
+from tests.support.malicious_messages import NAME, chunk, dropped, harmless, message
+from tests.support.scenario import descendants, ids_in
 from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 

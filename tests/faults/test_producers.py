@@ -9,8 +9,8 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from tests.support.inbox import webhook
-from tests.support.stage import name_of, write_scans
+from tests.support.notification_servers import webhook
+from tests.support.scenario import name_of, write_scans
 from tests.support.world import wait_until, write_csv
 
 WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"]

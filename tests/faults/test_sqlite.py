@@ -13,11 +13,11 @@ from db.close_run import close_finished_runs
 from db.engine.session import open_database
 from db.engine.sqlite import trim_wal
 from db.ledger.outcomes import decide
-from tests.support.amid import begin, ends_well
+from tests.support.fault_timing import begin, ends_well
 from tests.support.invariants import check_privacy
 from tests.support.ledger import enqueue, ids_of, scored
+from tests.support.scenario import descendants
 from tests.support.small_disk import fill, limit_files, small_disk
-from tests.support.stage import descendants
 from tests.support.world import wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)

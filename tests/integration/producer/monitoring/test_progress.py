@@ -9,12 +9,12 @@ from rich.console import Console
 from producer.monitoring.progress import follow
 from producer.monitoring.workers_table import Fleet
 from tests.support.ledger import decide_all, enqueue
-from tests.support.made_up import a_beat
+from tests.support.sample_heartbeat import sample_heartbeat
 from worker.messaging.celery_app import make_app
 from worker.messaging.heartbeats import send_beats
 from worker.settings import WorkerSettings
 
-BEAT = a_beat()
+BEAT = sample_heartbeat()
 
 
 @pytest.fixture

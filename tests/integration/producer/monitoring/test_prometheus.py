@@ -13,13 +13,13 @@ from db.ledger.outcomes import decide
 from db.schema.tables import Run
 from producer.monitoring.prometheus import FleetCollector
 from tests.support.ledger import decide_all, enqueue, ids_of, scored
-from tests.support.made_up import a_beat
+from tests.support.sample_heartbeat import sample_heartbeat
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.heartbeats import read_beats, send_beats, withdraw_beats
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
-BEAT = a_beat(host="h", device="cpu", state="idle", rate=0.5)
+BEAT = sample_heartbeat(host="h", device="cpu", state="idle", rate=0.5)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.errors import PermanentError
-from tests.support.hostile import MODEL, NAME, chunk, dropped, harmless, message
+from tests.support.malicious_messages import MODEL, NAME, chunk, dropped, harmless, message
 from worker.messaging.envelope import admitted, given_back, held_queue, let_through
 from worker.messaging.messages import MAX_SCANS, TASK, Chunk, ChunkScan, queue_of
 

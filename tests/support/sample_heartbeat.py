@@ -3,7 +3,7 @@
 from worker.telemetry.heartbeat import Beat
 
 
-def a_beat(**changes):
+def sample_heartbeat(**changes):
     """A worker that scores; `changes` are what a test is about."""
     said = {
         "host": "reading-room",

@@ -9,13 +9,13 @@ from pathlib import Path
 FILE = Path(os.environ.get("FAULT_FIGURES", "build/faults.jsonl"))
 
 
-def begin():
+def forget():
     """Forget what an earlier session measured."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.unlink(missing_ok=True)
 
 
-def note(fault, *, workers, seconds, stated):
+def record(fault, *, workers, seconds, stated):
     """Add one try: how many seconds passed until all was well again, and how many are stated."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
     line = {"fault": fault, "workers": workers, "seconds": round(seconds, 2), "stated": stated}

@@ -14,7 +14,7 @@ _SIGNS_OF_CI = {"CI", "TF_BUILD", "JENKINS_URL", "NNCF_CI", "NNCF_DEV"}
 _ROOT = str(Path(__file__).parents[2])
 
 
-def watched(code):
+def run_audited(code):
     """What it prints, a word at a time; a connection or a process that it starts is one of these words."""
     hook = f"import sys; sys.addaudithook(lambda event, _: event in {_WAYS_OUT} and print(event, flush=True))\n"
     env = {name: value for name, value in os.environ.items() if name not in _SIGNS_OF_CI}

@@ -8,7 +8,7 @@ import threading
 import redis
 
 
-class Eavesdropper(threading.Thread):
+class EventCapture(threading.Thread):
     """Listens until stopped, through restarts of the broker."""
 
     def __init__(self, connect):

@@ -12,8 +12,8 @@ import psutil
 from PIL import Image, PngImagePlugin
 from sqlalchemy import text
 
-from tests.support import figures
-from tests.support.eavesdropper import Eavesdropper
+from tests.support import recovery_times
+from tests.support.event_capture import EventCapture
 from tests.support.invariants import Quiet, check_invariants, look
 from tests.support.world import World, free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
 from worker.artifacts.artifact import file_sha256
@@ -55,7 +55,7 @@ def write_source(folder, scans=SCANS):
 
 
 @dataclass
-class Stage:
+class Scenario:
     """A world with a source and a model, its workers, and what must come out."""
 
     world: object
@@ -68,7 +68,7 @@ class Stage:
     images: tuple = ()
     running: list = field(default_factory=list)
     _ports: list = field(default_factory=list)
-    _ear: Eavesdropper | None = None
+    _events: EventCapture | None = None
 
     @property
     def broker(self):
@@ -82,8 +82,8 @@ class Stage:
         self.world.env = shared
         self.running.append(process)
         self._ports.append(port)
-        if self._ear is None:
-            self._ear = Eavesdropper(lambda: self.broker)
+        if self._events is None:
+            self._events = EventCapture(lambda: self.broker)
         return process
 
     def start(self, **env):
@@ -153,7 +153,7 @@ class Stage:
         """I9: what was in hand at the fault (or just anything more) is decided within the stated seconds.
 
         Args:
-            fault: its name in the table of figures.
+            fault: its name in the table of recovery times.
             since: `time.monotonic()` at the fault, or at its end where it lasted.
             stated: how soon all must go on.
             lost: outcomes that were in hand; None waits for any decision more.
@@ -170,7 +170,7 @@ class Stage:
         self._note(fault, time.monotonic() - since, stated)
 
     def _note(self, fault, seconds, stated):
-        figures.note(fault, workers=self.workers, seconds=seconds, stated=stated)
+        recovery_times.record(fault, workers=self.workers, seconds=seconds, stated=stated)
         assert seconds <= stated, f"I9: {fault}: {seconds:.1f} s, stated are {stated}\n{self.world.logs()}"
 
     def finish(self, seconds=90):
@@ -193,15 +193,15 @@ class Stage:
         files = [*home.glob("*.txt"), *home.glob("*.log"), *home.glob("broker/*.log")]
         printed = {path.name: path.read_text(errors="replace") for path in files}
         printed |= {f"metrics of port {port}": text for port in self._ports if (text := _scraped(port))}
-        if self._ear is not None:
-            printed["events"] = "\n".join(self._ear.heard)
+        if self._events is not None:
+            printed["events"] = "\n".join(self._events.heard)
         client = self.broker
         beats = [client.get(key) or b"" for key in client.scan_iter("nightread.*")]
         return printed | {"beats": b"\n".join(beats).decode()}
 
     def close(self):
-        if self._ear is not None:
-            self._ear.stop()
+        if self._events is not None:
+            self._events.stop()
 
 
 def ids_in(envelope):
