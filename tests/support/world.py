@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
+import pytest
 import redis
 from sqlalchemy import text
 
@@ -26,6 +27,13 @@ from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
 from worker.images.preprocessing import Preprocessing
 from worker.messaging.embedded_broker import socket_path
 from worker.settings import WorkerSettings
+
+#: The two kinds of servers that a world is built on: those of this machine alone, and those that were started before.
+EMBEDDED, SEPARATE = "sqlite and embedded", "postgresql and separate"
+#: For tests that depend little on the servers: the quick suite runs them on one kind, `make test-all` on the other.
+embedded_first = pytest.mark.parametrize(
+    "world", [EMBEDDED, pytest.param(SEPARATE, marks=pytest.mark.slow)], indirect=True
+)
 
 HEADER = [
     "Image Index",
