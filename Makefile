@@ -55,7 +55,7 @@ test-containers: .venv/installed
 # Guided by atheris, which is not locked for the rest: it has wheels for few platforms.
 fuzz: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.lock
-	$(BIN)/python tests/fuzz/fuzz.py
+	$(BIN)/python -m tests.fuzz.fuzz
 
 # In a venv of its own: what audits is not among what is audited. Where it cannot be had, the locks alone are judged.
 audit: .venv/installed
@@ -70,23 +70,23 @@ check: .venv/installed
 	$(BIN)/lint-imports
 
 bench: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_throughput.py
+	$(BIN)/python -m tests.benchmarks.bench_throughput
 
 # Keras on whatever KERAS_BACKEND says.
 bench-gpu: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_gpu.py
+	$(BIN)/python -m tests.benchmarks.bench_gpu
 
 bench-parts: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_score_layout.py
-	$(BIN)/python tests/benchmarks/bench_enqueue.py
-	$(BIN)/python tests/benchmarks/bench_sql.py
-	$(BIN)/python tests/benchmarks/bench_export.py
-	$(BIN)/python tests/benchmarks/bench_s3.py
-	$(BIN)/python tests/benchmarks/bench_fit.py
+	$(BIN)/python -m tests.benchmarks.bench_score_layout
+	$(BIN)/python -m tests.benchmarks.bench_enqueue
+	$(BIN)/python -m tests.benchmarks.bench_sql
+	$(BIN)/python -m tests.benchmarks.bench_export
+	$(BIN)/python -m tests.benchmarks.bench_s3
+	$(BIN)/python -m tests.benchmarks.bench_fit
 
 # SCALE="--scans 1000 --workers 1 2 --parts fleets" is the two minutes' worth.
 bench-scale: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_scale.py $(SCALE)
+	$(BIN)/python -m tests.benchmarks.bench_scale $(SCALE)
 
 # The locks name no package index: whatever the client at hand is set up for serves them.
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -3,7 +3,7 @@
 Every way scores the same files with the same model, in turns; ratios are taken within a round, and medians over rounds.
 Where two ways compute alike their scores are compared: a faster wrong answer is no answer.
 
-    python tests/benchmarks/bench_throughput.py [--images ../shared/data/nih1024/images] [--scans 2000] [--rounds 3]
+    python -m tests.benchmarks.bench_throughput [--images ../shared/data/nih1024/images] [--scans 2000] [--rounds 3]
 """
 
 import argparse
@@ -19,16 +19,13 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parent / "throughput"))
-
 import numpy as np
 import psutil
-from films import lay_out
 from rich.console import Console
 from rich.table import Table
 
 from db.findings import FINDINGS, column_of
+from tests.benchmarks.throughput.films import lay_out
 from tests.support.world import World, wait_until
 from worker.artifacts.exports import OPENVINO_FILE, OPENVINO_INT8_FILE
 from worker.artifacts.manifest import MODEL_FILE

@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import judge
-import mutate
-import seeds
-
+from tests.fuzz import judge, mutate, seeds
 from tests.support.encoded_images import checksums_mended
 
 #: Beyond it an image is refused unread; a worker's own limit is a hundred times this, and that is what is run now and
