@@ -100,6 +100,7 @@ def test_metrics_count_every_outcome_and_never_fall_when_the_scoring_process_die
     assert [key for key in end if key[0] == "nightread_model_info" and {"hash", "float32"} <= {*key}]
 
 
+@pytest.mark.slow
 @SEPARATE
 def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
     """Another home of the fleet watches in plain lines, then sees device, model and counts; stopped, they are gone."""
@@ -122,6 +123,7 @@ def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
     assert not beats(world)
 
 
+@pytest.mark.slow
 @EMBEDDED
 def test_health_tells_the_states_of_a_worker_apart(world, source):
     """No worker; loading; idle; scoring; stuck; killed: exit 0 where all is well, else 1 and one sentence."""

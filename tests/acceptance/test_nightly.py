@@ -86,6 +86,7 @@ def test_two_at_once_and_one_that_is_stopped_make_one_run_and_one_summary(world,
     assert (summary["scored"], summary["positives"], summary["negatives"]) == (6, 2, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
     """They start at once after two nights away: one run, one summary; a signal ends each with exit 0."""

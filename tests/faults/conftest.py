@@ -1,4 +1,8 @@
-"""Faults and what must hold after them. `make test-faults` runs all; CI those that are marked `short`."""
+"""Faults and what must hold after them.
+
+`make test-faults` runs all of them. CI tries those that are marked: `make test` the `quick` ones, `make test-all` the
+`slow` ones.
+"""
 
 import os
 import random
@@ -17,7 +21,7 @@ SEED = os.environ.setdefault("FAULT_SEED", str(secrets.randbelow(1_000_000)))
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "faults" in item.path.parts:
+        if "faults" in item.path.parts and not any(map(item.get_closest_marker, ("quick", "slow", "soak"))):
             item.add_marker("fault")
 
 

@@ -270,7 +270,7 @@ def test_an_enqueue_that_loses_its_database_says_one_sentence(world, postgres, t
     assert world.rows("SELECT expected, pending FROM run_progress WHERE run_id = 2") == [(99, 99)]
 
 
-@pytest.mark.short
+@pytest.mark.quick
 def test_a_worker_that_starts_without_a_database_says_one_sentence(world, postgres, tmp_path):
     """Exit 2: whoever started it tries again, as a container's restart policy does."""
     hash_artifact(world.home / "models")

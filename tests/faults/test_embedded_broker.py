@@ -49,7 +49,7 @@ def died(process):
     return time.monotonic()
 
 
-@pytest.mark.short
+@pytest.mark.slow
 def test_a_killed_server_is_started_again_by_its_owner(stage):
     """SIGKILL of the server alone: its file brings the queue back."""
     stage.start()

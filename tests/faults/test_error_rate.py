@@ -103,7 +103,7 @@ def comes_to_rest(stage):
     assert stage.decided() == decided, "a stopped run was worked on"
 
 
-WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"]
+WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"]
 
 
 @pytest.mark.parametrize("world", WORLDS, indirect=True)

@@ -65,7 +65,7 @@ def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
     ends_well(stage, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
 
 
-@pytest.mark.short
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_command_that_waits_for_the_lock_says_so(stage):
     """`producer cancel` behind another program's transaction: a word after 5 s, and its result in the end."""

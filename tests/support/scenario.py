@@ -9,13 +9,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import psutil
+import pytest
 from PIL import Image, PngImagePlugin
 from sqlalchemy import text
 
 from tests.support import recovery_times
 from tests.support.event_capture import EventCapture
 from tests.support.invariants import Quiet, check_invariants, look
-from tests.support.world import World, free_port, hash_artifact, radiograph, scoring_process, wait_until, write_csv
+from tests.support.world import (
+    EMBEDDED,
+    SEPARATE,
+    World,
+    free_port,
+    hash_artifact,
+    radiograph,
+    scoring_process,
+    wait_until,
+    write_csv,
+)
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.manifest import MANIFEST_FILE
 from worker.messaging.messages import queue_of
@@ -24,6 +35,18 @@ from worker.messaging.messages import queue_of
 SCANS = 96
 #: What no decoder takes, by image: its bytes.
 DAMAGED = {"empty": b"", "not_image": b"<html>no radiograph</html>", "truncated": None}
+
+#: Faults that every suite tries: one of their forms runs in `make test`, another in `make test-all`.
+in_every_suite = pytest.mark.parametrize(
+    ("workers", "world"),
+    [
+        pytest.param(2, EMBEDDED, marks=pytest.mark.quick),
+        pytest.param(1, EMBEDDED, marks=pytest.mark.slow),
+        (1, SEPARATE),
+        (2, SEPARATE),
+    ],
+    indirect=True,
+)
 
 
 def name_of(number):
