@@ -32,7 +32,7 @@ from worker.artifacts.manifest import MODEL_FILE
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "throughput"
-PEERS = ("ray[data]", "openvino", "opencv-python-headless", "numpy")
+PEERS = Path(__file__).with_name("requirements.lock")
 #: How far scores may lie apart where two ways compute in the same precision on the same runtime, and on another.
 ALIKE = 1e-4
 #: Beside float32 on TensorFlow. The network is not fitted: it magnifies what little scans differ in, and the rounding.
@@ -110,10 +110,11 @@ def script(name, *arguments, python=sys.executable, **environment):
 
 
 def peers_python(folder):
-    """The Python of the peers' own environment, made where it is not there."""
+    """The Python of the peers' own environment, which is created on first use."""
     if not (folder / "installed").exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PEERS], check=True)
+        install = [folder / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", PEERS]
+        subprocess.run(install, check=True)
         (folder / "installed").touch()
     return folder / "bin" / "python"
 
