@@ -1,10 +1,10 @@
-"""What a device's worker says of itself, made up."""
+"""A heartbeat of a worker that does not exist."""
 
 from worker.telemetry.heartbeat import Beat
 
 
 def sample_heartbeat(**changes):
-    """A worker that scores; `changes` are what a test is about."""
+    """The heartbeat of a worker that is scoring, with the fields that a test changes."""
     said = {
         "host": "reading-room",
         "pid": 1,
