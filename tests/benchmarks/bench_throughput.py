@@ -1,7 +1,7 @@
 """Scans a second on the CPU, end to end, beside what a user would pick instead and beside the machine's own limits.
 
 Every way scores the same files with the same model, in turns; ratios are taken within a round, and medians over rounds.
-Where two ways compute alike their scores are compared: a faster wrong answer is no answer.
+Where two ways compute alike their scores are compared: a faster wrong answer does not count.
 
     python -m tests.benchmarks.bench_throughput [--images ../shared/data/nih1024/images] [--scans 2000] [--rounds 3]
 """
@@ -263,7 +263,7 @@ def show(rounds):
 
 
 def is_size(name):
-    """What is no rate."""
+    """Whether a figure is a time, a size or a count, not a rate."""
     return ", s" in name or "MiB" in name or "scans from" in name
 
 
@@ -288,7 +288,7 @@ def check(name, other, scores, bound):
     difference = np.abs(load(name) - scores).max()
     print(f"{name}: scores differ from {other} by at most {difference:.2g} (bound {bound:g})")
     if not difference <= bound:
-        sys.exit("a faster wrong answer is no answer")
+        sys.exit("a faster wrong answer does not count")
 
 
 def load(name):
