@@ -1,106 +1,143 @@
-# Everything runs in this folder's own .venv, built from requirements.lock on first use.
+# Everything runs in this folder's own .venv. `make demo` installs what the demo needs (requirements.lock); the first target
+# that tests or checks adds the rest (tests/requirements.lock).
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+# Two at a time: most of the time is waiting for real processes. Each file's tests stay together, with their servers.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# Unit tests that import Keras, TensorFlow or OpenVINO.
+MODEL_TESTS := tests/unit/trainer/fitting tests/unit/trainer/network tests/unit/trainer/publishing \
+	tests/unit/trainer/evaluation/test_evaluate_artifact.py tests/unit/worker/scoring/test_scorer.py
 
-.PHONY: help demo test test-faults soak test-containers check bench bench-gpu bench-parts bench-scale fuzz audit lock clean
+.PHONY: help demo fast test test-all test-db test-worker test-producer test-trainer test-faults soak test-containers \
+	check bench bench-gpu bench-parts bench-scale fuzz audit lock clean
 
 help:
-	@echo "make demo    synthetic radiographs, a small model, a queue, scores, a report (under 6 minutes)"
-	@echo "make test    the test suite, on real servers from pip packages"
-	@echo "make test-containers  the images and docker/compose.yaml on a real Docker engine (half an hour)"
-	@echo "make test-faults  kills, outages and hostile input, each with one worker and with more (an hour and a half)"
-	@echo "make soak    20,000 scans amid kills and restarts, against a quiet run (a quarter of an hour)"
-	@echo "make fuzz    450,000 mutations of images, tables and messages (ten minutes)"
-	@echo "make audit   known weaknesses of the locked packages, and what stands in the locks"
-	@echo "make check   ruff, mypy and import-linter"
-	@echo "make bench   scans a second beside Ray Data, a plain script and the machine's limits, on the radiographs of ../shared/data (over an hour)"
-	@echo "make bench-gpu  the same of a GPU: decoding, model and ledger alone, then all together, with one process and several"
-	@echo "make bench-parts  speed and memory of one part after the other (half an hour)"
-	@echo "make bench-scale  how queue, database and memory scale, to 8 workers and 100,000 scans (an hour, and a quiet machine)"
-	@echo "make lock    renew requirements.lock from pyproject.toml"
+	@echo "make demo             Draw synthetic radiographs, fit a small model, score them and write a report (under 6 minutes)."
+	@echo "make fast             Run the unit tests that need no server and no model (under 2 minutes)."
+	@echo "make test             Run the quick suite on real servers from pip packages (under 8 minutes on two cores)."
+	@echo "make test-all         Run the slow tests that make test leaves out; CI runs both (a quarter of an hour)."
+	@echo "make test-db          Run the quick unit and integration tests of one package; also test-worker, test-producer"
+	@echo "                      and test-trainer. ARGS='-m slow' runs its slow tests."
+	@echo "make test-faults      Try every fault, with one worker and with two: kills, outages, hostile input (1.5 hours)."
+	@echo "make soak             Score 20,000 scans while workers are killed, and compare with a quiet run (a quarter of an hour)."
+	@echo "make fuzz             Feed 450,000 mutations of images, tables and messages to the readers (10 minutes)."
+	@echo "make test-containers  Build the images and run docker/compose.yaml on a real Docker engine (half an hour)."
+	@echo "make check            Run ruff, mypy, import-linter and codespell."
+	@echo "make audit            Check every lock, and look its packages up in the advisories of known vulnerabilities."
+	@echo "make bench            Measure scans per second against Ray Data, a plain script and the machine's limits, on the"
+	@echo "                      radiographs of ../shared/data (over an hour)."
+	@echo "make bench-gpu        Measure a GPU: decoding, model and ledger alone, then together, with one process and several."
+	@echo "make bench-parts      Measure speed and memory of one part after the other (half an hour)."
+	@echo "make bench-scale      Measure how queue, database and memory scale to 8 workers and 100,000 scans (an hour, on a quiet"
+	@echo "                      machine)."
+	@echo "make lock             Renew every lock from pyproject.toml (needs uv)."
+	@echo "make clean            Delete .venv, the demo and what was built."
 
-.venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nightread needs Python 3.11 or newer")'
+.venv/demo.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nightread needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	@echo "installing the locked requirements into .venv (a minute on first use)"
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@echo "Installing the locked requirements into .venv (a minute on first use)."
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@# Headers that only a compiler reads are a third of a gigabyte.
+	@rm -rf .venv/lib/python3*/site-packages/tensorflow/include
+	@touch $@
 
+.venv/test.installed: .venv/demo.installed tests/requirements.lock
+	@echo "Installing the locked requirements of the tests into .venv (a minute on first use)."
+	$(INSTALL) --require-hashes -r tests/requirements.lock
+	@touch $@
+
+# Without an export: OpenVINO and its converters are not installed for the demo.
 demo: export CXR_HOME = $(CURDIR)/$(DEMO)/home
-demo: .venv/installed
+demo: .venv/demo.installed
 	$(BIN)/trainer phantoms --out $(DEMO)/scans
-	@if ls $(DEMO)/home/models/*/manifest.json >/dev/null 2>&1; then echo "the demo's model is there already"; \
-	else $(BIN)/trainer fit --csv $(DEMO)/scans/sample_labels.csv --name demo --size 64 --epochs 9 --batch-size 16; fi
+	@if ls $(DEMO)/home/models/*/manifest.json >/dev/null 2>&1; then echo "The demo's model exists already."; \
+	else $(BIN)/trainer fit --csv $(DEMO)/scans/sample_labels.csv --name demo --size 64 --epochs 9 --batch-size 16 --no-export; fi
 	$(BIN)/producer run --csv $(DEMO)/scans/sample_labels.csv --out $(DEMO)/report
 	$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
 
-# Two at a time: most of the time is waiting for real processes. Each file's tests stay together, with their servers.
-test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "short or not fault"
+fast: .venv/test.installed
+	$(PYTEST) tests/unit $(MODEL_TESTS:%=--ignore=%) $(ARGS)
 
-# Every fault, with one worker and with more. FAULT_SEED=N repeats a run's moments.
-test-faults: .venv/installed
-	$(BIN)/python -m pytest tests/faults -m "not soak" --numprocesses 2 --dist loadscope
+test: .venv/test.installed
+	$(PYTEST) $(ARGS)
+
+test-all: .venv/test.installed
+	$(PYTEST) -m slow $(ARGS)
+
+test-db test-worker test-producer test-trainer: test-%: .venv/test.installed
+	$(PYTEST) $(wildcard tests/unit/$* tests/integration/$*) $(ARGS)
+
+# Every fault, with one worker and with two. FAULT_SEED=N repeats the moments of an earlier run.
+test-faults: .venv/test.installed
+	$(BIN)/python -m pytest tests/faults -m "not soak" --numprocesses 2 --dist loadscope $(ARGS)
 
 # SOAK_SCANS scans, a kill every 5 s and a restart of the broker every 30 s.
-soak: .venv/installed
-	$(BIN)/python -m pytest tests/faults/test_soak.py --capture=no
+soak: .venv/test.installed
+	$(BIN)/python -m pytest tests/faults/test_soak.py -m soak --capture=no
 
-# Needs a Docker engine that this user may speak to; builds what it runs.
-test-containers: .venv/installed
+# Needs a Docker engine that this user may use; builds what it runs.
+test-containers: .venv/test.installed
 	$(BIN)/python -m pytest tests/containers --maxfail=1 --timeout=1800
 
-# Guided by atheris, which is not locked for the rest: it has wheels for few platforms.
-fuzz: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.lock
-	$(BIN)/python tests/fuzz/fuzz.py
+# Guided by atheris, which has a lock of its own: it has wheels for few platforms.
+fuzz: .venv/test.installed
+	$(INSTALL) --require-hashes -r tests/fuzz/requirements.lock
+	$(BIN)/python -m tests.fuzz.fuzz
 
-# In a venv of its own: what audits is not among what is audited. Where it cannot be had, the locks alone are judged.
-audit: .venv/installed
+# The auditor has a venv of its own, so that it is not among what is audited. Where it cannot be installed, only the locks
+# are checked.
+audit: .venv/test.installed
 	@$(PYTHON) -m venv .venv/audit && .venv/audit/bin/pip install --quiet --disable-pip-version-check \
-		--require-hashes -r .ci/audit.lock || echo "the auditor cannot be installed here"
+		--require-hashes -r .ci/audit.lock || echo "The auditor cannot be installed here."
 	$(BIN)/python .ci/audit.py --tool .venv/audit/bin/pip-audit
 
-check: .venv/installed
+check: .venv/test.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
-bench: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_throughput.py
+bench: .venv/test.installed
+	$(BIN)/python -m tests.benchmarks.bench_throughput
 
-# Keras on whatever KERAS_BACKEND says.
-bench-gpu: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_gpu.py
+# On the backend of Keras that KERAS_BACKEND names.
+bench-gpu: .venv/test.installed
+	$(BIN)/python -m tests.benchmarks.bench_gpu
 
-bench-parts: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_score_layout.py
-	$(BIN)/python tests/benchmarks/bench_enqueue.py
-	$(BIN)/python tests/benchmarks/bench_sql.py
-	$(BIN)/python tests/benchmarks/bench_export.py
-	$(BIN)/python tests/benchmarks/bench_s3.py
-	$(BIN)/python tests/benchmarks/bench_fit.py
+bench-parts: .venv/test.installed
+	$(BIN)/python -m tests.benchmarks.bench_score_layout
+	$(BIN)/python -m tests.benchmarks.bench_enqueue
+	$(BIN)/python -m tests.benchmarks.bench_sql
+	$(BIN)/python -m tests.benchmarks.bench_export
+	$(BIN)/python -m tests.benchmarks.bench_s3
+	$(BIN)/python -m tests.benchmarks.bench_fit
 
-# SCALE="--scans 1000 --workers 1 2 --parts fleets" is the two minutes' worth.
-bench-scale: .venv/installed
-	$(BIN)/python tests/benchmarks/bench_scale.py $(SCALE)
+# SCALE="--scans 1000 --workers 1 2 --parts fleets" takes two minutes.
+bench-scale: .venv/test.installed
+	$(BIN)/python -m tests.benchmarks.bench_scale $(SCALE)
 
-# The locks name no package index: whatever the client at hand is set up for serves them.
+# The locks name no package index: pip and uv use the one that they are configured for. The tests' lock is the largest, and
+# the others take their versions from it.
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --no-header --quiet
-IMAGE = $(COMPILE) --constraint requirements.lock -o docker/requirements
+LOCK = $(COMPILE) --constraint tests/requirements.lock
 lock:
-	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --extra dev -o requirements.lock
-	$(IMAGE)/producer.lock pyproject.toml
-	$(IMAGE)/worker.lock pyproject.toml --extra worker --extra openvino
-	$(IMAGE)/worker-gpu.lock pyproject.toml --extra worker-gpu
-	$(IMAGE)/trainer.lock pyproject.toml --extra worker --extra trainer
-	echo 'setuptools>=80' | $(IMAGE)/build.lock -
+	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --group build --group test --group check \
+		-o tests/requirements.lock
+	$(LOCK) pyproject.toml --extra worker --extra fit --group build -o requirements.lock
+	$(LOCK) pyproject.toml -o docker/requirements/producer.lock
+	$(LOCK) pyproject.toml --extra worker --extra openvino -o docker/requirements/worker.lock
+	$(LOCK) pyproject.toml --extra worker-gpu -o docker/requirements/worker-gpu.lock
+	$(LOCK) pyproject.toml --extra worker --extra trainer -o docker/requirements/trainer.lock
+	$(LOCK) --group build -o docker/requirements/build.lock
+	$(LOCK) --group peers -o tests/benchmarks/requirements.lock
 	echo 'atheris==3.0.0' | $(COMPILE) -o tests/fuzz/requirements.lock -
-	echo 'pip-audit>=2.9' | $(COMPILE) --constraint requirements.lock -o .ci/audit.lock -
+	echo 'pip-audit>=2.9' | $(LOCK) -o .ci/audit.lock -
 
 clean:
 	rm -rf .venv $(DEMO) build *.egg-info

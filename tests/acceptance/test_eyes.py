@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.eavesdropper import Eavesdropper
+from tests.support.event_capture import EventCapture
 from tests.support.world import (
     free_port,
     hash_artifact,
@@ -100,6 +100,7 @@ def test_metrics_count_every_outcome_and_never_fall_when_the_scoring_process_die
     assert [key for key in end if key[0] == "nightread_model_info" and {"hash", "float32"} <= {*key}]
 
 
+@pytest.mark.slow
 @SEPARATE
 def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
     """Another home of the fleet watches in plain lines, then sees device, model and counts; stopped, they are gone."""
@@ -129,6 +130,7 @@ def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
     assert not heartbeats(world)
 
 
+@pytest.mark.slow
 @EMBEDDED
 def test_health_tells_the_states_of_a_worker_apart(world, source):
     """No worker; loading; idle; scoring; stuck; killed: exit 0 where all is well, else 1 and one sentence."""
@@ -175,7 +177,7 @@ def test_a_metrics_port_in_use_is_one_sentence(world, source):
 def test_no_name_shows_in_json_logs_metrics_heartbeats_or_events(world, source, tmp_path):
     """All four are there and speak of the run, and none holds a file name, a folder or a patient."""
     world.env |= {"CXR_LOG_FORMAT": "json", "CXR_EVENTS": "true"}
-    monitor = Eavesdropper(lambda: world.broker)
+    monitor = EventCapture(lambda: world.broker)
     world.producer("enqueue", "--csv", source)
     world.worker()
     wait_until(finished(world), what=f"the run's end\n{world.logs()}")

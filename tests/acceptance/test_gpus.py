@@ -48,6 +48,7 @@ def scoring_under(pid):
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_a_gpu_that_can_no_longer_load_the_model_leaves_the_others_alone(machine, tmp_path):
     """Another program took its memory: its worker tries again and again, the other one keeps its process."""
@@ -104,6 +105,7 @@ def waiting_in_the_queue(world):
     return {scan.outcome_id for chunk in chunks for scan in chunk.scans}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_sigterm_drains_every_gpu(machine, tmp_path):
     """Those that were asked for hand their chunks back in time, and leave no process: the queue has what is pending."""

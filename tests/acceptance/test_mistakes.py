@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.world import hash_artifact, image_name, write_csv, write_images
+from tests.support.world import embedded_first, hash_artifact, image_name, write_csv, write_images
+
+pytestmark = embedded_first
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -30,6 +30,7 @@ def wait_for(world, run_id):
     wait_until(lambda: finished(world, run_id), seconds=60, what=f"the end of run {run_id}\n{world.logs()}")
 
 
+@pytest.mark.slow
 def test_the_active_model_is_followed_and_rolled_back_without_a_restart(world, csv):
     """Waiting for a first model, A's run is ended under A, then B's under B, then A's again: one `worker start`."""
     worker = world.worker()
@@ -59,6 +60,7 @@ def test_the_active_model_is_followed_and_rolled_back_without_a_restart(world, c
     assert world.logs().count("no model is there yet") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_a_model_that_is_damaged_or_cannot_be_loaded_leaves_the_one_before(world, csv):
     """Bytes that changed after the registration stop nobody; what fails to load gives way. One sentence each."""

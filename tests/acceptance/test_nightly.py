@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from producer.ingest.source import Source
-from producer.nightly.schedule import job_id
-from tests.support.inbox import webhook
+from producer.nightly.schedule import job_of
+from tests.support.notification_servers import webhook
 from tests.support.s3_server import client_of
 from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
 
@@ -86,6 +86,7 @@ def test_two_at_once_of_which_one_is_stopped_make_one_run_and_one_summary(world,
     assert (summary["scored"], summary["positives"], summary["negatives"]) == (6, 2, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
     """Both start after two missed nights: one run, one summary; a signal ends each with exit code 0."""

@@ -52,6 +52,7 @@ def test_a_folder_without_a_csv_is_scored_and_its_report_shows_coverage_and_spre
     assert home.rows("SELECT DISTINCT label FROM results") == [(None,)]
 
 
+@pytest.mark.slow
 def test_the_same_radiograph_scores_the_same_in_every_lossless_form(home, tmp_path):
     """Gray, colour, 16 bit, palette, TIFF and BMP of one radiograph give one score, whatever their names say."""
     folder = tmp_path / "forms"
@@ -123,6 +124,7 @@ def test_whatever_else_lies_there_ends_as_one_row_with_a_reason(home, tmp_path):
     assert "Traceback" not in (home.home / "worker.log").read_text()
 
 
+@pytest.mark.slow
 def test_an_image_that_was_overwritten_is_scored_again(home, tmp_path):
     """Other bytes at the same path are due again, as a new revision; the earlier run keeps its own."""
     write_images(tmp_path / "images", range(3))
@@ -135,6 +137,7 @@ def test_an_image_that_was_overwritten_is_scored_again(home, tmp_path):
     assert home.rows(newest) == [(1, 1), (2, 2)]
 
 
+@pytest.mark.slow
 def test_the_limit_of_pixels_is_a_setting_of_the_worker(home, tmp_path):
     """CXR_MAX_PIXELS reaches the process that scores."""
     write_images(tmp_path / "images", range(3))

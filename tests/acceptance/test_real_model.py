@@ -8,6 +8,8 @@ import pytest
 from db.findings import FINDINGS, column_of
 from tests.support.world import image_name, radiograph, scoring_process, wait_until, write_csv, write_images
 
+pytestmark = pytest.mark.slow
+
 SCANS = range(40)
 COLUMNS = ", ".join(column_of(finding) for finding in FINDINGS)
 

@@ -6,7 +6,17 @@ import cv2
 import pytest
 
 from tests.support.s3_server import VISITOR, client_of
-from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
+from tests.support.world import (
+    embedded_first,
+    hash_artifact,
+    image_name,
+    radiograph,
+    wait_until,
+    write_csv,
+    write_images,
+)
+
+pytestmark = embedded_first
 
 SCANS = range(12)
 
@@ -89,6 +99,7 @@ def test_keys_of_any_letters_are_scored(world, s3, tmp_path):
     assert {key for run, key in scored if run == 2} == {f"ward %/{key}" for key in ODD_KEYS}
 
 
+@pytest.mark.slow
 def test_a_store_that_refuses_the_worker_ends_its_runs_with_one_sentence(world, bucket, s3, tmp_path):
     """Not one request a scan: every scan of the store is rejected at once, those elsewhere are scored, runs close."""
     _, name = bucket

@@ -6,7 +6,15 @@ import pytest
 
 from db.findings import FINDINGS, column_of
 from tests.support.hash_scorer import hash_scores
-from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images
+from tests.support.world import (
+    embedded_first,
+    hash_artifact,
+    image_name,
+    radiograph,
+    wait_until,
+    write_csv,
+    write_images,
+)
 from worker.images.pixels import preprocess
 from worker.images.preprocessing import Preprocessing
 
@@ -47,6 +55,7 @@ def test_every_scan_of_the_csv_ends_as_its_own_score_or_as_a_reason(world, sourc
     assert failed == {image_name(3): "empty", image_name(5): "truncated", **missing}
 
 
+@embedded_first
 def test_a_second_enqueue_sends_nothing_and_links_what_is_there(world, source):
     """Already scored scans are linked to the new run, not scored again."""
     world.producer("enqueue", "--csv", source)
@@ -63,6 +72,7 @@ def test_a_second_enqueue_sends_nothing_and_links_what_is_there(world, source):
     ]
 
 
+@embedded_first
 def test_a_moved_image_keeps_its_score_and_another_image_of_the_name_is_scored(world, source, tmp_path):
     """The same bytes elsewhere are the same scan; other bytes under the same names are due again, mended ones too."""
     world.producer("enqueue", "--csv", source)
@@ -83,6 +93,7 @@ def test_a_moved_image_keeps_its_score_and_another_image_of_the_name_is_scored(w
     assert same == [(1,)]
 
 
+@embedded_first
 def test_two_workers_share_a_run_and_decide_each_scan_once(world, source):
     """With two workers every outcome is written once, and both take part in the same run."""
     world.env["HASH_SCORER_SECONDS"] = "0.3"
@@ -106,6 +117,7 @@ def test_the_run_command_does_it_all_and_reports(world, source):
     ]
 
 
+@embedded_first
 def test_no_name_or_patient_shows_in_logs(world, source):
     """File names are patient ids: a worker's log speaks of scans by number, also where it rejects them."""
     world.producer("enqueue", "--csv", source)

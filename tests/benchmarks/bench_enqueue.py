@@ -4,7 +4,7 @@ Seconds and peak memory from the command line to its end, start-up included. The
 SQL: reading the CSV and committing it is what is measured. 112,120 rows are NIH's own file where it is at hand; the
 others, and that one where it is not, are synthetic in its likeness.
 
-    python tests/benchmarks/bench_enqueue.py [--rows 10000 112120 1000000] [--nih ../shared/data/Data_Entry....csv.gz]
+    python -m tests.benchmarks.bench_enqueue [--rows 10000 112120 1000000] [--nih ../shared/data/Data_Entry....csv.gz]
 """
 
 import argparse
@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sqlalchemy import create_engine, text
 

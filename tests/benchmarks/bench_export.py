@@ -1,6 +1,6 @@
 """`producer export` of a run of many rows, on both databases: seconds, and the peak memory of its process.
 
-    python tests/benchmarks/bench_export.py [--rows 1000000] [--out bench_export.json]
+    python -m tests.benchmarks.bench_export [--rows 1000000] [--out bench_export.json]
 
 Rows are those of the long form, 15 a scored scan; the ledger holds five such runs.
 """
@@ -16,11 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench_sql import databases
-from big_ledger import BigLedger
-
 from db.engine.session import make_engine, read_transaction
 from producer.results_export import export_run
+from tests.benchmarks.bench_sql import databases
+from tests.benchmarks.big_ledger import BigLedger
 
 RUNS, RUN = 5, 3
 
@@ -54,7 +53,7 @@ def parse() -> argparse.Namespace:
 
 def in_process(url: str, kind: str, shape: str) -> dict[str, Any]:
     """Figures of one export, in a process of its own."""
-    command = [sys.executable, __file__, "--one", url, kind, shape]
+    command = [sys.executable, "-m", "tests.benchmarks.bench_export", "--one", url, kind, shape]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures

@@ -1,6 +1,6 @@
 """Does input starve a fit? Images a second from the pixel cache over the same step on batches held in memory.
 
-    python tests/benchmarks/bench_fit.py [--encoder densenet121] [--size 128] [--steps 12] [--rounds 5] [--out FILE]
+    python -m tests.benchmarks.bench_fit [--encoder densenet121] [--size 128] [--steps 12] [--rounds 5] [--out FILE]
 
 Both kinds of epoch run interleaved in one process, on the same scans (phantoms); the ratio is of medians. Then the
 memory of a process that decodes and deals 1,000, 10,000 and 100,000 scans: what is its own (RssAnon), for pages of the
@@ -114,7 +114,7 @@ def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def in_process(folder: str, count: int) -> dict[str, Any]:
     """Figures of one count, in a process of its own."""
-    command = [sys.executable, __file__, "--memory", folder, str(count)]
+    command = [sys.executable, "-m", "tests.benchmarks.bench_fit", "--memory", folder, str(count)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     figures: dict[str, Any] = json.loads(done.stdout)
     print("  ".join(f"{name} {value}" for name, value in figures.items()), flush=True)

@@ -2,7 +2,7 @@
 
 Keras on the backend that `KERAS_BACKEND` says, Valkey with its file, PostgreSQL with fsync. The network is not fitted.
 
-    KERAS_BACKEND=jax python tests/benchmarks/bench_gpu.py [--processes 1 2 4] [--scans 20000]
+    KERAS_BACKEND=jax python -m tests.benchmarks.bench_gpu [--processes 1 2 4] [--scans 20000]
 """
 
 import argparse
@@ -16,13 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parent / "scale"))
-
-from bench_throughput import COMPILED, ROOT, WARM, hits_in, lay_out, run, script
-from crowd import together, wall
-from postgres_of_scale import DurablePostgres, new_database
-
+from tests.benchmarks.bench_throughput import COMPILED, ROOT, WARM, hits_in, lay_out, run, script
+from tests.benchmarks.scale.crowd import together, wall
+from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
 from tests.support.valkey import Valkey
 from tests.support.world import World, wait_until
 from worker.images.pixels import to_pixels
@@ -87,8 +83,17 @@ def some(options):
 def ledger(options):
     """What the database alone takes, by the number of connections."""
     out = options.folder / "ledger.json"
-    scale = Path(__file__).with_name("bench_scale.py")
-    command = [sys.executable, scale, "--parts", "ledger", "--batches", LEDGER_BATCHES, "--out", out]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.bench_scale",
+        "--parts",
+        "ledger",
+        "--batches",
+        LEDGER_BATCHES,
+        "--out",
+        out,
+    ]
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     return json.loads(out.read_text())["ledger"]["as workers write"]
 

@@ -4,7 +4,7 @@ Objects/s and CPU ms per object at 1, 8 and 32 readers, each in a process of its
 installed. Then the listing of many keys: seconds and growth of memory. Server and reader share the cores here, so trust
 the ratios and the CPU figures, not the rates.
 
-    python tests/benchmarks/bench_s3.py [--objects 2000] [--keys 100000] [--images ../shared/data/nih1024/images]
+    python -m tests.benchmarks.bench_s3 [--objects 2000] [--keys 100000] [--images ../shared/data/nih1024/images]
 """
 
 import argparse
@@ -17,8 +17,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import boto3
 from botocore.config import Config

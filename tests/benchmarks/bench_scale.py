@@ -6,7 +6,7 @@ fleets whose scorer costs nothing, or as little as a GPU's with chunks of severa
 database, statement by statement; what workers and sweeps look up in ledgers of several sizes; and the broker alone and
 the database alone, loaded until they, or the cores, give no more. docs/scaling.md draws the conclusions.
 
-    python tests/benchmarks/bench_scale.py [--scans 1000 10000 100000] [--workers 1 2 4 8] [--cost-ms 8]
+    python -m tests.benchmarks.bench_scale [--scans 1000 10000 100000] [--workers 1 2 4 8] [--cost-ms 8]
 
 Two minutes: --scans 1000 --workers 1 2 --parts fleets
 """
@@ -19,18 +19,15 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent / "scale"))
-
-from anatomy import dissect
-from broker_load import load_broker
-from fleet import BATCH, CHUNK, Fleet
-from ledger_load import load_ledger
-from lookups import time_lookups
-from meters import calls
 from rich.console import Console
 from rich.table import Table
+
+from tests.benchmarks.scale.anatomy import dissect
+from tests.benchmarks.scale.broker_load import load_broker
+from tests.benchmarks.scale.fleet import BATCH, CHUNK, Fleet
+from tests.benchmarks.scale.ledger_load import load_ledger
+from tests.benchmarks.scale.lookups import time_lookups
+from tests.benchmarks.scale.meters import calls
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("fleets", "bare", "chunks", "anatomy", "broker", "ledger", "lookups")

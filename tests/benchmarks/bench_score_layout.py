@@ -1,6 +1,6 @@
 """Measures long against wide score rows on a real PostgreSQL: which layout do the tables take?
 
-    python tests/benchmarks/bench_score_layout.py --rows 100000 --out score_layout.json
+    python -m tests.benchmarks.bench_score_layout --rows 100000 --out score_layout.json
 
 long: (outcome_id bigint, finding smallint) primary key, score double precision; 15 rows a scan.
 wide: outcome_id bigint primary key, 15 columns of double precision; 1 row a scan.

@@ -6,7 +6,7 @@ it reckons that an index would cost more; the seconds with indexes alone stand b
 The aggregator: 66,667 scans x 15 findings and 1,000,000 x 1, each at 99 thresholds, each in a process of its own:
 seconds, and the peak memory of that process.
 
-    python tests/benchmarks/bench_sql.py [--outcomes 1000000] [--out bench_sql.json]
+    python -m tests.benchmarks.bench_sql [--outcomes 1000000] [--out bench_sql.json]
 """
 
 import argparse
@@ -22,11 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from big_ledger import BigLedger, fill_ledger
 from sqlalchemy import Connection, create_engine, text
 
 from db.engine.session import make_engine, read_transaction, upgrade
 from db.metrics.aggregate import aggregate
+from tests.benchmarks.big_ledger import BigLedger, fill_ledger
 
 README = Path(__file__).parents[2] / "README.md"
 RUNS = 20
@@ -153,7 +153,7 @@ def read_whole(connection: Connection, query: str) -> Iterator[str]:
 
 def in_process(url: str) -> dict[str, float]:
     """Medians of `aggregate_once`, each in a process of its own."""
-    command = [sys.executable, __file__, "--aggregate", url]
+    command = [sys.executable, "-m", "tests.benchmarks.bench_sql", "--aggregate", url]
     found = [json.loads(subprocess.check_output(command)) for _ in range(REPEATS)]
     return {name: statistics.median(one[name] for one in found) for name in found[0]}
 

@@ -1,9 +1,9 @@
 """Scans a second on the CPU, end to end, beside what a user would pick instead and beside the machine's own limits.
 
 Every way scores the same files with the same model, in turns; ratios are taken within a round, and medians over rounds.
-Where two ways compute alike their scores are compared: a faster wrong answer is no answer.
+Where two ways compute alike their scores are compared: a faster wrong answer does not count.
 
-    python tests/benchmarks/bench_throughput.py [--images ../shared/data/nih1024/images] [--scans 2000] [--rounds 3]
+    python -m tests.benchmarks.bench_throughput [--images ../shared/data/nih1024/images] [--scans 2000] [--rounds 3]
 """
 
 import argparse
@@ -19,23 +19,20 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parent / "throughput"))
-
 import numpy as np
 import psutil
-from films import lay_out
 from rich.console import Console
 from rich.table import Table
 
 from db.findings import FINDINGS, column_of
+from tests.benchmarks.throughput.films import lay_out
 from tests.support.world import World, wait_until
 from worker.artifacts.exports import OPENVINO_FILE, OPENVINO_INT8_FILE
 from worker.artifacts.manifest import MODEL_FILE
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "throughput"
-PEERS = ("ray[data]", "openvino", "opencv-python-headless", "numpy")
+PEERS = Path(__file__).with_name("requirements.lock")
 #: How far scores may lie apart where two ways compute in the same precision on the same runtime, and on another.
 ALIKE = 1e-4
 #: Beside float32 on TensorFlow. The network is not fitted: it magnifies what little scans differ in, and the rounding.
@@ -113,10 +110,11 @@ def script(name, *arguments, python=sys.executable, **environment):
 
 
 def peers_python(folder):
-    """The Python of the peers' own environment, made where it is not there."""
+    """The Python of the peers' own environment, which is created on first use."""
     if not (folder / "installed").exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PEERS], check=True)
+        install = [folder / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", PEERS]
+        subprocess.run(install, check=True)
         (folder / "installed").touch()
     return folder / "bin" / "python"
 
@@ -265,7 +263,7 @@ def show(rounds):
 
 
 def is_size(name):
-    """What is no rate."""
+    """Whether a figure is a time, a size or a count, not a rate."""
     return ", s" in name or "MiB" in name or "scans from" in name
 
 
@@ -290,7 +288,7 @@ def check(name, other, scores, bound):
     difference = np.abs(load(name) - scores).max()
     print(f"{name}: scores differ from {other} by at most {difference:.2g} (bound {bound:g})")
     if not difference <= bound:
-        sys.exit("a faster wrong answer is no answer")
+        sys.exit("a faster wrong answer does not count")
 
 
 def load(name):

@@ -1,4 +1,4 @@
-"""One stack for the whole story: images built, servers up, and all of it taken down at the end."""
+"""One stack for all tests: images are built, servers are started, and everything is removed at the end."""
 
 import shutil
 import tempfile
@@ -23,12 +23,12 @@ FIGURES = []
 
 @pytest.fixture(scope="session")
 def figure():
-    """Notes a figure for the table at the end."""
+    """Adds a figure to the table at the end."""
     return lambda what, value: FIGURES.append((what, value))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """What was measured, and what could not be run."""
+    """Print what was measured and what could not be run."""
     terminalreporter.section("figures")
     for what, value in FIGURES:
         terminalreporter.write_line(f"{what:<66} {value}")
@@ -37,9 +37,9 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def base(figure):
-    """The Debian that everything is built on."""
+    """The Debian image that everything is built on."""
     if sh("docker", "version", check=False).returncode:
-        pytest.exit("no Docker engine answers: start dockerd, or see that you may speak to it", returncode=2)
+        pytest.exit("no Docker engine answers: start dockerd, or get access to its socket", returncode=2)
     name, how = base_image()
     figure("base image", how)
     figure("compose", " ".join(compose_command()))
@@ -48,13 +48,13 @@ def base(figure):
 
 @pytest.fixture(scope="session")
 def stack(base, figure):
-    """The stack's images, built; nothing runs yet."""
+    """The stack with its images built; no container runs yet."""
     build_stand_ins(base)
     figure("broker, database, S3, Prometheus, Flower", "stand-ins from Debian packages and wheels")
     folder = Path(tempfile.mkdtemp(prefix="containers-"))
     scans = folder / "scans"
     scans.mkdir()
-    # The trainer, an unprivileged user, draws phantoms there.
+    # The trainer draws phantoms there as an unprivileged user.
     scans.chmod(0o777)
     sh("sh", ROOT / "docker/secrets.sh", folder / "secrets")
     env = {"IMAGES": PROJECT, "SECRETS": str(folder / "secrets"), "SCANS": str(scans), "BASE": base}
@@ -70,5 +70,5 @@ def stack(base, figure):
 
 @pytest.fixture(scope="session")
 def ledger(stack):
-    """The stack's SQL and queue; 433 phantoms are scored again and again."""
+    """The stack's database and queue; its tests score the same 433 phantoms."""
     return Ledger(stack, scans=433)

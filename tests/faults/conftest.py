@@ -1,4 +1,8 @@
-"""Faults and what must hold after them. `make test-faults` runs all; CI those that are marked `short`."""
+"""Fixtures of the tests that break something and check what must hold afterwards.
+
+`make test-faults` runs all of them. CI tries those that are marked: `make test` the `quick` ones, `make test-all` the
+`slow` ones.
+"""
 
 import os
 import random
@@ -6,18 +10,18 @@ import secrets
 
 import pytest
 
-from tests.support import figures
-from tests.support.stage import SCANS, Stage, prepare, run_quietly, write_source
+from tests.support import recovery_times
+from tests.support.scenario import SCANS, Scenario, prepare, run_quietly, write_source
 from tests.support.valkey import Valkey
 from tests.support.world import wait_until
 
-#: Chooses the moments of the faults. Each run has its own; a failed run is repeated with the one that it printed.
+#: Chooses the moments of the faults. Each run draws its own seed; to repeat a failed run, set the seed that it printed.
 SEED = os.environ.setdefault("FAULT_SEED", str(secrets.randbelow(1_000_000)))
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "faults" in item.path.parts:
+        if "faults" in item.path.parts and not any(map(item.get_closest_marker, ("quick", "slow", "soak"))):
             item.add_marker("fault")
 
 
@@ -27,11 +31,11 @@ def pytest_report_header():
 
 def pytest_sessionstart(session):
     if not hasattr(session.config, "workerinput"):
-        figures.begin()
+        recovery_times.forget()
 
 
 def pytest_terminal_summary(terminalreporter):
-    if lines := figures.table():
+    if lines := recovery_times.table():
         terminalreporter.section(f"recovery from faults, FAULT_SEED={SEED}")
         for line in lines:
             terminalreporter.write_line(line)
@@ -39,7 +43,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def rng(request):
-    """Random numbers of this test's own, the same for the same seed."""
+    """A generator of random numbers for this test, which depends on the seed and the test's name only."""
     return random.Random(f"{SEED} {request.node.nodeid}")
 
 
@@ -50,7 +54,7 @@ def workers(request):
 
 @pytest.fixture
 def valkey():
-    """A broker that only this test uses, and may stop."""
+    """A broker that only this test uses and that it may stop."""
     server = Valkey()
     yield server
     server.close()
@@ -63,7 +67,7 @@ def valkey_port(valkey):
 
 @pytest.fixture(scope="session")
 def quiet(tmp_path_factory):
-    """The stage's source scored by one worker, with nothing in its way."""
+    """The outcomes of the scenario's source, scored by one worker without any fault."""
     folder = tmp_path_factory.mktemp("quiet")
     found = run_quietly(folder, write_source(folder))
     assert sum(row[0] == "scored" for row in found.outcomes.values()) == SCANS
@@ -72,7 +76,7 @@ def quiet(tmp_path_factory):
 
 @pytest.fixture
 def harm(stage, tmp_path):
-    """Gives the harmful scorer a word, which it obeys once: gives the pid of the process that did."""
+    """Returns a function that gives the harmful scorer a command and returns the pid of the process that obeyed it."""
     word = tmp_path / "harm"
     stage.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
 
@@ -89,8 +93,8 @@ def harm(stage, tmp_path):
 
 @pytest.fixture
 def stage(world, quiet, workers, rng, tmp_path):
-    """A world on which a fault can be let loose: 99 scans, each batch slowed so that it lands amid the work."""
+    """A scenario with 99 scans, whose batches are slowed so that the fault hits a run that is under way."""
     world.env |= {"HASH_SCORER_SECONDS": "0.8", "CXR_EVENTS": "true"}
-    stage = Stage(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
+    stage = Scenario(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
     yield stage
     stage.close()

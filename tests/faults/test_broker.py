@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.support.proxy import Proxy
-from tests.support.stage import load_seconds
+from tests.support.scenario import load_seconds
 from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 
@@ -45,7 +45,7 @@ def test_workers_that_idle_take_up_work_after_the_broker_was_restarted(stage, va
     stage.check()
 
 
-@pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.short)])
+@pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.slow)])
 def test_a_broker_restarted_under_work_loses_nothing(stage, valkey, end):
     """What was in hand is finished or comes back, and what waited is still there, or is sent again."""
     stage.start()

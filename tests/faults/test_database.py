@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.amid import begin, ends_well
 from tests.support.commit_cutter import CommitCutter
+from tests.support.fault_timing import begin, ends_well
 from tests.support.postgres import Postgres
+from tests.support.scenario import prepare
 from tests.support.small_disk import fill, small_disk
-from tests.support.stage import prepare
 from tests.support.world import hash_artifact, scoring_process, wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
@@ -273,7 +273,7 @@ def test_an_enqueue_that_loses_its_database_says_one_sentence(world, postgres, t
     assert world.rows("SELECT expected, pending FROM run_progress WHERE run_id = 2") == [(99, 99)]
 
 
-@pytest.mark.short
+@pytest.mark.quick
 def test_a_worker_that_starts_without_a_database_says_one_sentence(world, postgres, tmp_path):
     """Exit 2: whoever started it tries again, as a container's restart policy does."""
     hash_artifact(world.home / "models")

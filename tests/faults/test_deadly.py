@@ -9,7 +9,7 @@ import pytest
 
 from db.ledger.outcomes import ATTEMPTS_CAP
 from tests.support.harmful_scorer import deadly_image
-from tests.support.stage import child_load_seconds, name_of, run_quietly
+from tests.support.scenario import child_load_seconds, name_of, run_quietly
 from tests.support.world import wait_until, write_csv
 
 CHUNK = 16

@@ -5,7 +5,7 @@ import time
 import psutil
 import pytest
 
-from tests.support.stage import child_load_seconds, descendants, is_alive, load_seconds
+from tests.support.scenario import child_load_seconds, descendants, in_every_suite, is_alive, load_seconds
 from tests.support.world import kill_tree, scoring_process, wait_until
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
@@ -38,9 +38,7 @@ def kill_all(*workers):
     return killed
 
 
-@pytest.mark.parametrize(
-    "world", [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"], indirect=True
-)
+@in_every_suite
 def test_a_killed_child_loses_nothing(hurried):
     """SIGKILL of the process that scores, mid-chunk: another one loads the model, the chunk is back at once."""
     worker = hurried.start()
@@ -110,7 +108,7 @@ def test_a_death_between_the_last_commit_and_the_runs_end_leaves_no_open_run(sta
     stage.check()
 
 
-@pytest.mark.short
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_chunk_from_before_a_restored_backup_gives_no_scan_anothers_scores(stage):

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from tests.support.stage import descendants
+from tests.support.scenario import descendants
 from tests.support.world import wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
@@ -49,7 +49,7 @@ def died(process):
     return time.monotonic()
 
 
-@pytest.mark.short
+@pytest.mark.slow
 def test_a_killed_server_is_started_again_by_its_owner(stage):
     """SIGKILL of the server alone: its file brings the queue back."""
     stage.start()

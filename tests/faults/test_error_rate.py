@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tests.support import figures
-from tests.support.inbox import webhook
-from tests.support.stage import name_of, write_scans
+from tests.support import recovery_times
+from tests.support.notification_servers import webhook
+from tests.support.scenario import name_of, write_scans
 from tests.support.world import wait_until, write_csv
 
 #: What the tests set CXR_STOP_AFTER to: one batch of the stage's model.
@@ -64,7 +64,9 @@ def stops(stage, spoil, fault):
     spoil()
     since = time.monotonic()
     wait_until(lambda: stage.world.rows(STOPPED) == [(1,)], 30, f"a stopped run\n{stage.world.logs()}")
-    figures.note(f"{fault}: until the run stops", workers=stage.workers, seconds=time.monotonic() - since, stated=10)
+    recovery_times.record(
+        f"{fault}: until the run stops", workers=stage.workers, seconds=time.monotonic() - since, stated=10
+    )
     assert time.monotonic() - since < 10
     assert waiting.wait(20) == 4, log.read_text()
     comes_to_rest(stage)
@@ -101,7 +103,7 @@ def comes_to_rest(stage):
     assert stage.decided() == decided, "a stopped run was worked on"
 
 
-WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"]
+WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"]
 
 
 @pytest.mark.parametrize("world", WORLDS, indirect=True)

@@ -31,7 +31,7 @@ def room(stage, tmp_path):
     return room
 
 
-@pytest.mark.short
+@pytest.mark.slow
 @one_world
 def test_a_device_short_of_memory_scores_the_same_in_halved_batches(stage, room):
     """From a random moment it has room for one to seven scans at once: the batch shrinks to fit, and stays so."""

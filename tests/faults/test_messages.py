@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.support.hostile import NAME, chunk, dropped, harmless, message
-from tests.support.stage import descendants, ids_in
+from tests.support.malicious_messages import NAME, chunk, dropped, harmless, message
+from tests.support.scenario import descendants, ids_in, in_every_suite
 from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 
@@ -17,9 +17,7 @@ def _slowly(stage):
     stage.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
-@pytest.mark.parametrize(
-    "world", [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"], indirect=True
-)
+@in_every_suite
 def test_a_flushed_broker_loses_nothing(stage):
     """FLUSHALL while scans wait in the queue: SQL is the ledger, and the sweep sends them again."""
     stage.start()
@@ -55,7 +53,7 @@ def dropped_lines(stage):
 
 
 @pytest.mark.parametrize(
-    "world", ["sqlite and embedded", pytest.param("postgresql and separate", marks=pytest.mark.short)], indirect=True
+    "world", ["sqlite and embedded", pytest.param("postgresql and separate", marks=pytest.mark.slow)], indirect=True
 )
 def test_hostile_messages_are_dropped_and_the_run_goes_on(stage, tmp_path):
     """No worker dies of one, none comes again, none is unpickled, and no line of a log repeats what it says."""

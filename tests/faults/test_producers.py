@@ -9,11 +9,11 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from tests.support.inbox import webhook
-from tests.support.stage import name_of, write_scans
+from tests.support.notification_servers import webhook
+from tests.support.scenario import name_of, write_scans
 from tests.support.world import wait_until, write_csv
 
-WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"]
+WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"]
 RUNS = "SELECT count(*) FROM runs"
 
 
@@ -25,7 +25,7 @@ def at_once(stage, *commands):
 
 
 @pytest.mark.parametrize(
-    "world", [pytest.param("sqlite and embedded", marks=pytest.mark.short), "postgresql and separate"], indirect=True
+    "world", [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"], indirect=True
 )
 def test_five_producers_at_once_on_one_csv_open_one_run(stage):
     """All exit 0; nothing is registered or scored twice."""

@@ -10,7 +10,7 @@ import pytest
 
 from db.findings import FINDINGS
 from tests.support.harmful_scorer import deadly_image
-from tests.support.stage import child_load_seconds, descendants, load_seconds, name_of, run_quietly, write_source
+from tests.support.scenario import child_load_seconds, descendants, load_seconds, name_of, run_quietly, write_source
 from tests.support.world import scoring_process, wait_until, write_csv
 
 SCANS = 40

@@ -11,7 +11,7 @@ from tests.support import s3_proxy
 from tests.support.invariants import run_results
 from tests.support.s3_proxy import S3Proxy
 from tests.support.s3_server import bucket_for_all, client_of
-from tests.support.stage import SCANS, name_of
+from tests.support.scenario import SCANS, name_of
 from tests.support.world import World, wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)

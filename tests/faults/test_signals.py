@@ -6,8 +6,8 @@ import time
 import psutil
 import pytest
 
-from tests.support import figures
-from tests.support.stage import descendants, is_alive, load_seconds
+from tests.support import recovery_times
+from tests.support.scenario import descendants, is_alive, load_seconds
 from tests.support.world import wait_until
 from worker.messaging.celery_app import SOFT_SHUTDOWN
 from worker.supervision.supervisor import GRACE_SECONDS
@@ -55,7 +55,9 @@ def test_a_stopped_worker_hands_its_chunk_back(stage, busy, number):
     asked = time.monotonic()
     assert worker.wait(LONGEST) == 0
     stopped = time.monotonic()
-    figures.note(f"{number.name}: until the exit", workers=stage.workers, seconds=stopped - asked, stated=LONGEST)
+    recovery_times.record(
+        f"{number.name}: until the exit", workers=stage.workers, seconds=stopped - asked, stated=LONGEST
+    )
     wait_until(lambda: not any(map(is_alive, processes)), 5, "the end of its processes")
     go_on(stage)
     stated = SLACK + (load if stage.workers == 1 else 0)

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.invariants import run_results
-from tests.support.stage import DAMAGED, Stage, prepare
+from tests.support.invariants import look
+from tests.support.scenario import DAMAGED, Scenario, prepare
 from tests.support.world import kill_tree, scoring_process, wait_until
 
 SCANS = int(os.environ.get("SOAK_SCANS", "20000"))
@@ -27,7 +27,7 @@ def stage(world, rng, tmp_path):
     """Batches that cost what a fast GPU's do, so that neither run is over before much has died."""
     world.env |= {"HASH_SCORER_SECONDS": "0.1", "CXR_CHUNK_SIZE": "64", "CXR_SWEEP_INTERVAL": "2"}
     world.env |= {"CXR_TIME_BUDGET": "5", "CXR_VISIBILITY_TIMEOUT": "15", "CXR_EVENTS": "true"}
-    stage = Stage(world=world, csv=prepare(world, tmp_path, SCANS), quiet=None, workers=WORKERS, rng=rng)
+    stage = Scenario(world=world, csv=prepare(world, tmp_path, SCANS), quiet=None, workers=WORKERS, rng=rng)
     yield stage
     stage.close()
 

@@ -12,12 +12,12 @@ import db.engine.sqlite
 from db.close_run import close_finished_runs
 from db.engine.session import open_database
 from db.engine.sqlite import trim_wal
-from db.ledger.outcomes import record_outcomes
-from tests.support.amid import begin, ends_well
+from db.ledger.outcomes import decide
+from tests.support.fault_timing import begin, ends_well
 from tests.support.invariants import check_privacy
 from tests.support.ledger import enqueue, ids_of, scored
+from tests.support.scenario import descendants
 from tests.support.small_disk import fill, limit_files, small_disk
-from tests.support.stage import descendants
 from tests.support.world import wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
@@ -65,7 +65,7 @@ def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
     ends_well(stage, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
 
 
-@pytest.mark.short
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_command_that_waits_for_the_lock_says_so(stage):
     """`producer cancel` behind another program's transaction: a word after 5 s, and its result in the end."""

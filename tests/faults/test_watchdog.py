@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from tests.support.stage import descendants, is_alive, load_seconds
+from tests.support.scenario import descendants, is_alive, load_seconds
 from tests.support.world import scoring_process, wait_until
 
 STALL = 12

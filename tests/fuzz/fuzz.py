@@ -1,6 +1,6 @@
-"""Lets mutations loose on the readers, each target in a process of its own, and says what came of them.
+"""Feeds mutated inputs to the readers, each target in a process of its own, and prints what came of them.
 
-    python tests/fuzz/fuzz.py [images tables wires] [--count 100000] [--plain 50000] [--seed N] [--out build/fuzz]
+    python -m tests.fuzz.fuzz [images tables wires] [--count 100000] [--plain 50000] [--seed N] [--out build/fuzz]
 
 `--count` mutations are guided by the branches that they reach (atheris), then `--plain` ones are not, and show whether
 memory grows: a guided process keeps what it learns. Findings are kept under --out as files. Exit 1 where there are any.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[2]
 #: Whose branches guide the fuzzer.
 _READERS = [
     *(
@@ -28,8 +28,8 @@ _READERS = [
     *("db.labels.csv_file", "db.labels.text", "db.labels.table", "db.labels.columns", "db.labels.cells"),
     *("worker.messaging.messages", "worker.artifacts.manifest", "worker.artifacts.artifact"),
 ]
-#: Seconds; what takes so long hangs.
-_HANG = 60
+#: A guided input that takes longer than this counts as a hang.
+HANG_SECONDS = 60
 
 
 def main():
@@ -56,12 +56,12 @@ def _options():
 
 
 def _run_child(name, engine, count, options):
-    """Whether anything was found: a crash of the child's is a finding, its input kept by the fuzzer."""
+    """Whether anything was found. A crash of the child is a finding, too; the fuzzer keeps its input."""
     out = options.out / f"{name}-{engine}"
-    command = [sys.executable, __file__, name, "--child", engine, "--count", str(count)]
+    command = [sys.executable, "-m", "tests.fuzz.fuzz", name, "--child", engine, "--count", str(count)]
     done = subprocess.run(
         ["nice", "-n", "10", *command, "--seed", str(options.seed), "--out", str(out)],
-        cwd=HERE.parents[1], capture_output=True, text=True, errors="replace", check=False,
+        cwd=ROOT, capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
     figures = json.loads((out / "figures.json").read_text()) if (out / "figures.json").exists() else {}
     crashed = done.returncode != 0 or figures.get("mutations", 0) < count
@@ -75,30 +75,29 @@ def _run_child(name, engine, count, options):
 def child():
     """One target in this process, by one engine."""
     options = _options()
-    sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
     {"guided": _guided, "plain": _plain}[options.child](options)
 
 
 def _plain(options):
-    from tally import Tally
-    from targets import TARGETS
+    from tests.fuzz.fuzz_run import FuzzRun
+    from tests.fuzz.targets import TARGETS
 
     target = TARGETS[options.targets[0]]
-    tally, rng, originals = Tally(target.judge, options.out), random.Random(options.seed), target.seeds()
+    run, rng, originals = FuzzRun(target.judge, options.out), random.Random(options.seed), target.seeds()
     for _ in range(options.count):
-        tally(target.mutated(rng.choice(originals), rng, originals))
-    tally.save()
+        run.try_input(target.mutated(rng.choice(originals), rng, originals))
+    run.save()
 
 
 def _guided(options):
     import atheris
 
     with atheris.instrument_imports(include=_READERS):
-        from targets import TARGETS
-    from tally import Tally
+        from tests.fuzz.targets import TARGETS
+    from tests.fuzz.fuzz_run import FuzzRun
 
     target = TARGETS[options.targets[0]]
-    tally, originals = Tally(target.judge, options.out), target.seeds()
+    run, originals = FuzzRun(target.judge, options.out), target.seeds()
     corpus = options.out / "corpus"
     corpus.mkdir(exist_ok=True)
     for number, content in enumerate(originals):
@@ -109,13 +108,19 @@ def _guided(options):
         return target.mutated(content, rng, originals)[:size] if rng.random() < 0.7 else atheris.Mutate(content, size)
 
     def one(content):
-        tally(content)
-        if tally.calls % 5000 == 0 or tally.calls >= options.count:
-            tally.save()
+        run.try_input(content)
+        if run.calls % 5000 == 0 or run.calls >= options.count:
+            run.save()
 
     atheris.Setup(
         [
-            *(sys.argv[0], f"-runs={options.count}", f"-seed={options.seed}", f"-timeout={_HANG}", "-max_len=100000"),
+            *(
+                sys.argv[0],
+                f"-runs={options.count}",
+                f"-seed={options.seed}",
+                f"-timeout={HANG_SECONDS}",
+                "-max_len=100000",
+            ),
             *("-rss_limit_mb=6000", f"-artifact_prefix={options.out}/crash-", "-print_final_stats=1", str(corpus)),
         ],
         one,

@@ -19,19 +19,19 @@ from worker.messaging.messages import Chunk, ChunkScan
 
 #: Beside the checkout, never in it.
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-#: Bytes; a mutation of a larger file would seldom touch what is read.
-_MOST = 48_000
+#: Larger files are cut or left out: a mutation would seldom touch what is read.
+MAX_BYTES = 48_000
 
 
 def real_files(*folders):
     """The real odd files of these folders, each cut to what a header and some content need; [] where absent."""
     paths = [path for folder in folders for path in sorted((DATA / folder).glob("*")) if path.is_file()]
-    return [path.read_bytes()[:_MOST] if path.suffix in (".csv", ".dcm") else path.read_bytes() for path in paths]
+    return [path.read_bytes()[:MAX_BYTES] if path.suffix in (".csv", ".dcm") else path.read_bytes() for path in paths]
 
 
 def images():
     """Real odd files and DICOMs, and one radiograph in every depth, colour and compression."""
-    real = [content for content in real_files("odd", "dicom") if len(content) < 2 * _MOST]
+    real = [content for content in real_files("odd", "dicom") if len(content) < 2 * MAX_BYTES]
     return [*real, *_made_of(_real_radiograph())]
 
 

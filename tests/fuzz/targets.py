@@ -3,14 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import judge
-import mutate
-import seeds
-
+from tests.fuzz import judge, mutate, seeds
 from tests.support.encoded_images import checksums_mended
 
 #: Beyond it an image is refused unread; a worker's own limit is a hundred times this, and that is what is run now and
-#: then, for it takes a while to clear so much memory.
+#: then, because clearing that much memory takes a while.
 _FEW_PIXELS = 1_000_000
 _MANY_PIXELS = 100_000_000
 

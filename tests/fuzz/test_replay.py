@@ -3,12 +3,12 @@
 import random
 
 import pytest
-import seeds
-from judge import judge_image
-from tally import LIMIT, Tally
-from targets import TARGETS
 
 from db.errors import PermanentError
+from tests.fuzz import seeds
+from tests.fuzz.fuzz_run import MAX_CPU_SECONDS, FuzzRun
+from tests.fuzz.judge import judge_image
+from tests.fuzz.targets import TARGETS
 from worker.images.pixels import decode
 
 COUNTS = {"images": 3000, "tables": 4000, "wires": 4000}
@@ -18,13 +18,13 @@ COUNTS = {"images": 3000, "tables": 4000, "wires": 4000}
 def test_mutations_come_to_what_they_mean_or_to_a_refusal(name, tmp_path):
     """Never another exception, never two seconds, never a score that the bytes do not vouch for."""
     target, rng = TARGETS[name], random.Random(20)
-    tally, originals = Tally(target.judge, tmp_path), target.seeds()
+    run, originals = FuzzRun(target.judge, tmp_path), target.seeds()
     for _ in range(COUNTS[name]):
-        tally(target.mutated(rng.choice(originals), rng, originals))
-    figures = tally.figures()
+        run.try_input(target.mutated(rng.choice(originals), rng, originals))
+    figures = run.figures()
     assert not figures["findings"], f"{figures}; see {tmp_path}"
-    assert figures["slowest_s"] < LIMIT
-    # Or the mutations would not get past the door.
+    assert figures["slowest_s"] < MAX_CPU_SECONDS
+    # Otherwise all mutations would be refused at the first check.
     assert len(figures["came_to"]) > 1
 
 

@@ -1,4 +1,4 @@
-"""A machine's clock, for the processes that are started with it: it may be wrong from the start, and may jump."""
+"""A wrong system clock for the processes that are started with it; a test can let it jump."""
 
 import shutil
 import struct
@@ -13,7 +13,7 @@ def can_be_made():
 
 
 class Clock:
-    """Off by some seconds; `env` is for the processes that are to see it."""
+    """A clock that is off by `seconds`; processes that are started with `env` see it."""
 
     def __init__(self, folder, seconds=0):
         self._file, library = folder / "clock-shift", folder / "clock.so"
@@ -22,7 +22,7 @@ class Clock:
         self.env = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(self._file)}
 
     def set(self, seconds):
-        """Let it jump to so many seconds ahead of the true time, or behind it."""
-        # In place: processes have mapped it.
+        """Let the clock jump to this many seconds ahead of the true time (negative: behind it)."""
+        # In place, because processes have mapped the file into memory.
         with self._file.open("r+b") as file:
             file.write(struct.pack("q", seconds))

@@ -1,6 +1,6 @@
-"""Runs many commands of ours in little time: one process imports everything once and forks for each.
+"""Runs many commands in little time: one process imports everything once and forks for each command.
 
-As a program it reads a JSON object a line (`argv`, `env`, `seconds`) and answers with one (`code`, `said`).
+As a program it reads one JSON object per line (`argv`, `env`, `seconds`) and answers with one (`code`, `said`).
 """
 
 import importlib
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What commands import when they run; TensorFlow is not among them.
+#: The modules that commands import when they run; TensorFlow is not among them.
 _MODULES = (
     *(
         "producer.cli",
@@ -36,7 +36,7 @@ _MODULES = (
 
 
 class CommandServer:
-    """The process, from a test's side."""
+    """The test's handle on the process."""
 
     def __init__(self):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("CXR_", "AWS_"))}
@@ -50,7 +50,7 @@ class CommandServer:
         )
 
     def run(self, *argv, env, seconds=6):
-        """The exit code (-9 where it was still running) and all that a command said, on either stream."""
+        """The exit code (-9 if the command was still running) and what it wrote to stdout and stderr."""
         self._server.stdin.write(json.dumps({"argv": argv, "env": env, "seconds": seconds}) + "\n")
         self._server.stdin.flush()
         answer = json.loads(self._server.stdout.readline())
@@ -62,7 +62,7 @@ class CommandServer:
 
 
 def serve():
-    """Answer one line after another."""
+    """Read one command after another and answer each."""
     sys.path.insert(0, str(ROOT))
     for module in _MODULES:
         importlib.import_module(module)
@@ -94,7 +94,7 @@ def _become(argv, env, said):
     except SystemExit as error:
         code = error.code
     except BaseException:  # noqa: BLE001
-        # As Python itself would show it.
+        # As Python itself would print it.
         sys.excepthook(*sys.exc_info())
         code = 1
     finally:

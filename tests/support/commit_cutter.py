@@ -1,18 +1,18 @@
-"""Stands between PostgreSQL and its clients, and now and then keeps the answer to what commits to itself.
+"""A proxy before PostgreSQL that withholds the answers to some commits.
 
-The server has committed, the client hears only that its connection is gone: it cannot know.
+The server has committed, but the client only sees its connection close: it cannot know which of both happened.
 """
 
 import contextlib
 import socket
 import threading
 
-#: What psycopg sends to commit: a simple query of 11 bytes, or a batch's outcomes, a transaction of their own.
+#: What psycopg sends to commit: a simple query of 11 bytes, or the outcomes of a batch, which are a transaction.
 COMMITS = (b"Q\x00\x00\x00\x0bCOMMIT\x00", b'"scored_at": ')
 
 
 class CommitCutter:
-    """A proxy on a port of its own, which loses no answer until it is told which share of them."""
+    """A proxy on a port of its own, which withholds no answer until a test sets the share."""
 
     def __init__(self, target_port, rng):
         self._target = ("127.0.0.1", target_port)
@@ -20,7 +20,7 @@ class CommitCutter:
         self._lock = threading.Lock()
         #: In [0, 1].
         self.share = 0
-        #: How many answers were kept.
+        #: How many answers were withheld.
         self.cut = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -48,7 +48,7 @@ class CommitCutter:
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
                 if muted.is_set():
-                    # This is the answer: what was asked is done.
+                    # This is the answer: the server has committed.
                     with self._lock:
                         self.cut += 1
                     break

@@ -12,13 +12,13 @@ import psycopg
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "tests/containers"
-#: Every image and container of the tests is named after this, so that they are easily told and removed.
+#: Prefix of every image and container of the tests, by which they are recognised and removed.
 PROJECT = "nightread-test"
 THIRD_PARTY = {"broker": "BROKER", "database": "DATABASE", "s3": "S3", "prometheus": "PROMETHEUS", "flower": "FLOWER"}
 
 
 def sh(*command, env=None, check=True, timeout=1200, cwd=ROOT):
-    """Run a command to its end and give its stdout; its output goes with the failure."""
+    """Run a command to its end and return its stdout; a failure contains its output."""
     done = subprocess.run(
         [str(part) for part in command], env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
     )
@@ -28,7 +28,7 @@ def sh(*command, env=None, check=True, timeout=1200, cwd=ROOT):
 
 
 def compose_command():
-    """Compose v2 where the client has it, else docker-compose 1.29; COMPOSE chooses."""
+    """Compose v2 if the client has it, otherwise docker-compose 1.29; COMPOSE overrides both."""
     if os.environ.get("COMPOSE"):
         return os.environ["COMPOSE"].split()
     has_v2 = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
@@ -44,11 +44,11 @@ def base_image():
         return "debian:12-slim", "pulled"
     with tempfile.TemporaryDirectory(prefix="debian-") as folder:
         sh("debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", folder)
-        # Where TLS is inspected, what the host trusts the builds must trust.
+        # Where TLS is inspected, the builds must trust the certificates that the host trusts.
         shutil.copy("/etc/ssl/certs/ca-certificates.crt", Path(folder, "etc/ssl/certs/ca-certificates.crt"))
         for rubbish in ("var/cache/apt/archives", "var/lib/apt/lists"):
             shutil.rmtree(Path(folder, rubbish), ignore_errors=True)
-        # As the official image does: what apt has downloaded does not stay.
+        # As in the official image: packages that apt has downloaded are deleted.
         Path(folder, "etc/apt/apt.conf.d/docker-clean").write_text(
             'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache ""; APT::Keep-Downloaded-Packages "false";\n'
         )
@@ -59,13 +59,13 @@ def base_image():
 
 
 def build_stand_ins(base):
-    """The third parties' servers from Debian packages and wheels."""
+    """Build images of the third-party servers from Debian packages and wheels."""
     for target in THIRD_PARTY:
         sh(*_build(base), "-f", HERE / "stand-ins.Dockerfile", "--target", target, "-t", f"{PROJECT}/{target}", HERE)
 
 
 def build_worker(base, source, tag):
-    """Another source tree as a worker's image, on this tree's requirements."""
+    """Build a worker's image from another source tree, with this tree's requirements."""
     with tempfile.TemporaryDirectory(prefix="context-") as folder:
         for name in ("pyproject.toml", "README.md", "LICENSE", "db", "worker", "producer", "trainer"):
             copy = shutil.copytree if Path(source, name).is_dir() else shutil.copy
@@ -81,7 +81,7 @@ def _build(base):
 
 @dataclass
 class Stack:
-    """docker/compose.yaml, brought up under a name of its own."""
+    """The services of docker/compose.yaml under a project name of their own."""
 
     env: dict
     files: list = field(default_factory=lambda: [ROOT / "docker/compose.yaml"])
@@ -107,17 +107,17 @@ class Stack:
         return self.state(container).get("Health", {}).get("Status") == "healthy"
 
     def address(self, service):
-        """Where this host reaches a service's only container."""
+        """The address at which this host reaches a service's only container."""
         networks = json.loads(sh("docker", "inspect", self.containers(service)[0]))[0]["NetworkSettings"]["Networks"]
         return networks[f"{PROJECT}_default"]["IPAddress"]
 
     def rows(self, query):
-        """Asked of the database from outside the stack, as an analyst would."""
+        """Query the database from outside the stack, as an analyst would."""
         with self._database() as connection:
             return connection.execute(query).fetchall()
 
     def execute(self, statements):
-        """Done to the database from outside."""
+        """Execute a statement in the database from outside the stack."""
         with self._database() as connection:
             connection.execute(statements)
 

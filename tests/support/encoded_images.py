@@ -1,4 +1,4 @@
-"""Images encoded by hand where cv2 cannot write the mode, or where one place of them must be wrong."""
+"""Encodes images in modes that cv2 cannot write, and images with one wrong byte."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ def chunk(kind, content, crc=None):
 
 
 def checksums_mended(content):
-    """A PNG with its chunks' checksums set right, so that what they guard is reached; else the content itself."""
+    """A PNG with correct chunk checksums, so that decoders read the chunks; other content is returned unchanged."""
     if not content.startswith(SIGNATURE):
         return content
     at, chunks = len(SIGNATURE), SIGNATURE
@@ -39,13 +39,13 @@ def png(width, height, rows, *, depth=8, color=0, extra=b"", crc=None):
 
 
 def png_of(image, depth=8, color=0, extra=b""):
-    """A PNG of uint8 or uint16 (height, width) or (height, width, channels), packed to `depth` bits where fewer."""
+    """A PNG of uint8 or uint16 (height, width) or (height, width, channels), packed if `depth` is below 8 bits."""
     stored = image.astype(">u2") if depth == 16 else pack(image, depth)
     return png(image.shape[1], image.shape[0], rows_of(stored), depth=depth, color=color, extra=extra)
 
 
 def interlaced_png_of(image):
-    """Adam7, 8 bits gray."""
+    """A PNG of 8-bit gray pixels, interlaced by Adam7."""
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
     rows = b"".join(rows_of(image[top::down, left::right]) for top, left, down, right in passes)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 8, 0, 0, 0, 1))
@@ -76,7 +76,7 @@ def bmp_of(values, bits, *, palette=None, top_down=False):
 
 
 def tiff_of(image, *, photometric=None, compression=UNPACKED, order="<", bits=None, rows_per_strip=None, **tags):
-    """A TIFF of uint8 or uint16 (height, width) or (height, width, samples), its strips after its directory.
+    """A TIFF of uint8 or uint16 (height, width) or (height, width, samples) whose strips follow its directory.
 
     Further tags are named `t<number>` and given as tuples of SHORT.
     """
@@ -108,7 +108,7 @@ def _strip(rows, compression):
 
 
 def lzw(content):
-    """TIFF's LZW, as the specification's pseudocode has it."""
+    """TIFF's LZW, written after the pseudocode of the specification."""
     literals = {bytes([value]): value for value in range(256)}
     bits, table, string = [f"{256:09b}"], literals.copy(), b""
     for value in content:
@@ -131,7 +131,7 @@ def lzw(content):
 
 
 def _code_bits(table):
-    # 256 and 257 are codes too.
+    # 256 and 257 are control codes.
     return (len(table) + 2).bit_length()
 
 

@@ -1,8 +1,8 @@
-"""A fake, for time."""
+"""A fake clock."""
 
 
 class Clock:
-    """Stands still until a test moves `now`, in seconds."""
+    """A clock that stands still until a test changes `now` (seconds)."""
 
     def __init__(self):
         self.now = 1000.0

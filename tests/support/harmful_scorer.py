@@ -1,10 +1,9 @@
-"""The fake scorer with the harm that inputs, drivers and machines do: chosen by the pixels or by a file's word.
+"""A fake scorer that crashes, hangs or exhausts memory, as inputs, drivers and machines make a scorer do.
 
-Loaded by CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer, or :harmful_tensorflow around the real model.
-A deadly scan is told
-by its darkest pixel, see `HARMS`; memory is exhausted where it is decoded, for all batches of a model need the same.
-HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
-file does the harm, and leaves it under a name that ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
+CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer loads it, :harmful_tensorflow loads it around the real model. The
+darkest pixel of a poison scan chooses the harm, see `HARMS`; memory is exhausted in decoding, because all batches of a
+model need the same memory. HARM_FILE names a file that contains a command. The first process that finds the file obeys
+the command once, and renames the file to end in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
 """
 
 import ctypes
@@ -23,22 +22,22 @@ from tests.support.hash_scorer import HashScorer
 from worker.scoring import process as child
 from worker.scoring.open_scorer import open_scorer
 
-#: What a scan does whose every pixel is at least this and below the next: see `deadly_image`.
+#: The harm of a scan, by the lower bound of its pixels: see `deadly_image`.
 HARMS = {190: "segfault", 205: "memory", 220: "kill", 235: "hang"}
 _WIDTH = 15
-#: Bytes that a process may take beyond what it holds once its model is loaded, and what a greedy scan wants.
+#: Bytes that a process may allocate after its model is loaded, and bytes that a greedy scan asks for.
 _ROOM = 512 * 2**20
 _GREED = 8 * _ROOM
 
 
 def deadly_image(rng, harm):
-    """uint8 (96, 96): nearly uniform, so that it still does its harm when it is made smaller."""
+    """uint8 (96, 96): nearly uniform, so that it keeps its effect when it is scaled down."""
     darkest = next(value for value, name in HARMS.items() if name == harm)
     return rng.integers(darkest + 2, darkest + _WIDTH - 2, (96, 96), dtype=np.uint8)
 
 
 class HarmfulScorer(HashScorer):
-    """A hash scorer that comes to harm."""
+    """A hash scorer that can be harmed."""
 
     def __init__(self, artifact):
         super().__init__(artifact)
@@ -50,7 +49,7 @@ class HarmfulScorer(HashScorer):
 
 
 def harmful_tensorflow(artifact):
-    """The real model, which comes to harm."""
+    """The real model in a scorer that can be harmed."""
     scorer = open_scorer(artifact, "tensorflow")
     _prepare()
     harmless = scorer.score
@@ -75,7 +74,7 @@ def _prepare():
 
 
 def _close(self, close, chunk):
-    """The chunk's outcomes are committed; its run is not closed and its message not acknowledged."""
+    """Harm at the moment when a chunk is committed, but its run is not closed and its message not acknowledged."""
     if _take_word("kill child before ack"):
         os.kill(os.getpid(), signal.SIGKILL)
     if _take_word("kill worker before ack"):
@@ -86,7 +85,7 @@ def _close(self, close, chunk):
 
 
 def _aggregate(aggregate, *arguments, **kwargs):
-    """The run is about to be closed, and its metrics are not there yet."""
+    """Harm at the moment before the metrics of a run are computed."""
     if _take_word("kill child at the metrics"):
         os.kill(os.getpid(), signal.SIGKILL)
     return aggregate(*arguments, **kwargs)
@@ -114,7 +113,7 @@ def _harm(pixels):
 
 
 def _harm_of(scan):
-    """What a decoded scan does, None where it is harmless or no image."""
+    """The harm that a decoded scan does; None if it is harmless or not an image."""
     if scan is None:
         return None
     return next(
@@ -139,7 +138,7 @@ def _hang():
 
 
 def _exhaust_memory():
-    """As under a limit that the kernel enforces: what is asked for beyond it is refused."""
+    """Ask for more memory than a limit that the kernel enforces."""
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (held + _ROOM, hard))

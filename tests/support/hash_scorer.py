@@ -1,14 +1,13 @@
-"""A fake scorer, for speed: scores are a hash of the pixels, so every row of a run can be checked at once.
+"""A fast fake scorer: scores are a hash of the pixels, so that a test can check every row of a run.
 
-Loaded in worker processes by CXR_RUNTIME=tests.support.hash_scorer:HashScorer.
-HASH_SCORER_SECONDS slows each batch down. A scan that
-is all but white everywhere kills the process, as a decoder's or a driver's crash would. A model of the name
-`unloadable` cannot be loaded, as one for another version or a larger GPU could not; nor any on the GPU that the file
-HASH_SCORER_BROKEN names, as where another program has taken its memory.
+Worker processes load it by CXR_RUNTIME=tests.support.hash_scorer:HashScorer. HASH_SCORER_SECONDS slows each batch down.
+A scan that is nearly white everywhere kills the process, as a crash of a decoder or a driver would. A model named
+`unloadable` cannot be loaded, like a model for another version or a larger GPU. No model can be loaded on the GPU that
+the file HASH_SCORER_BROKEN names, as if another program had taken its memory.
 
-The file that HASH_SCORER_ROOM names holds the largest batch that the device has room for, as long as it is there; with
--1 there is none for the model itself. As long as the file that HASH_SCORER_BUG names is there, no batch can be scored.
-Bytes in the model file other than `world.hash_artifact`'s give other scores, as another model would.
+The file HASH_SCORER_ROOM contains the largest batch that the device has memory for, or -1 if it has none for the model
+itself. While the file HASH_SCORER_BUG exists, no batch can be scored. Another content of the model file than that of
+`world.hash_artifact` gives other scores, as another model would.
 """
 
 import hashlib
@@ -22,16 +21,16 @@ import numpy as np
 try:
     from worker.artifacts.artifact import own_copy
 except ImportError:
-    # Under the older program that `tests/containers` upgrades from.
+    # The older program that `tests/containers` upgrades from has no such function.
     own_copy = None
 
-#: As `worker.artifacts.manifest` has it, which that older program has elsewhere.
+#: The same as in `worker.artifacts.manifest`, which the older program has in another place.
 MODEL_FILE = "model.keras"
 
-#: No pixel of a deadly scan is darker.
+#: No pixel of a poison scan is darker.
 POISON = 250
 UNLOADABLE = "unloadable"
-#: The model file of which scores are a hash of the pixels alone.
+#: With this model file, scores are a hash of the pixels alone.
 MODEL = b"not a model"
 
 

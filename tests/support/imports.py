@@ -1,4 +1,4 @@
-"""What a python command imports."""
+"""Finds out which modules a Python command imports."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def loaded(tmp_path, *arguments):
-    """Which top-level modules a python command imports, and what it prints."""
+    """The top-level modules that a Python command imports, and what it prints."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *arguments],
         cwd=ROOT,

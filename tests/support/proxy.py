@@ -1,4 +1,4 @@
-"""A way between client and server that can go deaf, as a firewall does that forgot a connection."""
+"""A proxy between client and server that can drop all traffic in silence, like a firewall that forgot a connection."""
 
 import contextlib
 import socket
@@ -8,7 +8,7 @@ from tests.support.world import free_port
 
 
 class Proxy:
-    """Forwards connections of its port to another's, until they are cut off in silence."""
+    """Forwards connections of its port to another port, until a test lets it drop their traffic."""
 
     def __init__(self, port):
         self._to = port
@@ -18,10 +18,10 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def swallow(self):
-        """From now on nothing passes through the connections that there are; none is closed, and new ones work.
+        """Drop all further traffic of the open connections without closing them; new connections work.
 
         Returns:
-            How many they are.
+            The number of these connections.
         """
         open_ways = [way for way in self._ways if way.is_open]
         for way in open_ways:
@@ -58,7 +58,7 @@ class _Way:
             while data := source.recv(65536):
                 if not self.deaf:
                     target.sendall(data)
-        # A deaf way hides that the other end has gone, too.
+        # A connection whose traffic is dropped hides that the other end has closed, too.
         if not self.deaf:
             self.close()
 

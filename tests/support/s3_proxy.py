@@ -1,4 +1,4 @@
-"""Stands before a real S3 server and spoils some of its answers, as networks, gateways and stores do."""
+"""A proxy before a real S3 server that damages some of its answers, as networks, gateways and stores do."""
 
 import contextlib
 import http.client
@@ -18,16 +18,16 @@ _PAGE = b"<!doctype html><html><body>Please sign in to the hospital's guest netw
 
 
 class S3Proxy:
-    """An address that goes down, comes back and spoils what passes, as a test says."""
+    """An address that a test can take down and bring back, and at which it can damage answers."""
 
     def __init__(self, upstream, rng):
-        """`upstream` is the server's address."""
+        """Listen on a free port; `upstream` is the server's address."""
         self.rng = rng
         self.upstream = urlsplit(upstream)
         self.port = free_port()
-        #: Asked for each GET of an object, by its key: gives one of this module's faults, or None.
+        #: Called with the key for each GET of an object: returns one of this module's faults, or None.
         self.choose = lambda key: None
-        #: How many answers each fault spoiled.
+        #: How many answers each fault damaged.
         self.spoiled = Counter()
         self._server = None
         self._connections = set()
@@ -44,7 +44,7 @@ class S3Proxy:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self):
-        """Refuse every connection from now on, and cut those that are open."""
+        """Refuse every connection from now on, and close those that are open."""
         self._server.shutdown()
         self._server.server_close()
         for connection in list(self._connections):
@@ -52,7 +52,7 @@ class S3Proxy:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def spoil(self, fault, share):
-        """Spoil this share of the answers, at random."""
+        """Damage this share of the answers, at random."""
         self.choose = lambda key: fault if self.rng.random() < share else None
 
     def heal(self):
@@ -62,7 +62,7 @@ class S3Proxy:
         """The server's own answer to a request: status, headers, body."""
         connection = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port, timeout=20)
         try:
-            # The Host stays as it was signed.
+            # The Host header stays as it was signed.
             connection.request(handler.command, handler.path, headers=dict(handler.headers))
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
@@ -111,7 +111,7 @@ def _head(handler, status, headers, length):
 
 
 def whole(handler, status, headers, body):
-    """The server's answer as it is."""
+    """The server's answer, unchanged."""
     _head(handler, status, headers, len(body))
     handler.wfile.write(body)
 
@@ -152,7 +152,7 @@ def cut_short(handler, status, headers, body):
 
 
 def flipped(handler, status, headers, body):
-    """A bit somewhere is another."""
+    """One bit is flipped."""
     spoiled = bytearray(body)
     if spoiled:
         spoiled[handler.server.proxy.rng.randrange(len(spoiled))] ^= 0x10
@@ -168,7 +168,7 @@ def stalled(handler, status, headers, body):
 
 
 def dripping(handler, status, headers, body):
-    """A byte every second."""
+    """One byte per second."""
     _head(handler, status, headers, len(body) + 1)
     for place in range(300):
         handler.wfile.write(body[place : place + 1] or b" ")

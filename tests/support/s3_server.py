@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS) for as long as a block lasts, with one identity that may do all and one that may not."""
+"""A real S3 server (SeaweedFS) that runs while a block runs, with a full and a restricted identity."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ _IDENTITIES = [
 
 @contextlib.contextmanager
 def s3_server(binary, volumes=200):
-    """Start the server; gives the environment that points boto3 at it as its owner."""
+    """Start the server; yields the environment with which boto3 uses it as its owner."""
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     with tempfile.TemporaryDirectory(prefix="s3-") as folder:
         config = Path(folder) / "identities.json"
@@ -39,7 +39,7 @@ def s3_server(binary, volumes=200):
         command = [binary, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer"]
         command += [f"-s3.config={config}", "-master.telemetry=false"]
         command += ["-master.volumeSizeLimitMB=64", f"-volume.max={volumes}"]
-        # Off: their ports are fixed, and a second server on this machine would not start.
+        # Off, because their ports are fixed and a second server on this machine would not start.
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         for name, port in ports.items():
             command += [f"-{name}.port={port}", *([f"-{name}.port.grpc={free_port()}"])]
@@ -54,20 +54,20 @@ def s3_server(binary, volumes=200):
                 "AWS_DEFAULT_REGION": "us-east-1",
             }
         finally:
-            # Its own orderly end takes half a minute, and nothing in it is worth keeping.
+            # Its orderly shutdown takes half a minute, and nothing in it is kept.
             server.kill()
             server.wait()
 
 
 def bucket_for_all(env):
-    """A bucket for tests that keep to a prefix each: one of its own each would use up the server's volumes."""
+    """A bucket that tests share, each under a prefix of its own: one per test would use up the server's volumes."""
     with contextlib.suppress(ClientError):
         client_of(env).create_bucket(Bucket="everyone")
     return "everyone"
 
 
 def client_of(env, config=None):
-    """boto3's client of the server, as the environment says."""
+    """The boto3 client that the environment describes."""
     return boto3.client(
         "s3",
         endpoint_url=env["AWS_ENDPOINT_URL_S3"],

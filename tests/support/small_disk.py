@@ -1,4 +1,4 @@
-"""A disk of a given size that a test fills and frees, and a limit on files that needs no right to mount one."""
+"""A disk of a given size that a test fills and frees, and a limit on file sizes that needs no right to mount."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import pytest
 
 @contextlib.contextmanager
 def small_disk(folder, megabytes):
-    """A file system of its own, in memory, on an empty folder; skips where this user may not mount one."""
+    """Mount a file system in memory on an empty folder; skip the test if this user may not mount one."""
     options = f"size={megabytes}m,mode=755"
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True, check=False
@@ -21,12 +21,12 @@ def small_disk(folder, megabytes):
     try:
         yield
     finally:
-        # Lazily: a failed test's processes may still have files open.
+        # Lazily, because processes of a failed test may still have files open.
         subprocess.run(["umount", "-l", folder], check=True)
 
 
 def fill(folder):
-    """Leave no byte free: gives the file that holds them all."""
+    """Fill the disk to its last byte; returns the file that does it."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
@@ -36,10 +36,10 @@ def fill(folder):
 
 
 def limit_files(processes, size):
-    """No file of these processes grows beyond `size` bytes from now on; None lifts it."""
+    """From now on no file of these processes grows beyond `size` bytes; None removes the limit."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            # The broker does not catch the signal that comes with the error, Python does.
+            # The broker does not catch the signal that comes with the error; Python does.
             if "python" in process.name():
                 soft = resource.RLIM_INFINITY if size is None else size
                 resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))

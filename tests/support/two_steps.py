@@ -1,4 +1,4 @@
-"""Two steps of a fit in a process of its own, for a process has one Keras backend.
+"""Two steps of a fit in a process of its own, because a process has one Keras backend.
 
 KERAS_BACKEND=jax python two_steps.py OUT.npz
 """
@@ -19,14 +19,14 @@ from trainer.recipe import make_recipe
 
 
 def main(out: Path) -> None:
-    """Fit two steps of eight scans; write the weights before and after, the loss and the scores."""
+    """Fit two steps of eight scans, and write the weights before and after, the loss and the scores."""
     recipe = make_recipe(
         "best", encoder="densenet37", size=64, batch_size=8, epochs=1, dropout=0.0, precision="float32", balance=0.5
     )
     model = build_model(recipe, ("Abnormal", "Effusion"))
     rng = np.random.default_rng(0)
     for weight in model.weights:
-        # Backends draw other random numbers from one seed.
+        # Backends draw different random numbers from one seed.
         if weight.name == "kernel":
             weight.assign(rng.normal(0, np.sqrt(2 / np.prod(weight.shape[:-1])), weight.shape))
     before = model.get_weights()

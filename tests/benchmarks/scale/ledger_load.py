@@ -11,14 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from crowd import together, wall
-from fleet import BATCH
-from meters import command_use, cpu_of_server
-from postgres_of_scale import DurablePostgres, new_database
-
 from db.engine.session import ledger_session, make_engine
 from db.findings import FINDINGS, column_of
-from db.ledger.outcomes import Scored, record_outcomes
+from db.ledger.outcomes import Scored, decide_and_look
+from tests.benchmarks.scale.crowd import together, wall
+from tests.benchmarks.scale.fleet import BATCH
+from tests.benchmarks.scale.meters import command_use, cpu_of_server
+from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
 from tests.support.world import hash_artifact, write_csv
 
 CONNECTIONS = (1, 2, 4, 8)

@@ -3,14 +3,14 @@
 import statistics
 import time
 
-from fleet import CHUNK
-from postgres_of_scale import DurablePostgres, new_database
 from sqlalchemy import text
 
 from db.engine.session import make_engine, read_transaction
 from db.ledger.models import read_demand
 from db.ledger.outcomes import pending_of_model, still_pending
 from db.ledger.runs import nothing_pending, open_runs_of, progress
+from tests.benchmarks.scale.fleet import CHUNK
+from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
 
 #: Shares of a run that are decided.
 DECIDED = (0.01, 0.5, 0.999)

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import psutil
-from bench_enqueue import measure
 
+from tests.benchmarks.bench_enqueue import measure
 from tests.support.world import scoring_process
 
 #: The tables that grow with the scans.

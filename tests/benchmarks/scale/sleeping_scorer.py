@@ -1,8 +1,8 @@
 """A scorer of a fixed cost that only sleeps, and a count of what its process asks of the database.
 
-Loaded in worker processes by CXR_RUNTIME=sleeping_scorer:SleepingScorer. SLEEPING_SCORER_MS is the cost of one scan.
-The counts lie in a file of the folder SLEEPING_SCORER_COUNTS, named by the process: six numbers that are mapped into
-memory, so that counting costs next to nothing and what stands there survives a kill.
+Worker processes load it by CXR_RUNTIME=tests.benchmarks.scale.sleeping_scorer:SleepingScorer. SLEEPING_SCORER_MS is
+the cost of one scan. The counts lie in a file of the folder SLEEPING_SCORER_COUNTS, named by the process: six numbers
+that are mapped into memory, so that counting costs next to nothing and the numbers survive a kill.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""A fake driver, for want of GPUs: pynvml as this program calls it, put before the real one on PYTHONPATH.
+"""A fake driver for machines without GPUs: pynvml as this program calls it, before the real one on PYTHONPATH.
 
 FAKE_NVML lists the cards: `GPU-a,GPU-b=MIG-x+MIG-y,GPU-c!` are a plain card, one in MIG mode, and one that fell off
-the bus. Unset there is no driver; `broken` is one that does not answer.
+the bus. Without FAKE_NVML there is no driver; `broken` is a driver that does not answer.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The audit fails on what is known to be weak, on a lock that pins nothing, and never because nobody answers."""
+"""The audit fails on a known vulnerability and on a lock that pins nothing, and never because no service answers."""
 
 import importlib.util
 from datetime import date
@@ -20,19 +20,19 @@ def audit():
     return module
 
 
-def test_a_package_that_is_known_to_be_weak_is_named_with_its_remedy(audit):
+def test_a_package_with_a_known_vulnerability_is_named_with_its_remedy(audit):
     """Until an exception names it, by any of its names."""
-    assert audit.findings([WEAK, SOUND], {}) == ["a 1.0: PYSEC-1 (mended in 1.1)"]
+    assert audit.findings([WEAK, SOUND], {}) == ["a 1.0: PYSEC-1 (fixed in 1.1)"]
     for known in ("PYSEC-1", "CVE-1"):
         assert audit.findings([WEAK], {"advisory": [{"id": known}]}) == []
 
 
-def test_an_exception_runs_out(audit):
-    """What was put off is looked at again."""
+def test_an_exception_expires(audit):
+    """After its date the finding fails the build again."""
     exceptions = {"advisory": [{"id": "CVE-1", "reason": "never called", "until": date(2026, 6, 1)}]}
     assert audit.expired(exceptions, date(2026, 6, 1)) == []
     assert audit.expired(exceptions, date(2026, 6, 2)) == [
-        "the exception for CVE-1 ran out on 2026-06-01: never called"
+        "the exception for CVE-1 expired on 2026-06-01: never called"
     ]
 
 
@@ -49,7 +49,7 @@ def test_an_exception_runs_out(audit):
     ],
 )
 def test_a_lock_pins_every_package_by_its_hash_and_to_one_version(audit, content, sentence):
-    """Or the next installation may bring something else."""
+    """Otherwise the next installation may differ."""
     wrong = audit.wrong_locks({"a.lock": content})
     assert len(wrong) == bool(sentence)
     assert sentence is None or sentence in wrong[0]
@@ -66,14 +66,22 @@ def a_tool(folder, prints):
     "prints",
     ["", "not json", '{"dependencies": [{"name": "urllib3", "skip_reason": "not found"}]}', '{"dependencies": []}'],
 )
-def test_a_service_that_does_not_know_the_weak_package_did_not_answer(audit, tmp_path, prints):
-    """An index without advisories calls everything sound: that must not pass for a clean audit."""
+def test_a_service_that_does_not_know_the_vulnerable_package_did_not_answer(audit, tmp_path, prints):
+    """An index without advisories finds nothing in any package: that must not count as a clean audit."""
     assert audit.ask(a_tool(tmp_path, prints)) is None
     assert audit.ask(str(tmp_path / "nowhere")) is None
 
 
 def test_a_service_that_knows_it_is_believed(audit, tmp_path):
-    """And what it says of our packages counts."""
+    """Its findings about our packages count."""
     prints = '{"dependencies": [{"name": "urllib3", "version": "1.26.0", "vulns": [{"id": "X"}]}]}'
     report = audit.ask(a_tool(tmp_path, prints))
-    assert audit.findings(report, {}) == ["urllib3 1.26.0: X (mended in none yet)"]
+    assert audit.findings(report, {}) == ["urllib3 1.26.0: X (fixed in none yet)"]
+
+
+def test_every_lock_is_audited(audit):
+    """Wherever it lies: a new lock needs no entry anywhere."""
+    root = SCRIPT.parents[1]
+    found = {path for path in root.rglob("*.lock") if ".venv" not in path.parts}
+    assert set(audit.LOCKS) == found
+    assert len(found) >= 10

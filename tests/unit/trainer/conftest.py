@@ -1,4 +1,4 @@
-"""Few phantoms, drawn once a session."""
+"""A few phantoms, which are drawn once per session."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from trainer.phantoms.generate import make_phantoms
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory):
-    """The labels CSV of some 24 phantoms; do not change the folder."""
+    """The labels CSV of about 24 phantoms; tests must not change its folder."""
     return make_phantoms(tmp_path_factory.mktemp("phantoms"), patients=8, seed=0, processes=1).csv
 
 

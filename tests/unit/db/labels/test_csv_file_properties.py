@@ -32,9 +32,7 @@ dialects = st.fixed_dictionaries(
         "blank_lines": st.booleans(),
     }
 )
-quick = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+quick = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def in_dialect(header, rows, dialect):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db.metrics.formulas import ConfusionMatrix, Labels, ScoreArray, auroc, confusion_matrix_at, roc_curve
@@ -68,7 +68,6 @@ def test_a_rate_without_a_denominator_is_none_and_every_other_is_a_number(
     assert {name for name in names if getattr(counts, name) is None} == undefined
 
 
-@settings(deadline=None)
 @given(PAIRS, st.sampled_from([0.0, 0.3, 0.5, 0.55, 1.0]))
 def test_counts_and_rates_agree_with_scikit_learn(pairs: list[tuple[bool, float]], threshold: float) -> None:
     """scikit-learn's confusion matrix and F1 are an independent oracle, wherever they are defined."""
@@ -86,7 +85,6 @@ def test_counts_and_rates_agree_with_scikit_learn(pairs: list[tuple[bool, float]
         assert counts.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_auroc_is_the_chance_that_a_positive_outscores_a_negative(pairs: list[tuple[bool, float]]) -> None:
     """Counted pair by pair, with a tie as one half (Mann and Whitney); None if a class is missing."""
@@ -102,7 +100,6 @@ def test_areas_are_none_where_a_class_is_missing(labels: list[bool]) -> None:
     assert (curve.auroc, curve.average_precision, curve.youden_threshold) == (None, None, None)
 
 
-@settings(deadline=None)
 @given(PAIRS, st.integers(0, 2**32 - 1))
 def test_areas_agree_with_scikit_learn(pairs: list[tuple[bool, float]], seed: int) -> None:
     """With and without ties, scikit-learn's areas are an independent oracle, to twelve digits."""
@@ -116,7 +113,6 @@ def test_areas_agree_with_scikit_learn(pairs: list[tuple[bool, float]], seed: in
             assert curve.average_precision == pytest.approx(average_precision_score(labels, scores), rel=1e-12)
 
 
-@settings(deadline=None)
 @given(PAIRS, st.sampled_from([0.0, 0.1, 0.3, np.nextafter(0.3, 1), 0.55, 1.0]))
 def test_counts_from_the_curve_equal_direct_counts(pairs: list[tuple[bool, float]], threshold: float) -> None:
     """A score that equals the threshold is positive, and the next lower float is not."""
@@ -136,7 +132,6 @@ def test_average_precision_is_the_mean_of_precision_over_recall_steps() -> None:
     assert curve.average_precision == pytest.approx(5 / 6)
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_best_f1_threshold_is_the_highest_score_that_no_other_beats(pairs: list[tuple[bool, float]]) -> None:
     """Compares all scores as thresholds; of ties the highest wins. None without a positive label."""
@@ -146,7 +141,6 @@ def test_best_f1_threshold_is_the_highest_score_that_no_other_beats(pairs: list[
     assert roc_curve(labels, scores).best_f1_threshold == (best if labels.any() else None)
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_youden_threshold_is_the_highest_score_that_no_other_beats(pairs: list[tuple[bool, float]]) -> None:
     """Compares all scores in whole numbers; of ties the highest wins. None if a class is missing."""

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from producer.monitoring.workers_table import lines_of, table_of
-from tests.support.made_up import a_heartbeat
+from tests.support.sample_heartbeat import sample_heartbeat
 
-HEARTBEAT = a_heartbeat(model="[red]", model_sha12="a" * 12, decided=12345, progress_age=1.0, stalled=2.0)
+BEAT = sample_heartbeat(model="[red]", model_sha12="a" * 12, decided=12345, progress_age=1.0, stalled=2.0)
 
 
 def drawn(heartbeats):

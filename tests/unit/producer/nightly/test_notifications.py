@@ -11,7 +11,7 @@ from db.settings import load_settings
 from producer.nightly.notifications import open_channels
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import Summary, headline, to_text
-from tests.support.inbox import CERTIFICATE, mail_server, server_tls, webhook
+from tests.support.notification_servers import CERTIFICATE, mail_server, server_tls, webhook
 from tests.support.world import free_port
 
 OPENED = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)

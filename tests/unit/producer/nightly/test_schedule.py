@@ -105,7 +105,7 @@ def test_a_date_that_a_zone_left_out_has_no_night():
     assert days == [29, 31, 1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     now=st.datetimes(datetime(1890, 1, 1), datetime(2060, 1, 1)),  # noqa: DTZ001 -- hypothesis wants them so
     zone=st.sampled_from(sorted(available_timezones())),

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[3] / "support" / "two_steps.py"
 ROOT = Path(__file__).parents[4]

@@ -31,6 +31,7 @@ def rows_of(phantoms, donor, *subsets):
     return [row for row in read_labels_csv(phantoms).rows if row.image_name in used]
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_at_another_size_from_a_models_encoder(phantoms, setting, donor):
     """One gray channel stays one, and the manifest names the donor and no path of this machine."""
     weights = str(donor.folder / MODEL_FILE)
@@ -40,6 +41,7 @@ def test_a_fit_goes_on_at_another_size_from_a_models_encoder(phantoms, setting, 
     assert str(donor.folder) not in (heir.artifact.folder / "manifest.json").read_text()
 
 
+@pytest.mark.slow
 def test_another_split_than_the_donors_is_refused(phantoms, setting, donor):
     """Its test scans would be scans that the encoder was fitted on."""
     recipe = make_recipe("best", **TINY, seed=1, weights=str(donor.folder / MODEL_FILE))
@@ -47,6 +49,7 @@ def test_another_split_than_the_donors_is_refused(phantoms, setting, donor):
         fit("leaky", Source(csv=phantoms), recipe, setting)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("validation", "test", "leaks"),
     [
@@ -67,6 +70,7 @@ def test_what_tuned_a_donor_may_tune_its_heir_and_no_more(phantoms, donor, valid
         refuse_leak(donor, phantoms.stem, **rows)
 
 
+@pytest.mark.slow
 def test_the_heirs_split_holds_what_the_donor_has_seen(donor):
     """Reports leave it out by the split; what the donor was only tested on is not seen."""
     own = SplitRow(image_name="other.png", patient_id="1", subset="train")

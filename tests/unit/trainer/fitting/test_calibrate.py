@@ -39,6 +39,7 @@ def test_one_class_teaches_no_temperature():
     assert choose_thresholds(none[:, 0], none[:, 0]) == {}
 
 
+@pytest.mark.slow
 def test_the_published_model_scores_calibrated():
     """sigmoid((z - shift) / temperature), out of the model itself."""
     model = build_model(make_recipe("best", encoder="densenet37", size=32), ("Abnormal", "Mass"))

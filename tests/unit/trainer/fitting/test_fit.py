@@ -23,6 +23,8 @@ from worker.artifacts.manifest import MODEL_FILE
 from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.split_file import read_split
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 TINY = {"encoder": "densenet37", "size": 32, "epochs": 3, "batch_size": 8}
 PAPERS = {"split.csv", "history.csv", "evaluation.json", "curves.png", "MODEL_CARD.md"}

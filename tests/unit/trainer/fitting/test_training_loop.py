@@ -11,6 +11,8 @@ from trainer.fitting.training_loop import Listener, train
 from trainer.network.model import LOGITS
 from trainer.recipe import make_recipe
 
+pytestmark = pytest.mark.slow
+
 
 def subset(count, seed, findings=2):
     rng = np.random.default_rng(seed)

@@ -26,7 +26,14 @@ def test_the_report_has_its_head():
     assert model.get_layer("densenet121").count_params() == 7_037_504
 
 
-@pytest.mark.parametrize("name", [name for name in DENSENETS if name != "densenet37"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "densenet121" else [pytest.mark.slow])
+        for name in DENSENETS
+        if name != "densenet37"
+    ],
+)
 def test_a_densenet_has_the_layers_of_the_papers_table(name):
     """Two convolutions a dense layer, one a transition, one at the top; a pooling after the top and each transition.
 
@@ -119,6 +126,7 @@ def test_gray_pixels_may_be_scaled_as_on_imagenet_by_a_network_that_begins_from_
     assert model(np.zeros((2, 32, 32, 1), np.uint8)).shape == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_model_that_scales_as_on_imagenet_survives_the_file(tmp_path):
     """What was saved scores as before."""
     recipe = make_recipe("best", encoder="densenet37", size=32, scaling="imagenet", color="bgr")

@@ -14,6 +14,8 @@ from worker.artifacts.exports import EXPORTS_FILE, INT8, ONNX_FILE, OPENVINO_FIL
 from worker.artifacts.manifest import MODEL_FILE, Manifest
 from worker.artifacts.model_store import FolderModelStore
 
+pytestmark = pytest.mark.slow
+
 FINDINGS = ("Abnormal", "Effusion")
 #: What `trainer export --int8` wrote earlier.
 EARLIER = Int8Export(

@@ -8,8 +8,8 @@ import pytest
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
 from db.metrics.formulas import auroc
+from tests.support.audited_process import run_audited
 from tests.support.small_graph import SIDE, small_graph
-from tests.support.watched import watched
 from tests.support.world import radiograph
 from trainer.data.dataset import label_matrix
 from trainer.data.split import split_by_image, split_by_patient
@@ -255,4 +255,4 @@ import nncf
 assert "pytest" not in sys.modules
 print(type(nncf.telemetry.telemetry).__name__, os.environ["NNCF_CI"])
 """
-    assert watched(code) == ["MagicMock", "1"]
+    assert run_audited(code) == ["MagicMock", "1"]

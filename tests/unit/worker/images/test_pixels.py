@@ -297,7 +297,7 @@ def test_a_png_decodes_to_exactly_what_was_stored():
 
 
 @pytest.mark.parametrize("encoded", [PNG, JPEG, COLOR_JPEG], ids=["png", "jpeg", "colour jpeg"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_file_cut_anywhere_never_decodes(encoded, data):
     """Cut off, it would give black rows and a confident wrong score."""
@@ -312,7 +312,7 @@ def test_a_file_cut_in_its_body_is_truncated(encoded, cut):
     assert refusal(encoded[: int(len(encoded) * cut)]) == "truncated"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(at=st.integers(8, len(PNG) - 13), flip=st.integers(1, 255))
 def test_a_png_with_a_changed_byte_never_gives_other_pixels(at, flip):
     """Its checksums find every changed byte of a chunk that matters."""

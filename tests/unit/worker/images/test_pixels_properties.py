@@ -73,14 +73,14 @@ def check(encoded, rule):
 
 
 @pytest.mark.parametrize("form", FILES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_a_mutated_file_gives_pixels_or_a_reason(form, data):
     """What a worker meets in an old archive, and what an attacker sends."""
     check(data.draw(mutated(FILES[form])), data.draw(st.sampled_from(RULES)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([b"", SIGNATURE, b"\xff\xd8\xff", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"BM"]), st.binary())
 def test_any_bytes_give_a_reason(start, rest):
     """After the first bytes of every format too."""

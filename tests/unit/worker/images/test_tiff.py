@@ -140,7 +140,7 @@ def test_what_is_not_read_is_unsupported_never_guessed_at(encoded):
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS.values(), ids=COMPRESSIONS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_tiff_cut_anywhere_never_decodes(compression, data):
     """Its last strip is its end."""
@@ -150,7 +150,7 @@ def test_a_tiff_cut_anywhere_never_decodes(compression, data):
     assert refusal(encoded[: data.draw(st.integers(0, len(encoded) - slack))]) in ("truncated", "not_image", "empty")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_changed_byte_in_a_deflated_strip_never_gives_other_pixels(data):
     """Its checksum is read: libtiff stops before it."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
+from tests.support.audited_process import run_audited
 from tests.support.hash_scorer import HashScorer
-from tests.support.watched import watched
 from tests.support.world import hash_artifact, radiograph
 from trainer.publishing.export import write_formats
 from worker.artifacts.artifact import publish
@@ -236,7 +236,7 @@ def test_on_openvino_neither_tensorflow_nor_keras_is_loaded_and_nobody_is_told(m
         f"worker.scoring.process.open_scorer(load_artifact(Path({str(make_artifact().folder)!r})), 'openvino'); "
         "print(*{'tensorflow', 'keras', 'jax', 'torch'} & {*sys.modules})"
     )
-    assert watched(code) == []
+    assert run_audited(code) == []
 
 
 @pytest.mark.parametrize(

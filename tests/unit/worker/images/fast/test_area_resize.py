@@ -20,7 +20,7 @@ def by_cv2(image, height, width):
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(rows=LENGTHS, columns=LENGTHS, grays=st.sampled_from([(0, 256), (0, 2), (254, 256)]), seed=st.integers(0, 2**32))
 def test_every_size_that_it_takes_gives_the_pixels_of_cv2(rows, columns, grays, seed):
     """Where p is a power of two, of few rows or many, as dark and as light as can be; also a part of a wider image."""

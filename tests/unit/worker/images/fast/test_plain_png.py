@@ -41,7 +41,7 @@ def filtered(width, height, seed, kinds=(0, 1, 2, 3, 4)):
     return rows.tobytes()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     width=st.integers(1, 140),
     height=st.integers(1, 140),
@@ -83,7 +83,7 @@ def test_what_is_not_plain_is_left_to_cv2(encoded):
     assert read_plain_gray(encoded) is None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(at=st.integers(HEADER_END, 10**6), value=st.integers(1, 255))
 def test_a_changed_byte_of_the_pixels_is_never_read(at, value):
     """A checksum tells; so cv2 has the last word, and the sentence."""

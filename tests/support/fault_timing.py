@@ -1,14 +1,18 @@
-"""How a fault hits a run on a machine of any speed, and how the run must end after it."""
+"""Lets a fault hit a run in the middle on a machine of any speed, and checks how the run ends after it."""
 
 
 def begin(stage, seconds=2):
-    """Stop where some of the work is done: gives the first worker.
+    """Return once some of the work is done.
 
-    All was enqueued before a worker started, for on a busy machine they may be done before `producer enqueue` returns.
+    Everything is enqueued before a worker starts: on a busy machine the workers could be done before
+    `producer enqueue` returns.
 
     Args:
-        stage: the stage.
-        seconds: that each batch takes.
+        stage: the scenario.
+        seconds: how long each batch takes.
+
+    Returns:
+        The first worker.
     """
     stage.world.env["HASH_SCORER_SECONDS"] = str(seconds)
     stage.enqueue()
@@ -18,7 +22,7 @@ def begin(stage, seconds=2):
 
 
 def ends_well(stage, fault, *, since, stated):
-    """It goes on in time and to the quiet run's end, and no supervisor died of it."""
+    """Check that the run recovers in time, ends as the undisturbed run did, and that no supervisor died."""
     assert stage.pending() > 0, "the fault came too late"
     stage.recovers(fault, since=since, stated=stated)
     stage.finish()

@@ -1,4 +1,4 @@
-"""What fault tests measured: a line each in a file, so that two test processes can write, and a table at the end."""
+"""Recovery times of the fault tests: one line each in a file that two test processes can write, and a table of them."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 FILE = Path(os.environ.get("FAULT_FIGURES", "build/faults.jsonl"))
 
 
-def begin():
-    """Forget what an earlier session measured."""
+def forget():
+    """Delete the recovery times of an earlier session."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.unlink(missing_ok=True)
 
 
-def note(fault, *, workers, seconds, stated):
-    """Add one try: how many seconds passed until all was well again, and how many are stated."""
+def record(fault, *, workers, seconds, stated):
+    """Add one try: how many seconds the recovery took, and how many are stated."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
     line = {"fault": fault, "workers": workers, "seconds": round(seconds, 2), "stated": stated}
     with FILE.open("a") as file:
@@ -24,7 +24,7 @@ def note(fault, *, workers, seconds, stated):
 
 
 def table():
-    """A line for each fault: tries, median and worst recovery, what is stated."""
+    """A line for each fault: number of tries, median and longest recovery, and the stated time."""
     if not FILE.exists():
         return []
     tries = defaultdict(list)

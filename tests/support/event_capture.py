@@ -1,4 +1,4 @@
-"""Hears what a broker publishes: Celery's events, which say how task arguments are printed."""
+"""Captures what a broker publishes: Celery's events, which contain task arguments as they are printed."""
 
 import base64
 import contextlib
@@ -8,18 +8,18 @@ import threading
 import redis
 
 
-class Eavesdropper(threading.Thread):
-    """Listens until stopped, through restarts of the broker."""
+class EventCapture(threading.Thread):
+    """Listens until it is stopped, and reconnects when the broker restarts."""
 
     def __init__(self, connect):
-        """`connect()` gives a client of the broker."""
+        """Start to listen; `connect()` returns a client of the broker."""
         super().__init__(daemon=True)
         self._connect = connect
         self._done = threading.Event()
         self._ready = threading.Event()
         self.heard = []
         self.start()
-        # Whoever comes later than an event does not get it.
+        # A subscriber does not get events that were published before it subscribed.
         self._ready.wait(5)
 
     def run(self):
@@ -36,15 +36,15 @@ class Eavesdropper(threading.Thread):
                 if message and message["type"] == "psubscribe":
                     self._ready.set()
                 elif message:
-                    self.heard.append(_legible(message["data"]))
+                    self.heard.append(_decoded(message["data"]))
 
     def stop(self):
         self._done.set()
         self.join(5)
 
 
-def _legible(data):
-    """An event's headers and body; the body travels in base64."""
+def _decoded(data):
+    """An event's headers and body, decoded from base64."""
     try:
         envelope = json.loads(data)
         return f"{envelope.get('headers')} {base64.b64decode(envelope['body']).decode()}"

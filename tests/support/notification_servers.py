@@ -1,4 +1,4 @@
-"""Where summaries arrive: a real web server and a real mail server on this machine, each in a thread."""
+"""A real web server and a real mail server on this machine, each in a thread, that receive summaries."""
 
 import contextlib
 import ssl
@@ -11,12 +11,12 @@ from aiosmtpd.controller import Controller
 
 from tests.support.world import free_port
 
-#: A certificate of 127.0.0.1 that is its own authority, and its key.
+#: A self-signed certificate for 127.0.0.1 and its key.
 CERTIFICATE = Path(__file__).parent / "loopback.pem"
 
 
 class Webhook(ThreadingHTTPServer):
-    """Keeps what is posted; answers with the codes that it is given, then with 204."""
+    """Keeps what is posted, and answers with the codes in `answers`, then with 204."""
 
     daemon_threads = True
 
@@ -41,16 +41,16 @@ class _Post(BaseHTTPRequestHandler):
             self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
         self.end_headers()
 
-    # Whoever follows a redirect asks so.
+    # A client that follows a redirect sends GET.
     do_GET = do_POST
 
     def log_message(self, *_):
-        """Be silent."""
+        """Print nothing."""
 
 
 @contextlib.contextmanager
 def webhook():
-    """A web server for as long as a block lasts."""
+    """A web server that runs while the block runs."""
     with Webhook() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
@@ -62,7 +62,7 @@ def webhook():
 
 
 class Mailbox:
-    """aiosmtpd's handler: keeps what is delivered; refuses while `refusals` lasts, and whoever is called nobody."""
+    """aiosmtpd's handler: keeps the mails. It refuses the first `refusals` mails and recipients named nobody."""
 
     def __init__(self):
         self.refusals, self.mails, self.logins = 0, [], []
@@ -90,7 +90,7 @@ class Mailbox:
 
 @contextlib.contextmanager
 def mail_server(tls=None, *, implicit=False):
-    """A mail server for as long as a block lasts; `tls` offers STARTTLS, or with `implicit` TLS from the start."""
+    """A mail server that runs while the block runs; `tls` offers STARTTLS, or with `implicit` TLS from the start."""
     box = Mailbox()
     box.port = free_port()
     options = {} if tls is None or implicit else {"tls_context": tls, "authenticator": box.authenticator}
@@ -105,7 +105,7 @@ def mail_server(tls=None, *, implicit=False):
 
 
 def server_tls():
-    """What a server of that certificate speaks."""
+    """The TLS context of a server with that certificate."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(CERTIFICATE)
     return tls

@@ -1,4 +1,4 @@
-"""One mutation after another under its judge: counts, the slowest, memory, and what was found."""
+"""Tries one input after another and keeps the counts, the longest time, the memory and the findings."""
 
 import hashlib
 import json
@@ -9,13 +9,13 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-#: Seconds of CPU that one call may take. Of CPU, so that a busy machine is no finding.
-LIMIT = 2.0
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+#: How long one input may take. CPU time, which other processes on the machine do not lengthen.
+MAX_CPU_SECONDS = 2.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-class Tally:
-    """Judges inputs and keeps count. A finding is kept as a file and does not end the work."""
+class FuzzRun:
+    """Judges inputs and counts the results. A finding is kept as a file and does not end the run."""
 
     def __init__(self, judge, out):
         self.judge, self.out = judge, Path(out)
@@ -23,23 +23,23 @@ class Tally:
         self.calls, self.slowest = 0, 0.0
         self.came_to, self.findings, self.memory = Counter(), Counter(), []
 
-    def __call__(self, content):
+    def try_input(self, content):
         """Judge one input."""
         started = time.process_time()
         try:
             self.came_to[self.judge(content)] += 1
-        except (Exception, RecursionError) as error:  # noqa: BLE001 - whatever else comes out is what is looked for
+        except (Exception, RecursionError) as error:  # noqa: BLE001 - any other exception is a finding
             self._keep(content, error)
         seconds = time.process_time() - started
         self.slowest = max(self.slowest, seconds)
-        if seconds > LIMIT:
+        if seconds > MAX_CPU_SECONDS:
             self._keep(content, TimeoutError(f"took {seconds:.1f} s"))
         self.calls += 1
         if self.calls % 1000 == 0:
             self.memory.append(resident_mb())
 
     def figures(self):
-        """For a person and for JSON; memory in MB, seconds of CPU."""
+        """The results for a person and for JSON: memory in MB, times in seconds of CPU."""
         settled = self.memory[len(self.memory) // 5 :] or [resident_mb()]
         return {
             "mutations": self.calls,
@@ -64,5 +64,5 @@ class Tally:
 
 
 def resident_mb():
-    """Of this process, in MB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE >> 20
+    """Resident memory of this process, in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES >> 20

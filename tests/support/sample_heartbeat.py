@@ -1,11 +1,11 @@
-"""Made-up heartbeats."""
+"""A heartbeat of a worker that does not exist."""
 
 from worker.telemetry.device_status import Heartbeat
 
 
-def a_heartbeat(**changes):
-    """That of a worker that scores; `changes` are the fields that a test is about."""
-    fields = {
+def sample_heartbeat(**changes):
+    """The heartbeat of a worker that is scoring, with the fields that a test changes."""
+    said = {
         "host": "reading-room",
         "pid": 1,
         "device": "gpu 1",

@@ -1,4 +1,4 @@
-"""Messages that nobody should have sent: each is one raw entry of a queue, and most name a patient of the stage."""
+"""Malicious and damaged messages: each is one raw entry of a queue, and most name a patient of the scenario."""
 
 import base64
 import json
@@ -14,17 +14,17 @@ MODEL = "0" * 64
 
 
 def chunk(model, scans, **changes):
-    """What a chunk's message says."""
+    """The content of a chunk's message."""
     return {"version": 1, "model": model, "scans": scans, **changes}
 
 
 def message(body, *, content_type="application/json", headers=(), properties=()):
-    """One entry of a queue, in the form in which Celery's producers put it there.
+    """One entry of a queue, in the form that Celery's producers write.
 
     Args:
-        body: bytes as they are, anything else as the one argument of a task.
-        content_type: what it claims to be.
-        headers, properties: added to the usual ones, or in their place.
+        body: bytes are taken as they are, anything else becomes the only argument of a task.
+        content_type: the type that the message claims.
+        headers, properties: added to the usual ones, or replacing them.
     """
     if not isinstance(body, bytes):
         body = json.dumps([[body], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
@@ -56,11 +56,11 @@ class _Touch:
 
 
 def dropped(model, trap):
-    """By what is wrong with them: messages of which a worker can take nothing.
+    """Messages in which a worker finds nothing to do, by what is wrong with them.
 
     Args:
-        model: the workers' own.
-        trap: a file that exists once somebody has unpickled one.
+        model: the model of the workers.
+        trap: a file that exists as soon as any process has unpickled one.
     """
     scans = [[1, NAME]]
     good = chunk(model, scans)
@@ -107,7 +107,7 @@ def dropped(model, trap):
 
 
 def harmless(model):
-    """By what is odd about them: messages whose chunk is taken, and nothing else; the ledger has other locations."""
+    """Messages of which a worker takes the chunk and nothing else, by what is odd about them."""
     nowhere = [[1, f"/nowhere/{NAME}"], [2, f"s3://nowhere/{NAME}"], [10**12, NAME]]
     bad = {"task": "celery.backend_cleanup", "args": [NAME], "kwargs": {}, "options": {}, "subtask_type": None}
     embedded = [[chunk(model, nowhere)], {}, {"callbacks": [bad], "errbacks": [bad], "chain": [bad], "chord": bad}]
