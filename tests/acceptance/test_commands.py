@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.support.ledger import decide_all
+from tests.support.ledger import score_all
 from tests.support.world import embedded_first, hash_artifact, image_name, write_csv, write_images
 
 pytestmark = embedded_first

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from producer.ingest.source import Source
-from producer.nightly.schedule import job_of
+from producer.nightly.schedule import job_id
 from tests.support.notification_servers import webhook
 from tests.support.s3_server import client_of
 from tests.support.world import hash_artifact, image_name, radiograph, wait_until, write_csv, write_images

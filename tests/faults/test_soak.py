@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.invariants import look
+from tests.support.invariants import run_results
 from tests.support.scenario import DAMAGED, Scenario, prepare
 from tests.support.world import kill_tree, scoring_process, wait_until
 

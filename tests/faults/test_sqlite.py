@@ -12,7 +12,7 @@ import db.engine.sqlite
 from db.close_run import close_finished_runs
 from db.engine.session import open_database
 from db.engine.sqlite import trim_wal
-from db.ledger.outcomes import decide
+from db.ledger.outcomes import record_outcomes
 from tests.support.fault_timing import begin, ends_well
 from tests.support.invariants import check_privacy
 from tests.support.ledger import enqueue, ids_of, scored

@@ -1,10 +1,15 @@
 """Checks what must hold after every fault, in SQL, in the broker and in everything that was printed.
 
-I1 each (scan, model, revision) has one outcome. I2 expected = scored + rejected + quarantined, nothing pending.
-I3 every score equals the quiet run's, bit for bit. I4 no score for an image that does not decode. I5 attempts within
-the cap. I6 the same metrics. I7 queue and unacked empty. I8 no patient in what was printed, sent as an event or served
-as a metric. I9 recovered within the stated time: `Scenario.recovers`. I10 what is scored, rejected and quarantined
-is what the quiet run scored, rejected and quarantined, for the same reasons.
+I1   Each (scan, model, revision) has one outcome.
+I2   expected = scored + rejected + quarantined, and nothing is pending.
+I3   Every score equals the quiet run's, bit for bit.
+I4   An image that does not decode has no score.
+I5   Attempts stay within the cap.
+I6   The metrics equal the quiet run's.
+I7   The queue and the hash of unacknowledged messages are empty.
+I8   No patient id is in what was printed, sent as an event or served as a metric.
+I9   The stack recovers within the stated time: `stage.Stage.recovers`.
+I10  The same scans are scored, rejected and quarantined as in the quiet run, for the same reasons.
 """
 
 import re
@@ -13,7 +18,7 @@ from dataclasses import dataclass
 from db.ledger.outcomes import ATTEMPTS_CAP
 from tests.support.world import wait_until
 
-#: Patients of the scenario: `scenario.name_of`. Not within a hash.
+#: The patient ids of the stage (`stage.name_of`), but not inside a hash.
 CANARY = re.compile(r"(?<![0-9a-fA-F])7731\d{4}(?![0-9a-fA-F])")
 _SCORES = (
     "SELECT w.image_name, w.state, w.reason, s.* FROM results_wide w "

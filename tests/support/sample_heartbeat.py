@@ -5,7 +5,7 @@ from worker.telemetry.device_status import Heartbeat
 
 def sample_heartbeat(**changes):
     """The heartbeat of a worker that is scoring, with the fields that a test changes."""
-    said = {
+    fields = {
         "host": "reading-room",
         "pid": 1,
         "device": "gpu 1",

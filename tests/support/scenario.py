@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from tests.support import recovery_times
 from tests.support.event_capture import EventCapture
-from tests.support.invariants import Quiet, check_invariants, look
+from tests.support.invariants import RunResults, check_invariants, run_results
 from tests.support.world import (
     EMBEDDED,
     SEPARATE,
@@ -83,7 +83,7 @@ class Scenario:
 
     world: object
     csv: object
-    quiet: Quiet
+    quiet: RunResults
     #: Number of workers in a test.
     workers: int
     rng: object

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from db.engine.session import ledger_session, make_engine
 from db.findings import FINDINGS, column_of
-from db.ledger.outcomes import Scored, decide_and_look
+from db.ledger.outcomes import Scored, record_outcomes
 from tests.benchmarks.scale.crowd import together, wall
 from tests.benchmarks.scale.fleet import BATCH
 from tests.benchmarks.scale.meters import command_use, cpu_of_server

@@ -7,14 +7,14 @@ import pytest
 from rich.console import Console
 
 from producer.monitoring.progress import follow
-from producer.monitoring.workers_table import Fleet
-from tests.support.ledger import decide_all, enqueue
+from producer.monitoring.workers_table import WorkerPoller
+from tests.support.ledger import enqueue, score_all
 from tests.support.sample_heartbeat import sample_heartbeat
 from worker.messaging.celery_app import make_app
 from worker.messaging.heartbeats import send_heartbeats
 from worker.settings import WorkerSettings
 
-BEAT = sample_heartbeat()
+HEARTBEAT = sample_heartbeat()
 
 
 @pytest.fixture

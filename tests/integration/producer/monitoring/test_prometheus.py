@@ -12,13 +12,11 @@ from db.ledger.backlog import read_backlog
 from db.ledger.outcomes import record_outcomes
 from db.schema.tables import Run
 from producer.monitoring.prometheus import FleetCollector
-from tests.support.ledger import decide_all, enqueue, ids_of, scored
-from tests.support.sample_heartbeat import sample_heartbeat
+from tests.support.fake_clock import Clock
+from tests.support.ledger import enqueue, ids_of, score_all, scored
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
-
-BEAT = sample_heartbeat(host="h", device="cpu", state="idle", rate=0.5)
 
 
 @pytest.fixture

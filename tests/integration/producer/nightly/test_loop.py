@@ -22,7 +22,7 @@ from producer.nightly.loop import NightlyLoop
 from producer.nightly.schedule import parse_schedule
 from producer.nightly.settings import NightlySettings
 from producer.retry import Clock
-from tests.support.ledger import decide_all
+from tests.support.ledger import score_all
 from tests.support.notification_servers import mail_server, webhook
 from tests.support.world import hash_artifact, image_name, write_csv, write_images
 

@@ -15,9 +15,9 @@ def size(valkey_port, pending, *speeds, **settings):
     """With a worker of each of these speeds."""
     url = f"redis://127.0.0.1:{valkey_port}/0"
     app = make_app(WorkerSettings(broker_url=url))
-    beats = [sample_heartbeat(pid=pid, model_sha12=MODEL[:12], speed=speed) for pid, speed in enumerate(speeds)]
-    beats.append(sample_heartbeat(pid=99, model_sha12="another's   ", speed=9999.0))
-    send_beats(app, beats)
+    heartbeats = [sample_heartbeat(pid=pid, model_sha12=MODEL[:12], speed=speed) for pid, speed in enumerate(speeds)]
+    heartbeats.append(sample_heartbeat(pid=99, model_sha12="another's   ", speed=9999.0))
+    send_heartbeats(app, heartbeats)
     try:
         return chunk_size(WorkerSettings(broker_url=url, **settings), app, MODEL, pending)
     finally:

@@ -6,12 +6,12 @@ from dataclasses import asdict, replace
 import pytest
 import redis
 
-from tests.support.made_up import a_heartbeat
+from tests.support.sample_heartbeat import sample_heartbeat
 from worker.messaging.celery_app import make_app
 from worker.messaging.heartbeats import read_heartbeats, send_heartbeats, withdraw_heartbeats
 from worker.settings import WorkerSettings
 
-HEARTBEAT = a_heartbeat(host="h", device="cpu", state="idle", rate=0.5)
+HEARTBEAT = sample_heartbeat(host="h", device="cpu", state="idle", rate=0.5)
 KEY = "nightread.worker.h.1.0"
 #: Of a worker of the commit before this record had its name.
 BEFORE = (

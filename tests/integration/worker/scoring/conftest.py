@@ -6,7 +6,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from tests.support.stage import ids_in
+from tests.support.scenario import ids_in
 from tests.support.world import World, hash_artifact, write_csv, write_images
 from worker.messaging.celery_app import make_app
 from worker.messaging.messages import Chunk, ChunkScan, queue_of

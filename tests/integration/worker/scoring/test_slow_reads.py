@@ -6,55 +6,7 @@ import time
 import pytest
 
 import worker.scoring.process
-from tests.support.scenario import ids_in
-from tests.support.world import World, hash_artifact, write_csv, write_images
-from worker.messaging.celery_app import make_app
-from worker.messaging.messages import Chunk, ChunkScan, queue_of
-from worker.scoring.process import _ALONE, ScoringProcess
-from worker.settings import WorkerSettings
-from worker.telemetry.counters import Tally
-
-#: Seconds; more than the back-off of what got nowhere at once.
-BUDGET = 2.5
-SCANS = range(6)
-
-
-class Work:
-    """A child, its ledger, and the chunks that it sends."""
-
-    def __init__(self, tmp_path, valkey_port):
-        home, self._broker = tmp_path / "home", redis.Redis(port=valkey_port)
-        self._broker.flushall()
-        self.model = hash_artifact(home / "models", batch_size=2).sha256
-        write_images(tmp_path / "images", SCANS)
-        broker = f"redis://127.0.0.1:{valkey_port}/0"
-        self.world = World(home=home, env={"CXR_HOME": str(home), "CXR_BROKER_URL": broker})
-        self.world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", SCANS))
-        settings = WorkerSettings(
-            home=home,
-            broker_url=broker,
-            runtime="tests.support.hash_scorer:HashScorer",
-            time_budget=BUDGET,
-            read_threads=2,
-        )
-        self.child = ScoringProcess(make_app(settings), settings, self.model, Tally(None, self.model))
-        query = "SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id ORDER BY o.id"
-        self.scans = [ChunkScan(outcome_id=key, location=where) for key, where in self.world.rows(query)]
-
-    def handle(self, scans):
-        """Give the child a chunk, and give what it sent because of it, by outcome."""
-        self._broker.flushall()
-        self.child.handle(Chunk(model=self.model, scans=tuple(scans)).to_message(), redelivered=False)
-        return [ids_in(json.loads(raw)) for raw in self._broker.lrange(queue_of(self.model), 0, -1)]
-
-    @property
-    def pending(self):
-        return self.world.rows("SELECT count(*) FROM outcomes WHERE state = 'pending'")[0][0]
-
-
-@pytest.fixture
-def work(tmp_path, valkey_port):
-    return Work(tmp_path, valkey_port)
+from worker.scoring.process import LONE_SCAN_BUDGETS
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from rich.console import Console
 from producer.monitoring.workers_table import lines_of, table_of
 from tests.support.sample_heartbeat import sample_heartbeat
 
-BEAT = sample_heartbeat(model="[red]", model_sha12="a" * 12, decided=12345, progress_age=1.0, stalled=2.0)
+HEARTBEAT = sample_heartbeat(model="[red]", model_sha12="a" * 12, decided=12345, progress_age=1.0, stalled=2.0)
 
 
 def drawn(heartbeats):

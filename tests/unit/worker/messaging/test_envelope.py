@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.errors import PermanentError
 from tests.support.malicious_messages import MODEL, NAME, chunk, dropped, harmless, message
-from worker.messaging.envelope import admitted, given_back, held_queue, let_through
-from worker.messaging.messages import MAX_SCANS, TASK, Chunk, ChunkScan, queue_of
+from worker.messaging.envelope import held_queue, redelivered, validate_envelope, validate_reply
+from worker.messaging.messages import MAX_SCANS, TASK, Chunk, ChunkScan, InvalidMessage, queue_of
 
 MINE = "1" * 64
 TRAP = "/nowhere/unpickled"

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from tests.support.made_up import a_heartbeat
+from tests.support.sample_heartbeat import sample_heartbeat
 from worker.settings import WorkerSettings
 from worker.supervision.health import STALE_SECONDS, Unhealthy, check_health, health_folder, write_health_file
 
-SCORING = a_heartbeat(device="gpu 1")
-IDLE = a_heartbeat(device="cpu", state="idle")
+SCORING = sample_heartbeat(device="gpu 1")
+IDLE = sample_heartbeat(device="cpu", state="idle")
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_one_supervisor_without_a_broker_makes_all_unhealthy(settings):
     ],
 )
 def test_a_stall_is_unhealthy_after_the_set_seconds(settings, state, sentence):
-    report(settings, [SCORING, a_heartbeat(device="cpu", state=state, stalled=300.0)])
+    report(settings, [SCORING, sample_heartbeat(device="cpu", state=state, stalled=300.0)])
     assert check_health(settings)
-    report(settings, [SCORING, a_heartbeat(device="cpu", state=state, stalled=301.0)])
+    report(settings, [SCORING, sample_heartbeat(device="cpu", state=state, stalled=301.0)])
     assert reason(settings) == sentence
 
 
