@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.settings import Settings
 from worker.processes import die_with_parent
+from worker.settings import WorkerSettings
 
 #: Seconds in which a server with a large append-only file must answer.
 _START_TIMEOUT: Final = 30.0
@@ -30,7 +30,7 @@ _FILE: Final = "appendonlydir"
 logger = logging.getLogger(__name__)
 
 
-def broker_url(settings: Settings) -> str:
+def broker_url(settings: WorkerSettings) -> str:
     """The broker that this machine uses: the configured one, or its own.
 
     Raises:
@@ -43,7 +43,7 @@ def broker_url(settings: Settings) -> str:
     return f"redis+socket://{path}"
 
 
-def socket_path(settings: Settings) -> Path:
+def socket_path(settings: WorkerSettings) -> Path:
     """Where the embedded broker listens. Short, because a socket's path may have 107 bytes, and `CXR_HOME` may not."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     home = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:12]
@@ -53,7 +53,7 @@ def socket_path(settings: Settings) -> Path:
 class EmbeddedBroker:
     """The server, while this process owns it. Start it from the main thread: it dies with the thread that starts it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._lock: int | None = None
         self._server: subprocess.Popen[bytes] | None = None
