@@ -1,9 +1,8 @@
 """Writes a run's results as a table, as the views show them: CSV or Parquet, streamed."""
 
 import csv
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from db.errors import UserError
 from db.findings import FINDINGS, column_of
+from worker.files import open_atomically
 
 TEXT: Final = "text"
 NUMBER: Final = "number"
@@ -70,7 +70,7 @@ def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, kin
 
 @contextmanager
 def _opened(out: BinaryIO | Path) -> Iterator[BinaryIO]:
-    """The file itself, or one beside the place that takes it when all is written."""
+    """The open file itself, or a new one that appears at its place once all is written."""
     if not isinstance(out, Path):
         try:
             yield out
@@ -80,18 +80,13 @@ def _opened(out: BinaryIO | Path) -> Iterator[BinaryIO]:
         except OSError as error:
             raise UserError(f"stdout: cannot be written ({error.strerror or error})") from error
         return
-    part = out.with_name(f".{out.name}.{os.getpid()}") if out.name else out
     try:
         if out.exists() and not out.is_file():
             raise UserError(f"{out}: cannot be written: it is there, and no file")
-        with part.open("wb") as file:
+        with open_atomically(out) as file:
             yield file
-        part.replace(out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _write_csv(file: BinaryIO, names: Sequence[str], pieces: Iterator[list[Column]]) -> int:

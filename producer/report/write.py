@@ -1,10 +1,9 @@
 """Writes a report to a folder: report.json, thresholds.csv, pictures and a page that holds them all."""
 
 import csv
-import shutil
-import tempfile
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from importlib.resources import files
 from io import StringIO
@@ -29,6 +28,7 @@ from producer.report.table import (
     threshold_words,
     to_json,
 )
+from worker.files import open_atomically
 
 PAGE: Final = "index.html"
 _TEMPLATE: Final = "index.html.j2"
@@ -115,17 +115,15 @@ def to_html(report: Report, pictures: Mapping[str, bytes]) -> str:
     )
 
 
-def _write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Each file appears whole, and only once all could be written; the page comes last."""
+def _write_whole(folder: Path, contents: dict[str, bytes]) -> None:
+    """Each file appears whole, and only once all could be written; the last one appears last."""
     folder.mkdir(parents=True, exist_ok=True)
-    # In the folder itself, so that a rename never crosses a file system.
-    aside = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
-    try:
-        for name, content in contents.items():
-            (aside / name).write_bytes(content)
+    with ExitStack() as files:
+        # The stack closes in reverse.
+        for name, content in reversed(contents.items()):
+            file = files.enter_context(open_atomically(folder / name))
+            file.write(content)
+            # A full disk shows here, before any file takes its name.
+            file.flush()
         for name in PICTURES.keys() - contents.keys():
             (folder / name).unlink(missing_ok=True)
-        for name in contents:
-            (aside / name).replace(folder / name)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

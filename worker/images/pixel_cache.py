@@ -9,7 +9,6 @@ import hashlib
 import logging
 import os
 import random
-import uuid
 import zlib
 from collections.abc import Callable
 from itertools import count
@@ -20,6 +19,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from worker.files import write_atomically
 from worker.images.pixels import PIXELS_VERSION, Pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.folder import read_all
@@ -89,18 +89,15 @@ class PixelCache:
     def put(self, key: str, pixels: Pixels) -> None:
         """Keep pixels; where the disk takes none, that is said once."""
         path, data = self._path(key), pixels.tobytes()
-        arriving = path.with_name(f".{uuid.uuid4().hex}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            arriving.write_bytes(data + _checksum(key, data))
-            arriving.replace(path)
+            write_atomically(path, data + _checksum(key, data))
             if next(self._puts) % _LOOK == 0:
                 self._make_room(path.parent)
         except FileNotFoundError:
             # Another process cleared it away before it had its name.
             return
         except OSError as error:
-            _remove(arriving)
             if not self._is_refused:
                 self._is_refused = True
                 logger.warning("the pixel cache cannot be written (%s)", error.strerror)

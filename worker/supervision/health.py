@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from db.errors import NightreadError
-from worker.files import write_whole
+from worker.files import PRIVATE, write_atomically
 from worker.messaging.embedded_broker import socket_path
 from worker.processes import is_running
 from worker.settings import WorkerSettings
@@ -82,7 +82,7 @@ def leave_pulse(file: Path, pulse: Pulse) -> None:
     # Looked after each time: what cleans temporary folders may take them away.
     for folder in (file.parent.parent, file.parent):
         folder.mkdir(mode=0o700, exist_ok=True)
-    write_whole(file, _FORM.dump_json(pulse))
+    write_atomically(file, _FORM.dump_json(pulse), mode=PRIVATE)
 
 
 def pulses(folder: Path) -> Iterator[Pulse]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from worker.files import write_whole
+from worker.files import PRIVATE, write_atomically
 from worker.processes import is_running
 
 #: No model is loaded yet.
@@ -115,7 +115,7 @@ def write_status(path: Path, status: Status) -> None:
     Raises:
         OSError: the disk does not take it.
     """
-    write_whole(path, _FORM.dump_json(status))
+    write_atomically(path, _FORM.dump_json(status), mode=PRIVATE)
 
 
 def await_process(path: Path) -> None:
