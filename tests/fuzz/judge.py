@@ -19,14 +19,14 @@ from db.ledger.outcomes import REASONS
 from tests.support.encoded_images import SIGNATURE
 from worker.artifacts.manifest import parse_manifest
 from worker.artifacts.split_file import read_split
-from worker.images.bit_depth import eight_bits
-from worker.images.pixels import _compiled, _decode_by_cv2, decode
+from worker.images.bit_depth import to_uint8
+from worker.images.pixels import _decode_by_cv2, _fast_code, decode
 from worker.messaging.messages import Chunk
 
 #: Pillow's modes that show what cv2 shows; others have rules of our own.
 _ALIKE = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}
-# From the first image on.
-_compiled.now()
+# The fast code decodes from the first image on.
+_fast_code.load()
 _SCRATCH = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
 
@@ -41,7 +41,7 @@ def judge_image(encoded, max_pixels):
     assert image.dtype == np.uint8
     if encoded.startswith(SIGNATURE):
         assert is_whole_png(encoded), "a score from a damaged PNG"
-        assert np.array_equal(image, eight_bits(_decode_by_cv2(encoded))), "not cv2's pixels"
+        assert np.array_equal(image, to_uint8(_decode_by_cv2(encoded))), "not cv2's pixels"
     if not encoded.startswith((b"II", b"MM")):
         _check_by_pillow(encoded, image)
     return "pixels"
@@ -148,7 +148,7 @@ def _shown(view, encoded):
     """Pillow's pixels by our rule for gray; None where the rules differ."""
     if view.mode in _ALIKE and not _is_wide_color(encoded):
         return np.asarray(view.convert(_ALIKE[view.mode]))
-    return eight_bits(np.asarray(view).astype(np.uint16)) if view.mode.startswith("I;16") else None
+    return to_uint8(np.asarray(view).astype(np.uint16)) if view.mode.startswith("I;16") else None
 
 
 def _distance(ours, theirs):

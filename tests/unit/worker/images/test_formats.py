@@ -61,9 +61,9 @@ def test_the_format_is_told_by_content(encoded, form):
         (b"%PDF-1.7\n", "the content is a PDF document"),
         (b"PK\x03\x04" + bytes(30), "the content is a ZIP archive"),
         (b"\x1f\x8b\x08" + bytes(30), "the content is compressed by gzip"),
-        (bytes(1000), "the content is no image: neither PNG, JPEG, TIFF nor BMP"),
-        (b"BMI of the patients\n" * 9, "the content is no image: neither PNG, JPEG, TIFF nor BMP"),
-        (encode(IMAGE)[8:], "the content is no image: neither PNG, JPEG, TIFF nor BMP"),
+        (bytes(1000), "the content is not an image: not a PNG, JPEG, TIFF or BMP"),
+        (b"BMI of the patients\n" * 9, "the content is not an image: not a PNG, JPEG, TIFF or BMP"),
+        (encode(IMAGE)[8:], "the content is not an image: not a PNG, JPEG, TIFF or BMP"),
     ],
     ids=["html", "html after bom", "xml", "lfs pointer", "pdf", "zip", "gzip", "zeros", "text", "headless png"],
 )
@@ -84,7 +84,7 @@ def test_nothing_is_empty():
 )
 def test_dicom_is_told_also_without_its_preamble(encoded):
     """And though its preamble begins as a TIFF does."""
-    assert refused(encoded) == ("dicom", "the content is DICOM, which is not read yet: convert it to PNG")
+    assert refused(encoded) == ("dicom", "the content is DICOM, which is not supported yet; convert it to PNG")
 
 
 def animated_png():

@@ -110,7 +110,7 @@ def test_it_stays_within_its_bound(tmp_path):
         cache.put(cache.key(image(number)), pixels(0))
         if number % 1000 == 999:
             largest = max(largest, sum(path.stat().st_size for path in files(tmp_path)))
-    slack = 256 * 2 * pixel_cache._LOOK * ENTRY
+    slack = 256 * 2 * pixel_cache._CHECK_EVERY * ENTRY
     assert bound / 2 < largest < bound + slack
     assert sum(cache.get(cache.key(image(number))) is not None for number in range(20_000)) > 1000
 

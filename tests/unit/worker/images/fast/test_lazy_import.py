@@ -5,7 +5,7 @@ import numpy as np
 from tests.support.encoded_images import png_of
 from tests.support.world import radiograph, wait_until
 from worker.images import pixels
-from worker.images.fast.lazy_import import Deferred
+from worker.images.fast.lazy_import import LazyImport
 
 IMAGE = radiograph(1, side=70)
 ENCODED = png_of(IMAGE)
@@ -13,8 +13,8 @@ ENCODED = png_of(IMAGE)
 
 def test_the_quick_reader_takes_over_after_enough_pngs(monkeypatch):
     """Until it is compiled cv2 reads them, to the same pixels."""
-    reader = Deferred("worker.images.fast.png_unfilter", worth=2 * len(ENCODED))
-    monkeypatch.setattr(pixels, "_compiled", reader)
+    reader = LazyImport("worker.images.fast.png_unfilter", threshold=2 * len(ENCODED))
+    monkeypatch.setattr(pixels, "_fast_code", reader)
     by_cv2 = []
     slow = pixels._decode_by_cv2
     monkeypatch.setattr(pixels, "_decode_by_cv2", lambda encoded: by_cv2.append(1) or slow(encoded))
@@ -29,8 +29,8 @@ def test_the_quick_reader_takes_over_after_enough_pngs(monkeypatch):
 
 def test_what_cannot_be_imported_is_said_once_and_done_without(caplog):
     """Compiled code that is damaged on disk, say: cv2 reads on."""
-    reader = Deferred("worker.no_such_module", worth=1)
+    reader = LazyImport("worker.no_such_module", threshold=1)
     assert not reader.is_ready(1)
     reader._thread.join()
     assert not reader.is_ready(1)
-    assert caplog.text.count("worker.no_such_module cannot be imported: slower without it") == 1
+    assert caplog.text.count("worker.no_such_module cannot be imported; images are decoded more slowly") == 1
