@@ -11,7 +11,7 @@ import worker.storage.s3_errors
 from db.errors import PermanentError, TemporaryError, UserError
 from tests.support.s3_server import VISITOR, client_of
 from worker.storage.image_store import find_images, read_image
-from worker.storage.s3 import list_s3, seems_changed
+from worker.storage.s3 import has_etag_mismatch, list_s3
 from worker.storage.s3_errors import StoreRefused
 
 ODD_KEYS = [
@@ -80,7 +80,7 @@ def test_a_prefix_is_listed_once_and_nothing_else_is_asked(boto, ward):
 
 WRONG_SETUPS = [
     ({"AWS_ACCESS_KEY_ID": "nobody"}, "does not know the access key"),
-    ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "secret key does not fit"),
+    ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "secret key does not match"),
     ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no credentials"),
     ({"AWS_SECRET_ACCESS_KEY": None}, "no credentials"),
     ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "cannot be set up"),
@@ -178,7 +178,7 @@ def test_a_store_that_is_too_busy_to_say_whether_it_is_refused_is_not(boto, ward
 
 def test_a_store_whose_etags_are_no_hash_is_believed_what_it_says_twice(boto, ward, monkeypatch):
     """Its bytes are the same at a second look, so nothing happened to them on their way."""
-    monkeypatch.setattr("worker.storage.s3.seems_changed", lambda data, answer: True)
+    monkeypatch.setattr("worker.storage.s3.has_etag_mismatch", lambda data, answer: True)
     assert calls_of(lambda: read_image("s3://ward/open/a.png")) == ["GetObject", "GetObject"]
 
 
@@ -195,12 +195,12 @@ def test_a_store_whose_etags_are_no_hash_is_believed_what_it_says_twice(boto, wa
 )
 def test_an_etag_is_held_against_the_bytes_only_where_it_is_their_hash(about, seems):
     """Not so of uploads in parts, and of objects under a key of one's own."""
-    assert seems_changed(b"bytes", {"ETag": f'"{"0" * 32}"', **about}) is seems
+    assert has_etag_mismatch(b"bytes", {"ETag": f'"{"0" * 32}"', **about}) is seems
 
 
 def test_an_object_larger_than_any_image_is_rejected_and_the_next_is_read(boto, ward, monkeypatch):
     """Its bytes do not wait in the connection of whoever reads next."""
-    monkeypatch.setattr("worker.storage.image_store.MOST", 10)
+    monkeypatch.setattr("worker.storage.image_store.MAX_FILE_BYTES", 10)
     ward.put_object(Bucket="ward", Key="open/large.png", Body=bytes(5_000_000))
     ward.put_object(Bucket="ward", Key="open/small.png", Body=bytes(10))
     error = refused(read_image, "s3://ward/open/large.png")

@@ -12,7 +12,7 @@ import pytest
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.storage.folder import read_all
 from worker.storage.image_store import find_images, read_image
-from worker.storage.size_limit import MOST
+from worker.storage.size_limit import MAX_FILE_BYTES
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_root_that_is_no_unicode_is_refused(tmp_path):
     """So is every location in it."""
     folder = tmp_path / os.fsdecode(b"\xff")
     folder.mkdir()
-    with pytest.raises(UserError, match="no UTF-8"):
+    with pytest.raises(UserError, match="not valid UTF-8"):
         find_images(None, str(folder))
 
 
@@ -283,7 +283,7 @@ def test_a_file_larger_than_any_image_is_rejected_unread(root, monkeypatch):
     huge = put(root / "a.png")
     with huge.open("r+b") as file:
         # It takes no room on the disk.
-        file.truncate(MOST + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     monkeypatch.setattr(os, "read", lambda *_: pytest.fail("it was read"))
     assert reason_of(huge) == "too_large"
 
