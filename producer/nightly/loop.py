@@ -64,10 +64,10 @@ class Nightly:
 
     def look(self, schedule: Schedule) -> None:
         """Open this night's run if it is due, and send the summaries of runs that have closed."""
-        if self._nights.is_over:
+        if self._nights.is_due:
             with self._nights.trying():
                 self._begin_due(schedule)
-        if self._summaries.is_over:
+        if self._summaries.is_due:
             with self._summaries.trying():
                 if not all(self._settle(run_id)[1] for run_id in self._ended()):
                     raise TemporaryError("a summary was not sent")

@@ -79,9 +79,8 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, ValueError):
         # The error's text repeats the endpoint, which may hold a password.
         return "the S3 client cannot be set up (AWS_ENDPOINT_URL is not a valid address)"
-    if _is_setup_error(error):
-        return f"the S3 client cannot be set up ({error})"
-    return f"the store gave no usable answer ({type(error).__name__})"
+    setup = f"the S3 client cannot be set up ({error})"
+    return setup if _is_setup_error(error) else f"the store gave no usable answer ({type(error).__name__})"
 
 
 def _describe_answer(code: str) -> str:
