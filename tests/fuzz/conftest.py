@@ -1,4 +1,4 @@
-"""The fuzzer's own modules stand beside these tests."""
+"""Lets the tests import the fuzzer's own modules, which lie in this folder."""
 
 import sys
 from pathlib import Path

@@ -1,9 +1,9 @@
-"""Lets mutations loose on the readers, each target in a process of its own, and says what came of them.
+"""Fuzzes the readers, each target in a process of its own, and prints the results.
 
     python tests/fuzz/fuzz.py [images tables wires] [--count 100000] [--plain 50000] [--seed N] [--out build/fuzz]
 
-`--count` mutations are guided by the branches that they reach (atheris), then `--plain` ones are not, and show whether
-memory grows: a guided process keeps what it learns. Findings are kept under --out as files. Exit 1 where there are any.
+First atheris guides `--count` mutations by the branches that they reach. Then `--plain` unguided mutations show whether
+memory grows; a guided process keeps what it learns. Findings are written under --out; then the exit code is 1.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-#: Whose branches guide the fuzzer.
+#: The modules whose branches guide the fuzzer.
 _READERS = [
     *(
         "worker.images.formats",
@@ -28,12 +28,12 @@ _READERS = [
     *("db.labels.csv_file", "db.labels.text", "db.labels.table", "db.labels.columns", "db.labels.cells"),
     *("worker.messaging.messages", "worker.artifacts.manifest", "worker.artifacts.artifact"),
 ]
-#: Seconds; what takes so long hangs.
-_HANG = 60
+#: A call that takes longer hangs.
+_HANG_SECONDS = 60
 
 
 def main():
-    """The parent: one child after another, and a table."""
+    """The parent process: run one child after another and print a line for each."""
     options = _options()
     print(f"seed {options.seed}")
     bad = False
@@ -56,7 +56,7 @@ def _options():
 
 
 def _run_child(name, engine, count, options):
-    """Whether anything was found: a crash of the child's is a finding, its input kept by the fuzzer."""
+    """Run a child; return whether anything was found. A crash is a finding too, whose input the fuzzer keeps."""
     out = options.out / f"{name}-{engine}"
     command = [sys.executable, __file__, name, "--child", engine, "--count", str(count)]
     done = subprocess.run(
@@ -73,21 +73,21 @@ def _run_child(name, engine, count, options):
 
 
 def child():
-    """One target in this process, by one engine."""
+    """The child process: run one target with one engine."""
     options = _options()
     sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
     {"guided": _guided, "plain": _plain}[options.child](options)
 
 
 def _plain(options):
-    from tally import Tally
+    from fuzz_statistics import Statistics
     from targets import TARGETS
 
     target = TARGETS[options.targets[0]]
-    tally, rng, originals = Tally(target.judge, options.out), random.Random(options.seed), target.seeds()
+    statistics, rng, originals = Statistics(target.oracle, options.out), random.Random(options.seed), target.seeds()
     for _ in range(options.count):
-        tally(target.mutated(rng.choice(originals), rng, originals))
-    tally.save()
+        statistics(target.mutated(rng.choice(originals), rng, originals))
+    statistics.save()
 
 
 def _guided(options):
@@ -95,10 +95,10 @@ def _guided(options):
 
     with atheris.instrument_imports(include=_READERS):
         from targets import TARGETS
-    from tally import Tally
+    from fuzz_statistics import Statistics
 
     target = TARGETS[options.targets[0]]
-    tally, originals = Tally(target.judge, options.out), target.seeds()
+    statistics, originals = Statistics(target.oracle, options.out), target.seeds()
     corpus = options.out / "corpus"
     corpus.mkdir(exist_ok=True)
     for number, content in enumerate(originals):
@@ -109,13 +109,19 @@ def _guided(options):
         return target.mutated(content, rng, originals)[:size] if rng.random() < 0.7 else atheris.Mutate(content, size)
 
     def one(content):
-        tally(content)
-        if tally.calls % 5000 == 0 or tally.calls >= options.count:
-            tally.save()
+        statistics(content)
+        if statistics.calls % 5000 == 0 or statistics.calls >= options.count:
+            statistics.save()
 
     atheris.Setup(
         [
-            *(sys.argv[0], f"-runs={options.count}", f"-seed={options.seed}", f"-timeout={_HANG}", "-max_len=100000"),
+            *(
+                sys.argv[0],
+                f"-runs={options.count}",
+                f"-seed={options.seed}",
+                f"-timeout={_HANG_SECONDS}",
+                "-max_len=100000",
+            ),
             *("-rss_limit_mb=6000", f"-artifact_prefix={options.out}/crash-", "-print_final_stats=1", str(corpus)),
         ],
         one,

@@ -1,4 +1,4 @@
-"""One mutation after another under its judge: counts, the slowest, memory, and what was found."""
+"""Runs an oracle on one mutation after another, and records results, times, memory and findings."""
 
 import hashlib
 import json
@@ -9,48 +9,48 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-#: Seconds of CPU that one call may take. Of CPU, so that a busy machine is no finding.
-LIMIT = 2.0
+#: How long one call may take. CPU time is counted, so that a busy machine is not a finding.
+MAX_CPU_SECONDS = 2.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Tally:
-    """Judges inputs and keeps count. A finding is kept as a file and does not end the work."""
+class Statistics:
+    """Checks inputs and counts the results. A finding is written to a file and does not end the work."""
 
-    def __init__(self, judge, out):
-        self.judge, self.out = judge, Path(out)
+    def __init__(self, oracle, out):
+        self.oracle, self.out = oracle, Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.calls, self.slowest = 0, 0.0
-        self.came_to, self.findings, self.memory = Counter(), Counter(), []
+        self.results, self.findings, self.memory = Counter(), Counter(), []
 
     def __call__(self, content):
-        """Judge one input."""
+        """Check one input."""
         started = time.process_time()
         try:
-            self.came_to[self.judge(content)] += 1
-        except (Exception, RecursionError) as error:  # noqa: BLE001 - whatever else comes out is what is looked for
+            self.results[self.oracle(content)] += 1
+        except (Exception, RecursionError) as error:  # noqa: BLE001 - any other exception is a finding
             self._keep(content, error)
         seconds = time.process_time() - started
         self.slowest = max(self.slowest, seconds)
-        if seconds > LIMIT:
+        if seconds > MAX_CPU_SECONDS:
             self._keep(content, TimeoutError(f"took {seconds:.1f} s"))
         self.calls += 1
         if self.calls % 1000 == 0:
             self.memory.append(resident_mb())
 
     def figures(self):
-        """For a person and for JSON; memory in MB, seconds of CPU."""
+        """A summary that JSON can hold: memory in MB, seconds of CPU time."""
         settled = self.memory[len(self.memory) // 5 :] or [resident_mb()]
         return {
             "mutations": self.calls,
             "findings": dict(self.findings),
             "slowest_s": round(self.slowest, 3),
             "memory_mb": {"settled": settled[0], "end": settled[-1], "most": max(settled)},
-            "came_to": dict(self.came_to.most_common()),
+            "results": dict(self.results.most_common()),
         }
 
     def save(self):
-        """Write the figures beside the findings."""
+        """Write the summary beside the findings."""
         (self.out / "figures.json").write_text(json.dumps(self.figures(), indent=2) + "\n")
 
     def _keep(self, content, error):
@@ -64,5 +64,5 @@ class Tally:
 
 
 def resident_mb():
-    """Of this process, in MB."""
+    """The resident memory of this process, in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE >> 20
