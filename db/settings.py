@@ -1,4 +1,4 @@
-"""Where things are: settings that every floor shares, from `CXR_*` variables or their `_FILE` twins."""
+"""The settings that every package shares: from `CXR_*` variables, or from the files that their `_FILE` twins name."""
 
 import os
 from collections.abc import Mapping
@@ -14,45 +14,29 @@ PREFIX: Final = "CXR_"
 
 
 class Settings(BaseSettings):
-    """The settings of one process.
+    """The settings of one process. A subclass adds those of its package.
 
     Attributes:
-        home: holds the SQLite file, the embedded broker's append-only file and the models.
-        database_url: SQLAlchemy's form; default the SQLite file in `home`.
-        broker_url: a Redis or Valkey URL; default the embedded broker in `home`.
-        model_dir: where artifacts are published and found, a folder or `s3://bucket/prefix`; default `home/models`.
+        home: the folder of everything that a machine keeps; it holds the SQLite file by default. Absolute.
+        database_url: SQLAlchemy's form of the address. The default is the SQLite file in `home`.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     home: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "nightread")
     database_url: str = ""
-    broker_url: str = ""
-    model_dir: str = ""
 
     @model_validator(mode="before")
     @classmethod
-    def _secrets_from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _read_secrets(cls, values: dict[str, Any]) -> dict[str, Any]:
         return {**_read_file_twins(os.environ, cls.model_fields), **values}
 
     @model_validator(mode="after")
-    def _fill_in(self) -> "Settings":
+    def _set_defaults(self) -> "Settings":
         object.__setattr__(self, "home", self.home.expanduser().absolute())
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.home / 'nightread.sqlite'}")
-        if not self.model_dir:
-            object.__setattr__(self, "model_dir", str(self.home / "models"))
         return self
-
-    @property
-    def pixel_cache(self) -> Path:
-        """The folder of pixels that this machine's workers keep."""
-        return self.home / "pixels"
-
-    @property
-    def owns_broker(self) -> bool:
-        """Whether this machine's own embedded broker is used."""
-        return not self.broker_url
 
 
 S = TypeVar("S", bound=Settings)
@@ -62,7 +46,7 @@ def load_settings(kind: type[S]) -> S:
     """Read the settings from the environment.
 
     Raises:
-        UserError: a variable has an impossible value, or its `_FILE` cannot be read.
+        UserError: a variable has an invalid value, or the file of its `_FILE` twin cannot be read.
     """
     try:
         return kind()
@@ -82,5 +66,5 @@ def _read_file_twins(environment: Mapping[str, str], fields: Mapping[str, Any]) 
             except OSError as error:
                 raise UserError(f"{PREFIX}{field.upper()}_FILE: {path} cannot be read ({error.strerror})") from error
             except ValueError as error:
-                raise UserError(f"{PREFIX}{field.upper()}_FILE: {path} is no UTF-8 text") from error
+                raise UserError(f"{PREFIX}{field.upper()}_FILE: {path} is not valid UTF-8") from error
     return found

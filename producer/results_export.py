@@ -1,9 +1,8 @@
 """Streams the rows of a run's result views to a CSV or Parquet file."""
 
 import csv
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy import Connection
 from db.errors import UserError
 from db.findings import FINDINGS, column_of
 from db.ledger.results import stream_results
+from worker.files import open_atomically
 
 TEXT: Final = "text"
 FLOAT: Final = "float"
@@ -76,18 +76,13 @@ def _open_output(out: BinaryIO | Path) -> Iterator[BinaryIO]:
         except OSError as error:
             raise UserError(f"stdout: cannot be written ({error.strerror or error})") from error
         return
-    part = out.with_name(f".{out.name}.{os.getpid()}") if out.name else out
     try:
         if out.exists() and not out.is_file():
             raise UserError(f"{out}: cannot be written: it exists and is not a file")
-        with part.open("wb") as file:
+        with open_atomically(out) as file:
             yield file
-        part.replace(out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _write_csv(file: BinaryIO, names: Sequence[str], blocks: Iterator[list[Column]]) -> int:

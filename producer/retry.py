@@ -1,4 +1,4 @@
-"""A loop's clock, and its patience with what fails for a while."""
+"""The clock of a loop, and when it tries again what has failed."""
 
 import logging
 import time
@@ -12,46 +12,48 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseUnavailable, TemporaryError, UserError, WorkStopped
 
-#: Minutes until what failed is tried again: twice as long each time, up to the last.
-_AGAIN: Final = (1, 2, 4, 8, 10)
-#: What a database that is away makes SQLAlchemy raise.
+#: Minutes before the next try, by the number of failures so far; the last one counts for all further failures.
+_RETRY_MINUTES: Final = (1, 2, 4, 8, 10)
+#: What SQLAlchemy raises if the database is unavailable.
 DATABASE_ERRORS: Final = (DBAPIError, DatabaseUnavailable)
-#: What may have passed at the next try.
-_PASSING: Final = (*DATABASE_ERRORS, TemporaryError, UserError)
+#: Errors that may be gone at the next try.
+_RETRIED_ERRORS: Final = (*DATABASE_ERRORS, TemporaryError, UserError)
+_STOPPED: Final = "told to stop; scans that were enqueued are still scored"
 
 logger = logging.getLogger(__name__)
 
 
 class Clock:
-    """The time, and waiting for it until somebody says stop."""
+    """Tells the time and sleeps, until a signal stops it."""
 
     def __init__(self) -> None:
         self._stopped = False
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """A signal handler: end whatever goes on, as a Ctrl+C would; SQL rolls back what is half done."""
+        """Handle a signal: end what is going on, as Ctrl+C would. SQL rolls back what is unfinished."""
         self._stopped = True
-        raise WorkStopped("told to stop; what was enqueued is scored all the same")
+        raise WorkStopped(_STOPPED)
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """The current time, in UTC."""
         return datetime.now(UTC)
 
     def wait(self, seconds: float) -> None:
         """Sleep.
 
         Raises:
-            WorkStopped: somebody said stop, now or before: a library may have swallowed it.
+            WorkStopped: a signal came, now or before, because a library may have swallowed the first exception.
         """
         if self._stopped:
-            raise WorkStopped("told to stop; what was enqueued is scored all the same")
+            raise WorkStopped(_STOPPED)
         time.sleep(max(0.0, seconds))
 
 
 class RetryTimer:
-    """When to try again what failed."""
+    """Says when to try again what failed, later after each failure."""
 
     def __init__(self, clock: Clock, what: str) -> None:
+        """`what` names the work in the log."""
         self._clock = clock
         self._what = what
         self._failures = 0
@@ -59,29 +61,29 @@ class RetryTimer:
         self._pause = timedelta(0)
 
     @property
-    def is_over(self) -> bool:
-        """Whether it may be tried now."""
-        # A clock that was set back since makes nobody wait.
+    def is_due(self) -> bool:
+        """Whether the work may be tried now."""
+        # Also if the clock was set back since the failure.
         return not self._failed_at <= self._clock.now() < self._failed_at + self._pause
 
     @contextmanager
     def trying(self) -> Iterator[None]:
-        """Log what may pass in one sentence, and wait longer each time before `is_over` again."""
+        """Run the work. An error that may pass is logged in one sentence, and the work is due again after a pause."""
         try:
             yield
-        except _PASSING as error:
-            minutes = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
+        except _RETRIED_ERRORS as error:
+            minutes = _RETRY_MINUTES[min(self._failures, len(_RETRY_MINUTES) - 1)]
             self._failures += 1
             self._failed_at, self._pause = self._clock.now(), timedelta(minutes=minutes)
-            logger.warning("%s: %s; tried again in %d min", self._what, cause_of(error), minutes)
+            logger.warning("%s: %s; trying again in %d min", self._what, cause_of(error), minutes)
         else:
             self._failures = 0
 
 
 def cause_of(error: Exception) -> str:
-    """Why, for a log: an error's own sentence may name files, and these may name patients."""
+    """The cause in words for a log. An error's own sentence may name files, and these may name patients."""
     if isinstance(error, DATABASE_ERRORS):
         return "the database does not answer"
     if isinstance(error, UserError):
-        return "its source, model or folder is refused; 'producer enqueue --dry-run' with the same flags says why"
-    return "something outside does not answer"
+        return "the source, model or folder was refused; 'producer enqueue --dry-run' with the same flags says why"
+    return "a service does not answer"

@@ -145,7 +145,7 @@ def boto(s3, monkeypatch):
         for name, value in {**s3, **changes}.items():
             monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name, raising=False)
         worker.storage.s3._s3_client.cache_clear()
-        worker.storage.s3_errors._answered.clear()
+        worker.storage.s3_errors._answering_buckets.clear()
 
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")

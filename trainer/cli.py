@@ -50,7 +50,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Judge a model on the scans of a CSV that it was not fitted or tuned on."""
-    from db.settings import Settings, load_settings
+    from db.settings import load_settings
     from trainer.console.optional_packages import JUDGES, check_installed
 
     check_installed("trainer evaluate", JUDGES)
@@ -58,8 +58,9 @@ def evaluate(
     from trainer.evaluation.tables import show
     from worker.artifacts.model_store import find_by_name, open_model_store
     from worker.files import write_file
+    from worker.settings import ModelSettings
 
-    settings = load_settings(Settings)
+    settings = load_settings(ModelSettings)
     artifact = find_by_name(model, open_model_store(settings.model_dir, settings.home))
     cache = settings.home / "trainer" / "pixels"
     with stoppable("nothing was written"):
@@ -92,11 +93,12 @@ def export(
 
     With --int8, write what is there for OpenVINO in eight bits, proved on the validation scans of the CSV of the fit.
     """
-    from db.settings import Settings, load_settings
+    from db.settings import load_settings
     from trainer.console.optional_packages import QUANTIZERS, check_installed
     from worker.artifacts.model_store import find_by_name, open_model_store
+    from worker.settings import ModelSettings
 
-    settings = load_settings(Settings)
+    settings = load_settings(ModelSettings)
     models = open_model_store(settings.model_dir, settings.home)
     artifact = find_by_name(model, models)
     cache = settings.home / "trainer" / "pixels"

@@ -108,17 +108,18 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     from trainer.console.optional_packages import JUDGES, check_installed
 
     check_installed("trainer fit", JUDGES)
-    from db.settings import Settings, load_settings
+    from db.settings import load_settings
     from trainer.data.training_data import Source
     from trainer.evaluation.tables import show
     from trainer.fitting.fit import FitSetting
     from trainer.fitting.fit import fit as fit_model
     from trainer.recipe import Recipe, make_recipe
     from worker.artifacts.model_store import open_model_store
+    from worker.settings import ModelSettings
 
     flags = {flag: value for flag, value in chosen.items() if flag in Recipe.model_fields}
     recipe = make_recipe(preset, **flags, targets=tuple(target) if target else None)
-    settings = load_settings(Settings)
+    settings = load_settings(ModelSettings)
     setting = FitSetting(
         models=open_model_store(settings.model_dir, settings.home),
         scratch=settings.home / "trainer",

@@ -1,4 +1,4 @@
-"""How every command ends: a result, or one sentence and an exit code."""
+"""Ends every command with a result, or with one sentence and an exit code."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,12 +8,12 @@ from db.errors import EXIT_STOPPED, EXIT_USER, UserError, WorkStopped
 
 
 def printable(text: str) -> str:
-    """Without what would steer a terminal: files may be named so, and their names stand in sentences."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """Replace the characters that control a terminal: an error may quote a file whose name contains them."""
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def run_command(command: Callable[[], object]) -> None:
-    """Run a command line; a person's mistake becomes one sentence on stderr and exit 2, a stop exit 4."""
+    """Run a command. A person's mistake becomes one sentence on stderr and exit code 2, a stop becomes exit code 4."""
     try:
         command()
     except SystemExit:
@@ -22,31 +22,31 @@ def run_command(command: Callable[[], object]) -> None:
         print(printable(f"error: {error}"), file=sys.stderr)
         sys.exit(EXIT_USER)
     except UnicodeEncodeError:
-        # What SQL and UTF-8 files cannot hold came from the command line: everything that is read is checked.
-        print("error: an argument or a path is no UTF-8 text", file=sys.stderr)
+        # Only the command line can contain this: everything that is read from files is checked.
+        print("error: an argument or a path is not valid UTF-8", file=sys.stderr)
         sys.exit(EXIT_USER)
     except WorkStopped as error:
         print(printable(f"stopped: {error}"), file=sys.stderr)
         sys.exit(EXIT_STOPPED)
     except Exception as error:
-        if (cause := _refusal_of_database(error)) is None:
+        if (cause := _database_error_sentence(error)) is None:
             raise
-        print(printable(f"error: the database does not take it ({cause})"), file=sys.stderr)
+        print(printable(f"error: the database is unavailable ({cause})"), file=sys.stderr)
         sys.exit(EXIT_USER)
 
 
 @contextmanager
 def stoppable(what_stays: str) -> Iterator[None]:
-    """Turn Ctrl+C within into `WorkStopped`, which says what stays."""
+    """Turn Ctrl+C within the block into `WorkStopped`, whose sentence says what stays."""
     try:
         yield
     except KeyboardInterrupt as error:
         raise WorkStopped(what_stays) from error
 
 
-def _refusal_of_database(error: Exception) -> str | None:
-    """The database's sentence where it is away, full, locked or damaged; None for any other error."""
-    # Only once something was raised: `--help` need not import SQLAlchemy.
+def _database_error_sentence(error: Exception) -> str | None:
+    """The database's own sentence if it is unavailable, full, locked or damaged; None for any other error."""
+    # Imported only after an error, so that `--help` does not import SQLAlchemy.
     from sqlalchemy.exc import DBAPIError
 
     from db.engine.database_errors import first_line, is_transient

@@ -1,4 +1,4 @@
-"""Is a process alive; a child that dies with its parent."""
+"""Tells whether a process runs, and makes a child die with its parent."""
 
 import ctypes
 import os
@@ -11,20 +11,20 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def die_with_parent(sig: int = signal.SIGTERM) -> Callable[[], None] | None:
-    """A `preexec_fn` after which the child gets `sig` when its parent dies, however it dies (Linux only)."""
+    """A `preexec_fn` that makes the child get `sig` when its parent dies, however that dies; None except on Linux."""
     if not sys.platform.startswith("linux"):
         return None
-    # Loaded here: between fork and exec little is allowed.
+    # Loaded here, because little is allowed between fork and exec.
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
-    def ask() -> None:
+    def set_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, sig)
 
-    return ask
+    return set_death_signal
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this machine has this number."""
+    """Whether a process of this machine has this number, also one of another user."""
     if pid <= 0:
         return False
     try:

@@ -1,6 +1,7 @@
-"""Settings of the queue and of the process that scores."""
+"""Settings of the queue, of the model store and of the processes that score."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -8,63 +9,83 @@ from pydantic import Field, field_validator, model_validator
 
 from db.settings import Settings
 
+# A supervisor sets these three for the processes that it starts.
+#: The sha256 of the model that a process scores with.
 MODEL_VARIABLE: Final = "NIGHTREAD_MODEL"
-
+#: The file in which a process counts what it has done.
 STATUS_VARIABLE: Final = "NIGHTREAD_CHILD_STATUS"
-
+#: How many processes score on this machine.
+PROCESSES_VARIABLE: Final = "NIGHTREAD_PROCESSES"
 
 #: 100 megapixels: four times the largest detector, far below what exhausts a worker.
 MAX_PIXELS: Final = 100_000_000
 #: kombu's names of its Redis transport.
-_BROKERS: Final = ("redis", "rediss", "redis+socket")
-#: What kombu takes behind a '?'; it trips over anything else.
-_OPTIONS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
-#: How many processes score on this machine; a supervisor tells those that it starts.
-PROCESSES_VARIABLE: Final = "NIGHTREAD_PROCESSES"
+_BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket")
+#: The query parameters that kombu accepts. It fails with a traceback on any other.
+_BROKER_OPTIONS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
 
-def _own_cores() -> int:
+def _cores_per_process() -> int:
     return max(2, (os.cpu_count() or 1) // int(os.environ.get(PROCESSES_VARIABLE, "1")))
 
 
-class WorkerSettings(Settings):
-    """The shared settings and those of the queue.
+class ModelSettings(Settings):
+    """The shared settings and the place of the models: all that the trainer needs.
 
     Attributes:
-        chunk_size: scans in one message; `auto` suits those who will work on them, see `worker.messaging.chunk_size`.
+        model_dir: where artifacts are published and found, a folder or `s3://bucket/prefix`. The default is
+            `home/models`.
+    """
+
+    model_dir: str = ""
+
+    @model_validator(mode="after")
+    def _set_default_model_dir(self) -> "ModelSettings":
+        if not self.model_dir:
+            object.__setattr__(self, "model_dir", str(self.home / "models"))
+        return self
+
+
+class WorkerSettings(ModelSettings):
+    """The settings of the queue and of the processes that score.
+
+    Attributes:
+        broker_url: a Redis or Valkey URL. The default is the embedded broker in `home`.
+        chunk_size: scans in one message; `auto` fits it to the workers, see `worker.messaging.chunk_size`.
         time_budget: seconds that a worker spends on one delivery before it hands the rest back.
-        visibility_timeout: seconds after which an unacknowledged message is delivered again; must exceed
-            the time budget plus the load of a model.
-        sweep_interval: seconds between two looks for lost work.
-        read_threads: scans that are read at once: from a store most of that is waiting.
-        decode_threads: of these, how many are decoded at once, by one process; the default shares out this machine's
-            cores among the processes of a supervisor.
+        visibility_timeout: seconds after which an unacknowledged message is delivered again; must exceed the time
+            budget plus the time to load a model.
+        sweep_interval: seconds between two searches for lost work.
+        read_threads: scans that are read at once. Reading from a store is mostly waiting.
+        decode_threads: how many of these one process decodes at once. The default divides this machine's cores among
+            the processes of a supervisor.
         per_gpu: how many processes share each GPU.
         runtime: `auto`, `tensorflow`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
             artifact.
-        precision: the arithmetic of the model; `auto` is never `int8`, whose scores are others.
-        max_pixels: an image that claims more, width times height, is rejected before it is decoded.
-        pixel_cache_gb: GiB of pixels that this machine keeps on disk, so that scans that are scored again are not
+        precision: the arithmetic of the model; `auto` is never `int8`, whose scores differ.
+        max_pixels: an image that claims more pixels, width times height, is rejected before it is decoded.
+        pixel_cache_gb: GiB of pixels that this machine keeps on disk, so that an image that is scored again is not
             decoded again; 0 keeps none.
-        log_format: `text` for people, `json` for collectors: one object a line.
-        metrics_port: where this process serves Prometheus; 0 is nowhere.
+        log_format: `text` for people, or `json` for log collectors: one object per line.
+        metrics_port: the port on which this process serves Prometheus metrics; 0 serves none.
         metrics_host: the address that it listens on. The default is this machine only; a container needs `0.0.0.0`.
         health_seconds: how long a worker may take to load its model, or to decide a scan while there is work, before
-            `worker health` calls it sick.
-        stall_seconds: a worker that has work, or a model to load, and gives no sign of life for so long is restarted by
-            its supervisor; must exceed a model's load and a batch.
+            `worker health` reports it as unhealthy.
+        stall_seconds: a worker that has work or a model to load, and makes no progress for this long, is restarted by
+            its supervisor; must exceed the time to load a model and to score a batch.
         events: send Celery's task events, for Flower.
-        stop_rate: a run is stopped where more than this share of what a worker attempted of it lately was rejected;
-            1 stops none.
-        stop_after: lately, that many scans; a run of fewer is never stopped.
+        stop_rate: a worker stops a run if it had to reject more than this share of the run's scans that it tried last;
+            1 stops no run.
+        stop_after: the size of that window, in scans. A shorter run is never stopped.
     """
 
+    broker_url: str = ""
     chunk_size: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
     time_budget: float = Field(default=15.0, gt=0)
     visibility_timeout: float = Field(default=60.0, gt=0)
     sweep_interval: float = Field(default=5.0, gt=0)
     read_threads: int = Field(default=16, ge=1, le=32)
-    decode_threads: int = Field(default_factory=_own_cores, ge=1)
+    decode_threads: int = Field(default_factory=_cores_per_process, ge=1)
     per_gpu: int = Field(default=1, ge=1, le=16)
     runtime: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
@@ -79,16 +100,26 @@ class WorkerSettings(Settings):
     stop_rate: float = Field(default=0.5, ge=0, le=1)
     stop_after: int = Field(default=100, ge=1, le=100_000)
 
+    @property
+    def owns_broker(self) -> bool:
+        """Whether this machine uses its own embedded broker."""
+        return not self.broker_url
+
+    @property
+    def pixel_cache(self) -> Path:
+        """The folder of pixels that this machine's workers keep."""
+        return self.home / "pixels"
+
     @field_validator("broker_url")
     @classmethod
-    def _names_a_broker(cls, url: str) -> str:
+    def _check_broker_url(cls, url: str) -> str:
         if url and not _is_broker_url(url):
             # Never the address itself: it may hold a password.
             raise ValueError("not a broker's address (redis://HOST:PORT/NUMBER)")
         return url
 
     @model_validator(mode="after")
-    def _budget_fits(self) -> "WorkerSettings":
+    def _check_time_budget(self) -> "WorkerSettings":
         if self.time_budget >= self.visibility_timeout:
             raise ValueError("CXR_TIME_BUDGET must be shorter than CXR_VISIBILITY_TIMEOUT, or work is done twice")
         return self
@@ -102,8 +133,8 @@ def _is_broker_url(url: str) -> bool:
     except ValueError:
         return False
     is_socket = parts.scheme == "redis+socket"
-    options = ("virtual_host",) if is_socket else _OPTIONS
+    options = ("virtual_host",) if is_socket else _BROKER_OPTIONS
     if not url.isprintable() or not set(parse_qs(parts.query, keep_blank_values=True)).issubset(options):
         return False
     database = parts.path.strip("/")
-    return parts.scheme in _BROKERS and (is_socket or not database or database.isdigit())
+    return parts.scheme in _BROKER_SCHEMES and (is_socket or not database or database.isdigit())

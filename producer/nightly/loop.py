@@ -65,10 +65,10 @@ class NightlyLoop:
 
     def check(self, schedule: Schedule) -> None:
         """Open this night's run if it is due, and settle the runs that have ended."""
-        if self._open_retry.is_over:
+        if self._open_retry.is_due:
             with self._open_retry.trying():
                 self._open_due_run(schedule)
-        if self._settle_retry.is_over:
+        if self._settle_retry.is_due:
             with self._settle_retry.trying():
                 if not all(self._settle(run_id)[1] for run_id in self._unsettled_runs()):
                     raise TemporaryError("a summary was not sent")

@@ -1,10 +1,9 @@
 """Writes a report to a folder: report.json, thresholds.csv, plots, and a page that embeds them."""
 
 import csv
-import shutil
-import tempfile
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from importlib.resources import files
 from io import StringIO
@@ -29,6 +28,7 @@ from producer.report.table import (
     scope_line,
     to_json,
 )
+from worker.files import open_atomically
 
 _PAGE: Final = "index.html"
 _TEMPLATE: Final = "index.html.j2"
@@ -114,16 +114,14 @@ def to_html(report: Report, plots: Mapping[str, bytes]) -> str:
 
 
 def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write all files to a temporary folder, then move them into place; `contents` has the page last."""
+    """Write each file atomically, and none before all could be written; the last one, the page, appears last."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Inside the folder, so that moving a file never crosses a file system.
-    temporary = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
-    try:
-        for name, content in contents.items():
-            (temporary / name).write_bytes(content)
+    with ExitStack() as files:
+        # The stack closes them in reverse.
+        for name, content in reversed([*contents.items()]):
+            file = files.enter_context(open_atomically(folder / name))
+            file.write(content)
+            # A full disk shows here, before any file takes its name.
+            file.flush()
         for name in PLOTS.keys() - contents.keys():
             (folder / name).unlink(missing_ok=True)
-        for name in contents:
-            (temporary / name).replace(folder / name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

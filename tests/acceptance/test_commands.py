@@ -156,7 +156,7 @@ def test_other_columns_of_one_file_are_other_labels(ledger, tmp_path):
         (("labels", "--csv", "CSV", "--name", "n" * 101), "at most 100"),
         (("labels", "--csv", "BARE", "--name", "x", "--image-column", "File"), "no row has a label"),
         (("report", "--labels", "nope"), "no label set 'nope'"),
-        (("enqueue", "--csv", "CSV", "--dataset", b"\xff"), "no UTF-8"),
+        (("enqueue", "--csv", "CSV", "--dataset", b"\xff"), "not valid UTF-8"),
         (("enqueue", "--csv", "CSV", "--dataset", ""), "--dataset is empty"),
         (("enqueue", "--images", ".", "--label-column", "Dx"), "add --csv"),
     ],

@@ -122,7 +122,7 @@ def test_a_store_that_refuses_the_worker_ends_its_runs_with_one_sentence(world, 
         (3, "scored", None, 11),
     ]
     sentences = world.rows("SELECT DISTINCT detail FROM outcomes WHERE reason = 's3'")
-    assert sentences == [("the secret key does not fit the access key",)]
+    assert sentences == [("the secret key does not match the access key",)]
     asked = world.logs().count("rejected: s3")
     assert 1 <= asked <= 4, "the first chunk's scans at most were asked for"
 
@@ -137,7 +137,7 @@ def test_a_store_that_refuses_the_worker_ends_its_runs_with_one_sentence(world, 
 REFUSALS = {
     "s3://no-such-bucket/x": ({}, "the bucket does not exist"),
     "s3://other-hospital/x": (VISITOR, "these credentials are denied access"),
-    "s3://scans/x": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "the secret key does not fit the access key"),
+    "s3://scans/x": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "the secret key does not match the access key"),
 }
 
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from db.ledger.scans import FoundImage
-from trainer.data.decoded_images import open_cache
+from trainer.data.decoded_images import load_decoded_images
 from trainer.phantoms.generate import make_phantoms
 from trainer.recipe import Recipe, make_recipe
 
@@ -86,7 +86,7 @@ def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
     recipe = make_recipe("best", encoder=options.encoder, size=options.size)
     scans = options.steps * recipe.batch_size
-    cache = open_cache(folder / "pixels", images_in(folder, scans), recipe.preprocessing)
+    cache = load_decoded_images(folder / "pixels", images_in(folder, scans), recipe.preprocessing)
     labels = np.random.default_rng(0).integers(0, 2, (scans, 15)).astype(np.float32)
     batches = TrainingBatches(cache.pixels, np.arange(scans), labels, recipe)
     kinds: dict[str, Any] = {"cache": batches, "memory": FromMemory(batches)}
@@ -131,7 +131,7 @@ def memory_of(folder: Path, count: int) -> dict[str, Any]:
     images = images_in(folder, count)
     with Watched() as watched:
         began = time.perf_counter()
-        cache = open_cache(folder / "pixels", images, recipe.preprocessing)
+        cache = load_decoded_images(folder / "pixels", images, recipe.preprocessing)
         decoded = time.perf_counter() - began
         batches = TrainingBatches(cache.pixels, np.arange(count), np.zeros((count, 15), np.float32), recipe)
         for epoch in range(2):

@@ -60,7 +60,7 @@ def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
         done = stage.enqueue("--limit", "3", check=False, timeout=200)
     assert done.returncode == 2
     assert "another program is writing to the database; waited 5 s of at most 60 s" in done.stderr
-    assert done.stderr.endswith("error: the database does not take it (database is locked)\n")
+    assert done.stderr.endswith("error: the database is unavailable (database is locked)\n")
     assert "Traceback" not in done.stderr
     ends_well(stage, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
 

@@ -1,9 +1,9 @@
-"""Feeds mutated inputs to the readers, each target in a process of its own, and prints what came of them.
+"""Fuzzes the readers, each target in a process of its own, and prints the results.
 
     python -m tests.fuzz.fuzz [images tables wires] [--count 100000] [--plain 50000] [--seed N] [--out build/fuzz]
 
-`--count` mutations are guided by the branches that they reach (atheris), then `--plain` ones are not, and show whether
-memory grows: a guided process keeps what it learns. Findings are kept under --out as files. Exit 1 where there are any.
+First atheris guides `--count` mutations by the branches that they reach. Then `--plain` unguided mutations show whether
+memory grows; a guided process keeps what it learns. Findings are written under --out; then the exit code is 1.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Whose branches guide the fuzzer.
+#: The modules whose branches guide the fuzzer.
 _READERS = [
     *(
         "worker.images.formats",
@@ -28,12 +28,12 @@ _READERS = [
     *("db.labels.csv_file", "db.labels.text", "db.labels.table", "db.labels.columns", "db.labels.cells"),
     *("worker.messaging.messages", "worker.artifacts.manifest", "worker.artifacts.artifact"),
 ]
-#: A guided input that takes longer than this counts as a hang.
-HANG_SECONDS = 60
+#: A call that takes longer hangs.
+_HANG_SECONDS = 60
 
 
 def main():
-    """The parent: one child after another, and a table."""
+    """The parent process: run one child after another and print a line for each."""
     options = _options()
     print(f"seed {options.seed}")
     bad = False
@@ -56,7 +56,7 @@ def _options():
 
 
 def _run_child(name, engine, count, options):
-    """Whether anything was found. A crash of the child is a finding, too; the fuzzer keeps its input."""
+    """Run a child; return whether anything was found. A crash is a finding too, whose input the fuzzer keeps."""
     out = options.out / f"{name}-{engine}"
     command = [sys.executable, "-m", "tests.fuzz.fuzz", name, "--child", engine, "--count", str(count)]
     done = subprocess.run(
@@ -73,20 +73,20 @@ def _run_child(name, engine, count, options):
 
 
 def child():
-    """One target in this process, by one engine."""
+    """The child process: run one target with one engine."""
     options = _options()
     {"guided": _guided, "plain": _plain}[options.child](options)
 
 
 def _plain(options):
-    from tests.fuzz.fuzz_run import FuzzRun
+    from tests.fuzz.fuzz_statistics import Statistics
     from tests.fuzz.targets import TARGETS
 
     target = TARGETS[options.targets[0]]
-    run, rng, originals = FuzzRun(target.judge, options.out), random.Random(options.seed), target.seeds()
+    statistics, rng, originals = Statistics(target.oracle, options.out), random.Random(options.seed), target.seeds()
     for _ in range(options.count):
-        run.try_input(target.mutated(rng.choice(originals), rng, originals))
-    run.save()
+        statistics(target.mutated(rng.choice(originals), rng, originals))
+    statistics.save()
 
 
 def _guided(options):
@@ -94,10 +94,10 @@ def _guided(options):
 
     with atheris.instrument_imports(include=_READERS):
         from tests.fuzz.targets import TARGETS
-    from tests.fuzz.fuzz_run import FuzzRun
+    from tests.fuzz.fuzz_statistics import Statistics
 
     target = TARGETS[options.targets[0]]
-    run, originals = FuzzRun(target.judge, options.out), target.seeds()
+    statistics, originals = Statistics(target.oracle, options.out), target.seeds()
     corpus = options.out / "corpus"
     corpus.mkdir(exist_ok=True)
     for number, content in enumerate(originals):
@@ -108,9 +108,9 @@ def _guided(options):
         return target.mutated(content, rng, originals)[:size] if rng.random() < 0.7 else atheris.Mutate(content, size)
 
     def one(content):
-        run.try_input(content)
-        if run.calls % 5000 == 0 or run.calls >= options.count:
-            run.save()
+        statistics(content)
+        if statistics.calls % 5000 == 0 or statistics.calls >= options.count:
+            statistics.save()
 
     atheris.Setup(
         [
@@ -118,7 +118,7 @@ def _guided(options):
                 sys.argv[0],
                 f"-runs={options.count}",
                 f"-seed={options.seed}",
-                f"-timeout={HANG_SECONDS}",
+                f"-timeout={_HANG_SECONDS}",
                 "-max_len=100000",
             ),
             *("-rss_limit_mb=6000", f"-artifact_prefix={options.out}/crash-", "-print_final_stats=1", str(corpus)),

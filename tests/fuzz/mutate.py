@@ -1,24 +1,24 @@
-"""Accidents that befall bytes, and those that a PNG's checksums do not notice."""
+"""Mutates bytes, also so that the checksums of a PNG stay valid."""
 
 import struct
 import zlib
 
 from tests.support.encoded_images import checksums_mended
 
-#: What means most where a length, an offset or a count is read.
+#: Values that matter most if a length, an offset or a count is read.
 _EDGES = (b"\0", b"\xff", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\1", b"\1\0")
 
 
 def mutated(content, random, others):
-    """One to six accidents: a bit turned, bytes changed, lost, doubled, put in, another file's spliced in, a cut."""
+    """Apply one to six mutations: flip a bit; change, delete or repeat bytes; splice in another file; cut."""
     result = bytearray(content)
     for _ in range(random.randint(1, 6)):
-        _accident(result, random, others)
+        _mutate_once(result, random, others)
     return bytes(result)
 
 
-def _accident(content, random, others):
-    # Headers are where a changed byte means most.
+def _mutate_once(content, random, others):
+    # A changed byte matters most in a header.
     at = random.randrange(min(len(content), 120) + 1 if random.random() < 0.5 else len(content) + 1)
     match random.randrange(7):
         case 0 if at < len(content):
@@ -41,7 +41,7 @@ def _accident(content, random, others):
 
 
 def pixels_changed(content, random):
-    """A PNG whose filtered rows were changed and packed again: whole in every checksum, and not what it was."""
+    """A PNG whose filtered rows were changed and compressed again, with valid checksums."""
     try:
         at = content.index(b"IDAT")
         (length,) = struct.unpack_from(">I", content, at - 4)

@@ -1,4 +1,4 @@
-"""What is mutated: the real odd files where they are, and images, tables and messages of every kind that is read."""
+"""The seeds: real unusual files if they are there, and images, tables and messages of every kind that is read."""
 
 import csv
 import gzip
@@ -17,26 +17,26 @@ from tests.support.world import HEADER, radiograph
 from worker.artifacts.manifest import Manifest
 from worker.messaging.messages import Chunk, ChunkScan
 
-#: Beside the checkout, never in it.
+#: Outside the checkout.
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-#: Larger files are cut or left out: a mutation would seldom touch what is read.
-MAX_BYTES = 48_000
+#: A mutation of a larger file would rarely change anything that is read.
+_MAX_BYTES = 48_000
 
 
 def real_files(*folders):
-    """The real odd files of these folders, each cut to what a header and some content need; [] where absent."""
+    """The real unusual files of these folders, cut to a header and some content; empty if the folders are absent."""
     paths = [path for folder in folders for path in sorted((DATA / folder).glob("*")) if path.is_file()]
-    return [path.read_bytes()[:MAX_BYTES] if path.suffix in (".csv", ".dcm") else path.read_bytes() for path in paths]
+    return [path.read_bytes()[:_MAX_BYTES] if path.suffix in (".csv", ".dcm") else path.read_bytes() for path in paths]
 
 
 def images():
-    """Real odd files and DICOMs, and one radiograph in every depth, colour and compression."""
-    real = [content for content in real_files("odd", "dicom") if len(content) < 2 * MAX_BYTES]
+    """Real unusual files and DICOMs, and one radiograph in every depth, colour and compression."""
+    real = [content for content in real_files("odd", "dicom") if len(content) < 2 * _MAX_BYTES]
     return [*real, *_made_of(_real_radiograph())]
 
 
 def tables():
-    """Real odd tables, and one of NIH's in every encoding, separator and quoting."""
+    """Real unusual tables, and one of NIH's in every encoding, separator and quoting."""
     nih = _nih_table(",")
     return [
         *(content[: content.rfind(b"\n", 0, 4_000) + 1] for content in real_files("csv_variants")),
@@ -47,7 +47,7 @@ def tables():
 
 
 def wires():
-    """Messages, manifests and splits; the first byte says which."""
+    """Messages, manifests and splits; the first byte tells them apart."""
     scans = tuple(ChunkScan(outcome_id=number, location=f"/scans/{number}.png") for number in range(1, 5))
     message = Chunk(model="a" * 64, scans=scans).to_message()
     manifest = Manifest(

@@ -1,24 +1,24 @@
-"""What is fuzzed: a kind of bytes, its seeds, its accidents, its judge."""
+"""The targets of the fuzzer: for each kind of bytes its seeds, its mutations and its oracle."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.fuzz import judge, mutate, seeds
+from tests.fuzz import mutate, oracles, seeds
 from tests.support.encoded_images import checksums_mended
 
-#: Beyond it an image is refused unread; a worker's own limit is a hundred times this, and that is what is run now and
-#: then, because clearing that much memory takes a while.
+#: Larger images are refused unread. A worker's own limit is a hundred times as high; it is used only now and then,
+#: because allocating so much memory takes a while.
 _FEW_PIXELS = 1_000_000
 _MANY_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A reader of bytes from elsewhere."""
+    """A reader of untrusted bytes."""
 
     seeds: Callable[[], list[bytes]]
     mutated: Callable[..., bytes]
-    judge: Callable[[bytes], str]
+    oracle: Callable[[bytes], str]
 
 
 def _mutated_image(content, random, others):
@@ -29,26 +29,26 @@ def _mutated_image(content, random, others):
     return checksums_mended(changed) if way < 0.5 else changed
 
 
-def _judge_image(encoded):
-    # By content, so that a finding is found again.
+def _check_image(encoded):
+    # Chosen by content, so that a finding can be reproduced.
     limit = _MANY_PIXELS if sum(encoded[-64:]) % 16 == 0 else _FEW_PIXELS
-    return judge.judge_image(encoded, limit)
+    return oracles.check_image(encoded, limit)
 
 
 TARGETS = {
     "images": Target(
         seeds=seeds.images,
         mutated=_mutated_image,
-        judge=_judge_image,
+        oracle=_check_image,
     ),
     "tables": Target(
         seeds=seeds.tables,
         mutated=mutate.mutated,
-        judge=judge.judge_table,
+        oracle=oracles.check_table,
     ),
     "wires": Target(
         seeds=seeds.wires,
         mutated=mutate.mutated,
-        judge=judge.judge_wire,
+        oracle=oracles.check_wire,
     ),
 }

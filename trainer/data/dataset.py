@@ -14,7 +14,7 @@ from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
 from db.labels.csv_file import LabelRow
 from db.ledger.scans import FoundImage
 from trainer.console.progress import say, stage
-from trainer.data.decoded_images import open_cache
+from trainer.data.decoded_images import load_decoded_images
 from worker.images.pixels import Pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images
@@ -67,10 +67,10 @@ def load_examples(
     Raises:
         UserError: more than 5% of them cannot be read.
     """
-    cached = open_cache(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
-    left_out = Counter(cached.bad.values())
+    cached = load_decoded_images(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
+    left_out = Counter(cached.unreadable.values())
     _check_share(left_out, len(rows))
-    places = [place for place in range(len(rows)) if place not in cached.bad]
+    places = [place for place in range(len(rows)) if place not in cached.unreadable]
     return Examples(
         rows=tuple(rows[place] for place in places),
         pixels=cached.pixels,

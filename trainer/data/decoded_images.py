@@ -1,8 +1,9 @@
-"""The pixel cache of fits: every image decoded once, by the worker's own preprocessing, into one file of uint8.
+"""Decodes every image of a fit once, by the worker's own preprocessing, into one file of uint8.
 
-`pixels` holds scan after scan; `decoded` one byte for each, 1 once its pixels are on disk. So a killed fit goes on
-where it was, two fits of the same scans write the same bytes, and what could not be read is tried again by the next.
-Read through a memory map, it costs a process no memory of its own.
+The file `pixels` holds one scan after the other. The file `decoded` holds one byte for each scan, which is 1 once its
+pixels are on disk. They are written in place, so that a killed fit continues where it stopped. Two fits of the same
+scans write the same bytes, and the next fit tries again what could not be read. `pixels` is read through a memory map,
+which costs a process no memory of its own.
 """
 
 import hashlib
@@ -25,75 +26,75 @@ from worker.images.pixels import Pixels, to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import read_image
 
-#: Scans between two notes of what is decoded.
-_BLOCK: Final = 256
+#: Scans between two writes of `decoded`.
+_BLOCK_SCANS: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedImages:
-    """Pixels of the scans that were asked for, in their order."""
+    """The pixels of the scans of a fit, in the order of its images."""
 
     folder: Path
-    #: uint8 (N, H, W, C), a memory map; zeros where a scan is bad.
+    #: uint8 (N, H, W, C), a memory map; zeros for a scan that could not be read.
     pixels: Pixels
-    #: A scan's place to the reason why it cannot be read.
-    bad: dict[int, str]
+    #: By position: the reason why a scan could not be read.
+    unreadable: dict[int, str]
 
 
-def open_cache(
+def load_decoded_images(
     root: Path,
     images: Sequence[FoundImage | None],
     rule: Preprocessing,
     *,
     advance: Callable[[int], None] | None = None,
 ) -> DecodedImages:
-    """Decode what is not in the cache yet; `advance` is told of further scans, decoded now or before.
+    """Decode the images that were not decoded before, and open the pixels of all.
 
     Args:
-        root: holds a folder for each list of images and preprocessing.
-        images: where each scan lies; None is `missing`.
-        rule: what becomes of an image.
-        advance: called with how many further scans are done.
+        root: holds one folder for each combination of images and preprocessing.
+        images: the location of each scan; None counts as `missing`.
+        rule: the preprocessing.
+        advance: called with the number of scans that were finished since the last call, decoded now or before.
 
     Raises:
-        UserError: the cache cannot be written.
+        UserError: the files cannot be written.
     """
     folder = root / _key(images, rule)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        bad = _fill(folder, images, rule, advance or (lambda _: None))
+        unreadable = _decode_missing(folder, images, rule, advance or (lambda _: None))
     except OSError as error:
-        raise UserError(f"{folder}: the pixel cache cannot be written ({error.strerror})") from error
+        raise UserError(f"{folder}: the decoded images cannot be written ({error.strerror})") from error
     pixels = np.memmap(folder / "pixels", np.uint8, "r", shape=(len(images), *rule.shape))
-    return DecodedImages(folder=folder, pixels=pixels, bad=bad)
+    return DecodedImages(folder=folder, pixels=pixels, unreadable=unreadable)
 
 
 def _key(images: Sequence[FoundImage | None], rule: Preprocessing) -> str:
-    # Order counts: a scan is found by its place.
+    # The order counts, because a scan is found by its position.
     digest = hashlib.sha256(rule.model_dump_json().encode())
     for image in images:
         digest.update(json.dumps(image and (image.location, image.version)).encode())
     return digest.hexdigest()[:16]
 
 
-def _fill(
+def _decode_missing(
     folder: Path, images: Sequence[FoundImage | None], rule: Preprocessing, advance: Callable[[int], None]
 ) -> dict[int, str]:
     size = int(np.prod(rule.shape))
-    bad: dict[int, str] = {}
-    # Written, not mapped: a full disk is an error in `pwrite` and a crash in a memory map.
+    unreadable: dict[int, str] = {}
+    # Written with `pwrite`, where a full disk is an error; in a memory map it is a crash.
     with (
-        _sized(folder / "pixels", len(images) * size) as pixels,
-        _sized(folder / "decoded", len(images)) as decoded,
+        _open_sized(folder / "pixels", len(images) * size) as pixels,
+        _open_sized(folder / "decoded", len(images)) as decoded,
         ThreadPoolExecutor() as pool,
     ):
-        for start in range(0, len(images), _BLOCK):
-            block = images[start : start + _BLOCK]
+        for start in range(0, len(images), _BLOCK_SCANS):
+            block = images[start : start + _BLOCK_SCANS]
             done = np.frombuffer(os.pread(decoded, len(block), start), np.uint8).copy()
             waiting = [start + int(place) for place in np.flatnonzero(done == 0)]
             for place, one in zip(waiting, pool.map(partial(_read, rule), [images[at] for at in waiting]), strict=True):
                 if isinstance(one, str):
-                    bad[place] = one
+                    unreadable[place] = one
                 else:
                     os.pwrite(pixels, one.tobytes(), place * size)
                     done[place - start] = 1
@@ -101,11 +102,11 @@ def _fill(
                 os.fsync(pixels)
                 os.pwrite(decoded, done.tobytes(), start)
             advance(len(block))
-    return bad
+    return unreadable
 
 
 @contextmanager
-def _sized(path: Path, size: int) -> Iterator[int]:
+def _open_sized(path: Path, size: int) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         os.ftruncate(descriptor, size)

@@ -1,7 +1,6 @@
 """What a fit leaves on disk after each epoch, so that the same command goes on after kill -9."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
+from worker.files import open_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +63,10 @@ class StateFile:
         """
         about = json.dumps({"purpose": self.purpose, "history": state.history})
         arrays: dict[str, Any] = _numbered("v", state.variables) | _numbered("b", state.best)
-        arriving = self.path.with_suffix(".arriving")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with arriving.open("wb") as file:
+            with open_atomically(self.path, durable=True) as file:
                 np.savez(file, allow_pickle=False, about=np.array(about), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            arriving.replace(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
 

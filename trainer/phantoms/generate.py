@@ -20,6 +20,7 @@ from db.findings import NO_FINDING
 from trainer.phantoms.anatomy import draw_anatomy
 from trainer.phantoms.exposure import encode_png, expose
 from trainer.phantoms.opacities import DRAWN, draw_abnormal_chest
+from worker.files import write_atomically
 
 CSV_NAME: Final = "sample_labels.csv"
 #: The header of Kaggle's `sample_labels.csv`, letter by letter.
@@ -136,7 +137,7 @@ def _claim(out: Path, images: Path, content: bytes) -> None:
         raise UserError(f"{images}: holds images that are no phantoms of this command; choose another --out")
     try:
         images.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_atomically(path, content)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from error
 
@@ -162,7 +163,4 @@ def _become_helper() -> None:
 
 
 def _draw_file(phantom: Phantom, *, images: Path, seed: int) -> None:
-    # Renamed when whole, so that a file that is there is complete.
-    arriving = images / f".{phantom.image_name}.{os.getpid()}"
-    arriving.write_bytes(draw_phantom(phantom, seed=seed))
-    arriving.rename(images / phantom.image_name)
+    write_atomically(images / phantom.image_name, draw_phantom(phantom, seed=seed))

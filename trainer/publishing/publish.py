@@ -66,8 +66,7 @@ def staging_folder() -> Iterator[Path]:
     """A folder for what is about to be published; whatever is left of it goes with the block."""
     with TemporaryDirectory(prefix="nightread-", ignore_cleanup_errors=True) as parent:
         staging = Path(parent) / "staging"
-        # Its mode travels along: a temporary folder's 0700 would shut out workers that run as another user.
-        staging.mkdir(mode=0o755)
+        staging.mkdir()
         yield staging
 
 

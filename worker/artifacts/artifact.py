@@ -7,7 +7,6 @@ changed byte anywhere is another artifact, or a damaged one.
 import hashlib
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import MappingProxyType
 from db.errors import UserError
 from worker.artifacts.exports import BESIDE, Export, write_exports
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, Artifact, Manifest, read_manifest
+from worker.files import new_folder
 
 
 def load_artifact(folder: Path) -> Artifact:
@@ -69,19 +69,11 @@ def publish(
     if formats:
         write_exports(staging, sha256, formats)
     target = model_dir / sha256[:12]
-    model_dir.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        shutil.rmtree(staging)
-    else:
-        # A rename is atomic only within one file system, so the copy lands beside its target first.
-        arriving = Path(shutil.move(staging, model_dir / f".arriving-{uuid.uuid4().hex}"))
-        try:
-            arriving.rename(target)
-        except OSError:
-            # Another publisher of the same bytes was quicker.
-            if not target.exists():
-                raise
-            shutil.rmtree(arriving)
+    if not target.exists():
+        with new_folder(target) as folder:
+            for path in staging.iterdir():
+                shutil.move(path, folder)
+    shutil.rmtree(staging)
     return load_artifact(target)
 
 

@@ -1,13 +1,13 @@
 """Artifacts that were fetched from a place that all machines share, kept on this machine's own disk."""
 
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from db.errors import UserError
 from worker.artifacts.artifact import find_artifact
 from worker.artifacts.manifest import Artifact
+from worker.files import new_folder
 
 
 class LocalCopies:
@@ -32,15 +32,11 @@ class LocalCopies:
         return find_artifact(self.folder, sha256)
 
     def _bring(self, sha256: str, fetch: Callable[[Path], None]) -> None:
-        # A name of its own: containers that share this folder have the same process numbers.
-        arriving = self.folder / f".arriving-{sha256[:12]}-{uuid.uuid4().hex}"
+        target = self.folder / sha256[:12]
         try:
-            arriving.mkdir(parents=True)
-            fetch(arriving)
-            arriving.rename(self.folder / sha256[:12])
+            with new_folder(target) as folder:
+                fetch(folder)
         except OSError as error:
-            # Another process of this machine was quicker, or the disk is full: `find` tells.
-            if not (self.folder / sha256[:12]).is_dir():
-                raise UserError(f"{arriving}: cannot be written ({error.strerror})") from error
-        finally:
-            shutil.rmtree(arriving, ignore_errors=True)
+            # If another process of this machine has fetched it meanwhile, that copy is used.
+            if not target.is_dir():
+                raise UserError(f"{target}: cannot be written ({error.strerror})") from error

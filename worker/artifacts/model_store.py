@@ -12,6 +12,7 @@ from worker.artifacts.artifact import file_sha256, find_artifact, publish
 from worker.artifacts.exports import Export
 from worker.artifacts.local_copies import LocalCopies
 from worker.artifacts.manifest import MANIFEST_FILE, Artifact, Manifest, parse_manifest, read_manifest
+from worker.files import open_atomically
 from worker.storage.s3 import SCHEME, list_objects, read_object, write_object
 
 Formats: TypeAlias = Mapping[str, Export]
@@ -106,9 +107,8 @@ class FolderModelStore:
         target = self.folder / artifact.sha256[:12]
         try:
             for path in _with_last(folder, last):
-                arriving = target / f".{path.name}.arriving"
-                shutil.copyfile(path, arriving)
-                arriving.replace(target / path.name)
+                with path.open("rb") as source, open_atomically(target / path.name) as file:
+                    shutil.copyfileobj(source, file)
         except OSError as error:
             raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 

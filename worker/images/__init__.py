@@ -1,4 +1,4 @@
-"""From encoded bytes to pixels: PNG, JPEG, TIFF and BMP of any depth become one uint8 array, or a reason.
+"""Decodes PNG, JPEG, TIFF and BMP of any depth to one uint8 array, or refuses them with a reason.
 
-Where bytes come from is `worker.storage`'s.
+`worker.storage` reads the bytes.
 """

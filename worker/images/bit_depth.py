@@ -1,4 +1,4 @@
-"""From 16 bits to 8, the same radiograph giving the same pixels however its writer filled the 16."""
+"""Converts 16 bits to 8, so that a radiograph gives the same pixels however its writer filled the 16 bits."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 from db.errors import PermanentError
 
 
-def eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give uint8 back as it is; cut uint16 to 8 of the bits that its greatest value needs: of 8, 10, 12, 14 or 16.
+def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return uint8 unchanged; of uint16 keep the upper 8 of the 8, 10, 12, 14 or 16 bits that its largest value needs.
 
-    Why so stands in `worker.images.pixels`.
+    The docstring of `worker.images.pixels` says why.
 
     Raises:
-        PermanentError: `unsupported`, any other type.
+        PermanentError: `unsupported`: the array has another type.
     """
     if image.dtype == np.uint8:
         return image
     if image.dtype != np.uint16:
-        raise PermanentError("unsupported", f"the image's channels are {image.dtype}, 1 to 16 bits are read")
+        raise PermanentError("unsupported", f"the image has {image.dtype} channels; only 1 to 16 bits are supported")
     used = max(8, int(image.max()).bit_length())
     # Detectors have an even number of bits.
     return (image >> (used + used % 2 - 8)).astype(np.uint8)

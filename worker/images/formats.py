@@ -1,4 +1,4 @@
-"""What an encoded image is, told by its content and never by its name, and what its header claims.
+"""Recognises an image's format by its content, never by its name, and reads the size that its header claims.
 
 No pixel is decoded here.
 """
@@ -8,35 +8,35 @@ import struct
 from typing import Final, Literal
 
 from db.errors import PermanentError
-from worker.images.jpeg import jpeg_size, passes
-from worker.images.png import png_size
-from worker.images.tiff import TIFF_STARTS, tiff_size
+from worker.images.jpeg import count_passes, jpeg_size
+from worker.images.png import PNG_SIGNATURE, png_size
+from worker.images.tiff import TIFF_SIGNATURES, tiff_size
 
 Format = Literal["png", "jpeg", "tiff", "bmp"]
 
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
-_JPEG: Final = b"\xff\xd8\xff"
-#: libpng's own limit; no radiograph comes near.
+_JPEG_SIGNATURE: Final = b"\xff\xd8\xff"
+#: libpng's own limit, in pixels; no radiograph comes near it.
 _MAX_SIDE: Final = 1_000_000
-#: Of a JPEG as large as may be; one of fewer pixels may have more. Programs write 10.
-_MOST_PASSES: Final = 20
-#: After 'BM', two bytes that any text can begin with: the sizes that a BMP's information header has.
-_BMP_HEADERS: Final = frozenset({12, 40, 52, 56, 64, 108, 124})
-_BMP_MASKED: Final = 3
+#: How often a decoder may go over a JPEG of the largest size; a smaller one may have more passes. Programs write 10.
+_MAX_PASSES: Final = 20
+#: The possible sizes of a BMP's information header, in bytes. They are checked because any text can begin with 'BM'.
+_BMP_HEADER_SIZES: Final = frozenset({12, 40, 52, 56, 64, 108, 124})
+#: The compression of a BMP whose colours are told apart by bit masks.
+_BMP_BITFIELDS: Final = 3
 
-_ENDS_EARLY: Final = "the image is truncated: its content ends before it is whole"
-_DICOM_AT: Final = 128
-#: A file without preamble: a first element of group 0002 or 0008, with its type in letters or a short length. Files
-#: were seen that begin with one stray byte.
-_BARE_DICOM: Final = re.compile(rb"[\0-\x20]?[\x02\x08]\0[\0-\xff]\0(?:[A-Z]{2}|[\0-\xff]\0\0\0)")
-_OTHER_IMAGES: Final = (
+_TRUNCATED: Final = "the image is truncated: the file ends too early"
+_DICOM_MAGIC_OFFSET: Final = 128
+#: A DICOM file without a preamble begins with an element of group 0002 or 0008, whose type is two letters or whose
+#: length is short. Some real files begin with one stray byte.
+_DICOM_WITHOUT_PREAMBLE: Final = re.compile(rb"[\0-\x20]?[\x02\x08]\0[\0-\xff]\0(?:[A-Z]{2}|[\0-\xff]\0\0\0)")
+_UNSUPPORTED_IMAGES: Final = (
     (re.compile(rb"GIF8[79]a"), "a GIF"),
     (re.compile(rb"RIFF[\0-\xff]{4}WEBP"), "a WebP image"),
     (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "a JPEG 2000 image"),
     (re.compile(rb"[\0-\xff]{4}ftyp(?:avif|avis|heic|heix|mif1)"), "an AVIF or HEIC image"),
     (re.compile(rb"(?:II\+\0|MM\0\+)"), "a BigTIFF"),
 )
-_NO_IMAGES: Final = (
+_OTHER_CONTENT: Final = (
     (re.compile(rb"version https://git-lfs"), "the content is a Git LFS pointer, not the image"),
     (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head)", re.IGNORECASE), "the content is an HTML page"),
     (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|svg)", re.IGNORECASE), "the content is XML"),
@@ -47,55 +47,57 @@ _NO_IMAGES: Final = (
 
 
 def check_content(encoded: bytes, max_pixels: int) -> Format:
-    """Tell the format of an encoded image, and refuse what cannot or must not be decoded.
+    """Return the format of an encoded image, and refuse an image that cannot or must not be decoded.
 
     Args:
         encoded: the whole content of a file.
-        max_pixels: an image that claims more (width times height) is refused unread.
+        max_pixels: an image whose header claims more pixels (width times height) is refused.
 
     Raises:
-        PermanentError: `empty`, `dicom`, `not_image`, `unsupported`, `too_large`, or `truncated` where not even the
+        PermanentError: `empty`, `dicom`, `not_image`, `unsupported`, `too_large`, or `truncated` if not even the
             header is whole.
     """
     if not encoded:
         raise PermanentError("empty", "the file is empty")
     try:
-        form, width, height = _read_header(encoded)
+        image_format, width, height = _read_header(encoded)
     except (struct.error, IndexError) as error:
-        raise PermanentError("truncated", _ENDS_EARLY) from error
+        raise PermanentError("truncated", _TRUNCATED) from error
     if width * height > max_pixels or max(width, height) > _MAX_SIDE:
         raise PermanentError("too_large", f"the image claims {width} x {height} pixels")
-    if form == "jpeg" and width * height * passes(encoded) > _MOST_PASSES * max_pixels:
-        raise PermanentError("too_large", f"the image claims {width} x {height} pixels in {passes(encoded)} passes")
+    if image_format == "jpeg" and width * height * count_passes(encoded) > _MAX_PASSES * max_pixels:
+        raise PermanentError(
+            "too_large", f"the image claims {width} x {height} pixels in {count_passes(encoded)} passes"
+        )
     if width == 0 or height == 0:
-        raise PermanentError("truncated", "the image is damaged: its header claims no pixels")
-    return form
+        raise PermanentError("truncated", "the image is damaged: its header gives a width or height of 0")
+    return image_format
 
 
 def _read_header(encoded: bytes) -> tuple[Format, int, int]:
     """The format, width and height."""
-    # First: a DICOM file may hold anything in its preamble, a TIFF's header too.
-    if encoded[_DICOM_AT : _DICOM_AT + 4] == b"DICM" or _BARE_DICOM.match(encoded):
-        raise PermanentError("dicom", "the content is DICOM, which is not read yet: convert it to PNG")
-    if encoded.startswith(_PNG):
+    # DICOM comes first, because its preamble may hold anything, even the header of a TIFF.
+    if encoded[_DICOM_MAGIC_OFFSET : _DICOM_MAGIC_OFFSET + 4] == b"DICM" or _DICOM_WITHOUT_PREAMBLE.match(encoded):
+        raise PermanentError("dicom", "the content is DICOM, which is not supported yet; convert it to PNG")
+    if encoded.startswith(PNG_SIGNATURE):
         return "png", *png_size(encoded)
-    if encoded.startswith(_JPEG):
+    if encoded.startswith(_JPEG_SIGNATURE):
         return "jpeg", *jpeg_size(encoded)
-    if encoded.startswith(TIFF_STARTS):
+    if encoded.startswith(TIFF_SIGNATURES):
         return "tiff", *tiff_size(encoded)
-    if encoded.startswith(b"BM") and int.from_bytes(encoded[14:18], "little") in _BMP_HEADERS:
+    if encoded.startswith(b"BM") and int.from_bytes(encoded[14:18], "little") in _BMP_HEADER_SIZES:
         return "bmp", *_bmp_size(encoded)
     raise _refusal(encoded)
 
 
 def _refusal(encoded: bytes) -> PermanentError:
-    for pattern, kind in _OTHER_IMAGES:
+    for pattern, kind in _UNSUPPORTED_IMAGES:
         if pattern.match(encoded):
-            return PermanentError("unsupported", f"the content is {kind}: PNG, JPEG, TIFF and BMP are read")
-    for pattern, sentence in _NO_IMAGES:
+            return PermanentError("unsupported", f"the content is {kind}; only PNG, JPEG, TIFF and BMP are supported")
+    for pattern, sentence in _OTHER_CONTENT:
         if pattern.match(encoded):
             return PermanentError("not_image", sentence)
-    return PermanentError("not_image", "the content is no image: neither PNG, JPEG, TIFF nor BMP")
+    return PermanentError("not_image", "the content is not an image: not a PNG, JPEG, TIFF or BMP")
 
 
 def _bmp_size(encoded: bytes) -> tuple[int, int]:
@@ -108,21 +110,23 @@ def _bmp_size(encoded: bytes) -> tuple[int, int]:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", encoded, 18)
         (colors,) = struct.unpack_from("<I", encoded, 46)
     byte_masks = {0xFF << shift for shift in (0, 8, 16, 24)}
-    odd_masks = compression == _BMP_MASKED and not byte_masks.issuperset(struct.unpack_from("<III", encoded, 54))
-    if bits not in (1, 4, 8, 24, 32) or compression > _BMP_MASKED or odd_masks:
-        raise PermanentError("unsupported", f"the image is a BMP of {bits} bits and compression {compression}")
+    odd_masks = compression == _BMP_BITFIELDS and not byte_masks.issuperset(struct.unpack_from("<III", encoded, 54))
+    if bits not in (1, 4, 8, 24, 32) or compression > _BMP_BITFIELDS or odd_masks:
+        raise PermanentError(
+            "unsupported", f"the image is a BMP with {bits} bits and compression {compression}, which is not supported"
+        )
     _check_palette(start - 14 - header, 3 if header == 12 else 4, 1 << bits if bits <= 8 else 0, colors)
     if start >= len(encoded):
-        raise PermanentError("truncated", _ENDS_EARLY)
-    # A negative height: stored from the top down.
+        raise PermanentError("truncated", _TRUNCATED)
+    # A negative height means that rows are stored from the top down.
     return max(width, 0), abs(height)
 
 
-def _check_palette(room: int, entry: int, most: int, stated: int) -> None:
-    """A BMP's palette lies between its header and its pixels, of as many colours as it has room for.
+def _check_palette(available: int, entry_bytes: int, max_colors: int, stated_colors: int) -> None:
+    """Check that a BMP's palette fits into the bytes that are available between its header and its pixels.
 
-    cv2 would show the header as pixels, and shows some gray for a colour that is not there.
+    cv2 would show the header as pixels, and an arbitrary gray for a colour that is missing.
     """
-    colors = min(stated, most) or most
-    if room < colors * entry or (colors < most and room >= most * entry):
-        raise PermanentError("truncated", "the image is damaged: its palette and its pixels are not where it says")
+    colors = min(stated_colors, max_colors) or max_colors
+    if available < colors * entry_bytes or (colors < max_colors and available >= max_colors * entry_bytes):
+        raise PermanentError("truncated", "the image is damaged: its palette or pixels are not where its header says")

@@ -1,7 +1,7 @@
-"""Pixels on this machine's disk, so that an archive that is scored again is not decoded again.
+"""Keeps pixels on this machine's disk, so that an archive that is scored again is not decoded again.
 
-What makes them is their key: the image's content and the preprocessing. So nothing in here is ever out of date, and any
-file may go at any time. Many processes share one cache; none waits for another.
+The key of an entry is the hash of the image's content and of the preprocessing. So no entry is ever out of date, and
+any file may be deleted at any time. Many processes share one cache, and none waits for another.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import hashlib
 import logging
 import os
 import random
-import uuid
 import zlib
 from collections.abc import Callable
 from itertools import count
@@ -20,38 +19,39 @@ from typing import Final
 import cv2
 import numpy as np
 
+from worker.files import write_atomically
 from worker.images.pixels import PIXELS_VERSION, Pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.folder import read_all
 from worker.storage.image_store import EncodedImage
 
-#: Folders by the first two letters of a key; each holds its share of the whole.
-_FOLDERS: Final = 256
-#: A look at a folder's size costs as much as several reads, so it is taken after one new file in so many.
-_LOOK: Final = 16
+#: One for each pair of hexadecimal digits that a key can begin with; each holds an equal share of the cache.
+_FOLDER_COUNT: Final = 256
+#: New files between two checks of a folder's size, because a check costs as much as several reads.
+_CHECK_EVERY: Final = 16
 _CHECKSUM_BYTES: Final = 4
 
 logger = logging.getLogger(__name__)
 
 
 class PixelCache:
-    """Pixels by content, for one way of preprocessing."""
+    """Pixels by the content of their image, for one preprocessing."""
 
     def __init__(self, folder: Path, rule: Preprocessing, max_bytes: int) -> None:
-        """Keep about `max_bytes` in a folder: each of its 256 parts may have a few files more than its share."""
+        """Keep about `max_bytes` in `folder`: each of its 256 subfolders may exceed its share by a few files."""
         self._folder = folder
         self._rule = rule
-        self._share = max_bytes // _FOLDERS
+        self._max_folder_bytes = max_bytes // _FOLDER_COUNT
         self._size = int(np.prod(rule.shape))
-        self._is_refused = False
+        self._has_warned = False
         self._hits = 0
         self._puts = count()
         self._lock = Lock()
-        # Another cv2 may round otherwise.
+        # Another version of cv2 may round differently.
         self._made_by = f"{PIXELS_VERSION} cv2 {cv2.__version__} {rule.model_dump_json()}"
 
     def pixels_of(self, image: EncodedImage, make: Callable[[bytes], Pixels]) -> Pixels:
-        """An image's pixels: those in here, or what `make` makes of its bytes, which are then kept."""
+        """The cached pixels of an image, or else those that `make` makes of its bytes, which are then kept."""
         key = self.key(image)
         pixels = self.get(key)
         if pixels is not None:
@@ -63,19 +63,19 @@ class PixelCache:
         return pixels
 
     def take_hits(self) -> int:
-        """How often an image's pixels were in here since the last such question."""
+        """How many images' pixels were found since the last call."""
         with self._lock:
             hits, self._hits = self._hits, 0
         return hits
 
     def key(self, image: EncodedImage) -> str:
-        """What its pixels are kept under; never an ETag, for a store may give two objects the same."""
+        """The key of an image's pixels. It uses no ETag, because a store may give two objects the same one."""
         is_sha256 = image.content.startswith("sha256:")
         content = image.content if is_sha256 else f"sha256:{hashlib.sha256(image.data).hexdigest()}"
         return hashlib.sha256(f"{self._made_by} {content}".encode()).hexdigest()
 
     def get(self, key: str) -> Pixels | None:
-        """The pixels kept under a key; None where there are none, or damaged ones."""
+        """The pixels under a key, uint8 of the rule's shape; None if there are none or if they are damaged."""
         try:
             stored = self._read(key)
         except OSError:
@@ -87,23 +87,20 @@ class PixelCache:
         return np.frombuffer(stored, np.uint8, self._size).reshape(self._rule.shape)
 
     def put(self, key: str, pixels: Pixels) -> None:
-        """Keep pixels; where the disk takes none, that is said once."""
+        """Keep pixels. If they cannot be written, a warning is logged once and the caller goes on."""
         path, data = self._path(key), pixels.tobytes()
-        arriving = path.with_name(f".{uuid.uuid4().hex}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            arriving.write_bytes(data + _checksum(key, data))
-            arriving.replace(path)
-            if next(self._puts) % _LOOK == 0:
-                self._make_room(path.parent)
+            write_atomically(path, data + _checksum(key, data))
+            if next(self._puts) % _CHECK_EVERY == 0:
+                self._evict(path.parent)
         except FileNotFoundError:
-            # Another process cleared it away before it had its name.
+            # Another process evicted the file before it was renamed.
             return
         except OSError as error:
-            _remove(arriving)
-            if not self._is_refused:
-                self._is_refused = True
-                logger.warning("the pixel cache cannot be written (%s)", error.strerror)
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning("the pixel cache cannot be written (%s); images are decoded without it", error.strerror)
 
     def _read(self, key: str) -> bytes:
         descriptor = os.open(self._name(key), os.O_RDONLY | os.O_CLOEXEC)
@@ -116,16 +113,16 @@ class PixelCache:
         return Path(self._name(key))
 
     def _name(self, key: str) -> str:
-        # Put together by hand: `Path` takes a sixth of a look in here.
+        # A plain string: building a `Path` takes a sixth of the time of a look-up.
         return f"{self._folder}/{key[:2]}/{key[2:]}"
 
-    def _make_room(self, folder: Path) -> None:
-        """Delete files by chance until the rest is within its share.
+    def _evict(self, folder: Path) -> None:
+        """Delete random files until the rest is within the folder's share.
 
-        By chance: an archive that is a little larger than the cache would never be found in it, were the oldest to go.
+        If the oldest were deleted, an archive that is a little larger than the cache would never be found in it.
         """
         sizes = {entry.path: entry.stat().st_size for entry in os.scandir(folder)}
-        excess = sum(sizes.values()) - self._share
+        excess = sum(sizes.values()) - self._max_folder_bytes
         for path in random.sample(sorted(sizes), len(sizes)):
             if excess <= 0:
                 return
@@ -139,5 +136,5 @@ def _remove(path: Path) -> None:
 
 
 def _checksum(key: str, data: bytes | memoryview) -> bytes:
-    """Of the key too: a file under another's name is not taken for it."""
+    """Covers the key too, so that a file under the name of another is not taken for it."""
     return zlib.crc32(data, zlib.crc32(key.encode())).to_bytes(_CHECKSUM_BYTES)

@@ -1,14 +1,14 @@
-"""From encoded bytes to pixels: the one preprocessing that training and serving share.
+"""Turns encoded bytes into pixels: the one preprocessing that training and serving share.
 
-The rule for gray, so that a radiograph gives the same pixels in whatever lossless way it is stored:
+These rules give a radiograph the same pixels in whatever lossless way it is stored:
 
-- A gray image stays as it is. Of colour, alpha is dropped and luma is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, cv2's
-  integer arithmetic, exact where R = G = B). A palette is looked up first.
-- 1, 2 and 4 bits are spread over 0..255. 16 bits are cut to 8 by `>> 8`, which undoes v * 257 and v << 8 alike; but
-  where the greatest value fits 8, 10, 12 or 14 bits, those are the bits that a detector used, and the upper 8 of them
-  count. So a film stored at 16 bits whose brightest gray is below 64 of 255 comes out brighter than at 8.
-- Where 0 means white (TIFF), gray is inverted. Orientation tags are obeyed. CMYK in a JPEG is taken as inverted, as
-  Adobe's programs write it, with their marker or without.
+- A gray image stays as it is. In a colour image alpha is dropped, and luma is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601
+  in cv2's integer arithmetic, exact if R = G = B). A palette is looked up first.
+- 1, 2 and 4 bits are spread over 0..255. 16 bits are cut to 8 by `>> 8`, which undoes v * 257 and v << 8 alike. But if
+  the largest value fits 8, 10, 12 or 14 bits, a detector used only those bits, and the upper 8 of them are taken. So an
+  image stored with 16 bits whose brightest gray is below 64 of 255 comes out brighter than with 8.
+- If 0 means white (TIFF), gray is inverted. Orientation tags are obeyed. CMYK in a JPEG is taken as inverted, as
+  Adobe's programs write it, with or without their marker.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import PermanentError
-from worker.images.bit_depth import eight_bits
-from worker.images.fast.lazy_import import Deferred
+from worker.images.bit_depth import to_uint8
+from worker.images.fast.lazy_import import LazyImport
 from worker.images.fast.plain_png import read_plain_gray
 from worker.images.formats import Format, check_content
 from worker.images.jpeg import check_stream
@@ -30,56 +30,58 @@ from worker.settings import MAX_PIXELS
 
 Pixels = NDArray[np.uint8]
 
-#: Raised whenever an image that could be decoded before would give other pixels.
+#: Increased whenever an image that could be decoded before would give different pixels.
 PIXELS_VERSION: Final = 1
 
 _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
-#: Every depth, alpha dropped, EXIF's orientation obeyed (IMREAD_UNCHANGED would keep the one and ignore the other).
+#: Any depth, alpha dropped, EXIF's orientation obeyed. IMREAD_UNCHANGED would keep alpha and ignore the orientation.
 _AS_STORED: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 
-#: Bytes of PNGs that are cv2's alone before what is quicker is loaded: about 20 radiographs. That takes 0.5 s, which 80
-#: of them make good (and 4 s where it is compiled first): who decodes a few must not pay for it.
-_WORTH: Final = 8_000_000
-_compiled: Final = Deferred("worker.images.fast.png_unfilter", "worker.images.fast.area_resize", worth=_WORTH)
+#: Bytes of PNGs that cv2 decodes before the faster code is loaded: about 20 radiographs. Loading takes 0.5 s, which 80
+#: radiographs make up for (4 s if it is compiled first). A process that decodes only a few does not pay for it.
+_LOAD_FAST_AFTER_BYTES: Final = 8_000_000
+_fast_code: Final = LazyImport(
+    "worker.images.fast.png_unfilter", "worker.images.fast.area_resize", threshold=_LOAD_FAST_AFTER_BYTES
+)
 
-# What cv2 logs of a damaged image ends as the outcome's sentence.
+# The outcome of a damaged image says what is wrong with it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode a PNG, JPEG, TIFF or BMP, chosen by content, fully or not at all.
+    """Decode a PNG, JPEG, TIFF or BMP, told by its content, completely or not at all.
 
     Args:
         encoded: the whole content of a file.
-        max_pixels: an image that claims more is refused before it is decoded.
+        max_pixels: an image that claims more pixels is refused before it is decoded.
 
     Returns:
         uint8 (height, width) or (height, width, 3) BGR, upright.
 
     Raises:
-        PermanentError: `empty`, `not_image`, `dicom`, `truncated` (damaged counts too), `too_large`, `unsupported`, or
-            `constant` (nothing to score: a model would give it a confident score without meaning).
+        PermanentError: `empty`, `not_image`, `dicom`, `truncated` (or damaged), `too_large`, `unsupported`, or
+            `constant` (all pixels are equal: a model would give it a confident score without meaning).
     """
-    form = check_content(encoded, max_pixels)
-    image = eight_bits(_DECODERS[form](encoded))
+    image_format = check_content(encoded, max_pixels)
+    image = to_uint8(_DECODERS[image_format](encoded))
     if _is_constant(image):
-        raise PermanentError("constant", "every pixel of the image has the same value: there is nothing to score")
+        raise PermanentError("constant", "all pixels of the image have the same value, so there is nothing to score")
     return image
 
 
 def preprocess(image: Pixels, rule: Preprocessing) -> Pixels:
-    """Turn a decoded image into pixels of `rule.shape`, uint8 in 0..255."""
+    """Turn a decoded image, as `decode` returns it, into pixels: uint8 of `rule.shape`."""
     colored = _gray(image) if rule.color == "gray" else _bgr(image)
     return np.ascontiguousarray(_resized(colored, rule).reshape(rule.shape), dtype=np.uint8)
 
 
 def to_pixels(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """`decode`, then `preprocess`."""
+    """Decode an image and preprocess it: uint8 of `rule.shape`. Raises what `decode` raises."""
     return preprocess(decode(encoded, max_pixels), rule)
 
 
 def _decode_png(encoded: bytes) -> NDArray[Any]:
-    plain = read_plain_gray(encoded) if _compiled.is_ready(len(encoded)) else None
+    plain = read_plain_gray(encoded) if _fast_code.is_ready(len(encoded)) else None
     return _decode_by_cv2(encoded) if plain is None else plain
 
 
@@ -92,9 +94,11 @@ def _decode_by_cv2(encoded: bytes) -> NDArray[Any]:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), _AS_STORED)
     except cv2.error as error:
-        raise PermanentError("truncated", "the image is damaged: the decoder gave up") from error
+        raise PermanentError("truncated", "the image is damaged: it cannot be decoded") from error
     if image is None:
-        raise PermanentError("truncated", "the image is truncated or damaged: its content ends or contradicts itself")
+        raise PermanentError(
+            "truncated", "the image is truncated or damaged: its content ends early or contradicts itself"
+        )
     return image
 
 
@@ -107,16 +111,16 @@ _DECODERS: Final[Mapping[Format, Callable[[bytes], NDArray[Any]]]] = {
 
 
 def _is_constant(image: Pixels) -> bool:
-    # One row tells of almost all images that they are not.
+    # One row is enough to rule out almost all images.
     return bool((image[len(image) // 2] == image[0, 0]).all() and (image == image[0, 0]).all())
 
 
 def _resized(image: Pixels, rule: Preprocessing) -> NDArray[Any]:
-    if rule.interpolation == "area" and image.ndim == 2 and _compiled.is_ready(0):
-        # Compiled as it is imported.
-        from worker.images.fast.area_resize import shrink
+    if rule.interpolation == "area" and image.ndim == 2 and _fast_code.is_ready(0):
+        # Importing it compiles it.
+        from worker.images.fast.area_resize import resize_area
 
-        small = shrink(image, rule.height, rule.width)
+        small = resize_area(image, rule.height, rule.width)
         if small is not None:
             return small
     return cv2.resize(image, (rule.width, rule.height), interpolation=_INTERPOLATION[rule.interpolation])

@@ -1,4 +1,4 @@
-"""The rule that turns an image into a model's pixels: size, colour, interpolation; imports no decoder."""
+"""The rule that turns an image into a model's pixels: size, colour, interpolation. Importing it loads no decoder."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Preprocessing(BaseModel):
-    """How an image becomes pixels, the same in training and in serving.
+    """How an image becomes pixels, in training and in serving alike.
 
     Attributes:
         height, width: the model's input in pixels.
@@ -23,5 +23,5 @@ class Preprocessing(BaseModel):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width, channels of one scan's pixels."""
+        """Height, width and channels of one scan's pixels."""
         return (self.height, self.width, 1 if self.color == "gray" else 3)

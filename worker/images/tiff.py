@@ -1,7 +1,7 @@
-"""TIFF, by Pillow.
+"""Decodes TIFF with Pillow.
 
-Not by cv2, which multiplies colour by alpha, does not invert 16 bits of WhiteIsZero, and where a strip is damaged
-returns an image whose rest is black.
+cv2 is not used, because it multiplies colour by alpha, does not invert WhiteIsZero of 16 bits, and returns an image
+whose rest is black if a strip is damaged.
 """
 
 import struct
@@ -31,40 +31,40 @@ from PIL.TiffImagePlugin import (
 )
 
 from db.errors import PermanentError
-from worker.images.bit_depth import eight_bits
+from worker.images.bit_depth import to_uint8
 
-TIFF_STARTS: Final = (b"II*\0", b"MM\0*")
+TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*")
 #: Pillow has no name for these two.
 _TILE_WIDTH: Final = 322
 _TILE_LENGTH: Final = 323
-_TILED: Final = ((IMAGEWIDTH, _TILE_WIDTH), (IMAGELENGTH, _TILE_LENGTH))
+_TILE_TAGS: Final = ((IMAGEWIDTH, _TILE_WIDTH), (IMAGELENGTH, _TILE_LENGTH))
 _WHITE_IS_ZERO: Final = 0
-_RAW: Final = 1
-#: Tags that TIFF demands; Pillow would guess at unpacked bytes and at white.
-_SAID: Final = (COMPRESSION, PHOTOMETRIC_INTERPRETATION)
+_UNCOMPRESSED: Final = 1
+#: Tags that TIFF requires. Without them Pillow guesses: no compression, and white is zero.
+_REQUIRED_TAGS: Final = (COMPRESSION, PHOTOMETRIC_INTERPRETATION)
 _PLANAR: Final = 2
-_DEFLATED: Final = (8, 32946)
-#: Modes of 8 bits, by how many of their channels a scan is made of; the rest is alpha.
+_DEFLATE: Final = (8, 32946)
+#: Pillow's modes of 8 bits, with how many of their channels are gray or colour; the rest is alpha.
 _CHANNELS: Final = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "RGBX": 3}
-#: A palette is looked up, one bit spread, and gray that was multiplied by alpha is divided by it.
-_CONVERTED: Final = {"P": "RGB", "1": "L", "La": "LA"}
-#: What Pillow says of bits and samples that it has no mode for.
-_NO_MODE: Final = "unknown pixel mode"
-#: What Pillow and zlib raise of a damaged file, by experiment; libtiff's own complaints are OSErrors.
-_DAMAGE: Final = (
+#: Pillow converts these modes: it looks up a palette, spreads one bit, and undoes the multiplication of gray by alpha.
+_CONVERSIONS: Final = {"P": "RGB", "1": "L", "La": "LA"}
+#: Pillow's message if it has no mode for a combination of bits and samples.
+_UNKNOWN_MODE: Final = "unknown pixel mode"
+#: What Pillow and zlib raise for a damaged file, found by experiment. libtiff's own errors are OSErrors.
+_DAMAGE_ERRORS: Final = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError),
     *(struct.error, zlib.error),
 )
 
-# A limit of our own is held to before anything is decoded.
+# `check_content` enforces a limit of our own before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 
 def tiff_size(encoded: bytes) -> tuple[int, int]:
-    """Width and height; no pixel is decoded.
+    """Width and height that a TIFF claims.
 
     Raises:
-        PermanentError: `unsupported`, or `truncated` where the directory is damaged.
+        PermanentError: `unsupported`, or `truncated` if the directory is damaged.
     """
     width, height = _open(encoded).size
     return width, height
@@ -85,90 +85,109 @@ def decode_tiff(encoded: bytes) -> NDArray[np.uint8]:
         image.load()
         _check_strips(encoded, image.tag_v2)
         return _gray_or_bgr(image)
-    except _DAMAGE as error:
-        raise PermanentError("truncated", "the image is truncated or damaged: a strip of it is not whole") from error
+    except _DAMAGE_ERRORS as error:
+        raise PermanentError("truncated", "the TIFF is truncated or damaged: a strip is incomplete") from error
 
 
 def _open(encoded: bytes) -> TiffImageFile:
     try:
         image = TiffImageFile(BytesIO(encoded))
         pages = image.n_frames
-    except (SyntaxError, *_DAMAGE) as error:
-        if str(error) == _NO_MODE:
-            raise PermanentError("unsupported", "the image is a TIFF of a kind that is not read") from error
-        raise PermanentError("truncated", "the image is truncated or damaged: a TIFF without its directory") from error
+    except (SyntaxError, *_DAMAGE_ERRORS) as error:
+        if str(error) == _UNKNOWN_MODE:
+            raise PermanentError("unsupported", "the image is a TIFF of a kind that is not supported") from error
+        raise PermanentError("truncated", "the TIFF is truncated or damaged: it has no readable directory") from error
     if pages != 1:
-        raise PermanentError("unsupported", "the image is a TIFF of several pages: a scan is one image")
+        raise PermanentError("unsupported", "the image is a TIFF with several pages; a scan must be one image")
     return image
 
 
 def _check_planes(tags: ImageFileDirectory_v2) -> None:
-    """Pillow takes a byte for each sample of an uncompressed plane, whatever its bits are, and shows noise."""
-    is_raw_plane = tags.get(PLANAR_CONFIGURATION) == _PLANAR and tags.get(COMPRESSION, _RAW) == _RAW
+    """Refuse uncompressed planes of more than 8 bits: Pillow reads one byte for each sample and returns noise."""
+    is_raw_plane = tags.get(PLANAR_CONFIGURATION) == _PLANAR and tags.get(COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED
     if is_raw_plane and max(tags.get(BITSPERSAMPLE, (1,))) > 8:
-        raise PermanentError("unsupported", "the image is an uncompressed TIFF of more than 8 bits in separate planes")
+        raise PermanentError(
+            "unsupported",
+            "the image is an uncompressed TIFF with more than 8 bits in separate planes, which is not supported",
+        )
 
 
 def _check_strips(encoded: bytes, tags: ImageFileDirectory_v2) -> None:
-    """Each holds all of its rows and no more: what is missing would be black, and a damaged width would shear them.
+    """Check that each strip or tile holds all of its rows and no more.
 
-    Deflated ones are read to their checksum, which libtiff does not do.
+    Missing rows would be black, and a damaged width would shear them. Deflated strips are read to their checksum, which
+    libtiff does not do.
+
+    Raises:
+        ValueError, zlib.error: a strip is missing, too short or damaged.
     """
     offsets = tags.get(STRIPOFFSETS) or tags[TILEOFFSETS]
     lengths = tags.get(STRIPBYTECOUNTS) or tags[TILEBYTECOUNTS]
     sizes = list(_sizes(tags))
     if len(offsets) != len(sizes):
         raise ValueError("strips are missing")
-    packing = tags.get(COMPRESSION, _RAW)
-    for offset, length, (least, most) in zip(offsets, lengths, sizes, strict=True):
-        if packing == _RAW and length < least:
+    compression = tags.get(COMPRESSION, _UNCOMPRESSED)
+    for offset, length, (min_bytes, max_bytes) in zip(offsets, lengths, sizes, strict=True):
+        if compression == _UNCOMPRESSED and length < min_bytes:
             raise ValueError("a strip ends before its rows")
-        if packing in _DEFLATED and _inflated(encoded[offset : offset + length], most) not in (least, most):
+        if compression in _DEFLATE and _inflated_size(encoded[offset : offset + length], max_bytes) not in (
+            min_bytes,
+            max_bytes,
+        ):
             raise ValueError("a strip does not end where its rows do")
 
 
 def _sizes(tags: ImageFileDirectory_v2) -> Iterator[tuple[int, int]]:
-    """The least and the most bytes of each strip or tile once it is unpacked."""
+    """Yield the smallest and the largest number of bytes that each strip or tile may have once it is unpacked."""
     height, samples = tags[IMAGELENGTH], tags.get(SAMPLESPERPIXEL, 1)
     bits = (tags.get(BITSPERSAMPLE, (1,)) * samples)[:samples]
     for plane in [[one] for one in bits] if tags.get(PLANAR_CONFIGURATION) == _PLANAR else [bits]:
         if TILEOFFSETS in tags:
             size = tags[_TILE_LENGTH] * (-(-tags[_TILE_WIDTH] * sum(plane) // 8))
-            across, down = (-(-tags[side] // tags[tile]) for side, tile in _TILED)
+            across, down = (-(-tags[side] // tags[tile]) for side, tile in _TILE_TAGS)
             yield from [(size, size)] * across * down
         else:
             rows, row = tags.get(ROWSPERSTRIP, height), -(-tags[IMAGEWIDTH] * sum(plane) // 8)
-            # The last one may be filled up.
+            # The last strip may be padded to full length.
             yield from ((min(rows, height - top) * row, rows * row) for top in range(0, height, rows))
 
 
-def _inflated(deflated: bytes, most: int) -> int:
-    """How many bytes they were packed from, which must not be more than `most`."""
+def _inflated_size(deflated: bytes, max_bytes: int) -> int:
+    """How many bytes a deflated strip inflates to.
+
+    Raises:
+        zlib.error: it is damaged, does not end, or inflates to more than `max_bytes`.
+    """
     inflater, size = zlib.decompressobj(), 0
     while not inflater.eof:
         inflated = inflater.decompress(deflated, 1 << 20)
         size += len(inflated)
-        if not inflated or size > most:
-            raise zlib.error("the stream has no end, or a late one")
+        if not inflated or size > max_bytes:
+            raise zlib.error("the stream does not end, or ends too late")
         deflated = inflater.unconsumed_tail
     return size
 
 
 def _gray_or_bgr(image: TiffImageFile) -> NDArray[np.uint8]:
-    """What the samples mean, alpha dropped."""
-    if not all(isinstance(image.tag_v2.get(tag), int) for tag in _SAID):
-        raise PermanentError("unsupported", "the image is a TIFF that does not say how it is packed, or what 0 shows")
-    shown = image.convert(_CONVERTED[image.mode]) if image.mode in _CONVERTED else image
+    """Gray or BGR from the samples as the tags describe them, without alpha."""
+    if not all(isinstance(image.tag_v2.get(tag), int) for tag in _REQUIRED_TAGS):
+        raise PermanentError(
+            "unsupported", "the image is a TIFF without the tag Compression or PhotometricInterpretation"
+        )
+    shown = image.convert(_CONVERSIONS[image.mode]) if image.mode in _CONVERSIONS else image
     samples = np.asarray(shown)
     if shown.mode.startswith("I;16"):
-        # 8 bits before the inversion: 12-bit values in 16 bits are inverted within their 12.
-        gray = eight_bits(samples.astype(np.uint16, copy=False))
+        # Cut to 8 bits before the inversion, so that 12-bit values in 16 bits are inverted within their 12 bits.
+        gray = to_uint8(samples.astype(np.uint16, copy=False))
         return ~gray if image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO else gray
     channels = _CHANNELS.get(shown.mode)
     if channels is None:
-        raise PermanentError("unsupported", f"the image is a TIFF of kind {shown.mode}, which has no stated rule")
+        raise PermanentError("unsupported", f"the image is a TIFF of kind {shown.mode}, which is not supported")
     if max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8 and samples.max() < 64:
-        raise PermanentError("unsupported", "the image is a TIFF of 16 bits a colour that uses 14 of them or fewer")
+        raise PermanentError(
+            "unsupported",
+            "the image is a TIFF with 16 bits per colour, of which it uses 14 or fewer; this is not supported",
+        )
     return np.ascontiguousarray(
         samples[..., 2::-1] if channels == 3 else samples.reshape(*samples.shape[:2], -1)[..., 0]
     )

@@ -1,4 +1,4 @@
-"""The Celery application and the queue behind it: sending chunks, asking whether any are left."""
+"""Makes the Celery application, sends chunks, and asks the broker which chunks wait or are being worked on."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -17,44 +17,44 @@ from worker.messaging.envelope import held_queue
 from worker.messaging.messages import TASK, Chunk, queue_of
 from worker.settings import WorkerSettings
 
-#: Where kombu's Redis transport keeps what was delivered and not yet acknowledged.
+#: The hash in which kombu's Redis transport keeps messages that are delivered but not acknowledged.
 _UNACKED: Final = "unacked"
-#: Since when, by the broker's clock.
+#: The sorted set of their delivery times, by the broker's clock.
 _UNACKED_INDEX: Final = "unacked_index"
-#: What a broker that is away makes celery, kombu or redis raise.
+#: What celery, kombu or redis raise if the broker is unavailable.
 BROKER_ERRORS: Final = (OperationalError, RedisError, OSError)
-#: Seconds that a stopping worker lets its chunk finish before it goes back to the queue.
-SOFT_SHUTDOWN: Final = 3.0
+#: Seconds that a stopping worker gives its chunk to finish before it returns the chunk to the queue.
+SOFT_SHUTDOWN_SECONDS: Final = 3.0
 
 logger = logging.getLogger(__name__)
 
-# By name: loaded when something connects.
+# By name, so that the module is loaded only when something connects.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.messaging.redis_transport:Transport"))
 
 
 def make_app(settings: WorkerSettings) -> Celery:
-    """A Celery application whose messages survive the death of whoever holds them.
+    """Make a Celery application whose messages survive the death of the worker that holds them.
 
-    Late acknowledgement and multiplier 1: a worker holds exactly the chunk it works on. Results are ignored:
-    SQL is the result.
+    With late acknowledgement and a prefetch multiplier of 1, a worker holds exactly the chunk that it works on. Results
+    are ignored, because SQL holds them.
     """
     app = Celery("nightread", broker=broker_url(settings))
     app.conf.update(
         accept_content=["json"],
-        # A broker without room for more, or one that was told to only be read, is waited for as one that is away.
+        # A broker that is out of memory or read-only is waited for like one that is unavailable.
         broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
-        # After an hour without a broker (Celery's default is 100 tries) a worker would end, and in vain.
+        # With Celery's default of 100 tries a worker would end after an hour without a broker.
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
-            # The sweep's defaults bring a dead worker's chunk back up to 100 s late.
+            # With kombu's defaults a dead worker's chunk comes back up to 100 s late.
             "unacked_restore_interval": 2,
-            # A cable that was pulled says nothing: without these a worker waits for its broker for ever.
+            # Without these timeouts a worker waits forever for a broker whose connection was cut silently.
             "socket_connect_timeout": 5,
             "socket_timeout": 10,
             "health_check_interval": 10,
-            # For a producer: a broker that is away is said at once, for SQL holds the work.
+            # A producer reports an unavailable broker at once, because SQL holds the work.
             "max_retries": 1,
             "interval_start": 0.1,
             "interval_max": 0.2,
@@ -68,18 +68,18 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_pool_start_method="spawn",
         worker_prefetch_multiplier=1,
         worker_send_task_events=settings.events,
-        # Must exceed import, load and warm-up, or every replacement child is killed while it loads.
+        # Must exceed the time for import, load and warm-up, or every new child is killed while it loads.
         worker_proc_alive_timeout=300,
-        worker_soft_shutdown_timeout=SOFT_SHUTDOWN,
+        worker_soft_shutdown_timeout=SOFT_SHUTDOWN_SECONDS,
     )
     return app
 
 
 def send_chunk(app: Celery, chunk: Chunk) -> None:
-    """Send one chunk to its model's workers.
+    """Send one chunk to the workers of its model; a chunk that is too long goes in halves.
 
     Raises:
-        TemporaryError: the broker does not answer; SQL still holds the work.
+        TemporaryError: the broker does not answer. SQL still holds the work.
     """
     if chunk.is_too_long:
         for half in chunk.halves():
@@ -99,7 +99,7 @@ def send_chunk(app: Celery, chunk: Chunk) -> None:
 
 
 def nothing_in_flight(app: Celery, model_sha256: str) -> bool:
-    """Whether neither the model's queue nor any worker holds a chunk of it.
+    """Whether neither the model's queue nor any worker holds a chunk of the model.
 
     Raises:
         TemporaryError: the broker does not answer.
@@ -110,7 +110,7 @@ def nothing_in_flight(app: Celery, model_sha256: str) -> bool:
 
 
 def waiting_chunks(app: Celery, models: Iterable[str]) -> dict[str, int]:
-    """How many chunks the queue of each of these models (sha256) holds, those in a worker's hands not counted.
+    """How many chunks wait in the queue of each of these models (sha256), without those that workers hold.
 
     Raises:
         TemporaryError: the broker does not answer.
@@ -121,13 +121,13 @@ def waiting_chunks(app: Celery, models: Iterable[str]) -> dict[str, int]:
 
 @contextmanager
 def redis_client(app: Celery) -> Iterator[Any]:
-    """The broker's own client.
+    """Give a client of the broker from the application's pool.
 
     Raises:
         TemporaryError: the broker does not answer.
     """
     try:
-        # Kept: heartbeats and sweeps of a large fleet would connect a thousand times a second.
+        # From the pool: otherwise the heartbeats and sweeps of a large fleet would connect a thousand times per second.
         with app.pool.acquire(block=True) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=3)
             yield cast("Redis", connection.default_channel.client)
@@ -136,7 +136,7 @@ def redis_client(app: Celery) -> Iterator[Any]:
 
 
 def _held_queues(client: Any) -> set[str]:
-    # What is in the hash alone is in nobody's hands: it would never come back.
+    # A message in the hash alone is held by no worker, and would never be delivered again.
     tags = client.zrange(_UNACKED_INDEX, 0, -1)
     entries: Iterable[bytes | None] = client.hmget(_UNACKED, tags) if tags else []
     return {queue for entry in entries if entry and (queue := held_queue(entry))}

@@ -1,7 +1,7 @@
-"""The embedded broker: a Valkey server of this machine's own, for those who run none.
+"""Runs the embedded broker: a Valkey server for a machine that is given no other broker.
 
-Whoever gets the lock in `CXR_HOME` owns the server; everyone else joins it through its socket. The server
-dies with its owner, and its append-only file brings the queue back under the next one.
+The process that gets the lock in `CXR_HOME` owns the server, and all others join it through its socket. The server dies
+with its owner, and the next one restores the queue from its append-only file.
 """
 
 import contextlib
@@ -19,22 +19,22 @@ from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.settings import Settings
 from worker.processes import die_with_parent
+from worker.settings import WorkerSettings
 
-#: Seconds in which a server with a large append-only file must answer.
-_START_TIMEOUT: Final = 30.0
-#: The folder of the append-only file, in the broker's.
-_FILE: Final = "appendonlydir"
+#: Within this time a server must answer, also one with a large append-only file.
+_START_TIMEOUT_SECONDS: Final = 30.0
+#: The folder of the append-only file, in the broker's folder.
+_APPEND_ONLY_FOLDER: Final = "appendonlydir"
 
 logger = logging.getLogger(__name__)
 
 
-def broker_url(settings: Settings) -> str:
-    """The broker that this machine uses: the configured one, or its own.
+def broker_url(settings: WorkerSettings) -> str:
+    """The address of the broker that this machine uses: the configured one, or the embedded one.
 
     Raises:
-        UserError: the place of its own one is a stranger's.
+        UserError: the folder of the embedded broker's socket belongs to another user.
     """
     if settings.broker_url:
         return settings.broker_url
@@ -43,23 +43,23 @@ def broker_url(settings: Settings) -> str:
     return f"redis+socket://{path}"
 
 
-def socket_path(settings: Settings) -> Path:
-    """Where the embedded broker listens. Short, because a socket's path may have 107 bytes, and `CXR_HOME` may not."""
+def socket_path(settings: WorkerSettings) -> Path:
+    """Where the embedded broker listens. Not in `CXR_HOME`: a socket's path may have at most 107 bytes."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     home = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:12]
     return base / f"nightread-{os.getuid()}-{home}" / "broker.sock"
 
 
 class EmbeddedBroker:
-    """The server, while this process owns it. Start it from the main thread: it dies with the thread that starts it."""
+    """The server, if this process owns it. It dies with the thread that starts it, so start it from the main thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._lock: int | None = None
         self._server: subprocess.Popen[bytes] | None = None
 
     def ensure(self) -> bool:
-        """See that a server runs: this process's, or a peer's that holds the lock.
+        """Make sure that a server runs: this process's own, or that of the process which holds the lock.
 
         Returns:
             Whether this process owns it.
@@ -75,7 +75,7 @@ class EmbeddedBroker:
         return False
 
     def stop(self) -> None:
-        """Stop the server if it is ours; its append-only file stays."""
+        """Stop the server if this process owns it; its append-only file stays."""
         if self._server is not None:
             self._server.terminate()
             self._server.wait()
@@ -104,34 +104,41 @@ class EmbeddedBroker:
         try:
             self._launch(path)
         except UserError:
-            if not self._set_file_aside():
+            if not self._set_damaged_file_aside():
                 raise
             self._launch(path)
 
     def _launch(self, path: Path) -> None:
         with (self._folder / "broker.log").open("ab") as log:
-            # A session of its own: Ctrl+C in the terminal must not stop it before its workers have handed back.
+            # In a session of its own, so that Ctrl+C does not stop it before the workers have handed chunks back.
             self._server = subprocess.Popen(
                 self._command(path),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                # The lock lives as long as the server: a successor must not start before this one let go of the socket.
+                # The server holds the lock, so that no other starts before this one has closed the socket.
                 pass_fds=() if self._lock is None else (self._lock,),
                 preexec_fn=die_with_parent(),
             )
         self._wait(path)
 
-    def _set_file_aside(self) -> bool:
-        """Make way for an empty file where the server ended over the one it had. SQL is the ledger: nothing is lost."""
-        ended, file = self._server is not None and self._server.poll() is not None, self._folder / _FILE
-        if not ended or not file.exists():
+    def _set_damaged_file_aside(self) -> bool:
+        """Move the append-only file away if the server ended with it in place; SQL holds the work.
+
+        Returns:
+            Whether the file was moved.
+        """
+        has_ended = self._server is not None and self._server.poll() is not None
+        file = self._folder / _APPEND_ONLY_FOLDER
+        if not has_ended or not file.exists():
             return False
         aside = file.with_suffix(".damaged")
         shutil.rmtree(aside, ignore_errors=True)
         file.rename(aside)
-        logger.warning("the embedded broker cannot read its file: %s; what waited is sent again from SQL", aside.name)
+        logger.warning(
+            "the embedded broker could not read its file, which is now %s; waiting scans are sent again from SQL", aside
+        )
         return True
 
     def _command(self, path: Path) -> list[str]:
@@ -141,18 +148,18 @@ class EmbeddedBroker:
             "--unixsocketperm": "700",
             "--dir": str(self._folder),
             "--appendonly": "yes",
-            "--appenddirname": _FILE,
+            "--appenddirname": _APPEND_ONLY_FOLDER,
             "--save": "",
         }
         return [str(_server_binary()), *(part for pair in options.items() for part in pair)]
 
     def _wait(self, path: Path) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         while time.monotonic() < deadline and self._server is not None and self._server.poll() is None:
-            if _answers(path):
+            if _is_answering(path):
                 return
             time.sleep(0.02)
-        raise UserError(f"{self._folder}: the embedded broker does not start; its reason is in broker.log there")
+        raise UserError(f"{self._folder}: the embedded broker does not start; broker.log there says why")
 
     @property
     def _folder(self) -> Path:
@@ -160,19 +167,19 @@ class EmbeddedBroker:
 
 
 def _check_owner(folder: Path) -> None:
-    """In a shared temporary folder a stranger may have been there first, and would be the broker."""
+    """Refuse a folder of another user, who could pose as the broker: the temporary folder is shared."""
     with contextlib.suppress(FileNotFoundError):
         found = folder.lstat()
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             raise UserError(f"{folder}: belongs to another user; set XDG_RUNTIME_DIR to a folder of your own")
 
 
-def _answers(path: Path) -> bool:
+def _is_answering(path: Path) -> bool:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         probe.connect(str(path))
         probe.sendall(b"PING\r\n")
-        # While it reads its file it answers LOADING instead.
+        # While the server reads its file, it answers LOADING instead.
         return probe.recv(16).startswith(b"+PONG")
     return False
 

@@ -1,8 +1,8 @@
-"""kombu's Redis transport with a gate before Celery, and with the broker's clock for what workers hold.
+"""kombu's Redis transport, which validates messages before Celery sees them and uses the broker's clock.
 
-kombu notes when a message was delivered, and decides when it must be delivered again, by the clock of whichever worker
-is at it. A worker whose clock is ahead would take its peers' chunks from their hands; the chunk of one whose clock is
-ahead, or was set back since, would come back late. Here every moment is the broker's.
+kombu notes when a message was delivered, and decides when to deliver it again, by the clock of the worker that does
+so. A worker whose clock is ahead would deliver its peers' chunks again while they still work on them. A chunk that was
+delivered by a clock that is ahead, or was set back since, would come back late. Here all times are the broker's.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from worker.messaging.envelope import redelivered, validate_reply
 
 
 class _QoS(kombu_redis.QoS):  # type: ignore[misc]
-    """What this worker and its peers hold: the hash `unacked`, and in `unacked_index` since when."""
+    """The messages that workers hold, in the hash `unacked`, and their delivery times, in `unacked_index`."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         super().append(message, delivery_tag)
@@ -22,9 +22,10 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
             client.zadd(self.unacked_index_key, {delivery_tag: _now(client)}, xx=True)
 
     def ack(self, delivery_tag: str) -> None:
-        """Be done with a message, also where the broker is away: it will deliver that again.
+        """Acknowledge a message, and forget it even if the broker is unavailable, which will then deliver it again.
 
-        kombu keeps what it could not acknowledge, and a worker that may hold one message never asks for another.
+        kombu would keep a message that it could not acknowledge, and a worker that may hold one message would never
+        ask for another.
         """
         try:
             super().ack(delivery_tag)
@@ -32,30 +33,33 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
             virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Hand a message back; where the broker is away it delivers that again by itself."""
+        """Hand a message back. If the broker is unavailable, it will deliver the message again by itself."""
         try:
             super().reject(delivery_tag, requeue=requeue)
         finally:
             virtual.QoS.ack(self, delivery_tag)
 
     def restore_visible(self, *_: object, **__: object) -> None:
-        """Deliver again what was held for too long. Two workers at once do no harm, so nobody holds a lock and dies."""
+        """Deliver again the messages that were held for too long.
+
+        Two workers may do this at once without harm, so there is no lock that a worker could die with.
+        """
         with self.channel.conn_or_acquire() as client:
             now = _now(client)
-            # The broker's own clock was set back.
+            # Delivery times in the future mean that the broker's own clock was set back.
             for tag in client.zrangebyscore(self.unacked_index_key, f"({now}", "+inf"):
                 client.zadd(self.unacked_index_key, {tag: now}, xx=True)
             for tag in client.zrangebyscore(self.unacked_index_key, "-inf", now - self.visibility_timeout):
                 self.restore_by_tag(tag, client)
 
     def restore_by_tag(self, tag: bytes | str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Put one message back; the gate sees it again when it is taken."""
+        """Put one message back into its queue; it is validated again when it is taken."""
 
         def restore(pipe: Any) -> None:
             held = pipe.hget(self.unacked_key, tag)
             again = redelivered(held) if held else None
             pipe.multi()
-            # Another program's, in the same database of the broker, is left to that.
+            # A message of another program in the same database of the broker is left alone.
             if again or not held:
                 self._remove_from_indices(tag, pipe)
             if again:
@@ -66,7 +70,7 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
 
 
 class _Channel(kombu_redis.Channel):  # type: ignore[misc]
-    """A channel that takes from its queues what the gate lets through."""
+    """A channel that takes only valid messages from its queues."""
 
     QoS = _QoS
 
@@ -77,7 +81,7 @@ class _Channel(kombu_redis.Channel):  # type: ignore[misc]
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]
-    """For `redis://`, `rediss://` and a socket."""
+    """The transport of `redis://`, `rediss://` and `redis+socket://`."""
 
     Channel = _Channel
 

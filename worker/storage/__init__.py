@@ -1,4 +1,4 @@
-"""Where images and models lie: folders and S3; listing, reading and matching names, and what a store refuses.
+"""Lists and reads images in folders and S3, matches their names, and explains what a store refuses.
 
-What is inside an image is `worker.images`' to know.
+`worker.images` decodes what is read.
 """

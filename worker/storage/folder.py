@@ -1,4 +1,4 @@
-"""Folders as they are: links, folders named like images, pipes, names of any bytes."""
+"""Lists and reads folders, with links, pipes, folders named like images, and names of any bytes."""
 
 import errno
 import filecmp
@@ -11,32 +11,32 @@ from typing import Final
 
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
-from worker.storage.matching import Offer, fits_sql, named_like_image
-from worker.storage.size_limit import MOST, too_large
+from worker.storage.matching import Candidate, can_store_name, has_image_name
+from worker.storage.size_limit import MAX_FILE_BYTES, too_large
 
-#: Waiting mends none of these. ENXIO: a socket. EIO: a bad sector, which would keep a run open for ever.
-_HOPELESS: Final = frozenset(
+#: Errors that do not pass by waiting. ENXIO: a socket. EIO: a bad sector, which would keep a run open for ever.
+_PERMANENT_ERRNOS: Final = frozenset(
     {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV, errno.EIO}
 )
-#: A pipe must not wait for its writer, and a link in place of a file is not followed: it may lead out of the folder.
+#: Opening a pipe must not wait for its writer. A link is not followed, because it may lead out of the folder.
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: Bytes at a time of a file that has another size than it said.
-_PIECE: Final = 2**20
+#: Bytes of each further read of a file whose size is not what `fstat` said.
+_READ_BYTES: Final = 2**20
 
 
-def list_folder(root: Path, *, recursive: bool) -> Iterator[Offer]:
-    """Every file under a folder; hidden folders and links to folders are not entered.
+def list_folder(root: Path, *, recursive: bool) -> Iterator[Candidate]:
+    """Yield every file under a folder. Hidden folders and links to folders are not entered.
 
-    A link to a file within the folder is offered as that file. Any other link is offered as itself, and `read_file`
-    refuses it. A subfolder that cannot be listed counts as one file that nobody asked for.
+    A link to a file within the folder is yielded with that file's location. Any other link is yielded as itself, and
+    `read_file` refuses it. A subfolder that cannot be listed is yielded as one entry, which no name matches.
 
     Raises:
         UserError: the folder cannot be listed.
     """
     top = root.absolute()
     real_top = top.resolve()
-    if not fits_sql(str(top)):
-        raise UserError(f"{str(top)!r}: cannot be listed (its name is no UTF-8)")
+    if not can_store_name(str(top)):
+        raise UserError(f"{str(top)!r}: cannot be listed (its name is not valid UTF-8)")
     waiting = [""]
     while waiting:
         prefix = waiting.pop()
@@ -46,8 +46,8 @@ def list_folder(root: Path, *, recursive: bool) -> Iterator[Offer]:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if is_folder and recursive and not entry.name.startswith("."):
                     waiting.append(f"{name}/")
-                if not is_folder or named_like_image(name):
-                    yield name, partial(_look, entry, top, real_top)
+                if not is_folder or has_image_name(name):
+                    yield name, partial(_describe, entry, top, real_top)
         except OSError as error:
             if not prefix:
                 raise UserError(f"{root}: cannot be listed ({error.strerror})") from error
@@ -66,37 +66,37 @@ def read_file(path: str) -> bytes:
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise PermanentError("unreadable", "what lies at the scan's location is no regular file")
-            if found.st_size > MOST:
+                raise PermanentError("unreadable", "the scan's location is not a regular file")
+            if found.st_size > MAX_FILE_BYTES:
                 raise too_large(found.st_size)
             return read_all(descriptor, found.st_size)
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        raise PermanentError("missing", "no image is at the scan's location") from error
+        raise PermanentError("missing", "there is no file at the scan's location") from error
     except ValueError as error:
-        raise PermanentError("unreadable", "the scan's location is not a path that a file can have") from error
+        raise PermanentError("unreadable", "the scan's location is not a valid path") from error
     except OSError as error:
         raise _refusal(error) from error
 
 
 def read_all(descriptor: int, size: int) -> bytes:
-    """The rest of an open file, as a rule `size` bytes.
+    """The rest of an open file, which is usually `size` bytes long.
 
-    In a third of the system calls of Python's own reader: after each of them a thread waits for the others'.
+    This takes a third of the system calls of Python's own reader. After each call a thread waits for the GIL.
     """
-    # One byte more is asked for: where just so many come, that is all.
+    # One byte more than expected is requested. If it does not come, the file has ended.
     data = os.read(descriptor, size + 1)
     if len(data) == size:
         return data
     parts = [data]
     while parts[-1]:
-        parts.append(os.read(descriptor, _PIECE))
+        parts.append(os.read(descriptor, _READ_BYTES))
     return b"".join(parts)
 
 
 def same_file_bytes(one: str, other: str) -> bool:
-    """Whether two files are copies of one another; not so where one cannot be read."""
+    """Whether two files hold the same bytes; False if one cannot be read."""
     try:
         return filecmp.cmp(one, other, shallow=False)
     except OSError:
@@ -108,7 +108,7 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
         yield from entries
 
 
-def _look(entry: "os.DirEntry[str]", top: Path, real_top: Path) -> FoundImage:
+def _describe(entry: "os.DirEntry[str]", top: Path, real_top: Path) -> FoundImage:
     try:
         if not entry.is_symlink():
             return FoundImage(location=entry.path, version=_version(entry.stat()))
@@ -117,7 +117,7 @@ def _look(entry: "os.DirEntry[str]", top: Path, real_top: Path) -> FoundImage:
             inside = top / target.relative_to(real_top)
             return FoundImage(location=str(inside), version=_version(target.stat()))
     except (OSError, RuntimeError):
-        # Gone since it was listed, dangling, going round in circles: reading it will say so.
+        # The file is gone, or the link dangles or is a loop. Reading it will report that.
         pass
     return FoundImage(location=entry.path)
 
@@ -128,7 +128,9 @@ def _version(found: os.stat_result) -> str:
 
 def _refusal(error: OSError) -> PermanentError | TemporaryError:
     if error.errno == errno.ELOOP:
-        return PermanentError("unreadable", "a link in place of the image: not followed, as it may leave the folder")
-    if error.errno in _HOPELESS:
+        return PermanentError(
+            "unreadable", "the scan's location is a link that is not followed, because it may leave the folder"
+        )
+    if error.errno in _PERMANENT_ERRNOS:
         return PermanentError("unreadable", f"the image cannot be read ({error.strerror})")
     return TemporaryError(f"the disk did not answer ({error.strerror})")

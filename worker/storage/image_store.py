@@ -1,4 +1,4 @@
-"""Where encoded images come from: a folder or an S3 prefix, told apart by the address."""
+"""Finds and reads encoded images in a folder or under an S3 prefix; the address tells which."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from typing import Final
 from db.errors import UserError
 from db.ledger.scans import FoundImage
 from worker.storage.folder import list_folder, read_file, same_file_bytes
-from worker.storage.matching import Listing, Offer, choose
+from worker.storage.matching import Candidate, Listing, select_images
 from worker.storage.s3 import SCHEME, list_s3, read_object
-from worker.storage.size_limit import MOST
+from worker.storage.size_limit import MAX_FILE_BYTES
 
 __all__ = ["SCHEME", "EncodedImage", "Listing", "find_images", "read_image"]
 
-#: Kaggle and NIH unpack to these; `images_001/images` to `images_012/images` are NIH's full set.
-_BESIDE_CSV: Final = ("images", "images_*/images", "sample/images")
+#: Where Kaggle's and NIH's archives unpack to; NIH's full set is `images_001/images` to `images_012/images`.
+_IMAGE_FOLDERS: Final = ("images", "images_*/images", "sample/images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,48 +30,51 @@ class EncodedImage:
 
 
 def find_images(csv: Path | None, images: str | None, wanted: AbstractSet[str] | None = None) -> Listing:
-    """Where the images lie that a CSV names: in a folder or prefix, or beside the CSV where none is given.
+    """Find images in a folder or under an S3 prefix, or beside a CSV if neither is given.
 
-    A wanted name is a path relative to the folder or prefix, or else a file's base name in any subfolder. Without
-    `wanted`, every file with an image's suffix is found under its relative path.
+    Args:
+        csv: the CSV whose images are looked for.
+        images: a folder, or `s3://bucket/prefix`.
+        wanted: image names, each a path relative to the folder or prefix, or else the base name of a file in any
+            subfolder. If it is None, every file with the suffix of an image is found under its relative path.
 
     Raises:
         UserError: the folder, bucket or prefix cannot be listed, or two different images have one wanted name.
     """
-    return choose(_offers(csv, images), wanted, _same_bytes)
+    return select_images(_candidates(csv, images), wanted, _same_bytes)
 
 
 def read_image(location: str, seconds: float = 60.0) -> EncodedImage:
-    """Read one image whole.
+    """Read one image completely.
 
     Args:
         location: a path or `s3://bucket/key`.
         seconds: how long a store may take to send the bytes.
 
     Raises:
-        PermanentError: `missing`, `unreadable`, `too_large`, or `s3`, as `StoreRefused` where the whole store refused.
+        PermanentError: `missing`, `unreadable`, `too_large` or `s3`, as `StoreRefused` if the whole store is refused.
         TemporaryError: the disk or the store did not answer.
     """
     if location.startswith(SCHEME):
-        data, etag = read_object(location, seconds, most=MOST)
+        data, etag = read_object(location, seconds, max_bytes=MAX_FILE_BYTES)
         return EncodedImage(data=data, content=etag)
     data = read_file(location)
     return EncodedImage(data=data, content=f"sha256:{hashlib.sha256(data).hexdigest()}")
 
 
-def _offers(csv: Path | None, images: str | None) -> Iterator[Offer]:
+def _candidates(csv: Path | None, images: str | None) -> Iterator[Candidate]:
     if images and images.startswith(SCHEME):
         return list_s3(images)
     if images:
         return list_folder(Path(images), recursive=True)
     if csv is None:
-        raise UserError("neither --csv nor --images: nothing to look for")
+        raise UserError("give --csv, --images or both: there is nothing to look for")
     return chain.from_iterable(list_folder(folder, recursive=False) for folder in _folders_beside(csv))
 
 
 def _folders_beside(csv: Path) -> list[Path]:
     here = csv.absolute().parent
-    return [here, *(folder for pattern in _BESIDE_CSV for folder in sorted(here.glob(pattern)) if folder.is_dir())]
+    return [here, *(folder for pattern in _IMAGE_FOLDERS for folder in sorted(here.glob(pattern)) if folder.is_dir())]
 
 
 def _same_bytes(one: FoundImage, other: FoundImage) -> bool:

@@ -1,4 +1,4 @@
-"""Which of the files that a folder or prefix holds are the images that are asked for."""
+"""Selects the wanted images from the files of a folder or prefix."""
 
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
@@ -8,81 +8,86 @@ from typing import Final
 from db.errors import UserError
 from db.ledger.scans import FoundImage
 
-#: A file's name relative to the root, parts joined by '/', and how to look at it: a look costs a `stat`.
-Offer = tuple[str, Callable[[], FoundImage]]
+#: A file's name relative to the root, with '/' between its parts, and a function that finds its location and version.
+#: Calling it costs a `stat`.
+Candidate = tuple[str, Callable[[], FoundImage]]
 
-_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
+_IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What was found in a folder or prefix."""
+    """The images that were found in a folder or prefix."""
 
-    #: Image name to where it lies.
+    #: By image name.
     images: dict[str, FoundImage]
-    #: Files that were left out: not asked for, not named like an image, hidden, or with a name that SQL cannot hold.
+    #: How many files were left out: not wanted, not named like an image, hidden, or with a name that SQL cannot store.
     other_files: int
 
 
-def named_like_image(name: str) -> bool:
-    """Whether a name ends as those of images do, and no part of it is hidden."""
-    return name.lower().endswith(_SUFFIXES) and not _is_hidden(name)
+def has_image_name(name: str) -> bool:
+    """Whether a name has the suffix of an image, and no part of it is hidden."""
+    return name.lower().endswith(_IMAGE_SUFFIXES) and not _is_hidden(name)
 
 
-def fits_sql(name: str) -> bool:
-    """Not so: bytes of a file name that are no UTF-8, and the NUL that an S3 key may hold."""
+def can_store_name(name: str) -> bool:
+    """Whether SQL can store a name: a file's name may not be valid UTF-8, and an S3 key may hold a NUL."""
     return "\0" not in name and name == name.encode(errors="ignore").decode()
 
 
-def choose(
-    offers: Iterable[Offer], wanted: AbstractSet[str] | None, same_bytes: Callable[[FoundImage, FoundImage], bool]
+def select_images(
+    candidates: Iterable[Candidate],
+    wanted: AbstractSet[str] | None,
+    same_bytes: Callable[[FoundImage, FoundImage], bool],
 ) -> Listing:
-    """Keep the wanted names (a relative path, or else a base name), or without any all that is named like an image.
+    """Select the images whose relative path, or else base name, is wanted; without `wanted`, all image files.
 
-    What is kept grows with `wanted`, not with what else there is.
+    Memory grows with `wanted`, not with the number of candidates.
 
     Raises:
-        UserError: two files of different bytes have one wanted name.
+        UserError: two files with different bytes have one wanted name.
     """
-    exact, by_base = _Kept(same_bytes=same_bytes), _Kept(same_bytes=same_bytes)
+    exact, by_base = _Selection(same_bytes=same_bytes), _Selection(same_bytes=same_bytes)
     other_files = 0
-    for name, look in offers:
+    for name, describe in candidates:
         base = name.rpartition("/")[2]
-        if not fits_sql(name):
+        if not can_store_name(name):
             other_files += 1
-        elif name in wanted if wanted is not None else named_like_image(name):
-            exact.add(name, look())
+        elif name in wanted if wanted is not None else has_image_name(name):
+            exact.add(name, describe())
         elif wanted and base in wanted and not _is_hidden(name):
-            by_base.add(base, look())
+            by_base.add(base, describe())
         else:
             other_files += 1
-    _refuse_rivals({name: places for name, places in by_base.rivals.items() if name not in exact.images})
-    _refuse_rivals(exact.rivals)
+    _refuse_conflicts({name: places for name, places in by_base.conflicts.items() if name not in exact.images})
+    _refuse_conflicts(exact.conflicts)
     return Listing(images={**by_base.images, **exact.images}, other_files=other_files)
 
 
 @dataclass(kw_only=True)
-class _Kept:
+class _Selection:
     same_bytes: Callable[[FoundImage, FoundImage], bool]
     images: dict[str, FoundImage] = field(default_factory=dict)
-    #: Two places of one name whose bytes differ.
-    rivals: dict[str, tuple[str, str]] = field(default_factory=dict)
+    #: By name, two locations whose bytes differ.
+    conflicts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def add(self, name: str, image: FoundImage) -> None:
         first = self.images.setdefault(name, image)
         if first.location == image.location:
             return
         if not self.same_bytes(first, image):
-            self.rivals[name] = (first.location, image.location)
-        # Of copies the one that sorts first, in whatever order they were listed.
+            self.conflicts[name] = (first.location, image.location)
+        # Of several copies the one that sorts first is kept, in whatever order they were listed.
         self.images[name] = min(first, image, key=lambda one: one.location)
 
 
-def _refuse_rivals(rivals: dict[str, tuple[str, str]]) -> None:
-    if rivals:
-        name = min(rivals)
-        one, other = sorted(rivals[name])
-        raise UserError(f"two different images are named {name!r}: {one!r} and {other!r}; name them by their paths")
+def _refuse_conflicts(conflicts: dict[str, tuple[str, str]]) -> None:
+    if conflicts:
+        name = min(conflicts)
+        one, other = sorted(conflicts[name])
+        raise UserError(
+            f"two different images are named {name!r}: {one!r} and {other!r}; name them by their relative paths"
+        )
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,14 +1,14 @@
-"""How large an image's file may be to be read at all: it is held whole, as many at once as there are readers."""
+"""The largest file that is read. Files are held in memory whole, one for each reading thread."""
 
 from typing import Final
 
 from db.errors import PermanentError
 from worker.settings import MAX_PIXELS
 
-#: Bytes: four for each of the most pixels that are decoded unless somebody chose.
-MOST: Final = 4 * MAX_PIXELS
+#: Four bytes for each pixel of the largest image that is decoded by default.
+MAX_FILE_BYTES: Final = 4 * MAX_PIXELS
 
 
 def too_large(size: int) -> PermanentError:
-    """What is said of a file of so many bytes."""
-    return PermanentError("too_large", f"the file has {size:,} bytes: no image of a scan that is read has so many")
+    """The error for a file of `size` bytes."""
+    return PermanentError("too_large", f"the file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read")

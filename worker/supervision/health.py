@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from db.errors import NightreadError
-from worker.files import write_whole
+from worker.files import PRIVATE, write_atomically
 from worker.messaging.embedded_broker import socket_path
 from worker.processes import is_running
 from worker.settings import WorkerSettings
@@ -71,7 +71,7 @@ def write_health_file(file: Path, heartbeats: Sequence[Heartbeat] | None) -> Non
     # Created each time: a cleaner of temporary folders may have deleted them.
     for folder in (file.parent.parent, file.parent):
         folder.mkdir(mode=0o700, exist_ok=True)
-    write_whole(file, _HEALTH_JSON.dump_json(heartbeats))
+    write_atomically(file, _HEALTH_JSON.dump_json(heartbeats), mode=PRIVATE)
 
 
 def read_health_files(folder: Path) -> Iterator[Sequence[Heartbeat] | None]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from worker.files import write_whole
+from worker.files import PRIVATE, write_atomically
 from worker.processes import is_running
 
 #: No model is loaded yet.
@@ -139,7 +139,7 @@ def write_status(path: Path, status: DeviceStatus) -> None:
     Raises:
         OSError: the disk does not take it.
     """
-    write_whole(path, _STATUS_JSON.dump_json(status))
+    write_atomically(path, _STATUS_JSON.dump_json(status), mode=PRIVATE)
 
 
 def record_start(path: Path) -> None:

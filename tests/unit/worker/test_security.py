@@ -1,4 +1,4 @@
-"""What a stranger's bytes, names and folders cannot do."""
+"""Untrusted bytes, names and folders do no harm."""
 
 import os
 
@@ -21,7 +21,7 @@ def settings(tmp_path, monkeypatch):
 
 
 def test_only_json_is_on_the_wire(settings):
-    """A pickle is code; neither tasks, events nor results are ever one."""
+    """A pickle is code, so neither tasks, events nor results use it."""
     conf = make_app(settings).conf
     assert list(conf.accept_content) == ["json"]
     assert conf.result_accept_content is None
@@ -36,7 +36,7 @@ class Bomb:
 
 
 def test_a_pickle_is_refused_unopened(settings, tmp_path, monkeypatch):
-    """By its content type, before its first byte is looked at."""
+    """It is refused by its content type, before its first byte is read."""
     monkeypatch.chdir(tmp_path)
     content_type, encoding, body = dumps(Bomb(), serializer="pickle")
     with pytest.raises(ContentDisallowed):
@@ -53,7 +53,7 @@ def test_a_pickle_is_refused_unopened(settings, tmp_path, monkeypatch):
     ],
 )
 def test_a_databases_address_is_shown_without_its_secrets(url):
-    """libpq takes a password among the options, too."""
+    """libpq accepts a password among the options too."""
     shown = address_of(make_engine(url))
     assert "canary" not in shown
     assert "/d" in shown
@@ -71,14 +71,14 @@ def test_a_databases_address_is_shown_without_its_secrets(url):
     ],
 )
 def test_a_wrong_database_address_is_one_sentence_that_does_not_repeat_it(url, sentence):
-    """It may be a password in the wrong place."""
+    """The address may be a password in the wrong place."""
     with pytest.raises(UserError, match=f"^CXR_DATABASE_URL: .*{sentence}") as caught:
         make_engine(url)
     assert "canary" not in str(caught.value)
 
 
-def test_a_strangers_folder_is_no_place_for_the_broker(settings, tmp_path):
-    """In a shared temporary folder he may be there first, and would read every message."""
+def test_the_broker_does_not_use_a_folder_of_another_user(settings, tmp_path):
+    """In a shared temporary folder another user may have made it first, and would read every message."""
     folder = socket_path(settings).parent
     assert broker_url(settings) == f"redis+socket://{folder}/broker.sock"
     (tmp_path / "elsewhere").mkdir()
@@ -87,8 +87,8 @@ def test_a_strangers_folder_is_no_place_for_the_broker(settings, tmp_path):
         broker_url(settings)
 
 
-def test_names_do_not_steer_the_terminal(capsys):
-    """A file may be named so as to clear the screen, or to forge the next line."""
+def test_names_do_not_control_the_terminal(capsys):
+    """The name of a file may contain codes that clear the screen or forge the next line."""
     assert printable("a\x1b[2J\r\x9b1m.png\nä") == "a\ufffd[2J\ufffd\ufffd1m.png\nä"
 
     def command():

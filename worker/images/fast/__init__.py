@@ -1,1 +1,1 @@
-"""Quicker ways to the very pixels that cv2 gives, for plain gray PNGs; everything else falls back to cv2."""
+"""Faster ways to get exactly the pixels that cv2 gives, for plain gray PNGs; cv2 handles everything else."""

@@ -1,4 +1,7 @@
-"""The quick reader of plain gray PNGs; everything else is cv2's."""
+"""Decodes plain PNGs, 8-bit gray without interlacing, faster than cv2 and to the same pixels.
+
+Archives of radiographs consist of such PNGs. All others, and any with the least fault, are left to cv2.
+"""
 
 import struct
 from typing import Final
@@ -7,63 +10,66 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from worker.images.png import _PIXELS, _SIGNATURE, _SIZE_AT, _chunks, _is_whole
+from worker.images.png import PIXEL_CHUNK, PNG_SIGNATURE, SIZE_OFFSET, has_valid_checksum, png_chunks
 
-#: Length and kind of IHDR.
-_FIRST: Final = b"\0\0\0\rIHDR"
+#: Length and kind of the IHDR chunk.
+_IHDR_START: Final = b"\0\0\0\rIHDR"
 
-#: 8 bits, gray, the one compression, the one set of filters, not interlaced.
-_PLAIN: Final = bytes((8, 0, 0, 0, 0))
+#: Depth 8, colour type gray, the only compression, the only filter method, not interlaced.
+_PLAIN_FORMAT: Final = bytes((8, 0, 0, 0, 0))
 
-#: Chunks that change no pixel, in cv2 neither; one with an orientation would.
-_SILENT: Final = frozenset((b"IHDR", b"IEND", b"tIME", b"tEXt", b"zTXt", b"iTXt", b"pHYs"))
+#: Chunks that change no pixel, in cv2 too. A chunk with an orientation would.
+_HARMLESS_CHUNKS: Final = frozenset((b"IHDR", b"IEND", b"tIME", b"tEXt", b"zTXt", b"iTXt", b"pHYs"))
 
-#: The filters are 0 to 4.
-_PAETH: Final = 4
+#: The number of the last filter, Paeth; the first is 0.
+_MAX_FILTER: Final = 4
 
 
 def read_plain_gray(encoded: bytes) -> NDArray[np.uint8] | None:
     """Decode a plain PNG.
 
     Args:
-        encoded: a PNG that `png_size` has accepted, and that claims no more pixels than may be decoded.
+        encoded: a PNG that `png_size` has accepted and whose claimed size is within the limit.
 
     Returns:
-        uint8 (height, width); None where it is not plain, or damaged.
+        uint8 (height, width); None if it is not plain or is damaged.
     """
-    width, height = struct.unpack_from(">II", encoded, _SIZE_AT)
-    if encoded[len(_SIGNATURE) : _SIZE_AT] != _FIRST or encoded[_SIZE_AT + 8 : _SIZE_AT + 13] != _PLAIN:
+    width, height = struct.unpack_from(">II", encoded, SIZE_OFFSET)
+    if (
+        encoded[len(PNG_SIGNATURE) : SIZE_OFFSET] != _IHDR_START
+        or encoded[SIZE_OFFSET + 8 : SIZE_OFFSET + 13] != _PLAIN_FORMAT
+    ):
         return None
     compressed = _compressed(encoded)
     stored = compressed and _inflated(compressed, height * (width + 1))
     if not stored:
         return None
     filtered = np.frombuffer(stored, np.uint8).reshape(height, width + 1)
-    if filtered[:, 0].max() > _PAETH:
+    if filtered[:, 0].max() > _MAX_FILTER:
         return None
-    # Compiled as it is imported.
-    from worker.images.fast.png_unfilter import room_for, unfilter
+    # Importing it compiles it.
+    from worker.images.fast.png_unfilter import padded_image, unfilter
 
-    image = room_for(height, width)
+    image = padded_image(height, width)
     unfilter(filtered, image)
     return image[:, :width]
 
 
 def _compressed(encoded: bytes) -> bytes | None:
-    """The stream in the IDAT chunks; None where one is damaged or astray, or where there are chunks that matter."""
+    """The stream in the IDAT chunks; None if one is damaged or apart from the others, or if another chunk matters."""
     parts: list[bytes] = []
     last = b""
-    for kind, start, end in _chunks(encoded):
-        if kind == _PIXELS and (last == _PIXELS or not parts) and _is_whole(encoded, start, end):
+    for kind, start, end in png_chunks(encoded):
+        if kind == PIXEL_CHUNK and (last == PIXEL_CHUNK or not parts) and has_valid_checksum(encoded, start, end):
             parts.append(encoded[start:end])
-        elif kind not in _SILENT:
+        elif kind not in _HARMLESS_CHUNKS:
             return None
         last = kind
     return b"".join(parts)
 
 
 def _inflated(compressed: bytes, size: int) -> bytes | None:
-    """A stream's content, which never grows beyond `size`; None where it is damaged, shorter or longer."""
+    """What a stream inflates to; None if it is damaged or has not `size` bytes. Never inflates more than these."""
     stream = isal_zlib.decompressobj()
     try:
         inflated: bytes = stream.decompress(compressed, size)

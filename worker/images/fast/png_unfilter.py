@@ -1,9 +1,9 @@
-"""Undoes the filters of an 8-bit gray PNG: compiled by numba, without the GIL, several times as fast as libpng.
+"""Undoes the filters of an 8-bit gray PNG. numba compiles it; it runs without the GIL, several times as fast as libpng.
 
-What is stored is how far each pixel is from a prediction, made of the pixel to its left (a), above it (b) and above
-left (c): section 9 of the PNG specification. So a row is one chain, in which every step waits for the one before; but
-the next row can begin as soon as this one is a pixel ahead. Here `LANES` rows go side by side, each one pixel behind
-the row above, as one vector of the processor.
+A PNG stores the difference of each pixel from a prediction, which is made of the pixels to its left (a), above it (b)
+and above left (c): section 9 of the PNG specification. So within a row every step waits for the step before, but the
+next row can begin as soon as this one is a pixel ahead. Here `LANES` rows run side by side, each one pixel behind the
+row above, as one vector of the processor.
 """
 
 from typing import Any, Final
@@ -12,40 +12,40 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-#: As many 16-bit numbers as one vector of AVX-512 has.
+#: The number of 16-bit integers in one AVX-512 vector.
 LANES: Final = 32
-#: The last of the filters.
+#: The number of the last filter.
 _PAETH: Final = 4
-#: Bytes of a line of the processor's cache.
-_LINE: Final = 64
+#: Bytes in a line of the processor's cache.
+_CACHE_LINE: Final = 64
 
-#: Without the GIL, and kept on disk where the environment says where (`NUMBA_CACHE_DIR`).
+#: numba's options: run without the GIL, and keep the compiled code on disk if `NUMBA_CACHE_DIR` names a folder.
 COMPILED: Final = {"nogil": True, "error_model": "numpy", "cache": bool(numba.config.CACHE_DIR)}
 
 _i16: Any = np.int16
-#: numba looks for an index from the end where one may be negative.
+#: An index that may be negative makes numba check whether it counts from the end.
 _u64: Any = np.uint64
 _Bytes = NDArray[np.uint8]
-#: A number for each lane.
+#: One number for each lane.
 _Lanes = NDArray[np.int16]
 
 
-def room_for(height: int, width: int) -> NDArray[np.uint8]:
-    """An array of uint8 (height, more than width) that `unfilter` writes quickly.
+def padded_image(height: int, width: int) -> NDArray[np.uint8]:
+    """An empty array, uint8 (height, more than width), that `unfilter` fills quickly.
 
-    Its rows are an odd number of lines apart. Were it a power of two, as radiographs are wide, all lanes' pixels would
-    have to share one place in the processor's cache.
+    Its rows are an odd number of cache lines apart. If that were a power of two, like the width of most radiographs,
+    the pixels of all lanes would compete for one place in the processor's cache.
     """
-    lines = width // _LINE + 1
-    return np.empty((height, _LINE * (lines | 1)), np.uint8)
+    lines = width // _CACHE_LINE + 1
+    return np.empty((height, _CACHE_LINE * (lines | 1)), np.uint8)
 
 
 @numba.njit(**COMPILED)
-def _fetch(stored: _Bytes, at: int, stride: int, within: tuple[int, int], differences: _Lanes) -> None:
-    """Take the differences of the lanes `within` the image; each is `stride` bytes behind the one above."""
+def _read_differences(stored: _Bytes, at: int, stride: int, within: tuple[int, int], differences: _Lanes) -> None:
+    """Read the differences of the lanes `within` the image; each lane is `stride` bytes behind the one above."""
     first, end = within
     if end - first == LANES:
-        # Of a length that the compiler knows.
+        # A constant length lets the compiler unroll the loop.
         for lane in range(LANES):
             differences[lane] = stored[_u64(at) + _u64(lane) * _u64(stride)]
     else:
@@ -54,7 +54,7 @@ def _fetch(stored: _Bytes, at: int, stride: int, within: tuple[int, int], differ
 
 
 @numba.njit(**COMPILED)
-def _put(pixels: _Bytes, at: int, stride: int, within: tuple[int, int], now: _Lanes) -> None:
+def _write_pixels(pixels: _Bytes, at: int, stride: int, within: tuple[int, int], now: _Lanes) -> None:
     """Write the pixels of the lanes `within` the image."""
     first, end = within
     if end - first == LANES:
@@ -66,8 +66,8 @@ def _put(pixels: _Bytes, at: int, stride: int, within: tuple[int, int], now: _La
 
 
 @numba.njit(**COMPILED)
-def _step(before: _Lanes, last: _Lanes, differences: _Lanes, masks: NDArray[np.int16], now: _Lanes) -> None:
-    """Make one pixel of each lane. 16 bits at every turn, or the compiler takes 64."""
+def _predict(before: _Lanes, last: _Lanes, differences: _Lanes, masks: NDArray[np.int16], now: _Lanes) -> None:
+    """Compute one pixel of each lane. Every value is cast to 16 bits, or the compiler uses 64."""
     for lane in range(LANES):
         a, b, c = last[lane + 1], last[lane], before[lane]
         from_a, from_b = _i16(b - c), _i16(a - c)
@@ -85,34 +85,34 @@ _READ_ONLY = numba.types.Array(numba.uint8, 2, "C", readonly=True)
 
 @numba.njit(numba.void(_READ_ONLY, numba.uint8[:, ::1]), **COMPILED)
 def unfilter(filtered: _Bytes, image: _Bytes) -> None:
-    """Fill the first columns of an image.
+    """Undo the filters of all rows.
 
     Args:
-        filtered: uint8 (height, 1 + width): of each row its filter, 0 to 4, and its pixels' differences, modulo 256.
-        image: uint8 (height, at least width).
+        filtered: uint8 (height, 1 + width): in each row its filter, 0 to 4, and its pixels' differences, modulo 256.
+        image: uint8 (height, at least width); its first `width` columns are filled.
     """
     height, width, stride = filtered.shape[0], filtered.shape[1] - 1, image.shape[1]
     stored, pixels = filtered.reshape(-1), image.reshape(-1)
-    # By filter and lane: all bits set where the lane's row has that filter, so that no lane needs a branch.
+    # By filter and lane: all bits are set if the lane's row has that filter, so that no lane needs a branch.
     masks = np.zeros((_PAETH + 1, LANES), np.int16)
     differences = np.zeros(LANES, np.int16)
-    # The pixels of the last three steps; lane n's stands at n + 1, and at 0 the pixel above the uppermost lane.
+    # The pixels of the last three steps. Lane n's is at n + 1; at 0 is the pixel above the uppermost lane.
     before, last, now = np.zeros(LANES + 1, np.int16), np.zeros(LANES + 1, np.int16), np.zeros(LANES + 1, np.int16)
     for top in range(0, height, LANES):
         lanes = min(LANES, height - top)
         masks[:] = 0
         for lane in range(lanes):
             masks[filtered[top + lane, 0], lane] = -1
-        # Left of the image, and in a lane that has not begun, all is 0.
+        # Left of the image, and in a lane that has not begun, pixels are 0.
         before[:] = 0
         last[:] = 0
         for step in range(width + lanes - 1):
-            # Lane n is at column step - n: these are within the image.
+            # Lane n is at column step - n; these lanes are within the image.
             within = max(0, step - width + 1), min(lanes, step + 1)
             last[0] = pixels[(top - 1) * stride + step] if top > 0 and step < width else 0
-            _fetch(stored, top * (width + 1) + 1 + step, width, within, differences)
-            _step(before, last, differences, masks, now)
+            _read_differences(stored, top * (width + 1) + 1 + step, width, within, differences)
+            _predict(before, last, differences, masks, now)
             for lane in range(within[1], LANES):
                 now[lane + 1] = 0
-            _put(pixels, top * stride + step, stride - 1, within, now)
+            _write_pixels(pixels, top * stride + step, stride - 1, within, now)
             before, last, now = last, now, before

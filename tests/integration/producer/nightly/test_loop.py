@@ -300,7 +300,7 @@ def test_a_missing_source_is_logged_without_its_name_and_tried_again(site, caplo
     loop.check(SCHEDULE)
     assert len(caplog.records) > before, "a clock that is set back makes nobody wait"
     site.clock.time += timedelta(minutes=30)
-    assert "its source, model or folder is refused" in caplog.text
+    assert "the source, model or folder was refused" in caplog.text
     assert len(site.runs()) == 1
     shutil.move(away, site.images)
     site.arrive(range(4))
@@ -395,6 +395,6 @@ def test_the_loop_survives_a_database_that_is_away(tmp_path, caplog):
     clock.end = clock.time + timedelta(minutes=5)
     with contextlib.suppress(WorkStopped):
         NightlyLoop(settings, engine, Source(images=str(tmp_path)), clock).run(SCHEDULE)
-    assert "the database does not answer; tried again in 2 min" in caplog.text
+    assert "the database does not answer; trying again in 2 min" in caplog.text
     assert "secret" not in caplog.text and "127.0.0.1" not in caplog.text
     assert clock.time >= clock.end

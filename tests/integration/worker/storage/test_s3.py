@@ -1,4 +1,4 @@
-"""A bucket is listed once and read by one client; a refusal says whom it concerns."""
+"""A bucket is listed once and read by one client; an error says whether it concerns an object or the store."""
 
 import hashlib
 import http.server
@@ -11,7 +11,7 @@ import worker.storage.s3_errors
 from db.errors import PermanentError, TemporaryError, UserError
 from tests.support.s3_server import VISITOR, client_of
 from worker.storage.image_store import find_images, read_image
-from worker.storage.s3 import list_s3, seems_changed
+from worker.storage.s3 import has_etag_mismatch, list_s3
 from worker.storage.s3_errors import StoreRefused
 
 ODD_KEYS = [
@@ -22,7 +22,7 @@ ODD_KEYS = [
 
 @pytest.fixture(scope="session")
 def ward(s3):
-    """The bucket `ward`: `open/` may be read by the visitor, `closed/` may not; `folders/` holds what folders do."""
+    """The bucket `ward`: the visitor may read `open/` but not `closed/`; `folders/` has the content of folders."""
     client = client_of(s3)
     client.create_bucket(Bucket="ward")
     client.create_bucket(Bucket="foreign")
@@ -36,7 +36,7 @@ def ward(s3):
 
 
 def calls_of(action):
-    """The S3 operations that an action asks for."""
+    """The S3 operations that an action requests."""
     operations = []
     worker.storage.s3._s3().meta.events.register("before-call.s3.*", lambda model, **_: operations.append(model.name))
     action()
@@ -60,7 +60,7 @@ def test_keys_of_any_letters_are_found_and_read(boto, ward):
 
 
 def test_keys_are_named_relative_to_the_prefix(boto, ward):
-    """As in a folder: paths, or base names of what is wanted; a folder's own marker is no image."""
+    """As in a folder: by path or by wanted base name. The marker object of a folder is not an image."""
     listing = find_images(None, "s3://ward/folders")
     assert set(listing.images) == {"p1/v.png", "p2/v.png", "h.PNG"}
     assert find_images(None, "s3://ward/folders", {"p2/v.png", "n.txt"}).images.keys() == {"p2/v.png", "n.txt"}
@@ -70,7 +70,7 @@ def test_keys_are_named_relative_to_the_prefix(boto, ward):
 
 
 def test_a_prefix_is_listed_once_and_nothing_else_is_asked(boto, ward):
-    """One request a thousand keys, none a row; and a page is only asked for when the one before is used up."""
+    """One request per thousand keys and none per row; a page is requested only once the page before is used up."""
     for number in range(1001):
         ward.put_object(Bucket="ward", Key=f"many/{number:04d}.png", Body=b"x")
     wanted = {f"{number:04d}.png" for number in range(1001)}
@@ -80,7 +80,7 @@ def test_a_prefix_is_listed_once_and_nothing_else_is_asked(boto, ward):
 
 WRONG_SETUPS = [
     ({"AWS_ACCESS_KEY_ID": "nobody"}, "does not know the access key"),
-    ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "secret key does not fit"),
+    ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "secret key does not match"),
     ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no credentials"),
     ({"AWS_SECRET_ACCESS_KEY": None}, "no credentials"),
     ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "cannot be set up"),
@@ -90,7 +90,7 @@ WRONG_SETUPS = [
 
 @pytest.mark.parametrize(("change", "words"), WRONG_SETUPS)
 def test_a_wrong_setup_is_one_sentence_and_refuses_the_whole_store(boto, ward, change, words):
-    """A person learns the cause at the listing; a worker learns that no other object is worth a request."""
+    """The listing tells a person the cause, and a worker does not try any other object of the store."""
     boto(**change)
     with pytest.raises(UserError, match=rf"s3://ward/open: cannot be listed: .*{words}") as caught:
         find_images(None, "s3://ward/open")
@@ -100,8 +100,8 @@ def test_a_wrong_setup_is_one_sentence_and_refuses_the_whole_store(boto, ward, c
     assert words in str(refusal)
 
 
-def test_a_bucket_that_is_not_there_or_not_ones_own_refuses_the_whole_store(boto, ward):
-    """Also where a store denies that it exists."""
+def test_a_bucket_that_does_not_exist_or_is_denied_refuses_the_whole_store(boto, ward):
+    """Also if a store denies that the bucket exists."""
     with pytest.raises(UserError, match="s3://absent/x: cannot be listed: the bucket does not exist"):
         find_images(None, "s3://absent/x")
     assert refused(read_image, "s3://absent/x/a.png").store == "s3://absent/"
@@ -111,8 +111,8 @@ def test_a_bucket_that_is_not_there_or_not_ones_own_refuses_the_whole_store(boto
     assert refused(read_image, "s3://foreign/a.png").store == "s3://foreign/"
 
 
-def test_one_denied_object_is_not_the_stores_refusal(boto, ward):
-    """Whether the bucket has answered before, or was not asked yet."""
+def test_one_denied_object_does_not_refuse_the_whole_store(boto, ward):
+    """Whether or not the bucket has answered before."""
     boto(**VISITOR)
     for _ in range(2):
         refusal = refused(read_image, "s3://ward/closed/a.png")
@@ -122,7 +122,7 @@ def test_one_denied_object_is_not_the_stores_refusal(boto, ward):
 
 
 def test_an_object_that_is_gone_is_missing(boto, ward):
-    """And nothing worse."""
+    """The store itself is not refused."""
     assert refused(read_image, "s3://ward/open/gone.png").reason == "missing"
 
 
@@ -138,7 +138,7 @@ class _Busy(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_store_that_is_busy_or_away_is_asked_again_and_then_waited_for(boto, ward):
-    """Two attempts at once, and then the scan is handed back; nothing is rejected."""
+    """After two attempts the scan is handed back; nothing is rejected."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Busy)
     server.asked = 0
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -166,7 +166,7 @@ class _DeniesAndIsBusy(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_store_that_is_too_busy_to_say_whether_it_is_refused_is_not(boto, ward):
-    """One object is denied, and nothing else is known of the store yet: a wrong guess would reject every scan."""
+    """One object is denied, and the store has not answered before; a wrong guess would reject every scan."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _DeniesAndIsBusy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     boto(AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{server.server_port}")
@@ -176,9 +176,9 @@ def test_a_store_that_is_too_busy_to_say_whether_it_is_refused_is_not(boto, ward
     server.server_close()
 
 
-def test_a_store_whose_etags_are_no_hash_is_believed_what_it_says_twice(boto, ward, monkeypatch):
-    """Its bytes are the same at a second look, so nothing happened to them on their way."""
-    monkeypatch.setattr("worker.storage.s3.seems_changed", lambda data, answer: True)
+def test_a_store_whose_etags_are_not_hashes_is_believed_if_the_bytes_come_twice(boto, ward, monkeypatch):
+    """The bytes are the same both times, so they were not damaged on the way."""
+    monkeypatch.setattr("worker.storage.s3.has_etag_mismatch", lambda data, answer: True)
     assert calls_of(lambda: read_image("s3://ward/open/a.png")) == ["GetObject", "GetObject"]
 
 
@@ -193,14 +193,14 @@ def test_a_store_whose_etags_are_no_hash_is_believed_what_it_says_twice(boto, wa
         ({"ETag": f'"{hashlib.md5(b"bytes", usedforsecurity=False).hexdigest()}"'}, False),
     ],
 )
-def test_an_etag_is_held_against_the_bytes_only_where_it_is_their_hash(about, seems):
-    """Not so of uploads in parts, and of objects under a key of one's own."""
-    assert seems_changed(b"bytes", {"ETag": f'"{"0" * 32}"', **about}) is seems
+def test_an_etag_is_compared_with_the_bytes_only_if_it_is_their_hash(about, seems):
+    """It is not the hash of uploads in parts and of objects encrypted with a key of the customer."""
+    assert has_etag_mismatch(b"bytes", {"ETag": f'"{"0" * 32}"', **about}) is seems
 
 
 def test_an_object_larger_than_any_image_is_rejected_and_the_next_is_read(boto, ward, monkeypatch):
-    """Its bytes do not wait in the connection of whoever reads next."""
-    monkeypatch.setattr("worker.storage.image_store.MOST", 10)
+    """Its bytes do not remain in the connection of the next read."""
+    monkeypatch.setattr("worker.storage.image_store.MAX_FILE_BYTES", 10)
     ward.put_object(Bucket="ward", Key="open/large.png", Body=bytes(5_000_000))
     ward.put_object(Bucket="ward", Key="open/small.png", Body=bytes(10))
     error = refused(read_image, "s3://ward/open/large.png")

@@ -1,4 +1,4 @@
-"""What an image is, by its content: its format, or the reason and sentence of its refusal. No pixel is decoded."""
+"""The content of an image tells its format, or the reason and the sentence of its refusal."""
 
 import io
 import re
@@ -47,7 +47,7 @@ def reason(encoded, max_pixels=MAX_PIXELS):
     ids=["png", "jpeg", "tiff", "tiff, big endian", "bmp"],
 )
 def test_the_format_is_told_by_content(encoded, form):
-    """There is no name to tell it by."""
+    """No name is given."""
     assert check_content(encoded, MAX_PIXELS) == form
 
 
@@ -61,19 +61,19 @@ def test_the_format_is_told_by_content(encoded, form):
         (b"%PDF-1.7\n", "the content is a PDF document"),
         (b"PK\x03\x04" + bytes(30), "the content is a ZIP archive"),
         (b"\x1f\x8b\x08" + bytes(30), "the content is compressed by gzip"),
-        (bytes(1000), "the content is no image: neither PNG, JPEG, TIFF nor BMP"),
-        (b"BMI of the patients\n" * 9, "the content is no image: neither PNG, JPEG, TIFF nor BMP"),
-        (encode(IMAGE)[8:], "the content is no image: neither PNG, JPEG, TIFF nor BMP"),
+        (bytes(1000), "the content is not an image: not a PNG, JPEG, TIFF or BMP"),
+        (b"BMI of the patients\n" * 9, "the content is not an image: not a PNG, JPEG, TIFF or BMP"),
+        (encode(IMAGE)[8:], "the content is not an image: not a PNG, JPEG, TIFF or BMP"),
     ],
     ids=["html", "html after bom", "xml", "lfs pointer", "pdf", "zip", "gzip", "zeros", "text", "headless png"],
 )
-def test_what_is_no_image_is_named(encoded, sentence):
-    """So that a person knows at once what went wrong with the download."""
+def test_other_content_is_named(encoded, sentence):
+    """So a person knows at once what went wrong with the download."""
     assert refused(encoded) == ("not_image", sentence)
 
 
-def test_nothing_is_empty():
-    """A reason of its own: an interrupted copy leaves it."""
+def test_an_empty_file_is_empty():
+    """This has a reason of its own, because an interrupted copy leaves empty files."""
     assert refused(b"") == ("empty", "the file is empty")
 
 
@@ -83,8 +83,8 @@ def test_nothing_is_empty():
     ids=["preamble", "a tiff in the preamble", "explicit", "implicit", "stray byte"],
 )
 def test_dicom_is_told_also_without_its_preamble(encoded):
-    """And though its preamble begins as a TIFF does."""
-    assert refused(encoded) == ("dicom", "the content is DICOM, which is not read yet: convert it to PNG")
+    """Also if its preamble begins like a TIFF."""
+    assert refused(encoded) == ("dicom", "the content is DICOM, which is not supported yet; convert it to PNG")
 
 
 def animated_png():
@@ -122,7 +122,7 @@ FRAME = JPEG.index(b"\xff\xc0")
     ],
 )
 def test_images_that_are_not_read_are_unsupported(encoded):
-    """They are images, so a conversion helps."""
+    """They are images, so converting them helps."""
     assert reason(encoded) == "unsupported"
 
 
@@ -139,12 +139,12 @@ def test_images_that_are_not_read_are_unsupported(encoded):
     ],
 )
 def test_what_ends_within_its_header_is_truncated(encoded):
-    """Its first bytes said what it was."""
+    """Its first bytes have told its format."""
     assert reason(encoded) == "truncated"
 
 
 def test_every_cut_of_a_header_has_a_reason():
-    """No byte count at which reading the header is anything but a refusal or a format."""
+    """At any length, reading the header gives a format or a refusal."""
     for encoded in (encode(IMAGE), JPEG, BMP, tiff_of(IMAGE), tiff_of(np.dstack([IMAGE] * 3), order=">")):
         for end in range(min(len(encoded), 400)):
             try:
@@ -154,7 +154,7 @@ def test_every_cut_of_a_header_has_a_reason():
 
 
 def claiming(form, width, height):
-    """A few bytes whose header claims such an image."""
+    """A few bytes whose header claims an image of this size."""
     if form == "png":
         return png(width, height, b"")
     if form == "jpeg":
@@ -166,8 +166,8 @@ def claiming(form, width, height):
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "tiff", "bmp"])
-def test_ten_thousand_squared_is_the_most_by_default(form):
-    """Exactly so many pixels pass, one row more does not: a few bytes must not take a gigabyte."""
+def test_ten_thousand_squared_is_the_default_limit(form):
+    """One row more is refused, because a few bytes must not allocate a gigabyte."""
     assert check_content(claiming(form, 10_000, 10_000), MAX_PIXELS) == form
     refusal = ("too_large", "the image claims 10000 x 10001 pixels")
     assert refused(claiming(form, 10_000, 10_001)) == refusal
@@ -176,12 +176,12 @@ def test_ten_thousand_squared_is_the_most_by_default(form):
 @pytest.mark.parametrize("form", ["png", "tiff", "bmp"])
 @pytest.mark.parametrize("sides", [(2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (1, 1_000_001), (1_000_001, 40)])
 def test_huge_sides_are_too_large(form, sides):
-    """Also where their product is not: decoders have limits of their own."""
+    """Also if their product is not, because decoders have limits of their own."""
     assert reason(claiming(form, *sides)) == "too_large"
 
 
 def test_a_bmp_from_the_top_down_has_its_height():
-    """Which it stores as a negative number, the least of which has no counterpart."""
+    """It stores the height as a negative number; the smallest one has no positive counterpart."""
     assert reason(claiming("bmp", 20_000, -20_000)) == "too_large"
     assert reason(claiming("bmp", 1, -(2**31))) == "too_large"
 
@@ -222,7 +222,7 @@ def test_the_dicom_files_seen_in_the_wild_are_dicom():
 
 @pytest.mark.parametrize("kind", [b"IHDR", b"IDAT", b"IEND", b"tEXt"])
 def test_a_png_whose_chunk_claims_more_than_the_file_holds_is_truncated(kind):
-    """Before it is decoded: cv2 would clear gigabytes for the length of one damaged chunk."""
+    """It is refused before it is decoded: cv2 would allocate gigabytes for one damaged length."""
     encoded = png_of(IMAGE, extra=chunk(b"tEXt", b"a\0b"))
     claimed = patched(encoded, encoded.index(kind) - 4, struct.pack(">I", 2**31))
     assert reason(claimed) == "truncated"
@@ -230,14 +230,14 @@ def test_a_png_whose_chunk_claims_more_than_the_file_holds_is_truncated(kind):
 
 @pytest.mark.parametrize("kind", [b"eXIf", b"tEXt", b"IEND"])
 def test_a_png_with_a_damaged_chunk_beside_its_pixels_is_truncated(kind):
-    """libpng would go on without it, and score a film whose orientation it lost lying on its side."""
+    """libpng would ignore the chunk, and a radiograph that lost its orientation would be scored on its side."""
     encoded = bytearray(png_of(IMAGE, extra=chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0") + chunk(b"tEXt", b"a\0b")))
     encoded[encoded.index(kind) + 4] ^= 1
     assert reason(bytes(encoded)) == "truncated"
 
 
 def with_passes(count):
-    """A progressive JPEG whose last pass, which refines a bit, comes again and again."""
+    """A progressive JPEG whose last pass, which refines one bit, is repeated."""
     file = io.BytesIO()
     Image.fromarray(radiograph(1, side=1000)).save(file, "JPEG", progressive=True)
     whole = file.getvalue()
@@ -245,8 +245,8 @@ def with_passes(count):
     return whole[:-2] + last * count + b"\xff\xd9"
 
 
-def test_a_jpeg_of_endless_passes_is_too_large():
-    """Found on the way: each pass goes over all of the image, so that 20 kB of them keep a worker for minutes."""
+def test_a_jpeg_with_too_many_passes_is_too_large():
+    """Each pass goes over the whole image, so 20 kB of passes would occupy a worker for minutes."""
     ten_passes = with_passes(0)
     assert check_content(ten_passes, 1_000_000) == "jpeg"
     assert refused(with_passes(2000), 1_000_000)[0] == "too_large"
@@ -262,7 +262,7 @@ def bmp_with(at, value, bits=8):
 
 @pytest.mark.parametrize("bits", [1, 4, 8, 24])
 def test_a_bmp_whose_pixels_begin_within_its_header_is_damaged(bits):
-    """Found by fuzzing: the header and the palette were shown as pixels, and scored."""
+    """Found by fuzzing: the header and the palette were decoded as pixels, and scored."""
     first = 54 + (0 if bits == 24 else 4 << bits)
     assert check_content(bmp_with(10, first, bits), MAX_PIXELS) == "bmp"
     for start in (0, 14, 53, first - 1, 2**32 - 1):
@@ -270,7 +270,7 @@ def test_a_bmp_whose_pixels_begin_within_its_header_is_damaged(bits):
 
 
 def test_a_bmp_of_fewer_colours_has_a_shorter_palette():
-    """Its header says of how many."""
+    """Its header gives their number."""
     short = bmp_of(IMAGE >> 4, 8, palette=range(16))
     assert check_content(patched(short, 46, struct.pack("<I", 16)), MAX_PIXELS) == "bmp"
     # One with room for all of them has lost its count.

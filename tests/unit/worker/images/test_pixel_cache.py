@@ -1,4 +1,4 @@
-"""Kept pixels are those that would be made, or none; and the disk is not filled."""
+"""The pixel cache returns exactly the pixels that would be made, or none, and does not fill the disk."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -38,7 +38,7 @@ def refuse(_):
 
 
 def test_pixels_are_made_once_and_then_found(cache):
-    """The very bytes, also by another process's cache over the same folder; each find is counted once."""
+    """The same bytes, also through another cache on the same folder; each hit is counted once."""
     made = [cache.pixels_of(image(number), lambda data: pixels(int(data))) for number in range(20)]
     assert cache.take_hits() == 0
     other = PixelCache(cache._folder, RULE, PLENTY)
@@ -50,7 +50,7 @@ def test_pixels_are_made_once_and_then_found(cache):
 
 
 def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, monkeypatch):
-    """Nothing in here is ever out of date."""
+    """No entry is ever out of date."""
     keys = {cache.key(image(1)), cache.key(image(2))}
     for rule in (Preprocessing(height=16, width=17), Preprocessing(height=16, width=16, interpolation="linear")):
         keys.add(PixelCache(tmp_path, rule, PLENTY).key(image(1)))
@@ -63,8 +63,8 @@ def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, mon
     assert len(keys) == 6
 
 
-def test_an_etag_is_no_content(cache):
-    """A store may give two objects the same."""
+def test_an_etag_is_not_used_as_content(cache):
+    """A store may give two objects the same ETag."""
     one, other = (EncodedImage(data=data, content="etag:1") for data in (b"one", b"other"))
     assert cache.key(one) != cache.key(other)
     assert cache.key(one) == cache.key(EncodedImage(data=b"one", content="etag:2"))
@@ -93,7 +93,7 @@ def test_a_damaged_file_is_not_found_and_is_made_again(cache, damage):
 
 
 def test_a_file_under_anothers_name_is_not_found(cache):
-    """Whole, but of another scan: its scores would be."""
+    """It is whole, but belongs to another scan, whose scores it would give."""
     one, other = cache.key(image(1)), cache.key(image(2))
     cache.put(one, pixels(1))
     cache._path(other).parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def test_a_file_under_anothers_name_is_not_found(cache):
 
 
 def test_it_stays_within_its_bound(tmp_path):
-    """Also where ten times as many scans come along, and then half of what is kept is still found."""
+    """Ten times as many scans are put into it, and half of what fits is still found."""
     bound = 256 * 8 * ENTRY
     cache = PixelCache(tmp_path, RULE, bound)
     largest = 0
@@ -110,7 +110,7 @@ def test_it_stays_within_its_bound(tmp_path):
         cache.put(cache.key(image(number)), pixels(0))
         if number % 1000 == 999:
             largest = max(largest, sum(path.stat().st_size for path in files(tmp_path)))
-    slack = 256 * 2 * pixel_cache._LOOK * ENTRY
+    slack = 256 * 2 * pixel_cache._CHECK_EVERY * ENTRY
     assert bound / 2 < largest < bound + slack
     assert sum(cache.get(cache.key(image(number))) is not None for number in range(20_000)) > 1000
 
@@ -128,15 +128,15 @@ def _put_and_get(folder):
 
 
 def test_processes_that_share_it_get_right_pixels_or_none(tmp_path):
-    """Four of them write, find and clear away the same files."""
+    """Four of them write, read and evict the same files."""
     with ProcessPoolExecutor(4) as pool:
         outcomes = list(pool.map(_put_and_get, [tmp_path] * 4))
     assert [wrong for wrong, _ in outcomes] == [0] * 4
     assert sum(hits for _, hits in outcomes) > 0
 
 
-def test_a_disk_that_takes_nothing_costs_no_scan_and_is_said_once(tmp_path, caplog):
-    """The cache is there for speed alone."""
+def test_a_disk_that_cannot_be_written_costs_no_scan_and_is_logged_once(tmp_path, caplog):
+    """The cache only saves time."""
     (tmp_path / "pixels").write_text("in the way")
     cache = PixelCache(tmp_path / "pixels", RULE, PLENTY)
     for number in range(3):
@@ -144,8 +144,8 @@ def test_a_disk_that_takes_nothing_costs_no_scan_and_is_said_once(tmp_path, capl
     assert caplog.text.count("the pixel cache cannot be written") == 1
 
 
-def test_what_cannot_be_made_is_not_kept(cache):
-    """A rejection has its reason each time."""
+def test_an_image_that_cannot_be_decoded_is_not_kept(cache):
+    """It is rejected with its reason each time."""
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             cache.pixels_of(image(1), lambda _: 1 / 0)

@@ -1,4 +1,4 @@
-"""Pixels: one rule for every way a radiograph is stored, and no pixels at all from a damaged file."""
+"""A radiograph gives the same pixels however it is stored, and a damaged file gives none."""
 
 import io
 from itertools import product
@@ -35,7 +35,7 @@ IMAGE = radiograph(1, side=48)
 
 
 def refusal(encoded, rule=GRAY):
-    """The reason for which there are no pixels."""
+    """The reason why there are no pixels."""
     with pytest.raises(PermanentError) as caught:
         to_pixels(encoded, rule)
     assert "\n" not in str(caught.value)
@@ -113,12 +113,12 @@ LOSSLESS = {
 @pytest.mark.parametrize("rule", [GRAY, BGR], ids=["gray", "bgr"])
 @pytest.mark.parametrize("encoded", LOSSLESS.values(), ids=LOSSLESS)
 def test_one_radiograph_gives_the_same_pixels_in_whatever_lossless_way_it_is_stored(encoded, rule):
-    """NIH stored some of its gray films in colour, some with alpha: it must not matter to a score."""
+    """NIH stored some of its gray radiographs in colour and some with alpha; this must not change a score."""
     assert (to_pixels(encoded, rule) == preprocess(FILM, rule)).all()
 
 
 def reduced(bits):
-    """The radiograph in so many bits: the stored values and the same spread over 0..255."""
+    """The radiograph in this many bits: the stored values, and the same values spread over 0..255."""
     values = FILM >> (8 - bits)
     return values, values * np.uint8(255 // ((1 << bits) - 1))
 
@@ -164,7 +164,7 @@ def by_pillow(image, form, orientation=1, **options):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_exif_orientation_is_obeyed(form, orientation):
-    """As Pillow obeys it, and whatever lies on its side is turned upright: (width, height) become each other's."""
+    """As Pillow obeys it; the width and height of an image on its side are swapped."""
     encoded = by_pillow(Image.fromarray(FILM), form, orientation)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))))
     assert decode(encoded).shape == (FILM.shape if orientation < 5 else FILM.shape[::-1])
@@ -204,7 +204,7 @@ JPEGS["ycck"] = bytes(YCCK)
 
 @pytest.mark.parametrize("encoded", JPEGS.values(), ids=JPEGS)
 def test_a_jpeg_of_every_colour_model_is_the_radiograph_but_for_its_losses(encoded):
-    """Adobe's CMYK is inverted: read straight, it would be a negative."""
+    """Adobe's CMYK is inverted; without the inversion it would be a negative."""
     assert cv2.absdiff(preprocess(decode(encoded), GRAY), preprocess(FILM, GRAY)).max() <= 6
 
 
@@ -222,13 +222,13 @@ def test_a_jpeg_of_every_colour_model_is_the_radiograph_but_for_its_losses(encod
     ids=["black", "white", "one colour", "only alpha differs", "16 bits", "below 8 bits"],
 )
 def test_an_image_of_one_value_is_constant(image):
-    """A model would give it a confident score that means nothing."""
+    """A model would give it a confident score without meaning."""
     assert refusal(encode(image)) == "constant"
 
 
 @pytest.mark.parametrize("at", [(0, 0), (47, 47), (20, 30)])
 def test_one_pixel_that_differs_is_not_constant(at):
-    """Wherever it lies."""
+    """Wherever the pixel is."""
     image = np.full((48, 48), 100, np.uint8)
     image[at] = 101
     assert to_pixels(encode(image), GRAY).shape == GRAY.shape
@@ -246,7 +246,7 @@ def test_sides_from_64_to_10_000_become_pixels(shape):
 
 @pytest.mark.parametrize("rule", [GRAY, BGR, Preprocessing(height=16, width=40, interpolation="linear")], ids=str)
 def test_pixels_have_the_rules_shape_and_are_bytes(rule):
-    """Height first, then width, then channels; contiguous uint8, whatever the image's form."""
+    """Height, width, channels in contiguous uint8, whatever the shape of the image."""
     for image in (IMAGE, IMAGE[:, :30], cv2.merge([IMAGE] * 3)):
         pixels = preprocess(image, rule)
         assert (pixels.shape, pixels.dtype) == (rule.shape, np.uint8)
@@ -254,7 +254,7 @@ def test_pixels_have_the_rules_shape_and_are_bytes(rule):
 
 
 def test_shrinking_averages_areas():
-    """INTER_AREA: each pixel is the mean of what it covers, so that noise does not alias."""
+    """With INTER_AREA each pixel is the mean of the area that it covers, so noise does not alias."""
     image = np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4) * 15, np.ones((4, 4), np.uint8))
     # Bilinear sampling would look at the middle of each square alone.
     image[::4] += 8
@@ -263,7 +263,7 @@ def test_shrinking_averages_areas():
 
 
 def test_left_stays_left_and_top_stays_top():
-    """In a rule that is not square too, each pixel lies where it lay in the image."""
+    """Each pixel keeps its place, also if the rule is not square."""
     bright_left = np.zeros((40, 40), np.uint8)
     bright_left[:, :20] = 200
     rule = Preprocessing(height=8, width=16)
@@ -291,7 +291,7 @@ def test_a_jpeg_decodes_close_to_what_was_stored(encoded, channels):
 
 
 def test_a_png_decodes_to_exactly_what_was_stored():
-    """Lossless, also where it was made by hand."""
+    """Also one that was made by hand."""
     assert (decode(PNG) == IMAGE).all()
     assert (decode(png(48, 48, rows_of(IMAGE))) == IMAGE).all()
 
@@ -300,7 +300,7 @@ def test_a_png_decodes_to_exactly_what_was_stored():
 @settings(max_examples=150)
 @given(data=st.data())
 def test_a_file_cut_anywhere_never_decodes(encoded, data):
-    """Cut off, it would give black rows and a confident wrong score."""
+    """A cut file would give black rows and a confident wrong score."""
     cut = data.draw(st.integers(0, len(encoded) - 1))
     assert refusal(encoded[:cut]) in ("truncated", "not_image", "empty")
 
@@ -315,7 +315,7 @@ def test_a_file_cut_in_its_body_is_truncated(encoded, cut):
 @settings(max_examples=100)
 @given(at=st.integers(8, len(PNG) - 13), flip=st.integers(1, 255))
 def test_a_png_with_a_changed_byte_never_gives_other_pixels(at, flip):
-    """Its checksums find every changed byte of a chunk that matters."""
+    """Its checksums find every changed byte in a chunk that matters."""
     damaged = bytearray(PNG)
     damaged[at] ^= flip
     assert refusal(bytes(damaged)) in ("truncated", "too_large")
@@ -343,7 +343,7 @@ JPEG_DAMAGE = {
 @pytest.mark.parametrize("damage", JPEG_DAMAGE.values(), ids=JPEG_DAMAGE)
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
 def test_a_jpeg_that_lost_its_middle_is_damaged_though_it_has_an_end(stream, damage):
-    """Found by fuzzing: cv2 paints the rest gray, says so on stderr, and the model scored it."""
+    """Found by fuzzing: cv2 fills the rest with gray and warns only on stderr, and the model scored it."""
     decode(stream)
     for at in range(len(stream) // 4, len(stream) * 3 // 4, 997):
         assert refusal(damage(stream, at)) == "truncated"
@@ -351,7 +351,7 @@ def test_a_jpeg_that_lost_its_middle_is_damaged_though_it_has_an_end(stream, dam
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
 def test_a_jpeg_with_a_lost_sector_is_damaged(stream):
-    """All but by chance, for a JPEG has no checksum: what remains may mean something."""
+    """Almost always: a JPEG has no checksum, so by chance what remains may be valid."""
     places = range(len(stream) // 4, len(stream) * 3 // 4, 97)
     refused = sum(is_refused(stream[:at] + stream[at + 512 :]) for at in places)
     assert refused >= 0.95 * len(places)
@@ -380,13 +380,13 @@ ODD_BUT_WHOLE = {
 
 @pytest.mark.parametrize("encoded", ODD_BUT_WHOLE.values(), ids=ODD_BUT_WHOLE)
 def test_an_odd_jpeg_that_lost_nothing_is_read(encoded):
-    """Writers take liberties; none of these costs a pixel."""
+    """Some programs write unusual headers; none of these costs a pixel."""
     assert decode(encoded).std() > 5
 
 
 @pytest.mark.parametrize("missing", [1, 49, 49 * 24], ids=["a byte", "a row", "half"])
 def test_a_png_with_too_few_rows_is_damaged_though_every_checksum_holds(missing):
-    """What an interrupted writer leaves: lenient decoders fill the rest with black."""
+    """An interrupted writer leaves such files, and lenient decoders fill the rest with black."""
     assert refusal(png(48, 48, rows_of(IMAGE)[:-missing])) == "truncated"
 
 
@@ -407,8 +407,8 @@ def real(path):
         ("synthetic_zero_bytes.png", "empty"),
     ],
 )
-def test_each_odd_file_seen_in_the_wild_is_pixels_or_a_reason(name, expected):
-    """Never a crash, for either kind of model."""
+def test_each_real_unusual_file_gives_pixels_or_a_reason(name, expected):
+    """Nothing crashes, for either kind of model."""
     encoded = (real("odd") / name).read_bytes()
     for rule in (GRAY, BGR):
         if expected:

@@ -1,4 +1,4 @@
-"""Whatever becomes of a file's bytes: pixels of the rule's shape, or one documented reason. Never anything else."""
+"""Any bytes give pixels of the rule's shape, or one documented reason, and nothing else."""
 
 import numpy as np
 import pytest
@@ -45,10 +45,10 @@ EVERY = [encoded for files in FILES.values() for encoded in files]
 
 @st.composite
 def mutated(draw, originals):
-    """A file after one to eight accidents: bytes changed, cut off, dropped, put in, or another file's spliced in."""
+    """A file after one to eight mutations: bytes changed, cut off, deleted or inserted, or another file spliced in."""
     content = bytearray(draw(st.sampled_from(originals)))
     for _ in range(draw(st.integers(1, 8))):
-        # Headers are where a changed byte means most.
+        # A changed byte matters most in a header.
         at = draw(st.integers(0, min(len(content), 100)) | st.integers(0, len(content)))
         upto = draw(st.sampled_from([at, at + 1, at + 2, at + 4, at + 50, len(content)]))
         other = draw(st.sampled_from(EVERY))
@@ -76,7 +76,7 @@ def check(encoded, rule):
 @settings(max_examples=400)
 @given(data=st.data())
 def test_a_mutated_file_gives_pixels_or_a_reason(form, data):
-    """What a worker meets in an old archive, and what an attacker sends."""
+    """Such files lie in old archives, or come from an attacker."""
     check(data.draw(mutated(FILES[form])), data.draw(st.sampled_from(RULES)))
 
 
@@ -89,6 +89,6 @@ def test_any_bytes_give_a_reason(start, rest):
 
 @pytest.mark.parametrize("form", FILES)
 def test_the_files_that_are_mutated_give_pixels(form):
-    """Or the tests above would prove nothing."""
+    """Otherwise the tests above would prove nothing."""
     for encoded in FILES[form]:
         assert to_pixels(encoded, RULES[0]).std() > 5

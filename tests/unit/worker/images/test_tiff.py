@@ -1,4 +1,4 @@
-"""TIFF: every way of storing gives the same numbers, and damage gives none."""
+"""A TIFF gives the same pixels however it is stored, and none if it is damaged."""
 
 import io
 
@@ -52,7 +52,7 @@ def test_what_libtiff_writes_is_read(compression, predictor):
 
 
 def test_the_last_strip_may_be_filled_up():
-    """Some writers give it as many rows as the others."""
+    """Some programs give it as many rows as the others."""
     filled = np.vstack([IMAGE, IMAGE])
     for compression in COMPRESSIONS.values():
         encoded = bytearray(tiff_of(filled, compression=compression, rows_per_strip=32))
@@ -81,14 +81,14 @@ def test_the_orientation_tag_is_obeyed(orientation, image):
 
 @pytest.mark.parametrize("alpha", [0, 2], ids=["unspecified", "unassociated"])
 def test_alpha_is_dropped_not_multiplied(alpha):
-    """Beside gray and beside colour."""
+    """For gray and for colour."""
     assert (decode(tiff_of(np.dstack([IMAGE, ALPHA]), t338=(alpha,))) == IMAGE).all()
     colored = decode(tiff_of(np.dstack([IMAGE, IMAGE, IMAGE, ALPHA]), t338=(alpha,)))
     assert (colored == IMAGE[..., np.newaxis]).all()
 
 
-def test_dark_colour_of_16_bits_is_refused_not_shown_black():
-    """A detector's 12 bits as colour would lose all but four of them."""
+def test_dark_colour_of_16_bits_is_refused():
+    """Of a detector's 12 bits, stored as colour, all but four would be lost."""
     dark = np.dstack([IMAGE.astype(np.uint16) * 16] * 3)
     assert refusal(tiff_of(dark)) == "unsupported"
     assert (decode(tiff_of(np.dstack([WIDE] * 3))) == IMAGE[..., np.newaxis]).all()
@@ -111,7 +111,7 @@ def test_white_is_zero_is_inverted(bits):
 
 @pytest.mark.parametrize("shift", [0, 4, 8], ids=["8 of 16", "12 of 16", "16 of 16"])
 def test_white_is_zero_is_inverted_within_the_bits_that_are_used(shift):
-    """A detector's 12 bits in a container of 16 would else be all but white."""
+    """Otherwise a detector's 12 bits in a container of 16 would be almost white."""
     inverted = (255 - IMAGE).astype(np.uint16) << shift
     assert (decode(tiff_of(inverted, photometric=0)) == IMAGE).all()
 
@@ -134,8 +134,8 @@ def test_white_is_zero_is_inverted_within_the_bits_that_are_used(shift):
         *("wide palette", "two pages", "bigtiff", "black or white unsaid"),
     ],
 )
-def test_what_is_not_read_is_unsupported_never_guessed_at(encoded):
-    """Each would give wrong pixels if its tag were overlooked."""
+def test_an_unsupported_tiff_is_refused_and_not_guessed_at(encoded):
+    """Each would give wrong pixels if its tag were ignored."""
     assert refusal(encoded) == "unsupported"
 
 
@@ -143,7 +143,7 @@ def test_what_is_not_read_is_unsupported_never_guessed_at(encoded):
 @settings(max_examples=100)
 @given(data=st.data())
 def test_a_tiff_cut_anywhere_never_decodes(compression, data):
-    """Its last strip is its end."""
+    """Its last strip is at its end."""
     encoded = tiff_of(IMAGE, compression=compression, rows_per_strip=16)
     # LZW's end mark may be missing.
     slack = 4 if compression == LZW else 1
@@ -153,7 +153,7 @@ def test_a_tiff_cut_anywhere_never_decodes(compression, data):
 @settings(max_examples=100)
 @given(data=st.data())
 def test_a_changed_byte_in_a_deflated_strip_never_gives_other_pixels(data):
-    """Its checksum is read: libtiff stops before it."""
+    """The checksum is read; libtiff stops before it."""
     encoded = bytearray(tiff_of(IMAGE, compression=DEFLATE))
     strip = encoded.index(b"\x78\x9c")
     # The first two bytes are flags, some of which mean nothing.
@@ -162,7 +162,7 @@ def test_a_changed_byte_in_a_deflated_strip_never_gives_other_pixels(data):
 
 
 def test_a_damaged_code_of_lzw_refuses_the_image():
-    """A decoder that went on, as libtiff does for cv2, would leave the rest of the strip black."""
+    """A decoder that continued, as libtiff does for cv2, would leave the rest of the strip black."""
     encoded = bytearray(tiff_of(IMAGE, compression=LZW))
     # All ones after the first clear: a code that no table has yet.
     encoded[len(encoded) // 2 : len(encoded) // 2 + 2] = b"\xff\xff"
@@ -173,7 +173,7 @@ SENSE_OF_BLACK = 262
 
 
 def test_a_changed_bit_in_a_deflated_tiffs_directory_never_gives_other_pixels():
-    """Found by fuzzing: a narrower image, deflated bytes shown as pixels, a negative where a tag was lost."""
+    """Found by fuzzing: a narrower image, deflated bytes decoded as pixels, a negative because a tag was lost."""
     encoded = tiff_of(IMAGE, compression=DEFLATE, rows_per_strip=7)
     for at in range(10, 10 + 12 * encoded[8]):
         place = (at - 10) % 12
@@ -188,7 +188,7 @@ def test_a_changed_bit_in_a_deflated_tiffs_directory_never_gives_other_pixels():
 
 @pytest.mark.parametrize("compression", [UNPACKED, DEFLATE], ids=["unpacked", "deflate"])
 def test_strips_that_are_shorter_than_their_rows_are_damage(compression):
-    """Their bytes would be taken from what lies behind them."""
+    """The missing bytes would be taken from what follows them."""
     encoded = bytearray(tiff_of(IMAGE, compression=compression))
     # Tag 257, the height, of type 4.
     encoded[encoded.index(b"\x01\x01\x04\0") + 8] += 1
@@ -211,7 +211,7 @@ def test_missing_strips_and_palettes_are_damage():
 
 @pytest.mark.parametrize("order", "<>")
 def test_uncompressed_planes_of_16_bits_are_refused(order):
-    """Pillow reads a byte for each of their samples and shows noise, which would be scored; deflated ones are right."""
+    """Pillow reads one byte for each sample and returns noise, which would be scored; deflated planes are right."""
     wide = np.vstack([IMAGE.astype(np.uint16) * 257] * 3)
     planes = {"t257": (len(IMAGE),), "t258": (16,) * 3, "t277": (3,), "t284": (2,), "rows_per_strip": len(IMAGE)}
     with pytest.raises(PermanentError, match="separate planes") as caught:

@@ -1,4 +1,4 @@
-"""Folders as people leave them: every name and kind of thing ends as an image, a reason, or a count."""
+"""Every name and kind of file in a folder becomes an image, a rejection with a reason, or a count."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ import pytest
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.storage.folder import read_all
 from worker.storage.image_store import find_images, read_image
-from worker.storage.size_limit import MOST
+from worker.storage.size_limit import MAX_FILE_BYTES
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_without_a_csv_every_file_named_like_an_image_is_found_under_its_path(ro
 
 
 def test_wanted_names_are_found_by_path_or_else_by_base_name_whatever_their_suffix(root):
-    """What else lies there is only counted: memory grows with what is asked for."""
+    """All else is only counted, so that memory grows with the wanted names."""
     for name in ["p1/s1/view1.png", "p2/s1/view1.png", "deep/er/b", "c.txt", "other.png", "more/other.dcm"]:
         put(root / name)
     wanted = {"p1/s1/view1.png", "p2/s1/view1.png", "b", "c.txt", "absent.png"}
@@ -76,7 +76,7 @@ def test_wanted_names_are_found_by_path_or_else_by_base_name_whatever_their_suff
 
 
 def test_two_different_images_of_one_wanted_name_are_refused_with_both_places(root):
-    """Never one of them silently; an exact path, or the same bytes twice, is no doubt."""
+    """None is chosen silently. An exact path, or the same bytes twice, is unambiguous."""
     one, other = put(root / "p1" / "a.png", b"1"), put(root / "p2" / "a.png", b"2")
     with pytest.raises(UserError) as caught:
         find_images(None, str(root), {"a.png"})
@@ -102,7 +102,7 @@ def test_copies_beside_the_csv_are_one_image_and_others_are_refused(tmp_path):
 
 
 def test_a_files_version_is_its_size_and_time_of_change(root):
-    """Told without opening it: also of a file that may not be read."""
+    """The file is not opened, so that this works without permission to read it."""
     path = put(root / "a.png", b"12345")
     os.utime(path, ns=(1, 1_700_000_000_123_456_789))
     path.chmod(0)
@@ -121,24 +121,24 @@ def test_a_name_of_any_letters_is_found_and_read(root, name):
     assert set(listed(root)) == {f"ward/{name}"}
 
 
-def test_a_name_that_is_no_unicode_is_left_out_and_counted(root):
-    """SQL cannot hold it."""
+def test_a_name_that_is_not_unicode_is_left_out_and_counted(root):
+    """SQL cannot store it."""
     put(root / os.fsdecode(b"\xff\xfe.png"))
     put(root / os.fsdecode(b"caf\xe9") / "a.png")
     listing = find_images(None, str(root))
     assert (listing.images, listing.other_files) == ({}, 2)
 
 
-def test_a_root_that_is_no_unicode_is_refused(tmp_path):
-    """So is every location in it."""
+def test_a_root_that_is_not_unicode_is_refused(tmp_path):
+    """SQL cannot store any location in it."""
     folder = tmp_path / os.fsdecode(b"\xff")
     folder.mkdir()
-    with pytest.raises(UserError, match="no UTF-8"):
+    with pytest.raises(UserError, match="not valid UTF-8"):
         find_images(None, str(folder))
 
 
 def test_a_link_within_the_folder_is_the_file_that_it_leads_to(root):
-    """Resolved when listed: turning the link elsewhere later changes nothing."""
+    """The link is resolved when it is listed, so changing it later has no effect."""
     target = put(root / "store" / "x.bin", b"bytes")
     (root / "a.png").symlink_to("store/x.bin")
     assert listed(root) == {"a.png": str(target)}
@@ -148,7 +148,7 @@ def test_a_link_within_the_folder_is_the_file_that_it_leads_to(root):
 
 
 def test_a_link_out_of_the_folder_is_never_read(root, tmp_path):
-    """It is found, and rejected as unreadable with a sentence; so are links that dangle or go round in circles."""
+    """It is found, and rejected as unreadable with a sentence; so are dangling links and loops."""
     secret = put(tmp_path / "secret.png")
     (root / "out.png").symlink_to(secret)
     (root / "up.png").symlink_to("../secret.png")
@@ -164,7 +164,7 @@ def test_a_link_out_of_the_folder_is_never_read(root, tmp_path):
 
 
 def test_a_file_that_became_a_link_after_the_listing_is_not_read(root, tmp_path):
-    """The worker opens without following."""
+    """The worker does not follow links when it opens a file."""
     path = put(root / "a.png")
     (location,) = listed(root).values()
     path.unlink()
@@ -173,7 +173,7 @@ def test_a_file_that_became_a_link_after_the_listing_is_not_read(root, tmp_path)
 
 
 def test_links_to_folders_are_not_entered_but_the_root_may_be_one(root, tmp_path):
-    """A link to a folder can lead out, or round in circles."""
+    """Such a link can lead out of the folder, or in a circle."""
     put(root / "ward" / "a.png")
     put(tmp_path / "elsewhere" / "b.png")
     (root / "round").symlink_to(root)
@@ -186,8 +186,8 @@ def test_links_to_folders_are_not_entered_but_the_root_may_be_one(root, tmp_path
     assert listing.other_files == 2
 
 
-def test_what_is_named_like_an_image_and_is_none_is_rejected_without_waiting(root):
-    """A folder, a pipe without a writer, a socket: unreadable."""
+def test_other_things_named_like_an_image_are_rejected_without_waiting(root):
+    """A folder, a pipe without a writer, a socket and a device are unreadable."""
     (root / "folder.png").mkdir()
     os.mkfifo(root / "pipe.png")
     with socket.socket(socket.AF_UNIX) as server:
@@ -199,7 +199,7 @@ def test_what_is_named_like_an_image_and_is_none_is_rejected_without_waiting(roo
 
 @contextmanager
 def as_nobody():
-    """Root may read everything."""
+    """Act as a user without rights, because root may read everything."""
     was = os.geteuid()
     if was == 0:
         os.seteuid(65534)
@@ -226,7 +226,7 @@ def test_a_file_without_permission_is_rejected_and_a_folder_without_is_counted()
 
 
 def test_a_folder_too_deep_to_be_listed_is_counted(root):
-    """What lies beside it is found all the same."""
+    """The files beside it are found."""
     put(root / "a.png")
     here = os.open(root, os.O_RDONLY)
     for _ in range(20):
@@ -246,7 +246,7 @@ def test_a_location_that_no_file_can_have_is_rejected(location):
 
 
 def test_a_disk_that_does_not_answer_is_asked_again_later_and_a_broken_one_in_the_next_run(monkeypatch, root):
-    """A server that is away comes back; a bad sector would keep its run open for ever."""
+    """A server that is down comes back; a bad sector would keep its run open forever."""
     cause = errno.ESTALE
 
     def fail(*_):
@@ -261,7 +261,7 @@ def test_a_disk_that_does_not_answer_is_asked_again_later_and_a_broken_one_in_th
 
 @pytest.mark.parametrize("told", [0, 1, 9_999, 10_000, 10_001, 5_000_000])
 def test_a_file_is_read_whole_whatever_size_it_was_said_to_have(root, told):
-    """Copied while it is read, or on a file system that gives none: the last byte is the file's."""
+    """Also if it grows while it is read, or if its file system gives no size."""
     data = os.urandom(10_000)
     descriptor = os.open(put(root / "a.png", data), os.O_RDONLY)
     try:
@@ -271,7 +271,7 @@ def test_a_file_is_read_whole_whatever_size_it_was_said_to_have(root, told):
 
 
 def test_a_file_that_comes_in_small_pieces_is_read_whole(root, monkeypatch):
-    """As network file systems may give it."""
+    """Network file systems may return such pieces."""
     data, read = os.urandom(10_000), os.read
     place = put(root / "a.png", data)
     monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 999)))
@@ -279,17 +279,17 @@ def test_a_file_that_comes_in_small_pieces_is_read_whole(root, monkeypatch):
 
 
 def test_a_file_larger_than_any_image_is_rejected_unread(root, monkeypatch):
-    """A disk image under an image's name: read whole, it would take the memory of the whole machine."""
+    """A disk image under an image's name would take all the memory of the machine."""
     huge = put(root / "a.png")
     with huge.open("r+b") as file:
         # It takes no room on the disk.
-        file.truncate(MOST + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     monkeypatch.setattr(os, "read", lambda *_: pytest.fail("it was read"))
     assert reason_of(huge) == "too_large"
 
 
 def test_no_file_stays_open(root):
-    """Read or refused: a worker that runs for months has its own few."""
+    """Whether a file is read or refused; a worker runs for months."""
     place, folder = put(root / "a.png"), root / "b.png"
     folder.mkdir()
     before = len(list(Path("/proc/self/fd").iterdir()))

@@ -1,4 +1,4 @@
-"""Images are found beside their CSV in every layout people unpack them to, and read whole."""
+"""Images are found beside their CSV in every usual layout, and read completely."""
 
 import hashlib
 
@@ -28,7 +28,7 @@ def locations(csv, images):
 
 @pytest.mark.parametrize("layout", [".", "images", "images_001/images", "sample/images"])
 def test_images_are_found_beside_the_csv_in_each_layout(csv, layout):
-    """Kaggle's and NIH's, or just beside it."""
+    """The layouts of Kaggle and NIH, or the folder of the CSV."""
     folder = put(csv.parent / layout, "a.png", "b.JPG", "c.jpeg", "notes.txt")
     assert locations(csv, None) == {name: str(folder / name) for name in ("a.png", "b.JPG", "c.jpeg")}
 
@@ -41,7 +41,7 @@ def test_all_twelve_folders_of_the_full_set_are_one(csv):
 
 
 def test_a_named_folder_is_the_only_one_looked_in(csv):
-    """What lies beside the CSV does not count then."""
+    """Images beside the CSV are then ignored."""
     put(csv.parent / "images", "beside.png")
     elsewhere = put(csv.parent / "elsewhere", "a.png")
     assert locations(csv, str(elsewhere)) == {"a.png": str(elsewhere / "a.png")}
@@ -49,7 +49,7 @@ def test_a_named_folder_is_the_only_one_looked_in(csv):
 
 
 def test_locations_are_absolute(csv, monkeypatch):
-    """A worker does not run where the producer ran."""
+    """A worker runs in another folder than the producer."""
     put(csv.parent / "images", "a.png")
     monkeypatch.chdir(csv.parent)
     expected = {"a.png": str(csv.parent / "images" / "a.png")}
@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_listed_is_named(csv, images):
 
 @pytest.mark.parametrize("address", ["s3://", "s3:///prefix"])
 def test_an_address_without_a_bucket_is_refused(address):
-    """Before anything is asked of a store."""
+    """It is refused before any request to a store."""
     with pytest.raises(UserError, match="s3://bucket/prefix"):
         find_images(None, address)
 
@@ -100,7 +100,7 @@ def test_a_folder_in_place_of_an_image_is_rejected_as_unreadable(tmp_path):
 
 @pytest.mark.parametrize("location", ["s3://", "s3://bucket", "s3://bucket/", "s3:///key", "s3://No Bucket/key"])
 def test_a_location_that_no_object_can_have_is_rejected(location, monkeypatch):
-    """In a worker a malformed address is the scan's fault, and asks nothing of a store."""
+    """In a worker a malformed address rejects the scan, and makes no request to a store."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     with pytest.raises(PermanentError) as caught:
         read_image(location)

@@ -1,4 +1,4 @@
-"""What scales gray images down quickly gives cv2's pixels, or leaves the image to cv2."""
+"""The fast area resize gives the pixels of cv2, or leaves the image to cv2."""
 
 import cv2
 import numpy as np
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.support.encoded_images import png_of
 from tests.support.world import radiograph
 from worker.images import pixels
-from worker.images.fast.area_resize import shrink
-from worker.images.fast.lazy_import import Deferred
+from worker.images.fast.area_resize import resize_area
+from worker.images.fast.lazy_import import LazyImport
 from worker.images.preprocessing import Preprocessing
 
 LENGTHS = st.tuples(st.sampled_from([2**n for n in range(9)]), st.integers(1, 256), st.integers(1, 6))
@@ -22,11 +22,11 @@ def by_cv2(image, height, width):
 
 @settings(max_examples=300)
 @given(rows=LENGTHS, columns=LENGTHS, grays=st.sampled_from([(0, 256), (0, 2), (254, 256)]), seed=st.integers(0, 2**32))
-def test_every_size_that_it_takes_gives_the_pixels_of_cv2(rows, columns, grays, seed):
-    """Where p is a power of two, of few rows or many, as dark and as light as can be; also a part of a wider image."""
+def test_every_supported_size_gives_the_pixels_of_cv2(rows, columns, grays, seed):
+    """Any power of two as p, few rows or many, as dark and as light as possible, and a part of a wider image."""
     (height, made_high), (width, made_wide) = ((p * times, min(q, p) * times) for p, q, times in (rows, columns))
     image = np.random.default_rng(seed).integers(*grays, (height, width + 3), np.uint8)[:, :width]
-    small = shrink(image, made_high, made_wide)
+    small = resize_area(image, made_high, made_wide)
     if small is not None:
         assert np.array_equal(small, by_cv2(image, made_high, made_wide))
 
@@ -35,7 +35,7 @@ def test_every_size_that_it_takes_gives_the_pixels_of_cv2(rows, columns, grays, 
 def test_radiographs_of_1024_are_taken_and_halves_round_as_those_of_cv2(side):
     """Every pixel of the second image is a half, or nearly so."""
     for image in (radiograph(1, side=1024), np.indices((1024, 1024)).sum(0).astype(np.uint8) % 2):
-        small = shrink(image, side, side)
+        small = resize_area(image, side, side)
         assert small is not None
         assert np.array_equal(small, by_cv2(image, side, side))
 
@@ -52,22 +52,22 @@ def test_radiographs_of_1024_are_taken_and_halves_round_as_those_of_cv2(side):
         ((64, 64), (60, 96)),
     ],
 )
-def test_what_float32_would_round_or_cv2_does_otherwise_is_left_to_cv2(shape, made):
-    """Parts that are no binary fractions, sums of more than 24 bits, whole pixels to each, and larger results."""
-    assert shrink(np.zeros(shape, np.uint8), *made) is None
+def test_sizes_that_would_not_be_exact_are_left_to_cv2(shape, made):
+    """Weights that are not binary fractions, sums of more than 24 bits, whole pixels to each, and larger results."""
+    assert resize_area(np.zeros(shape, np.uint8), *made) is None
 
 
 def test_pixels_are_the_same_before_and_after_it_is_loaded(monkeypatch):
-    """So no scan's pixels depend on how many its process had met before."""
+    """So the pixels of a scan do not depend on how many its process has decoded before."""
     encoded = png_of(radiograph(3, side=512))
-    monkeypatch.setattr(pixels, "_compiled", Deferred("worker.no_such_module", worth=2**60))
+    monkeypatch.setattr(pixels, "_fast_code", LazyImport("worker.no_such_module", threshold=2**60))
     before = pixels.to_pixels(encoded, Preprocessing())
-    ready = Deferred("worker.images.fast.area_resize", worth=1)
-    ready.now()
-    monkeypatch.setattr(pixels, "_compiled", ready)
+    ready = LazyImport("worker.images.fast.area_resize", threshold=1)
+    ready.load()
+    monkeypatch.setattr(pixels, "_fast_code", ready)
     taken = []
     monkeypatch.setattr(
-        "worker.images.fast.area_resize.shrink", lambda *given: taken.append(shrink(*given)) or taken[-1]
+        "worker.images.fast.area_resize.resize_area", lambda *given: taken.append(resize_area(*given)) or taken[-1]
     )
     after = pixels.to_pixels(encoded, Preprocessing())
     assert [small.shape for small in taken] == [(224, 224)]

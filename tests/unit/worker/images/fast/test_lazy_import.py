@@ -1,20 +1,20 @@
-"""What is costly to import is imported once there is work to be worth it."""
+"""A costly module is imported once there is enough work to pay for it."""
 
 import numpy as np
 
 from tests.support.encoded_images import png_of
 from tests.support.world import radiograph, wait_until
 from worker.images import pixels
-from worker.images.fast.lazy_import import Deferred
+from worker.images.fast.lazy_import import LazyImport
 
 IMAGE = radiograph(1, side=70)
 ENCODED = png_of(IMAGE)
 
 
 def test_the_quick_reader_takes_over_after_enough_pngs(monkeypatch):
-    """Until it is compiled cv2 reads them, to the same pixels."""
-    reader = Deferred("worker.images.fast.png_unfilter", worth=2 * len(ENCODED))
-    monkeypatch.setattr(pixels, "_compiled", reader)
+    """cv2 decodes them until the fast code is compiled, to the same pixels."""
+    reader = LazyImport("worker.images.fast.png_unfilter", threshold=2 * len(ENCODED))
+    monkeypatch.setattr(pixels, "_fast_code", reader)
     by_cv2 = []
     slow = pixels._decode_by_cv2
     monkeypatch.setattr(pixels, "_decode_by_cv2", lambda encoded: by_cv2.append(1) or slow(encoded))
@@ -27,10 +27,10 @@ def test_the_quick_reader_takes_over_after_enough_pngs(monkeypatch):
     assert len(by_cv2) == 2
 
 
-def test_what_cannot_be_imported_is_said_once_and_done_without(caplog):
-    """Compiled code that is damaged on disk, say: cv2 reads on."""
-    reader = Deferred("worker.no_such_module", worth=1)
+def test_a_module_that_cannot_be_imported_is_logged_once(caplog):
+    """For example compiled code that is damaged on disk; cv2 goes on decoding."""
+    reader = LazyImport("worker.no_such_module", threshold=1)
     assert not reader.is_ready(1)
     reader._thread.join()
     assert not reader.is_ready(1)
-    assert caplog.text.count("worker.no_such_module cannot be imported: slower without it") == 1
+    assert caplog.text.count("worker.no_such_module cannot be imported; images are decoded more slowly") == 1

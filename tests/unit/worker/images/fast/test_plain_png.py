@@ -1,4 +1,4 @@
-"""The quick way to read a plain PNG gives cv2's pixels, or leaves the file to cv2."""
+"""The fast decoder of plain PNGs gives the pixels of cv2, or leaves the file to cv2."""
 
 import contextlib
 import itertools
@@ -34,7 +34,7 @@ def plain(width, height, stored, *, cuts=(), level=6):
 
 
 def filtered(width, height, seed, kinds=(0, 1, 2, 3, 4)):
-    """Rows of any filters and differences: each is some image."""
+    """Rows with random filters and differences; all of them are valid."""
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, 256, (height, width + 1), np.uint8)
     rows[:, 0] = rng.choice(kinds, height)
@@ -50,13 +50,13 @@ def filtered(width, height, seed, kinds=(0, 1, 2, 3, 4)):
     kinds=st.sets(st.integers(0, 4), min_size=1),
 )
 def test_every_filter_and_size_gives_the_pixels_of_cv2(width, height, seed, cuts, kinds):
-    """Fewer rows than go side by side, and more; narrower than these are many, and wider; one filter, or all."""
+    """Fewer and more rows than there are lanes, narrower and wider than their number, one filter or all."""
     encoded = plain(width, height, filtered(width, height, seed, sorted(kinds)), cuts=cuts)
     assert np.array_equal(read_plain_gray(encoded), by_cv2(encoded))
 
 
 def test_a_radiograph_as_programs_write_it_gives_the_pixels_of_cv2():
-    """Filters chosen by libpng, a text and a time beside the pixels."""
+    """Filters that libpng chose, with a text and a time beside the pixels."""
     whole = radiograph(2, side=300)
     encoded = cv2.imencode(".png", whole, [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_ALL_FILTERS])[1].tobytes()
     told = chunk(b"tEXt", b"Software\0some program") + chunk(b"tIME", bytes(7))
@@ -78,15 +78,15 @@ def test_a_radiograph_as_programs_write_it_gives_the_pixels_of_cv2():
     ],
     ids=["16 bits", "4 bits", "colour", "alpha", "palette", "transparency", "orientation", "gamma", "interlaced"],
 )
-def test_what_is_not_plain_is_left_to_cv2(encoded):
-    """Whatever could change a pixel."""
+def test_a_png_that_is_not_plain_is_left_to_cv2(encoded):
+    """Each of these features could change a pixel."""
     assert read_plain_gray(encoded) is None
 
 
 @settings(max_examples=300)
 @given(at=st.integers(HEADER_END, 10**6), value=st.integers(1, 255))
 def test_a_changed_byte_of_the_pixels_is_never_read(at, value):
-    """A checksum tells; so cv2 has the last word, and the sentence."""
+    """A checksum finds it, so cv2 refuses the file."""
     encoded = bytearray(plain(67, 70, filtered(67, 70, 1), cuts=(1000, 2000)))
     # Of the last chunk, which has no pixels, `png_size` sees the checksum.
     encoded[HEADER_END + at % (len(encoded) - HEADER_END - 12)] ^= value
@@ -104,12 +104,12 @@ STORED = filtered(67, 70, 1)
     ids=["short", "long", "empty", "a sixth filter"],
 )
 def test_a_stream_of_another_length_or_filter_is_left_to_cv2(stored):
-    """Nothing is guessed, nothing left over."""
+    """The stream must fit exactly."""
     assert read_plain_gray(plain(67, 70, stored)) is None
 
 
 def test_a_stream_with_something_behind_it_is_left_to_cv2():
-    """As is one whose own checksum is wrong, or missing."""
+    """So is a stream whose own checksum is wrong or missing."""
     stream = zlib.compress(STORED)
     header = (67).to_bytes(4) + (70).to_bytes(4) + bytes((8, 0, 0, 0, 0))
     for wrong in (stream + b"x", stream[:-1], stream[:-4] + bytes(4)):
@@ -118,14 +118,14 @@ def test_a_stream_with_something_behind_it_is_left_to_cv2():
 
 
 def test_pixels_on_both_sides_of_another_chunk_are_left_to_cv2():
-    """The specification wants them side by side."""
+    """The specification requires them to be consecutive."""
     encoded = plain(67, 70, STORED, cuts=(1000,))
     between = encoded.index(b"IDAT", encoded.index(b"IDAT") + 4) - 4
     assert read_plain_gray(encoded[:between] + chunk(b"tIME", bytes(7)) + encoded[between:]) is None
 
 
 def test_a_stream_that_inflates_without_end_takes_no_memory():
-    """A hundred megabytes of zeros, where the header claims a few thousand pixels."""
+    """A hundred megabytes of zeros, although the header claims a few thousand pixels."""
     encoded = plain(67, 70, bytes(100_000_000), level=9)
     tracemalloc.start()
     assert read_plain_gray(encoded) is None

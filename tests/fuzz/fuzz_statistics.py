@@ -1,4 +1,4 @@
-"""Tries one input after another and keeps the counts, the longest time, the memory and the findings."""
+"""Runs an oracle on one mutation after another, and records results, times, memory and findings."""
 
 import hashlib
 import json
@@ -9,25 +9,25 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-#: How long one input may take. CPU time, which other processes on the machine do not lengthen.
+#: How long one call may take. CPU time is counted, so that a busy machine is not a finding.
 MAX_CPU_SECONDS = 2.0
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class FuzzRun:
-    """Judges inputs and counts the results. A finding is kept as a file and does not end the run."""
+class Statistics:
+    """Checks inputs and counts the results. A finding is written to a file and does not end the work."""
 
-    def __init__(self, judge, out):
-        self.judge, self.out = judge, Path(out)
+    def __init__(self, oracle, out):
+        self.oracle, self.out = oracle, Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.calls, self.slowest = 0, 0.0
-        self.came_to, self.findings, self.memory = Counter(), Counter(), []
+        self.results, self.findings, self.memory = Counter(), Counter(), []
 
-    def try_input(self, content):
-        """Judge one input."""
+    def __call__(self, content):
+        """Check one input."""
         started = time.process_time()
         try:
-            self.came_to[self.judge(content)] += 1
+            self.results[self.oracle(content)] += 1
         except (Exception, RecursionError) as error:  # noqa: BLE001 - any other exception is a finding
             self._keep(content, error)
         seconds = time.process_time() - started
@@ -39,18 +39,18 @@ class FuzzRun:
             self.memory.append(resident_mb())
 
     def figures(self):
-        """The results for a person and for JSON: memory in MB, times in seconds of CPU."""
+        """A summary that JSON can hold: memory in MB, seconds of CPU time."""
         settled = self.memory[len(self.memory) // 5 :] or [resident_mb()]
         return {
             "mutations": self.calls,
             "findings": dict(self.findings),
             "slowest_s": round(self.slowest, 3),
             "memory_mb": {"settled": settled[0], "end": settled[-1], "most": max(settled)},
-            "came_to": dict(self.came_to.most_common()),
+            "results": dict(self.results.most_common()),
         }
 
     def save(self):
-        """Write the figures beside the findings."""
+        """Write the summary beside the findings."""
         (self.out / "figures.json").write_text(json.dumps(self.figures(), indent=2) + "\n")
 
     def _keep(self, content, error):
@@ -64,5 +64,5 @@ class FuzzRun:
 
 
 def resident_mb():
-    """Resident memory of this process, in MB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES >> 20
+    """The resident memory of this process, in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE >> 20

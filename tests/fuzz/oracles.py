@@ -1,6 +1,6 @@
-"""What may come of bytes: what they mean, or a documented refusal, in under two seconds. Anything else is a finding.
+"""The oracles of the fuzzer: bytes are read correctly or refused with a documented reason; all else is a finding.
 
-Each judge gives a word for what happened, to be counted, and raises `AssertionError` for a finding.
+Each oracle returns a word for what happened, which is counted, and raises `AssertionError` for a finding.
 """
 
 import io
@@ -19,19 +19,19 @@ from db.ledger.outcomes import REASONS
 from tests.support.encoded_images import SIGNATURE
 from worker.artifacts.manifest import parse_manifest
 from worker.artifacts.split_file import read_split
-from worker.images.bit_depth import eight_bits
-from worker.images.pixels import _compiled, _decode_by_cv2, decode
+from worker.images.bit_depth import to_uint8
+from worker.images.pixels import _decode_by_cv2, _fast_code, decode
 from worker.messaging.messages import Chunk, InvalidMessage
 
-#: Pillow's modes that show what cv2 shows; others have rules of our own.
-_ALIKE = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}
-# From the first image on.
-_compiled.now()
+#: Modes in which Pillow shows what cv2 shows. Other modes have rules of our own.
+_COMPARABLE_MODES = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}
+# The fast code decodes from the first image on.
+_fast_code.load()
 _SCRATCH = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
 
-def judge_image(encoded, max_pixels):
-    """Pixels of a whole file, as Pillow sees them, or one of the reasons."""
+def check_image(encoded, max_pixels):
+    """Accept the pixels of a whole file, if Pillow sees the same ones, or a documented reason."""
     try:
         image = decode(encoded, max_pixels)
     except PermanentError as error:
@@ -41,14 +41,14 @@ def judge_image(encoded, max_pixels):
     assert image.dtype == np.uint8
     if encoded.startswith(SIGNATURE):
         assert is_whole_png(encoded), "a score from a damaged PNG"
-        assert np.array_equal(image, eight_bits(_decode_by_cv2(encoded))), "not cv2's pixels"
+        assert np.array_equal(image, to_uint8(_decode_by_cv2(encoded))), "not cv2's pixels"
     if not encoded.startswith((b"II", b"MM")):
         _check_by_pillow(encoded, image)
     return "pixels"
 
 
-def judge_table(content):
-    """Rows that SQL can hold, or one sentence."""
+def check_table(content):
+    """Accept rows that SQL can store, or an error of one sentence."""
     path = _SCRATCH / "labels.csv"
     path.write_bytes(content)
     try:
@@ -61,16 +61,16 @@ def judge_table(content):
     return "rows"
 
 
-def judge_wire(content):
-    """A message, a manifest or a split, or the refusal that is documented for it."""
+def check_wire(content):
+    """Accept a message, a manifest or a split, or the error that is documented for it."""
     kind, content = content[:1], content[1:]
     try:
         if kind == b"\0":
-            return _judge_message(content)
+            return _check_message(content)
         if kind == b"\1":
             return parse_manifest(content, "here") and "manifest"
         (_SCRATCH / "split.csv").write_bytes(content)
-        return _judge_split()
+        return _check_split()
     except UserError as error:
         _check_sentence(error)
     except InvalidMessage:
@@ -79,9 +79,9 @@ def judge_wire(content):
 
 
 def is_whole_png(encoded):
-    """Every chunk to IEND has its checksum, and the pixels' stream comes to its end.
+    """Whether every chunk up to IEND has its checksum, and the stream of the pixels reaches its end.
 
-    The stream's own checksum is not asked for: libpng reads on where it alone is wrong, which no accident brings about.
+    The stream's own checksum is not checked: libpng ignores it, and no accident damages it alone.
     """
     at, kind, packed = len(SIGNATURE), b"", b""
     while kind != b"IEND":
@@ -96,7 +96,7 @@ def is_whole_png(encoded):
 
 
 def _has_end(packed):
-    # Raw, or a wrong checksum of its would be an error.
+    # Inflated as a raw stream, because a wrong checksum would be an error otherwise.
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         inflater.decompress(packed[2:])
@@ -105,16 +105,16 @@ def _has_end(packed):
     return inflater.eof
 
 
-def _judge_message(content):
+def _check_message(content):
     try:
         message = json.loads(content)
     except (ValueError, RecursionError):
-        # kombu's to refuse.
+        # kombu refuses it.
         return "no json"
     return Chunk.from_message(message).printed and "message"
 
 
-def _judge_split():
+def _check_split():
     for row in read_split(_SCRATCH):
         assert "\0" not in f"{row.image_name}{row.patient_id}"
         assert row.image_name
@@ -123,15 +123,15 @@ def _judge_split():
 
 
 def _check_by_pillow(encoded, image):
-    """Pillow sees the same pixels, or none; any way up where the orientation may itself be damaged."""
+    """Check that Pillow sees the same pixels or none, in any orientation if the orientation itself may be damaged."""
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG", "BMP")) as opened:
             opened.load()
             seen, turned = _shown(opened, encoded), "exif" in opened.info
-    except Exception:  # noqa: BLE001 - the other decoder may fail as it likes
+    except Exception:  # noqa: BLE001 - the other decoder may fail in any way
         return
     if seen is not None:
-        # The same library at heart, but JPEG's colours are rounded in different places.
+        # Both use the same library, but they round the colours of a JPEG in different places.
         allowed = 3 if encoded.startswith(b"\xff\xd8") else 0
         views = [_colors(seen)] if not turned else list(_every_way_up(_colors(seen)))
         distance = min(_distance(_colors(image)[..., ::-1], view) for view in views)
@@ -145,10 +145,10 @@ def _every_way_up(pixels):
 
 
 def _shown(view, encoded):
-    """Pillow's pixels by our rule for gray; None where the rules differ."""
-    if view.mode in _ALIKE and not _is_wide_color(encoded):
-        return np.asarray(view.convert(_ALIKE[view.mode]))
-    return eight_bits(np.asarray(view).astype(np.uint16)) if view.mode.startswith("I;16") else None
+    """Pillow's pixels by our rule for gray; None if the rules differ."""
+    if view.mode in _COMPARABLE_MODES and not _is_wide_color(encoded):
+        return np.asarray(view.convert(_COMPARABLE_MODES[view.mode]))
+    return to_uint8(np.asarray(view).astype(np.uint16)) if view.mode.startswith("I;16") else None
 
 
 def _distance(ours, theirs):
@@ -160,10 +160,10 @@ def _colors(image):
 
 
 def _is_wide_color(encoded):
-    """A PNG of 16 bits a channel in colour: Pillow takes the upper 8, we those that are used."""
+    """Whether it is a colour PNG of 16 bits per channel: Pillow takes the upper 8 bits, we take those that are used."""
     return encoded.startswith(SIGNATURE) and encoded[24] == 16 and encoded[25] != 0
 
 
 def _check_sentence(error):
-    assert str(error).isprintable(), "what no terminal can show"
+    assert str(error).isprintable(), "the error has unprintable characters"
     assert len(str(error)) < 800
