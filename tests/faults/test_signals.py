@@ -10,11 +10,11 @@ from tests.support import recovery_times
 from tests.support.scenario import descendants, is_alive, load_seconds
 from tests.support.world import wait_until
 from worker.messaging.celery_app import SOFT_SHUTDOWN_SECONDS
-from worker.supervision.supervisor import _GRACE
+from worker.supervision.supervisor import GRACE_SECONDS
 
 VISIBILITY = 30
 #: Seconds that a stop may take: the chunk gets 3 to be finished in, what hangs is killed after 20.
-LONGEST = SOFT_SHUTDOWN_SECONDS + _GRACE
+LONGEST = SOFT_SHUTDOWN_SECONDS + GRACE_SECONDS
 #: Seconds for the halving and the halves' turn in the queue.
 SLACK = 5
 
