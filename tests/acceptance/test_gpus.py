@@ -90,7 +90,7 @@ def test_processes_that_share_a_gpu_know_it(machine):
     environments = [worker.environ() for worker in filter(is_celery, psutil.Process(supervisor.pid).children())]
     names = ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", PROCESSES_VARIABLE)
     assert [[one[name] for name in names] for one in environments] == [["GPU-bbb1", "0.400", "2"]] * 2
-    assert all(f"worker for gpu GPU-bbb1 {place}/2 started" in machine.logs() for place in (1, 2))
+    assert all(f"worker on gpu GPU-bbb1 {place}/2 started" in machine.logs() for place in (1, 2))
 
 
 def scored(world):

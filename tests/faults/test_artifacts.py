@@ -90,10 +90,10 @@ def after_load(stage):
     """The promise for a lost child: as long as the first load of all took here, and 5 s."""
     moments = {}
     for line in stage.world.logs().splitlines():
-        for what in ("worker for cpu started", "loaded: hash"):
+        for what in ("worker on cpu started", "loaded: hash"):
             if what in line:
                 moments.setdefault(what, datetime.fromisoformat(line[:23].replace(",", ".")))
-    return round((moments["loaded: hash"] - moments["worker for cpu started"]).total_seconds() + 5, 1)
+    return round((moments["loaded: hash"] - moments["worker on cpu started"]).total_seconds() + 5, 1)
 
 
 def see_it_go_on(stage, worker):
