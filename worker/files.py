@@ -84,7 +84,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     temporary = _temporary_name(path)
     try:
-        # Others may read it and only the owner may write to it: whoever can write to an artifact chooses the model.
+        # Only the owner may write to it, because anyone who can write to an artifact chooses the model.
         temporary.mkdir(mode=0o755, parents=True)
         yield temporary
         _rename_unless_there(temporary, path)

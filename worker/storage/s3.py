@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEME", "list_objects", "list_s3", "read_object", "write_object"]
 
+#: Bytes of one read.
+_READ_BYTES: Final = 1 << 18
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+
 _client_lock = threading.Lock()
 
 
@@ -163,11 +167,6 @@ def _s3_client() -> "BaseClient":
     timeouts = {"connect_timeout": 5, "read_timeout": 10, "retries": {"mode": "standard", "total_max_attempts": 2}}
     # One connection for each reading thread.
     return boto3.Session().client("s3", config=Config(max_pool_connections=max(32, os.cpu_count() or 1), **timeouts))
-
-
-#: Bytes of one read.
-_READ_BYTES: Final = 1 << 18
-_MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def read_body(answer: Mapping[str, Any], seconds: float, max_bytes: float) -> bytes:
