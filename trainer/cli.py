@@ -28,7 +28,8 @@ def phantoms(
 ) -> None:
     """Make synthetic radiographs with NIH's names and labels; what is there already is kept."""
     from trainer.console.progress import stage
-    from trainer.phantoms.generate import make_phantoms, plan_phantoms
+    from trainer.phantoms.generate import make_phantoms
+    from trainer.phantoms.plan import plan_phantoms
 
     scans = len(plan_phantoms(patients=patients, seed=seed))
     with stoppable("the images drawn so far stay, the same command goes on"), stage("phantoms", scans) as advance:
