@@ -1,4 +1,4 @@
-"""The flags of `trainer fit`: every number of a recipe, each None where a preset decides."""
+"""The `trainer fit` command. A flag of the recipe is None where the preset decides."""
 
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -8,68 +8,164 @@ import typer
 from worker.entry_point import stoppable
 
 Preset: TypeAlias = Literal["best", "report"]
-#: `trainer.network.encoders.ENCODERS`, whose import costs seconds.
+#: The same as `trainer.network.encoders.ENCODERS`, whose import would cost seconds.
 Encoder: TypeAlias = Literal["densenet37", "densenet121", "densenet169", "densenet201", "densenet264", "resnet50"]
 Precision: TypeAlias = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
-_PANEL: Final = "Recipe (instead of the preset's; report's own in brackets)"
+_PANEL: Final = "Recipe (each flag replaces the preset's value)"
+
+CsvFlag = Annotated[Path, typer.Option(help="Labels CSV in NIH's layout.", dir_okay=False)]
+ImagesFlag = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or s3://bucket/prefix of the images. By default they are looked for beside the CSV.",
+        envvar="CXR_IMAGES",
+    ),
+]
 
 
-def _of_recipe(text: str, default: str, **more: Any) -> Any:
-    return typer.Option(help=text, show_default=default, rich_help_panel=_PANEL, **more)
+def _recipe_option(text: str, *, best: object, report: object | None = None, **more: Any) -> Any:
+    """An option whose help ends with the values of both presets; None for `report` means the same value."""
+    # In the help text, because typer would print a default of its own as None, or a given one in parentheses.
+    values = f"{best}" if report is None else f"{best}; report: {report}"
+    return typer.Option(help=f"{text}\n\n\\[default: {values}]", rich_help_panel=_PANEL, **more)
 
 
-EncoderFlag = Annotated[Encoder | None, _of_recipe("densenet37 is for demos.", "densenet121", envvar="CXR_ENCODER")]
-Weights = Annotated[str | None, _of_recipe("none, imagenet (fetched), a file or an artifact's model.keras.", "none")]
-Targets = Annotated[list[str] | None, _of_recipe("A finding to learn; again for more.", "all that occur [Abnormal]")]
-Size = Annotated[int | None, _of_recipe("Input height and width.", "224")]
-Color = Annotated[Literal["gray", "bgr"] | None, _of_recipe("Channels of the input.", "gray [bgr]")]
-Interpolation = Annotated[Literal["area", "linear"] | None, _of_recipe("Of cv2's resize.", "area [linear]")]
+EncoderFlag = Annotated[
+    Encoder | None,
+    _recipe_option(
+        "Network that turns pixels into features. densenet37 is for demos only.",
+        best="densenet121",
+        envvar="CXR_ENCODER",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    _recipe_option(
+        "Initial weights of the encoder: none, imagenet (downloaded), a weights file, or an artifact's model.keras.",
+        best="none",
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    _recipe_option(
+        "Finding to learn. Repeat the flag for several.", best="all that occur in the CSV", report="Abnormal"
+    ),
+]
+Size = Annotated[int | None, _recipe_option("Height and width of the input, in pixels.", best=224)]
+Color = Annotated[
+    Literal["gray", "bgr"] | None, _recipe_option("Color channels of the input.", best="gray", report="bgr")
+]
+Interpolation = Annotated[
+    Literal["area", "linear"] | None,
+    _recipe_option("Interpolation when images are resized.", best="area", report="linear"),
+]
 Scaling = Annotated[
     Literal["scan", "unit", "imagenet"] | None,
-    _of_recipe("By each scan's mean and deviation, by 255, or as ImageNet's weights expect.", "scan [unit]"),
+    _recipe_option(
+        "Scaling of pixels: by each scan's mean and deviation (scan), by 255 (unit), or as ImageNet's weights expect"
+        " (imagenet).",
+        best="scan",
+        report="unit",
+    ),
 ]
-Hidden = Annotated[int | None, _of_recipe("Units of a dense layer before the scores.", "0 [512]")]
-Dropout = Annotated[float | None, _of_recipe("Of features.", "0.2 [0.0]")]
-Optimizer = Annotated[Literal["adamw", "adam"] | None, _of_recipe("", "adamw [adam]")]
-LearningRate = Annotated[float | None, _of_recipe("Its peak.", "0.001 [9e-06]")]
-WeightDecay = Annotated[float | None, _of_recipe("AdamW's.", "0.01 [0.0]")]
-Warmup = Annotated[float | None, _of_recipe("Share of steps up to the peak.", "0.05 [0.0]")]
-Decay = Annotated[Literal["cosine", "constant"] | None, _of_recipe("From the peak on.", "cosine [constant]")]
-Epochs = Annotated[int | None, _of_recipe("At most.", "30 [50]", envvar="CXR_EPOCHS")]
-BatchSize = Annotated[int | None, _of_recipe("Scans in a step.", "32")]
-Patience = Annotated[int | None, _of_recipe("Epochs without a better validation AUROC.", "10 [50]")]
-Averaging = Annotated[float | None, _of_recipe("Momentum of the weights' moving average; 0 is none.", "0.0")]
-Balance = Annotated[float | None, _of_recipe("Positives weigh ((1 - p) / p) ** balance.", "0.0")]
-PriorBias = Annotated[bool | None, _of_recipe("Begin at each finding's prevalence.", "prior-bias [no-prior-bias]")]
-Rotation = Annotated[float | None, _of_recipe("Degrees, at most, either way.", "8.0 [0.0]")]
-Shift = Annotated[float | None, _of_recipe("Share of the side, at most.", "0.06 [0.0]")]
-Zoom = Annotated[float | None, _of_recipe("Share, at most, in or out.", "0.1 [0.0]")]
-Contrast = Annotated[float | None, _of_recipe("Share, at most, up or down.", "0.15 [0.0]")]
-Brightness = Annotated[float | None, _of_recipe("Share of white, at most, up or down.", "0.08 [0.0]")]
-Mirror = Annotated[float | None, _of_recipe("Share of scans mirrored left to right.", "0.0")]
-SplitBy = Annotated[Literal["patient", "image"] | None, _of_recipe("What stays together.", "patient [image]")]
-ValidationShare = Annotated[float | None, _of_recipe("Of the scans; 0 chooses nothing on it.", "0.15 [0.0]")]
-TestShare = Annotated[float | None, _of_recipe("Of the scans; never fitted or tuned on.", "0.25 [0.2]")]
-PrecisionFlag = Annotated[Precision | None, _of_recipe("What the fit computes in.", "auto [float32]")]
-SeedFlag = Annotated[int | None, _of_recipe("The same seed, the same model.", "0", envvar="CXR_SEED")]
+Hidden = Annotated[
+    int | None, _recipe_option("Units of a hidden layer before the output layer; 0 adds none.", best=0, report=512)
+]
+Dropout = Annotated[float | None, _recipe_option("Dropout rate before the output layer.", best=0.2, report=0.0)]
+Optimizer = Annotated[Literal["adamw", "adam"] | None, _recipe_option("Optimizer.", best="adamw", report="adam")]
+LearningRate = Annotated[float | None, _recipe_option("Peak learning rate.", best=0.001, report=9e-06)]
+WeightDecay = Annotated[float | None, _recipe_option("Weight decay of AdamW.", best=0.01, report=0.0)]
+Warmup = Annotated[
+    float | None,
+    _recipe_option("Share of all steps in which the learning rate rises to its peak.", best=0.05, report=0.0),
+]
+Decay = Annotated[
+    Literal["cosine", "constant"] | None,
+    _recipe_option("Learning rate schedule after warm-up.", best="cosine", report="constant"),
+]
+Epochs = Annotated[int | None, _recipe_option("Maximum number of epochs.", best=30, report=50, envvar="CXR_EPOCHS")]
+BatchSize = Annotated[int | None, _recipe_option("Batch size.", best=32)]
+Patience = Annotated[
+    int | None,
+    _recipe_option("Number of epochs without a better validation AUROC after which the fit stops.", best=10, report=50),
+]
+Averaging = Annotated[
+    float | None, _recipe_option("Momentum of the weights' moving average; 0 turns averaging off.", best=0.0)
+]
+Balance = Annotated[
+    float | None,
+    _recipe_option(
+        "Exponent b of the weight of positives, ((1 - p) / p) ** b, for a finding of prevalence p.", best=0.0
+    ),
+]
+PriorBias = Annotated[
+    bool | None,
+    _recipe_option("Initialize scores at each finding's prevalence.", best="prior-bias", report="no-prior-bias"),
+]
+Rotation = Annotated[float | None, _recipe_option("Augmentation: maximum rotation, in degrees.", best=8.0, report=0.0)]
+Shift = Annotated[
+    float | None, _recipe_option("Augmentation: maximum shift, as a share of the side.", best=0.06, report=0.0)
+]
+Zoom = Annotated[
+    float | None, _recipe_option("Augmentation: maximum zoom in or out, as a share.", best=0.1, report=0.0)
+]
+Contrast = Annotated[
+    float | None, _recipe_option("Augmentation: maximum change of contrast, as a share.", best=0.15, report=0.0)
+]
+Brightness = Annotated[
+    float | None,
+    _recipe_option("Augmentation: maximum change of brightness, as a share of white.", best=0.08, report=0.0),
+]
+Mirror = Annotated[float | None, _recipe_option("Augmentation: share of scans mirrored left to right.", best=0.0)]
+SplitBy = Annotated[
+    Literal["patient", "image"] | None,
+    _recipe_option(
+        "Unit of the split into subsets: patient keeps all scans of a patient together.", best="patient", report="image"
+    ),
+]
+ValidationShare = Annotated[
+    float | None,
+    _recipe_option("Share of scans for validation; with 0, nothing is tuned.", best=0.15, report=0.0),
+]
+TestShare = Annotated[
+    float | None,
+    _recipe_option("Share of scans for the test, which are never fitted or tuned on.", best=0.25, report=0.2),
+]
+PrecisionFlag = Annotated[
+    Precision | None,
+    _recipe_option(
+        "Floating-point precision of the fit; auto is the fastest that the hardware has.", best="auto", report="float32"
+    ),
+]
+SeedFlag = Annotated[
+    int | None,
+    _recipe_option("Seed of all random numbers; the same seed gives the same model.", best=0, envvar="CXR_SEED"),
+]
 
 
-def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
-    csv: Annotated[Path, typer.Option(help="Labels in NIH's layout.", dir_okay=False)],
-    name: Annotated[str, typer.Option(help="Alias of the new model.")],
-    images: Annotated[
-        str | None,
-        typer.Option(help="Folder or s3://bucket/prefix.", envvar="CXR_IMAGES", show_default="beside the CSV"),
+def fit(  # noqa: PLR0917 - typer wants one parameter per flag
+    csv: CsvFlag,
+    name: Annotated[str, typer.Option(help="Name of the new model.")],
+    images: ImagesFlag = None,
+    preset: Annotated[
+        Preset,
+        typer.Option(
+            help="Recipe to start from: best is this project's own, report repeats the mini project's.",
+            envvar="CXR_PRESET",
+        ),
+    ] = "best",
+    train_list: Annotated[
+        Path | None, typer.Option(help="NIH's train_val_list.txt, used together with --test-list.", dir_okay=False)
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="report is the mini project's.", envvar="CXR_PRESET")] = "best",
-    train_list: Annotated[Path | None, typer.Option(help="NIH's train_val_list.txt.", dir_okay=False)] = None,
-    test_list: Annotated[Path | None, typer.Option(help="NIH's test_list.txt.", dir_okay=False)] = None,
-    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs.", file_okay=False)] = None,
+    test_list: Annotated[
+        Path | None, typer.Option(help="NIH's test_list.txt, used together with --train-list.", dir_okay=False)
+    ] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard logs.", file_okay=False)] = None,
     all_gpus: Annotated[  # noqa: FBT002
-        bool, typer.Option("--all-gpus", help="Deal each batch to all GPUs; else the first one fits.")
+        bool, typer.Option("--all-gpus", help="Divide each batch among all GPUs. By default only the first is used.")
     ] = False,
     export: Annotated[  # noqa: FBT002
-        bool, typer.Option(help="Publish it for OpenVINO as well, which scores faster on CPUs.")
+        bool, typer.Option(help="Also publish an OpenVINO export, which scores faster on CPUs.")
     ] = True,
     encoder: EncoderFlag = None,
     weights: Weights = None,
@@ -103,23 +199,26 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
     precision: PrecisionFlag = None,
     seed: SeedFlag = None,
 ) -> None:
-    """Fit a model and publish it to CXR_MODEL_DIR; after a kill the same command goes on from its last epoch."""
-    chosen = dict(locals())
-    from trainer.console.optional_packages import JUDGES, check_installed
+    """Fit a model and publish it to CXR_MODEL_DIR.
 
-    check_installed("trainer fit", JUDGES)
+    If the fit is interrupted, the same command resumes it after the last complete epoch.
+    """
+    arguments = dict(locals())
+    from trainer.console.optional_packages import EVALUATION_PACKAGES, check_installed
+
+    check_installed("trainer fit", EVALUATION_PACKAGES)
     from db.settings import Settings, load_settings
     from trainer.data.training_data import Source
-    from trainer.evaluation.tables import show
-    from trainer.fitting.fit import FitSetting
+    from trainer.evaluation.tables import print_tables
+    from trainer.fitting.fit import FitOptions
     from trainer.fitting.fit import fit as fit_model
     from trainer.recipe import Recipe, make_recipe
     from worker.artifacts.model_store import open_model_store
 
-    flags = {flag: value for flag, value in chosen.items() if flag in Recipe.model_fields}
+    flags = {flag: value for flag, value in arguments.items() if flag in Recipe.model_fields}
     recipe = make_recipe(preset, **flags, targets=tuple(target) if target else None)
     settings = load_settings(Settings)
-    setting = FitSetting(
+    options = FitOptions(
         models=open_model_store(settings.model_dir, settings.home),
         scratch=settings.home / "trainer",
         tensorboard=tensorboard,
@@ -127,10 +226,10 @@ def fit(  # noqa: PLR0917 - one parameter a flag is typer's way
         export=export,
     )
     source = Source(csv=csv, images=images, train_list=train_list, test_list=test_list)
-    with stoppable("nothing was published; the same command goes on after the last whole epoch"):
-        fitted = fit_model(name, source, recipe, setting)
-    show(fitted.evaluation)
-    print(f"model {name} is artifact {fitted.artifact.sha256[:12]}")
+    with stoppable("nothing was published; the same command resumes the fit after the last complete epoch"):
+        fitted = fit_model(name, source, recipe, options)
+    print_tables(fitted.evaluation)
+    print(f"published model {name} as artifact {fitted.artifact.sha256[:12]}")
     print(f"folder {fitted.artifact.folder}")
-    if fitted.sheet:
-        print(f"where labels may be wrong: {fitted.sheet} (names and pixels: not published)")
+    if fitted.contact_sheet:
+        print(f"scans whose labels may be wrong: {fitted.contact_sheet} (not published: it shows names and pixels)")
