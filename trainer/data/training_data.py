@@ -73,7 +73,7 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
     rows = [row for row in file.rows if row.image_name in assigned]
     examples = read_scans(source.csv, source.images, rows, recipe.preprocessing, cache=cache)
     split = tuple(assigned[row.image_name] for row in examples.rows)
-    training_rows = [row for row, its in zip(examples.rows, split, strict=True) if its.subset == "train"]
+    training_rows = [row for row, split_row in zip(examples.rows, split, strict=True) if split_row.subset == "train"]
     findings = learnable_findings(training_rows, recipe.targets)
     subsets = {name: _subset(name, examples, split, findings) for name in SUBSETS}
     _print_subsets(split)

@@ -3,7 +3,7 @@
 The formulas are those of a run's report. An undefined figure is None. Every figure is of all scans that were given.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -14,21 +14,12 @@ from db.findings import ABNORMAL
 from db.labels.csv_file import LabelRow
 from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
 from db.metrics.formulas import Counts, Labels, ScoreArray, Steps, brier, calibration_error, count_at, rank
-from trainer.evaluation.groups import GROUPINGS, patients_of
+from trainer.evaluation.groups import Group, evaluate_groups, patients_of
 from trainer.evaluation.metadata_baseline import metadata_scores
 
 #: Thresholds of the mini project's table.
 TABLE_THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
 _DEFAULT_THRESHOLD: Final = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Scans of one sex, age band or view."""
-
-    scans: int
-    positives: int
-    auroc: Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,18 +112,18 @@ def _evaluate_finding(  # noqa: PLR0917 - the arguments of `evaluate`, of one fi
         errors = (brier(truth, scores, times), calibration_error(truth, scores, times))
         return [ranked.auroc, ranked.average_precision, *errors, ranked.count_at(_DEFAULT_THRESHOLD).accuracy]
 
-    auroc, precision, brier_score, ece, accuracy = bootstrap_patients(patients_of(rows), figures, rounds=rounds)
+    auroc, precision, brier_figure, ece, accuracy = bootstrap_patients(patients_of(rows), figures, rounds=rounds)
     return FindingEvaluation(
         scans=len(rows),
         positives=int(truth.sum()),
         auroc=auroc,
         average_precision=precision,
-        brier=brier_score,
+        brier=brier_figure,
         ece=ece,
         accuracy=accuracy,
         at_thresholds={name: _figures_at(truth, scores, threshold) for name, threshold in thresholds.items()},
         table=[_figures_at(truth, scores, threshold) for threshold in TABLE_THRESHOLDS],
-        groups={kind: _groups(rows, truth, scores, name_group, rounds) for kind, name_group in GROUPINGS.items()},
+        groups=evaluate_groups(rows, truth, scores, rounds),
         baselines=_baselines(rows, truth, mean_pixels),
     )
 
@@ -144,24 +135,6 @@ def _mean_auroc(rows: Sequence[LabelRow], truth: NDArray[np.bool_], scores: NDAr
         return [float(np.mean(defined)) if defined else None]
 
     return bootstrap_patients(patients_of(rows), mean, rounds=rounds)[0]
-
-
-def _groups(
-    rows: Sequence[LabelRow], truth: Labels, scores: ScoreArray, name_group: Callable[[LabelRow], str], rounds: int
-) -> dict[str, Group]:
-    names = np.array([name_group(row) for row in rows])
-    return {str(name): _group(rows, truth, scores, names == name, rounds) for name in np.unique(names)}
-
-
-def _group(
-    rows: Sequence[LabelRow], truth: Labels, scores: ScoreArray, is_member: NDArray[np.bool_], rounds: int
-) -> Group:
-    members = [row for row, belongs in zip(rows, is_member, strict=True) if belongs]
-    group_truth, group_scores = truth[is_member], scores[is_member]
-    (auroc,) = bootstrap_patients(
-        patients_of(members), lambda times: [rank(group_truth, group_scores, times).auroc], rounds=rounds
-    )
-    return Group(scans=len(members), positives=int(group_truth.sum()), auroc=auroc)
 
 
 def _baselines(rows: Sequence[LabelRow], truth: Labels, mean_pixels: ScoreArray) -> dict[str, dict[str, float | None]]:

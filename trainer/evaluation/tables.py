@@ -25,14 +25,14 @@ def format_interval(figure: Figure) -> str:
 
 
 def _findings_table(evaluation: Evaluation) -> Table:
-    intervals = f"95% intervals from {evaluation.bootstrap_rounds} bootstrap draws of patients"
+    intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of patients"
     table = _table(f"{evaluation.scans} scans of {evaluation.patients} patients, {intervals}")
     # The table is at most 80 columns wide, which fits every terminal.
     for column in ("finding", "positives", "AUROC", "avg. prec.", "calib. err."):
         table.add_column(column, justify="left" if column == "finding" else "right")
-    for finding, its in evaluation.findings.items():
-        others = (format_figure(figure.value) for figure in (its.average_precision, its.ece))
-        table.add_row(finding, str(its.positives), format_interval(its.auroc), *others)
+    for finding, result in evaluation.findings.items():
+        others = (format_figure(figure.value) for figure in (result.average_precision, result.ece))
+        table.add_row(finding, str(result.positives), format_interval(result.auroc), *others)
     if evaluation.mean_auroc.value is not None:
         table.add_row("mean of findings", "", format_interval(evaluation.mean_auroc), "", "")
     return table
@@ -43,15 +43,15 @@ def _table(title: str) -> Table:
 
 
 def _thresholds_table(evaluation: Evaluation) -> Table:
-    finding, its = next(iter(evaluation.findings.items()))
+    finding, result = next(iter(evaluation.findings.items()))
     table = _table(f"{finding} at thresholds")
     for column in ("threshold", "precision", "recall", "F1", "accuracy", "correct"):
         table.add_column(column, justify="left" if column == "threshold" else "right")
-    named = [(f"{name} {at['threshold']:.3f}", at) for name, at in its.at_thresholds.items()]
-    for title, at in [*named, *((f"{at['threshold']}", at) for at in its.table)]:
-        rates = (format_figure(at[rate]) for rate in ("precision", "recall", "f1", "accuracy"))
-        table.add_row(title, *rates, f"{at['correct']} of {its.scans}")
-    majority = format_figure(its.baselines["majority"]["accuracy"])
+    named = [(f"{name} {rates['threshold']:.3f}", rates) for name, rates in result.at_thresholds.items()]
+    for title, rates in [*named, *((f"{rates['threshold']}", rates) for rates in result.table)]:
+        columns = (format_figure(rates[name]) for name in ("precision", "recall", "f1", "accuracy"))
+        table.add_row(title, *columns, f"{rates['correct']} of {result.scans}")
+    majority = format_figure(result.baselines["majority"]["accuracy"])
     table.caption_justify = "left"
-    table.caption = f"accuracy at 0.5: {format_interval(its.accuracy)}; of always predicting the majority: {majority}"
+    table.caption = f"accuracy at 0.5: {format_interval(result.accuracy)}; majority baseline: {majority}"
     return table

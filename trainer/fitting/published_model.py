@@ -1,4 +1,7 @@
-"""Builds the model that a fit publishes: its weights in float32, calibrated on the validation subset."""
+"""Builds the model that a fit publishes: its weights in float32, calibrated on the validation subset.
+
+Keras is imported within the functions, so that importing this module is fast.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.training_data import TrainingData
-from trainer.fitting.calibrate import calibrate, choose_thresholds, fold_calibrations
 from trainer.recipe import Recipe
 
 
@@ -39,6 +41,7 @@ def build_published_model(recipe: Recipe, data: TrainingData, weights: Sequence[
 
 
 def _calibrated(model: Any, recipe: Recipe, data: TrainingData) -> PublishedModel:
+    from trainer.fitting.calibrate import calibrate, choose_thresholds, fold_calibrations
     from trainer.network.compiled_model import positive_weights
     from trainer.network.model import logits_model
     from trainer.network.predict import predict

@@ -1,4 +1,4 @@
-"""A few phantoms, drawn once per session."""
+"""A few phantoms, which are drawn once per session."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from trainer.phantoms.generate import make_phantoms
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory):
-    """The labels CSV of about 20 phantoms; tests must not change the folder."""
+    """The labels CSV of about 24 phantoms; tests must not change its folder."""
     return make_phantoms(tmp_path_factory.mktemp("phantoms"), patients=8, seed=0, processes=1).csv
 
 
@@ -17,5 +17,5 @@ def phantoms(tmp_path_factory):
 def genuine_labels_csv():
     path = Path(__file__).parents[4] / "shared" / "data" / "sample_labels.csv"
     if not path.exists():
-        pytest.skip("the genuine sample_labels.csv is not on this machine")
+        pytest.skip("the genuine sample_labels.csv is not here")
     return path

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from trainer.fit_command import Encoder
 from trainer.network.encoders import DENSENETS, ENCODERS, build_encoder
 from trainer.network.model import LOGITS, build_model
 from trainer.recipe import make_recipe
+from trainer.recipe_flags import EncoderName
 
 
 def test_densenet121_has_the_parameters_of_the_paper():
@@ -61,7 +61,7 @@ def test_an_unknown_encoder_is_refused():
 
 def test_the_command_line_offers_every_encoder():
     """It has a list of its own, because an import of Keras would slow `--help` down."""
-    assert get_args(Encoder) == ENCODERS
+    assert get_args(EncoderName) == ENCODERS
 
 
 def test_a_fit_can_start_from_an_artifacts_weights(tmp_path):
