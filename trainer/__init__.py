@@ -1,4 +1,4 @@
 """The `trainer` command: fits, evaluates, exports and publishes models, and draws synthetic radiographs.
 
-What workers need of a model is the worker's contract (`worker.artifacts`); nothing here is imported by a worker.
+`worker.artifacts` defines what a worker needs of a model. Workers import nothing from this package.
 """

@@ -1,39 +1,49 @@
-"""`trainer phantoms`, `fit`, `evaluate` and `export`."""
+"""The commands `trainer phantoms`, `fit`, `evaluate` and `export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer.fit_command import fit
+from trainer.fit_command import CsvFlag, ImagesFlag, fit
 from worker.entry_point import run_command, stoppable
+
+if TYPE_CHECKING:
+    from worker.artifacts.manifest import Artifact
+    from worker.artifacts.model_store import ModelStore
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Fit a model and publish the artifact that workers load."
 )
 
-Csv = Annotated[Path, typer.Option(help="Labels in NIH's layout.", dir_okay=False)]
-Images = Annotated[
-    str | None, typer.Option(help="Folder or s3://bucket/prefix.", envvar="CXR_IMAGES", show_default="beside the CSV")
-]
 Model = Annotated[str, typer.Option(help="Name or hash of an artifact in CXR_MODEL_DIR.", envvar="CXR_MODEL")]
-Seed = Annotated[int, typer.Option(help="The same seed, the same result.", envvar="CXR_SEED", min=0)]
+Seed = Annotated[
+    int,
+    typer.Option(help="Seed of all random numbers; the same seed draws the same images.", envvar="CXR_SEED", min=0),
+]
 
 
 @app.command()
 def phantoms(
-    out: Annotated[Path, typer.Option(help="Folder for images/ and sample_labels.csv.", file_okay=False)],
-    patients: Annotated[int, typer.Option(help="Each is scanned one to five times.", min=1)] = 150,
+    out: Annotated[Path, typer.Option(help="Folder to write images/ and sample_labels.csv to.", file_okay=False)],
+    patients: Annotated[int, typer.Option(help="Number of patients; each has one to five scans.", min=1)] = 150,
     seed: Seed = 0,
 ) -> None:
-    """Make synthetic radiographs with NIH's names and labels; what is there already is kept."""
+    """Draw synthetic radiographs with names and labels in NIH's layout.
+
+    Images that are already in the folder are kept.
+    """
     from trainer.console.progress import stage
-    from trainer.phantoms.generate import make_phantoms, plan_phantoms
+    from trainer.phantoms.generate import make_phantoms
+    from trainer.phantoms.plan import plan_phantoms
 
     scans = len(plan_phantoms(patients=patients, seed=seed))
-    with stoppable("the images drawn so far stay, the same command goes on"), stage("phantoms", scans) as advance:
+    what_stays = "the images drawn so far are kept; the same command draws the rest"
+    with stoppable(what_stays), stage("drawing phantoms", scans) as advance:
         made = make_phantoms(out, patients=patients, seed=seed, advance=advance)
-    print(f"{made.csv}: {made.scans} synthetic scans of {patients} patients" + _kept(made.scans - made.drawn))
+    kept = made.scans - made.drawn
+    already_there = f"; {kept} of them were already there and were kept" if kept else ""
+    print(f"{made.csv}: {made.scans} synthetic scans of {patients} patients{already_there}")
 
 
 app.command()(fit)
@@ -42,32 +52,31 @@ app.command()(fit)
 @app.command()
 def evaluate(
     model: Model,
-    csv: Csv,
-    images: Images = None,
-    out: Annotated[Path, typer.Option(help="Folder for evaluation.json.", file_okay=False)] = Path("evaluation"),
+    csv: CsvFlag,
+    images: ImagesFlag = None,
+    out: Annotated[Path, typer.Option(help="Folder to write evaluation.json to.", file_okay=False)] = Path(
+        "evaluation"
+    ),
     include_seen: Annotated[  # noqa: FBT002
-        bool, typer.Option("--include-seen", help="Judge on scans and patients that it was fitted on, too.")
+        bool,
+        typer.Option("--include-seen", help="Also use scans and patients that the model was fitted or tuned on."),
     ] = False,
 ) -> None:
-    """Judge a model on the scans of a CSV that it was not fitted or tuned on."""
-    from db.settings import load_settings
-    from trainer.console.optional_packages import JUDGES, check_installed
+    """Evaluate a model on the scans of a CSV that it was not fitted or tuned on."""
+    from trainer.console.optional_packages import EVALUATION_PACKAGES, check_installed
 
-    check_installed("trainer evaluate", JUDGES)
+    check_installed("trainer evaluate", EVALUATION_PACKAGES)
     from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, evaluate_artifact, evaluation_json
-    from trainer.evaluation.tables import show
-    from worker.artifacts.model_store import find_by_name, open_model_store
+    from trainer.evaluation.tables import print_tables
     from worker.files import write_file
     from worker.settings import ModelSettings
 
-    settings = load_settings(ModelSettings)
-    artifact = find_by_name(model, open_model_store(settings.model_dir, settings.home))
-    cache = settings.home / "trainer" / "pixels"
+    artifact, _, cache = _open_artifact(model)
     with stoppable("nothing was written"):
-        of, evaluation = evaluate_artifact(artifact, csv, images, cache=cache, include_seen=include_seen)
-    written = write_file(out / EVALUATION_FILE, evaluation_json(of, evaluation).encode())
-    show(evaluation)
-    print(f"{of.seen} scans left out, for they or their patients were fitted or tuned on")
+        context, evaluation = evaluate_artifact(artifact, csv, images, cache=cache, include_seen=include_seen)
+    written = write_file(out / EVALUATION_FILE, evaluation_json(context, evaluation).encode())
+    print_tables(evaluation)
+    print(f"left out {context.seen} scans, because the model was fitted or tuned on them or on their patients")
     print(written)
 
 
@@ -75,48 +84,36 @@ def evaluate(
 def export(
     *,
     model: Model,
-    csv: Csv,
-    images: Images = None,
+    csv: CsvFlag,
+    images: ImagesFlag = None,
     scans: Annotated[
-        int, typer.Option(help="Scans of the CSV to compare scores on; with --int8, to calibrate on.", min=1)
+        int,
+        typer.Option(
+            help="Number of the CSV's scans to compare scores on; with --int8, to calibrate the quantization on.", min=1
+        ),
     ] = 256,
-    tolerance: Annotated[float, typer.Option(help="The largest difference of a score that is accepted.", min=0)] = 1e-4,
+    tolerance: Annotated[float, typer.Option(help="Largest accepted difference from a score of Keras.", min=0)] = 1e-4,
     int8: Annotated[
         bool,
-        typer.Option("--int8", help="Write the OpenVINO export in int8, too, unless findings are told apart worse."),
+        typer.Option("--int8", help="Quantize the OpenVINO export to int8, if it stays accurate (see --max-loss)."),
     ] = False,
     max_loss: Annotated[
-        float, typer.Option(help="With --int8: the loss of mean AUROC must be proved to lie below.", min=0, max=1)
+        float,
+        typer.Option(help="With --int8: limit that the loss of mean AUROC must be proved to stay below.", min=0, max=1),
     ] = 0.01,
 ) -> None:
-    """Write the model as ONNX and OpenVINO beside the Keras model, unless their scores differ on real scans.
+    """Export a model to ONNX and OpenVINO, if both score real scans as Keras does.
 
-    With --int8, write what is there for OpenVINO in eight bits, proved on the validation scans of the CSV of the fit.
+    The exports are written beside the Keras model. With --int8, only an int8 version of the OpenVINO export is
+    written, if the validation scans prove that it is accurate; --csv must be the CSV that the model was fitted on.
     """
-    from db.settings import load_settings
-    from trainer.console.optional_packages import QUANTIZERS, check_installed
-    from worker.artifacts.model_store import find_by_name, open_model_store
-    from worker.settings import ModelSettings
-
-    settings = load_settings(ModelSettings)
-    models = open_model_store(settings.model_dir, settings.home)
-    artifact = find_by_name(model, models)
-    cache = settings.home / "trainer" / "pixels"
+    artifact, models, cache = _open_artifact(model)
     with stoppable("nothing was written"):
         if int8:
-            check_installed("trainer export --int8", QUANTIZERS)
-            from trainer.publishing.quantize import export_int8, in_words, load_int8_scans
-
-            judged = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
-            print(in_words(export_int8(artifact, judged, models=models, max_loss=max_loss)))
+            _export_int8(artifact, csv, images, models=models, cache=cache, scans=scans, max_loss=max_loss)
         else:
-            from trainer.publishing.export import export_artifact, load_scans
-
-            compared = load_scans(artifact, csv, images, count=scans, cache=cache)
-            for name, one in export_artifact(artifact, compared, models=models, tolerance=tolerance).items():
-                difference = f"scores differ from Keras' by at most {one.max_difference:.2g} on {one.scans} scans"
-                print(f"{name}: {', '.join(one.files)}; {difference}")
-    print(f"beside artifact {artifact.sha256[:12]} in {models.address}")
+            _export_formats(artifact, csv, images, models=models, cache=cache, scans=scans, tolerance=tolerance)
+    print(f"written beside artifact {artifact.sha256[:12]} in {models.address}")
 
 
 def main() -> None:
@@ -124,8 +121,51 @@ def main() -> None:
     run_command(app)
 
 
-def _kept(count: int) -> str:
-    return f", {count} of them there already and kept" if count else ""
+def _open_artifact(model: str) -> tuple["Artifact", "ModelStore", Path]:
+    """The artifact of this name or hash, its store, and the folder of the pixel cache."""
+    from db.settings import Settings, load_settings
+    from worker.artifacts.model_store import find_by_name, open_model_store
+
+    settings = load_settings(Settings)
+    models = open_model_store(settings.model_dir, settings.home)
+    return find_by_name(model, models), models, settings.home / "trainer" / "pixels"
+
+
+def _export_formats(
+    artifact: "Artifact",
+    csv: Path,
+    images: str | None,
+    *,
+    models: "ModelStore",
+    cache: Path,
+    scans: int,
+    tolerance: float,
+) -> None:
+    from trainer.publishing.export import export_artifact, load_scans
+
+    compared = load_scans(artifact, csv, images, count=scans, cache=cache)
+    for name, export in export_artifact(artifact, compared, models=models, tolerance=tolerance).items():
+        difference = f"scores differ from Keras' by at most {export.max_difference:.2g} on {export.scans} scans"
+        print(f"{name}: {', '.join(export.files)}; {difference}")
+
+
+def _export_int8(
+    artifact: "Artifact",
+    csv: Path,
+    images: str | None,
+    *,
+    models: "ModelStore",
+    cache: Path,
+    scans: int,
+    max_loss: float,
+) -> None:
+    from trainer.console.optional_packages import QUANTIZATION_PACKAGES, check_installed
+
+    check_installed("trainer export --int8", QUANTIZATION_PACKAGES)
+    from trainer.publishing.quantize import export_int8, in_words, load_int8_scans
+
+    int8_scans = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
+    print(in_words(export_int8(artifact, int8_scans, models=models, max_loss=max_loss)))
 
 
 if __name__ == "__main__":

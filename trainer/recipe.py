@@ -1,4 +1,4 @@
-"""What a person can choose about a fit, and two recipes: `best`, and the mini project's own, `report`."""
+"""What a person can choose about a fit, and two presets: `best`, and the mini project's own recipe, `report`."""
 
 from typing import Any, Final, Literal
 
@@ -9,34 +9,37 @@ from worker.images.preprocessing import Preprocessing
 
 
 class Recipe(BaseModel):
-    """Everything that decides a fit beside its data; a fit of the same recipe, data and machine gives the same model.
+    """Everything that decides a fit besides its data. The same recipe, data and machine give the same model.
 
     Attributes:
         encoder: a name of `trainer.network.encoders.ENCODERS`.
         weights: `imagenet`, `none`, or a file that Keras saved.
-        size: the input's height and width in pixels.
-        color, interpolation: see `worker.artifacts.manifest.Preprocessing`.
-        scaling: `scan` takes each scan by its own mean and deviation, `unit` divides by 255, `imagenet` is what the
-            encoder's ImageNet weights were fitted on.
-        hidden: units of a hidden dense layer before the scores; 0 is none.
-        dropout: share of features that are dropped before the scores.
-        targets: findings to score; () is `Abnormal` and every NIH finding that occurs.
+        size: height and width of the input, in pixels.
+        color, interpolation: see `worker.images.preprocessing.Preprocessing`.
+        scaling: `scan` normalizes each scan by its own mean and deviation, `unit` divides by 255, and `imagenet` scales
+            as the encoder's ImageNet weights expect.
+        hidden: units of a hidden dense layer before the output layer; 0 adds none.
+        dropout: share of features that are dropped before the output layer.
+        targets: findings to score; () stands for `Abnormal` and every NIH finding that occurs.
         optimizer: `adamw` with decoupled weight decay, or plain `adam`.
-        learning_rate: its peak.
-        weight_decay: of AdamW, on kernels only.
-        warmup: share of all steps in which the learning rate rises to its peak.
-        decay: `cosine` down to nothing, or `constant`.
-        epochs, batch_size: at most so many epochs, so many scans a step.
-        patience: epochs without a better validation AUROC after which the fit ends.
-        averaging: momentum of the moving average of weights that is validated and published; 0 is none.
-        balance: positives weigh ((1 - p) / p) ** balance of a finding with prevalence p; 0 is plain crossentropy.
-        prior_bias: whether scores begin at each finding's prevalence instead of 0.5.
-        rotation: degrees; shift, zoom, contrast, brightness: shares. The most that a training scan is changed.
+        learning_rate: the peak learning rate.
+        weight_decay: weight decay of AdamW, on kernels only.
+        warmup: share of all steps in which the learning rate rises to its peak; ignored by a `constant` rate.
+        decay: `cosine` lowers the learning rate to 0, `constant` keeps it.
+        epochs: the maximum number of epochs.
+        batch_size: scans per step.
+        patience: number of epochs without a better validation AUROC after which the fit stops.
+        averaging: momentum of the moving average of weights that is validated and published; 0 turns it off.
+        balance: positives of a finding with prevalence p weigh ((1 - p) / p) ** balance; 0 is plain crossentropy.
+        prior_bias: whether scores start at each finding's prevalence instead of 0.5.
+        rotation: augmentation's maximum rotation, in degrees.
+        shift, zoom, contrast, brightness: augmentation's maximum changes, as shares.
         mirror: share of the training scans that are mirrored left to right.
-        split: no patient in two subsets, or scans dealt regardless of patients (the mini project's way).
-        validation_share, test_share: of the scans.
-        precision: `auto` takes 16-bit floats where the hardware has them; the published model is float32 always.
-        seed: of every random number.
+        split: `patient` keeps each patient's scans in one subset, `image` assigns scans regardless of patients (as the
+            mini project did).
+        validation_share, test_share: shares of the scans.
+        precision: `auto` takes 16-bit floats where the hardware has them; the published model is always float32.
+        seed: seed of all random numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,12 +78,12 @@ class Recipe(BaseModel):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How images become pixels: the manifest's, so the worker's too."""
+        """How images become pixels. The manifest repeats it, so that workers do the same."""
         return Preprocessing(height=self.size, width=self.size, color=self.color, interpolation=self.interpolation)
 
 
-#: The mini project's listing: everything that it did, and nothing that it left out. It does not say how pixels were
-#: scaled; and it began from ImageNet's weights, which `--weights imagenet` fetches.
+#: What the mini project's listing does, without anything that it left out. The listing does not say how it scaled
+#: pixels. It started from ImageNet's weights, which `--weights imagenet` downloads.
 _REPORT: Final[dict[str, Any]] = {
     "color": "bgr",
     "interpolation": "linear",
@@ -112,15 +115,15 @@ _REPORT: Final[dict[str, Any]] = {
 PRESETS: Final[dict[str, dict[str, Any]]] = {"best": {}, "report": _REPORT}
 
 
-def make_recipe(preset: str, **chosen: Any) -> Recipe:
-    """A preset with what a person chose instead; None is no choice.
+def make_recipe(preset: str, **overrides: Any) -> Recipe:
+    """A preset's recipe with other values where a person chose them; an override of None keeps the preset's value.
 
     Raises:
         UserError: a value is out of its range.
     """
-    wishes = {name: value for name, value in chosen.items() if value is not None}
+    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Recipe.model_validate(PRESETS[preset] | wishes)
+        return Recipe.model_validate(PRESETS[preset] | given)
     except ValidationError as error:
         first = error.errors()[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-")

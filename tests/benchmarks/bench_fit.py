@@ -67,8 +67,8 @@ def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     import keras
 
     from trainer.network.batches import TrainingBatches
-    from trainer.network.compiled_model import make_learner
-    from trainer.network.hardware import computing_in
+    from trainer.network.compiled_model import compile_model
+    from trainer.network.hardware import dtype_policy
     from trainer.network.model import build_model
 
     class FromMemory(keras.utils.PyDataset):  # type: ignore[misc]
@@ -90,13 +90,13 @@ def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     labels = np.random.default_rng(0).integers(0, 2, (scans, 15)).astype(np.float32)
     batches = TrainingBatches(cache.pixels, np.arange(scans), labels, recipe)
     kinds: dict[str, Any] = {"cache": batches, "memory": FromMemory(batches)}
-    with computing_in(recipe.precision) as policy:
+    with dtype_policy(recipe.precision) as policy:
         findings = tuple(f"finding {number}" for number in range(15))
-        learner = make_learner(build_model(recipe, findings), labels, recipe, steps=1000)
+        learner = compile_model(build_model(recipe, findings), labels, recipe, steps=1000)
     learner.fit(kinds["memory"], verbose=0)
     rates: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(options.rounds):
-        batches.begin(number)
+        batches.start_epoch(number)
         for kind, dataset in kinds.items():
             began = time.perf_counter()
             learner.fit(dataset, shuffle=False, verbose=0)
@@ -135,7 +135,7 @@ def memory_of(folder: Path, count: int) -> dict[str, Any]:
         decoded = time.perf_counter() - began
         batches = TrainingBatches(cache.pixels, np.arange(count), np.zeros((count, 15), np.float32), recipe)
         for epoch in range(2):
-            batches.begin(epoch)
+            batches.start_epoch(epoch)
             for index in range(len(batches)):
                 _ = batches[index]
     return {"scans": count, "seconds_to_decode": round(decoded, 1), **watched.figures()}

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from trainer.data.training_data import Subset
-from trainer.fitting.checkpoint import StateFile
+from trainer.fitting.checkpoint import CheckpointFile
 from trainer.fitting.training_loop import Listener, train
-from trainer.network.hardware import computing_in
+from trainer.network.hardware import dtype_policy
 from trainer.network.model import build_model
 from trainer.network.predict import predict
 from trainer.recipe import make_recipe
@@ -32,13 +32,13 @@ def main(out: Path) -> None:
     before = model.get_weights()
     pixels = rng.integers(0, 256, (16, 64, 64, 1), np.uint8)
     labels = (rng.random((16, 2)) < 0.5).astype(np.float32)
-    scans = Subset(rows=(), pixels=pixels, places=np.arange(16), labels=labels)
-    state = StateFile(path=out.with_suffix(".state.npz"), purpose={})
-    history = train(model, scans, scans, recipe, state, listener=Listener(), select=False)
-    with computing_in("auto") as policy:
+    scans = Subset(rows=(), pixels=pixels, indices=np.arange(16), labels=labels)
+    checkpoint_file = CheckpointFile(path=out.with_suffix(".state.npz"), inputs={})
+    history = train(model, scans, scans, recipe, checkpoint_file, listener=Listener(), select=False)
+    with dtype_policy("auto") as policy:
         figures = {"backend": keras.backend.backend(), "policy": policy, "loss": history[0].loss}
     weights = {"before": _one_row(before), "after": _one_row(model.get_weights())}
-    np.savez(out, **weights, **figures, scores=predict(model, pixels, scans.places))
+    np.savez(out, **weights, **figures, scores=predict(model, pixels, scans.indices))
 
 
 def _one_row(weights: list[np.ndarray]) -> np.ndarray:

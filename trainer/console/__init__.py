@@ -1,1 +1,1 @@
-"""What a person at the terminal sees of long work, and what is said where an optional package is missing."""
+"""Progress on the terminal, and checks that optional packages are installed."""

@@ -1,4 +1,4 @@
-"""Packages that only some commands need: the extra `trainer` brings them."""
+"""Checks for packages that only some commands need and that the extra `trainer` installs."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -6,18 +6,18 @@ from typing import Final
 
 from db.errors import UserError
 
-#: What judges a model: calibration, and what metadata alone would reach.
-JUDGES: Final = ("scipy", "sklearn")
-#: What computes in eight bits, and judges it.
-QUANTIZERS: Final = ("nncf", "openvino", *JUDGES)
+#: Needed to calibrate a model and to fit the baseline that knows only metadata.
+EVALUATION_PACKAGES: Final = ("scipy", "sklearn")
+#: Needed to quantize a model to int8 and to evaluate the result.
+QUANTIZATION_PACKAGES: Final = ("nncf", "openvino", *EVALUATION_PACKAGES)
 
 
 def check_installed(what: str, packages: Iterable[str]) -> None:
-    """Say what to install, before the work rather than in it.
+    """Check before the work that the packages which `what` needs are installed.
 
     Raises:
-        UserError: one of these packages, which `what` needs, is absent.
+        UserError: a package is missing.
     """
-    absent = [name for name in packages if find_spec(name) is None]
-    if absent:
-        raise UserError(f"{what} needs {', '.join(absent)}: pip install 'nightread[trainer]'")
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UserError(f"{what} needs {', '.join(missing)}: pip install 'nightread[trainer]'")

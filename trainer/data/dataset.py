@@ -1,4 +1,4 @@
-"""The labelled scans of a CSV, as pixels in the cache and labels in arrays."""
+"""The labelled scans of a CSV: their pixels in the cache, their labels in arrays."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,33 +13,33 @@ from db.errors import UserError
 from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
 from db.labels.csv_file import LabelRow
 from db.ledger.scans import FoundImage
-from trainer.console.progress import say, stage
-from trainer.data.decoded_images import load_decoded_images
+from trainer.console.progress import print_status, stage
+from trainer.data.decoded_images import open_cache
 from worker.images.pixels import Pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images
 
-#: More bad images than this and the data set, not an image, is at fault.
-MAX_BAD_SHARE: Final = 0.05
+#: If a larger share of the scans is unreadable, something is wrong with the data set and not with single images.
+MAX_UNREADABLE_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Scans that can be learned from, or judged on."""
+    """Readable scans, to learn from or to evaluate on."""
 
     rows: tuple[LabelRow, ...]
-    #: uint8 (M, H, W, C), a memory map of the cache.
+    #: uint8 (M, H, W, C), a memory map of the cache; it has entries for unreadable scans too.
     pixels: Pixels
-    #: (N,) where in `pixels` each of `rows` lies, for it holds bad scans too.
-    places: NDArray[np.int64]
+    #: (N,) index in `pixels` of each of `rows`.
+    indices: NDArray[np.int64]
     #: Reason code to the number of labelled scans that could not be read.
-    left_out: Mapping[str, int]
+    unreadable: Mapping[str, int]
 
 
 def read_scans(
     csv: Path, images: str | None, rows: Sequence[LabelRow], rule: Preprocessing, *, cache: Path
 ) -> Examples:
-    """Find the images of these rows and read them, showing how it goes and saying what is left out.
+    """Find and read the images of these rows; shows the progress and prints how many scans were left out.
 
     Raises:
         UserError: there are no images, or more than 5% of them cannot be read.
@@ -47,8 +47,8 @@ def read_scans(
     found = find_images(csv, images, {row.image_name for row in rows}).images
     with stage("reading scans", total=len(rows)) as advance:
         examples = load_examples(rows, found, rule, cache=cache, advance=advance)
-    for reason, count in examples.left_out.items():
-        say(f"left out: {count} scans, {reason}")
+    for reason, count in examples.unreadable.items():
+        print_status(f"left out {count} unreadable scans ({reason})")
     return examples
 
 
@@ -60,49 +60,54 @@ def load_examples(
     cache: Path,
     advance: Callable[[int], None] | None = None,
 ) -> Examples:
-    """Read the scans of these rows, through the cache.
+    """Read the scans of these rows through the cache.
 
-    `found` is what `worker.storage.image_store.find_images` lists; `advance` is told of further scans.
+    Args:
+        rows: the scans.
+        found: the images by name, as `worker.storage.image_store.find_images` lists them.
+        rule: the preprocessing.
+        cache: the folder of pixel caches.
+        advance: called with the number of scans just done.
 
     Raises:
-        UserError: more than 5% of them cannot be read.
+        UserError: more than 5% of the scans cannot be read.
     """
-    cached = load_decoded_images(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
-    left_out = Counter(cached.unreadable.values())
-    _check_share(left_out, len(rows))
-    places = [place for place in range(len(rows)) if place not in cached.unreadable]
+    cached = open_cache(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
+    unreadable = Counter(cached.bad.values())
+    _check_unreadable_share(unreadable, len(rows))
+    indices = [index for index in range(len(rows)) if index not in cached.bad]
     return Examples(
-        rows=tuple(rows[place] for place in places),
+        rows=tuple(rows[index] for index in indices),
         pixels=cached.pixels,
-        places=np.array(places, np.int64),
-        left_out=left_out,
+        indices=np.array(indices, np.int64),
+        unreadable=unreadable,
     )
 
 
 def labelled_rows(rows: Sequence[LabelRow]) -> list[LabelRow]:
-    """The rows that have labels: an unlabelled scan teaches nothing.
+    """The rows that have labels. An unlabelled scan is not a normal one, so nothing can be learned from it.
 
     Raises:
-        UserError: there are none.
+        UserError: no row has a label.
     """
     labelled = [row for row in rows if row.findings]
     if not labelled:
-        raise UserError("no row of the CSV has a label: there is nothing to learn")
+        raise UserError("no row of the CSV has a label, so there is nothing to learn; choose a CSV with labels")
     return labelled
 
 
 def learnable_findings(rows: Sequence[LabelRow], wanted: Sequence[str] = ()) -> tuple[str, ...]:
-    """The wanted findings, or `Abnormal` and every NIH finding, that occur: a model cannot score what it never saw.
+    """The wanted findings, or by default `Abnormal` and every NIH finding that occurs in these rows.
 
     Raises:
-        UserError: a finding was named that does not occur.
+        UserError: a wanted finding does not occur.
     """
-    seen = {finding for row in rows for finding in row.findings}
-    known = (ABNORMAL, *(finding for finding in NIH_FINDINGS if finding in seen))
-    unseen = [finding for finding in wanted if finding not in known]
-    if unseen:
-        raise UserError(f"--target {unseen[0]}: no scan to fit on has it; there are {', '.join(known)}")
-    return tuple(finding for finding in known if not wanted or finding in wanted)
+    occurring = {finding for row in rows for finding in row.findings}
+    learnable = (ABNORMAL, *(finding for finding in NIH_FINDINGS if finding in occurring))
+    absent = [finding for finding in wanted if finding not in learnable]
+    if absent:
+        raise UserError(f"--target {absent[0]}: no training scan has it; choose from {', '.join(learnable)}")
+    return tuple(finding for finding in learnable if not wanted or finding in wanted)
 
 
 def label_matrix(rows: Sequence[LabelRow], findings: Sequence[str]) -> NDArray[np.float32]:
@@ -114,8 +119,11 @@ def _has(row: LabelRow, finding: str) -> bool:
     return row.findings != (NO_FINDING,) if finding == ABNORMAL else finding in row.findings
 
 
-def _check_share(left_out: Counter[str], total: int) -> None:
-    bad = left_out.total()
-    if bad > MAX_BAD_SHARE * total:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
-        raise UserError(f"{bad} of {total} labelled scans cannot be read ({reasons}); up to {MAX_BAD_SHARE:.0%} may")
+def _check_unreadable_share(unreadable: Counter[str], total: int) -> None:
+    count = unreadable.total()
+    if count > MAX_UNREADABLE_SHARE * total:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in unreadable.most_common())
+        raise UserError(
+            f"{count} of {total} labelled scans cannot be read ({reasons});"
+            f" at most {MAX_UNREADABLE_SHARE:.0%} may be unreadable"
+        )

@@ -1,4 +1,4 @@
-"""What a fit works on: labelled scans, what each is used for, and which findings are learned."""
+"""Loads what a fit works on: labelled scans, their subsets, and the findings to learn."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
-from trainer.console.progress import say
-from trainer.data.dataset import label_matrix, labelled_rows, learnable_findings, read_scans
+from trainer.console.progress import print_status
+from trainer.data.dataset import Examples, label_matrix, labelled_rows, learnable_findings, read_scans
 from trainer.data.split import shared_patients, split_by_image, split_by_lists, split_by_patient
 from trainer.recipe import Recipe
 from worker.artifacts.split_file import SUBSETS, SplitRow
@@ -32,62 +32,60 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
-    """Scans of one use; the first finding leads."""
+    """The scans of one subset."""
 
     rows: tuple[LabelRow, ...]
-    #: uint8 (M, H, W, C), of all subsets.
+    #: uint8 (M, H, W, C), shared by all subsets.
     pixels: Pixels
-    #: (N,) where in `pixels` this subset's scans lie.
-    places: NDArray[np.int64]
-    #: float32 (N, findings).
+    #: (N,) index in `pixels` of each of `rows`.
+    indices: NDArray[np.int64]
+    #: float32 (N, findings), 0 or 1.
     labels: NDArray[np.float32]
 
     @property
-    def means(self) -> NDArray[np.float64]:
+    def mean_pixels(self) -> NDArray[np.float64]:
         """Each scan's mean pixel, float64 (N,) in 0..255."""
-        return np.array([self.pixels[place].mean(dtype=np.float64) for place in self.places])
+        return np.array([self.pixels[index].mean(dtype=np.float64) for index in self.indices])
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """All subsets."""
+    """All subsets of a fit."""
 
-    file: LabelsFile
+    labels_file: LabelsFile
     findings: tuple[str, ...]
-    #: One row for each scan that is used, readable.
+    #: One row for each readable scan that is used.
     split: tuple[SplitRow, ...]
+    #: By the names in `SUBSETS`.
     subsets: Mapping[str, Subset]
     #: Reason code to the number of labelled scans that could not be read.
-    left_out: Mapping[str, int]
+    unreadable: Mapping[str, int]
 
 
 def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> TrainingData:
-    """Read labels, deal scans to subsets, decode what the cache lacks, and say what came of it.
+    """Read the labels, assign scans to subsets, decode images that the cache lacks, and print the subsets' sizes.
 
     Raises:
-        UserError: the CSV is wrong, images are missing, patients too few, or one would be in two subsets.
+        UserError: the CSV is wrong, images are missing, there are too few patients, or official lists share patients.
     """
     file = read_labels_csv(source.csv)
-    split = {used.image_name: used for used in _split(source, recipe, labelled_rows(file.rows))}
-    rows = [row for row in file.rows if row.image_name in split]
+    assigned = {row.image_name: row for row in _split(source, recipe, labelled_rows(file.rows))}
+    rows = [row for row in file.rows if row.image_name in assigned]
     examples = read_scans(source.csv, source.images, rows, recipe.preprocessing, cache=cache)
-    used = [split[row.image_name] for row in examples.rows]
-    fitted = [row for row, use in zip(examples.rows, used, strict=True) if use.subset == "train"]
-    findings = learnable_findings(fitted, recipe.targets)
-    subsets = {}
-    for wanted in SUBSETS:
-        chosen = [at for at, use in enumerate(used) if use.subset == wanted]
-        own = tuple(examples.rows[at] for at in chosen)
-        subsets[wanted] = Subset(
-            rows=own, pixels=examples.pixels, places=examples.places[chosen], labels=label_matrix(own, findings)
-        )
-    _tell(used, recipe)
-    return TrainingData(file=file, findings=findings, split=tuple(used), subsets=subsets, left_out=examples.left_out)
+    split = tuple(assigned[row.image_name] for row in examples.rows)
+    training_rows = [row for row, split_row in zip(examples.rows, split, strict=True) if split_row.subset == "train"]
+    findings = learnable_findings(training_rows, recipe.targets)
+    subsets = {name: _subset(name, examples, split, findings) for name in SUBSETS}
+    _print_subsets(split)
+    _check_shared_patients(split, recipe)
+    return TrainingData(
+        labels_file=file, findings=findings, split=split, subsets=subsets, unreadable=examples.unreadable
+    )
 
 
 def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow]) -> Sequence[SplitRow]:
     if (source.train_list is None) != (source.test_list is None):
-        raise UserError("--train-list and --test-list go together")
+        raise UserError("--train-list and --test-list are used together; give both or neither")
     if source.train_list and source.test_list:
         return split_by_lists(
             rows,
@@ -96,15 +94,32 @@ def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow]) -> Sequence
             validation_share=recipe.validation_share,
             seed=recipe.seed,
         )
-    deal = split_by_patient if recipe.split == "patient" else split_by_image
-    return deal(rows, validation_share=recipe.validation_share, test_share=recipe.test_share, seed=recipe.seed)
+    split = split_by_patient if recipe.split == "patient" else split_by_image
+    return split(rows, validation_share=recipe.validation_share, test_share=recipe.test_share, seed=recipe.seed)
 
 
-def _tell(used: Sequence[SplitRow], recipe: Recipe) -> None:
-    scans = Counter(use.subset for use in used)
-    patients = Counter(subset for _, subset in {(use.patient_id, use.subset) for use in used})
-    parts = ", ".join(f"{subset} {scans[subset]} of {patients[subset]}" for subset in SUBSETS if scans[subset])
-    shared = shared_patients(used)
-    say(f"scans of patients: {parts}; patients in two subsets: {shared}")
+def _subset(name: str, examples: Examples, split: Sequence[SplitRow], findings: Sequence[str]) -> Subset:
+    chosen = [number for number, row in enumerate(split) if row.subset == name]
+    rows = tuple(examples.rows[number] for number in chosen)
+    return Subset(
+        rows=rows,
+        pixels=examples.pixels,
+        indices=examples.indices[chosen],
+        labels=label_matrix(rows, findings),
+    )
+
+
+def _print_subsets(split: Sequence[SplitRow]) -> None:
+    scans = Counter(row.subset for row in split)
+    patients = Counter(subset for _, subset in {(row.patient_id, row.subset) for row in split})
+    sizes = (f"{subset} {scans[subset]} scans of {patients[subset]} patients" for subset in SUBSETS if scans[subset])
+    print_status(f"{', '.join(sizes)}; patients in more than one subset: {shared_patients(split)}")
+
+
+def _check_shared_patients(split: Sequence[SplitRow], recipe: Recipe) -> None:
+    shared = shared_patients(split)
     if recipe.split == "patient" and shared:
-        raise UserError(f"{shared} patients have scans in more than one of the lists: test figures would flatter")
+        raise UserError(
+            f"{shared} patients have scans in both of --train-list and --test-list, so test figures would flatter the"
+            " model; remove them from one list, or choose --split image"
+        )

@@ -1,4 +1,4 @@
-"""How good a model is on scans it has not seen: figures, tables, contact sheet and model card.
+"""Evaluates a model on scans that it has not seen: figures, tables, contact sheet and model card.
 
-The formulas are `db.metrics.formulas`, which the run's report uses, too.
+The formulas are in `db.metrics.formulas`, which the run's report uses, too.
 """

@@ -1,4 +1,4 @@
-"""`trainer evaluate`: an artifact's figures on the scans of any CSV."""
+"""`trainer evaluate`: evaluates an artifact on the scans of any CSV."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,31 +19,38 @@ EVALUATION_FILE: Final = "evaluation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOf:
-    """What an evaluation is of: a figure without this says nothing."""
+class EvaluationContext:
+    """What an evaluation is of: model, data set and subset. The fields are keys of `evaluation.json`."""
 
     model: str
-    #: The artifact's; None within the artifact, whose hash depends on this very file.
+    #: The artifact's; None in an artifact's own evaluation, because the hash depends on that file.
     model_sha256: str | None
     dataset: str
     labels_sha256: str
-    #: `test`, `unseen` (all that the model was not fitted or tuned on), or `all`.
+    #: `test`, `unseen` (all scans that the model was not fitted or tuned on), or `all`.
     subset: str
-    #: Scans left out for which the model, or their patient, was fitted or tuned.
+    #: Number of scans left out because the model was fitted or tuned on them or on their patients.
     seen: int
     #: Reason code to the number of labelled scans that could not be read.
     unreadable: Mapping[str, int]
 
 
-def evaluation_json(of: EvaluationOf, evaluation: Evaluation) -> str:
+def evaluation_json(context: EvaluationContext, evaluation: Evaluation) -> str:
     """The content of `evaluation.json`."""
-    return json.dumps({"of": vars(of), **evaluation.as_json()}, indent=2) + "\n"
+    return json.dumps({"of": vars(context), **evaluation.as_json()}, indent=2) + "\n"
 
 
 def evaluate_artifact(
     artifact: Artifact, csv: Path, images: str | None, *, cache: Path, include_seen: bool = False
-) -> tuple[EvaluationOf, Evaluation]:
-    """Score a CSV's labelled scans and judge them at the manifest's thresholds.
+) -> tuple[EvaluationContext, Evaluation]:
+    """Score a CSV's labelled scans and evaluate the scores, also at the manifest's thresholds.
+
+    Args:
+        artifact: the model.
+        csv: a labels CSV.
+        images: the folder or S3 prefix of the images; None looks beside the CSV.
+        cache: the folder of pixel caches.
+        include_seen: whether to keep scans that the model was fitted or tuned on, and those of the same patients.
 
     Raises:
         UserError: the CSV or images are wrong, or the model has seen every scan.
@@ -53,10 +60,11 @@ def evaluate_artifact(
     rows = labelled if include_seen else unseen_rows(file.dataset, labelled, artifact)
     if not rows:
         raise UserError(
-            f"{csv}: {artifact.manifest.name} was fitted on every scan of it; --include-seen judges them still"
+            f"{csv}: {artifact.manifest.name} was fitted or tuned on every scan or its patient; choose another CSV, or"
+            " evaluate on them with --include-seen"
         )
-    subset, unreadable = _load(artifact, csv, images, rows, cache)
-    of = EvaluationOf(
+    subset, unreadable = _read_subset(artifact, csv, images, rows, cache)
+    context = EvaluationContext(
         model=artifact.manifest.name,
         model_sha256=artifact.sha256,
         dataset=file.dataset,
@@ -65,23 +73,30 @@ def evaluate_artifact(
         seen=len(labelled) - len(rows),
         unreadable=unreadable,
     )
-    return of, _judge(artifact, subset)
+    return context, _score_and_evaluate(artifact, subset)
 
 
-def _load(
+def _read_subset(
     artifact: Artifact, csv: Path, images: str | None, rows: Sequence[LabelRow], cache: Path
 ) -> tuple[Subset, Mapping[str, int]]:
     examples = read_scans(csv, images, rows, artifact.manifest.preprocessing, cache=cache)
     labels = label_matrix(examples.rows, artifact.manifest.findings)
-    return Subset(rows=examples.rows, pixels=examples.pixels, places=examples.places, labels=labels), examples.left_out
+    return Subset(
+        rows=examples.rows, pixels=examples.pixels, indices=examples.indices, labels=labels
+    ), examples.unreadable
 
 
-def _judge(artifact: Artifact, subset: Subset) -> Evaluation:
+def _score_and_evaluate(artifact: Artifact, subset: Subset) -> Evaluation:
     with native_stderr_muted():
         from trainer.network.predict import predict
         from worker.artifacts.keras_model import load_keras_model
     manifest = artifact.manifest
-    scores = predict(load_keras_model(artifact), subset.pixels, subset.places)
+    scores = predict(load_keras_model(artifact), subset.pixels, subset.indices)
     return evaluate(
-        subset.rows, subset.labels, scores, manifest.thresholds, findings=manifest.findings, means=subset.means
+        subset.rows,
+        subset.labels,
+        scores,
+        manifest.thresholds,
+        findings=manifest.findings,
+        mean_pixels=subset.mean_pixels,
     )

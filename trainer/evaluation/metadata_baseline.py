@@ -1,6 +1,6 @@
-"""The baseline that sees no image: what age, sex and view alone say of a finding.
+"""The metadata baseline: it predicts a finding from age, sex and view, without the image.
 
-Where it comes near a model's AUROC, the model may have learned who is scanned how, and not what is seen.
+If its AUROC is close to a model's, the model may have learned which patients are scanned how, not what a scan shows.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,34 @@ from db.labels.csv_file import LabelRow
 from db.metrics.formulas import Labels, ScoreArray
 
 _FOLDS: Final = 5
-_CODES: Final = {None: np.nan, "F": 0.0, "M": 1.0, "PA": 0.0, "AP": 1.0}
+_FEATURE_VALUES: Final = {None: np.nan, "F": 0.0, "M": 1.0, "PA": 0.0, "AP": 1.0}
 
 
 def metadata_scores(rows: Sequence[LabelRow], truth: Labels, patients: Sequence[str]) -> ScoreArray | None:
-    """Scores (N,) of scans from age, sex and view, each by a model of other patients; None with too few of a class.
+    """Predict each scan's finding by a model that was fitted on other patients.
 
-    Trees, for risk does not rise straight with age, and what is unknown is a branch of its own.
+    The model consists of boosted trees, because risk is not linear in age, and unknown values get their own branch.
+
+    Returns:
+        Scores (N,) in [0, 1]; None if a class has fewer than 10 patients.
     """
     groups = np.asarray(patients)
     if min(len(set(groups[truth])), len(set(groups[~truth]))) < 2 * _FOLDS:
         return None
-    table = [[_number(row.age_years), _CODES.get(row.sex, 0.5), _CODES.get(row.view, 0.5)] for row in rows]
+    features = [
+        [_nan_if_none(row.age_years), _FEATURE_VALUES.get(row.sex, 0.5), _FEATURE_VALUES.get(row.view, 0.5)]
+        for row in rows
+    ]
     model = HistGradientBoostingClassifier(max_depth=3, max_iter=60, learning_rate=0.1, random_state=0)
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
-    # Trees this small gain nothing from threads, which wait for one another by spinning: beside other work, a minute.
+    # Trees this small gain nothing from threads, and their threads spin while they wait, which took a minute beside
+    # other work.
     with threadpool_limits(1):
-        scores: Any = cross_val_predict(model, np.array(table), truth, groups=groups, cv=folds, method="predict_proba")
+        scores: Any = cross_val_predict(
+            model, np.array(features), truth, groups=groups, cv=folds, method="predict_proba"
+        )
     return np.asarray(scores[:, 1], np.float64)
 
 
-def _number(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return np.nan if value is None else value

@@ -1,20 +1,20 @@
-"""The model card: what a model is, what it was fitted on and how good it is, for people, from the same figures."""
+"""Renders the model card: what a model is, what it was fitted on and how good it is, in Markdown for people."""
 
 from typing import Final
 
 import jinja2
 
 from db.findings import ABNORMAL
-from trainer.console.progress import in_words
+from trainer.console.progress import format_figure
 from trainer.evaluation.evaluator import Evaluation
-from trainer.evaluation.tables import figure
+from trainer.evaluation.tables import format_interval
 from worker.artifacts.manifest import Manifest
 
-CARD_FILE: Final = "MODEL_CARD.md"
+MODEL_CARD_FILE: Final = "MODEL_CARD.md"
 
 
-def write_card(manifest: Manifest, evaluation: Evaluation) -> str:
-    """Markdown. Source of its sections: Mitchell et al., Model cards for model reporting, FAT* 2019."""
+def render_model_card(manifest: Manifest, evaluation: Evaluation) -> str:
+    """The card as Markdown. Source of its sections: Mitchell et al., Model cards for model reporting, FAT* 2019."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.evaluation", "."),
         undefined=jinja2.StrictUndefined,
@@ -23,8 +23,12 @@ def write_card(manifest: Manifest, evaluation: Evaluation) -> str:
         autoescape=False,  # noqa: S701 - Markdown
         keep_trailing_newline=True,
     )
-    environment.filters |= {"figure": figure, "plain": in_words}
-    lead = ABNORMAL if ABNORMAL in manifest.findings else manifest.findings[0]
+    environment.filters |= {"interval": format_interval, "figure": format_figure}
+    main = ABNORMAL if ABNORMAL in manifest.findings else manifest.findings[0]
     return environment.get_template("model_card.md.j2").render(
-        manifest=manifest, about=manifest.about, evaluation=evaluation, lead=lead, leading=evaluation.findings[lead]
+        manifest=manifest,
+        about=manifest.about,
+        evaluation=evaluation,
+        main_finding=main,
+        main=evaluation.findings[main],
     )

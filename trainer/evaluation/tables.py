@@ -1,53 +1,57 @@
-"""An evaluation as a person reads it on a terminal."""
+"""Prints an evaluation as tables on the terminal."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from db.metrics.bootstrap import Estimate
-from trainer.console.progress import in_words
+from db.metrics.bootstrap import Figure
+from trainer.console.progress import format_figure
 from trainer.evaluation.evaluator import Evaluation
 
 
-def show(evaluation: Evaluation) -> None:
-    """Print an evaluation to stdout: AUROC of each finding, then the first finding at thresholds."""
+def print_tables(evaluation: Evaluation) -> None:
+    """Print to stdout the AUROC of each finding, then the first finding's figures at thresholds."""
     console = Console(width=None if Console().is_terminal else 100)
-    intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of patients"
-    areas = _table(f"{evaluation.scans} scans of {evaluation.patients} patients, {intervals}")
-    # Eighty columns: it fits every terminal.
-    for column in ("finding", "with it", "AUROC", "avg. prec.", "calib. err."):
-        areas.add_column(column, justify="left" if column == "finding" else "right")
-    for finding, one in evaluation.findings.items():
-        others = (in_words(of.value) for of in (one.average_precision, one.ece))
-        areas.add_row(finding, str(one.positives), figure(one.auroc), *others)
-    if evaluation.mean_auroc.value is not None:
-        areas.add_row("mean of findings", "", figure(evaluation.mean_auroc), "", "")
-    console.print(areas)
+    console.print(_findings_table(evaluation))
     console.print()
-    console.print(_thresholds(evaluation))
+    console.print(_thresholds_table(evaluation))
+
+
+def format_interval(figure: Figure) -> str:
+    """`0.703 (0.674 to 0.731)`."""
+    if figure.low is None or figure.high is None:
+        return format_figure(figure.value)
+    return f"{format_figure(figure.value)} ({format_figure(figure.low)} to {format_figure(figure.high)})"
+
+
+def _findings_table(evaluation: Evaluation) -> Table:
+    intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of patients"
+    table = _table(f"{evaluation.scans} scans of {evaluation.patients} patients, {intervals}")
+    # The table is at most 80 columns wide, which fits every terminal.
+    for column in ("finding", "positives", "AUROC", "avg. prec.", "calib. err."):
+        table.add_column(column, justify="left" if column == "finding" else "right")
+    for finding, result in evaluation.findings.items():
+        others = (format_figure(figure.value) for figure in (result.average_precision, result.ece))
+        table.add_row(finding, str(result.positives), format_interval(result.auroc), *others)
+    if evaluation.mean_auroc.value is not None:
+        table.add_row("mean of findings", "", format_interval(evaluation.mean_auroc), "", "")
+    return table
 
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
-def figure(of: Estimate) -> str:
-    """`0.703 (0.674 to 0.731)`."""
-    if of.low is None or of.high is None:
-        return in_words(of.value)
-    return f"{in_words(of.value)} ({in_words(of.low)} to {in_words(of.high)})"
-
-
-def _thresholds(evaluation: Evaluation) -> Table:
-    lead, one = next(iter(evaluation.findings.items()))
-    table = _table(f"{lead} at thresholds")
+def _thresholds_table(evaluation: Evaluation) -> Table:
+    finding, result = next(iter(evaluation.findings.items()))
+    table = _table(f"{finding} at thresholds")
     for column in ("threshold", "precision", "recall", "F1", "accuracy", "correct"):
         table.add_column(column, justify="left" if column == "threshold" else "right")
-    named = [(f"{name} {at['threshold']:.3f}", at) for name, at in one.at_thresholds.items()]
-    for title, at in [*named, *((f"{at['threshold']}", at) for at in one.table)]:
-        rates = (in_words(at[rate]) for rate in ("precision", "recall", "f1", "accuracy"))
-        table.add_row(title, *rates, f"{at['correct']} of {one.scans}")
-    majority = one.baselines["majority"]["accuracy"]
+    named = [(f"{name} {rates['threshold']:.3f}", rates) for name, rates in result.at_thresholds.items()]
+    for title, rates in [*named, *((f"{rates['threshold']}", rates) for rates in result.table)]:
+        columns = (format_figure(rates[name]) for name in ("precision", "recall", "f1", "accuracy"))
+        table.add_row(title, *columns, f"{rates['correct']} of {result.scans}")
+    majority = format_figure(result.baselines["majority"]["accuracy"])
     table.caption_justify = "left"
-    table.caption = f"accuracy at 0.5: {figure(one.accuracy)}; of always the majority: {in_words(majority)}"
+    table.caption = f"accuracy at 0.5: {format_interval(result.accuracy)}; majority baseline: {majority}"
     return table

@@ -1,4 +1,4 @@
-"""One fit from the recipe to a fitted model: training loop, checkpoints, calibration, curves.
+"""A fit, from the recipe to the published artifact: training loop, checkpoints, calibration, manifest, curves.
 
-The layers of the network are in `trainer.network`, the scans in `trainer.data`.
+`trainer.network` has the model, `trainer.data` the scans.
 """

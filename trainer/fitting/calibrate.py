@@ -1,4 +1,4 @@
-"""What validation alone decides after a fit: temperatures that make scores honest, and thresholds to predict by."""
+"""Calibrates a fitted model on validation: temperatures for its scores, and thresholds for its predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from scipy.optimize import minimize_scalar
 from db.metrics.formulas import has_both_classes, roc_curve
 from trainer.network.model import LOGITS
 
-#: Temperatures are sought between a tenth and ten.
-_REACH: Final = np.log(10.0)
-#: The recall that `sensitivity_90` keeps on validation.
-_SENSITIVITY: Final = 0.9
+#: Temperatures are searched for between 1/10 and 10.
+_MAX_LOG_TEMPERATURE: Final = np.log(10.0)
+#: Recall on validation at the threshold `sensitivity_90`.
+_SENSITIVITY_90: Final = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How a finding's logit z becomes its score: sigmoid((z - shift) / temperature)."""
+    """A finding's logit z becomes the score sigmoid((z - shift) / temperature)."""
 
-    #: Logarithm of the weight of positives in the fit: weighting by w moves the optimum's logit by log w.
+    #: Logarithm of the weight of positives in the fit, because a weight of w raises the optimal logit by log w.
     #: Source: Elkan, The foundations of cost-sensitive learning, IJCAI 2001, theorem 2.
     shift: float
     #: Source: Guo et al., On calibration of modern neural networks, ICML 2017.
@@ -31,19 +31,26 @@ class Calibration:
 def calibrate(
     labels: NDArray[np.float32], logits: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> list[Calibration]:
-    """One calibration a finding, from validation labels and logits (N, findings) and the fit's weights (findings,).
+    """Calibrate each finding.
 
-    A finding with one class only keeps temperature 1: there is nothing to learn it from.
+    Args:
+        labels: (N, findings) of validation scans, 0 or 1.
+        logits: (N, findings) of these scans.
+        weights: (findings,), the weights of positives in the fit.
+
+    Returns:
+        One calibration per finding. A finding with only one class has temperature 1.
     """
-    found = []
-    for at, weight in enumerate(weights):
+    calibrations = []
+    for index, weight in enumerate(weights):
         shift = float(np.log(weight))
-        found.append(Calibration(shift=shift, temperature=_temperature(labels[:, at], logits[:, at] - shift)))
-    return found
+        temperature = _temperature(labels[:, index], logits[:, index] - shift)
+        calibrations.append(Calibration(shift=shift, temperature=temperature))
+    return calibrations
 
 
-def bake(model: Any, calibrations: Sequence[Calibration]) -> None:
-    """Put calibrations into the model's last dense layer, so that whoever scores with it needs to know nothing."""
+def fold_calibrations(model: Any, calibrations: Sequence[Calibration]) -> None:
+    """Fold calibrations into the model's last dense layer, so that its scores are calibrated wherever it runs."""
     layer = model.get_layer(LOGITS)
     kernel, bias = layer.get_weights()
     temperatures = np.array([one.temperature for one in calibrations])
@@ -52,9 +59,10 @@ def bake(model: Any, calibrations: Sequence[Calibration]) -> None:
 
 
 def choose_thresholds(labels: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, float]:
-    """Thresholds of one finding, from validation labels and scores (N,): best F1, Youden's, sensitivity 0.90.
+    """Choose thresholds for one finding, from validation labels and scores (N,).
 
-    Empty where validation has one class only.
+    Returns:
+        `best_f1`, `youden` and `sensitivity_90` to thresholds; empty if validation has only one class.
     """
     truth = labels > 0
     if not has_both_classes(truth):
@@ -63,7 +71,7 @@ def choose_thresholds(labels: NDArray[np.float32], scores: NDArray[np.float32]) 
     chosen = {
         "best_f1": ranked.best_f1_threshold,
         "youden": ranked.youden_threshold,
-        "sensitivity_90": ranked.threshold_at_recall(_SENSITIVITY),
+        "sensitivity_90": ranked.threshold_of_recall(_SENSITIVITY_90),
     }
     return {name: threshold for name, threshold in chosen.items() if threshold is not None}
 
@@ -77,4 +85,5 @@ def _temperature(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> fl
         scaled = z / np.exp(log_temperature)
         return float(np.mean(np.logaddexp(0, scaled) - y * scaled))
 
-    return float(np.exp(minimize_scalar(crossentropy, bounds=(-_REACH, _REACH), method="bounded").x))
+    bounds = (-_MAX_LOG_TEMPERATURE, _MAX_LOG_TEMPERATURE)
+    return float(np.exp(minimize_scalar(crossentropy, bounds=bounds, method="bounded").x))

@@ -1,4 +1,4 @@
-"""What a fit leaves on disk after each epoch, so that the same command goes on after kill -9."""
+"""Checkpoints: the state of a fit after each epoch on disk, so that the same command resumes it after kill -9."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,70 +15,77 @@ from worker.files import open_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitState:
-    """All that the next epoch depends on."""
+class Checkpoint:
+    """Everything that the next epoch depends on."""
 
-    #: Of the learner and its optimizer, in Keras' order.
+    #: Of the compiled model and its optimizer, in Keras' order.
     variables: Sequence[NDArray[Any]]
-    #: The learner's weights in its best epoch so far.
+    #: The compiled model's weights after its best epoch so far.
     best: Sequence[NDArray[Any]]
-    #: One mapping of figures for each epoch.
+    #: For each epoch, the figures of `trainer.fitting.history.Epoch.as_row`.
     history: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateFile:
-    """One fit's file; `purpose` says what is fitted on what, by which recipe."""
+class CheckpointFile:
+    """The file of one fit's checkpoint."""
 
     path: Path
-    purpose: Mapping[str, Any]
+    #: The recipe and a fingerprint of the data; a fit resumes only if they are the same. JSON values.
+    inputs: Mapping[str, Any]
 
-    def read(self) -> FitState | None:
-        """The state after the last whole epoch, or None before the first.
+    def read(self) -> Checkpoint | None:
+        """The checkpoint after the last complete epoch; None if there is none.
 
         Raises:
-            UserError: the file is of another fit, or damaged.
+            UserError: the file belongs to a fit with other inputs, or it is damaged.
         """
         if not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as held:
-                about = json.loads(str(held["about"]))
-                state = FitState(variables=_many(held, "v"), best=_many(held, "b"), history=about["history"])
+            with np.load(self.path, allow_pickle=False) as arrays:
+                about = json.loads(str(arrays["about"]))
+                checkpoint = Checkpoint(
+                    variables=_numbered_arrays(arrays, "v"),
+                    best=_numbered_arrays(arrays, "b"),
+                    history=about["history"],
+                )
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise UserError(f"{self.path}: damaged ({error}); delete it to begin anew") from error
-        differs = sorted(name for name, value in self.purpose.items() if about["purpose"].get(name) != value)
-        if differs:
+            raise UserError(f"{self.path}: the checkpoint is damaged ({error}); delete it to start over") from error
+        # The key in the file is older than the name of the field.
+        differing = sorted(name for name, value in self.inputs.items() if about["purpose"].get(name) != value)
+        if differing:
             raise UserError(
-                f"{self.path}: an unfinished fit of this name differs in {', '.join(differs)};"
-                " give the same flags to go on, delete the file to begin anew, or choose another --name"
+                f"{self.path}: an unfinished fit of this name differs in {', '.join(differing)};"
+                " give the same flags to resume it, delete the file to start over, or choose another --name"
             )
-        return state
+        return checkpoint
 
-    def write(self, state: FitState) -> None:
-        """Replace the file, whole or not at all.
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Replace the file atomically.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the file cannot be written.
         """
-        about = json.dumps({"purpose": self.purpose, "history": state.history})
-        arrays: dict[str, Any] = _numbered("v", state.variables) | _numbered("b", state.best)
+        about = json.dumps({"purpose": self.inputs, "history": checkpoint.history})
+        arrays: dict[str, Any] = _by_number("v", checkpoint.variables) | _by_number("b", checkpoint.best)
+        arriving = self.path.with_suffix(".arriving")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open_atomically(self.path, durable=True) as file:
                 np.savez(file, allow_pickle=False, about=np.array(about), **arrays)
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise UserError(f"{self.path}: the checkpoint cannot be written ({error.strerror})") from error
 
     def remove(self) -> None:
-        """The fit is done."""
+        """Delete the file after the fit."""
         self.path.unlink(missing_ok=True)
 
 
-def _numbered(letter: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _by_number(letter: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {f"{letter}{number}": array for number, array in enumerate(arrays)}
 
 
-def _many(held: Any, letter: str) -> list[NDArray[Any]]:
-    count = sum(name.startswith(letter) and name[1:].isdigit() for name in held.files)
-    return [held[f"{letter}{number}"] for number in range(count)]
+def _numbered_arrays(arrays: Any, letter: str) -> list[NDArray[Any]]:
+    count = sum(name.startswith(letter) and name[1:].isdigit() for name in arrays.files)
+    return [arrays[f"{letter}{number}"] for number in range(count)]

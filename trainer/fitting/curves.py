@@ -1,26 +1,29 @@
-"""How a fit went, as a picture: loss, accuracy and AUROC over the epochs."""
+"""Draws how a fit went: loss, accuracy and AUROC over the epochs."""
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from matplotlib.figure import Figure
 
+from trainer.fitting.history import Epoch
+
 CURVES_FILE: Final = "curves.png"
+#: Title of a panel, and its curves: label to the field of `Epoch`. "Held out" is validation; without it, test.
 _PANELS: Final = (
-    ("loss", {"fitted (augmented, weighted)": "loss", "watched": "watched_loss"}),
-    ("accuracy at 0.5, first finding", {"fitted (augmented)": "accuracy", "watched": "watched_accuracy"}),
-    ("watched AUROC", {"first finding": "watched_auroc", "mean of findings": "watched_mean_auroc"}),
+    ("loss", {"training (augmented, weighted)": "loss", "held out": "validation_loss"}),
+    ("accuracy at 0.5, first finding", {"training (augmented)": "accuracy", "held out": "validation_accuracy"}),
+    ("AUROC, held out", {"first finding": "validation_auroc", "mean of findings": "validation_mean_auroc"}),
 )
 
 
-def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG of three panels; `history` has one mapping of `trainer.fitting.training_loop.Epoch`'s figures an epoch."""
+def draw_curves(history: Sequence[Epoch]) -> bytes:
+    """A PNG of three panels."""
     figure = Figure(figsize=(13, 3.8), layout="constrained")
-    epochs = [epoch["epoch"] for epoch in history]
+    epochs = [epoch.epoch for epoch in history]
     for axes, (title, curves) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
-        for label, key in curves.items():
-            axes.plot(epochs, [_or_gap(epoch[key]) for epoch in history], marker=".", label=label)
+        for label, field in curves.items():
+            axes.plot(epochs, [_nan_if_none(getattr(epoch, field)) for epoch in history], marker=".", label=label)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -30,5 +33,5 @@ def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     return png.getvalue()
 
 
-def _or_gap(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return float("nan") if value is None else value

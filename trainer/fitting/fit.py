@@ -1,237 +1,196 @@
-"""`trainer fit`: from a labels CSV to a published artifact."""
+"""`trainer fit`: fits a model on a labels CSV and publishes it as an artifact."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from trainer.console.progress import FitProgress, in_words, native_stderr_muted, say
+from trainer.console.progress import FitProgress, format_figure, native_stderr_muted, print_status
 from trainer.data.training_data import Source, TrainingData, load_training_data
-from trainer.evaluation.contact_sheet import draw_sheet
-from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, EvaluationOf, evaluation_json
+from trainer.evaluation.contact_sheet import draw_contact_sheet
+from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, EvaluationContext, evaluation_json
 from trainer.evaluation.evaluator import Evaluation, evaluate
-from trainer.evaluation.model_card import CARD_FILE, write_card
-from trainer.fitting.base_model import donor_of, refuse_leak, with_donors_scans
-from trainer.fitting.checkpoint import StateFile
+from trainer.evaluation.model_card import MODEL_CARD_FILE, render_model_card
+from trainer.fitting.base_model import add_base_model_scans, find_base_model, refuse_data_leak
+from trainer.fitting.checkpoint import CheckpointFile
 from trainer.fitting.curves import CURVES_FILE, draw_curves
-from trainer.fitting.tensorboard import epochs_on_board
+from trainer.fitting.history import Epoch
+from trainer.fitting.manifest import make_manifest
+from trainer.fitting.published_model import PublishedModel, build_published_model
+from trainer.fitting.tensorboard import tensorboard_writer
 from trainer.publishing.export import for_workers
 from trainer.publishing.publish import refuse_taken_name, write_artifact
 from trainer.recipe import Recipe
+from worker.artifacts.exports import Export
 from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.model_store import ModelStore
-from worker.artifacts.split_file import SUBSETS
+from worker.artifacts.split_file import SplitRow
 from worker.files import write_file
 
 if TYPE_CHECKING:
-    from trainer.fitting.training_loop import Epoch, Listener
+    from trainer.fitting.training_loop import Listener
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitSetting:
-    """Where a fit runs and writes; nothing here changes what it comes to."""
+class FitOptions:
+    """Where a fit runs and writes. No option changes what is fitted."""
 
-    #: Where the artifact goes.
+    #: The store that the artifact is published to.
     models: ModelStore
-    #: Holds pixel caches and the states of unfinished fits.
+    #: Folder of pixel caches, checkpoints of unfinished fits, and contact sheets.
     scratch: Path
-    #: Where TensorBoard's logs go; None writes none.
+    #: Folder for TensorBoard logs; None writes none.
     tensorboard: Path | None = None
-    #: Each batch is dealt to all GPUs.
+    #: Whether each batch is divided among all GPUs.
     all_gpus: bool = False
-    #: What is published has its twin for OpenVINO, for workers on CPUs.
+    #: Whether an OpenVINO export is published too, for workers on CPUs.
     export: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What a fit came to."""
+    """The results of a fit."""
 
     artifact: Artifact
-    #: On the test subset, as published.
+    #: The published model's, on the test subset.
     evaluation: Evaluation
-    #: Scans of the validation subset where model and label disagree most; None without one.
-    sheet: Path | None
+    #: A PNG of the validation scans where model and label disagree most; None without a validation subset.
+    contact_sheet: Path | None
 
 
-def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitted:
-    """Fit a model on the CSV's scans and publish it under this name; the same call goes on after a kill.
+def fit(name: str, source: Source, recipe: Recipe, options: FitOptions) -> Fitted:
+    """Fit a model on the CSV's scans and publish it under this name. An interrupted fit resumes from its checkpoint.
 
     Raises:
-        UserError: the name is taken, the CSV is wrong, images are missing, or patients are too few.
+        UserError: the name is taken, the CSV is wrong, images are missing, or there are too few patients.
     """
-    refuse_taken_name(name, setting.models)
-    donor = donor_of(recipe.weights)
-    material = load_training_data(source, recipe, cache=setting.scratch / "pixels")
-    if donor:
-        rows = {subset: own.rows for subset, own in material.subsets.items()}
-        refuse_leak(donor, material.file.dataset, validation=rows["validation"], test=rows["test"])
-    state = StateFile(path=setting.scratch / "fits" / f"{name}.npz", purpose=_purpose(material, recipe))
-    weights, history, facts = _train(recipe, material, state, setting)
-    from trainer.network.predict import predict
-
-    finished = _finish(recipe, material, weights)
-    test = material.subsets["test"]
-    scores = predict(finished.model, test.pixels, test.places)
-    evaluation = evaluate(
-        test.rows, test.labels, scores, finished.thresholds, findings=material.findings, means=test.means
-    )
-    manifest = Manifest(
-        name=name,
-        encoder=recipe.encoder,
-        findings=material.findings,
-        preprocessing=recipe.preprocessing,
-        dataset=material.file.dataset,
-        thresholds=finished.thresholds,
-        temperatures=finished.temperatures,
-        about=_about(recipe, material, history)
-        | facts
-        | {"parameters": int(finished.model.count_params()), "weights": _begun_from(recipe, donor)},
-    )
-    figures = [asdict(epoch) for epoch in history]
-    documents = {
-        EVALUATION_FILE: evaluation_json(_of(name, material), evaluation).encode(),
-        CURVES_FILE: draw_curves(figures),
-        CARD_FILE: write_card(manifest, evaluation).encode(),
-    }
-    artifact = write_artifact(
-        finished.model,
-        manifest,
-        split=with_donors_scans(material.split, donor),
-        models=setting.models,
-        history=figures,
-        documents=documents,
-        export=partial(for_workers, pixels=test.pixels, places=test.places, batch_size=manifest.batch_size)
-        if setting.export
-        else lambda _model, _folder: {},
-    )
-    state.remove()
-    return Fitted(artifact=artifact, evaluation=evaluation, sheet=_sheet(name, material, finished, setting))
+    refuse_taken_name(name, options.models)
+    base_model = find_base_model(recipe.weights)
+    data = load_training_data(source, recipe, cache=options.scratch / "pixels")
+    if base_model:
+        rows = {subset: data.subsets[subset].rows for subset in ("validation", "test")}
+        refuse_data_leak(base_model, data.labels_file.dataset, **rows)
+    checkpoint_file = CheckpointFile(path=options.scratch / "fits" / f"{name}.npz", inputs=_inputs(recipe, data))
+    weights, history, policy = _train(recipe, data, checkpoint_file, options)
+    published = build_published_model(recipe, data, weights)
+    evaluation = _evaluate(published, data)
+    manifest = make_manifest(name, recipe, data, published, history=history, policy=policy, base_model=base_model)
+    split = add_base_model_scans(data.split, base_model)
+    artifact = _publish(published, manifest, evaluation, data, history=history, split=split, options=options)
+    checkpoint_file.remove()
+    contact_sheet = _write_contact_sheet(options.scratch / "disagreements" / f"{name}.png", published, data)
+    return Fitted(artifact=artifact, evaluation=evaluation, contact_sheet=contact_sheet)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Finished:
-    """The model as it is published: float32, calibrated on validation, where there is one."""
-
-    model: Any
-    temperatures: dict[str, float]
-    thresholds: dict[str, dict[str, float]]
-    #: Of the validation subset, float32 (N, findings).
-    scores: NDArray[np.float32]
+def _inputs(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+    """What must be unchanged for a fit to resume."""
+    return {**recipe.model_dump(mode="json"), "labels": data.labels_file.sha256, "scans": len(data.split)}
 
 
 def _train(
-    recipe: Recipe, material: TrainingData, state: StateFile, setting: FitSetting
-) -> tuple[list[NDArray[Any]], tuple["Epoch", ...], dict[str, str]]:
+    recipe: Recipe, data: TrainingData, checkpoint_file: CheckpointFile, options: FitOptions
+) -> tuple[list[NDArray[Any]], tuple[Epoch, ...], str]:
+    """Fit the model; returns its weights, the epochs' figures, and the Keras dtype policy."""
     with native_stderr_muted():
         from trainer.fitting.training_loop import train
-        from trainer.network.hardware import computing_in, on_all_gpus
+        from trainer.network.hardware import distribute_over_gpus, dtype_policy
         from trainer.network.model import build_model
 
-    fitted, validation, test = (material.subsets[subset] for subset in SUBSETS)
+    training, validation = data.subsets["train"], data.subsets["validation"]
     select = len(validation.rows) > 0
-    with (
-        FitProgress(epochs=recipe.epochs).shown() as progress,
-        epochs_on_board(setting.tensorboard) as note,
-        on_all_gpus(wished=setting.all_gpus),
-        computing_in(recipe.precision) as policy,
-    ):
-        model = build_model(recipe, material.findings)
-        say(f"fitting {recipe.encoder} in {policy} on {len(fitted.rows)} scans, {len(material.findings)} findings")
-        watched = validation if select else test
-        listener = _listener(recipe, progress, note, watched="validation" if select else "test")
-        history = train(model, fitted, watched, recipe, state, listener=listener, select=select)
-    return model.get_weights(), history, {"computed_in": policy}
+    with ExitStack() as stack:
+        progress = stack.enter_context(FitProgress(epochs=recipe.epochs).live())
+        write_epoch = stack.enter_context(tensorboard_writer(options.tensorboard))
+        stack.enter_context(distribute_over_gpus(enabled=options.all_gpus))
+        policy = stack.enter_context(dtype_policy(recipe.precision))
+        model = build_model(recipe, data.findings)
+        size = f"{len(training.rows)} scans, {len(data.findings)} findings"
+        print_status(f"fitting {recipe.encoder} in {policy} on {size}")
+        # Without validation the test subset is scored to show progress; nothing is selected on it.
+        monitored = "validation" if select else "test"
+        listener = _listener(recipe, progress, write_epoch, monitored=monitored)
+        history = train(
+            model, training, data.subsets[monitored], recipe, checkpoint_file, listener=listener, select=select
+        )
+    return model.get_weights(), history, policy
 
 
-def _listener(recipe: Recipe, progress: FitProgress, note: Callable[["Epoch"], None], *, watched: str) -> "Listener":
+def _listener(
+    recipe: Recipe, progress: FitProgress, write_epoch: Callable[[Epoch], None], *, monitored: str
+) -> "Listener":
     from trainer.fitting.training_loop import Listener
 
-    def tell(epoch: "Epoch") -> None:
-        say(_in_a_line(epoch, recipe, watched=watched))
-        note(epoch)
+    def on_epoch(epoch: Epoch) -> None:
+        auroc, mean = format_figure(epoch.validation_auroc), format_figure(epoch.validation_mean_auroc)
+        print_status(
+            f"epoch {epoch.epoch}/{recipe.epochs}: loss {epoch.loss:.3f}, {monitored} AUROC {auroc}"
+            f" (mean of findings {mean}), {epoch.images_per_second:.0f} images/s"
+        )
+        write_epoch(epoch)
 
-    return Listener(on_step=lambda step: progress.step(**asdict(step)), on_epoch=tell)
+    return Listener(on_step=lambda step: progress.step(**asdict(step)), on_epoch=on_epoch)
 
 
-def _finish(recipe: Recipe, material: TrainingData, weights: Sequence[NDArray[Any]]) -> _Finished:
-    """The same weights in float32, calibrated on validation, where there is one."""
-    from trainer.fitting.calibrate import bake, calibrate, choose_thresholds
-    from trainer.network.compiled_model import positive_weights
-    from trainer.network.model import build_model, logits_of
+def _evaluate(published: PublishedModel, data: TrainingData) -> Evaluation:
     from trainer.network.predict import predict
 
-    model = build_model(recipe, material.findings, bare=True)
-    model.set_weights(weights)
-    validation = material.subsets["validation"]
-    if not validation.rows:
-        return _Finished(model=model, temperatures={}, thresholds={}, scores=np.zeros((0, 0), np.float32))
-    logits = predict(logits_of(model), validation.pixels, validation.places)
-    calibrations = calibrate(validation.labels, logits, positive_weights(material.subsets["train"].labels, recipe))
-    bake(model, calibrations)
-    scores = predict(model, validation.pixels, validation.places)
-    chosen = {
-        finding: choose_thresholds(validation.labels[:, at], scores[:, at])
-        for at, finding in enumerate(material.findings)
-    }
-    temperatures = {finding: one.temperature for finding, one in zip(material.findings, calibrations, strict=True)}
-    return _Finished(model=model, temperatures=temperatures, thresholds=chosen, scores=scores)
-
-
-def _sheet(name: str, material: TrainingData, finished: _Finished, setting: FitSetting) -> Path | None:
-    validation = material.subsets["validation"]
-    if not validation.rows:
-        return None
-    path = setting.scratch / "disagreements" / f"{name}.png"
-    return write_file(path, draw_sheet(validation, finished.scores[:, 0], material.findings[0]))
-
-
-def _in_a_line(epoch: "Epoch", recipe: Recipe, *, watched: str) -> str:
-    return (
-        f"epoch {epoch.epoch}/{recipe.epochs}: loss {epoch.loss:.3f}, {watched} AUROC {in_words(epoch.watched_auroc)}"
-        f" (mean of findings {in_words(epoch.watched_mean_auroc)}), {epoch.images_per_second:.0f} images/s"
+    test = data.subsets["test"]
+    scores = predict(published.model, test.pixels, test.indices)
+    return evaluate(
+        test.rows, test.labels, scores, published.thresholds, findings=data.findings, mean_pixels=test.mean_pixels
     )
 
 
-def _purpose(material: TrainingData, recipe: Recipe) -> dict[str, Any]:
-    """What must be the same for a fit to go on."""
-    return {**recipe.model_dump(mode="json"), "labels": material.file.sha256, "scans": len(material.split)}
+def _publish(
+    published: PublishedModel,
+    manifest: Manifest,
+    evaluation: Evaluation,
+    data: TrainingData,
+    *,
+    history: Sequence[Epoch],
+    split: Sequence[SplitRow],
+    options: FitOptions,
+) -> Artifact:
+    test = data.subsets["test"]
+    documents = {
+        EVALUATION_FILE: evaluation_json(_evaluation_context(manifest.name, data), evaluation).encode(),
+        CURVES_FILE: draw_curves(history),
+        MODEL_CARD_FILE: render_model_card(manifest, evaluation).encode(),
+    }
+    export = partial(for_workers, pixels=test.pixels, places=test.indices, batch_size=manifest.batch_size)
+    return write_artifact(
+        published.model,
+        manifest,
+        split=split,
+        models=options.models,
+        history=[epoch.as_row() for epoch in history],
+        documents=documents,
+        export=export if options.export else _no_export,
+    )
 
 
-def _begun_from(recipe: Recipe, donor: Artifact | None) -> str:
-    # Not the path: it is of this machine.
-    return f"{donor.manifest.name} ({donor.sha256[:12]})" if donor else Path(recipe.weights).name
-
-
-def _of(name: str, material: TrainingData) -> EvaluationOf:
-    return EvaluationOf(
+def _evaluation_context(name: str, data: TrainingData) -> EvaluationContext:
+    return EvaluationContext(
         model=name,
         model_sha256=None,
-        dataset=material.file.dataset,
-        labels_sha256=material.file.sha256,
+        dataset=data.labels_file.dataset,
+        labels_sha256=data.labels_file.sha256,
         subset="test",
-        seen=len(material.split) - len(material.subsets["test"].rows),
-        unreadable=material.left_out,
+        seen=len(data.split) - len(data.subsets["test"].rows),
+        unreadable=data.unreadable,
     )
 
 
-def _about(recipe: Recipe, material: TrainingData, history: Sequence["Epoch"]) -> dict[str, str | int | float]:
-    import keras
+def _no_export(_model: Any, _folder: Path) -> Mapping[str, Export]:
+    return {}
 
-    chosen = {key: value for key, value in recipe.model_dump().items() if isinstance(value, str | int | float)}
-    reached = [epoch.watched_auroc for epoch in history if epoch.watched_auroc is not None]
-    figures = {"validation_auroc": round(max(reached), 4)} if reached and material.subsets["validation"].rows else {}
-    return {
-        **chosen,
-        "epochs_fitted": len(history),
-        "csv_sha256": material.file.sha256,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "numpy": np.__version__,
-        **{f"scans_{subset}": len(own.rows) for subset, own in material.subsets.items()},
-        **figures,
-    }
+
+def _write_contact_sheet(path: Path, published: PublishedModel, data: TrainingData) -> Path | None:
+    validation = data.subsets["validation"]
+    if not validation.rows:
+        return None
+    return write_file(path, draw_contact_sheet(validation, published.validation_scores[:, 0], data.findings[0]))

@@ -1,21 +1,19 @@
-"""TensorBoard's logs of a fit: every figure of every epoch, whatever Keras' backend."""
+"""Writes the figures of each epoch for TensorBoard, whatever Keras' backend."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from db.errors import UserError
 from trainer.console.optional_packages import check_installed
-
-if TYPE_CHECKING:
-    from trainer.fitting.training_loop import Epoch
+from trainer.fitting.history import Epoch
 
 
 @contextmanager
-def epochs_on_board(folder: Path | None) -> Iterator[Callable[["Epoch"], None]]:
-    """Gives the function to tell an epoch to; without a folder it does nothing. A fit that goes on goes on there, too.
+def tensorboard_writer(folder: Path | None) -> Iterator[Callable[[Epoch], None]]:
+    """Yields a function that writes an epoch's figures; without a folder it does nothing.
+
+    A resumed fit adds to the figures that are in the folder.
 
     Raises:
         UserError: the folder cannot be written, or tensorboardX is not installed.
@@ -29,13 +27,15 @@ def epochs_on_board(folder: Path | None) -> Iterator[Callable[["Epoch"], None]]:
     try:
         writer = SummaryWriter(str(folder))
     except OSError as error:
-        raise UserError(f"--tensorboard {folder}: cannot be written ({error.strerror})") from error
+        raise UserError(
+            f"--tensorboard {folder}: cannot be written ({error.strerror}); choose a folder that can"
+        ) from error
 
-    def note(epoch: "Epoch") -> None:
-        for name, figure in asdict(epoch).items():
+    def write_epoch(epoch: Epoch) -> None:
+        for name, figure in epoch.as_row().items():
             if figure is not None and name != "epoch":
                 writer.add_scalar(name, figure, epoch.epoch)
         writer.flush()
 
     with writer:
-        yield note
+        yield write_epoch

@@ -1,9 +1,9 @@
-"""The training loop: fits a model epoch by epoch, keeps the weights that did best on validation, survives kill -9."""
+"""The training loop: fits epoch by epoch, keeps the weights of the best epoch, and resumes after kill -9."""
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,161 +13,141 @@ from numpy.typing import NDArray
 from db.errors import UserError
 from db.metrics.formulas import auroc, confusion_matrix_at
 from trainer.data.training_data import Subset
-from trainer.fitting.checkpoint import FitState, StateFile
+from trainer.fitting.checkpoint import Checkpoint, CheckpointFile
+from trainer.fitting.history import Epoch, best_epoch, stops_early
 from trainer.network.batches import TrainingBatches
-from trainer.network.compiled_model import make_learner
+from trainer.network.compiled_model import compile_model
 from trainer.network.predict import predict
 from trainer.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """What one epoch came to; watched is the subset that was not fitted. Accuracy is of the first finding."""
-
-    epoch: int
-    #: Means over the epoch's steps, of augmented scans.
-    loss: float
-    accuracy: float
-    #: Plain crossentropy, weights or not.
-    watched_loss: float
-    watched_accuracy: float
-    #: Of the first finding; None where the watched subset has one class only.
-    watched_auroc: float | None
-    #: Over the findings of which the watched subset has both classes.
-    watched_mean_auroc: float | None
-    seconds: float
-    images_per_second: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a fit is; all counted from 1."""
+    """The position of a fit; epoch and step count from 1."""
 
     epoch: int
     step: int
+    #: In each epoch.
     steps: int
     batch_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """Who is told how the fit goes."""
+    """Functions that are called during a fit, after each step and after each epoch."""
 
     on_step: Callable[[Step], None] = lambda _: None
     on_epoch: Callable[[Epoch], None] = lambda _: None
 
 
 def train(
-    model: Any, fitted: Subset, watched: Subset, recipe: Recipe, state: StateFile, *, listener: Listener, select: bool
+    model: Any,
+    training: Subset,
+    validation: Subset,
+    recipe: Recipe,
+    checkpoint_file: CheckpointFile,
+    *,
+    listener: Listener,
+    select: bool,
 ) -> tuple[Epoch, ...]:
-    """Fit a model in place; the state file is read first and written after each epoch.
+    """Fit a model in place. The fit resumes from the checkpoint file, which is written after each epoch.
 
-    With `select`, the fit ends early when the watched AUROC no longer rises, and leaves the weights of its best epoch;
-    without, it leaves the last ones.
+    With `select`, the fit stops early once the validation AUROC no longer rises, and the model gets the weights of the
+    best epoch. Without, the model gets the last weights.
 
     Raises:
-        UserError: the loss is no longer a number.
+        UserError: the loss is not finite, or the checkpoint file is unusable.
     """
-    batches = TrainingBatches(fitted.pixels, fitted.places, fitted.labels, recipe)
-    learner = make_learner(model, fitted.labels, recipe, steps=recipe.epochs * len(batches))
-    earlier = state.read()
-    if earlier is not None:
-        _put(_variables(learner), earlier.variables)
-    history = [Epoch(**one) for one in earlier.history] if earlier else []
-    best = earlier.best if earlier else learner.get_weights()
-    while len(history) < recipe.epochs and not (select and _gave_up(history, recipe.patience)):
-        number = len(history)
-        raw, fitted_for = _fit_epoch(learner, batches, number, listener)
-        judged = judge(watched.labels, predict(learner, watched.pixels, watched.places))
-        history.append(Epoch(epoch=number + 1, **fitted_for, **judged))
-        if not select or _best_epoch(history) == number:
-            best = learner.get_weights()
-        learner.set_weights(raw)
-        state.write(FitState(variables=_arrays(learner), best=best, history=[asdict(one) for one in history]))
+    batches = TrainingBatches(training.pixels, training.indices, training.labels, recipe)
+    compiled = compile_model(model, training.labels, recipe, steps=recipe.epochs * len(batches))
+    history, best = _resume(compiled, checkpoint_file)
+    while len(history) < recipe.epochs and not (select and stops_early(history, recipe.patience)):
+        index = len(history)
+        raw_weights, training_figures = _fit_epoch(compiled, batches, index, listener)
+        logits = predict(compiled, validation.pixels, validation.indices)
+        history.append(Epoch(epoch=index + 1, **training_figures, **validation_figures(validation.labels, logits)))
+        if not select or best_epoch(history) == index:
+            best = compiled.get_weights()
+        compiled.set_weights(raw_weights)
+        rows = [epoch.as_row() for epoch in history]
+        checkpoint_file.write(Checkpoint(variables=_variable_arrays(compiled), best=best, history=rows))
         listener.on_epoch(history[-1])
-    learner.set_weights(best)
+    compiled.set_weights(best)
     return tuple(history)
 
 
-def judge(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str, Any]:
-    """The watched figures of an `Epoch`."""
+def validation_figures(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str, Any]:
+    """The validation figures of an `Epoch`, from labels and logits (N, findings)."""
     scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
     truth = labels > 0
-    areas = [auroc(truth[:, at], scores[:, at]) for at in range(truth.shape[1])]
-    known = [area for area in areas if area is not None]
+    aurocs = [auroc(truth[:, index], scores[:, index]) for index in range(truth.shape[1])]
+    defined = [value for value in aurocs if value is not None]
     return {
-        "watched_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),
-        "watched_accuracy": confusion_matrix_at(truth[:, 0], scores[:, 0], 0.5).accuracy,
-        "watched_auroc": areas[0],
-        "watched_mean_auroc": float(np.mean(known)) if known else None,
+        "validation_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),
+        "validation_accuracy": count_at(truth[:, 0], scores[:, 0], 0.5).accuracy,
+        "validation_auroc": aurocs[0],
+        "validation_mean_auroc": float(np.mean(defined)) if defined else None,
     }
 
 
+def _resume(compiled: Any, checkpoint_file: CheckpointFile) -> tuple[list[Epoch], Sequence[NDArray[Any]]]:
+    """Restore a checkpoint's variables; returns its history and best weights, or an empty history and the weights."""
+    checkpoint = checkpoint_file.read()
+    if checkpoint is None:
+        return [], compiled.get_weights()
+    for variable, array in zip(_variables(compiled), checkpoint.variables, strict=True):
+        variable.assign(array)
+    return [Epoch.from_row(row) for row in checkpoint.history], checkpoint.best
+
+
 def _fit_epoch(
-    learner: Any, batches: TrainingBatches, number: int, listener: Listener
+    compiled: Any, batches: TrainingBatches, index: int, listener: Listener
 ) -> tuple[list[NDArray[Any]], dict[str, Any]]:
-    """Fit one epoch: its raw weights and its figures. The learner has the average of weights, if the recipe asks so."""
-    batches.begin(number)
-    follower = _Follower(number=number, batches=batches, listener=listener)
-    began = time.monotonic()
-    # One epoch a call: what happens between epochs is then in plain sight, in the loop above. Unshuffled, for Keras
-    # would shuffle batches by a generator that a fit which goes on does not have.
-    fitted = learner.fit(
-        batches,
-        initial_epoch=number,
-        epochs=number + 1,
-        shuffle=False,
-        verbose=0,
-        callbacks=[follower],
+    """Fit one epoch; returns its weights and training figures.
+
+    If the recipe averages weights, the compiled model then has the averaged ones, and the returned ones are not
+    averaged.
+    """
+    batches.start_epoch(index)
+    callback = _EpochCallback(index=index, batches=batches, listener=listener)
+    started = time.monotonic()
+    # Each call of Keras fits one epoch, so that all work between epochs is in the loop above. Keras must not shuffle,
+    # because a resumed fit would not have the state of its random generator.
+    fitted = compiled.fit(
+        batches, initial_epoch=index, epochs=index + 1, shuffle=False, verbose=0, callbacks=[callback]
     )
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     loss = float(fitted.history["loss"][0])
     if not math.isfinite(loss):
-        raise UserError(f"epoch {number + 1}: the loss is no longer a number; a lower --learning-rate may help")
-    return follower.raw, {
+        raise UserError(f"epoch {index + 1}: the loss is no longer a number; try a lower --learning-rate")
+    return callback.raw_weights, {
         "loss": loss,
-        "accuracy": float(fitted.history["_accuracy"][0]),
+        "accuracy": float(fitted.history["first_finding_accuracy"][0]),
         "seconds": round(seconds, 2),
         "images_per_second": round(len(batches) * batches.batch_size / seconds, 2),
     }
 
 
-class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells each step, and keeps the weights as they are before Keras puts their average in place of them."""
+class _EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Reports each step, and keeps the weights before Keras replaces them by their average."""
 
-    def __init__(self, *, number: int, batches: TrainingBatches, listener: Listener) -> None:
+    def __init__(self, *, index: int, batches: TrainingBatches, listener: Listener) -> None:
         super().__init__()
-        self._number, self._batches, self._listener = number, batches, listener
-        self.raw: list[NDArray[Any]] = []
+        self._index, self._batches, self._listener = index, batches, listener
+        self.raw_weights: list[NDArray[Any]] = []
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002 - Keras' own names
-        where = Step(
-            epoch=self._number + 1, step=batch + 1, steps=len(self._batches), batch_size=self._batches.batch_size
-        )
-        self._listener.on_step(where)
+        steps, batch_size = len(self._batches), self._batches.batch_size
+        self._listener.on_step(Step(epoch=self._index + 1, step=batch + 1, steps=steps, batch_size=batch_size))
 
-    def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
-        self.raw = self.model.get_weights()
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002 - Keras' own names
+        self.raw_weights = self.model.get_weights()
 
 
-def _best_epoch(history: Sequence[Epoch]) -> int:
-    # Of equals the later one: it has learned longer.
-    return max(range(len(history)), key=lambda at: (history[at].watched_auroc or 0.0, at))
+def _variables(compiled: Any) -> list[Any]:
+    # Weights, the state of dropout's random generator, and the optimizer's moments.
+    return [*compiled.variables, *compiled.optimizer.variables]
 
 
-def _gave_up(history: Sequence[Epoch], patience: int) -> bool:
-    return bool(history) and len(history) - 1 - _best_epoch(history) >= patience
-
-
-def _variables(learner: Any) -> list[Any]:
-    # Weights, what dropout's random numbers have come to, and the optimizer's moments.
-    return [*learner.variables, *learner.optimizer.variables]
-
-
-def _arrays(learner: Any) -> list[NDArray[Any]]:
-    return [keras.ops.convert_to_numpy(variable) for variable in _variables(learner)]
-
-
-def _put(variables: Sequence[Any], arrays: Sequence[NDArray[Any]]) -> None:
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
+def _variable_arrays(compiled: Any) -> list[NDArray[Any]]:
+    return [keras.ops.convert_to_numpy(variable) for variable in _variables(compiled)]

@@ -1,1 +1,1 @@
-"""The Keras model: encoders, compiled train and predict steps, batches, hardware. No files, no labels."""
+"""The Keras model: encoders, its compilation for a fit, batches, predictions and hardware. It reads no labels."""

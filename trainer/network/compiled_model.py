@@ -1,4 +1,4 @@
-"""What is fitted: the model up to its logits, with its loss, its optimizer and where its scores begin."""
+"""Compiles a model for a fit: up to its logits, with loss, optimizer, metrics and initial bias."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,57 +7,67 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.network.model import LOGITS, logits_of
+from trainer.network.model import LOGITS, logits_model
 from trainer.recipe import Recipe
 
 Labels = NDArray[np.float32]
 
 
-def make_learner(model: Any, labels: Labels, recipe: Recipe, *, steps: int) -> Any:
-    """Compile the model's logits for `steps` steps on a subset with these labels, float32 (N, findings)."""
+def compile_model(model: Any, labels: Labels, recipe: Recipe, *, steps: int) -> Any:
+    """Compile the model up to its logits.
+
+    Args:
+        model: from `trainer.network.model.build_model`; the compiled model shares its weights.
+        labels: float32 (N, findings) of the training subset.
+        recipe: loss, optimizer and schedule.
+        steps: the number of steps of the whole fit, for the schedule.
+
+    Returns:
+        A compiled `keras.Model` from uint8 (B, H, W, C) to logits, float32 (B, findings).
+    """
     weights = positive_weights(labels, recipe)
     if recipe.prior_bias:
         _start_at_prevalence(model, labels, weights)
-    learner = logits_of(model)
+    compiled = logits_model(model)
     optimizer = _optimizer(recipe, steps)
-    learner.compile(
+    compiled.compile(
         optimizer=optimizer,
         loss=_weighted_crossentropy(weights),
-        metrics=[_accuracy],
-        # TensorFlow needs no XLA, which takes a minute to compile this on two cores; JAX without it would crawl.
+        metrics=[first_finding_accuracy],
+        # On two cores XLA takes a minute to compile, which TensorFlow can do without and JAX cannot.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    # Now, for a fit that goes on has the optimizer's state to put in.
-    optimizer.build(learner.trainable_variables)
-    _build_figures(learner, findings=labels.shape[1])
-    return learner
+    # A resumed fit restores the optimizer's state, so its variables must exist already.
+    optimizer.build(compiled.trainable_variables)
+    _build_metrics(compiled, findings=labels.shape[1])
+    return compiled
 
 
 def positive_weights(labels: Labels, recipe: Recipe) -> NDArray[np.float32]:
-    """How much a positive weighs, float32 (findings,): ((1 - p) / p) ** balance of its prevalence p."""
-    share = _prevalence(labels)
-    return (((1 - share) / share) ** recipe.balance).astype(np.float32)
+    """The weight of a positive, float32 (findings,): ((1 - p) / p) ** balance for a finding of prevalence p."""
+    prevalence = _prevalence(labels)
+    return (((1 - prevalence) / prevalence) ** recipe.balance).astype(np.float32)
 
 
-def _build_figures(learner: Any, *, findings: int) -> None:
-    # Left to itself Keras builds them by a batch that, on JAX, it takes from the first epoch and does not give back.
-    nothing = keras.ops.zeros((1, findings))
-    learner.compute_loss(y=nothing, y_pred=nothing)
-    learner.compute_metrics(None, nothing, nothing)
-    learner.reset_metrics()
+def _build_metrics(compiled: Any, *, findings: int) -> None:
+    # By default Keras builds them from a batch that, on JAX, is then missing from the first epoch.
+    zeros = keras.ops.zeros((1, findings))
+    compiled.compute_loss(y=zeros, y_pred=zeros)
+    compiled.compute_metrics(None, zeros, zeros)
+    compiled.reset_metrics()
 
 
 def _prevalence(labels: Labels) -> NDArray[np.float64]:
-    # Half a scan more of either kind, for a logarithm needs both.
-    share: NDArray[np.float64] = (labels.sum(axis=0, dtype=np.float64) + 0.5) / (len(labels) + 1)
-    return share
+    # Half a positive and half a negative are added, because the logarithm of the odds needs both.
+    prevalence: NDArray[np.float64] = (labels.sum(axis=0, dtype=np.float64) + 0.5) / (len(labels) + 1)
+    return prevalence
 
 
 def _start_at_prevalence(model: Any, labels: Labels, weights: NDArray[np.float32]) -> None:
-    # Else the first epochs go by until each rare finding's scores have come down from 0.5. Weighted positives move the
-    # optimum's logit up by the weight's logarithm.
-    share = _prevalence(labels)
-    model.get_layer(LOGITS).bias.assign(np.log(share / (1 - share)) + np.log(weights))
+    # Otherwise the first epochs are spent on lowering rare findings' scores from 0.5. A weight of positives raises the
+    # optimal logit by its logarithm.
+    prevalence = _prevalence(labels)
+    model.get_layer(LOGITS).bias.assign(np.log(prevalence / (1 - prevalence)) + np.log(weights))
 
 
 def _optimizer(recipe: Recipe, steps: int) -> Any:
@@ -74,13 +84,14 @@ def _weighted_crossentropy(weights: NDArray[np.float32]) -> Callable[[Any, Any],
     """The mean over findings of (1 + (w - 1) y) (log(1 + exp(z)) - y z), for labels y and logits z."""
 
     def loss(labels: Any, logits: Any) -> Any:
-        plain = keras.ops.softplus(logits) - labels * logits
-        return keras.ops.mean((1 + keras.ops.multiply(weights - 1, labels)) * plain, axis=-1)
+        unweighted = keras.ops.softplus(logits) - labels * logits
+        return keras.ops.mean((1 + keras.ops.multiply(weights - 1, labels)) * unweighted, axis=-1)
 
     return loss
 
 
-def _accuracy(labels: Any, logits: Any) -> Any:
+def first_finding_accuracy(labels: Any, logits: Any) -> Any:
+    """Keras' metric of this name: accuracy of the first finding at a score of 0.5, from labels and logits."""
     return keras.ops.cast(keras.ops.equal(logits[:, 0] >= 0, labels[:, 0] > 0), "float32")
 
 

@@ -1,4 +1,4 @@
-"""What a fit runs on: how many GPUs, and in which floating point. Weights are float32 always, published ones too."""
+"""The GPUs and the floating-point precision of a fit. Weights are always float32, also the published ones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,28 +11,31 @@ from worker.scoring.precision import cpu_has_bfloat16
 
 
 @contextmanager
-def computing_in(precision: str) -> Iterator[str]:
-    """Within, models that are built compute in this Keras policy, or `auto`: the fastest that the hardware has."""
-    before = keras.config.dtype_policy()
-    policy = _fastest() if precision == "auto" else precision
+def dtype_policy(precision: str) -> Iterator[str]:
+    """Models that are built within the block compute in this Keras dtype policy; yields its name.
+
+    `auto` stands for the fastest policy that the hardware has.
+    """
+    previous = keras.config.dtype_policy()
+    policy = _fastest_policy() if precision == "auto" else precision
     keras.config.set_dtype_policy(policy)
     try:
         yield policy
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous)
 
 
 @contextmanager
-def on_all_gpus(*, wished: bool) -> Iterator[None]:
-    """Within, each batch of a fit is dealt to all GPUs, by TensorFlow's or Keras' own strategy, where that is wished.
+def distribute_over_gpus(*, enabled: bool) -> Iterator[None]:
+    """If enabled, divide each batch of a fit within the block among all GPUs, by TensorFlow's or Keras' strategy.
 
     Raises:
         UserError: there is no GPU.
     """
-    if not wished:
+    if not enabled:
         yield
     elif not has_gpu():
-        raise UserError("--all-gpus: no GPU is visible here")
+        raise UserError("--all-gpus: this machine shows no GPU; leave the flag out to fit on the CPU")
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -43,6 +46,6 @@ def on_all_gpus(*, wished: bool) -> Iterator[None]:
             yield
 
 
-def _fastest() -> str:
-    # bfloat16 has float32's range, so no loss needs scaling; GPUs have it since 2020, some CPUs since.
+def _fastest_policy() -> str:
+    # bfloat16 has float32's range, so the loss needs no scaling. GPUs have had it since 2020, and some CPUs have it.
     return "mixed_bfloat16" if has_gpu() or cpu_has_bfloat16() else "float32"

@@ -1,4 +1,4 @@
-"""Scores of a Keras model over cached pixels."""
+"""Predictions of a Keras model for cached pixels."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from trainer.network.batches import ScoringBatches
 from worker.images.pixels import Pixels
 
 
-def predict(model: Any, pixels: Pixels, places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What a model puts out for scans, in their order: float32 (N, findings)."""
-    outputs: NDArray[np.float32] = model.predict(ScoringBatches(pixels, places), verbose=0)
+def predict(model: Any, pixels: Pixels, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """A model's outputs, float32 (N, findings), for `pixels[indices]`, in that order."""
+    outputs: NDArray[np.float32] = model.predict(ScoringBatches(pixels, indices), verbose=0)
     return outputs

@@ -1,1 +1,1 @@
-"""Synthetic chest radiographs in the NIH layout, for demos and tests. No real patient's film is behind them."""
+"""Draws synthetic chest radiographs in NIH's layout for demos and tests, without any patient's image."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
 from trainer.console.optional_packages import check_installed
-from trainer.console.progress import native_stderr_muted, say
+from trainer.console.progress import native_stderr_muted, print_status
 from trainer.data.dataset import Examples, read_scans
 from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
@@ -60,7 +60,7 @@ def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelStore, 
     with native_stderr_muted():
         from worker.artifacts.keras_model import load_keras_model
     model = load_keras_model(artifact)
-    pixels = np.asarray(scans.pixels[scans.places])
+    pixels = np.asarray(scans.pixels[scans.indices])
     with staging_folder() as staging:
         formats = write_formats(model, staging, pixels, batch_size=artifact.manifest.batch_size, tolerance=tolerance)
         write_exports(staging, artifact.sha256, {**_int8_of(artifact), **formats})
@@ -100,7 +100,7 @@ def write_formats(model: Any, folder: Path, pixels: Pixels, *, batch_size: int, 
     _write_files(model, folder)
     formats = {}
     for name, (runtime, forward) in _open_formats(folder).items():
-        say(f"checking {name} on {len(pixels)} scans")
+        print_status(f"checking {name} on {len(pixels)} scans")
         difference = float(np.abs(_scores(forward, pixels, batch_size) - expected).max())
         if not difference <= tolerance:
             raise UserError(
@@ -131,12 +131,12 @@ def for_workers(
     chosen = places[np.linspace(0, len(places) - 1, min(_SCANS, len(places))).astype(int)]
     try:
         check_possible()
-        say("exporting to OpenVINO")
+        print_status("exporting to OpenVINO")
         formats = write_formats(model, folder, np.asarray(pixels[chosen]), batch_size=batch_size, tolerance=TOLERANCE)
     except UserError as error:
         for name in BESIDE:
             (folder / name).unlink(missing_ok=True)
-        say(f"not exported, so workers score it on TensorFlow: {error}")
+        print_status(f"not exported, so workers score it on TensorFlow: {error}")
         return {}
     # Every worker would fetch it, and none reads it; 'trainer export' writes it for those who do.
     (folder / ONNX_FILE).unlink()

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
-from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
-from db.metrics.formulas import CountArray, has_both_classes, roc_curve
-from trainer.console.progress import say
+from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
+from db.metrics.formulas import Steps, has_both_classes, rank
+from trainer.console.progress import print_status
 from trainer.data.dataset import label_matrix, labelled_rows, read_scans
 from trainer.data.held_out import unseen_rows, used_rows
 from trainer.data.training_data import Subset
-from trainer.evaluation.evaluator import patients_of
+from trainer.evaluation.groups import patients_of
 from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import (
@@ -88,11 +88,11 @@ def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count:
     judged = np.array([row in kept for row in examples.rows], np.bool_)
     rows = tuple(row for row in examples.rows if row in kept)
     return Int8Scans(
-        calibration=np.asarray(examples.pixels[examples.places[~judged]]),
+        calibration=np.asarray(examples.pixels[examples.indices[~judged]]),
         validation=Subset(
             rows=rows,
             pixels=examples.pixels,
-            places=examples.places[judged],
+            indices=examples.indices[judged],
             labels=label_matrix(rows, artifact.manifest.findings),
         ),
     )
@@ -110,12 +110,12 @@ def export_int8(
     exports, floats = read_exports(artifact), choose_floats("auto")
     graph, weights = read_format(artifact, "openvino").values()
     core, size = openvino.Core(), artifact.manifest.batch_size
-    pixels = np.asarray(scans.validation.pixels[scans.validation.places])
+    pixels = np.asarray(scans.validation.pixels[scans.validation.indices])
     with staging_folder() as staging:
-        say(f"quantizing by {len(scans.calibration)} training scans")
+        print_status(f"quantizing by {len(scans.calibration)} training scans")
         quantized = quantize(core.read_model(graph, weights), scans.calibration, size)
         openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
-        say(f"comparing int8 with float32 on {len(pixels)} validation scans")
+        print_status(f"comparing int8 with float32 on {len(pixels)} validation scans")
         exact = _scores(core.read_model(graph, weights), pixels, size, "float32")
         rough = _scores(core.read_model(staging / OPENVINO_INT8_FILE), pixels, size, floats)
         compared = compare(scans.validation.rows, scans.validation.labels, exact, rough, rounds=rounds)

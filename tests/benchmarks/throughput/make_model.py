@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from db.findings import FINDINGS
-from trainer.network.encoders import as_on_imagenet
+from trainer.network.encoders import scale_for_imagenet
 from trainer.publishing.export import for_workers
 from worker.artifacts.artifact import file_sha256, publish
 from worker.artifacts.exports import FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
@@ -32,7 +32,7 @@ pixels = np.stack([to_pixels(path.read_bytes(), rule) for path in sorted(images.
 keras.utils.set_random_seed(7)
 given = keras.Input(rule.shape, dtype="uint8", name="pixels")
 encoder = keras.applications.DenseNet121(weights=None, include_top=False, pooling="avg", input_shape=(224, 224, 3))
-features = encoder(as_on_imagenet(keras.layers.Rescaling(1.0)(given), "densenet121"))
+features = encoder(scale_for_imagenet(keras.layers.Rescaling(1.0)(given), "densenet121"))
 scores = keras.layers.Dense(len(FINDINGS), activation="sigmoid")(keras.layers.BatchNormalization()(features))
 model = keras.Model(given, scores)
 for layer in (*encoder.layers, *model.layers):

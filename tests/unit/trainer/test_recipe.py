@@ -8,7 +8,7 @@ from trainer.recipe import PRESETS, Recipe, make_recipe
 
 
 def test_the_report_is_the_mini_projects_listing():
-    """Every figure of it, by name."""
+    """Every number of it, by name."""
     recipe = make_recipe("report")
     assert recipe.preprocessing.shape == (224, 224, 3)
     assert (recipe.encoder, recipe.hidden, recipe.interpolation) == ("densenet121", 512, "linear")
@@ -19,27 +19,27 @@ def test_the_report_is_the_mini_projects_listing():
 
 
 def test_a_flag_overrides_a_preset():
-    """And a flag that was not given does not."""
+    """A flag that was not given does not."""
     recipe = make_recipe("report", encoder="resnet50", epochs=None)
     assert (recipe.encoder, recipe.epochs) == ("resnet50", 50)
 
 
 def test_a_value_out_of_range_is_one_sentence():
-    """Naming the flag as it is typed."""
+    """The sentence names the flag as it is typed."""
     with pytest.raises(UserError, match=r"--learning-rate is -1: .*greater than 0"):
         make_recipe("best", learning_rate=-1)
 
 
 def test_every_choice_of_a_recipe_has_a_flag():
-    """Any number can be overridden; `--target` is the one that is named otherwise."""
+    """Any number can be overridden; only `targets` has a flag of another name, `--target`."""
     flags = typing.get_type_hints(fit_command.fit)
     assert set(Recipe.model_fields) - {"targets"} <= set(flags)
 
 
 @pytest.mark.parametrize("name", sorted(set(Recipe.model_fields) - {"targets", "prior_bias"}))
-def test_help_tells_both_presets_values(name):
-    """It is written beside the flag, for an import of the recipe would slow `--help`."""
+def test_help_shows_both_presets_values(name):
+    """They are written beside the flag, because an import of the recipe would slow `--help` down."""
     best, report = (str(getattr(make_recipe(preset), name)) for preset in PRESETS)
-    told = best if best == report else f"{best} [{report}]"
+    shown = best if best == report else f"{best}; report: {report}"
     annotation = typing.get_type_hints(fit_command.fit, include_extras=True)[name]
-    assert annotation.__metadata__[0].show_default == told
+    assert annotation.__metadata__[0].help.endswith(f"\n\n\\[default: {shown}]")

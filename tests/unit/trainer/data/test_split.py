@@ -31,14 +31,14 @@ def patients_of(rows, subset):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_patient_is_in_two_subsets(seed):
-    """All scans of a patient go the same way."""
+    """All scans of a patient are in the same subset."""
     rows = split(seed=seed)
     subsets = [patients_of(rows, subset) for subset in ("train", "validation", "test")]
     assert sum(map(len, subsets)) == len(set.union(*subsets)) == 60
 
 
-def test_every_scan_has_its_place_and_the_shares_are_kept():
-    """One row a scan, in order; the shares hold to within one patient's scans."""
+def test_every_scan_has_a_subset_and_the_shares_are_kept():
+    """One row per scan, in order; the shares are exact to within one patient's scans."""
     rows = split()
     assert [one.image_name for one in rows] == [one.image_name for one in ROWS]
     for subset, share in (("test", 0.25), ("validation", 0.15)):
@@ -52,19 +52,19 @@ def test_the_order_of_the_csv_does_not_matter():
 
 
 def test_too_few_patients_are_refused():
-    """A fit without anyone left to train on is no fit."""
+    """At least one patient must be left to train on."""
     with pytest.raises(UserError, match="2 patients are too few"):
         split([row(1, 0), row(1, 1), row(2, 0)])
 
 
 def test_a_scan_without_a_patient_is_refused():
-    """Split by image and a patient may be on both sides."""
-    with pytest.raises(UserError, match="which patient"):
+    """Its patient could be in two subsets."""
+    with pytest.raises(UserError, match="a row of the CSV has no patient"):
         split([*ROWS, row(None, 0)])
 
 
-def test_a_split_by_image_parts_patients():
-    """The mini project's way: shares hold to the scan, and patients lie on both sides."""
+def test_a_split_by_image_divides_patients():
+    """As in the mini project: shares are exact to the scan, and patients have scans in both subsets."""
     rows = split_by_image(ROWS, validation_share=0, test_share=0.2, seed=0)
     assert sum(one.subset == "test" for one in rows) == round(0.2 * len(ROWS))
     assert {one.subset for one in rows} == {"train", "test"}
@@ -72,15 +72,15 @@ def test_a_split_by_image_parts_patients():
     assert shared_patients(split()) == 0
 
 
-def test_shares_that_leave_nobody_are_refused():
-    """Before anything is read."""
-    with pytest.raises(UserError, match="leave nothing to fit on"):
+def test_shares_that_leave_no_training_scans_are_refused():
+    """The sentence names both flags."""
+    with pytest.raises(UserError, match="leave no scans to fit on"):
         split_by_patient(ROWS, validation_share=0.5, test_share=0.5, seed=0)
 
 
 @pytest.fixture
 def lists(tmp_path):
-    """NIH's two lists: patients 1 to 40 and 41 to 58; 59 and 60 are in neither."""
+    """NIH's two lists with patients 1 to 40 and 41 to 58; patients 59 and 60 are in neither."""
     train, test = tmp_path / "train_val_list.txt", tmp_path / "test_list.txt"
     train.write_text("\n".join(one.image_name for one in ROWS if int(one.patient_id) <= 40))
     test.write_text("\n".join(one.image_name for one in ROWS if 40 < int(one.patient_id) <= 58) + "\n")
@@ -88,7 +88,7 @@ def lists(tmp_path):
 
 
 def test_official_lists_decide_what_is_tested(lists):
-    """Validation is dealt from the first by patient; who is in neither list is not used."""
+    """Patients of the first are assigned to validation; patients in neither list are not used."""
     rows = split_by_lists(ROWS, **lists)
     assert {int(patient) for patient in patients_of(rows, "test")} == set(range(41, 59))
     fitted, tuned = patients_of(rows, "train"), patients_of(rows, "validation")
@@ -98,21 +98,21 @@ def test_official_lists_decide_what_is_tested(lists):
 
 
 def test_a_scan_on_both_lists_is_refused(lists):
-    """The test would be on what was learned."""
+    """The model would be tested on what it learned."""
     lists["test_list"].write_text(ROWS[0].image_name)
-    with pytest.raises(UserError, match="1 of its scans are in"):
+    with pytest.raises(UserError, match="1 of its scans are also in"):
         split_by_lists(ROWS, **lists)
 
 
 @pytest.mark.parametrize("which", ["train_list", "test_list"])
 def test_a_list_of_other_scans_is_refused(lists, which):
-    """Naming the file."""
+    """The sentence names the file."""
     lists[which].write_text("nobody.png")
     with pytest.raises(UserError, match=f"{lists[which].name}: names no labelled scan"):
         split_by_lists(ROWS, **lists)
 
 
-def test_what_was_written_is_what_is_read(tmp_path):
-    """`split.csv` survives the way through the file."""
+def test_a_split_that_was_written_is_read_back(tmp_path):
+    """Through `split.csv`."""
     write_split(tmp_path, split())
     assert tuple(read_split(tmp_path)) == split()

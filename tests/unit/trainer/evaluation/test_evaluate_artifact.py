@@ -1,4 +1,4 @@
-"""Judging an artifact on scans of a CSV: which, and what of."""
+"""Evaluating an artifact on the scans of a CSV: which scans are used, and what the result says about them."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from worker.artifacts.model_store import FolderModelStore, find_by_name
 
 @pytest.fixture(scope="module")
 def artifact(phantoms, tmp_path_factory):
-    """A model with random weights, said to be fitted on some of the phantoms."""
+    """A model with random weights, whose split says that it was fitted on some of the phantoms."""
     recipe = make_recipe("best", encoder="densenet37", size=32)
     findings = ("Abnormal", "Effusion")
     manifest = Manifest(
@@ -42,20 +42,20 @@ def subset_of(artifact, *wanted):
     return [line for line in lines if line["subset"] in wanted]
 
 
-def test_only_scans_that_the_model_never_saw_are_judged(artifact, phantoms, tmp_path):
-    """Of its own CSV the test subset, and it says how many it left out."""
-    of, evaluation = evaluate_artifact(artifact, phantoms, None, cache=tmp_path)
+def test_only_scans_that_the_model_never_saw_are_used(artifact, phantoms, tmp_path):
+    """Of its own CSV the test subset; the number of scans left out is reported."""
+    context, evaluation = evaluate_artifact(artifact, phantoms, None, cache=tmp_path)
     assert evaluation.scans == len(subset_of(artifact, "test"))
-    assert (of.subset, of.seen) == ("unseen", len(subset_of(artifact, "train", "validation")))
-    assert (of.model, of.model_sha256) == ("random", artifact.sha256)
+    assert (context.subset, context.seen) == ("unseen", len(subset_of(artifact, "train", "validation")))
+    assert (context.model, context.model_sha256) == ("random", artifact.sha256)
     assert evaluation.findings["Abnormal"].at_thresholds["youden"]["threshold"] == 0.5
-    assert json.loads(evaluation_json(of, evaluation))["of"]["labels_sha256"] == read_labels_csv(phantoms).sha256
+    assert json.loads(evaluation_json(context, evaluation))["of"]["labels_sha256"] == read_labels_csv(phantoms).sha256
 
 
-def test_all_scans_are_judged_where_that_is_wished(artifact, phantoms, tmp_path):
-    """And the figures say so."""
-    of, evaluation = evaluate_artifact(artifact, phantoms, None, cache=tmp_path, include_seen=True)
-    assert (of.subset, of.seen) == ("all", 0)
+def test_all_scans_are_used_when_requested(artifact, phantoms, tmp_path):
+    """The result says so."""
+    context, evaluation = evaluate_artifact(artifact, phantoms, None, cache=tmp_path, include_seen=True)
+    assert (context.subset, context.seen) == ("all", 0)
     assert evaluation.scans == len(read_labels_csv(phantoms).rows)
 
 
@@ -68,34 +68,34 @@ def test_a_renamed_csv_hides_no_scan_that_was_seen(artifact, phantoms, tmp_path)
 
 
 def test_another_hospitals_patient_of_the_same_number_is_another_patient(artifact, phantoms, tmp_path):
-    """Patient ids are of a dataset: under other names, nothing was seen."""
+    """Patient ids are unique only within a dataset, so images of other names are all unseen."""
     text = phantoms.read_text().replace(".png", "_other.png")
     (tmp_path / "other.csv").write_text(text)
     file = read_labels_csv(tmp_path / "other.csv")
     assert unseen_rows(file.dataset, file.rows, artifact) == list(file.rows)
 
 
-def test_a_csv_of_seen_scans_only_is_one_sentence(artifact, phantoms, tmp_path):
-    """Naming the way to judge them still."""
+def test_a_csv_of_only_seen_scans_is_refused_in_one_sentence(artifact, phantoms, tmp_path):
+    """It names the flag that includes them."""
     seen = {line["image_name"] for line in subset_of(artifact, "train")}
     head, *lines = phantoms.read_text().splitlines()
     (tmp_path / "seen.csv").write_text("\n".join([head, *(line for line in lines if line.split(",")[0] in seen)]))
-    with pytest.raises(UserError, match=r"seen\.csv: random was fitted on every scan of it; --include-seen"):
+    with pytest.raises(UserError, match=r"seen\.csv: random was fitted or tuned on every scan .* --include-seen"):
         evaluate_artifact(artifact, tmp_path / "seen.csv", str(phantoms.parent / "images"), cache=tmp_path)
 
 
 def test_an_artifact_is_found_by_name_and_by_hash(artifact):
-    """And a name that nobody has is refused with the names that there are."""
+    """A name that no artifact has is refused with the names that exist."""
     models = FolderModelStore(artifact.folder.parent)
     assert find_by_name("random", models) == find_by_name(artifact.sha256[:12], models)
     with pytest.raises(UserError, match="random"):
         find_by_name("other", models)
 
 
-def test_the_sheet_has_the_most_confident_disagreements():
-    """Positives from the lowest score up, negatives from the highest down."""
-    from trainer.evaluation.contact_sheet import most_confident
+def test_the_contact_sheet_shows_the_most_confident_errors():
+    """Positives from the lowest score up, negatives from the highest score down."""
+    from trainer.evaluation.contact_sheet import most_confident_errors
 
     truth = np.array([True, False, True, False, True])
     scores = np.array([0.9, 0.8, 0.1, 0.2, 0.3], np.float32)
-    assert most_confident(truth, scores) == ([2, 4, 0], [1, 3])
+    assert most_confident_errors(truth, scores) == ([2, 4, 0], [1, 3])

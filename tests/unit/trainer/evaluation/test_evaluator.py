@@ -5,10 +5,10 @@ import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, roc_auc_score
 
 from db.labels.csv_file import LabelRow
-from db.metrics.formulas import expected_calibration_error
-from trainer.evaluation.evaluator import TABLE, evaluate
+from db.metrics.formulas import calibration_error
+from trainer.evaluation.evaluator import TABLE_THRESHOLDS, evaluate
 from trainer.evaluation.metadata_baseline import metadata_scores
-from trainer.evaluation.model_card import write_card
+from trainer.evaluation.model_card import render_model_card
 from worker.artifacts.manifest import Manifest
 
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def row(number, **known):
 
 @pytest.fixture(scope="module")
 def scored():
-    """300 scans of 100 patients: `Abnormal` and `Effusion` half known by their scores, `Hernia` never there."""
+    """300 scans of 100 patients: scores tell something about `Abnormal` and `Effusion`; no scan has `Hernia`."""
     rows = [
         row(number, view="AP" if number % 4 == 0 else "PA", sex="F" if number % 2 else "M") for number in range(300)
     ]
@@ -37,12 +37,12 @@ def scored():
 def evaluation(scored):
     rows, labels, scores = scored
     chosen = {"Abnormal": {"best_f1": 0.37}, "Effusion": {}, "Hernia": {}}
-    means = RNG.random(300) * 255
-    return evaluate(rows, labels, scores, chosen, findings=FINDINGS, means=means, rounds=200)
+    mean_pixels = RNG.random(300) * 255
+    return evaluate(rows, labels, scores, chosen, findings=FINDINGS, mean_pixels=mean_pixels, rounds=200)
 
 
 def test_figures_are_those_of_scikit_learn(scored, evaluation):
-    """AUROC, average precision, Brier and accuracy, of each finding."""
+    """AUROC, average precision, Brier score and accuracy, of each finding."""
     _, labels, scores = scored
     for at, finding in enumerate(FINDINGS[:2]):
         one, exact = evaluation.findings[finding], scores[:, at].astype(float)
@@ -54,30 +54,30 @@ def test_figures_are_those_of_scikit_learn(scored, evaluation):
         assert one.auroc.low < one.auroc.value < one.auroc.high
 
 
-def test_the_calibration_error_is_its_definition():
-    """By hand: two bins, of which one is right and the other 0.35 too sure."""
+def test_the_calibration_error_is_that_of_its_definition():
+    """Computed by hand for two bins: scores are 0.05 too high in one and 0.35 in the other."""
     scores, labels = np.array([0.05, 0.05, 0.85, 0.85]), np.array([False, False, True, False])
     assert expected_calibration_error(labels, scores) == pytest.approx((2 * 0.05 + 2 * 0.35) / 4)
     assert expected_calibration_error(labels[:0], scores[:0]) is None
 
 
-def test_what_is_undefined_is_null(evaluation):
-    """A finding that no scan has: JSON without NaN, and no zero in its place."""
+def test_an_undefined_figure_is_null(evaluation):
+    """For a finding that no scan has, the JSON has neither NaN nor 0."""
     hernia = evaluation.findings["Hernia"]
     assert (hernia.positives, hernia.auroc.value, hernia.average_precision.value) == (0, None, None)
     json.dumps(evaluation.as_json(), allow_nan=False)
 
 
 def test_the_mean_is_over_nihs_findings_that_have_both_classes(scored, evaluation):
-    """Not over `Abnormal`, which is any of them."""
+    """Not over `Abnormal`, which means any of them."""
     _, labels, scores = scored
     assert evaluation.mean_auroc.value == pytest.approx(roc_auc_score(labels[:, 1], scores[:, 1]))
 
 
-def test_thresholds_are_taken_and_not_chosen(scored, evaluation):
-    """The manifest's, and the mini project's five, with counts that add up."""
+def test_thresholds_are_given_and_not_chosen(scored, evaluation):
+    """The manifest's and the mini project's five, with counts that add up."""
     abnormal = evaluation.findings["Abnormal"]
-    assert [at["threshold"] for at in abnormal.table] == list(TABLE)
+    assert [at["threshold"] for at in abnormal.table] == list(TABLE_THRESHOLDS)
     assert abnormal.at_thresholds["best_f1"]["threshold"] == 0.37
     for at in (*abnormal.table, *abnormal.at_thresholds.values()):
         assert at["tp"] + at["fp"] + at["fn"] + at["tn"] == 300
@@ -86,8 +86,8 @@ def test_thresholds_are_taken_and_not_chosen(scored, evaluation):
     assert abnormal.at_thresholds["best_f1"]["tp"] == int((predicted & (scored[1][:, 0] > 0)).sum())
 
 
-def test_groups_part_all_scans(scored, evaluation):
-    """By sex, age band and view; each group's AUROC is of its own scans."""
+def test_every_scan_is_in_one_group_of_each_kind(scored, evaluation):
+    """Of sex, age band and view; each group's AUROC is of its own scans."""
     rows, labels, scores = scored
     groups = evaluation.findings["Abnormal"].groups
     assert set(groups) == {"sex", "age", "view"}
@@ -100,16 +100,16 @@ def test_groups_part_all_scans(scored, evaluation):
 
 
 def test_an_unknown_age_is_a_group_of_its_own():
-    """Not an infant."""
+    """It is not counted as an infant's."""
     rows = [row(number, age_years=None if number < 10 else 0.5, sex=None) for number in range(20)]
     labels = np.tile(np.array([[0], [1]], np.float32), (10, 1))
-    one = evaluate(rows, labels, labels, {}, findings=FINDINGS[:1], means=np.arange(20.0), rounds=5)
+    one = evaluate(rows, labels, labels, {}, findings=FINDINGS[:1], mean_pixels=np.arange(20.0), rounds=5)
     groups = one.findings["Abnormal"].groups
     assert {name: group.scans for name, group in groups["age"].items()} == {"0-17": 10, "unknown": 10}
     assert set(groups["sex"]) == {"unknown"}
 
 
-def test_baselines_are_what_no_model_needs(scored, evaluation):
+def test_baselines_look_at_no_image(scored, evaluation):
     """Always positive has recall 1, the majority the larger class's share as accuracy."""
     share = scored[1][:, 0].mean()
     baselines = evaluation.findings["Abnormal"].baselines
@@ -118,35 +118,35 @@ def test_baselines_are_what_no_model_needs(scored, evaluation):
     assert "f1" not in baselines["mean_pixel"]
 
 
-def test_metadata_is_judged_on_patients_that_it_was_not_fitted_on():
-    """It finds what view says of a finding, and nothing in labels that only the patient explains."""
+def test_the_metadata_baseline_scores_patients_that_it_was_not_fitted_on():
+    """It learns what the view says about a finding, and nothing from labels that only the patient explains."""
     patients = [str(number // 6) for number in range(600)]
     views = ["AP" if RNG.random() < 0.5 else "PA" for _ in range(600)]
     rows = [
         row(number, patient_id=patient, view=view)
         for number, (patient, view) in enumerate(zip(patients, views, strict=True))
     ]
-    told = np.array([view == "AP" for view in views])
-    assert roc_auc_score(told, metadata_scores(rows, told, patients)) > 0.99
-    # Each patient's own age, and labels by patient at random: a split by scan would know them all.
-    luck = np.repeat(RNG.random(100) < 0.5, 6)
+    by_view = np.array([view == "AP" for view in views])
+    assert roc_auc_score(by_view, metadata_scores(rows, by_view, patients)) > 0.99
+    # Each patient has an age of their own and random labels, which a split by scan would know.
+    random_labels = np.repeat(RNG.random(100) < 0.5, 6)
     aged = [row(number, patient_id=patient, age_years=20 + int(patient) / 2) for number, patient in enumerate(patients)]
-    assert roc_auc_score(luck, metadata_scores(aged, luck, patients)) == pytest.approx(0.5, abs=0.15)
+    assert roc_auc_score(random_labels, metadata_scores(aged, random_labels, patients)) == pytest.approx(0.5, abs=0.15)
 
 
-def test_too_few_of_a_class_have_no_metadata_baseline(evaluation):
-    """Undefined is absent, never a guess."""
+def test_a_class_with_too_few_patients_has_no_metadata_baseline(evaluation):
+    """An undefined baseline is absent."""
     assert "metadata_only" not in evaluation.findings["Hernia"].baselines
 
 
-def test_the_card_is_written_from_the_same_figures(evaluation):
-    """Each finding's AUROC stands in it as in the JSON."""
+def test_the_model_card_has_the_same_figures(evaluation):
+    """Each finding's AUROC is the one of the JSON."""
     about = {
         "parameters": 7_000_000, "weights": "none", "scans_train": 1, "scans_validation": 1, "scans_test": 300,
         "split": "image", "seed": 0, "epochs": 3, "epochs_fitted": 2, "batch_size": 32, "optimizer": "adamw",
         "learning_rate": 0.001, "computed_in": "float32",
     }  # fmt: skip
-    card = write_card(Manifest(name="first", findings=FINDINGS, dataset="sample", about=about), evaluation)
+    card = render_model_card(Manifest(name="first", findings=FINDINGS, dataset="sample", about=about), evaluation)
     abnormal = evaluation.findings["Abnormal"].auroc
     assert f"{abnormal.value:.3f} ({abnormal.low:.3f} to {abnormal.high:.3f})" in card
     assert "| Hernia | 0 of 300 | undefined |" in card

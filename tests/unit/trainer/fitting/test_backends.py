@@ -1,4 +1,4 @@
-"""Model and loop keep to Keras' own API, so that GPUs may be reached through JAX too."""
+"""Model and training loop use only Keras' own API, so that they run on JAX too."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def two_steps(folder):
-    """Each backend's arrays: weights before and after, loss and scores; both at once, for they compile for long."""
+    """Each backend's weights before and after, loss and scores. Both run at once, because compiling takes long."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     processes = [
         subprocess.Popen([sys.executable, SCRIPT, folder / f"{name}.npz"], env=environment | {"KERAS_BACKEND": name})
@@ -26,10 +26,10 @@ def two_steps(folder):
     return [np.load(folder / f"{name}.npz") for name in BACKENDS]
 
 
-def test_two_steps_on_jax_come_to_what_they_come_to_on_tensorflow(tmp_path):
-    """The same scans in the same order: loss and scores equal but for rounding, and so the way that weights went.
+def test_two_steps_give_the_same_result_on_jax_as_on_tensorflow(tmp_path):
+    """Except for rounding, loss, scores and the changes of weights are equal for the same scans in the same order.
 
-    Adam divides by a gradient's size, so a weight whose gradient is all rounding may differ by a whole step.
+    Adam divides by a gradient's size, so a weight whose gradient is only rounding may differ by a whole step.
     """
     tensorflow, jax = two_steps(tmp_path)
     assert (str(tensorflow["backend"]), str(jax["backend"])) == BACKENDS
@@ -37,6 +37,6 @@ def test_two_steps_on_jax_come_to_what_they_come_to_on_tensorflow(tmp_path):
     np.testing.assert_array_equal(jax["before"], tensorflow["before"])
     np.testing.assert_allclose(jax["loss"], tensorflow["loss"], atol=1e-4)
     np.testing.assert_allclose(jax["scores"], tensorflow["scores"], atol=5e-3)
-    way = np.abs(tensorflow["after"] - tensorflow["before"]).mean()
-    assert way > 1e-3
-    assert np.abs(jax["after"] - tensorflow["after"]).mean() < way / 100
+    change = np.abs(tensorflow["after"] - tensorflow["before"]).mean()
+    assert change > 1e-3
+    assert np.abs(jax["after"] - tensorflow["after"]).mean() < change / 100

@@ -1,12 +1,12 @@
-"""Whoever begins from another model's weights inherits what that model has seen."""
+"""A model that starts from another model's weights has seen that model's scans, too."""
 
 import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
 from trainer.data.training_data import Source
-from trainer.fitting.base_model import donor_of, refuse_leak, with_donors_scans
-from trainer.fitting.fit import FitSetting, fit
+from trainer.fitting.base_model import add_base_model_scans, find_base_model, refuse_data_leak
+from trainer.fitting.fit import FitOptions, fit
 from trainer.recipe import make_recipe
 from worker.artifacts.manifest import MODEL_FILE
 from worker.artifacts.model_store import FolderModelStore
@@ -16,37 +16,35 @@ TINY = {"encoder": "densenet37", "size": 32, "epochs": 1, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory):
+def options(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    return FitSetting(models=FolderModelStore(home / "models"), scratch=home / "trainer", export=False)
+    return FitOptions(models=FolderModelStore(home / "models"), scratch=home / "trainer", export=False)
 
 
 @pytest.fixture(scope="module")
-def donor(phantoms, setting):
-    return fit("donor", Source(csv=phantoms), make_recipe("best", **TINY), setting).artifact
+def base_model(phantoms, options):
+    return fit("base", Source(csv=phantoms), make_recipe("best", **TINY), options).artifact
 
 
-def rows_of(phantoms, donor, *subsets):
-    used = {row.image_name for row in read_split(donor.folder) if row.subset in subsets}
+def rows_of(phantoms, base_model, *subsets):
+    used = {row.image_name for row in read_split(base_model.folder) if row.subset in subsets}
     return [row for row in read_labels_csv(phantoms).rows if row.image_name in used]
 
 
-@pytest.mark.slow
-def test_a_fit_goes_on_at_another_size_from_a_models_encoder(phantoms, setting, donor):
-    """One gray channel stays one, and the manifest names the donor and no path of this machine."""
-    weights = str(donor.folder / MODEL_FILE)
-    heir = fit("heir", Source(csv=phantoms), make_recipe("best", **TINY | {"size": 48}, weights=weights), setting)
-    assert heir.artifact.manifest.preprocessing.shape == (48, 48, 1)
-    assert heir.artifact.manifest.about["weights"] == f"donor ({donor.sha256[:12]})"
-    assert str(donor.folder) not in (heir.artifact.folder / "manifest.json").read_text()
+def test_a_fit_starts_from_a_models_encoder_at_another_size(phantoms, options, base_model):
+    """One gray channel stays one, and the manifest names the base model and no path of this machine."""
+    weights = str(base_model.folder / MODEL_FILE)
+    fitted = fit("new", Source(csv=phantoms), make_recipe("best", **TINY | {"size": 48}, weights=weights), options)
+    assert fitted.artifact.manifest.preprocessing.shape == (48, 48, 1)
+    assert fitted.artifact.manifest.about["weights"] == f"base ({base_model.sha256[:12]})"
+    assert str(base_model.folder) not in (fitted.artifact.folder / "manifest.json").read_text()
 
 
-@pytest.mark.slow
-def test_another_split_than_the_donors_is_refused(phantoms, setting, donor):
-    """Its test scans would be scans that the encoder was fitted on."""
-    recipe = make_recipe("best", **TINY, seed=1, weights=str(donor.folder / MODEL_FILE))
-    with pytest.raises(UserError, match=r"donor was fitted on \d+ of the \d+ test scans, or on their patients"):
-        fit("leaky", Source(csv=phantoms), recipe, setting)
+def test_another_split_than_the_base_models_is_refused(phantoms, options, base_model):
+    """Some of its test scans are scans that the encoder was fitted on."""
+    recipe = make_recipe("best", **TINY, seed=1, weights=str(base_model.folder / MODEL_FILE))
+    with pytest.raises(UserError, match=r"base was fitted on \d+ of the \d+ test scans, or on their patients"):
+        fit("leaky", Source(csv=phantoms), recipe, options)
 
 
 @pytest.mark.slow
@@ -60,28 +58,27 @@ def test_another_split_than_the_donors_is_refused(phantoms, setting, donor):
         (["validation"], ["train"], True),
     ],
 )
-def test_what_tuned_a_donor_may_tune_its_heir_and_no_more(phantoms, donor, validation, test, leaks):
-    """Validation scans stay validation scans; train scans stay train scans."""
-    rows = {"validation": rows_of(phantoms, donor, *validation), "test": rows_of(phantoms, donor, *test)}
+def test_scans_may_be_used_as_the_base_model_used_them(phantoms, base_model, validation, test, leaks):
+    """Its validation scans may be validation scans but not test scans; its training scans may be neither."""
+    rows = {"validation": rows_of(phantoms, base_model, *validation), "test": rows_of(phantoms, base_model, *test)}
     if not leaks:
-        refuse_leak(donor, phantoms.stem, **rows)
+        refuse_data_leak(base_model, phantoms.stem, **rows)
         return
     with pytest.raises(UserError, match="--weights"):
-        refuse_leak(donor, phantoms.stem, **rows)
+        refuse_data_leak(base_model, phantoms.stem, **rows)
 
 
-@pytest.mark.slow
-def test_the_heirs_split_holds_what_the_donor_has_seen(donor):
-    """Reports leave it out by the split; what the donor was only tested on is not seen."""
+def test_the_split_includes_the_scans_that_the_base_model_has_seen(base_model):
+    """Reports leave them out by the split; scans that the base model was only tested on are unseen."""
     own = SplitRow(image_name="other.png", patient_id="1", subset="train")
-    both = with_donors_scans([own], donor)
-    seen = [row for row in read_split(donor.folder) if row.subset != "test"]
+    both = add_base_model_scans([own], base_model)
+    seen = [row for row in read_split(base_model.folder) if row.subset != "test"]
     assert both == (own, *seen)
-    assert with_donors_scans(both, donor) == both
-    assert with_donors_scans([own], None) == (own,)
+    assert add_base_model_scans(both, base_model) == both
+    assert add_base_model_scans([own], None) == (own,)
 
 
 @pytest.mark.parametrize("weights", ["none", "imagenet", "nowhere/file.h5", "nowhere/model.keras"])
-def test_other_weights_have_no_donor(weights):
-    """There is nothing to inherit from."""
-    assert donor_of(weights) is None
+def test_other_weights_have_no_base_model(weights):
+    """`none`, ImageNet's weights, and files outside an artifact."""
+    assert find_base_model(weights) is None

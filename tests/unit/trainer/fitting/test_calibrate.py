@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.fitting.calibrate import Calibration, bake, calibrate, choose_thresholds
-from trainer.network.model import LOGITS, build_model, logits_of
+from trainer.fitting.calibrate import Calibration, calibrate, choose_thresholds, fold_calibrations
+from trainer.network.model import LOGITS, build_model, logits_model
 from trainer.recipe import make_recipe
 
 RNG = np.random.default_rng(0)
@@ -13,8 +13,8 @@ def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
 
-def test_a_temperature_undoes_what_made_scores_too_sure():
-    """Labels drawn from sigmoid(z), logits three times as large: the temperature is three."""
+def test_a_temperature_corrects_overconfident_scores():
+    """If labels are drawn from sigmoid(z) and logits are 3 z, the temperature is 3."""
     z = RNG.normal(0, 1.5, (20_000, 1)).astype(np.float32)
     labels = (RNG.random(z.shape) < sigmoid(z)).astype(np.float32)
     (found,) = calibrate(labels, 3 * z, np.ones(1, np.float32))
@@ -22,8 +22,8 @@ def test_a_temperature_undoes_what_made_scores_too_sure():
     assert found.shift == 0
 
 
-def test_the_weight_of_positives_is_taken_back():
-    """A fit that weighs positives by w ends log w too high."""
+def test_the_weight_of_positives_is_corrected():
+    """A fit that weights positives by w gives logits that are log w too high."""
     z = RNG.normal(-1, 1.5, (20_000, 1)).astype(np.float32)
     labels = (RNG.random(z.shape) < sigmoid(z)).astype(np.float32)
     (found,) = calibrate(labels, z + np.log(np.float32(5)), np.array([5], np.float32))
@@ -31,28 +31,27 @@ def test_the_weight_of_positives_is_taken_back():
     assert found.shift == pytest.approx(np.log(5), rel=1e-6)
 
 
-def test_one_class_teaches_no_temperature():
-    """A finding that validation lacks keeps its logits, and has no thresholds."""
+def test_a_finding_with_one_class_is_not_calibrated():
+    """It keeps its logits, and has no thresholds."""
     none = np.zeros((10, 1), np.float32)
     (found,) = calibrate(none, RNG.normal(size=(10, 1)).astype(np.float32), np.ones(1, np.float32))
     assert found.temperature == 1
     assert choose_thresholds(none[:, 0], none[:, 0]) == {}
 
 
-@pytest.mark.slow
-def test_the_published_model_scores_calibrated():
-    """sigmoid((z - shift) / temperature), out of the model itself."""
+def test_the_published_model_gives_calibrated_scores():
+    """The model itself computes sigmoid((z - shift) / temperature)."""
     model = build_model(make_recipe("best", encoder="densenet37", size=32), ("Abnormal", "Mass"))
     pixels = RNG.integers(0, 256, (3, 32, 32, 1), np.uint8)
-    z = logits_of(model).predict(pixels, verbose=0)
-    bake(model, [Calibration(shift=0.5, temperature=2.0), Calibration(shift=0.0, temperature=0.5)])
+    z = logits_model(model).predict(pixels, verbose=0)
+    fold_calibrations(model, [Calibration(shift=0.5, temperature=2.0), Calibration(shift=0.0, temperature=0.5)])
     expected = sigmoid((z - [0.5, 0.0]) / [2.0, 0.5])
     np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, rtol=1e-5)
     assert isinstance(model.get_layer(LOGITS), keras.layers.Dense)
 
 
-def test_thresholds_are_those_of_their_names():
-    """By trying every score."""
+def test_thresholds_are_what_their_names_say():
+    """Every score is tried as a threshold."""
     scores = RNG.random(400).astype(np.float32)
     labels = (RNG.random(400) < scores).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The whole fit, on phantoms and a small DenseNet."""
+"""The whole fit, on phantoms with a small DenseNet."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
 from trainer.data.training_data import Source
-from trainer.fitting.fit import FitSetting, fit
+from trainer.fitting.fit import FitOptions, fit
 from trainer.recipe import make_recipe
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.exports import EXPORTS_FILE, read_format
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[4]
 TINY = {"encoder": "densenet37", "size": 32, "epochs": 3, "batch_size": 8}
-PAPERS = {"split.csv", "history.csv", "evaluation.json", "curves.png", "MODEL_CARD.md"}
+DOCUMENTS = {"split.csv", "history.csv", "evaluation.json", "curves.png", "MODEL_CARD.md"}
 
 
 @pytest.fixture(scope="module")
@@ -36,32 +36,32 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def places(home):
-    return FitSetting(models=FolderModelStore(home / "models"), scratch=home / "trainer")
+def options(home):
+    return FitOptions(models=FolderModelStore(home / "models"), scratch=home / "trainer")
 
 
 @pytest.fixture(scope="module")
-def fitted(phantoms, places):
-    return fit("tiny", Source(csv=phantoms), make_recipe("best", **TINY), places)
+def fitted(phantoms, options):
+    return fit("tiny", Source(csv=phantoms), make_recipe("best", **TINY), options)
 
 
 def test_a_fit_publishes_an_artifact_that_a_worker_accepts(fitted):
-    """Every file is there and has its hash, and nothing half-made lies beside it."""
+    """Every file is there and has its hash, and no temporary file is left beside it."""
     artifact = load_artifact(fitted.artifact.folder)
     assert artifact.sha256 == fitted.artifact.sha256
-    assert set(artifact.manifest.files) == {MODEL_FILE, *PAPERS}
+    assert set(artifact.manifest.files) == {MODEL_FILE, *DOCUMENTS}
     assert [path.name for path in artifact.folder.parent.iterdir()] == [artifact.sha256[:12]]
     assert read_format(artifact, "openvino")
 
 
 def test_the_split_covers_every_scan(fitted, phantoms):
-    """And speaks of patients as SQL does, without leading zeros."""
+    """Patients have the ids that SQL has, without leading zeros."""
     rows = {row.image_name: row.patient_id for row in read_labels_csv(phantoms).rows}
     assert {row.image_name: row.patient_id for row in read_split(fitted.artifact.folder)} == rows
 
 
 def test_the_published_model_scores_pixels_as_the_manifest_says(fitted):
-    """uint8 of the manifest's shape in, one score in [0, 1] for each of its findings out, all in float32."""
+    """From uint8 pixels of the manifest's shape to a score in [0, 1] for each of its findings, all in float32."""
     manifest = fitted.artifact.manifest
     model = keras.models.load_model(fitted.artifact.folder / MODEL_FILE)
     scores = model.predict(np.zeros((2, *manifest.preprocessing.shape), np.uint8), verbose=0)
@@ -70,8 +70,8 @@ def test_the_published_model_scores_pixels_as_the_manifest_says(fitted):
     assert {layer.compute_dtype for layer in model.get_layer("densenet37").layers} == {"float32"}
 
 
-def test_the_manifest_says_how_the_model_came_about(fitted, phantoms):
-    """Seed, counts, versions, the data set, and what validation chose."""
+def test_the_manifest_says_how_the_model_was_fitted(fitted, phantoms):
+    """Seed, counts, versions, the data set, and the temperatures and thresholds from validation."""
     manifest = fitted.artifact.manifest
     assert (manifest.dataset, manifest.encoder, manifest.about["seed"]) == (phantoms.stem, "densenet37", 0)
     assert manifest.about["scans_train"] > manifest.about["scans_validation"] > 0
@@ -81,7 +81,7 @@ def test_the_manifest_says_how_the_model_came_about(fitted, phantoms):
 
 
 def test_the_evaluation_is_of_the_test_subset(fitted):
-    """Its counts are those of the split, and it is what the file says."""
+    """Its counts are those of the split, and the file has the same figures."""
     test = [row for row in read_split(fitted.artifact.folder) if row.subset == "test"]
     assert (fitted.evaluation.scans, fitted.evaluation.patients) == (len(test), len({row.patient_id for row in test}))
     written = json.loads((fitted.artifact.folder / "evaluation.json").read_text())
@@ -89,22 +89,22 @@ def test_the_evaluation_is_of_the_test_subset(fitted):
     assert written == json.loads(json.dumps(fitted.evaluation.as_json()))
 
 
-def test_the_sheet_of_disagreements_is_not_published(fitted, places):
-    """It holds names and pixels of patients."""
-    assert fitted.sheet == places.scratch / "disagreements" / "tiny.png"
-    assert fitted.sheet.read_bytes().startswith(b"\x89PNG")
+def test_the_contact_sheet_is_not_published(fitted, options):
+    """It shows names and pixels of patients."""
+    assert fitted.contact_sheet == options.scratch / "disagreements" / "tiny.png"
+    assert fitted.contact_sheet.read_bytes().startswith(b"\x89PNG")
     assert not list(fitted.artifact.folder.glob("*disagree*"))
 
 
-def test_a_taken_name_is_refused_before_the_work(fitted, places):
-    """A name is one artifact's alias."""
+def test_a_taken_name_is_refused_before_the_work(fitted, options):
+    """A name stands for one artifact."""
     with pytest.raises(UserError, match="choose another"):
-        fit("tiny", Source(csv=Path("nowhere.csv")), make_recipe("best"), places)
+        fit("tiny", Source(csv=Path("nowhere.csv")), make_recipe("best"), options)
     assert fitted
 
 
-def test_a_fit_killed_in_the_middle_comes_to_the_same_model(fitted, phantoms, places, home):
-    """kill -9 after the first epoch; the same command goes on and ends with the weights of a fit that nobody killed."""
+def test_a_fit_that_is_killed_and_resumed_gives_the_same_model(fitted, phantoms, options, home):
+    """After kill -9 in the second epoch, the same command ends with the weights of a fit that was not interrupted."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
     command = [
         sys.executable,
@@ -124,22 +124,22 @@ def test_a_fit_killed_in_the_middle_comes_to_the_same_model(fitted, phantoms, pl
         if line.startswith("epoch 1/3"):
             os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    state = places.scratch / "fits" / "killed.npz"
-    assert state.exists()
-    resumed = fit("killed", Source(csv=phantoms), make_recipe("best", **TINY), replace(places, export=False))
-    one, other = (
+    checkpoint = options.scratch / "fits" / "killed.npz"
+    assert checkpoint.exists()
+    resumed = fit("killed", Source(csv=phantoms), make_recipe("best", **TINY), replace(options, export=False))
+    expected, actual = (
         keras.models.load_model(each.artifact.folder / MODEL_FILE).get_weights() for each in (fitted, resumed)
     )
-    for mine, theirs in zip(one, other, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    for one, other in zip(expected, actual, strict=True):
+        np.testing.assert_array_equal(one, other)
     assert resumed.evaluation == fitted.evaluation
-    assert not state.exists()
+    assert not checkpoint.exists()
 
 
-def test_the_reports_recipe_fits_too(phantoms, places):
-    """No validation subset, so no thresholds and no temperatures; scans of one patient on both sides, which it says."""
+def test_the_reports_recipe_fits_too(phantoms, options):
+    """Without validation there are no thresholds or temperatures; the card warns that subsets share patients."""
     recipe = make_recipe("report", encoder="densenet37", size=32, epochs=1, batch_size=8)
-    fitted = fit("report", Source(csv=phantoms), recipe, replace(places, export=False))
+    fitted = fit("report", Source(csv=phantoms), recipe, replace(options, export=False))
     assert not (fitted.artifact.folder / EXPORTS_FILE).exists()
     manifest = fitted.artifact.manifest
     assert manifest.preprocessing.shape == (32, 32, 3)

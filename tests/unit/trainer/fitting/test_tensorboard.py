@@ -1,4 +1,4 @@
-"""TensorBoard's logs are of every epoch's figures."""
+"""TensorBoard logs have the figures of every epoch."""
 
 import time
 
@@ -6,37 +6,37 @@ import pytest
 import tensorflow as tf
 
 from db.errors import UserError
-from trainer.fitting.tensorboard import epochs_on_board
-from trainer.fitting.training_loop import Epoch
+from trainer.fitting.history import Epoch
+from trainer.fitting.tensorboard import tensorboard_writer
 
 
-def epoch(number, area):
+def epoch(number, auroc):
     return Epoch(
         epoch=number,
         loss=1 / number,
         accuracy=0.5,
-        watched_loss=0.7,
-        watched_accuracy=0.6,
-        watched_auroc=area,
-        watched_mean_auroc=None,
+        validation_loss=0.7,
+        validation_accuracy=0.6,
+        validation_auroc=auroc,
+        validation_mean_auroc=None,
         seconds=3.0,
         images_per_second=100.0,
     )
 
 
 def read(folder):
-    """(epoch, figure) to value, of every file in a folder."""
+    """(epoch, name) to figure, of every file in a folder."""
     events = [event for path in folder.iterdir() for event in tf.compat.v1.train.summary_iterator(str(path))]
     return {(event.step, value.tag): value.simple_value for event in events for value in event.summary.value}
 
 
 def test_every_figure_of_every_epoch_is_there(tmp_path):
-    """Those that are undefined are left out; and a fit that goes on adds to what is there."""
+    """Undefined figures are left out, and a resumed fit adds to the folder."""
     for numbers in ((1, 2), (3,)):
-        with epochs_on_board(tmp_path) as note:
+        with tensorboard_writer(tmp_path) as write_epoch:
             for number in numbers:
-                note(epoch(number, 0.7 if number > 1 else None))
-        # A file is named by the second in which it is begun.
+                write_epoch(epoch(number, 0.7 if number > 1 else None))
+        # A file is named after the second in which it is created.
         time.sleep(1.1)
     found = read(tmp_path)
     assert [found[number, "loss"] for number in (1, 2, 3)] == pytest.approx([1, 1 / 2, 1 / 3])
@@ -47,15 +47,18 @@ def test_every_figure_of_every_epoch_is_there(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
-    """Before the fit begins."""
+    """Before the fit starts."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"--tensorboard .*file: cannot be written"), epochs_on_board(tmp_path / "file"):
+    with (
+        pytest.raises(UserError, match=r"--tensorboard .*file: cannot be written"),
+        tensorboard_writer(tmp_path / "file"),
+    ):
         pass
 
 
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
-    """Nor is the package needed."""
+    """The package is not needed then."""
     monkeypatch.chdir(tmp_path)
-    with epochs_on_board(None) as note:
-        note(epoch(1, 0.5))
+    with tensorboard_writer(None) as write_epoch:
+        write_epoch(epoch(1, 0.5))
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import pytest
 from trainer.network.batches import ScoringBatches, TrainingBatches, augment
 from trainer.recipe import make_recipe
 
-PLACES = np.arange(3, 23)
+INDICES = np.arange(3, 23)
 
 
 @pytest.fixture
@@ -14,11 +14,11 @@ def pixels():
 
 def batches(pixels, **chosen):
     labels = np.arange(20, dtype=np.float32).reshape(20, 1)
-    return TrainingBatches(pixels, PLACES, labels, make_recipe("best", batch_size=8, **chosen))
+    return TrainingBatches(pixels, INDICES, labels, make_recipe("best", batch_size=8, **chosen))
 
 
 def test_augmented_pixels_are_still_pixels():
-    """uint8 of the same shape, and not mirrored: a bright left half stays left."""
+    """They are uint8 of the same shape and not mirrored: a bright left half stays left."""
     half = np.zeros((32, 32, 1), np.uint8)
     half[:, :16] = 200
     for seed in range(20):
@@ -27,7 +27,7 @@ def test_augmented_pixels_are_still_pixels():
         assert moved[:, :12].mean() > moved[:, 20:].mean() + 80
 
 
-def test_scans_are_mirrored_where_that_is_wished():
+def test_scans_are_mirrored_when_requested():
     """All of them at a share of 1."""
     half = np.zeros((32, 32, 3), np.uint8)
     half[:, :16] = 200
@@ -36,12 +36,12 @@ def test_scans_are_mirrored_where_that_is_wished():
 
 
 def test_the_reports_scans_are_left_as_they_are(pixels):
-    """The mini project changed none."""
+    """The mini project augmented none."""
     np.testing.assert_array_equal(augment(pixels[0], make_recipe("report"), np.random.default_rng(0)), pixels[0])
 
 
 def test_batches_do_not_depend_on_the_order_in_which_they_are_made(pixels):
-    """Threads make them; random numbers belong to scans."""
+    """Threads make them, so random numbers depend on the scan and not on the order of calls."""
     forth, back = batches(pixels), batches(pixels)
     first = [forth[index] for index in range(len(forth))]
     second = [back[index] for index in reversed(range(len(back)))][::-1]
@@ -50,28 +50,28 @@ def test_batches_do_not_depend_on_the_order_in_which_they_are_made(pixels):
         np.testing.assert_array_equal(labels, same_labels)
 
 
-def test_each_epoch_has_an_order_and_changes_of_its_own(pixels):
-    """And the same again when a fit goes on from it."""
+def test_each_epoch_has_its_own_order_and_augmentation(pixels):
+    """They are the same again when a fit resumes in that epoch."""
     some = batches(pixels)
     first = some[0]
-    some.begin(1)
+    some.start_epoch(1)
     second = some[0]
-    some.begin(0)
+    some.start_epoch(0)
     assert not np.array_equal(first[1], second[1])
     np.testing.assert_array_equal(first[0], some[0][0])
 
 
 def test_labels_stay_with_their_scans(pixels):
-    """Without changes, a batch holds the very scans that its labels name."""
+    """Without augmentation, a batch has the scans that its labels name."""
     plain = batches(pixels, rotation=0, shift=0, zoom=0, contrast=0, brightness=0)
     for index in range(len(plain)):
         scans, labels = plain[index]
-        np.testing.assert_array_equal(scans, pixels[PLACES[labels[:, 0].astype(int)]])
+        np.testing.assert_array_equal(scans, pixels[INDICES[labels[:, 0].astype(int)]])
 
 
 def test_scoring_batches_hold_every_scan_in_order(pixels):
-    """The last one is shorter."""
-    scoring = ScoringBatches(pixels, PLACES, batch_size=8)
+    """The last batch is shorter."""
+    scoring = ScoringBatches(pixels, INDICES, batch_size=8)
     scans = [scoring[index][0] for index in range(len(scoring))]
     assert [len(one) for one in scans] == [8, 8, 4]
-    np.testing.assert_array_equal(np.concatenate(scans), pixels[PLACES])
+    np.testing.assert_array_equal(np.concatenate(scans), pixels[INDICES])

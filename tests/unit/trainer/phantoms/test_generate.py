@@ -4,8 +4,9 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
-from trainer.phantoms.generate import NIH_HEADER, Phantom, draw_phantom, make_phantoms, plan_phantoms
-from trainer.phantoms.opacities import DRAWN
+from trainer.phantoms.generate import draw_phantom, make_phantoms
+from trainer.phantoms.opacities import DRAWABLE_FINDINGS
+from trainer.phantoms.plan import NIH_HEADER, Phantom, plan_phantoms
 
 
 def scan_with(*findings):
@@ -23,26 +24,26 @@ def test_the_same_seed_draws_the_same_bytes():
 
 
 def test_a_phantom_has_the_form_of_an_nih_image():
-    """1024x1024, one channel, 8 bits, and neither black nor white all over."""
+    """1024x1024, one channel, 8 bits, and neither all black nor all white."""
     film = decoded(draw_phantom(scan_with(), seed=0))
     assert (film.shape, film.dtype) == ((1024, 1024), np.uint8)
     assert film.std() > 20
 
 
-@pytest.mark.parametrize("finding", DRAWN)
+@pytest.mark.parametrize("finding", DRAWABLE_FINDINGS)
 def test_a_finding_changes_the_film(finding):
-    """Every finding leaves a trace, however faint."""
+    """Every finding changes some bytes, however faint it is."""
     assert draw_phantom(scan_with(finding), seed=1) != draw_phantom(scan_with(), seed=1)
 
 
 def test_half_of_the_scans_are_normal():
-    """45 to 55% show nothing."""
+    """45 to 55% have no finding."""
     plan = plan_phantoms(patients=400, seed=0)
     assert 0.45 < sum(not scan.findings for scan in plan) / len(plan) < 0.55
 
 
-def test_the_csv_is_nihs_in_every_byte_of_its_form(tmp_path):
-    """Header, CRLF, padded patient ids, ages like 060Y; and the images it names are there."""
+def test_the_csv_has_exactly_nihs_format(tmp_path):
+    """Header, CRLF, padded patient ids, ages like 060Y; the images that it names exist."""
     made = make_phantoms(tmp_path, patients=2, seed=0, processes=1)
     content = made.csv.read_bytes().decode()
     assert content.startswith(NIH_HEADER + "\r\n")
@@ -53,13 +54,13 @@ def test_the_csv_is_nihs_in_every_byte_of_its_form(tmp_path):
 
 
 def test_our_header_is_the_genuine_one(genuine_labels_csv):
-    """Letter by letter what Kaggle's file has."""
+    """It is exactly that of Kaggle's file."""
     with genuine_labels_csv.open(newline="") as file:
         assert file.readline() == NIH_HEADER + "\r\n"
 
 
 def test_a_second_call_draws_only_what_is_missing(tmp_path):
-    """Whole images are kept, and an interrupted call goes on."""
+    """Images that exist are kept, so an interrupted call can be repeated."""
     made = make_phantoms(tmp_path, patients=2, seed=0, processes=1)
     lost = made.images / "00000001_000.png"
     before = lost.read_bytes()
@@ -70,7 +71,7 @@ def test_a_second_call_draws_only_what_is_missing(tmp_path):
 
 
 def test_a_folder_with_other_scans_is_left_alone(tmp_path):
-    """Nobody's data is overwritten."""
+    """No other data is overwritten."""
     csv = tmp_path / "sample_labels.csv"
     csv.write_text("mine")
     with pytest.raises(UserError, match="choose another --out"):

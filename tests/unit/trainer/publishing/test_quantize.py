@@ -68,7 +68,7 @@ def scans():
     means = pixels.mean(axis=(1, 2, 3)) + np.random.default_rng(1).normal(0, 4, 100)
     bright = means > np.median(means)
     rows = tuple(row(at, findings=("Effusion",) if bright[at] else ("No Finding",)) for at in range(40, 100))
-    validation = Subset(rows=rows, pixels=pixels, places=np.arange(40, 100), labels=label_matrix(rows, FINDINGS))
+    validation = Subset(rows=rows, pixels=pixels, indices=np.arange(40, 100), labels=label_matrix(rows, FINDINGS))
     return Int8Scans(calibration=pixels[:40], validation=validation)
 
 
@@ -109,7 +109,7 @@ def test_a_worker_scores_with_what_was_judged(artifact, exported, scans):
     """As far from float32 as was written down, to the last bit, and it says that it is int8."""
     exact, rough = (open_scorer(artifact, "openvino", precision) for precision in ("float32", "int8"))
     assert (exact.precision, rough.precision, rough.batch_size) == ("float32", "int8", BATCH)
-    pixels = scans.validation.pixels[scans.validation.places]
+    pixels = scans.validation.pixels[scans.validation.indices]
     pieces = range(0, len(pixels), BATCH)
     scores = [np.concatenate([one.score(pixels[at : at + BATCH]) for at in pieces]) for one in (exact, rough)]
     assert 0 < np.abs(scores[0] - scores[1]).max() == exported.max_difference < 0.05
@@ -219,7 +219,7 @@ def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path,
     assert len(scans.calibration) == len(names(rows, subsets, "train"))
     assert scans.validation.labels.shape == (len(validation), len(FINDINGS))
     at = asked.index(scans.validation.rows[0])
-    assert (scans.validation.pixels[scans.validation.places[0]] == scans.validation.pixels[at]).all()
+    assert (scans.validation.pixels[scans.validation.indices[0]] == scans.validation.pixels[at]).all()
     assert len(load_int8_scans(artifact, phantoms, None, count=3, cache=tmp_path / "cache").calibration) == 3
 
 

@@ -1,0 +1,67 @@
+"""Writes the manifest of a fitted model: what it scores, and how it was fitted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainer.data.training_data import TrainingData
+from trainer.fitting.history import Epoch
+from trainer.fitting.published_model import PublishedModel
+from trainer.recipe import Recipe
+from worker.artifacts.manifest import Artifact, Manifest
+
+
+def make_manifest(
+    name: str,
+    recipe: Recipe,
+    data: TrainingData,
+    published: PublishedModel,
+    *,
+    history: Sequence[Epoch],
+    policy: str,
+    base_model: Artifact | None,
+) -> Manifest:
+    """The manifest, without `files`; `policy` is the Keras dtype policy that the fit computed in."""
+    return Manifest(
+        name=name,
+        encoder=recipe.encoder,
+        findings=data.findings,
+        preprocessing=recipe.preprocessing,
+        dataset=data.labels_file.dataset,
+        thresholds=published.thresholds,
+        temperatures=published.temperatures,
+        about=_about(recipe, data, history)
+        | {
+            "computed_in": policy,
+            "parameters": int(published.model.count_params()),
+            "weights": _initial_weights(recipe, base_model),
+        },
+    )
+
+
+def _about(recipe: Recipe, data: TrainingData, history: Sequence[Epoch]) -> dict[str, str | int | float]:
+    import keras
+
+    flags = {key: value for key, value in recipe.model_dump().items() if isinstance(value, str | int | float)}
+    return {
+        **flags,
+        "epochs_fitted": len(history),
+        "csv_sha256": data.labels_file.sha256,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "numpy": np.__version__,
+        **{f"scans_{name}": len(subset.rows) for name, subset in data.subsets.items()},
+        **_validation_auroc(data, history),
+    }
+
+
+def _validation_auroc(data: TrainingData, history: Sequence[Epoch]) -> dict[str, float]:
+    # Without a validation subset, the epochs' figures are of the test subset.
+    aurocs = [epoch.validation_auroc for epoch in history if epoch.validation_auroc is not None]
+    return {"validation_auroc": round(max(aurocs), 4)} if aurocs and data.subsets["validation"].rows else {}
+
+
+def _initial_weights(recipe: Recipe, base_model: Artifact | None) -> str:
+    # The file's name without its folder, which says something about this machine only.
+    return f"{base_model.manifest.name} ({base_model.sha256[:12]})" if base_model else Path(recipe.weights).name
