@@ -69,7 +69,6 @@ def evaluate(
     from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, evaluate_artifact, evaluation_json
     from trainer.evaluation.tables import print_tables
     from worker.files import write_file
-    from worker.settings import ModelSettings
 
     artifact, _, cache = _open_artifact(model)
     with stoppable("nothing was written"):
@@ -123,10 +122,11 @@ def main() -> None:
 
 def _open_artifact(model: str) -> tuple["Artifact", "ModelStore", Path]:
     """The artifact of this name or hash, its store, and the folder of the pixel cache."""
-    from db.settings import Settings, load_settings
+    from db.settings import load_settings
     from worker.artifacts.model_store import find_by_name, open_model_store
+    from worker.settings import ModelSettings
 
-    settings = load_settings(Settings)
+    settings = load_settings(ModelSettings)
     models = open_model_store(settings.model_dir, settings.home)
     return find_by_name(model, models), models, settings.home / "trainer" / "pixels"
 

@@ -14,7 +14,7 @@ from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
 from db.labels.csv_file import LabelRow
 from db.ledger.scans import FoundImage
 from trainer.console.progress import print_status, stage
-from trainer.data.decoded_images import open_cache
+from trainer.data.decoded_images import load_decoded_images
 from worker.images.pixels import Pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images
@@ -72,10 +72,10 @@ def load_examples(
     Raises:
         UserError: more than 5% of the scans cannot be read.
     """
-    cached = open_cache(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
-    unreadable = Counter(cached.bad.values())
+    cached = load_decoded_images(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
+    unreadable = Counter(cached.unreadable.values())
     _check_unreadable_share(unreadable, len(rows))
-    indices = [index for index in range(len(rows)) if index not in cached.bad]
+    indices = [index for index in range(len(rows)) if index not in cached.unreadable]
     return Examples(
         rows=tuple(rows[index] for index in indices),
         pixels=cached.pixels,

@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 
 from db.findings import ABNORMAL
 from db.labels.csv_file import LabelRow
-from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
-from db.metrics.formulas import Counts, Labels, ScoreArray, Steps, brier, calibration_error, count_at, rank
+from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
+from db.metrics.formulas import (
+    ConfusionMatrix,
+    CountArray,
+    Labels,
+    ScoreArray,
+    brier_score,
+    confusion_matrix_at,
+    expected_calibration_error,
+    roc_curve,
+)
 from trainer.evaluation.groups import Group, evaluate_groups, patients_of
 from trainer.evaluation.metadata_baseline import metadata_scores
 
@@ -32,9 +41,9 @@ class FindingEvaluation:
     average_precision: Estimate
     brier: Estimate
     #: Expected calibration error.
-    ece: Figure
+    ece: Estimate
     #: At 0.5, with an interval; `at_thresholds` and `table` have accuracies without one.
-    accuracy: Figure
+    accuracy: Estimate
     #: Name of a threshold to the threshold and the counts and rates at it.
     at_thresholds: Mapping[str, Mapping[str, float | None]]
     #: The same at each of `TABLE_THRESHOLDS`.
@@ -54,7 +63,7 @@ class Evaluation:
     #: Bootstrap draws of patients behind each 95% interval.
     bootstrap_rounds: int
     #: Mean over the NIH findings that have both classes.
-    mean_auroc: Figure
+    mean_auroc: Estimate
     findings: Mapping[str, FindingEvaluation]
 
     def as_json(self) -> dict[str, Any]:
@@ -107,10 +116,15 @@ def _evaluate_finding(  # noqa: PLR0917 - the arguments of `evaluate`, of one fi
     mean_pixels: ScoreArray,
     rounds: int,
 ) -> FindingEvaluation:
-    def figures(times: Steps) -> list[float | None]:
-        ranked = rank(truth, scores, times)
-        errors = (brier(truth, scores, times), calibration_error(truth, scores, times))
-        return [ranked.auroc, ranked.average_precision, *errors, ranked.count_at(_DEFAULT_THRESHOLD).accuracy]
+    def figures(times: CountArray) -> list[float | None]:
+        ranked = roc_curve(truth, scores, times)
+        errors = (brier_score(truth, scores, times), expected_calibration_error(truth, scores, times))
+        return [
+            ranked.auroc,
+            ranked.average_precision,
+            *errors,
+            ranked.confusion_matrix_at(_DEFAULT_THRESHOLD).accuracy,
+        ]
 
     auroc, precision, brier_figure, ece, accuracy = bootstrap_patients(patients_of(rows), figures, rounds=rounds)
     return FindingEvaluation(
@@ -128,9 +142,11 @@ def _evaluate_finding(  # noqa: PLR0917 - the arguments of `evaluate`, of one fi
     )
 
 
-def _mean_auroc(rows: Sequence[LabelRow], truth: NDArray[np.bool_], scores: NDArray[np.float64], rounds: int) -> Figure:
-    def mean(times: Steps) -> list[float | None]:
-        aurocs = (rank(truth[:, index], scores[:, index], times).auroc for index in range(truth.shape[1]))
+def _mean_auroc(
+    rows: Sequence[LabelRow], truth: NDArray[np.bool_], scores: NDArray[np.float64], rounds: int
+) -> Estimate:
+    def mean(times: CountArray) -> list[float | None]:
+        aurocs = (roc_curve(truth[:, index], scores[:, index], times).auroc for index in range(truth.shape[1]))
         defined = [auroc for auroc in aurocs if auroc is not None]
         return [float(np.mean(defined)) if defined else None]
 
@@ -148,15 +164,15 @@ def _baselines(rows: Sequence[LabelRow], truth: Labels, mean_pixels: ScoreArray)
     figures = {name: _baseline_figures(truth, given) for name, given in scores.items() if given is not None}
     # A mean pixel is not in [0, 1], so it makes no predictions. If its AUROC is far from 0.5, in either direction, a
     # model can succeed by exposure alone.
-    return {**figures, "mean_pixel": {"auroc": rank(truth, mean_pixels).auroc}}
+    return {**figures, "mean_pixel": {"auroc": roc_curve(truth, mean_pixels).auroc}}
 
 
 def _baseline_figures(truth: Labels, scores: ScoreArray) -> dict[str, float | None]:
-    return {"auroc": rank(truth, scores).auroc, **_rates(count_at(truth, scores, _DEFAULT_THRESHOLD))}
+    return {"auroc": roc_curve(truth, scores).auroc, **_rates(confusion_matrix_at(truth, scores, _DEFAULT_THRESHOLD))}
 
 
 def _figures_at(truth: Labels, scores: ScoreArray, threshold: float) -> dict[str, float | None]:
-    counts = count_at(truth, scores, threshold)
+    counts = confusion_matrix_at(truth, scores, threshold)
     correct = counts.tp + counts.tn
     return {"threshold": threshold, **asdict(counts), "correct": correct, **_rates(counts)}
 

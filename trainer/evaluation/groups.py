@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.labels.csv_file import LabelRow
-from db.metrics.bootstrap import Figure, bootstrap_patients
-from db.metrics.formulas import Labels, ScoreArray, rank
+from db.metrics.bootstrap import Estimate, bootstrap_patients
+from db.metrics.formulas import Labels, ScoreArray, roc_curve
 
 #: Upper ends of age bands in years, exclusive, and the bands' names.
 _AGE_BANDS: Final = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"), (np.inf, "80+"))
@@ -22,7 +22,7 @@ class Group:
 
     scans: int
     positives: int
-    auroc: Figure
+    auroc: Estimate
 
 
 def evaluate_groups(
@@ -47,7 +47,7 @@ def _group(
     members = [row for row, belongs in zip(rows, is_member, strict=True) if belongs]
     group_truth, group_scores = truth[is_member], scores[is_member]
     (auroc,) = bootstrap_patients(
-        patients_of(members), lambda times: [rank(group_truth, group_scores, times).auroc], rounds=rounds
+        patients_of(members), lambda times: [roc_curve(group_truth, group_scores, times).auroc], rounds=rounds
     )
     return Group(scans=len(members), positives=int(group_truth.sum()), auroc=auroc)
 

@@ -4,7 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from db.metrics.bootstrap import Figure
+from db.metrics.bootstrap import Estimate
 from trainer.console.progress import format_figure
 from trainer.evaluation.evaluator import Evaluation
 
@@ -17,7 +17,7 @@ def print_tables(evaluation: Evaluation) -> None:
     console.print(_thresholds_table(evaluation))
 
 
-def format_interval(figure: Figure) -> str:
+def format_interval(figure: Estimate) -> str:
     """`0.703 (0.674 to 0.731)`."""
     if figure.low is None or figure.high is None:
         return format_figure(figure.value)

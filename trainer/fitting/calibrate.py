@@ -71,7 +71,7 @@ def choose_thresholds(labels: NDArray[np.float32], scores: NDArray[np.float32]) 
     chosen = {
         "best_f1": ranked.best_f1_threshold,
         "youden": ranked.youden_threshold,
-        "sensitivity_90": ranked.threshold_of_recall(_SENSITIVITY_90),
+        "sensitivity_90": ranked.threshold_at_recall(_SENSITIVITY_90),
     }
     return {name: threshold for name, threshold in chosen.items() if threshold is not None}
 

@@ -69,7 +69,6 @@ class CheckpointFile:
         """
         about = json.dumps({"purpose": self.inputs, "history": checkpoint.history})
         arrays: dict[str, Any] = _by_number("v", checkpoint.variables) | _by_number("b", checkpoint.best)
-        arriving = self.path.with_suffix(".arriving")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open_atomically(self.path, durable=True) as file:

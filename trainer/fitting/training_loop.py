@@ -84,7 +84,7 @@ def validation_figures(labels: NDArray[np.float32], logits: NDArray[np.float32])
     defined = [value for value in aurocs if value is not None]
     return {
         "validation_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),
-        "validation_accuracy": count_at(truth[:, 0], scores[:, 0], 0.5).accuracy,
+        "validation_accuracy": confusion_matrix_at(truth[:, 0], scores[:, 0], 0.5).accuracy,
         "validation_auroc": aurocs[0],
         "validation_mean_auroc": float(np.mean(defined)) if defined else None,
     }

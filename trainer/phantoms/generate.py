@@ -18,6 +18,7 @@ from trainer.phantoms.anatomy import draw_anatomy
 from trainer.phantoms.exposure import encode_png, expose
 from trainer.phantoms.opacities import draw_abnormal_chest
 from trainer.phantoms.plan import PATIENT_STREAM, SCAN_STREAM, Phantom, labels_csv, plan_phantoms
+from worker.files import write_atomically
 
 CSV_NAME: Final = "sample_labels.csv"
 

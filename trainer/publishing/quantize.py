@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
-from db.metrics.bootstrap import ROUNDS, Figure, bootstrap_patients
-from db.metrics.formulas import Steps, has_both_classes, rank
+from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
+from db.metrics.formulas import CountArray, has_both_classes, roc_curve
 from trainer.console.progress import print_status
 from trainer.data.dataset import label_matrix, labelled_rows, read_scans
 from trainer.data.held_out import unseen_rows, used_rows

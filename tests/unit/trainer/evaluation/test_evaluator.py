@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, roc_auc_score
 
 from db.labels.csv_file import LabelRow
-from db.metrics.formulas import calibration_error
+from db.metrics.formulas import expected_calibration_error
 from trainer.evaluation.evaluator import TABLE_THRESHOLDS, evaluate
 from trainer.evaluation.metadata_baseline import metadata_scores
 from trainer.evaluation.model_card import render_model_card
