@@ -56,7 +56,7 @@ class Chunk:
 
     @property
     def printed(self) -> str:
-        """What logs and events may show of the message: ids, no names."""
+        """The form for logs and events: ids, no names."""
         ids = [scan.outcome_id for scan in self.scans]
         return f"(outcomes {min(ids)}-{max(ids)}, {len(ids)} scans)" if ids else "(empty)"
 

@@ -8,7 +8,7 @@ from worker.scoring.error_rate import ErrorRates, Excess
 
 
 class CircuitBreaker:
-    """What one worker knows of the runs that wait for its chunk."""
+    """One worker's view of the runs that wait for its chunk."""
 
     def __init__(self, rates: ErrorRates) -> None:
         self._rates = rates

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class OutcomeWriter:
-    """What one scoring process tells the ledger of its model's scans. Nothing else in a worker writes outcomes."""
+    """Records the outcomes of one scoring process. Nothing else in a worker writes outcomes."""
 
     def __init__(self, engine: Engine, model_sha256: str, breaker: CircuitBreaker, counters: ScoringCounters) -> None:
         self._engine = engine
@@ -61,7 +61,7 @@ class OutcomeWriter:
         Args:
             chunk: what was delivered.
             suspicious: the last worker may have died of the chunk's one scan. An attempt is counted against the scan,
-                and taken back when the block ends, for then this worker has lived.
+                and taken back when the block ends: this worker has lived.
 
         Raises:
             InvalidMessage: the message is older than the ledger, or foreign.

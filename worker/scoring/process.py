@@ -62,7 +62,7 @@ class ScoringProcess:
 
     @property
     def runtime(self) -> str:
-        """What scores here, for the log."""
+        """Runtime and precision, as the log names them."""
         return f"{self._scorer.runtime} {self._scorer.precision}"
 
     def handle(self, message: object, *, redelivered: bool) -> None:
@@ -149,7 +149,7 @@ class ScoringProcess:
             self._return(left, in_vain=len(left) == len(pending), was_quick=was_quick)
 
     def _return(self, left: Sequence[ChunkScan], *, in_vain: bool, was_quick: bool) -> None:
-        """Send back what a delivery left: halved where nothing was scored, for its images are too slow side by side."""
+        """Send back what a delivery left: halved where nothing was scored: its images are too slow side by side."""
         if in_vain and not was_quick and len(left) > 1:
             self._isolate(Chunk(model=self._artifact.sha256, scans=tuple(left)))
         else:
