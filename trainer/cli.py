@@ -75,7 +75,7 @@ def evaluate(
         context, evaluation = evaluate_artifact(artifact, csv, images, cache=cache, include_seen=include_seen)
     written = write_file(out / EVALUATION_FILE, evaluation_json(context, evaluation).encode())
     print_tables(evaluation)
-    print(f"left out {context.seen} scans, because the model was fitted or tuned on them or on their patients")
+    print(f"scans left out because the model was fitted or tuned on them or on their patients: {context.seen}")
     print(written)
 
 

@@ -28,7 +28,7 @@ def _findings_table(evaluation: Evaluation) -> Table:
     intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of patients"
     table = _table(f"{evaluation.scans} scans of {evaluation.patients} patients, {intervals}")
     # The table is at most 80 columns wide, which fits every terminal.
-    for column in ("finding", "positives", "AUROC", "avg. prec.", "calib. err."):
+    for column in ("finding", "cases", "AUROC", "avg. prec.", "calib. err."):
         table.add_column(column, justify="left" if column == "finding" else "right")
     for finding, result in evaluation.findings.items():
         others = (format_figure(figure.value) for figure in (result.average_precision, result.ece))
