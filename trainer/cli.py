@@ -103,10 +103,10 @@ def export(
     with stoppable("nothing was written"):
         if int8:
             check_installed("trainer export --int8", QUANTIZERS)
-            from trainer.publishing.quantize import export_int8, in_words, load_int8_scans
+            from trainer.publishing.quantize import describe_int8, export_int8, load_int8_scans
 
             judged = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
-            print(in_words(export_int8(artifact, judged, models=models, max_loss=max_loss)))
+            print(describe_int8(export_int8(artifact, judged, models=models, max_loss=max_loss)))
         else:
             from trainer.publishing.export import export_artifact, load_scans
 

@@ -52,7 +52,7 @@ def real(stage, models, quiet_real):
     stage.csv = write_source(stage.csv.parent / "real", SCANS)
     stage.quiet = quiet_real
     stage.world.env |= {
-        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_tensorflow",
+        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_model",
         "CXR_MODEL_DIR": str(models),
         "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY),
         "CXR_CHUNK_SIZE": str(CHUNK),

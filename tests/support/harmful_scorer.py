@@ -1,6 +1,6 @@
 """The fake scorer with the harm that inputs, drivers and machines do: chosen by the pixels or by a file's word.
 
-Loaded by CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer, or :harmful_tensorflow around the real model.
+Loaded by CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer, or :harmful_model around the real model.
 A deadly scan is told
 by its darkest pixel, see `HARMS`; memory is exhausted where it is decoded, for all batches of a model need the same.
 HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
@@ -49,7 +49,7 @@ class HarmfulScorer(HashScorer):
         return super().score(pixels)
 
 
-def harmful_tensorflow(artifact):
+def harmful_model(artifact):
     """The real model, which comes to harm."""
     scorer = open_scorer(artifact, "tensorflow")
     _prepare()

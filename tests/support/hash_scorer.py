@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 try:
-    from worker.artifacts.artifact import own_copy
+    from worker.artifacts.artifact import verified_copy
 except ImportError:
     # Under the older program that `tests/containers` upgrades from.
-    own_copy = None
+    verified_copy = None
 
 #: As `worker.artifacts.manifest` has it, which that older program has elsewhere.
 MODEL_FILE = "model.keras"
@@ -66,9 +66,9 @@ class HashScorer:
 
 
 def _weights(artifact):
-    if own_copy is None:
+    if verified_copy is None:
         return (artifact.folder / MODEL_FILE).read_bytes()
-    with own_copy(artifact, MODEL_FILE) as model:
+    with verified_copy(artifact, MODEL_FILE) as model:
         return model.read_bytes()
 
 

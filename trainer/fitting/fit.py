@@ -19,8 +19,8 @@ from trainer.fitting.base_model import donor_of, refuse_leak, with_donors_scans
 from trainer.fitting.checkpoint import StateFile
 from trainer.fitting.curves import CURVES_FILE, draw_curves
 from trainer.fitting.tensorboard import epochs_on_board
-from trainer.publishing.export import for_workers
-from trainer.publishing.publish import refuse_taken_name, write_artifact
+from trainer.publishing.export import export_for_workers
+from trainer.publishing.publish import check_name_is_free, write_artifact
 from trainer.recipe import Recipe
 from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.model_store import ModelStore
@@ -64,7 +64,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
     Raises:
         UserError: the name is taken, the CSV is wrong, images are missing, or patients are too few.
     """
-    refuse_taken_name(name, setting.models)
+    check_name_is_free(name, setting.models)
     donor = donor_of(recipe.weights)
     material = load_training_data(source, recipe, cache=setting.scratch / "pixels")
     if donor:
@@ -105,7 +105,7 @@ def fit(name: str, source: Source, recipe: Recipe, setting: FitSetting) -> Fitte
         models=setting.models,
         history=figures,
         documents=documents,
-        export=partial(for_workers, pixels=test.pixels, places=test.places, batch_size=manifest.batch_size)
+        export=partial(export_for_workers, pixels=test.pixels, places=test.places, batch_size=manifest.batch_size)
         if setting.export
         else lambda _model, _folder: {},
     )

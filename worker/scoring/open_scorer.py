@@ -30,7 +30,7 @@ def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "aut
     """
     if ":" in runtime:
         return _load_factory(runtime)(artifact)
-    chosen = _fastest(artifact, precision) if runtime == "auto" else runtime
+    chosen = _choose_runtime(artifact, precision) if runtime == "auto" else runtime
     if precision == "int8" and chosen != "openvino":
         raise UserError("--precision int8: OpenVINO alone computes in it, on the CPU: --runtime openvino")
     if chosen == "openvino":
@@ -58,17 +58,17 @@ def _load_factory(runtime: str) -> Callable[[Artifact], Scorer]:
         raise UserError(f"--runtime {runtime}: {error}") from error
 
 
-def _fastest(artifact: Artifact, precision: str) -> str:
+def _choose_runtime(artifact: Artifact, precision: str) -> str:
     """TensorFlow on a GPU; on the CPU OpenVINO, where it is installed and the model was exported to it.
 
     Or where nothing else computes in this precision: it then says what is missing.
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES"):
         return "tensorflow"
-    return "openvino" if precision == "int8" or _can_openvino(artifact) else "tensorflow"
+    return "openvino" if precision == "int8" or _can_use_openvino(artifact) else "tensorflow"
 
 
-def _can_openvino(artifact: Artifact) -> bool:
+def _can_use_openvino(artifact: Artifact) -> bool:
     if not _has_openvino() or not (artifact.folder / EXPORTS_FILE).exists():
         return False
     try:

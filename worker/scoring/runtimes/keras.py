@@ -16,11 +16,11 @@ from worker.artifacts.keras_model import has_gpu, load_keras_model
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
 from worker.scoring.precision import choose_precision, cpu_has_bfloat16
-from worker.scoring.scorer import Scores, check_fit, padded, score_all
+from worker.scoring.scorer import Scores, check_model_shapes, pad_batch, score_all
 
 #: Batch, height, width, channels.
-_MAPS: Final = 4
-_NO_ROOM: Final = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory")
+_FEATURE_MAP_RANK: Final = 4
+_OUT_OF_MEMORY_MESSAGES: Final = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory")
 
 
 class KerasScorer:
@@ -33,9 +33,9 @@ class KerasScorer:
         self.precision: str = choose_precision(precision, has_bfloat16=has_gpu() or cpu_has_bfloat16())
         self.runtime = f"keras {keras.__version__} on {keras.backend.backend()}"
         self._shape = manifest.preprocessing.shape
-        with _memory_errors():
+        with _translated_memory_errors():
             model = load_keras_model(artifact)
-            check_fit(artifact, tuple(model.input_shape[1:]), model.output_shape[-1])
+            check_model_shapes(artifact, tuple(model.input_shape[1:]), model.output_shape[-1])
             if self.precision == "bfloat16":
                 _to_bfloat16(model)
             self._forward = _compile(model)
@@ -43,8 +43,8 @@ class KerasScorer:
 
     def score(self, pixels: Pixels) -> Scores:
         """See `Scorer.score`."""
-        with _memory_errors():
-            scores = keras.ops.convert_to_numpy(self._forward(padded(pixels, self.batch_size)))
+        with _translated_memory_errors():
+            scores = keras.ops.convert_to_numpy(self._forward(pad_batch(pixels, self.batch_size)))
         return np.array(scores[: len(pixels)], np.float32)
 
     def shrink(self) -> None:
@@ -53,12 +53,12 @@ class KerasScorer:
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def _translated_memory_errors() -> Iterator[None]:
     """XLA's word for a device without memory becomes Python's; each backend has a class of its own for it."""
     try:
         yield
     except Exception as error:
-        if any(word in str(error) for word in _NO_ROOM):
+        if any(word in str(error) for word in _OUT_OF_MEMORY_MESSAGES):
             raise MemoryError("the device has no memory left") from error
         raise
 
@@ -68,7 +68,7 @@ def _to_bfloat16(model: Any) -> None:
     for layer in model.layers:
         if hasattr(layer, "layers"):
             _to_bfloat16(layer)
-        elif len(layer.output.shape) == _MAPS:
+        elif len(layer.output.shape) == _FEATURE_MAP_RANK:
             layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
 
 

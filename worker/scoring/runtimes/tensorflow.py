@@ -17,7 +17,7 @@ from worker.artifacts.keras_model import load_keras_model
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
 from worker.scoring.precision import choose_precision, cpu_has_bfloat16
-from worker.scoring.scorer import Scores, check_fit, padded, score_all
+from worker.scoring.scorer import Scores, check_model_shapes, pad_batch, score_all
 
 #: Grappler's option.
 _BFLOAT16: Final = "auto_mixed_precision_onednn_bfloat16"
@@ -41,29 +41,29 @@ class TensorflowScorer:
         self._shape = manifest.preprocessing.shape
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
         self.precision: str = choose_precision(precision, has_bfloat16=cpu_has_bfloat16() and not on_gpu)
-        with _memory_errors():
+        with _translated_memory_errors():
             # Kept, for `shrink`: the file may be gone by then.
             self._model = load_keras_model(artifact)
-            check_fit(artifact, tuple(self._model.input_shape[1:]), self._model.output_shape[-1])
+            check_model_shapes(artifact, tuple(self._model.input_shape[1:]), self._model.output_shape[-1])
             self._forward = _freeze(self._model, (self.batch_size, *self._shape))
         _warn_of_cpu()
         score_all(self, np.zeros((self.batch_size, *self._shape), np.uint8))
 
     def score(self, pixels: Pixels) -> Scores:
         """See `Scorer.score`."""
-        with _memory_errors(), _computing_in(self.precision):
-            (scores,) = self._forward(tf.constant(padded(pixels, self.batch_size)))
+        with _translated_memory_errors(), _computing_in(self.precision):
+            (scores,) = self._forward(tf.constant(pad_batch(pixels, self.batch_size)))
             return np.asarray(scores.numpy()[: len(pixels)], np.float32)
 
     def shrink(self) -> None:
         """See `Scorer.shrink`."""
         self.batch_size //= 2
-        with _memory_errors():
+        with _translated_memory_errors():
             self._forward = _freeze(self._model, (self.batch_size, *self._shape))
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def _translated_memory_errors() -> Iterator[None]:
     """TensorFlow's word for a device without memory becomes Python's."""
     try:
         yield

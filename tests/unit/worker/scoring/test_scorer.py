@@ -16,7 +16,7 @@ from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
 from worker.images.preprocessing import Preprocessing
 from worker.scoring.open_scorer import open_scorer
 from worker.scoring.precision import cpu_has_bfloat16
-from worker.scoring.scorer import padded
+from worker.scoring.scorer import pad_batch
 
 FINDINGS = ("Abnormal", "Effusion", "Hernia")
 BATCH = 32
@@ -244,8 +244,8 @@ def test_on_openvino_neither_tensorflow_nor_keras_is_loaded_and_nobody_is_told(m
     [
         (lambda folder: (folder / OPENVINO_FILE).write_text("<net/>"), "openvino.xml: exports.json says sha256"),
         (lambda folder: (folder / "openvino.bin").unlink(), "openvino.bin: cannot be read"),
-        (lambda folder: (folder / EXPORTS_FILE).write_text("{}"), "not what 'trainer export' writes"),
-        (lambda folder: (folder / EXPORTS_FILE).unlink(), "was never exported; 'trainer export' does it"),
+        (lambda folder: (folder / EXPORTS_FILE).write_text("{}"), "not a list of exports"),
+        (lambda folder: (folder / EXPORTS_FILE).unlink(), "was never exported; run 'trainer export'"),
     ],
     ids=["graph replaced", "weights gone", "list damaged", "never exported"],
 )
@@ -261,13 +261,13 @@ def test_an_export_of_another_model_is_refused(make_artifact):
     artifact = make_artifact()
     path = artifact.folder / EXPORTS_FILE
     path.write_text(path.read_text().replace(artifact.sha256, "0" * 64))
-    assert "made from model 000000000000" in refusal(artifact, "openvino")
+    assert "lists exports of model 000000000000" in refusal(artifact, "openvino")
 
 
 @pytest.mark.parametrize("runtime", ["auto", "openvino"])
 def test_int8_without_an_export_is_refused_with_what_makes_it(make_artifact, runtime):
     """Float32 in its place would be another figure under its name."""
-    sentence = "was not exported to openvino-int8; 'trainer export --int8' does it"
+    sentence = "was not exported to openvino-int8; run 'trainer export --int8'"
     assert sentence in refusal(make_artifact(), runtime, "int8")
 
 
@@ -354,7 +354,7 @@ def test_a_misspelt_runtime_of_ones_own_is_refused_by_name(tmp_path, runtime):
 def test_padding_fills_up_with_black_scans_behind(count):
     """The batch has one size; its scans keep their places."""
     pixels = np.full((count, 4, 4, 1), 9, np.uint8)
-    batch = padded(pixels, 8)
+    batch = pad_batch(pixels, 8)
     assert (batch.shape, batch.dtype) == ((8, 4, 4, 1), np.uint8)
     assert (batch[:count] == 9).all()
     assert (batch[count:] == 0).all()
