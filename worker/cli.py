@@ -12,7 +12,7 @@ app = typer.Typer(
 
 Model = Annotated[str | None, typer.Option(help="Name or hash of a model.", envvar="CXR_MODEL", show_default="active")]
 Runtime = Annotated[
-    str | None, typer.Option(help="auto, openvino, tensorflow or keras.", envvar="CXR_RUNTIME", show_default="auto")
+    str | None, typer.Option(help="auto, openvino or keras.", envvar="CXR_RUNTIME", show_default="auto")
 ]
 Precision = Annotated[
     str | None, typer.Option(help="auto, float32, bfloat16 or int8.", envvar="CXR_PRECISION", show_default="auto")

@@ -40,7 +40,7 @@ class WorkerSettings(Settings):
         decode_threads: of these, how many are decoded at once, by one process; the default shares out this machine's
             cores among the processes of a supervisor.
         per_gpu: how many processes share each GPU.
-        runtime: `auto`, `tensorflow`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
+        runtime: `auto`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
             artifact.
         precision: the arithmetic of the model; `auto` is never `int8`, whose scores are others.
         max_pixels: an image that claims more, width times height, is rejected before it is decoded.

@@ -27,7 +27,6 @@ from worker.images.pixels import preprocess
 
 #: Runtime, Keras' backend, and whether XLA compiles on the CPU as on a GPU. Ratios are to the first of each precision.
 RUNTIMES = {
-    "tensorflow (frozen graph)": ("tensorflow", "tensorflow", False),
     "keras on tensorflow": ("keras", "tensorflow", False),
     "keras on tensorflow, XLA": ("keras", "tensorflow", True),
     "keras on jax": ("keras", "jax", True),
@@ -96,7 +95,7 @@ def show(rounds, loads):
         rate, per_cpu_second, memory = (statistics.median(each[way][at] for each in rounds) for at in range(3))
         print(
             f"{' '.join(way):35} {rate:6.1f} scans/s, {statistics.median(wall):.2f} ({wall[0]:.2f}-{wall[-1]:.2f}) of"
-            f" {base[0].split()[0]}'s; {per_cpu_second:6.1f} per CPU second,"
+            f" {base[0]}'s; {per_cpu_second:6.1f} per CPU second,"
             f" {statistics.median(cpu):.2f} ({cpu[0]:.2f}-{cpu[-1]:.2f});"
             f" loaded in {loads[way][0]:.0f} s ({loads[way][1]:.0f} CPU s), peak {memory:.0f} MiB"
         )

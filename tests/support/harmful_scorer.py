@@ -51,7 +51,7 @@ class HarmfulScorer(HashScorer):
 
 def harmful_model(artifact):
     """The real model, which comes to harm."""
-    scorer = open_scorer(artifact, "tensorflow")
+    scorer = open_scorer(artifact, "keras")
     _prepare()
     harmless = scorer.score
 
