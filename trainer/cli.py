@@ -109,7 +109,11 @@ def export(
     artifact, models, cache = _open_artifact(model)
     with stoppable("nothing was written"):
         if int8:
-            _export_int8(artifact, csv, images, models=models, cache=cache, scans=scans, max_loss=max_loss)
+            check_installed("trainer export --int8", QUANTIZERS)
+            from trainer.publishing.quantize import describe_int8, export_int8, load_int8_scans
+
+            judged = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
+            print(describe_int8(export_int8(artifact, judged, models=models, max_loss=max_loss)))
         else:
             _export_formats(artifact, csv, images, models=models, cache=cache, scans=scans, tolerance=tolerance)
     print(f"written beside artifact {artifact.sha256[:12]} in {models.address}")

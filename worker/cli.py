@@ -28,7 +28,7 @@ Gpus = Annotated[
     ),
 ]
 Runtime = Annotated[
-    str | None, _option("CXR_RUNTIME", "Inference runtime: auto (default), openvino, tensorflow or keras.")
+    str | None, typer.Option(help="auto, openvino or keras.", envvar="CXR_RUNTIME", show_default="auto")
 ]
 Precision = Annotated[
     str | None, _option("CXR_PRECISION", "Arithmetic of the model: auto (default), float32, bfloat16 or int8.")

@@ -60,7 +60,7 @@ class WorkerSettings(ModelSettings):
         decode_threads: how many of these one process decodes at once. The default divides this machine's cores among
             the processes of a supervisor.
         per_gpu: how many processes share each GPU.
-        runtime: `auto`, `tensorflow`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
+        runtime: `auto`, `openvino`, `keras`, or `package.module:callable`, which makes a `Scorer` from an
             artifact.
         precision: the arithmetic of the model; `auto` is never `int8`, whose scores differ.
         max_pixels: an image that claims more pixels, width times height, is rejected before it is decoded.

@@ -32,9 +32,9 @@ def artifact(world):
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 def test_scores_in_sql_are_the_models_own_even_after_a_killed_child(world, artifact, tmp_path):
-    """A DenseNet in TensorFlow: each row equals, to the bit, what the scorer says of that scan alone."""
+    """A DenseNet in Keras: each row equals, to the bit, what the scorer says of that scan alone."""
     from worker.images.pixels import preprocess
-    from worker.scoring.runtimes.tensorflow import TensorflowScorer
+    from worker.scoring.runtimes.keras import KerasScorer
 
     write_images(tmp_path / "images", SCANS)
     world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", SCANS))
@@ -44,7 +44,7 @@ def test_scores_in_sql_are_the_models_own_even_after_a_killed_child(world, artif
     os.kill(child.pid, signal.SIGKILL)
     wait_until(lambda: world.rows("SELECT pending FROM run_progress") == [(0,)], seconds=120, what="the run's end")
 
-    scorer = TensorflowScorer(artifact)
+    scorer = KerasScorer(artifact)
     rule = artifact.manifest.preprocessing
     found = {name: scores for name, *scores in world.rows(f"SELECT image_name, {COLUMNS} FROM results_wide")}
     for number in SCANS:

@@ -35,7 +35,7 @@ HERE = Path(__file__).parent / "throughput"
 PEERS = Path(__file__).with_name("requirements.lock")
 #: How far scores may lie apart where two ways compute in the same precision on the same runtime, and on another.
 ALIKE = 1e-4
-#: Beside float32 on TensorFlow. The network is not fitted: it magnifies what little scans differ in, and the rounding.
+#: Beside float32 in Keras. The network is not fitted: it magnifies what little scans differ in, and the rounding.
 #: What int8 costs a fitted one `trainer export --int8` bounds; here only peers are held to it.
 BOUNDS = {"float32": ALIKE, "bfloat16": 0.35, "int8": 1.0}
 #: What is not in int8 is in bfloat16.
@@ -44,8 +44,8 @@ RUNTIMES = (
     ("openvino", "bfloat16"),
     ("openvino", "int8"),
     ("openvino", "float32"),
-    ("tensorflow", "bfloat16"),
-    ("tensorflow", "float32"),
+    ("keras", "bfloat16"),
+    ("keras", "float32"),
 )
 
 #: The manifest's default.
@@ -268,13 +268,13 @@ def is_size(name):
 
 
 def compare():
-    """How far apart the scores are: of each way from float32 on TensorFlow, and of peers on OpenVINO from ours."""
-    exact, ours = load("nightread, tensorflow float32"), load("nightread, openvino bfloat16")
+    """How far apart the scores are: of each way from float32 in Keras, and of peers on OpenVINO from ours."""
+    exact, ours = load("nightread, keras float32"), load("nightread, openvino bfloat16")
     for runtime, precision in RUNTIMES:
         name = f"nightread, {runtime} {precision}"
-        check(name, "float32 on TensorFlow", exact, BOUNDS[precision])
+        check(name, "float32 in Keras", exact, BOUNDS[precision])
     check("plain script, nightread, openvino int8", "nightread's", load("nightread, openvino int8"), ALIKE)
-    check("plain script, nightread, openvino float32", "float32 on TensorFlow", exact, ALIKE)
+    check("plain script, nightread, openvino float32", "float32 in Keras", exact, ALIKE)
     for name in (
         "nightread, openvino bfloat16, from the pixel cache",
         "plain script, nightread, openvino bfloat16",

@@ -53,10 +53,10 @@ def no_model(folder):
 #: What the sentence says of each.
 DAMAGES = {
     other_weights: "model.keras: damaged: the manifest says sha256",
-    another_artifact: ", the run wants",
+    another_artifact: ", but the run needs",
     half_model: "model.keras: damaged: the manifest says sha256",
     half_manifest: "manifest.json: content is",
-    no_manifest: "manifest.json: no readable manifest here",
+    no_manifest: "manifest.json: the manifest cannot be read",
     no_model: "model.keras: cannot be read",
     shutil.rmtree: "CXR_MODEL_DIR must hold the model's folder",
 }

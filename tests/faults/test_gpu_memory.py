@@ -112,36 +112,26 @@ def short_of_room(scorer, largest):
     """Raise TensorFlow's own error for every pass of more scans than this; gives the sizes that were tried."""
     import tensorflow as tf
 
-    tried, freeze = [], scorer.shrink
+    tried, forward = [], scorer._forward
 
-    def limit():
-        forward = scorer._forward
+    def limited(batch):
+        tried.append(len(batch))
+        if len(batch) > largest:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return forward(batch)
 
-        def limited(batch):
-            tried.append(len(batch))
-            if len(batch) > largest:
-                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-            return forward(batch)
-
-        scorer._forward = limited
-
-    def shrink():
-        freeze()
-        limit()
-
-    limit()
-    scorer.shrink = shrink
+    scorer._forward = limited
     return tried
 
 
 @pytest.mark.parametrize("largest", [16, 8, 1])
-def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, largest):
+def test_keras_out_of_memory_scores_in_halves_to_the_last_bits(densenet, largest):
     """A smaller batch may be computed by other kernels: scores differ by float32's rounding, and no more."""
-    from worker.scoring.runtimes.tensorflow import TensorflowScorer
+    from worker.scoring.runtimes.keras import KerasScorer
     from worker.scoring.scorer import score_all
 
     pixels = pixels_of(densenet, 32)
-    scorer = TensorflowScorer(densenet)
+    scorer = KerasScorer(densenet)
     whole = scorer.score(pixels)
     tried = short_of_room(scorer, largest)
     pieces = score_all(scorer, pixels)
@@ -154,34 +144,34 @@ def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, la
     assert (scorer.score(pixels[5:6]) == pieces[5:6]).all()
 
 
-def test_tensorflow_that_has_no_room_for_one_scan_says_so(densenet):
+def test_keras_that_has_no_room_for_one_scan_says_so(densenet):
     """To whoever asked, as a fault of the device's."""
     from db.errors import OutOfDeviceMemory
-    from worker.scoring.runtimes.tensorflow import TensorflowScorer
+    from worker.scoring.runtimes.keras import KerasScorer
     from worker.scoring.scorer import score_all
 
-    scorer = TensorflowScorer(densenet)
+    scorer = KerasScorer(densenet)
     tried = short_of_room(scorer, 0)
     with pytest.raises(OutOfDeviceMemory, match="no memory for a batch of one scan"):
         score_all(scorer, pixels_of(densenet, 3))
     assert tried == [32, 16, 8, 4, 2, 1]
 
 
-def test_tensorflow_that_has_no_room_to_warm_up_begins_with_a_smaller_batch(densenet, monkeypatch):
+def test_keras_that_has_no_room_to_warm_up_begins_with_a_smaller_batch(densenet, monkeypatch):
     """A GPU that is too small for the artifact's batch serves nevertheless."""
-    import tensorflow as tf
+    import keras
 
-    from worker.scoring.runtimes.tensorflow import TensorflowScorer
+    from worker.scoring.runtimes.keras import KerasScorer
 
-    score = TensorflowScorer.score
+    score = KerasScorer.score
 
     def crowded(self, pixels):
         if self.batch_size > 8:
             raise MemoryError
         return score(self, pixels)
 
-    monkeypatch.setattr(TensorflowScorer, "score", crowded)
-    scorer = TensorflowScorer(densenet)
+    monkeypatch.setattr(KerasScorer, "score", crowded)
+    scorer = KerasScorer(densenet)
     assert scorer.batch_size == 8
     assert scorer.score(pixels_of(densenet, 8)).shape == (8, len(FINDINGS))
-    assert tf.__version__ in scorer.runtime
+    assert keras.__version__ in scorer.runtime

@@ -43,7 +43,7 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def quiet_real(tmp_path_factory, models):
     folder = tmp_path_factory.mktemp("quiet-real")
-    return run_quietly(folder, write_source(folder, SCANS), CXR_MODEL_DIR=str(models), CXR_RUNTIME="tensorflow")
+    return run_quietly(folder, write_source(folder, SCANS), CXR_MODEL_DIR=str(models), CXR_RUNTIME="keras")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def real(stage, models, quiet_real):
     stage.csv = write_source(stage.csv.parent / "real", SCANS)
     stage.quiet = quiet_real
     stage.world.env |= {
-        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_tensorflow",
+        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_model",
         "CXR_MODEL_DIR": str(models),
         "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY),
         "CXR_CHUNK_SIZE": str(CHUNK),
@@ -67,7 +67,7 @@ def test_a_killed_childs_successor_gives_the_same_scores(real):
     child.kill()
     killed = time.monotonic()
     child.wait(5)
-    real.recovers("SIGKILL of the child, TensorFlow", since=killed, stated=load + SLACK)
+    real.recovers("SIGKILL of the child, Keras", since=killed, stated=load + SLACK)
     real.finish(seconds=200)
     real.check(within=LAST_BITS)
 
@@ -90,7 +90,7 @@ def test_a_stopped_workers_peer_gives_the_same_scores(real, tmp_path):
     stopped = time.monotonic()
     # The peer may be loading still.
     load = load_seconds(real, next(one for one in real.running if one is not victim))
-    real.recovers("SIGTERM, TensorFlow", since=stopped, stated=load + SLACK, lost=lost)
+    real.recovers("SIGTERM, Keras", since=stopped, stated=load + SLACK, lost=lost)
     real.finish(seconds=200)
     real.check(within=LAST_BITS)
 
@@ -101,12 +101,12 @@ def test_a_deadly_scan_among_real_ones_is_quarantined(real, models, tmp_path):
     real.csv = write_csv(images.parent / "few.csv", range(2 * CHUNK), name_of=name_of)
     deadly = real.rng.randrange(2 * CHUNK)
     cv2.imwrite(str(images / name_of(deadly)), deadly_image(np.random.default_rng(deadly), "segfault"))
-    env = {"CXR_MODEL_DIR": str(models), "CXR_RUNTIME": "tensorflow"}
+    env = {"CXR_MODEL_DIR": str(models), "CXR_RUNTIME": "keras"}
     real.quiet = run_quietly(tmp_path / "quiet", real.csv, quarantined=[name_of(deadly)], **env)
     worker = real.worker()
     wait_until(lambda: "loaded: " in real.world.logs(), 120, f"a loaded model\n{real.world.logs()}")
     load = child_load_seconds(real, worker)
     real.enqueue()
     # Two halvings and three deaths alone.
-    real.ends("deadly scan: segfault, TensorFlow", since=time.monotonic(), stated=5 * (load + SLACK))
+    real.ends("deadly scan: segfault, Keras", since=time.monotonic(), stated=5 * (load + SLACK))
     real.check(within=LAST_BITS)

@@ -1,9 +1,10 @@
 """A fake scorer that crashes, hangs or exhausts memory, as inputs, drivers and machines make a scorer do.
 
-CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer loads it, :harmful_tensorflow loads it around the real model. The
-darkest pixel of a poison scan chooses the harm, see `HARMS`; memory is exhausted in decoding, because all batches of a
-model need the same memory. HARM_FILE names a file that contains a command. The first process that finds the file obeys
-the command once, and renames the file to end in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
+Loaded by CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer, or :harmful_model around the real model.
+A deadly scan is told
+by its darkest pixel, see `HARMS`; memory is exhausted where it is decoded, for all batches of a model need the same.
+HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
+file does the harm, and leaves it under a name that ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
 """
 
 import ctypes
@@ -48,9 +49,9 @@ class HarmfulScorer(HashScorer):
         return super().score(pixels)
 
 
-def harmful_tensorflow(artifact):
-    """The real model in a scorer that can be harmed."""
-    scorer = open_scorer(artifact, "tensorflow")
+def harmful_model(artifact):
+    """The real model, which comes to harm."""
+    scorer = open_scorer(artifact, "keras")
     _prepare()
     harmless = scorer.score
 

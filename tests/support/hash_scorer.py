@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 try:
-    from worker.artifacts.artifact import own_copy
+    from worker.artifacts.artifact import verified_copy
 except ImportError:
-    # The older program that `tests/containers` upgrades from has no such function.
-    own_copy = None
+    # Under the older program that `tests/containers` upgrades from.
+    verified_copy = None
 
 #: The same as in `worker.artifacts.manifest`, which the older program has in another place.
 MODEL_FILE = "model.keras"
@@ -65,9 +65,9 @@ class HashScorer:
 
 
 def _weights(artifact):
-    if own_copy is None:
+    if verified_copy is None:
         return (artifact.folder / MODEL_FILE).read_bytes()
-    with own_copy(artifact, MODEL_FILE) as model:
+    with verified_copy(artifact, MODEL_FILE) as model:
         return model.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""`trainer export`: the model as ONNX and OpenVINO, published only where its scores are Keras' own on real scans."""
+"""Exports models to ONNX and OpenVINO, and publishes an export only if it scores real scans as Keras does."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ from trainer.data.dataset import Examples, read_scans
 from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import (
-    BESIDE,
+    EXPORT_FILE_NAMES,
     EXPORTS_FILE,
-    FILES,
+    FILES_BY_FORMAT,
     INT8,
     ONNX_FILE,
     OPENVINO_FILE,
@@ -32,18 +32,25 @@ from worker.images.pixels import Pixels
 
 #: From uint8 (B, H, W, C) to float32 (B, findings).
 Forward = Callable[[Pixels], NDArray[np.float32]]
-#: The largest difference of a score that is accepted unless somebody chose.
-TOLERANCE: Final = 1e-4
-#: On so many scans, where nobody chose.
-_SCANS: Final = 256
+#: Largest accepted absolute difference of a score from Keras'.
+DEFAULT_TOLERANCE: Final = 1e-4
+#: Number of scans that `trainer fit` compares scores on.
+_COMPARED_SCANS: Final = 256
 _PACKAGES: Final = ("onnx", "onnxruntime", "openvino", "tf2onnx")
 
 
 def load_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int, cache: Path) -> Examples:
-    """So many scans of a CSV, taken evenly from all of it, as the artifact's pixels.
+    """Read scans of a CSV with the artifact's preprocessing.
+
+    Args:
+        artifact: the model.
+        csv: a labels CSV.
+        images: the folder or S3 prefix of the images; None looks beside the CSV.
+        count: the number of scans, taken at even intervals from the whole CSV.
+        cache: the folder of decoded images.
 
     Raises:
-        UserError: the CSV or images are wrong.
+        UserError: the CSV or an image is wrong.
     """
     rows = read_labels_csv(csv).rows
     chosen = [rows[at] for at in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
@@ -51,48 +58,51 @@ def load_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int,
 
 
 def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelStore, tolerance: float) -> dict[str, Export]:
-    """Write both formats beside the artifact, once each has scored these scans as Keras does; int8 stays as it is.
+    """Write ONNX and OpenVINO beside the artifact if both score these scans as Keras does. An int8 export is kept.
 
     Raises:
-        UserError: see `write_formats`; or the artifact's place cannot be written.
+        UserError: see `check_export_possible` and `write_formats`; or the store cannot be written.
     """
-    check_possible()
+    check_export_possible()
     with native_stderr_muted():
         from worker.artifacts.keras_model import load_keras_model
     model = load_keras_model(artifact)
     pixels = np.asarray(scans.pixels[scans.indices])
     with staging_folder() as staging:
         formats = write_formats(model, staging, pixels, batch_size=artifact.manifest.batch_size, tolerance=tolerance)
-        write_exports(staging, artifact.sha256, {**_int8_of(artifact), **formats})
+        write_exports(staging, artifact.sha256, {**_existing_int8(artifact), **formats})
         models.add(artifact, staging, last=EXPORTS_FILE)
     return formats
 
 
-def check_possible() -> None:
-    """Say what is missing before the work rather than in it.
+def check_export_possible() -> None:
+    """Check what an export needs before the work begins.
 
     Raises:
-        UserError: a package is not installed, or Keras runs on another backend than TensorFlow.
+        UserError: a package is not installed, or Keras' backend is not TensorFlow.
     """
     check_installed("trainer export", _PACKAGES)
     with native_stderr_muted():
         import keras
     if keras.backend.backend() != "tensorflow":
-        raise UserError(f"trainer export converts on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}")
+        raise UserError(f"trainer export needs KERAS_BACKEND=tensorflow, and it is {keras.backend.backend()}")
 
 
 def write_formats(model: Any, folder: Path, pixels: Pixels, *, batch_size: int, tolerance: float) -> dict[str, Export]:
-    """Write a model as ONNX and for OpenVINO, if each scores as Keras does.
+    """Write a model as ONNX and for OpenVINO, and check that each scores as Keras does.
 
     Args:
         model: a `keras.Model` from uint8 (B, H, W, C) to float32 (B, findings).
-        folder: where the files go.
+        folder: the folder for the files.
         pixels: uint8 (N, H, W, C) of real scans, to compare scores on.
-        batch_size: of them, in one pass.
-        tolerance: the largest difference of a score that is accepted.
+        batch_size: scans per pass.
+        tolerance: the largest accepted absolute difference of a score.
+
+    Returns:
+        The exports by format.
 
     Raises:
-        UserError: a format's scores differ by more than that.
+        UserError: a format's scores differ by more than `tolerance`.
     """
     import keras
 
@@ -109,36 +119,38 @@ def write_formats(model: Any, folder: Path, pixels: Pixels, *, batch_size: int, 
             )
         formats[name] = Export(
             runtime=runtime,
-            files={file: file_sha256(folder / file) for file in FILES[name]},
+            files={file: file_sha256(folder / file) for file in FILES_BY_FORMAT[name]},
             max_difference=difference,
             scans=len(pixels),
         )
     return formats
 
 
-def for_workers(
+def export_for_workers(
     model: Any, folder: Path, *, pixels: Pixels, places: NDArray[np.int64], batch_size: int
 ) -> dict[str, Export]:
-    """What a new model's workers score with on CPUs; nothing where that cannot be made, which is said.
+    """Export a new model to OpenVINO for workers on CPUs. If that fails, print why and return no exports.
 
     Args:
         model: see `write_formats`.
-        folder: see there.
-        pixels: uint8 (N, H, W, C), maybe on disk.
-        places: which of them are scans that scores may be compared on.
-        batch_size: see there.
+        folder: see `write_formats`.
+        pixels: uint8 (N, H, W, C), possibly memory-mapped.
+        places: indices of the scans to compare scores on.
+        batch_size: see `write_formats`.
     """
-    chosen = places[np.linspace(0, len(places) - 1, min(_SCANS, len(places))).astype(int)]
+    chosen = places[np.linspace(0, len(places) - 1, min(_COMPARED_SCANS, len(places))).astype(int)]
     try:
-        check_possible()
-        print_status("exporting to OpenVINO")
-        formats = write_formats(model, folder, np.asarray(pixels[chosen]), batch_size=batch_size, tolerance=TOLERANCE)
+        check_export_possible()
+        say("exporting to OpenVINO")
+        formats = write_formats(
+            model, folder, np.asarray(pixels[chosen]), batch_size=batch_size, tolerance=DEFAULT_TOLERANCE
+        )
     except UserError as error:
-        for name in BESIDE:
+        for name in EXPORT_FILE_NAMES:
             (folder / name).unlink(missing_ok=True)
-        print_status(f"not exported, so workers score it on TensorFlow: {error}")
+        say(f"no export to OpenVINO, so workers will score with Keras: {error}")
         return {}
-    # Every worker would fetch it, and none reads it; 'trainer export' writes it for those who do.
+    # Every worker would fetch this file and none reads it; 'trainer export' writes it for other programs.
     (folder / ONNX_FILE).unlink()
     return {"openvino": formats["openvino"]}
 
@@ -152,11 +164,11 @@ def _write_files(model: Any, folder: Path) -> None:
         openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
 
 
-def _int8_of(artifact: Artifact) -> dict[str, Int8Export]:
+def _existing_int8(artifact: Artifact) -> dict[str, Int8Export]:
     try:
         found = read_exports(artifact).formats.get(INT8)
     except UserError:
-        # A first export, or one over a damaged list.
+        # The model was never exported, or its list of exports is damaged and will be replaced.
         return {}
     return {INT8: found} if isinstance(found, Int8Export) else {}
 
@@ -167,11 +179,14 @@ def _open_formats(folder: Path) -> Mapping[str, tuple[str, Forward]]:
     from worker.scoring.runtimes.openvino_import import openvino
 
     session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    # Left to itself OpenVINO computes in bfloat16 where the CPU has it.
+    (model_input,) = session.get_inputs()
+    # By default OpenVINO computes in bfloat16 where the CPU has it.
     compiled = openvino.Core().compile_model(folder / OPENVINO_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return {
-        "onnx": (f"onnxruntime {onnxruntime.__version__}", lambda batch: session.run(None, {given.name: batch})[0]),
+        "onnx": (
+            f"onnxruntime {onnxruntime.__version__}",
+            lambda batch: session.run(None, {model_input.name: batch})[0],
+        ),
         "openvino": (f"openvino {openvino.__version__.split('-')[0]}", lambda batch: compiled(batch)[0]),
     }
 

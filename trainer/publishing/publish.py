@@ -1,4 +1,4 @@
-"""Writes a fitted model with its split and history, and publishes them as one artifact."""
+"""Publishes a fitted model with its split and history as one artifact."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,19 +27,19 @@ def write_artifact(
     documents: Mapping[str, bytes] = MappingProxyType({}),
     export: Callable[[Any, Path], Mapping[str, Export]] = lambda _model, _folder: {},
 ) -> Artifact:
-    """Publish a Keras model, whole or not at all.
+    """Publish a Keras model as an artifact, completely or not at all.
 
     Args:
         model: a `keras.Model`.
-        manifest: what it scores.
-        split: what each scan was used for.
-        models: where it goes.
+        manifest: the artifact's manifest without its `files`.
+        split: the subset of each scan.
+        models: the store to publish to.
         history: one mapping of figures for each epoch.
-        documents: further files by name.
-        export: writes the model into a folder for other runtimes.
+        documents: contents of further files by name.
+        export: writes the model into a folder in other runtimes' formats, and returns the exports by format.
 
     Raises:
-        UserError: that place cannot be written.
+        UserError: the store cannot be written.
     """
     with staging_folder() as staging:
         model.save(staging / MODEL_FILE)
@@ -50,28 +50,31 @@ def write_artifact(
         return models.publish(staging, manifest, export(model, staging))
 
 
-def refuse_taken_name(name: str, models: ModelStore) -> None:
-    """A name is an alias of one artifact: better said before a fit than after it.
+def check_name_is_free(name: str, models: ModelStore) -> None:
+    """Check before a fit that no artifact has this name, because a name stands for one artifact only.
 
     Raises:
-        UserError: an artifact has this name.
+        UserError: an artifact has this name already.
     """
     for sha256, manifest in models.manifests().items():
         if manifest.name == name:
-            raise UserError(f"--name {name!r} is artifact {sha256[:12]} in {models.address} already; choose another")
+            raise UserError(
+                f"--name {name!r} already belongs to artifact {sha256[:12]} in {models.address}; choose another"
+            )
 
 
 @contextmanager
 def staging_folder() -> Iterator[Path]:
-    """A folder for what is about to be published; whatever is left of it goes with the block."""
+    """A temporary folder for an artifact's files before they are published."""
     with TemporaryDirectory(prefix="nightread-", ignore_cleanup_errors=True) as parent:
         staging = Path(parent) / "staging"
-        staging.mkdir()
+        # Publishing keeps the folder's mode, and the default 0700 would shut out workers that run as another user.
+        staging.mkdir(mode=0o755)
         yield staging
 
 
 def _write_history(path: Path, history: Sequence[Mapping[str, float | None]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        lines = csv.DictWriter(file, list(history[0]) if history else ["epoch"], lineterminator="\n")
-        lines.writeheader()
-        lines.writerows(history)
+        writer = csv.DictWriter(file, list(history[0]) if history else ["epoch"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)

@@ -1,4 +1,4 @@
-"""`trainer export --int8`: the OpenVINO graph in eight bits, kept where it is proved to tell findings apart as well."""
+"""Quantizes a model's OpenVINO export to int8, and publishes it only if its loss of AUROC is provably small."""
 
 import logging
 import os
@@ -26,10 +26,10 @@ from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import (
     EXPORTS_FILE,
-    FILES,
+    FILES_BY_FORMAT,
     INT8,
     OPENVINO_INT8_FILE,
-    Floats,
+    FloatPrecision,
     Int8Export,
     read_exports,
     read_format,
@@ -38,44 +38,52 @@ from worker.artifacts.exports import (
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore
 from worker.images.pixels import Pixels
-from worker.scoring.runtimes.openvino import choose_floats, compile_graph
+from worker.scoring.runtimes.openvino import choose_float_precision, compile_graph
 from worker.scoring.runtimes.openvino_import import openvino
-from worker.scoring.scorer import padded
+from worker.scoring.scorer import pad_batch
 
-#: The bound of the loss of AUROC must lie below this unless somebody chose.
-MAX_LOSS: Final = 0.01
-#: With fewer, draws of patients hardly vary, and would prove anything.
-LEAST_PATIENTS: Final = 20
-#: The ends of a two-sided 90% interval: the upper one is the one-sided 95% bound.
+#: The bound of the loss of mean AUROC must lie below this.
+DEFAULT_MAX_LOSS: Final = 0.01
+#: With fewer patients the bootstrap draws hardly vary, so the bound would prove nothing.
+MIN_PATIENTS: Final = 20
+#: The upper end of a two-sided 90% interval is the one-sided 95% bound.
 _PERCENTILES: Final = (5.0, 95.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Scans:
-    """What int8 is made and judged with; no patient is in both."""
+    """Scans to calibrate int8 on and scans to compare it on; no patient is in both."""
 
     #: uint8 (N, H, W, C) of scans that the model was fitted on.
     calibration: Pixels
-    #: Scans that it was tuned on, and no patient whom it was fitted on.
+    #: Labelled validation scans of patients that the model was not fitted on.
     validation: Subset
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two ways to compute a model's scores, on the same scans and in the same draws of patients."""
+    """AUROCs of float32 and int8 scores, on the same scans and in the same bootstrap draws of patients."""
 
-    #: Mean AUROCs over the findings with both classes.
-    float32: Estimate
-    int8: Estimate
-    #: The first less the second; `high` is its one-sided 95% bound.
-    loss: Estimate
+    #: Mean AUROC over the findings with both classes.
+    float32: Figure
+    #: As `float32`, of the int8 scores.
+    int8: Figure
+    #: `float32` minus `int8`; its `high` is the one-sided 95% bound.
+    loss: Figure
 
 
 def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int, cache: Path) -> Int8Scans:
-    """Of a CSV all validation scans by the artifact's own split, and so many training scans, evenly from all of them.
+    """Read a CSV's validation scans and some of its training scans, by the artifact's own split.
+
+    Args:
+        artifact: the model.
+        csv: the labels CSV that the model was fitted on.
+        images: the folder or S3 prefix of the images; None looks beside the CSV.
+        count: the number of training scans, taken at even intervals from all of them.
+        cache: the folder of decoded images.
 
     Raises:
-        UserError: the CSV or images are wrong, or the CSV lacks either kind of scan.
+        UserError: the CSV or an image is wrong, or the CSV has no training scans or too few validation patients.
     """
     file = read_labels_csv(csv)
     fitted = used_rows(file.rows, artifact, used=("train",))
@@ -101,33 +109,40 @@ def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count:
 def export_int8(
     artifact: Artifact, scans: Int8Scans, *, models: ModelStore, max_loss: float, rounds: int = ROUNDS
 ) -> Int8Export:
-    """Write the int8 format beside the artifact, if the bound of its loss of mean AUROC lies below `max_loss`.
+    """Write the int8 format beside the artifact if the bound of its loss of mean AUROC lies below `max_loss`.
+
+    Args:
+        artifact: a model with an export to OpenVINO.
+        scans: see `load_int8_scans`.
+        models: the artifact's store.
+        max_loss: a difference of mean AUROCs, at least 0.
+        rounds: bootstrap draws of patients.
 
     Raises:
-        UserError: it does not, and nothing was written; the model was not exported to OpenVINO, the scans have no
-            finding with both classes, or the artifact's place cannot be written.
+        UserError: the bound is not below `max_loss`, no finding has both classes, the model was not exported to
+            OpenVINO, or the store cannot be written.
     """
-    exports, floats = read_exports(artifact), choose_floats("auto")
+    exports, floats = read_exports(artifact), choose_float_precision("auto")
     graph, weights = read_format(artifact, "openvino").values()
     core, size = openvino.Core(), artifact.manifest.batch_size
     pixels = np.asarray(scans.validation.pixels[scans.validation.indices])
     with staging_folder() as staging:
-        print_status(f"quantizing by {len(scans.calibration)} training scans")
+        say(f"calibrating int8 on {len(scans.calibration)} training scans")
         quantized = quantize(core.read_model(graph, weights), scans.calibration, size)
         openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
-        print_status(f"comparing int8 with float32 on {len(pixels)} validation scans")
-        exact = _scores(core.read_model(graph, weights), pixels, size, "float32")
-        rough = _scores(core.read_model(staging / OPENVINO_INT8_FILE), pixels, size, floats)
-        compared = compare(scans.validation.rows, scans.validation.labels, exact, rough, rounds=rounds)
+        say(f"comparing int8 with float32 on {len(pixels)} validation scans")
+        float32 = _scores(core.read_model(graph, weights), pixels, size, "float32")
+        int8 = _scores(core.read_model(staging / OPENVINO_INT8_FILE), pixels, size, floats)
+        compared = compare(scans.validation.rows, scans.validation.labels, float32, int8, rounds=rounds)
         export = Int8Export(
             runtime=f"openvino {openvino.__version__.split('-')[0]}",
             rest=floats,
             quantizer=f"nncf {version('nncf')}",
             calibrated_on=len(scans.calibration),
-            files={file: file_sha256(staging / file) for file in FILES[INT8]},
-            max_difference=float(np.abs(rough - exact).max()),
+            files={file: file_sha256(staging / file) for file in FILES_BY_FORMAT[INT8]},
+            max_difference=float(np.abs(int8 - float32).max()),
             max_loss=max_loss,
-            **_proved(scans.validation, compared, max_loss=max_loss),
+            **_proven_figures(scans.validation, compared, max_loss=max_loss),
             resamples=rounds,
         )
         write_exports(staging, artifact.sha256, {**exports.formats, INT8: export})
@@ -136,20 +151,26 @@ def export_int8(
 
 
 def quantize(graph: Any, pixels: Pixels, batch_size: int) -> Any:
-    """The graph in int8 where that is faster, by the numbers that uint8 (N, H, W, C) scans bring about in it."""
-    # Else it would tell its makers of each use. It reads this when it is imported.
+    """Quantize an `openvino.Model` to int8 where that is faster.
+
+    Args:
+        graph: the model in float32.
+        pixels: uint8 (N, H, W, C) of scans to calibrate on.
+        batch_size: scans per pass.
+    """
+    # NNCF reads this when it is imported; without it NNCF reports each use to its makers.
     os.environ["NNCF_CI"] = "1"
-    # Its bars and lines are no result.
+    # NNCF prints progress to stdout, which is for results.
     with redirect_stdout(sys.stderr):
         import nncf
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-        # Not by its own `set_log_level`, which silences every handler of this process.
+        # NNCF's own `set_log_level` would silence every handler of this process.
         logging.getLogger("nncf").setLevel(logging.ERROR)
         batches = [pixels[at : at + batch_size] for at in range(0, len(pixels), batch_size)]
-        # The least and the greatest number. By default it is the mean of each batch's: of single scans' it cuts off
-        # so much that a DenseNet121 lost 0.05 of AUROC, where by this it lost nothing.
-        whole = nncf.AdvancedQuantizationParameters(
+        # MINMAX takes each activation's range from its smallest and largest value. NNCF's default averages the ranges
+        # of batches, which cut off so much that a DenseNet121 lost 0.05 of AUROC; with MINMAX it lost nothing.
+        full_range = nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
         )
         return nncf.quantize(
@@ -157,7 +178,7 @@ def quantize(graph: Any, pixels: Pixels, batch_size: int) -> Any:
             nncf.Dataset(batches),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(batches),
-            advanced_parameters=whole,
+            advanced_parameters=full_range,
         )
 
 
@@ -169,25 +190,31 @@ def compare(
     *,
     rounds: int = ROUNDS,
 ) -> Comparison:
-    """Judge both scores, float32 (N, findings), by labels, float32 (N, findings), of rows (N,)."""
+    """Compare the AUROCs of two sets of scores.
+
+    Args:
+        rows: the scans (N,), for their patients.
+        labels: float32 (N, findings), above 0 for positives.
+        float32: scores, float32 (N, findings) in [0, 1].
+        int8: the same of int8.
+        rounds: bootstrap draws of patients.
+    """
     truth, both = labels > 0, (float32.astype(np.float64), int8.astype(np.float64))
 
-    def figures(times: CountArray) -> list[float | None]:
-        areas = [
-            [roc_curve(truth[:, at], scores[:, at], times).auroc for scores in both] for at in range(truth.shape[1])
-        ]
-        known = [pair for pair in areas if None not in pair]
-        if not known:
+    def mean_aurocs(times: Steps) -> list[float | None]:
+        pairs = [[rank(truth[:, at], scores[:, at], times).auroc for scores in both] for at in range(truth.shape[1])]
+        defined = [pair for pair in pairs if None not in pair]
+        if not defined:
             return [None, None, None]
-        first, second = np.mean(np.array(known, np.float64), axis=0).tolist()
+        first, second = np.mean(np.array(defined, np.float64), axis=0).tolist()
         return [first, second, first - second]
 
-    first, second, loss = bootstrap_patients(patients_of(rows), figures, rounds=rounds, percentiles=_PERCENTILES)
+    first, second, loss = bootstrap_patients(patients_of(rows), mean_aurocs, rounds=rounds, percentiles=_PERCENTILES)
     return Comparison(float32=first, int8=second, loss=loss)
 
 
-def in_words(export: Int8Export) -> str:
-    """What was found, for the person who asked."""
+def describe_int8(export: Int8Export) -> str:
+    """Describe an int8 export and its comparison with float32 in one line."""
     return (
         f"{INT8}: {', '.join(export.files)}; mean AUROC {export.auroc_float32:.4f} in float32 and"
         f" {export.auroc_int8:.4f} in int8 over {export.findings} findings, on {export.scans} validation scans of"
@@ -199,15 +226,17 @@ def in_words(export: Int8Export) -> str:
 def _check_scans(csv: Path, name: str, fitted: Sequence[LabelRow], tuned: Sequence[LabelRow]) -> None:
     patients = len(set(patients_of(tuned)))
     if not fitted:
-        raise UserError(f"{csv}: {name} was fitted on none of its scans; --int8 needs the CSV that it was fitted on")
-    if patients < LEAST_PATIENTS:
         raise UserError(
-            f"{csv}: holds {len(tuned)} labelled scans of {patients} patients that {name} was validated and not fitted"
-            f" on; --int8 is judged on these alone, and needs {LEAST_PATIENTS} patients"
+            f"{csv}: {name} was fitted on none of these scans; --int8 needs the CSV that the model was fitted on"
+        )
+    if patients < MIN_PATIENTS:
+        raise UserError(
+            f"{csv}: has {len(tuned)} labelled validation scans of {patients} patients that {name} was not fitted on;"
+            f" --int8 needs {MIN_PATIENTS} such patients for its comparison"
         )
 
 
-def _proved(validation: Subset, compared: Comparison, *, max_loss: float) -> dict[str, Any]:
+def _proven_figures(validation: Subset, compared: Comparison, *, max_loss: float) -> dict[str, Any]:
     scans, patients = len(validation.rows), len(set(patients_of(validation.rows)))
     findings = sum(has_both_classes(validation.labels[:, at] > 0) for at in range(validation.labels.shape[1]))
     float32, int8, bound = compared.float32.value, compared.int8.value, compared.loss.high
@@ -216,8 +245,8 @@ def _proved(validation: Subset, compared: Comparison, *, max_loss: float) -> dic
     if not bound < max_loss:
         raise UserError(
             f"int8: mean AUROC {float32:.4f} in float32 and {int8:.4f} in int8 over {findings} findings, on {scans}"
-            f" validation scans of {patients} patients; the loss may be {bound:.4f} (one-sided 95% bound), not below"
-            f" --max-loss {max_loss:g}; nothing was written"
+            f" validation scans of {patients} patients; the loss may be {bound:.4f} (one-sided 95% bound), which is not"
+            f" below --max-loss {max_loss:g}; nothing was written"
         )
     return {
         "scans": scans,
@@ -229,8 +258,10 @@ def _proved(validation: Subset, compared: Comparison, *, max_loss: float) -> dic
     }
 
 
-def _scores(graph: Any, pixels: Pixels, size: int, floats: Floats) -> NDArray[np.float32]:
-    """As a worker computes them."""
+def _scores(graph: Any, pixels: Pixels, size: int, floats: FloatPrecision) -> NDArray[np.float32]:
+    """Scores as a worker computes them, float32 (N, findings)."""
     request = compile_graph(graph, (size, *pixels.shape[1:]), floats).create_infer_request()
-    passes = [np.array(request.infer([padded(pixels[at : at + size], size)])[0]) for at in range(0, len(pixels), size)]
+    passes = [
+        np.array(request.infer([pad_batch(pixels[at : at + size], size)])[0]) for at in range(0, len(pixels), size)
+    ]
     return np.concatenate(passes)[: len(pixels)]

@@ -1,4 +1,4 @@
-"""A model as it is published: manifest, files, hash, exports; and where artifacts are kept and found.
+"""Published models: the manifest, files, hash and exports of an artifact, and the stores that hold artifacts.
 
-Running a model is not done here, but in `worker.scoring`.
+`worker.scoring` runs the models.
 """

@@ -1,7 +1,7 @@
-"""The artifact: a folder with `manifest.json`, `model.keras` and `split.csv`, named by what it holds.
+"""Publishes, finds and verifies artifacts: folders with `manifest.json`, `model.keras` and `split.csv`.
 
-Its identity is the sha256 of the manifest, which in turn holds the sha256 of every other file: one
-changed byte anywhere is another artifact, or a damaged one.
+An artifact's identity is the sha256 of its manifest, which holds the sha256 of every other file.
+A changed byte therefore makes another artifact or a damaged one. The folder is named after the identity.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from db.errors import UserError
-from worker.artifacts.exports import BESIDE, Export, write_exports
+from worker.artifacts.exports import EXPORT_FILE_NAMES, Export, write_exports
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, Artifact, Manifest, read_manifest
 from worker.files import new_folder
 
@@ -22,22 +22,23 @@ def load_artifact(folder: Path) -> Artifact:
     """Read an artifact and verify every file against the manifest.
 
     Raises:
-        UserError: a file is absent or damaged; both hashes are named. Or the manifest does not vouch for the model.
+        UserError: the manifest is wrong or does not list the model, or a file is missing or damaged (the message
+            gives both hashes).
     """
     manifest = read_manifest(folder)
     if MODEL_FILE not in manifest.files:
-        raise UserError(f"{folder / MANIFEST_FILE}: does not list {MODEL_FILE}: any bytes could be in its place")
+        raise UserError(f"{folder / MANIFEST_FILE}: does not list {MODEL_FILE}, so its bytes cannot be verified")
     for name, expected in manifest.files.items():
         _verify(folder / name, expected, folder / name)
     return Artifact(folder=folder, sha256=file_sha256(folder / MANIFEST_FILE), manifest=manifest)
 
 
 @contextmanager
-def own_copy(artifact: Artifact, name: str) -> Iterator[Path]:
-    """A copy of one of an artifact's files, verified, that nobody changes between a look at its hash and its use.
+def verified_copy(artifact: Artifact, name: str) -> Iterator[Path]:
+    """A verified temporary copy of one of an artifact's files; nobody can change it between its check and its use.
 
     Raises:
-        UserError: the file was damaged since the artifact was verified, or there is no room for a copy.
+        UserError: the file was damaged after the artifact was verified, or the disk has no room for a copy.
     """
     with tempfile.TemporaryDirectory(prefix="nightread-model-") as folder:
         path, copy = artifact.folder / name, Path(folder, name)
@@ -52,43 +53,55 @@ def own_copy(artifact: Artifact, name: str) -> Iterator[Path]:
 def publish(
     staging: Path, model_dir: Path, manifest: Manifest, formats: Mapping[str, Export] = MappingProxyType({})
 ) -> Artifact:
-    """Seal `staging` with a manifest and move it to `model_dir/<first 12 of its sha256>`, whole or not at all.
+    """Write the manifest into `staging` and move the folder to `model_dir/<first 12 digits of its sha256>`, atomically.
 
-    Publishing the same bytes twice is harmless: the folder that is there already wins.
+    Publishing the same bytes twice is harmless: the existing folder is kept.
 
     Args:
-        staging: a folder, used up.
-        model_dir: where the artifact goes.
-        manifest: all of it but the files.
-        formats: what lies in `staging` for other runtimes.
+        staging: the folder that becomes the artifact; it is gone afterwards.
+        model_dir: the folder of artifacts.
+        manifest: the manifest without its `files`.
+        formats: the exports in `staging` by their formats' names.
+
+    Raises:
+        OSError: `model_dir` cannot be written.
+        UserError: the existing folder is damaged.
     """
-    sealed = (path for path in sorted(staging.iterdir()) if path.name not in {MANIFEST_FILE, *BESIDE})
-    manifest = manifest.model_copy(update={"files": {path.name: file_sha256(path) for path in sealed}})
+    listed = (path for path in sorted(staging.iterdir()) if path.name not in {MANIFEST_FILE, *EXPORT_FILE_NAMES})
+    manifest = manifest.model_copy(update={"files": {path.name: file_sha256(path) for path in listed}})
     (staging / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
     sha256 = file_sha256(staging / MANIFEST_FILE)
     if formats:
         write_exports(staging, sha256, formats)
     target = model_dir / sha256[:12]
-    if not target.exists():
-        with new_folder(target) as folder:
-            for path in staging.iterdir():
-                shutil.move(path, folder)
-    shutil.rmtree(staging)
+    model_dir.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(staging)
+    else:
+        # A rename is atomic only within one file system, so the folder first moves beside its target.
+        incoming = Path(shutil.move(staging, model_dir / f".arriving-{uuid.uuid4().hex}"))
+        try:
+            incoming.rename(target)
+        except OSError:
+            # Another process published the same bytes first.
+            if not target.exists():
+                raise
+            shutil.rmtree(incoming)
     return load_artifact(target)
 
 
 def find_artifact(model_dir: Path, sha256: str) -> Artifact:
-    """The artifact with this identity in a model folder.
+    """Load the artifact with this identity from a folder of artifacts, and verify it.
 
     Raises:
-        UserError: it is not there, or is damaged.
+        UserError: the artifact is missing or damaged.
     """
     folder = model_dir / sha256[:12]
     if not folder.is_dir():
         raise UserError(f"{folder}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model's folder")
     artifact = load_artifact(folder)
     if artifact.sha256 != sha256:
-        raise UserError(f"{folder}: this artifact is {artifact.sha256}, the run wants {sha256}")
+        raise UserError(f"{folder}: the artifact here is {artifact.sha256}, but the run needs {sha256}")
     return artifact
 
 
@@ -98,7 +111,7 @@ def _verify(path: Path, expected: str, named: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file in hex, read in pieces.
+    """The sha256 of a file in hex, computed without reading all of it into memory.
 
     Raises:
         UserError: the file cannot be read.

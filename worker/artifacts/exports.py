@@ -1,52 +1,49 @@
-"""What lies beside an artifact's own files: the same model for other runtimes, and how alike it is.
+"""An artifact's exports: the same model in the formats of other runtimes, with the measured difference of its scores.
 
-`trainer fit` and `trainer export` write it. It can be made again from the model, so it is no part of the artifact's
-identity.
+`trainer fit` and `trainer export` write them beside the artifact's own files. They can be regenerated from the model,
+so they are not part of the artifact's identity.
 """
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from db.errors import UserError
+from worker.artifacts.manifest import Artifact
 
-if TYPE_CHECKING:
-    from worker.artifacts.manifest import Artifact
-
-
-#: What arithmetic other than int8 is of.
-Floats: TypeAlias = Literal["float32", "bfloat16"]
+#: Floating-point types that a model can be computed in.
+FloatPrecision: TypeAlias = Literal["float32", "bfloat16"]
 
 
-#: Written last: what it lists is there.
+#: The list of exports. It is written last, so every file that it lists exists.
 EXPORTS_FILE: Final = "exports.json"
 ONNX_FILE: Final = "model.onnx"
 OPENVINO_FILE: Final = "openvino.xml"
 OPENVINO_INT8_FILE: Final = "openvino-int8.xml"
-#: The format of workers that compute in int8.
+#: The format for workers that compute in int8.
 INT8: Final = "openvino-int8"
-#: Each format's files; OpenVINO keeps the weights beside the graph.
-FILES: Final[Mapping[str, tuple[str, ...]]] = {
+#: File names by format; OpenVINO needs the graph first and then the weights.
+FILES_BY_FORMAT: Final[Mapping[str, tuple[str, ...]]] = {
     "onnx": (ONNX_FILE,),
     "openvino": (OPENVINO_FILE, "openvino.bin"),
     INT8: (OPENVINO_INT8_FILE, "openvino-int8.bin"),
 }
-#: Names that are no part of an artifact.
-BESIDE: Final = frozenset({EXPORTS_FILE, *(file for files in FILES.values() for file in files)})
+#: Names of files that do not count towards an artifact's identity.
+EXPORT_FILE_NAMES: Final = frozenset({EXPORTS_FILE, *(file for files in FILES_BY_FORMAT.values() for file in files)})
 
 
 class Export(BaseModel):
-    """One format.
+    """A format in float32 whose scores were compared with Keras'.
 
     Attributes:
-        runtime: which program checked it, with its version.
-        precision: of the arithmetic in that check, and of the weights.
+        runtime: the program that checked it, with its version.
+        precision: of the weights, and of the arithmetic in that check.
         files: sha256 of each file by name.
-        max_difference: the largest absolute difference of any score from Keras' own.
-        scans: real scans that it was checked on.
+        max_difference: the largest absolute difference of any score from Keras'.
+        scans: the number of real scans in that check.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,31 +56,31 @@ class Export(BaseModel):
 
 
 class Int8Export(BaseModel):
-    """The format in which most of the arithmetic is of eight bits. Its scores are others; what that costs is bounded.
+    """The format whose arithmetic is mostly int8. Its scores differ from float32's; the loss of AUROC is bounded.
 
     Attributes:
-        runtime: which program scored with it here, with its version.
+        runtime: the program that scored with it in the comparison, with its version.
         precision: of most of the arithmetic.
-        rest: of all other arithmetic when it was judged; workers take bfloat16 where their CPU has it.
-        quantizer: which program made it, with its version.
-        calibrated_on: training scans that it took the ranges of numbers from.
+        rest: of all other arithmetic in the comparison; workers use bfloat16 where their CPU has it.
+        quantizer: the program that made it, with its version.
+        calibrated_on: the number of training scans that the ranges of activations come from.
         files: sha256 of each file by name.
-        scans: validation scans that it was judged on, none of them of a training patient.
-        patients: whose scans these are.
-        findings: of which these scans have both classes; each AUROC is their mean.
-        auroc_float32: of the float32 format.
-        auroc_int8: of this one.
+        scans: the number of validation scans in the comparison, none of them from a training patient.
+        patients: the number of patients of these scans.
+        findings: the number of findings with both classes among these scans; each AUROC is the mean over them.
+        auroc_float32: mean AUROC of the float32 format.
+        auroc_int8: mean AUROC of this format.
         loss_bound: the one-sided 95% bound of `auroc_float32 - auroc_int8`.
-        resamples: draws of patients behind the bound.
-        max_loss: the bound lies below it.
-        max_difference: the largest absolute difference of any score from float32.
+        resamples: the number of bootstrap draws of patients that the bound comes from.
+        max_loss: the limit that the bound had to stay below.
+        max_difference: the largest absolute difference of any score from float32's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     runtime: str
     precision: Literal["int8"] = "int8"
-    rest: Floats
+    rest: FloatPrecision
     quantizer: str
     calibrated_on: int
     files: dict[str, str]
@@ -106,7 +103,7 @@ class Exports(BaseModel):
 
     Attributes:
         model: sha256 of the artifact that was exported.
-        formats: `onnx`, `openvino` and `openvino-int8`, those that there are.
+        formats: the exports by format: any of `onnx`, `openvino` and `openvino-int8`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -117,22 +114,22 @@ class Exports(BaseModel):
 
 
 def write_exports(folder: Path, model: str, formats: Mapping[str, AnyExport]) -> Exports:
-    """List what lies in a folder of the model with this sha256."""
+    """Write the list of the exports in a folder, made from the model with this sha256."""
     exports = Exports(model=model, formats=dict(formats))
     (folder / EXPORTS_FILE).write_text(exports.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return exports
 
 
 def read_format(artifact: "Artifact", name: str) -> dict[str, bytes]:
-    """A format's files by name, each the one that was checked.
+    """The contents of a format's files by name, each verified against the list of exports.
 
     Raises:
-        UserError: the artifact was not exported to it, a file cannot be read, or is another.
+        UserError: the artifact was not exported to this format, or a file cannot be read or was changed.
     """
     exports = read_exports(artifact)
     if name not in exports.formats:
-        raise UserError(f"{artifact.folder}: was not exported to {name}; {_command(name)} does it")
-    files = {file: _bytes_of(artifact, file) for file in FILES[name]}
+        raise UserError(f"{artifact.folder}: was not exported to {name}; run {_export_command(name)}")
+    files = {file: _read_bytes(artifact, file) for file in FILES_BY_FORMAT[name]}
     for file, content in files.items():
         expected, found = exports.formats[name].files.get(file), hashlib.sha256(content).hexdigest()
         if found != expected:
@@ -141,28 +138,30 @@ def read_format(artifact: "Artifact", name: str) -> dict[str, bytes]:
 
 
 def read_exports(artifact: "Artifact") -> Exports:
-    """What lies beside an artifact for other runtimes.
+    """The list of an artifact's exports.
 
     Raises:
-        UserError: it was never exported, or the list is damaged or another model's.
+        UserError: the artifact was never exported, or the list is damaged or belongs to another model.
     """
     path = artifact.folder / EXPORTS_FILE
     if not path.exists():
-        raise UserError(f"{artifact.folder}: was never exported; 'trainer export' does it")
+        raise UserError(f"{artifact.folder}: was never exported; run 'trainer export'")
     try:
-        exports = Exports.model_validate_json(_bytes_of(artifact, EXPORTS_FILE))
+        exports = Exports.model_validate_json(_read_bytes(artifact, EXPORTS_FILE))
     except ValidationError as error:
-        raise UserError(f"{path}: not what 'trainer export' writes: {error.errors()[0]['msg']}") from error
+        raise UserError(f"{path}: not a list of exports ({error.errors()[0]['msg']}); run 'trainer export'") from error
     if exports.model != artifact.sha256:
-        raise UserError(f"{path}: made from model {exports.model[:12]}, beside model {artifact.sha256[:12]}")
+        raise UserError(
+            f"{path}: lists exports of model {exports.model[:12]}, not of {artifact.sha256[:12]}; run 'trainer export'"
+        )
     return exports
 
 
-def _command(name: str) -> str:
+def _export_command(name: str) -> str:
     return "'trainer export --int8'" if name == INT8 else "'trainer export'"
 
 
-def _bytes_of(artifact: "Artifact", file: str) -> bytes:
+def _read_bytes(artifact: "Artifact", file: str) -> bytes:
     try:
         return (artifact.folder / file).read_bytes()
     except OSError as error:

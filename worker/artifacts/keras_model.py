@@ -1,27 +1,27 @@
-"""The Keras model of an artifact, loaded as it was published or not at all; and what it may run on."""
+"""Loads the Keras model of an artifact, verified and without code of its own; and looks for a GPU."""
 
 from typing import Any
 
 import keras
 
 from db.errors import UserError
-from worker.artifacts.artifact import own_copy
+from worker.artifacts.artifact import verified_copy
 from worker.artifacts.manifest import MODEL_FILE, Artifact
 
 
 def load_keras_model(artifact: Artifact) -> Any:
-    """The Keras model whose bytes the manifest vouches for.
+    """Load the `keras.Model` whose sha256 the manifest gives.
 
     Raises:
-        UserError: Keras cannot load it, or it brings code of its own; or its file was damaged since it was verified.
+        UserError: Keras cannot load it, it contains code, or its file was damaged after the artifact was verified.
     """
     path = artifact.folder / MODEL_FILE
     try:
-        with own_copy(artifact, MODEL_FILE) as copy:
-            # Safe: no layer that brings code of its own is made.
+        with verified_copy(artifact, MODEL_FILE) as copy:
+            # Safe mode refuses layers that contain code, such as Lambda.
             return keras.models.load_model(copy, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        # Keras shows all of the model before it says why.
+        # Keras prints the whole configuration first; the last line gives the cause.
         cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise UserError(f"{path}: Keras {keras.__version__} cannot load it: {cause[0]:.300}") from error
 
@@ -31,5 +31,5 @@ def has_gpu() -> bool:
     try:
         return bool(keras.distribution.list_devices("gpu"))
     except RuntimeError:
-        # Where there is none, TensorFlow lists none, and JAX knows of no such kind.
+        # On a machine without a GPU TensorFlow returns an empty list, but JAX raises.
         return False

@@ -1,4 +1,4 @@
-"""Artifacts that were fetched from a place that all machines share, kept on this machine's own disk."""
+"""Keeps copies of artifacts from a shared folder or S3 on this machine's own disk."""
 
 import shutil
 from collections.abc import Callable
@@ -11,32 +11,40 @@ from worker.files import new_folder
 
 
 class LocalCopies:
-    """A folder of fetched artifacts. Each appears once it is whole, and is verified at every look."""
+    """A folder of fetched artifacts. Each appears only when it is complete, and is verified whenever it is found."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def find(self, sha256: str, fetch: Callable[[Path], None]) -> Artifact:
-        """The artifact with this identity; `fetch` fills an empty folder with it where it is not here, or is damaged.
+        """Load the artifact with this identity, and fetch it first where the copy is missing or damaged.
+
+        Args:
+            sha256: the artifact's identity.
+            fetch: writes the artifact's files into the empty folder that it is given.
 
         Raises:
-            UserError: it cannot be fetched, or what was fetched is not it.
+            UserError: the artifact cannot be fetched or written, or the fetched copy is damaged.
         """
         if (self.folder / sha256[:12]).is_dir():
             try:
                 return find_artifact(self.folder, sha256)
             except UserError:
-                # Damaged here, which it need not be there.
+                # This copy is damaged; the original may be intact.
                 shutil.rmtree(self.folder / sha256[:12], ignore_errors=True)
-        self._bring(sha256, fetch)
+        self._fetch(sha256, fetch)
         return find_artifact(self.folder, sha256)
 
-    def _bring(self, sha256: str, fetch: Callable[[Path], None]) -> None:
-        target = self.folder / sha256[:12]
+    def _fetch(self, sha256: str, fetch: Callable[[Path], None]) -> None:
+        # A random name, because containers that share this folder can have equal process ids.
+        incoming = self.folder / f".arriving-{sha256[:12]}-{uuid.uuid4().hex}"
         try:
-            with new_folder(target) as folder:
-                fetch(folder)
+            incoming.mkdir(parents=True)
+            fetch(incoming)
+            incoming.rename(self.folder / sha256[:12])
         except OSError as error:
-            # If another process of this machine has fetched it meanwhile, that copy is used.
-            if not target.is_dir():
-                raise UserError(f"{target}: cannot be written ({error.strerror})") from error
+            # If the folder is there now, another process of this machine fetched it first, and `find` verifies it.
+            if not (self.folder / sha256[:12]).is_dir():
+                raise UserError(f"{incoming}: cannot be written ({error.strerror})") from error
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)

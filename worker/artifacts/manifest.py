@@ -1,4 +1,4 @@
-"""The artifact's manifest: what a model scores, what pixels it expects, and what its files hash to."""
+"""The artifact's manifest: the findings a model scores, the pixels it expects, and the hashes of its files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +13,26 @@ from worker.images.preprocessing import Preprocessing
 MANIFEST_FILE: Final = "manifest.json"
 MODEL_FILE: Final = "model.keras"
 SPLIT_FILE: Final = "split.csv"
-_NO_FILES: Final = frozenset({"", ".", "..", MANIFEST_FILE})
-#: Raised when a reader of an older version could misread a manifest.
+_RESERVED_NAMES: Final = frozenset({"", ".", "..", MANIFEST_FILE})
+#: Increased whenever an older program could misread a new manifest.
 FORMAT_VERSION: Final = 1
 
 
 class Manifest(BaseModel):
-    """The JSON beside a model. An unknown field or version is refused, never guessed at.
+    """The content of `manifest.json`. Unknown fields and versions are refused.
 
     Attributes:
-        name: the alias a person uses; the identity is the artifact's hash.
+        name: the alias that people use; the identity is the artifact's hash.
+        encoder: the name of the network's encoder.
         findings: the model's outputs, in order.
-        batch_size: scans that are scored at once, in passes of one size: as a rule one pass; short ones are padded.
-        thresholds: finding to names (`best_f1`, `youden`, `sensitivity_90`) to thresholds, chosen on validation.
-        temperatures: finding to what its logits were divided by; the model's own scores are so calibrated already.
-        files: sha256 of each file of the artifact but this one; names of one part, so that none lies elsewhere.
-        dataset: the dataset its split speaks of (the stem of the CSV that it was fitted on).
-        about: what a reader may want to know (seed, versions, validation figures); never needed to score.
+        preprocessing: how images become the model's pixels.
+        batch_size: the number of scans scored at once, usually in one pass; short batches are padded.
+        dataset: the dataset of the split's image names (the stem of the CSV that the model was fitted on).
+        thresholds: thresholds by finding and by name (`best_f1`, `youden`, `sensitivity_90`), chosen on validation.
+        temperatures: the divisor of each finding's logits; it is already part of the model, whose scores are
+            calibrated.
+        files: sha256 of each of the artifact's other files by name; names contain no folder.
+        about: information for readers (seed, versions, validation figures) that scoring does not need.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,18 +51,18 @@ class Manifest(BaseModel):
 
     @field_validator("files")
     @classmethod
-    def _lie_beside_it(cls, files: dict[str, str]) -> dict[str, str]:
+    def _check_file_names(cls, files: dict[str, str]) -> dict[str, str]:
         for name in files:
-            # Its hash would be said in a sentence.
-            if name in _NO_FILES or set(name) & set("/\\") or not name.isprintable():
+            # An error message would otherwise reveal the hash of any file of this machine.
+            if name in _RESERVED_NAMES or set(name) & set("/\\") or not name.isprintable():
                 raise ValueError(f"{name!r} is not the name of a file beside the manifest")
         return files
 
     @model_validator(mode="after")
-    def _findings_are_ours(self) -> "Manifest":
+    def _check_findings(self) -> "Manifest":
         unknown = [finding for finding in self.findings if finding not in FINDINGS]
         if unknown or not self.findings or len(set(self.findings)) != len(self.findings):
-            raise ValueError(f"its findings are {list(self.findings)}, this program knows {list(FINDINGS)}")
+            raise ValueError(f"findings are {list(self.findings)}, but this program knows {list(FINDINGS)}")
         return self
 
 
@@ -67,26 +70,32 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check a folder's manifest.
 
     Raises:
-        UserError: absent, not JSON, or of another format; names the file and both values.
+        UserError: the manifest is missing, not JSON, or of another format; the message names the file, the value found
+            and the value expected.
     """
     path = folder / MANIFEST_FILE
     try:
         return parse_manifest(path.read_bytes(), str(path))
     except OSError as error:
-        raise UserError(f"{path}: no readable manifest here ({error.strerror})") from error
+        raise UserError(f"{path}: the manifest cannot be read ({error.strerror})") from error
 
 
 def parse_manifest(content: bytes, where: str) -> Manifest:
-    """Check a manifest's bytes, which came from `where`.
+    """Parse and check the content of a manifest.
+
+    Args:
+        content: JSON.
+        where: the path or S3 address that it was read from, for error messages.
 
     Raises:
-        UserError: not JSON, or of another format; names the place and both values.
+        UserError: the content is not JSON, or of another format; the message names `where`, the value found and the
+            value expected.
     """
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        # A field that is unknown has a name of the writer's choice.
+        # The name of an unknown field can be any text, so its control characters are escaped.
         field = ascii(".".join(map(str, first["loc"])))[1:-1] or "content"
         raise UserError(f"{where}: {field:.80} is {first['input']!r:.200}: {first['msg']}") from error
 
@@ -96,6 +105,6 @@ class Artifact:
     """A published model on this machine's disk."""
 
     folder: Path
-    #: sha256 of the manifest, in hex: the model's identity everywhere.
+    #: sha256 of the manifest in hex, which identifies the model everywhere.
     sha256: str
     manifest: Manifest

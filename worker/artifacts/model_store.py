@@ -1,4 +1,4 @@
-"""`CXR_MODEL_DIR`: where artifacts are published and found, a folder or an S3 prefix."""
+"""The model store that `CXR_MODEL_DIR` names: artifacts are published to and found in a folder or an S3 prefix."""
 
 import hashlib
 import shutil
@@ -18,34 +18,37 @@ from worker.storage.s3 import SCHEME, list_objects, read_object, write_object
 Formats: TypeAlias = Mapping[str, Export]
 
 _NO_FORMATS: Final[Formats] = MappingProxyType({})
-#: How long a file of an artifact may take to arrive from S3.
-_SECONDS: Final = 600.0
+#: Time limit for reading one file of an artifact from S3.
+_READ_TIMEOUT_SECONDS: Final = 600.0
 
 
 class ModelStore(Protocol):
-    """A place of published artifacts. Every method raises `UserError` where it cannot be read or written."""
+    """A store of published artifacts. Every method raises `UserError` if the store cannot be read or written."""
 
-    #: As a person named it.
+    #: The folder or S3 address, for messages.
     address: str
 
     def manifests(self) -> dict[str, Manifest]:
-        """Of every artifact here by the artifact's sha256, the oldest first; no other file is looked at."""
+        """The manifest of every artifact by the artifact's sha256, the oldest first. No other file is read."""
 
     def find(self, sha256: str) -> Artifact:
-        """The artifact with this identity on this machine's disk, every file verified."""
+        """The artifact with this identity on this machine's disk, with every file verified."""
 
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
-        """Seal a folder with a manifest and publish it, whole or not at all; the folder is used up.
+        """Write the manifest into a folder and publish the folder, completely or not at all.
 
-        `formats` is what lies in it for other runtimes.
+        Args:
+            staging: the folder that becomes the artifact; it is gone afterwards.
+            manifest: the manifest without its `files`.
+            formats: the exports in `staging` by their formats' names.
         """
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
-        """Put a folder's files beside an artifact's own, the one that lists the others last."""
+        """Copy a folder's files beside an artifact's own; the file named `last`, which lists the others, goes last."""
 
 
 def open_model_store(address: str, home: Path) -> ModelStore:
-    """The place at this address; `home` keeps what is fetched from S3, or from a folder outside it."""
+    """Open the store at a folder or S3 address; copies from S3, or from a folder outside `home`, are kept in `home`."""
     if address.startswith(SCHEME):
         return S3ModelStore(address, home / "fetched-models")
     folder = Path(address)
@@ -55,30 +58,30 @@ def open_model_store(address: str, home: Path) -> ModelStore:
 
 
 def find_by_name(wanted: str, models: ModelStore) -> Artifact:
-    """The artifact with this name, or this hash (whole, or its first 12 characters).
+    """The artifact with this name or this sha256 (all of it, or its first 12 digits).
 
     Raises:
-        UserError: there is none, or more than one.
+        UserError: the store has no such artifact, or more than one.
     """
     known = {sha256: manifest.name for sha256, manifest in models.manifests().items()}
     found = [sha256 for sha256, name in known.items() if wanted in (name, sha256, sha256[:12])]
     if len(found) != 1:
         names = ", ".join(f"{name} ({sha256[:12]})" for sha256, name in known.items()) or "no artifact"
-        raise UserError(f"--model {wanted!r} fits {len(found)} artifacts; {models.address} holds {names}")
+        raise UserError(f"--model {wanted!r} matches {len(found)} artifacts; {models.address} holds {names}")
     return models.find(found[0])
 
 
-def all_artifacts(models: ModelStore, but: Container[str] = ()) -> list[Artifact]:
-    """Every artifact of a place except those known already, the oldest first, each verified.
+def load_new_artifacts(models: ModelStore, known: Container[str]) -> list[Artifact]:
+    """Every artifact of a store whose sha256 is not among the known ones, the oldest first, each verified.
 
     Raises:
-        UserError: one is damaged, or the place cannot be read.
+        UserError: an artifact is damaged, or the store cannot be read.
     """
-    return [models.find(sha256) for sha256 in models.manifests() if sha256 not in but]
+    return [models.find(sha256) for sha256 in models.manifests() if sha256 not in known]
 
 
 class FolderModelStore:
-    """Artifacts in a folder, each in one of its own."""
+    """Artifacts in a local folder, each in a subfolder."""
 
     def __init__(self, folder: Path) -> None:
         self.address = str(folder)
@@ -106,49 +109,50 @@ class FolderModelStore:
         """See `ModelStore`."""
         target = self.folder / artifact.sha256[:12]
         try:
-            for path in _with_last(folder, last):
-                with path.open("rb") as source, open_atomically(target / path.name) as file:
-                    shutil.copyfileobj(source, file)
+            for path in _sorted_with_last(folder, last):
+                incoming = target / f".{path.name}.arriving"
+                shutil.copyfile(path, incoming)
+                incoming.replace(target / path.name)
         except OSError as error:
             raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 
 
 class SharedModelStore(FolderModelStore):
-    """A folder that other machines write to: workers score from a copy, whatever becomes of the folder."""
+    """Artifacts in a folder that machines share. Workers score from a local copy, so they survive its loss."""
 
-    def __init__(self, folder: Path, kept: Path) -> None:
-        """`kept` is the folder of artifacts that were fetched."""
+    def __init__(self, folder: Path, local_folder: Path) -> None:
+        """Local copies are kept in `local_folder`."""
         super().__init__(folder)
-        self._kept = FolderModelStore(kept)
-        self._cache = LocalCopies(kept)
+        self._local_store = FolderModelStore(local_folder)
+        self._local_copies = LocalCopies(local_folder)
 
     def find(self, sha256: str) -> Artifact:
-        """See `ModelStore`. What was fetched before, and is whole, is not fetched again."""
-        return self._cache.find(sha256, lambda arriving: self._copy(sha256, arriving))
+        """See `ModelStore`. An intact local copy is used without fetching it again."""
+        return self._local_copies.find(sha256, lambda incoming: self._copy(sha256, incoming))
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
         """See `ModelStore`."""
         super().add(artifact, folder, last=last)
-        self._kept.add(artifact, folder, last=last)
+        self._local_store.add(artifact, folder, last=last)
 
-    def _copy(self, sha256: str, arriving: Path) -> None:
-        # Verified there, so that a sentence about damage names the place that can be mended.
-        there = super().find(sha256).folder
+    def _copy(self, sha256: str, incoming: Path) -> None:
+        # Verified before copying, so that an error about damage names the shared file that must be replaced.
+        shared = super().find(sha256).folder
         try:
-            for path in there.glob("[!.]*"):
-                shutil.copyfile(path, arriving / path.name)
+            for path in shared.glob("[!.]*"):
+                shutil.copyfile(path, incoming / path.name)
         except OSError as error:
-            raise UserError(f"{there}: cannot be fetched to {arriving.parent} ({error.strerror})") from error
+            raise UserError(f"{shared}: cannot be copied to {incoming.parent} ({error.strerror})") from error
 
 
 class S3ModelStore:
-    """Artifacts under an S3 prefix. A manifest goes up last: one that can be seen has all its files."""
+    """Artifacts under an S3 prefix. The manifest is uploaded last, so a visible artifact has all its files."""
 
-    def __init__(self, address: str, kept: Path) -> None:
-        """`kept` is the folder of artifacts that were fetched."""
+    def __init__(self, address: str, local_folder: Path) -> None:
+        """Local copies are kept in `local_folder`."""
         self.address = SCHEME + address.removeprefix(SCHEME).rstrip("/")
-        self._kept = FolderModelStore(kept)
-        self._cache = LocalCopies(kept)
+        self._local_store = FolderModelStore(local_folder)
+        self._local_copies = LocalCopies(local_folder)
 
     def manifests(self) -> dict[str, Manifest]:
         """See `ModelStore`."""
@@ -158,34 +162,34 @@ class S3ModelStore:
         return {hashlib.sha256(content).hexdigest(): parse_manifest(content, where) for where, content in contents}
 
     def find(self, sha256: str) -> Artifact:
-        """See `ModelStore`. What was fetched before, and is whole, is not fetched again."""
-        return self._cache.find(sha256, lambda arriving: self._fetch(sha256, arriving))
+        """See `ModelStore`. An intact local copy is used without fetching it again."""
+        return self._local_copies.find(sha256, lambda incoming: self._fetch(sha256, incoming))
 
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
         """See `ModelStore`."""
-        artifact = self._kept.publish(staging, manifest, formats)
-        for path in _with_last(artifact.folder, MANIFEST_FILE):
+        artifact = self._local_store.publish(staging, manifest, formats)
+        for path in _sorted_with_last(artifact.folder, MANIFEST_FILE):
             write_object(self._location(artifact.sha256, path.name), path)
         return artifact
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
         """See `ModelStore`."""
-        for path in _with_last(folder, last):
+        for path in _sorted_with_last(folder, last):
             write_object(self._location(artifact.sha256, path.name), path)
-        self._kept.add(artifact, folder, last=last)
+        self._local_store.add(artifact, folder, last=last)
 
     def _location(self, sha256: str, name: str) -> str:
         return f"{self.address}/{sha256[:12]}/{name}"
 
-    def _fetch(self, sha256: str, arriving: Path) -> None:
-        """Everything that lies beside the manifest, exports too."""
+    def _fetch(self, sha256: str, incoming: Path) -> None:
+        """Download every file of the artifact, its exports included."""
         for found in list_objects(self._location(sha256, "")):
-            (arriving / Path(found.name).name).write_bytes(_read(found.location))
-        if not (arriving / MANIFEST_FILE).exists():
+            (incoming / Path(found.name).name).write_bytes(_read(found.location))
+        if not (incoming / MANIFEST_FILE).exists():
             raise UserError(f"{self.address}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model")
 
 
-def _with_last(folder: Path, last: str) -> list[Path]:
+def _sorted_with_last(folder: Path, last: str) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
 
 
@@ -196,6 +200,6 @@ def _is_manifest(name: str) -> bool:
 
 def _read(location: str) -> bytes:
     try:
-        return read_object(location, _SECONDS)[0]
+        return read_object(location, _READ_TIMEOUT_SECONDS)[0]
     except (PermanentError, TemporaryError) as error:
         raise UserError(f"{location}: cannot be read: {error}") from error

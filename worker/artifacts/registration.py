@@ -1,4 +1,4 @@
-"""Brings the artifacts of `CXR_MODEL_DIR` into SQL, and finds the artifact of a registered model."""
+"""Registers the artifacts of a model store in SQL."""
 
 from sqlalchemy import Engine
 
@@ -6,23 +6,26 @@ from db.engine.session import read_transaction
 from db.ledger.models import ModelInfo, UsedScan, register_model, registered_hashes
 from db.ledger.open_run import lock_for_enqueue
 from worker.artifacts.manifest import Artifact
-from worker.artifacts.model_store import ModelStore, all_artifacts
+from worker.artifacts.model_store import ModelStore, load_new_artifacts
 from worker.artifacts.split_file import read_split
 
 
 def register_artifacts(engine: Engine, models: ModelStore) -> list[ModelInfo]:
-    """Register every artifact that this place holds and SQL does not know, with its split.
+    """Register every artifact of the store that SQL does not have yet, with its split.
+
+    Returns:
+        The newly registered models, the oldest first.
 
     Raises:
-        UserError: an artifact is damaged, or its name belongs to another.
+        UserError: an artifact is damaged, or its name belongs to another model.
     """
     with read_transaction(engine) as connection:
-        known = registered_hashes(connection)
-    new = all_artifacts(models, but=known)
+        known = set(connection.execute(select(Model.sha256)).scalars())
+    new = load_new_artifacts(models, known)
     if not new:
         return []
     with engine.begin() as connection:
-        # A fleet's first start: many processes find the same new model.
+        # When many workers start at once, each finds the same new model.
         lock_for_enqueue(connection)
         return [
             register_model(

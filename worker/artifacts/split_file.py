@@ -1,4 +1,4 @@
-"""split.csv: which scans a model was fitted, tuned and tested on."""
+"""Reads and writes `split.csv`: the scans that a model was fitted, validated and tested on."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -12,12 +12,12 @@ from worker.artifacts.manifest import SPLIT_FILE
 
 SUBSETS: Final = ("train", "validation", "test")
 
-_SPLIT_COLUMNS: Final = ("image_name", "patient_id", "subset")
+_COLUMNS: Final = ("image_name", "patient_id", "subset")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRow:
-    """One line of `split.csv`: what a scan was used for when the model was fitted."""
+    """One line of `split.csv`: the subset that a scan belonged to when the model was fitted."""
 
     image_name: str
     patient_id: str | None
@@ -26,27 +26,27 @@ class SplitRow:
 
 
 def read_split(folder: Path) -> Iterator[SplitRow]:
-    """The rows of an artifact's `split.csv` (image_name, patient_id, subset).
+    """The rows of an artifact's `split.csv` (image_name, patient_id, subset); an empty patient becomes None.
 
     Raises:
-        UserError: it cannot be read, is no such table, or has another subset.
+        UserError: the file cannot be read, is not such a table, or names an unknown subset.
     """
     path = folder / SPLIT_FILE
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
-            if not set(_SPLIT_COLUMNS) <= set(table.fieldnames or ()):
+            if not set(_COLUMNS) <= set(table.fieldnames or ()):
                 raise ValueError("columns are missing")
             yield from (_split_row(cells, path) for cells in table)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of {', '.join(_SPLIT_COLUMNS)}") from error
+        raise UserError(f"{path}: not a table of {', '.join(_COLUMNS)}") from error
 
 
 def _split_row(cells: dict[str | Any, str | Any], path: Path) -> SplitRow:
-    name, patient, subset = (cells[column] for column in _SPLIT_COLUMNS)
-    # DictReader's None: the value of a cell that is missing, the key of those too many.
+    name, patient, subset = (cells[column] for column in _COLUMNS)
+    # DictReader gives a missing cell the value None, and puts surplus cells under the key None.
     if None in cells or not name or patient is None or subset is None or "\0" in name + patient:
         raise ValueError("a row is too short, too long or without a name")
     if subset not in SUBSETS:
@@ -55,8 +55,8 @@ def _split_row(cells: dict[str | Any, str | Any], path: Path) -> SplitRow:
 
 
 def write_split(folder: Path, split: Iterable[SplitRow]) -> None:
-    """Write `split.csv` as `worker.artifacts.artifact.read_split` reads it."""
+    """Write `split.csv` in the form that `read_split` reads."""
     with (folder / SPLIT_FILE).open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(("image_name", "patient_id", "subset"))
+        lines.writerow(_COLUMNS)
         lines.writerows((row.image_name, row.patient_id or "", row.subset) for row in split)

@@ -15,39 +15,37 @@ logger = logging.getLogger(__name__)
 
 
 def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "auto") -> Scorer:
-    """Load and warm an artifact's model.
+    """Load an artifact's model and warm it up.
 
     Args:
         artifact: a verified artifact.
-        runtime: `tensorflow`, `openvino`, `keras` (on the backend that Keras is set to), or `auto`, the fastest of them
-            that is here; `module:callable` is called with the artifact.
-        precision: `float32`, `bfloat16`, or `auto`, the fastest of these that the device computes in; `int8` where it
-            was exported, for its scores are others.
+        runtime: `openvino`, `keras` (on the backend that Keras is set to), `auto`, which is the faster of the two here,
+            or `package.module:callable`, which is called with the artifact and returns a `Scorer`.
+        precision: `float32`, `bfloat16`, or `auto`, which is the faster of the two on this device. `int8`, whose scores
+            differ, must be requested, and the model must have been exported to it.
 
     Raises:
-        UserError: no such runtime or precision, the model was not exported to it, or is not what its manifest says.
-        MemoryError, OutOfDeviceMemory: the device has no memory for it.
+        UserError: the runtime or precision is unknown or not available, the model was not exported to it, or the model
+            does not match its manifest.
+        MemoryError, OutOfDeviceMemory: the device has no memory for the model.
     """
     if ":" in runtime:
         return _load_factory(runtime)(artifact)
-    chosen = _fastest(artifact, precision) if runtime == "auto" else runtime
+    chosen = _choose_runtime(artifact, precision) if runtime == "auto" else runtime
     if precision == "int8" and chosen != "openvino":
-        raise UserError("--precision int8: OpenVINO alone computes in it, on the CPU: --runtime openvino")
+        raise UserError("--precision int8: only OpenVINO on a CPU supports it; use --runtime openvino")
     if chosen == "openvino":
         if not _has_openvino():
-            raise UserError("--runtime openvino: it is not installed: pip install 'nightread[openvino]'")
+            raise UserError("--runtime openvino: it is not installed; run pip install 'nightread[openvino]'")
         from worker.scoring.runtimes.openvino import OpenvinoScorer
 
         return OpenvinoScorer(artifact, precision)
-    if chosen == "keras":
+    # Earlier versions had a runtime of their own for TensorFlow, and settings may still name it.
+    if chosen in ("keras", "tensorflow"):
         from worker.scoring.runtimes.keras import KerasScorer
 
         return KerasScorer(artifact, precision)
-    if chosen == "tensorflow":
-        from worker.scoring.runtimes.tensorflow import TensorflowScorer
-
-        return TensorflowScorer(artifact, precision)
-    raise UserError(f"--runtime {runtime}: this program knows auto, tensorflow, openvino and keras")
+    raise UserError(f"--runtime {runtime}: unknown; use auto, openvino, keras or package.module:callable")
 
 
 def _load_factory(runtime: str) -> Callable[[Artifact], Scorer]:
@@ -55,27 +53,25 @@ def _load_factory(runtime: str) -> Callable[[Artifact], Scorer]:
     try:
         return cast("Callable[[Artifact], Scorer]", getattr(importlib.import_module(module), name))
     except (ImportError, AttributeError) as error:
-        raise UserError(f"--runtime {runtime}: {error}") from error
+        raise UserError(f"--runtime {runtime}: cannot be imported: {error}") from error
 
 
-def _fastest(artifact: Artifact, precision: str) -> str:
-    """TensorFlow on a GPU; on the CPU OpenVINO, where it is installed and the model was exported to it.
-
-    Or where nothing else computes in this precision: it then says what is missing.
-    """
+def _choose_runtime(artifact: Artifact, precision: str) -> str:
+    """Keras on a GPU; on a CPU OpenVINO if it is installed and the model was exported to it, otherwise Keras."""
     if os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return "tensorflow"
-    return "openvino" if precision == "int8" or _can_openvino(artifact) else "tensorflow"
+        return "keras"
+    # Only OpenVINO computes in int8. If it cannot here, opening it raises the error that says why.
+    return "openvino" if precision == "int8" or _can_use_openvino(artifact) else "keras"
 
 
-def _can_openvino(artifact: Artifact) -> bool:
+def _can_use_openvino(artifact: Artifact) -> bool:
     if not _has_openvino() or not (artifact.folder / EXPORTS_FILE).exists():
         return False
     try:
         read_format(artifact, "openvino")
     except UserError as error:
-        # Slower is better than not at all.
-        logger.warning("%s; scored on TensorFlow instead", error)
+        # Slow scoring is better than none.
+        logger.warning("%s; scoring with Keras instead", error)
         return False
     return True
 

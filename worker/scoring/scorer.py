@@ -1,4 +1,4 @@
-"""A scorer turns a batch of pixels into scores. Which runtime does it is behind this door."""
+"""Defines the scorer, which turns batches of pixels into scores on any runtime, and retries in smaller batches."""
 
 import logging
 from threading import Lock
@@ -14,46 +14,49 @@ from worker.images.pixels import Pixels
 Scores = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
-_shrinking = Lock()
+_shrink_lock = Lock()
 
 
 class Scorer(Protocol):
-    """A loaded and warm model.
+    """A loaded and warmed-up model.
 
-    It may say in `streams`, an int, how many threads may call `score` at once; without it, one at a time.
+    A scorer may have an int attribute `streams`, the number of threads that may call `score` at once; the default is 1.
     """
 
     #: The model's outputs, in order.
     findings: tuple[str, ...]
-    #: Scans that it is given at once, always the same but for `shrink`.
+    #: The largest number of scans in one call of `score`; only `shrink` changes it.
     batch_size: int
-    #: Recorded with every outcome, for instance `tensorflow 2.21.0` and `float32`.
+    #: Recorded with every outcome, for instance `openvino 2026.4.1` and `float32`.
     runtime: str
     precision: str
 
     def score(self, pixels: Pixels) -> Scores:
-        """Score uint8 (n, height, width, channels), 1 <= n <= batch_size, to float32 (n, findings) in [0, 1].
+        """Score uint8 (n, height, width, channels), 1 <= n <= batch_size, as float32 (n, findings) in [0, 1].
 
-        Every pass has as many rows, whatever n is, so that a scan's scores do not depend on its neighbours.
+        Every pass has the same number of rows, whatever n is, so that a scan's scores do not depend on its neighbours.
 
         Raises:
-            MemoryError: the device has no room for a pass of this size.
+            MemoryError: the device has no memory for a pass of this size.
         """
 
     def shrink(self) -> None:
-        """Halve `batch_size`, which is 2 or more, for good."""
+        """Halve `batch_size`, which is at least 2, permanently."""
 
 
 def streams_of(scorer: Scorer) -> int:
-    """How many batches it scores at once."""
+    """The number of batches that a scorer computes at once."""
     return getattr(scorer, "streams", 1)
 
 
 def score_all(scorer: Scorer, pixels: Pixels) -> Scores:
-    """Score uint8 (n, height, width, channels), n >= 1, in passes that the device has room for.
+    """Score uint8 (n, height, width, channels), n >= 1, in batches that fit the device's memory.
+
+    Returns:
+        float32 (n, findings) in [0, 1].
 
     Raises:
-        OutOfDeviceMemory: it has none for a pass of one scan.
+        OutOfDeviceMemory: the device has no memory for a batch of one scan.
     """
     while True:
         size = scorer.batch_size
@@ -62,18 +65,18 @@ def score_all(scorer: Scorer, pixels: Pixels) -> Scores:
         except MemoryError as error:
             if size == 1:
                 raise OutOfDeviceMemory("the device has no memory for a batch of one scan") from error
-            with _shrinking:
-                # Else another thread has done it.
+            with _shrink_lock:
+                # If the size has changed, another thread has already shrunk the scorer.
                 if scorer.batch_size == size:
                     scorer.shrink()
                     logger.warning("no memory for a batch of %d scans: %d from now on", size, scorer.batch_size)
 
 
-def check_fit(artifact: Artifact, shape: tuple[int, ...], outputs: int) -> None:
-    """Compare what a loaded model takes (height, width, channels) and makes with what its manifest promises.
+def check_model_shapes(artifact: Artifact, shape: tuple[int, ...], outputs: int) -> None:
+    """Check a loaded model's input shape (height, width, channels) and number of outputs against its manifest.
 
     Raises:
-        UserError: they differ; scores would land under the wrong findings.
+        UserError: they differ, so scores would be stored under the wrong findings.
     """
     manifest = artifact.manifest
     if shape != manifest.preprocessing.shape:
@@ -86,7 +89,7 @@ def check_fit(artifact: Artifact, shape: tuple[int, ...], outputs: int) -> None:
         )
 
 
-def padded(pixels: Pixels, batch_size: int) -> Pixels:
-    """The batch filled up with black scans to its one fixed size."""
+def pad_batch(pixels: Pixels, batch_size: int) -> Pixels:
+    """Fill a batch up to `batch_size` with black scans."""
     missing = batch_size - len(pixels)
     return np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)]) if missing else pixels

@@ -14,10 +14,10 @@ import keras
 import numpy as np
 
 from db.findings import FINDINGS
-from trainer.network.encoders import scale_for_imagenet
-from trainer.publishing.export import for_workers
+from trainer.network.encoders import as_on_imagenet
+from trainer.publishing.export import export_for_workers
 from worker.artifacts.artifact import file_sha256, publish
-from worker.artifacts.exports import FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
+from worker.artifacts.exports import FILES_BY_FORMAT, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
 from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
 from worker.images.pixels import to_pixels
 from worker.images.preprocessing import Preprocessing
@@ -46,14 +46,14 @@ staging.mkdir()
 model.save(staging / MODEL_FILE)
 (staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n")
 manifest = Manifest(name="bench", findings=FINDINGS, dataset="none", preprocessing=rule, batch_size=batch_size)
-formats = for_workers(model, staging, pixels=pixels, places=np.arange(SCANS), batch_size=batch_size)
+formats = export_for_workers(model, staging, pixels=pixels, places=np.arange(SCANS), batch_size=batch_size)
 if formats:
     from trainer.publishing.quantize import quantize
     from worker.scoring.runtimes.openvino_import import openvino
 
     quantized = quantize(openvino.Core().read_model(staging / OPENVINO_FILE), pixels, batch_size)
     openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
-    files = {file: file_sha256(staging / file) for file in FILES[INT8]}
+    files = {file: file_sha256(staging / file) for file in FILES_BY_FORMAT[INT8]}
     # Of a network that cannot tell findings apart there is nothing to prove.
     nothing = dict.fromkeys(("auroc_float32", "auroc_int8", "loss_bound", "max_loss", "max_difference"), 0.0)
     none = dict.fromkeys(("scans", "patients", "findings", "resamples"), 0)

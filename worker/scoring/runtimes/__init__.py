@@ -1,1 +1,1 @@
-"""Scorers, one module a runtime: each turns batches of pixels into scores. `worker.scoring.open_scorer` chooses."""
+"""Scorers, one module per runtime. `worker.scoring.open_scorer` chooses between them."""

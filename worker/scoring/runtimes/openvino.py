@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: what `trainer export` made of the model. Neither TensorFlow nor Keras is loaded."""
+"""Scores on the CPU with OpenVINO from an artifact's exports, without loading TensorFlow or Keras."""
 
 import math
 import os
@@ -8,20 +8,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from worker.artifacts.exports import INT8, Floats, read_format
+from worker.artifacts.exports import INT8, FloatPrecision, read_format
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
 from worker.scoring.precision import choose_precision
 from worker.scoring.runtimes.openvino_import import openvino
-from worker.scoring.scorer import Scores, check_fit, padded
+from worker.scoring.scorer import Scores, check_model_shapes, pad_batch
 
-_HINTS: Final[dict[Floats, str]] = {"float32": "f32", "bfloat16": "bf16"}
-#: Scans that a core has in hand at once: of more, what one layer leaves for the next does not stay in the core's cache.
-_EACH_CORE: Final = 8
+_PRECISION_HINTS: Final[dict[FloatPrecision, str]] = {"float32": "f32", "bfloat16": "bf16"}
+#: Scans per core in one pass. With more, the activations between layers no longer fit the core's cache.
+_SCANS_PER_CORE: Final = 8
 
 
 class OpenvinoScorer:
-    """Scores with OpenVINO."""
+    """See `Scorer`. Computes each batch in small passes of one fixed size, on two streams side by side."""
 
     def __init__(self, artifact: Artifact, precision: str = "auto") -> None:
         manifest = artifact.manifest
@@ -29,29 +29,29 @@ class OpenvinoScorer:
         self.batch_size = manifest.batch_size
         self.runtime = f"openvino {openvino.__version__.split('-')[0]}"
         is_int8 = precision == "int8"
-        # What is not in int8 is in this.
-        self._floats = choose_floats("auto" if is_int8 else precision)
+        # Layers that are not quantized are computed in this type.
+        self._floats = choose_float_precision("auto" if is_int8 else precision)
         self.precision: str = "int8" if is_int8 else self._floats
         self._shape = manifest.preprocessing.shape
         graph, weights = read_format(artifact, INT8 if is_int8 else "openvino").values()
-        # From memory: what is loaded is what was hashed.
+        # From memory, so that the loaded bytes are the verified ones.
         self._model = openvino.Core().read_model(graph, weights)
-        # The batch is open, the rest is not.
-        given, made = self._model.input().partial_shape, self._model.output().partial_shape
-        check_fit(artifact, tuple(side.get_length() for side in list(given)[1:]), made[-1].get_length())
+        # Only the batch dimension is dynamic.
+        inputs, outputs = self._model.input().partial_shape, self._model.output().partial_shape
+        check_model_shapes(artifact, tuple(side.get_length() for side in list(inputs)[1:]), outputs[-1].get_length())
         cores = os.cpu_count() or 1
-        #: Two passes, each on half of the cores: what decoding takes of one core does not hold up the other.
+        #: Two passes at once, each on half of the cores, so that decoding on one core delays only one of them.
         self.streams = min(2, cores)
         self._threads = ThreadPoolExecutor(self.streams, thread_name_prefix="openvino")
-        self._pass = min(self.batch_size, _EACH_CORE * math.ceil(cores / self.streams))
+        self._pass_size = min(self.batch_size, _SCANS_PER_CORE * math.ceil(cores / self.streams))
         self._compile()
 
     def score(self, pixels: Pixels) -> Scores:
         """See `Scorer.score`."""
-        # Read once: another thread may shrink it.
-        size = self._pass
+        # Read once, because another thread may shrink it meanwhile.
+        size = self._pass_size
         passes = [pixels[at : at + size] for at in range(0, len(pixels), size)]
-        # Side by side, so that a batch by itself, the last of a chunk, has all cores.
+        # The passes run side by side, so that even a single batch uses all cores.
         return np.concatenate(list(self._threads.map(self._score, passes)))
 
     def _score(self, pixels: Pixels) -> Scores:
@@ -60,9 +60,9 @@ class OpenvinoScorer:
         try:
             size = request.input_tensors[0].shape[0]
             if len(pixels) > size:
-                # It was, since these were cut.
+                # Another thread has shrunk the passes since these were cut; `score_all` cuts them again.
                 raise MemoryError
-            scores = request.infer([padded(pixels, size)], share_inputs=True)[0]
+            scores = request.infer([pad_batch(pixels, size)], share_inputs=True)[0]
             return np.array(scores[: len(pixels)], np.float32)
         finally:
             requests.put(request)
@@ -70,11 +70,11 @@ class OpenvinoScorer:
     def shrink(self) -> None:
         """See `Scorer.shrink`."""
         self.batch_size //= 2
-        self._pass = min(self._pass, self.batch_size)
+        self._pass_size = min(self._pass_size, self.batch_size)
         self._compile()
 
     def _compile(self) -> None:
-        shape = (self._pass, *self._shape)
+        shape = (self._pass_size, *self._shape)
         graph = compile_graph(self._model, shape, self._floats, streams=self.streams)
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.streams):
@@ -83,22 +83,25 @@ class OpenvinoScorer:
             self._requests.put(request)
 
 
-def choose_floats(requested: str) -> Floats:
+def choose_float_precision(requested: str) -> FloatPrecision:
     """See `choose_precision`."""
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return choose_precision(requested, has_bfloat16="BF16" in able)
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return choose_precision(requested, has_bfloat16="BF16" in capabilities)
 
 
-def compile_graph(graph: Any, shape: tuple[int, ...], floats: Floats, *, streams: int = 1) -> Any:
-    """What makes requests for passes of this one shape (batch, height, width, channels), to which the graph is changed.
+def compile_graph(graph: Any, shape: tuple[int, ...], floats: FloatPrecision, *, streams: int = 1) -> Any:
+    """Compile a graph for passes of one fixed shape.
 
     Args:
-        graph: an `openvino.Model`.
-        shape: of uint8 pixels.
-        floats: in which all is computed that the graph does not say is int8.
-        streams: how many requests run side by side, each on its share of the cores.
+        graph: an `openvino.Model`, which is reshaped in place.
+        shape: of uint8 pixels (batch, height, width, channels).
+        floats: the type of all arithmetic that is not int8.
+        streams: the number of requests that run side by side, each on its share of the cores.
+
+    Returns:
+        An `openvino.CompiledModel`.
     """
     graph.reshape(list(shape))
-    # Said outright: left to itself OpenVINO takes bfloat16 where the CPU has it, and nobody would know.
-    hints = {"INFERENCE_PRECISION_HINT": _HINTS[floats], "NUM_STREAMS": str(streams)}
+    # Set explicitly, because by default OpenVINO silently uses bfloat16 where the CPU has it.
+    hints = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[floats], "NUM_STREAMS": str(streams)}
     return openvino.Core().compile_model(graph, "CPU", hints)

@@ -1,15 +1,15 @@
-"""OpenVINO without its telemetry: import it from here alone.
+"""Imports OpenVINO without its telemetry. Import it only from here.
 
-Left to itself it tells an analytics service that it was imported, from a process of its own, and what it converts.
+By default OpenVINO starts a process that reports its import and its conversions to an analytics service.
 """
 
 import sys
 from types import ModuleType
 from typing import cast
 
-# None in a module's place is a module that is not installed, and OpenVINO goes without.
+# With None in its place the telemetry module counts as not installed, and OpenVINO works without it.
 sys.modules["openvino_telemetry"] = cast("ModuleType", None)
 
-import openvino  # noqa: E402, TID251 -- here it is
+import openvino  # noqa: E402, TID251 -- the one place that may import it
 
 __all__ = ["openvino"]

@@ -10,7 +10,7 @@ from tests.support.s3_server import VISITOR, client_of
 from tests.support.world import hash_artifact
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE
-from worker.artifacts.model_store import S3ModelStore, all_artifacts, open_model_store
+from worker.artifacts.model_store import S3ModelStore, load_new_artifacts, open_model_store
 from worker.artifacts.registration import register_artifacts
 
 
@@ -127,7 +127,7 @@ def test_models_in_s3_are_registered_once_in_the_order_of_their_publication(mode
     shutil.rmtree(tmp_path / "another machine")
     assert register_artifacts(engine, other) == []
     assert not (tmp_path / "another machine").exists()
-    assert all_artifacts(other, but={model.sha256 for model in registered}) == []
+    assert load_new_artifacts(other, {model.sha256 for model in registered}) == []
 
 
 @pytest.mark.parametrize(

@@ -134,5 +134,5 @@ def test_a_package_that_is_not_installed_is_one_sentence(artifact, scans, models
 def test_another_backend_is_one_sentence(artifact, scans, models, monkeypatch):
     """Keras converts differently on each, and only one way is tested."""
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-    with pytest.raises(UserError, match="converts on TensorFlow, and KERAS_BACKEND is jax"):
+    with pytest.raises(UserError, match="needs KERAS_BACKEND=tensorflow, and it is jax"):
         export_artifact(artifact, scans, models=models, tolerance=1e-4)

@@ -17,13 +17,21 @@ from trainer.data.training_data import Subset
 from trainer.publishing import quantize as module
 from trainer.publishing.quantize import Int8Scans, compare, export_int8, load_int8_scans
 from worker.artifacts.artifact import file_sha256, load_artifact, publish
-from worker.artifacts.exports import EXPORTS_FILE, FILES, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Export, Exports
+from worker.artifacts.exports import (
+    EXPORTS_FILE,
+    FILES_BY_FORMAT,
+    INT8,
+    OPENVINO_FILE,
+    OPENVINO_INT8_FILE,
+    Export,
+    Exports,
+)
 from worker.artifacts.manifest import MODEL_FILE, Manifest
 from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.split_file import write_split
 from worker.images.preprocessing import Preprocessing
 from worker.scoring.open_scorer import open_scorer
-from worker.scoring.runtimes.openvino import choose_floats
+from worker.scoring.runtimes.openvino import choose_float_precision
 from worker.scoring.runtimes.openvino_import import openvino
 
 FINDINGS = ("Abnormal", "Effusion")
@@ -37,7 +45,7 @@ def artifact_in(folder, split=()):
     (staging / MODEL_FILE).write_bytes(b"nobody loads it here")
     write_split(staging, split)
     openvino.save_model(small_graph(), staging / OPENVINO_FILE, compress_to_fp16=False)
-    files = {file: file_sha256(staging / file) for file in FILES["openvino"]}
+    files = {file: file_sha256(staging / file) for file in FILES_BY_FORMAT["openvino"]}
     manifest = Manifest(
         name="small",
         findings=FINDINGS,
@@ -96,7 +104,7 @@ def test_int8_is_kept_with_the_figures_that_prove_it(artifact, exported):
     exports = Exports.model_validate_json((artifact.folder / EXPORTS_FILE).read_bytes())
     assert set(exports.formats) == {"openvino", INT8}
     assert exports.formats[INT8] == exported
-    assert exported.files == {file: file_sha256(artifact.folder / file) for file in FILES[INT8]}
+    assert exported.files == {file: file_sha256(artifact.folder / file) for file in FILES_BY_FORMAT[INT8]}
     counts = (exported.scans, exported.patients, exported.findings, exported.calibrated_on, exported.resamples)
     assert counts == (60, 30, 2, 40, 200)
     assert (exported.runtime.split()[0], exported.quantizer.split()[0]) == ("openvino", "nncf")
@@ -114,7 +122,7 @@ def test_a_worker_scores_with_what_was_judged(artifact, exported, scans):
     scores = [np.concatenate([one.score(pixels[at : at + BATCH]) for at in pieces]) for one in (exact, rough)]
     assert 0 < np.abs(scores[0] - scores[1]).max() == exported.max_difference < 0.05
     assert scores[0].std() > 0.1
-    assert rough._floats == exported.rest == choose_floats("auto")
+    assert rough._floats == exported.rest == choose_float_precision("auto")
 
 
 def test_a_scan_alone_scores_in_int8_bitwise_as_among_others(artifact, exported, scans):
@@ -136,7 +144,7 @@ def test_precision_auto_never_chooses_int8(artifact, exported, runtime):
     assert open_scorer(artifact, runtime, "int8").precision == "int8"
 
 
-@pytest.mark.parametrize("file", FILES[INT8])
+@pytest.mark.parametrize("file", FILES_BY_FORMAT[INT8])
 def test_a_damaged_int8_file_is_refused_by_name(tmp_path, scans, file):
     """And float32 scores as before."""
     artifact = artifact_in(tmp_path)
@@ -197,7 +205,7 @@ def names(rows, subsets, wanted):
 
 @pytest.fixture
 def few_are_enough(monkeypatch):
-    monkeypatch.setattr(module, "LEAST_PATIENTS", 1)
+    monkeypatch.setattr(module, "MIN_PATIENTS", 1)
 
 
 def spied_rows(monkeypatch):
@@ -236,10 +244,12 @@ def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
 def test_a_csv_of_other_scans_is_one_sentence(phantoms, tmp_path):
     """With too few validation scans or no training scan, it says what is missing."""
     artifact, _, _ = dealt(phantoms, tmp_path, split_by_patient)
-    with pytest.raises(UserError, match=r"labelled scans of \d patients that small was validated .* needs 20 patients"):
+    with pytest.raises(
+        UserError, match=r"\d+ labelled validation scans of \d patients that small was not fitted on; .* 20 such"
+    ):
         load_int8_scans(artifact, phantoms, None, count=9, cache=tmp_path / "cache")
     other = artifact_in(tmp_path / "other")
-    with pytest.raises(UserError, match="small was fitted on none of its scans; --int8 needs the CSV that it was fitt"):
+    with pytest.raises(UserError, match="small was fitted on none of these scans; --int8 needs the CSV"):
         load_int8_scans(other, phantoms, None, count=9, cache=tmp_path / "cache")
 
 

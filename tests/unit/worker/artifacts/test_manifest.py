@@ -99,7 +99,7 @@ def test_what_is_no_json_object_is_refused(write, content):
 
 def test_no_manifest_at_all_is_said(tmp_path):
     """A folder without one is no artifact."""
-    assert "no readable manifest here (No such file" in refusal(tmp_path)
+    assert "the manifest cannot be read (No such file" in refusal(tmp_path)
 
 
 def test_a_long_wrong_value_is_cut(write):

@@ -16,7 +16,7 @@ from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
 from worker.images.preprocessing import Preprocessing
 from worker.scoring.open_scorer import open_scorer
 from worker.scoring.precision import cpu_has_bfloat16
-from worker.scoring.scorer import padded
+from worker.scoring.scorer import pad_batch
 
 FINDINGS = ("Abnormal", "Effusion", "Hernia")
 BATCH = 32
@@ -94,7 +94,7 @@ def make_artifact(tmp_path, keras_file, exported):
     return make_artifact
 
 
-RUNTIMES = ("tensorflow", "openvino", "keras")
+RUNTIMES = ("openvino", "keras")
 
 
 @pytest.fixture(params=[(runtime, precision) for runtime in RUNTIMES for precision in ("float32", "bfloat16")], ids=str)
@@ -120,7 +120,7 @@ def test_a_scan_alone_scores_bitwise_as_among_thirty_one_others_in_any_place(sco
 
 def test_each_pass_has_the_one_batch_size(make_artifact, pixels, monkeypatch):
     """Large models compute a batch of 1 by other kernels, with other last bits; miniatures like this one do not."""
-    scorer = open_scorer(make_artifact(), "tensorflow")
+    scorer = open_scorer(make_artifact(), "keras")
     rows, forward = [], scorer._forward
     monkeypatch.setattr(scorer, "_forward", lambda batch: rows.append(len(batch)) or forward(batch))
     for count in (1, 31, 32):
@@ -155,7 +155,7 @@ def test_openvino_has_passes_of_one_size_eight_scans_for_each_core_of_a_stream(
 
 
 def test_scores_are_what_keras_itself_computes(scorer, pixels, expected):
-    """Freezing, folding and compiling change the last bits at most; bfloat16 has eight bits, and changes more."""
+    """Compiling changes the last bits at most; bfloat16 has eight bits, and changes more."""
     scores = scorer.score(pixels)
     assert (scores.dtype, scores.shape) == (np.float32, (BATCH, len(FINDINGS)))
     difference = np.abs(scores - expected).max()
@@ -177,11 +177,21 @@ def test_bfloat16_is_what_it_says(make_artifact, pixels):
         assert (rounded.view(np.uint32) & 0xFFFF).any(), runtime
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_keras_compiled_by_xla_as_on_a_gpu_gives_the_same_scores(
+    make_artifact, pixels, expected, monkeypatch, precision
+):
+    """On a CPU TensorFlow does without XLA, which is slower there."""
+    monkeypatch.setattr("worker.scoring.runtimes.keras.has_gpu", lambda: True)
+    scores = open_scorer(make_artifact(), "keras", precision).score(pixels)
+    assert np.abs(scores - expected).max() < (1e-5 if precision == "float32" else 0.02)
+
+
 def test_bfloat16_is_one_scorers_own(make_artifact, pixels, keras_file, expected):
-    """Whatever else TensorFlow computes in this process, a fit above all, it computes as before."""
+    """Whatever else Keras computes in this process, a fit above all, it computes as before."""
     import keras
 
-    open_scorer(make_artifact(), "tensorflow", "bfloat16" if cpu_has_bfloat16() else "auto").score(pixels)
+    open_scorer(make_artifact(), "keras", "bfloat16" if cpu_has_bfloat16() else "auto").score(pixels)
     model = keras.models.load_model(keras_file, compile=False)
     assert np.array_equal(model.predict(pixels, verbose=0), expected)
 
@@ -203,30 +213,30 @@ def test_a_scorer_says_what_it_is(scorer, request):
 
 
 def test_auto_is_openvino_on_the_cpu_where_the_model_was_exported_to_it(make_artifact, monkeypatch, caplog):
-    """And TensorFlow where it was not, or OpenVINO is not installed, and on a GPU; in what the CPU computes fastest."""
+    """And Keras where it was not, or OpenVINO is not installed, and on a GPU; in what the CPU computes fastest."""
     artifact = make_artifact()
     fastest = "bfloat16" if cpu_has_bfloat16() else "float32"
     scorer = open_scorer(artifact)
     assert (type(scorer).__name__, scorer.precision) == ("OpenvinoScorer", fastest)
     with monkeypatch.context() as gpu:
         gpu.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaa0")
-        assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
+        assert type(open_scorer(artifact)).__name__ == "KerasScorer"
     with monkeypatch.context() as without:
         without.setattr("importlib.util.find_spec", lambda _: None)
-        assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
+        assert type(open_scorer(artifact)).__name__ == "KerasScorer"
     (artifact.folder / EXPORTS_FILE).unlink()
     scorer = open_scorer(artifact)
     assert "instead" not in caplog.text
-    assert (type(scorer).__name__, scorer.precision) == ("TensorflowScorer", fastest)
+    assert (type(scorer).__name__, scorer.precision) == ("KerasScorer", fastest)
 
 
-def test_auto_scores_on_tensorflow_where_the_export_is_damaged_and_says_so(make_artifact, caplog):
+def test_auto_scores_with_keras_where_the_export_is_damaged_and_says_so(make_artifact, caplog):
     """Slower is better than not at all."""
     artifact = make_artifact()
     (artifact.folder / OPENVINO_FILE).write_text("<net/>")
-    assert type(open_scorer(artifact)).__name__ == "TensorflowScorer"
+    assert type(open_scorer(artifact)).__name__ == "KerasScorer"
     assert "openvino.xml: exports.json says sha256" in caplog.text
-    assert "scored on TensorFlow instead" in caplog.text
+    assert "scoring with Keras instead" in caplog.text
 
 
 def test_on_openvino_neither_tensorflow_nor_keras_is_loaded_and_nobody_is_told(make_artifact):
@@ -244,8 +254,8 @@ def test_on_openvino_neither_tensorflow_nor_keras_is_loaded_and_nobody_is_told(m
     [
         (lambda folder: (folder / OPENVINO_FILE).write_text("<net/>"), "openvino.xml: exports.json says sha256"),
         (lambda folder: (folder / "openvino.bin").unlink(), "openvino.bin: cannot be read"),
-        (lambda folder: (folder / EXPORTS_FILE).write_text("{}"), "not what 'trainer export' writes"),
-        (lambda folder: (folder / EXPORTS_FILE).unlink(), "was never exported; 'trainer export' does it"),
+        (lambda folder: (folder / EXPORTS_FILE).write_text("{}"), "not a list of exports"),
+        (lambda folder: (folder / EXPORTS_FILE).unlink(), "was never exported; run 'trainer export'"),
     ],
     ids=["graph replaced", "weights gone", "list damaged", "never exported"],
 )
@@ -261,20 +271,19 @@ def test_an_export_of_another_model_is_refused(make_artifact):
     artifact = make_artifact()
     path = artifact.folder / EXPORTS_FILE
     path.write_text(path.read_text().replace(artifact.sha256, "0" * 64))
-    assert "made from model 000000000000" in refusal(artifact, "openvino")
+    assert "lists exports of model 000000000000" in refusal(artifact, "openvino")
 
 
 @pytest.mark.parametrize("runtime", ["auto", "openvino"])
 def test_int8_without_an_export_is_refused_with_what_makes_it(make_artifact, runtime):
     """Float32 in its place would be another figure under its name."""
-    sentence = "was not exported to openvino-int8; 'trainer export --int8' does it"
+    sentence = "was not exported to openvino-int8; run 'trainer export --int8'"
     assert sentence in refusal(make_artifact(), runtime, "int8")
 
 
 def test_int8_on_another_runtime_or_a_gpu_is_refused_with_the_one_that_computes_in_it(tmp_path, monkeypatch):
     """Before anything is loaded."""
-    artifact, sentence = hash_artifact(tmp_path), "--precision int8: OpenVINO alone computes in it, on the CPU"
-    assert sentence in refusal(artifact, "tensorflow", "int8")
+    artifact, sentence = hash_artifact(tmp_path), "--precision int8: only OpenVINO on a CPU supports it"
     assert sentence in refusal(artifact, "keras", "int8")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaa0")
     assert sentence in refusal(artifact, "auto", "int8")
@@ -285,10 +294,10 @@ def test_openvino_that_is_not_installed_is_one_sentence(make_artifact, monkeypat
     artifact = make_artifact()
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     for runtime, precision in (("openvino", "auto"), ("auto", "int8")):
-        assert "not installed: pip install 'nightread[openvino]'" in refusal(artifact, runtime, precision)
+        assert "not installed; run pip install 'nightread[openvino]'" in refusal(artifact, runtime, precision)
 
 
-def refusal(artifact, runtime="tensorflow", precision="auto"):
+def refusal(artifact, runtime="keras", precision="auto"):
     with pytest.raises(UserError) as caught:
         open_scorer(artifact, runtime, precision)
     return str(caught.value)
@@ -332,8 +341,13 @@ def test_a_model_file_that_was_replaced_since_it_was_verified_is_refused(make_ar
 
 def test_an_unknown_runtime_is_refused_beside_the_known_ones(tmp_path):
     """Before anything is loaded."""
-    sentence = "--runtime tensorrt: this program knows auto, tensorflow, openvino and keras"
+    sentence = "--runtime tensorrt: unknown; use auto, openvino, keras or package.module:callable"
     assert sentence in refusal(hash_artifact(tmp_path), "tensorrt")
+
+
+def test_the_runtime_of_earlier_versions_is_keras(make_artifact):
+    """A fleet whose settings still say `tensorflow` goes on scoring after an upgrade."""
+    assert open_scorer(make_artifact(), "tensorflow").runtime.startswith("keras ")
 
 
 def test_a_runtime_of_ones_own_is_called_with_the_artifact(tmp_path):
@@ -354,21 +368,19 @@ def test_a_misspelt_runtime_of_ones_own_is_refused_by_name(tmp_path, runtime):
 def test_padding_fills_up_with_black_scans_behind(count):
     """The batch has one size; its scans keep their places."""
     pixels = np.full((count, 4, 4, 1), 9, np.uint8)
-    batch = padded(pixels, 8)
+    batch = pad_batch(pixels, 8)
     assert (batch.shape, batch.dtype) == ((8, 4, 4, 1), np.uint8)
     assert (batch[:count] == 9).all()
     assert (batch[count:] == 0).all()
 
 
 @pytest.mark.parametrize(("visible", "warnings"), [("GPU-aaa0", 1), ("", 0)])
-def test_a_gpu_that_tensorflow_cannot_use_is_said(make_artifact, monkeypatch, caplog, visible, warnings):
+def test_a_gpu_that_keras_cannot_use_is_said(make_artifact, monkeypatch, caplog, visible, warnings):
     """A worker that was given a GPU and computes on the CPU would only look slow."""
-    import tensorflow as tf
-
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [])
-    open_scorer(make_artifact(), "tensorflow")
-    assert caplog.text.count("cannot use the GPU") == warnings
+    monkeypatch.setattr("worker.scoring.runtimes.keras.has_gpu", lambda: False)
+    open_scorer(make_artifact(), "keras")
+    assert caplog.text.count("cannot use this worker's GPU") == warnings
 
 
 def test_a_model_that_brings_code_is_refused_unrun(make_artifact, tmp_path):
@@ -387,7 +399,7 @@ def test_a_model_that_brings_code_is_refused_unrun(make_artifact, tmp_path):
     model.save(tmp_path / MODEL_FILE)
     (tmp_path / "mark").unlink()
     with pytest.raises(UserError, match=r"model\.keras: Keras .* cannot load it: .*code execution") as caught:
-        open_scorer(make_artifact((tmp_path / MODEL_FILE).read_bytes()), "tensorflow")
+        open_scorer(make_artifact((tmp_path / MODEL_FILE).read_bytes()), "keras")
     assert not (tmp_path / "mark").exists()
     assert "\n" not in str(caught.value)
 
@@ -397,5 +409,5 @@ def test_a_pickle_in_place_of_a_model_is_refused_unopened(make_artifact, tmp_pat
     monkeypatch.chdir(tmp_path)
     for content in (b"cos\nmkdir\n(S'bomb'\ntR.", b"\x89HDF\r\n\x1a\n" + bytes(512)):
         with pytest.raises(UserError, match="cannot load it"):
-            open_scorer(make_artifact(content), "tensorflow")
+            open_scorer(make_artifact(content), "keras")
         assert not (tmp_path / "bomb").exists()
