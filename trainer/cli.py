@@ -109,11 +109,7 @@ def export(
     artifact, models, cache = _open_artifact(model)
     with stoppable("nothing was written"):
         if int8:
-            check_installed("trainer export --int8", QUANTIZERS)
-            from trainer.publishing.quantize import describe_int8, export_int8, load_int8_scans
-
-            judged = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
-            print(describe_int8(export_int8(artifact, judged, models=models, max_loss=max_loss)))
+            _export_int8(artifact, csv, images, models=models, cache=cache, scans=scans, max_loss=max_loss)
         else:
             _export_formats(artifact, csv, images, models=models, cache=cache, scans=scans, tolerance=tolerance)
     print(f"written beside artifact {artifact.sha256[:12]} in {models.address}")
@@ -166,10 +162,10 @@ def _export_int8(
     from trainer.console.optional_packages import QUANTIZATION_PACKAGES, check_installed
 
     check_installed("trainer export --int8", QUANTIZATION_PACKAGES)
-    from trainer.publishing.quantize import export_int8, in_words, load_int8_scans
+    from trainer.publishing.quantize import describe_int8, export_int8, load_int8_scans
 
     int8_scans = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
-    print(in_words(export_int8(artifact, int8_scans, models=models, max_loss=max_loss)))
+    print(describe_int8(export_int8(artifact, int8_scans, models=models, max_loss=max_loss)))
 
 
 if __name__ == "__main__":

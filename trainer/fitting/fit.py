@@ -18,7 +18,10 @@ from trainer.evaluation.model_card import MODEL_CARD_FILE, render_model_card
 from trainer.fitting.base_model import add_base_model_scans, find_base_model, refuse_data_leak
 from trainer.fitting.checkpoint import CheckpointFile
 from trainer.fitting.curves import CURVES_FILE, draw_curves
-from trainer.fitting.tensorboard import epochs_on_board
+from trainer.fitting.history import Epoch
+from trainer.fitting.manifest import make_manifest
+from trainer.fitting.published_model import PublishedModel, build_published_model
+from trainer.fitting.tensorboard import tensorboard_writer
 from trainer.publishing.export import export_for_workers
 from trainer.publishing.publish import check_name_is_free, write_artifact
 from trainer.recipe import Recipe
@@ -65,53 +68,22 @@ def fit(name: str, source: Source, recipe: Recipe, options: FitOptions) -> Fitte
     Raises:
         UserError: the name is taken, the CSV is wrong, images are missing, or there are too few patients.
     """
-    check_name_is_free(name, setting.models)
-    donor = donor_of(recipe.weights)
-    material = load_training_data(source, recipe, cache=setting.scratch / "pixels")
-    if donor:
-        rows = {subset: own.rows for subset, own in material.subsets.items()}
-        refuse_leak(donor, material.file.dataset, validation=rows["validation"], test=rows["test"])
-    state = StateFile(path=setting.scratch / "fits" / f"{name}.npz", purpose=_purpose(material, recipe))
-    weights, history, facts = _train(recipe, material, state, setting)
-    from trainer.network.predict import predict
-
-    finished = _finish(recipe, material, weights)
-    test = material.subsets["test"]
-    scores = predict(finished.model, test.pixels, test.places)
-    evaluation = evaluate(
-        test.rows, test.labels, scores, finished.thresholds, findings=material.findings, means=test.means
-    )
-    manifest = Manifest(
-        name=name,
-        encoder=recipe.encoder,
-        findings=material.findings,
-        preprocessing=recipe.preprocessing,
-        dataset=material.file.dataset,
-        thresholds=finished.thresholds,
-        temperatures=finished.temperatures,
-        about=_about(recipe, material, history)
-        | facts
-        | {"parameters": int(finished.model.count_params()), "weights": _begun_from(recipe, donor)},
-    )
-    figures = [asdict(epoch) for epoch in history]
-    documents = {
-        EVALUATION_FILE: evaluation_json(_of(name, material), evaluation).encode(),
-        CURVES_FILE: draw_curves(figures),
-        CARD_FILE: write_card(manifest, evaluation).encode(),
-    }
-    artifact = write_artifact(
-        finished.model,
-        manifest,
-        split=with_donors_scans(material.split, donor),
-        models=setting.models,
-        history=figures,
-        documents=documents,
-        export=partial(export_for_workers, pixels=test.pixels, places=test.places, batch_size=manifest.batch_size)
-        if setting.export
-        else lambda _model, _folder: {},
-    )
-    state.remove()
-    return Fitted(artifact=artifact, evaluation=evaluation, sheet=_sheet(name, material, finished, setting))
+    check_name_is_free(name, options.models)
+    base_model = find_base_model(recipe.weights)
+    data = load_training_data(source, recipe, cache=options.scratch / "pixels")
+    if base_model:
+        rows = {subset: data.subsets[subset].rows for subset in ("validation", "test")}
+        refuse_data_leak(base_model, data.labels_file.dataset, **rows)
+    checkpoint_file = CheckpointFile(path=options.scratch / "fits" / f"{name}.npz", inputs=_inputs(recipe, data))
+    weights, history, policy = _train(recipe, data, checkpoint_file, options)
+    published = build_published_model(recipe, data, weights)
+    evaluation = _evaluate(published, data)
+    manifest = make_manifest(name, recipe, data, published, history=history, policy=policy, base_model=base_model)
+    split = add_base_model_scans(data.split, base_model)
+    artifact = _publish(published, manifest, evaluation, data, history=history, split=split, options=options)
+    checkpoint_file.remove()
+    contact_sheet = _write_contact_sheet(options.scratch / "disagreements" / f"{name}.png", published, data)
+    return Fitted(artifact=artifact, evaluation=evaluation, contact_sheet=contact_sheet)
 
 
 def _inputs(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
@@ -189,7 +161,7 @@ def _publish(
         CURVES_FILE: draw_curves(history),
         MODEL_CARD_FILE: render_model_card(manifest, evaluation).encode(),
     }
-    export = partial(for_workers, pixels=test.pixels, places=test.indices, batch_size=manifest.batch_size)
+    export = partial(export_for_workers, pixels=test.pixels, indices=test.indices, batch_size=manifest.batch_size)
     return write_artifact(
         published.model,
         manifest,

@@ -127,7 +127,7 @@ def write_formats(model: Any, folder: Path, pixels: Pixels, *, batch_size: int, 
 
 
 def export_for_workers(
-    model: Any, folder: Path, *, pixels: Pixels, places: NDArray[np.int64], batch_size: int
+    model: Any, folder: Path, *, pixels: Pixels, indices: NDArray[np.int64], batch_size: int
 ) -> dict[str, Export]:
     """Export a new model to OpenVINO for workers on CPUs. If that fails, print why and return no exports.
 
@@ -135,20 +135,20 @@ def export_for_workers(
         model: see `write_formats`.
         folder: see `write_formats`.
         pixels: uint8 (N, H, W, C), possibly memory-mapped.
-        places: indices of the scans to compare scores on.
+        indices: the scans to compare scores on.
         batch_size: see `write_formats`.
     """
-    chosen = places[np.linspace(0, len(places) - 1, min(_COMPARED_SCANS, len(places))).astype(int)]
+    chosen = indices[np.linspace(0, len(indices) - 1, min(_COMPARED_SCANS, len(indices))).astype(int)]
     try:
         check_export_possible()
-        say("exporting to OpenVINO")
+        print_status("exporting to OpenVINO")
         formats = write_formats(
             model, folder, np.asarray(pixels[chosen]), batch_size=batch_size, tolerance=DEFAULT_TOLERANCE
         )
     except UserError as error:
         for name in EXPORT_FILE_NAMES:
             (folder / name).unlink(missing_ok=True)
-        say(f"no export to OpenVINO, so workers will score with Keras: {error}")
+        print_status(f"no export to OpenVINO, so workers will score with Keras: {error}")
         return {}
     # Every worker would fetch this file and none reads it; 'trainer export' writes it for other programs.
     (folder / ONNX_FILE).unlink()

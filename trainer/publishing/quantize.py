@@ -65,11 +65,11 @@ class Comparison:
     """AUROCs of float32 and int8 scores, on the same scans and in the same bootstrap draws of patients."""
 
     #: Mean AUROC over the findings with both classes.
-    float32: Figure
+    float32: Estimate
     #: As `float32`, of the int8 scores.
-    int8: Figure
+    int8: Estimate
     #: `float32` minus `int8`; its `high` is the one-sided 95% bound.
-    loss: Figure
+    loss: Estimate
 
 
 def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int, cache: Path) -> Int8Scans:
@@ -127,10 +127,10 @@ def export_int8(
     core, size = openvino.Core(), artifact.manifest.batch_size
     pixels = np.asarray(scans.validation.pixels[scans.validation.indices])
     with staging_folder() as staging:
-        say(f"calibrating int8 on {len(scans.calibration)} training scans")
+        print_status(f"calibrating int8 on {len(scans.calibration)} training scans")
         quantized = quantize(core.read_model(graph, weights), scans.calibration, size)
         openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
-        say(f"comparing int8 with float32 on {len(pixels)} validation scans")
+        print_status(f"comparing int8 with float32 on {len(pixels)} validation scans")
         float32 = _scores(core.read_model(graph, weights), pixels, size, "float32")
         int8 = _scores(core.read_model(staging / OPENVINO_INT8_FILE), pixels, size, floats)
         compared = compare(scans.validation.rows, scans.validation.labels, float32, int8, rounds=rounds)
@@ -201,8 +201,10 @@ def compare(
     """
     truth, both = labels > 0, (float32.astype(np.float64), int8.astype(np.float64))
 
-    def mean_aurocs(times: Steps) -> list[float | None]:
-        pairs = [[rank(truth[:, at], scores[:, at], times).auroc for scores in both] for at in range(truth.shape[1])]
+    def mean_aurocs(times: CountArray) -> list[float | None]:
+        pairs = [
+            [roc_curve(truth[:, at], scores[:, at], times).auroc for scores in both] for at in range(truth.shape[1])
+        ]
         defined = [pair for pair in pairs if None not in pair]
         if not defined:
             return [None, None, None]

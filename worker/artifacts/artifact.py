@@ -74,19 +74,11 @@ def publish(
     if formats:
         write_exports(staging, sha256, formats)
     target = model_dir / sha256[:12]
-    model_dir.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        shutil.rmtree(staging)
-    else:
-        # A rename is atomic only within one file system, so the folder first moves beside its target.
-        incoming = Path(shutil.move(staging, model_dir / f".arriving-{uuid.uuid4().hex}"))
-        try:
-            incoming.rename(target)
-        except OSError:
-            # Another process published the same bytes first.
-            if not target.exists():
-                raise
-            shutil.rmtree(incoming)
+    if not target.exists():
+        with new_folder(target) as folder:
+            for path in staging.iterdir():
+                shutil.move(path, folder)
+    shutil.rmtree(staging)
     return load_artifact(target)
 
 

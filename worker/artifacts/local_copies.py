@@ -36,15 +36,11 @@ class LocalCopies:
         return find_artifact(self.folder, sha256)
 
     def _fetch(self, sha256: str, fetch: Callable[[Path], None]) -> None:
-        # A random name, because containers that share this folder can have equal process ids.
-        incoming = self.folder / f".arriving-{sha256[:12]}-{uuid.uuid4().hex}"
+        target = self.folder / sha256[:12]
         try:
-            incoming.mkdir(parents=True)
-            fetch(incoming)
-            incoming.rename(self.folder / sha256[:12])
+            with new_folder(target) as folder:
+                fetch(folder)
         except OSError as error:
             # If the folder is there now, another process of this machine fetched it first, and `find` verifies it.
-            if not (self.folder / sha256[:12]).is_dir():
-                raise UserError(f"{incoming}: cannot be written ({error.strerror})") from error
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
+            if not target.is_dir():
+                raise UserError(f"{target}: cannot be written ({error.strerror})") from error

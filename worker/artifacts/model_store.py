@@ -110,9 +110,8 @@ class FolderModelStore:
         target = self.folder / artifact.sha256[:12]
         try:
             for path in _sorted_with_last(folder, last):
-                incoming = target / f".{path.name}.arriving"
-                shutil.copyfile(path, incoming)
-                incoming.replace(target / path.name)
+                with path.open("rb") as source, open_atomically(target / path.name) as file:
+                    shutil.copyfileobj(source, file)
         except OSError as error:
             raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 

@@ -20,7 +20,7 @@ def register_artifacts(engine: Engine, models: ModelStore) -> list[ModelInfo]:
         UserError: an artifact is damaged, or its name belongs to another model.
     """
     with read_transaction(engine) as connection:
-        known = set(connection.execute(select(Model.sha256)).scalars())
+        known = registered_hashes(connection)
     new = load_new_artifacts(models, known)
     if not new:
         return []

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from db.findings import FINDINGS
-from trainer.network.encoders import as_on_imagenet
+from trainer.network.encoders import scale_for_imagenet
 from trainer.publishing.export import export_for_workers
 from worker.artifacts.artifact import file_sha256, publish
 from worker.artifacts.exports import FILES_BY_FORMAT, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
@@ -46,7 +46,7 @@ staging.mkdir()
 model.save(staging / MODEL_FILE)
 (staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n")
 manifest = Manifest(name="bench", findings=FINDINGS, dataset="none", preprocessing=rule, batch_size=batch_size)
-formats = export_for_workers(model, staging, pixels=pixels, places=np.arange(SCANS), batch_size=batch_size)
+formats = export_for_workers(model, staging, pixels=pixels, indices=np.arange(SCANS), batch_size=batch_size)
 if formats:
     from trainer.publishing.quantize import quantize
     from worker.scoring.runtimes.openvino_import import openvino
