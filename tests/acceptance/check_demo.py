@@ -1,4 +1,4 @@
-"""The demo must be able to fail: is its held-out AUROC believable, and no gift of the exposure?
+"""Checks that the demo's held-out AUROC is plausible and that exposure alone does not explain it.
 
 python tests/acceptance/check_demo.py DEMO_FOLDER
 """
@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-#: Below, nothing was learnt; above, the phantoms are too easy to say anything.
-AUROC = (0.80, 0.99)
-#: What the mean pixel value alone may reach, whichever way round.
-BASELINE = 0.65
+#: Below this range the model learnt nothing; above it the phantoms are too easy to show anything.
+PLAUSIBLE_AUROC = (0.80, 0.99)
+#: Upper limit of the AUROC of the mean pixel value alone, in either direction.
+MAX_BASELINE_AUROC = 0.65
 
 
 def main(demo):
@@ -20,9 +20,9 @@ def main(demo):
     baselines = json.loads(evaluation.read_text())["findings"][report["finding"]]["baselines"]
     found = baselines["mean_pixel"]["auroc"]
     baseline = max(found, 1 - found)
-    print(f"held-out AUROC {reached:.3f} (wanted: {AUROC[0]} to {AUROC[1]})")
-    print(f"AUROC of the mean pixel value {baseline:.3f} (wanted: under {BASELINE})")
-    if not AUROC[0] <= reached <= AUROC[1] or baseline >= BASELINE:
+    print(f"held-out AUROC {reached:.3f} (wanted: {PLAUSIBLE_AUROC[0]} to {PLAUSIBLE_AUROC[1]})")
+    print(f"AUROC of the mean pixel value {baseline:.3f} (wanted: under {MAX_BASELINE_AUROC})")
+    if not PLAUSIBLE_AUROC[0] <= reached <= PLAUSIBLE_AUROC[1] or baseline >= MAX_BASELINE_AUROC:
         sys.exit("the demo failed: its figures are not to be believed")
 
 

@@ -1,4 +1,4 @@
-"""The commands around a run, as people and scripts see them."""
+"""The producer's commands around a run, as people and scripts use them."""
 
 import json
 import os
@@ -33,19 +33,19 @@ def scored(ledger):
 
 
 def as_json(world, *arguments, code=0):
-    """Run a command with `--json`; gives the JSON value that stdout holds, and nothing else."""
+    """Run a command with `--json` and return the one JSON value that its stdout consists of."""
     done = world.producer(*arguments, "--json", check=False)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
 
 
-def tables(world):
+def count_rows(world):
     names = ("scans", "label_sets", "labels", "runs", "run_scans", "outcomes")
     return {name: world.rows(f"SELECT count(*) FROM {name}")[0][0] for name in names}
 
 
 def test_a_dry_run_counts_and_writes_nothing(ledger):
-    """`--dry-run` counts rows, images, decided scans and chunks, gives the time, and leaves every table empty."""
+    """`--dry-run` counts rows, images, decided scans and chunks, estimates the time and writes no row."""
     plan = as_json(ledger, "enqueue", "--csv", ledger.csv, "--dry-run")
     assert {key: plan[key] for key in ("rows", "images", "decided", "due", "chunks", "seconds")} == {
         "rows": 7,
@@ -55,12 +55,12 @@ def test_a_dry_run_counts_and_writes_nothing(ledger):
         "chunks": 1,
         "seconds": None,
     }
-    assert set(tables(ledger).values()) == {0}
+    assert set(count_rows(ledger).values()) == {0}
     assert "would be scored" in ledger.producer("enqueue", "--csv", ledger.csv, "--dry-run").stdout
 
 
 def test_a_dry_run_counts_scans_that_are_scored_already(scored):
-    """After a run the same source has nothing left to do."""
+    """After a run, a dry run of the same source finds no scan that is due."""
     plan = as_json(scored, "enqueue", "--csv", scored.csv, "--dry-run")
     assert (plan["decided"], plan["due"], plan["chunks"]) == (7, 0, 0)
 
@@ -81,16 +81,16 @@ def test_every_command_prints_json(scored, tmp_path):
     assert as_json(scored, "run", "--csv", scored.csv, code=3)["label_set"] == "sample_labels"
 
 
-def test_status_watch_and_enqueue_wait_exit_alike(scored):
-    """Both follow a run with rejects to its end, and exit with 3."""
+def test_status_watch_and_enqueue_wait_exit_with_the_same_code(scored):
+    """Both commands follow a run with rejected scans to its end and exit with code 3."""
     watched = scored.producer("status", "--watch", check=False)
     waited = scored.producer("enqueue", "--csv", scored.csv, "--wait", check=False)
     assert (watched.returncode, waited.returncode) == (3, 3)
     assert scored.producer("status").returncode == 0
 
 
-def test_a_name_is_printed_unchanged_but_for_control_characters(ledger, tmp_path):
-    """It is read neither as markup nor as an emoji."""
+def test_a_name_is_printed_unchanged_except_for_control_characters(ledger, tmp_path):
+    """An image name is read neither as markup nor as an emoji."""
     csv = tmp_path / "odd.csv"
     csv.write_text('Image Index,Finding Labels\n:smile:[red].png,Mass\n"a\N{RIGHT-TO-LEFT OVERRIDE}b.png",Mass\n')
     write_images(tmp_path / "odd", [0])
@@ -104,12 +104,12 @@ def test_a_name_is_printed_unchanged_but_for_control_characters(ledger, tmp_path
 
 
 def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
-    """`producer labels` enqueues nothing; `report --labels` compares the same scores with it; both reports stay."""
+    """`producer labels` enqueues nothing, and `report --labels` writes a second report on the same scores."""
     revised = write_csv(tmp_path / "revised.csv", SCANS, labels=dict.fromkeys(SCANS, "No Finding") | {5: "Mass"})
-    before = tables(scored)
+    before = count_rows(scored)
     imported = as_json(scored, "labels", "--csv", revised, "--name", "nih2020")
     assert imported == {"label_set": "nih2020", "dataset": "sample_labels", "rows": 6, "labelled": 6}
-    after = tables(scored)
+    after = count_rows(scored)
     assert {name for name in after if after[name] != before[name]} == {"label_sets", "labels"}
 
     own, other = as_json(scored, "report"), as_json(scored, "report", "--labels", "nih2020")
@@ -121,7 +121,7 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
 
 
 def test_a_report_takes_other_thresholds(scored):
-    """`--thresholds` sets the rows of the table; a number above 1 is refused."""
+    """`--thresholds` sets the rows of the table, and a number above 1 is refused."""
     report = as_json(scored, "report", "--thresholds", "0.15,0.95")
     given = {row["threshold"] for row in report["thresholds"] if row["chosen_by"] == "given"}
     assert given == {0.15, 0.95}
@@ -130,14 +130,14 @@ def test_a_report_takes_other_thresholds(scored):
 
 
 def test_a_label_set_is_never_edited(scored, tmp_path):
-    """Another file cannot be imported under the name of the first."""
+    """A second file cannot be imported under the name of an existing label set."""
     other = write_csv(tmp_path / "other.csv", SCANS, labels=dict.fromkeys(SCANS, "Mass"))
     done = scored.producer("labels", "--csv", other, "--name", "sample_labels", check=False)
     assert (done.returncode, "never edited" in done.stderr) == (2, True)
 
 
-def test_other_columns_of_one_file_are_other_labels(ledger, tmp_path):
-    """Two readers' columns of one CSV become two label sets, and two runs."""
+def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
+    """Two readers' columns of one CSV become two label sets and two runs."""
     csv = tmp_path / "readers.csv"
     csv.write_text(f"File,r1,r2\n{image_name(0)},Effusion,No Finding\n")
     for reader in ("r1", "r2"):
@@ -162,15 +162,15 @@ def test_other_columns_of_one_file_are_other_labels(ledger, tmp_path):
     ],
     ids=["dataset", "name", "lines", "long", "labels", "label set", "bytes", "no dataset", "columns"],
 )
-def test_a_wrong_flag_is_one_sentence(scored, tmp_path, arguments, sentence):
-    """Exit code 2, no traceback, nothing written."""
+def test_a_wrong_flag_gives_one_sentence(scored, tmp_path, arguments, sentence):
+    """A wrong flag ends the command with code 2 and one sentence, and nothing is written."""
     (tmp_path / "bare.csv").write_text(f"File\n{image_name(0)}\n")
     files = {"CSV": scored.csv, "BARE": tmp_path / "bare.csv"}
-    before = tables(scored)
+    before = count_rows(scored)
     typed = [os.fsdecode(word) if isinstance(word, bytes) else files.get(word, word) for word in arguments]
     done = scored.producer(*typed, check=False)
     assert (done.returncode, sentence in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
-    assert tables(scored) == before
+    assert count_rows(scored) == before
 
 
 def test_labels_may_come_before_the_images(ledger):
@@ -193,7 +193,7 @@ def test_a_cancelled_run_is_over_and_its_scans_are_due_again(ledger):
 
 
 def test_an_export_goes_to_stdout_or_a_file(scored, tmp_path):
-    """CSV and parquet hold one row per scan and finding, with `--wide` one per scan."""
+    """CSV and parquet hold one row per scan and finding, or with `--wide` one row per scan."""
     import pyarrow.parquet
 
     lines = scored.producer("export", "--format", "csv").stdout.splitlines()
@@ -209,7 +209,7 @@ def test_an_export_goes_to_stdout_or_a_file(scored, tmp_path):
 
 
 def test_a_forgotten_patient_is_gone(scored):
-    """`forget` deletes a patient's scans for good and does not print whose they were."""
+    """`forget` deletes a patient's scans permanently and does not print the patient's id."""
     done = scored.producer("forget", "--patient", "00000001")
     assert "3 scans" in done.stdout
     assert image_name(0)[:8] not in done.stdout + done.stderr
@@ -230,8 +230,8 @@ def test_flags_map_the_columns_of_a_hospitals_csv(ledger, tmp_path):
     assert ledger.rows("SELECT pending FROM run_progress") == [(1,)]
 
 
-def test_no_check_assumes_that_every_image_is_there(ledger, tmp_path):
-    """Every row is due, with `--images` and its name as the location; the worker finds out."""
+def test_no_check_assumes_that_every_image_exists(ledger, tmp_path):
+    """Every row is due at its name below `--images`, and only the worker looks for the image."""
     ledger.producer("enqueue", "--csv", ledger.csv, "--images", "s3://bucket/prefix/", "--no-check")
     assert ledger.rows("SELECT pending, rejected FROM run_progress") == [(7, 0)]
     assert ledger.rows(f"SELECT location FROM scans WHERE image_name = '{image_name(6)}'") == [
@@ -242,6 +242,6 @@ def test_no_check_assumes_that_every_image_is_there(ledger, tmp_path):
 
 
 def test_without_csv_and_images_there_is_nothing_to_score(ledger):
-    """One sentence and exit code 2."""
+    """`enqueue` without `--csv` and `--images` prints one sentence and exits with code 2."""
     done = ledger.producer("enqueue", check=False)
     assert (done.returncode, "--csv" in done.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""A worker without `--model` follows the fleet's active model, and finishes what was begun."""
+"""A worker without `--model` follows the active model and first finishes the runs of the former one."""
 
 import shutil
 
@@ -21,7 +21,7 @@ def publish(world, name):
 
 
 def finished(world, run_id):
-    """Whether every scan of a run is scored."""
+    """Return whether every scan of a run is scored."""
     query = "SELECT scored, finished_at IS NOT NULL FROM run_progress WHERE run_id = :run"
     return [tuple(map(int, row)) for row in world.rows(query, run=run_id)] == [(len(SCANS), 1)]
 
@@ -32,19 +32,19 @@ def wait_for(world, run_id):
 
 @pytest.mark.slow
 def test_the_active_model_is_followed_and_rolled_back_without_a_restart(world, csv):
-    """Waiting for a first model, A's run is ended under A, then B's under B, then A's again: one `worker start`."""
+    """One `worker start` waits for a first model, then finishes A's run with A, B's with B and the next with A."""
     worker = world.worker()
     wait_until(lambda: "no model is there yet" in world.logs())
     publish(world, "a")
     wait_until(lambda: "loaded: hash" in world.logs(), what=world.logs())
-    # Held still while its run is begun: nothing here depends on who is quicker.
+    # The process is suspended while its run is opened, so that the result does not depend on timing.
     child = scoring_process(worker)
     child.suspend()
     world.producer("enqueue", "--csv", csv)
 
     publish(world, "b")
-    said = world.producer("model", "activate", "b").stdout
-    assert f"{len(SCANS)} scans still wait for a; its workers score them first" in said
+    printed = world.producer("model", "activate", "b").stdout
+    assert f"{len(SCANS)} scans still wait for a; its workers score them first" in printed
     world.producer("enqueue", "--csv", csv)
     child.resume()
     wait_for(world, 2)
@@ -62,8 +62,8 @@ def test_the_active_model_is_followed_and_rolled_back_without_a_restart(world, c
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-def test_a_model_that_is_damaged_or_cannot_be_loaded_leaves_the_one_before(world, csv):
-    """Bytes that changed after the registration stop nobody; what fails to load gives way. One sentence each."""
+def test_a_damaged_or_unloadable_model_does_not_replace_the_former_one(world, csv):
+    """A model that is damaged or fails to load is reported in one sentence, and the former one goes on scoring."""
     publish(world, "a")
     damaged = publish(world, "b")
     world.producer("model", "list")
@@ -72,7 +72,7 @@ def test_a_model_that_is_damaged_or_cannot_be_loaded_leaves_the_one_before(world
     wait_until(lambda: "loaded: hash" in world.logs(), what=world.logs())
     world.producer("model", "activate", "b")
     wait_until(lambda: "model b cannot be served" in world.logs())
-    assert world.logs().count("loaded: hash") == 1, "the one that scores was not touched"
+    assert world.logs().count("loaded: hash") == 1, "the scoring process was not restarted"
     publish(world, UNLOADABLE)
     world.producer("model", "activate", UNLOADABLE)
     world.producer("enqueue", "--csv", csv)
@@ -85,8 +85,8 @@ def test_a_model_that_is_damaged_or_cannot_be_loaded_leaves_the_one_before(world
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
-def test_a_model_that_was_asked_for_is_never_left(world, csv):
-    """`--model` pins the worker: another one's work waits. One that is not there is a mistake at once."""
+def test_a_requested_model_is_never_replaced(world, csv):
+    """With `--model`, scans of other models wait, and a model that does not exist is an error at once."""
     publish(world, "a")
     worker = world.start("worker.cli", "start", "--gpus", "none", "--model", "a")
     publish(world, "b")
@@ -103,7 +103,7 @@ def test_a_model_that_was_asked_for_is_never_left(world, csv):
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 def test_a_worker_that_waits_for_a_model_can_be_stopped(world):
-    """SIGTERM ends it with 0, as any other."""
+    """SIGTERM ends a waiting worker with exit code 0, like any other worker."""
     worker = world.worker()
     wait_until(lambda: "no model is there yet" in world.logs())
     worker.terminate()
@@ -111,8 +111,8 @@ def test_a_worker_that_waits_for_a_model_can_be_stopped(world):
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
-def test_a_worker_that_waits_for_a_model_outlives_a_damaged_one(world):
-    """What is half there or away for now is a sentence, not the end: the first whole model is served."""
+def test_a_worker_that_waits_for_a_model_survives_a_damaged_one(world):
+    """The worker reports an incomplete or missing model in one sentence and loads the first complete one."""
     worker = world.worker()
     wait_until(lambda: "no model is there yet" in world.logs())
     damaged = publish(world, "a")

@@ -1,4 +1,4 @@
-"""`producer nightly` as people, cron and two hosts at once run it: real processes, queue, worker and S3."""
+"""`producer nightly` as people, cron and two hosts at once run it, with real processes, queue, worker and S3."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.world import hash_artifact, image_name, radiograph, wait_unti
 
 @pytest.fixture
 def hook(world):
-    """A webhook that gets the summaries of the world's nightly producers."""
+    """A webhook that receives the summaries of the world's nightly producers."""
     with webhook() as server:
         world.env |= {"CXR_WEBHOOK_URL": server.url, "NO_PROXY": "127.0.0.1"}
         hash_artifact(world.home / "models")
@@ -32,26 +32,26 @@ def summaries(hook):
 
 
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-def test_each_night_scores_what_is_new_under_the_prefix(world, hook, s3, tmp_path):
-    """It reports the run, tells the webhook, and exits by the outcome; no name is sent or logged."""
+def test_each_night_scores_the_new_images_under_the_prefix(world, hook, s3, tmp_path):
+    """The command reports the run, calls the webhook, and exits by the outcome; no name is sent or logged."""
     import cv2
 
     world.env |= s3
     client, bucket = client_of(s3), f"canary-{world.home.parent.name.replace('_', '-').lower()[-40:].strip('-')}"
     client.create_bucket(Bucket=bucket)
 
-    def arrive(number, body=None):
+    def upload(number, body=None):
         body = body or cv2.imencode(".png", radiograph(number))[1].tobytes()
         client.put_object(Bucket=bucket, Key=f"ward/{image_name(number)}", Body=body)
 
     for number in range(3):
-        arrive(number)
+        upload(number)
     world.worker()
     night = ("nightly", "--now", "--images", f"s3://{bucket}/ward")
     first = world.producer(*night)
     assert "3  scored" in first.stdout
-    arrive(3)
-    arrive(4, b"<html>")
+    upload(3)
+    upload(4, b"<html>")
     second = world.producer(*night, "--json", check=False)
     assert second.returncode == 3, second.stderr
     summary = json.loads(second.stdout)
@@ -62,16 +62,16 @@ def test_each_night_scores_what_is_new_under_the_prefix(world, hook, s3, tmp_pat
         {"not_image": 1},
     )
     assert world.rows("SELECT count(*), max(revision) FROM outcomes") == [(5, 1)]
-    assert [told["run_id"] for told in summaries(hook)] == [1, 2]
+    assert [sent["run_id"] for sent in summaries(hook)] == [1, 2]
     assert summaries(hook)[1] == summary
     assert (world.home / "reports" / "run-2" / "report.json").exists()
-    for told in (first.stderr, second.stderr, first.stdout, *(str(body) for _, _, body in hook.taken)):
-        assert "canary" not in told and image_name(0)[:8] not in told and "hunter2" not in told
+    for output in (first.stderr, second.stderr, first.stdout, *(str(body) for _, _, body in hook.taken)):
+        assert "canary" not in output and image_name(0)[:8] not in output and "hunter2" not in output
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
-def test_two_at_once_of_which_one_is_stopped_make_one_run_and_one_summary(world, hook, tmp_path):
-    """The stopped one exits with 4, the other follows the same run to its end."""
+def test_two_producers_at_once_make_one_run_and_one_summary_if_one_is_stopped(world, hook, tmp_path):
+    """The stopped producer exits with 4, and the other follows the same run to its end."""
     write_images(tmp_path / "images", range(6))
     csv = write_csv(tmp_path / "sample_labels.csv", range(6))
     both = [world.start("producer.cli", "nightly", "--now", "--csv", str(csv)) for _ in range(2)]
@@ -88,11 +88,11 @@ def test_two_at_once_of_which_one_is_stopped_make_one_run_and_one_summary(world,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
-    """Both start after two missed nights: one run, one summary; a signal ends each with exit code 0."""
+def test_two_loops_catch_up_on_missed_nights_in_one_run(world, hook, tmp_path):
+    """Two loops that start after two missed nights make one run and one summary, and exit with 0 on SIGTERM."""
     write_images(tmp_path / "images", range(6))
     csv = write_csv(tmp_path / "sample_labels.csv", range(6))
-    # Half a day from the next night, so that none starts meanwhile.
+    # The next night is half a day away, so that none starts meanwhile.
     now = datetime.now(UTC)
     at = f"{now - timedelta(hours=12):%H:%M}"
     world.worker()
@@ -107,7 +107,7 @@ def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
         loop.terminate()
     assert [loop.wait(20) for loop in loops] == [0, 0]
     assert world.rows("SELECT count(*) FROM runs") == [(2,)]
-    assert [(told["run_id"], told["scored"]) for told in summaries(hook)] == [(2, 6)]
+    assert [(sent["run_id"], sent["scored"]) for sent in summaries(hook)] == [(2, 6)]
     assert "Traceback" not in world.logs() and image_name(0)[:8] not in world.logs()
 
 
@@ -124,8 +124,8 @@ def test_two_loops_catch_a_missed_night_up_as_one(world, hook, tmp_path):
     ],
     ids=["when", "both", "time", "zone", "source", "json", "variable"],
 )
-def test_a_wrong_flag_is_one_sentence(tmp_path, flags, environment, sentence):
-    """Exit code 2 at once, no traceback; `CXR_NIGHTLY_AT` does not contradict a typed `--now`."""
+def test_a_wrong_flag_gives_one_sentence(tmp_path, flags, environment, sentence):
+    """A wrong flag ends the command with code 2 at once, and `CXR_NIGHTLY_AT` does not contradict a typed `--now`."""
     done = subprocess.run(
         [sys.executable, "-m", "producer.cli", "nightly", *flags],
         env={**os.environ, "CXR_HOME": str(tmp_path / "home"), **environment, "PYTHONPATH": str(Path.cwd())},

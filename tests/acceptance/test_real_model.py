@@ -1,4 +1,4 @@
-"""A real network in a real worker."""
+"""A real Keras model in a real worker."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ COLUMNS = ", ".join(column_of(finding) for finding in FINDINGS)
 
 @pytest.fixture
 def artifact(world):
-    """A DenseNet of random weights, published where the world's workers look."""
+    """A DenseNet with random weights, published to the workers' model folder."""
     from trainer.network.model import build_model
     from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
@@ -31,8 +31,8 @@ def artifact(world):
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
-def test_scores_in_sql_are_the_models_own_even_after_a_killed_child(world, artifact, tmp_path):
-    """A DenseNet in Keras: each row equals, to the bit, what the scorer says of that scan alone."""
+def test_scores_in_sql_are_the_models_even_after_the_scoring_process_was_killed(world, artifact, tmp_path):
+    """Each row equals, to the bit, the output of the DenseNet in TensorFlow for that scan alone."""
     from worker.images.pixels import preprocess
     from worker.scoring.runtimes.keras import KerasScorer
 
@@ -54,8 +54,8 @@ def test_scores_in_sql_are_the_models_own_even_after_a_killed_child(world, artif
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
-def test_a_model_that_is_not_what_its_manifest_says_ends_the_worker(world, tmp_path):
-    """A child that cannot load its model ends the worker with one sentence and exit 2, not a loop of respawns."""
+def test_a_model_that_contradicts_its_manifest_ends_the_worker(world, tmp_path):
+    """A worker that cannot load its model exits with code 2 and one sentence and does not restart in a loop."""
     from trainer.network.model import build_model
     from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe

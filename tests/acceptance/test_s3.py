@@ -1,4 +1,4 @@
-"""Scans that lie in a real S3 server."""
+"""Scans and models in a real S3 server."""
 
 import csv as csv_module
 
@@ -23,7 +23,7 @@ SCANS = range(12)
 
 @pytest.fixture
 def bucket(s3, world, tmp_path):
-    """A bucket with 12 radiographs under a prefix, one of them not an image and one key with odd characters beside."""
+    """A bucket with 12 objects under a prefix: 11 radiographs and one object that is not an image."""
     world.env |= s3
     client = client_of(s3)
     name = f"scans-{world.home.parent.name.replace('_', '-').lower()[:40].strip('-')}"
@@ -36,7 +36,7 @@ def bucket(s3, world, tmp_path):
 
 
 def test_scans_in_s3_are_scored_like_those_on_disk(world, bucket, tmp_path):
-    """Names resolve from one listing; scores equal the disk's; a wrong object is rejected; its ETag is recorded."""
+    """Scores equal those from disk, ETags are recorded, and missing or invalid objects are rejected."""
     client, name = bucket
     hash_artifact(world.home / "models")
     csv = write_csv(tmp_path / "sample_labels.csv", [*SCANS, 12])
@@ -75,8 +75,8 @@ ODD_KEYS = [
 ]
 
 
-def test_keys_of_any_letters_are_scored(world, s3, tmp_path):
-    """From the listing through SQL, message and worker; with a CSV that names them, and without one."""
+def test_keys_with_special_characters_are_scored(world, s3, tmp_path):
+    """Such keys pass through listing, SQL, message and worker, with a CSV that names them and without one."""
     world.env |= s3
     client = client_of(s3)
     name = f"odd-{world.home.parent.name.replace('_', '-').lower()[-30:].strip('-')}"
@@ -101,7 +101,7 @@ def test_keys_of_any_letters_are_scored(world, s3, tmp_path):
 
 @pytest.mark.slow
 def test_a_store_that_refuses_the_worker_ends_its_runs_with_one_sentence(world, bucket, s3, tmp_path):
-    """Not one request a scan: every scan of the store is rejected at once, those elsewhere are scored, runs close."""
+    """All scans of the store are rejected without a request per scan, other scans are scored, and the runs end."""
     _, name = bucket
     hash_artifact(world.home / "models")
     world.env["CXR_CHUNK_SIZE"] = "4"
@@ -123,8 +123,8 @@ def test_a_store_that_refuses_the_worker_ends_its_runs_with_one_sentence(world, 
     ]
     sentences = world.rows("SELECT DISTINCT detail FROM outcomes WHERE reason = 's3'")
     assert sentences == [("the secret key does not match the access key",)]
-    asked = world.logs().count("rejected: s3")
-    assert 1 <= asked <= 4, "the first chunk's scans at most were asked for"
+    requests = world.logs().count("rejected: s3")
+    assert 1 <= requests <= 4, "the worker requests at most the scans of its first chunk"
 
     worker.terminate()
     worker.wait(40)
@@ -143,7 +143,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("address", REFUSALS)
 def test_a_bucket_that_cannot_be_listed_is_refused(world, s3, tmp_path, address):
-    """One sentence naming address and cause, exit 2, nothing written."""
+    """`enqueue` exits with code 2 and one sentence with address and cause, and writes nothing."""
     change, cause = REFUSALS[address]
     world.env |= {**s3, **change}
     hash_artifact(world.home / "models")
@@ -155,7 +155,7 @@ def test_a_bucket_that_cannot_be_listed_is_refused(world, s3, tmp_path, address)
 
 
 def test_a_worker_fetches_its_model_from_s3(world, bucket, tmp_path):
-    """Producer and worker find the artifact under the prefix; the scores are those of the model in a folder."""
+    """Producer and worker find the artifact under the prefix, and the worker keeps a local copy."""
     client, name = bucket
     artifact = hash_artifact(tmp_path / "elsewhere")
     for path in artifact.folder.iterdir():

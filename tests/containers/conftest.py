@@ -1,4 +1,4 @@
-"""One stack for all tests: images are built, servers are started, and everything is removed at the end."""
+"""Builds the images, runs one stack for all tests, and removes everything at the end."""
 
 import shutil
 import tempfile
@@ -23,12 +23,12 @@ FIGURES = []
 
 @pytest.fixture(scope="session")
 def figure():
-    """Adds a figure to the table at the end."""
+    """A function that adds a figure to the table at the end."""
     return lambda what, value: FIGURES.append((what, value))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print what was measured and what could not be run."""
+    """Print the figures and the parts that cannot be tested here."""
     terminalreporter.section("figures")
     for what, value in FIGURES:
         terminalreporter.write_line(f"{what:<66} {value}")
@@ -37,7 +37,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def base(figure):
-    """The Debian image that everything is built on."""
+    """The Debian image on which all others are built."""
     if sh("docker", "version", check=False).returncode:
         pytest.exit("no Docker engine answers: start dockerd, or get access to its socket", returncode=2)
     name, how = base_image()
@@ -48,13 +48,13 @@ def base(figure):
 
 @pytest.fixture(scope="session")
 def stack(base, figure):
-    """The stack with its images built; no container runs yet."""
+    """The stack with all images built and no container started."""
     build_stand_ins(base)
     figure("broker, database, S3, Prometheus, Flower", "stand-ins from Debian packages and wheels")
     folder = Path(tempfile.mkdtemp(prefix="containers-"))
     scans = folder / "scans"
     scans.mkdir()
-    # The trainer draws phantoms there as an unprivileged user.
+    # The trainer writes phantoms there as an unprivileged user.
     scans.chmod(0o777)
     sh("sh", ROOT / "docker/secrets.sh", folder / "secrets")
     env = {"IMAGES": PROJECT, "SECRETS": str(folder / "secrets"), "SCANS": str(scans), "BASE": base}
@@ -70,5 +70,5 @@ def stack(base, figure):
 
 @pytest.fixture(scope="session")
 def ledger(stack):
-    """The stack's database and queue; its tests score the same 433 phantoms."""
+    """The stack's database and queue; all tests score the same 433 phantoms."""
     return Ledger(stack, scans=433)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# As the official image's entrypoint: a new cluster has one superuser and one database.
+# Creates a cluster with one superuser and one database, as the official image's entrypoint does.
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     chown postgres: "$PGDATA"

@@ -1,4 +1,4 @@
-"""A fleet in containers: brought up, fitted, scored, hurt, upgraded. The tests tell one story, in order."""
+"""A fleet in containers starts, scores, survives faults and is upgraded; each test continues from the one before."""
 
 import json
 import subprocess
@@ -14,9 +14,9 @@ from tests.support.docker_stack import PROJECT, ROOT, build_worker, sh
 from tests.support.world import wait_until
 
 ENQUEUE = ("enqueue", "--csv", "/scans/sample_labels.csv", "--images", "s3://scans/phantoms")
-#: The last program before tables 0003, and what takes its tables back to where they were.
-OLDER = "ed98a01"
-#: The view is the older program's.
+#: The last commit before schema revision 0003.
+OLDER_COMMIT = "ed98a01"
+#: Takes the tables back to revision 0002; `view` is the older program's.
 UNDO_0003_AND_0004 = """
 DROP VIEW run_progress;
 ALTER TABLE runs DROP COLUMN night, DROP COLUMN summarised_at;
@@ -33,7 +33,7 @@ for path in pathlib.Path("/scans/images").iterdir():
 
 
 def test_the_images_are_unprivileged_and_the_producer_has_no_tensorflow(stack, figure):
-    """Each runs as a user of its own; what a producer needs none of, its image has none of."""
+    """Every image runs as an unprivileged user, and the producer's image holds no library that it does not need."""
     for name in ("producer", "worker", "trainer"):
         image = f"{PROJECT}-{name}"
         assert sh("docker", "run", "--rm", "--entrypoint", "id", image, "-u").strip() == "10001"
@@ -41,15 +41,15 @@ def test_the_images_are_unprivileged_and_the_producer_has_no_tensorflow(stack, f
             "docker", "image", "inspect", "--format", '{{index .Config.Labels "org.opencontainers.image.title"}}', image
         )
         figure(f"image {name}, MB", round(int(sh("docker", "image", "inspect", "--format", "{{.Size}}", image)) / 1e6))
-    look = (
+    script = (
         "import importlib.util as u; print([u.find_spec(n) for n in ('tensorflow', 'keras', 'cv2', 'sklearn', 'pip')])"
     )
-    found = sh("docker", "run", "--rm", "--entrypoint", "python3", f"{PROJECT}-producer", "-c", look)
+    found = sh("docker", "run", "--rm", "--entrypoint", "python3", f"{PROJECT}-producer", "-c", script)
     assert found.strip() == "[None, None, None, None, None]"
 
 
-def test_up_makes_the_tables_and_workers_wait_for_a_model(stack, figure):
-    """One command: the migration has run, and three workers are healthy though there is nothing to load yet."""
+def test_up_creates_the_tables_and_workers_wait_for_a_model(stack, figure):
+    """One command runs the migration and starts three workers, which are healthy before any model exists."""
     started = time.monotonic()
     stack.compose("up", "-d", "--no-build", "--scale", "worker=3")
     wait_until(lambda: len(stack.containers("worker")) == 3, 60, "three workers")
@@ -59,7 +59,7 @@ def test_up_makes_the_tables_and_workers_wait_for_a_model(stack, figure):
 
 
 def test_a_model_fitted_in_the_trainers_container_is_published_to_s3(stack):
-    """Phantoms are drawn and a model is fitted by the trainer alone; the workers find it in the bucket."""
+    """The trainer draws phantoms and fits a model, and the producer finds it in the bucket."""
     volume = f"{stack.env['SCANS']}:/made"
     stack.compose("run", "--rm", "-T", "-v", volume, "trainer", "phantoms", "--out", "/made")
     recipe = ("--size", "64", "--epochs", "6", "--batch-size", "16", "--encoder", "densenet37")
@@ -70,7 +70,7 @@ def test_a_model_fitted_in_the_trainers_container_is_published_to_s3(stack):
 
 
 def test_scans_in_s3_are_scored_by_three_workers(stack, ledger, figure):
-    """Every scan has its scores, every worker has done some, and the figures are in SQL."""
+    """Every scan has its scores, every worker has scored some, and the metrics are in SQL."""
     stack.compose("run", "--rm", "-T", "--entrypoint", "python3", "producer", "-c", UPLOAD)
     began = time.monotonic()
     stack.producer(*ENQUEUE)
@@ -87,8 +87,8 @@ def test_scans_in_s3_are_scored_by_three_workers(stack, ledger, figure):
     )
 
 
-def test_a_night_scores_what_is_new_and_the_next_one_nothing(stack, ledger):
-    """`nightly --now` on the bucket, as cron would, twice: its own dataset is new the first time only."""
+def test_a_night_scores_the_new_images_and_the_next_night_none(stack, ledger):
+    """`nightly --now`, as cron runs it, scores the whole bucket the first time and no image the second time."""
     night = ("nightly", "--now", "--images", "s3://scans/phantoms", "--json")
     first, second = (json.loads(stack.producer(*night)) for _ in range(2))
     assert (first["expected"], first["scored"], first["reused"]) == (ledger.scans, ledger.scans, 0)
@@ -96,31 +96,31 @@ def test_a_night_scores_what_is_new_and_the_next_one_nothing(stack, ledger):
     wait_until(lambda: stack.is_healthy(stack.containers("nightly")[0]), 60, "the service's own health")
 
 
-def test_operators_see_the_fleet(stack):
-    """Prometheus scrapes every worker and the nightly service, and knows the five alerts; Flower answers."""
+def test_prometheus_and_flower_monitor_the_fleet(stack):
+    """Prometheus scrapes every worker and the nightly service and loads the five alerts, and Flower answers."""
     stack.compose("up", "-d", "--no-build", "--scale", "worker=3", COMPOSE_PROFILES="monitoring")
     prometheus, flower = f"http://{stack.address('prometheus')}:9090", f"http://{stack.address('flower')}:5555"
     up = "/api/v1/query?query=count(up==1)%20by%20(job)"
     wait_until(
         lambda: (
-            {row["metric"]["job"]: row["value"][1] for row in get(prometheus + up)["data"]["result"]}
+            {row["metric"]["job"]: row["value"][1] for row in get_json(prometheus + up)["data"]["result"]}
             == {"worker": "3", "nightly": "1"}
         ),
         120,
         "four targets\n" + stack.logs(),
     )
-    seen = get(prometheus + "/api/v1/query?query=sum(nightread_scans_total)")["data"]["result"]
-    assert float(seen[0]["value"][1]) > 0
-    assert len(get(prometheus + "/api/v1/rules")["data"]["groups"][0]["rules"]) == 5
-    # Each alert's firing and silence over an hour of made-up series.
+    scans = get_json(prometheus + "/api/v1/query?query=sum(nightread_scans_total)")["data"]["result"]
+    assert float(scans[0]["value"][1]) > 0
+    assert len(get_json(prometheus + "/api/v1/rules")["data"]["groups"][0]["rules"]) == 5
+    # These tests check over an hour of synthetic series when each alert fires and when it does not.
     promtool = ("docker", "exec", stack.containers("prometheus")[0], "promtool")
     assert "SUCCESS" in sh(*promtool, "test", "rules", "/etc/prometheus/alerts.test.yml")
     with urllib.request.urlopen(flower, timeout=10) as answer:
         assert b"Flower" in answer.read()
 
 
-def get(url):
-    """The JSON there, or nothing in it while nobody answers."""
+def get_json(url):
+    """Return the JSON at the URL, or an empty result while the server does not answer."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return json.load(answer)
@@ -128,8 +128,8 @@ def get(url):
         return {"data": {"result": []}}
 
 
-def test_up_on_built_images_to_the_first_score(stack, ledger, figure):
-    """The whole stack is stopped and brought up again: it goes on where it was."""
+def test_a_stopped_stack_scores_after_it_is_started_again(stack, ledger, figure):
+    """The whole stack is stopped and started again, and it scores a new run to its end."""
     stack.compose("stop", "--timeout", "40")
     began = time.monotonic()
     stack.compose("up", "-d", "--no-build", "--scale", "worker=1")
@@ -141,15 +141,15 @@ def test_up_on_built_images_to_the_first_score(stack, ledger, figure):
 
 
 @pytest.fixture(scope="module")
-def quiet(stack, ledger, figure):
-    """A run of the fixed-cost scorer in which nothing goes wrong: what every later run must come to."""
+def undisturbed_run(stack, ledger, figure):
+    """A run of the fixed-cost scorer without faults, whose scores every later run must equal."""
     stack.files = [*stack.files, ROOT / "tests/containers/fixed-cost.yaml"]
     for workers in (1, 2, 3):
         scale(stack, workers, cost=2)
         stack.producer(*ENQUEUE, "--rescore")
         run = ledger.latest_run()
         seconds = ledger.finish(run, 200)
-        # The first batch has no beginning in SQL: its cost is added.
+        # SQL does not hold the start of the first batch, so its cost is added.
         rate = ledger.scans / (seconds + 2)
         figure(f"scans/s, {workers} worker(s) of fixed cost (16 scans/s each)", round(rate, 1))
     return run
@@ -162,8 +162,8 @@ def scale(stack, workers, cost):
 
 
 @pytest.fixture
-def midway(request, stack, ledger, quiet):
-    """A run of three workers, somewhere in its middle; a batch costs 4 s, or what the test asks for."""
+def run_in_progress(request, stack, ledger, undisturbed_run):
+    """An unfinished run of three workers; a batch costs 4 s, or the seconds that the test sets."""
     scale(stack, 3, cost=getattr(request, "param", 4))
     stack.producer(*ENQUEUE, "--rescore")
     run = ledger.latest_run()
@@ -172,87 +172,93 @@ def midway(request, stack, ledger, quiet):
     return run
 
 
-def test_a_killed_worker_container_loses_nothing(stack, ledger, quiet, midway, figure):
-    """SIGKILL of the container's first process, as the kernel would when memory is short: Docker starts it again."""
+def test_a_killed_worker_container_loses_nothing(stack, ledger, undisturbed_run, run_in_progress, figure):
+    """Docker restarts a worker whose first process is killed, as the kernel does when memory is short."""
     victim = stack.containers("worker")[0]
     pid = stack.state(victim)["Pid"]
     held = ledger.held()
     sh("kill", "-9", pid)
     wait_until(lambda: stack.state(victim)["Pid"] not in {0, pid}, 30, "a new process")
-    assert ledger.progress(midway)[4] > 0
-    back = wait_until(lambda: stack.is_healthy(victim), 120, "the worker's health")
-    figure("killed container: healthy again after, s", round(back, 1))
-    decided = wait_until(lambda: ledger.decided(held), 150, "the held chunks")
-    figure("killed container: all chunks held at its death decided after, s", round(back + decided, 1))
-    figure("killed container: run ended after, s", round(ledger.finish(midway, 200), 1))
-    ledger.check(midway, quiet)
+    assert ledger.progress(run_in_progress)[4] > 0
+    recovery = wait_until(lambda: stack.is_healthy(victim), 120, "the worker's health")
+    figure("killed container: healthy again after, s", round(recovery, 1))
+    decision = wait_until(lambda: ledger.decided(held), 150, "the held chunks")
+    figure("killed container: all chunks held at its death decided after, s", round(recovery + decision, 1))
+    figure("killed container: run ended after, s", round(ledger.finish(run_in_progress, 200), 1))
+    ledger.check(run_in_progress, undisturbed_run)
 
 
-# So slow that its two peers leave it something to do: at 4 s a batch they end the run within half a minute.
-@pytest.mark.parametrize("midway", [10], indirect=True)
-def test_a_worker_cut_off_the_network_for_half_a_minute_loses_nothing(stack, ledger, quiet, midway, figure):
-    """Its cable is pulled: no packet tells anybody. Plugged in again, it scores on by itself."""
+# At 4 s per batch, the other two workers would end the run within half a minute and leave it nothing to do.
+@pytest.mark.parametrize("run_in_progress", [10], indirect=True)
+def test_a_worker_cut_off_from_the_network_for_half_a_minute_loses_nothing(
+    stack, ledger, undisturbed_run, run_in_progress, figure
+):
+    """A worker that was disconnected without a closing packet continues by itself once it is connected again."""
     victim, network = stack.containers("worker")[0], f"{PROJECT}_default"
     sh("docker", "network", "disconnect", network, victim)
     time.sleep(30)
-    assert ledger.progress(midway)[4] > 0
-    lines = log_lines(victim, "recorded")
+    assert ledger.progress(run_in_progress)[4] > 0
+    lines = count_in_log(victim, "recorded")
     sh("docker", "network", "connect", network, victim)
-    back = wait_until(lambda: log_lines(victim, "recorded") > lines, 120, "a chunk of the worker that was cut off")
-    figure("cut off for 30 s: its first chunk after, s", round(back, 1))
-    figure("cut off for 30 s: run ended after, s", round(ledger.finish(midway, 240), 1))
-    ledger.check(midway, quiet)
+    recovery = wait_until(
+        lambda: count_in_log(victim, "recorded") > lines, 120, "a chunk of the worker that was cut off"
+    )
+    figure("cut off for 30 s: its first chunk after, s", round(recovery, 1))
+    figure("cut off for 30 s: run ended after, s", round(ledger.finish(run_in_progress, 240), 1))
+    ledger.check(run_in_progress, undisturbed_run)
 
 
-def log_lines(container, word):
+def count_in_log(container, word):
     return subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=False).stderr.count(word)
 
 
-def test_a_restarted_broker_loses_nothing(stack, ledger, quiet, midway, figure):
-    """The broker goes and comes back amid the run."""
-    before = ledger.scored(midway)
+def test_a_restarted_broker_loses_nothing(stack, ledger, undisturbed_run, run_in_progress, figure):
+    """No scan is lost or scored twice when the broker restarts during a run."""
+    before = ledger.scored(run_in_progress)
     stack.compose("restart", "--timeout", "5", "broker")
-    assert ledger.progress(midway)[4] > 0
-    back = wait_until(lambda: ledger.scored(midway) > before + 96, 120, "progress\n" + stack.logs())
-    figure("broker restarted: three more chunks decided after, s", round(back, 1))
-    figure("broker restarted: run ended after, s", round(ledger.finish(midway, 200), 1))
-    ledger.check(midway, quiet)
+    assert ledger.progress(run_in_progress)[4] > 0
+    recovery = wait_until(lambda: ledger.scored(run_in_progress) > before + 96, 120, "progress\n" + stack.logs())
+    figure("broker restarted: three more chunks decided after, s", round(recovery, 1))
+    figure("broker restarted: run ended after, s", round(ledger.finish(run_in_progress, 200), 1))
+    ledger.check(run_in_progress, undisturbed_run)
 
 
-def test_a_restarted_database_loses_nothing(stack, ledger, quiet, midway, figure):
-    """So does the database."""
-    before = ledger.scored(midway)
+def test_a_restarted_database_loses_nothing(stack, ledger, undisturbed_run, run_in_progress, figure):
+    """No scan is lost or scored twice when the database restarts during a run."""
+    before = ledger.scored(run_in_progress)
     stack.compose("restart", "--timeout", "20", "database")
-    back = wait_until(lambda: _scored(ledger, midway) > before + 96, 120, "progress\n" + stack.logs())
-    figure("database restarted: three more chunks decided after, s", round(back, 1))
-    figure("database restarted: run ended after, s", round(ledger.finish(midway, 200), 1))
-    ledger.check(midway, quiet)
+    recovery = wait_until(
+        lambda: _scored_or_zero(ledger, run_in_progress) > before + 96, 120, "progress\n" + stack.logs()
+    )
+    figure("database restarted: three more chunks decided after, s", round(recovery, 1))
+    figure("database restarted: run ended after, s", round(ledger.finish(run_in_progress, 200), 1))
+    ledger.check(run_in_progress, undisturbed_run)
 
 
-def _scored(ledger, run):
+def _scored_or_zero(ledger, run):
     try:
         return ledger.scored(run)
     except psycopg.OperationalError:
         return 0
 
 
-def test_scaling_to_five_and_back_to_one_amid_a_run_loses_nothing(stack, ledger, quiet, midway, figure):
-    """Four of five workers are stopped in order while they score: they hand their chunks back."""
+def test_scaling_to_five_workers_and_back_to_one_loses_nothing(stack, ledger, undisturbed_run, run_in_progress, figure):
+    """Four of five workers are stopped while they score, and they return their chunks to the queue."""
     stack.compose("up", "-d", "--no-build", "--scale", "worker=5", COST="4")
     assert len(stack.containers("worker")) == 5
-    more = ledger.scored(midway)
-    wait_until(lambda: ledger.scored(midway) > more, 60, "progress with five workers")
+    before = ledger.scored(run_in_progress)
+    wait_until(lambda: ledger.scored(run_in_progress) > before, 60, "progress with five workers")
     began = time.monotonic()
     stack.compose("up", "-d", "--no-build", "--scale", "worker=1", COST="4")
     figure("scaled from 5 to 1 (each drained) in, s", round(time.monotonic() - began, 1))
     assert len(stack.containers("worker")) == 1
-    assert ledger.progress(midway)[4] > 0
-    figure("scaled to 5 and to 1: run ended after, s", round(ledger.finish(midway, 240), 1))
-    ledger.check(midway, quiet)
+    assert ledger.progress(run_in_progress)[4] > 0
+    figure("scaled to 5 and to 1: run ended after, s", round(ledger.finish(run_in_progress, 240), 1))
+    ledger.check(run_in_progress, undisturbed_run)
 
 
-def test_an_upgrade_amid_a_run_loses_nothing(stack, ledger, quiet, base, tmp_path, figure):  # noqa: PLR0917
-    """An older program's workers on its tables, then this one's: both read what both send."""
+def test_an_upgrade_during_a_run_loses_nothing(stack, ledger, undisturbed_run, base, tmp_path, figure):  # noqa: PLR0917
+    """Workers of an older program and then of this one score one run, and both read the same messages."""
     source = older_source(tmp_path / "older")
     build_worker(base, source, "older")
     stack.compose("stop", "--timeout", "40", "worker")
@@ -267,14 +273,16 @@ def test_an_upgrade_amid_a_run_loses_nothing(stack, ledger, quiet, base, tmp_pat
     stack.compose("run", "--rm", "-T", "migrate")
     assert stack.rows("SELECT version_num FROM alembic_version") == [(head_revision(),)]
     stack.compose("up", "-d", "--no-build", "--scale", "worker=3", COST="4")
-    figure(f"upgrade of tables and three workers amid a run (from {OLDER}), s", round(time.monotonic() - began, 1))
+    figure(
+        f"upgrade of tables and three workers during a run (from {OLDER_COMMIT}), s", round(time.monotonic() - began, 1)
+    )
     assert ledger.progress(run)[4] > 0
-    figure("upgrade amid a run: run ended after, s", round(ledger.finish(run, 240), 1))
-    ledger.check(run, quiet)
+    figure("upgrade during a run: run ended after, s", round(ledger.finish(run, 240), 1))
+    ledger.check(run, undisturbed_run)
 
 
 def older_source(folder):
-    """The source tree of the program before tables 0003."""
+    """Check out the last program before revision 0003 in a folder and return the folder."""
     sh("git", "clone", "--quiet", "--shared", ROOT, folder)
-    sh("git", "checkout", "--quiet", OLDER, cwd=folder)
+    sh("git", "checkout", "--quiet", OLDER_COMMIT, cwd=folder)
     return folder

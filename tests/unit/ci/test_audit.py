@@ -1,4 +1,4 @@
-"""The audit fails on a known vulnerability and on a lock that pins nothing, and never because no service answers."""
+"""The audit fails on a known vulnerability and on an unpinned package, but not because no service answers."""
 
 import importlib.util
 from datetime import date
@@ -8,8 +8,12 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[3] / ".ci" / "audit.py"
 PINNED = "a==1.0 \\\n    --hash=sha256:00\nb==2.0 ; python_version < '3.12' \\\n    --hash=sha256:11\n"
-WEAK = {"name": "a", "version": "1.0", "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["1.1"]}]}
-SOUND = {"name": "b", "version": "2.0", "vulns": []}
+VULNERABLE = {
+    "name": "a",
+    "version": "1.0",
+    "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["1.1"]}],
+}
+CLEAN = {"name": "b", "version": "2.0", "vulns": []}
 
 
 @pytest.fixture
@@ -21,14 +25,14 @@ def audit():
 
 
 def test_a_package_with_a_known_vulnerability_is_named_with_its_remedy(audit):
-    """Until an exception names it, by any of its names."""
-    assert audit.findings([WEAK, SOUND], {}) == ["a 1.0: PYSEC-1 (fixed in 1.1)"]
+    """A known vulnerability is reported with the fixed version unless an exception names it by any of its ids."""
+    assert audit.findings([VULNERABLE, CLEAN], {}) == ["a 1.0: PYSEC-1 (fixed in 1.1)"]
     for known in ("PYSEC-1", "CVE-1"):
-        assert audit.findings([WEAK], {"advisory": [{"id": known}]}) == []
+        assert audit.findings([VULNERABLE], {"advisory": [{"id": known}]}) == []
 
 
 def test_an_exception_expires(audit):
-    """After its date the finding fails the build again."""
+    """An exception fails the build after its date."""
     exceptions = {"advisory": [{"id": "CVE-1", "reason": "never called", "until": date(2026, 6, 1)}]}
     assert audit.expired(exceptions, date(2026, 6, 1)) == []
     assert audit.expired(exceptions, date(2026, 6, 2)) == [
@@ -49,38 +53,38 @@ def test_an_exception_expires(audit):
     ],
 )
 def test_a_lock_pins_every_package_by_its_hash_and_to_one_version(audit, content, sentence):
-    """Otherwise the next installation may differ."""
+    """A package without a hash or with two versions is an error, because the next installation might differ."""
     wrong = audit.wrong_locks({"a.lock": content})
     assert len(wrong) == bool(sentence)
     assert sentence is None or sentence in wrong[0]
 
 
-def a_tool(folder, prints):
+def fake_pip_audit(folder, output):
     tool = folder / "pip-audit"
-    tool.write_text(f"#!/bin/sh\necho '{prints}'\n")
+    tool.write_text(f"#!/bin/sh\necho '{output}'\n")
     tool.chmod(0o755)
     return str(tool)
 
 
 @pytest.mark.parametrize(
-    "prints",
+    "output",
     ["", "not json", '{"dependencies": [{"name": "urllib3", "skip_reason": "not found"}]}', '{"dependencies": []}'],
 )
-def test_a_service_that_does_not_know_the_vulnerable_package_did_not_answer(audit, tmp_path, prints):
-    """An index without advisories finds nothing in any package: that must not count as a clean audit."""
-    assert audit.ask(a_tool(tmp_path, prints)) is None
+def test_a_service_that_does_not_know_the_vulnerable_package_did_not_answer(audit, tmp_path, output):
+    """An index without advisories finds nothing in any package, and this must not count as a clean audit."""
+    assert audit.ask(fake_pip_audit(tmp_path, output)) is None
     assert audit.ask(str(tmp_path / "nowhere")) is None
 
 
-def test_a_service_that_knows_it_is_believed(audit, tmp_path):
-    """Its findings about our packages count."""
-    prints = '{"dependencies": [{"name": "urllib3", "version": "1.26.0", "vulns": [{"id": "X"}]}]}'
-    report = audit.ask(a_tool(tmp_path, prints))
+def test_a_service_that_knows_the_vulnerable_package_is_trusted(audit, tmp_path):
+    """The findings of such a service about our packages count."""
+    output = '{"dependencies": [{"name": "urllib3", "version": "1.26.0", "vulns": [{"id": "X"}]}]}'
+    report = audit.ask(fake_pip_audit(tmp_path, output))
     assert audit.findings(report, {}) == ["urllib3 1.26.0: X (fixed in none yet)"]
 
 
 def test_every_lock_is_audited(audit):
-    """Wherever it lies: a new lock needs no entry anywhere."""
+    """Every lock is found wherever it lies, so that a new one needs no entry."""
     root = SCRIPT.parents[1]
     found = {path for path in root.rglob("*.lock") if ".venv" not in path.parts}
     assert set(audit.LOCKS) == found

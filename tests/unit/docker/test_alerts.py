@@ -1,4 +1,4 @@
-"""The alert rules use only metrics that are served; `make test-containers` sees them fire."""
+"""The alert rules use only metrics that are served; `make test-containers` tests when they fire."""
 
 import re
 from pathlib import Path
@@ -21,18 +21,18 @@ MODEL = ModelInfo(id=1, sha256="a" * 64, name="m", active=True, findings=())
 
 
 def served(tmp_path):
-    """Names of all metrics that the two collectors can serve."""
+    """Return the names of all metrics that the two collectors can serve."""
     backlog = Backlog(models=(MODEL,), pending={1: 2}, oldest_seconds={1: 3.0}, open_runs=1, stopped_runs=0)
-    away = WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0")
-    flags = FleetCollector(create_engine("sqlite://"), make_app(away)).collect()
-    families = [*WorkerCollector(lambda: [STATUS]).collect(), *_ledger(backlog), *flags]
+    settings = WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0")
+    availability = FleetCollector(create_engine("sqlite://"), make_app(settings)).collect()
+    families = [*WorkerCollector(lambda: [STATUS]).collect(), *_ledger(backlog), *availability]
     return {sample.name for family in families for sample in family.samples}
 
 
 def test_every_metric_of_a_rule_is_served(tmp_path):
-    """A rule on a metric that no process serves never fires."""
+    """Every metric of a rule is served, because a rule on any other metric never fires."""
     rules = (FOLDER / "alerts.yml").read_text()
-    asked = set(re.findall(r"nightread_[a-z_]+", re.sub(r"#.*", "", rules)))
+    used = set(re.findall(r"nightread_[a-z_]+", re.sub(r"#.*", "", rules)))
     assert len(re.findall(r"- alert:", rules)) == 5
-    assert {"nightread_pending_scans", "nightread_scans_total", "nightread_stage_seconds_total"} <= asked
-    assert asked <= served(tmp_path)
+    assert {"nightread_pending_scans", "nightread_scans_total", "nightread_stage_seconds_total"} <= used
+    assert used <= served(tmp_path)

@@ -20,8 +20,8 @@ def settings(tmp_path, monkeypatch):
     return WorkerSettings(home=tmp_path)
 
 
-def test_only_json_is_on_the_wire(settings):
-    """A pickle is code, so neither tasks, events nor results use it."""
+def test_tasks_events_and_results_are_only_json(settings):
+    """Tasks, events and results are never pickled, because a pickle can run code."""
     conf = make_app(settings).conf
     assert list(conf.accept_content) == ["json"]
     assert conf.result_accept_content is None
@@ -35,8 +35,8 @@ class Bomb:
         return os.mkdir, ("bomb",)
 
 
-def test_a_pickle_is_refused_unopened(settings, tmp_path, monkeypatch):
-    """It is refused by its content type, before its first byte is read."""
+def test_a_pickle_is_refused_before_it_is_read(settings, tmp_path, monkeypatch):
+    """A pickle is refused by its content type, before its first byte is read."""
     monkeypatch.chdir(tmp_path)
     content_type, encoding, body = dumps(Bomb(), serializer="pickle")
     with pytest.raises(ContentDisallowed):
@@ -53,7 +53,7 @@ def test_a_pickle_is_refused_unopened(settings, tmp_path, monkeypatch):
     ],
 )
 def test_a_databases_address_is_shown_without_its_secrets(url):
-    """libpq accepts a password among the options too."""
+    """The shown address holds no password, neither of its user nor among its options, where libpq accepts one too."""
     shown = address_of(make_engine(url))
     assert "canary" not in shown
     assert "/d" in shown
@@ -70,15 +70,15 @@ def test_a_databases_address_is_shown_without_its_secrets(url):
         ("postgresql://u:p@h/d\ncanary", "line break"),
     ],
 )
-def test_a_wrong_database_address_is_one_sentence_that_does_not_repeat_it(url, sentence):
-    """The address may be a password in the wrong place."""
+def test_a_wrong_database_address_gives_one_sentence_that_does_not_repeat_it(url, sentence):
+    """The error does not repeat the address, which may hold a password in the wrong place."""
     with pytest.raises(UserError, match=f"^CXR_DATABASE_URL: .*{sentence}") as caught:
         make_engine(url)
     assert "canary" not in str(caught.value)
 
 
 def test_the_broker_does_not_use_a_folder_of_another_user(settings, tmp_path):
-    """In a shared temporary folder another user may have made it first, and would read every message."""
+    """A folder that another user made first is refused, because that user could read every message."""
     folder = socket_path(settings).parent
     assert broker_url(settings) == f"redis+socket://{folder}/broker.sock"
     (tmp_path / "elsewhere").mkdir()
@@ -88,7 +88,7 @@ def test_the_broker_does_not_use_a_folder_of_another_user(settings, tmp_path):
 
 
 def test_names_do_not_control_the_terminal(capsys):
-    """The name of a file may contain codes that clear the screen or forge the next line."""
+    """Codes in a file name that clear the screen or forge the next line are not printed."""
     assert printable("a\x1b[2J\r\x9b1m.png\nä") == "a\ufffd[2J\ufffd\ufffd1m.png\nä"
 
     def command():

@@ -1,4 +1,4 @@
-"""Folders as they are: whatever lies there ends as a score, as one row with a reason, or is left out and counted."""
+"""Every file of an image folder ends as a score, ends as one row with a reason, or is skipped and counted."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.world import hash_artifact, image_name, radiograph, write_csv, write_images
 
-# What lies in a folder is the same to every database and broker.
+# The files of a folder do not depend on the database or the broker.
 pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -24,18 +24,18 @@ def home(world):
 
 
 def score(world, *arguments):
-    """`producer run --json` to its end; everything that was rejected makes it exit 3."""
+    """Run `producer run --json` and return its report and exit code, which is 3 if a scan was rejected."""
     done = world.producer("run", *arguments, "--json", check=False)
     assert done.returncode in (0, 3), f"{done.stderr}\n{(world.home / 'worker.log').read_text()}"
     return json.loads(done.stdout), done.returncode
 
 
-def rejected(world):
+def rejection_reasons(world):
     return dict(world.rows("SELECT image_name, reason FROM results_wide WHERE state = 'rejected'"))
 
 
 def test_a_folder_without_a_csv_is_scored_and_its_report_shows_coverage_and_spread(home, tmp_path):
-    """`--images` alone: unlabelled scans under the folder's name; no metrics, but counts and a distribution."""
+    """With `--images` alone, the dataset has the folder's name, and the report has a distribution but no metrics."""
     night = tmp_path / "night 1"
     write_images(night, range(4))
     write_images(night / "ward 'B'", range(4, 6))
@@ -54,7 +54,7 @@ def test_a_folder_without_a_csv_is_scored_and_its_report_shows_coverage_and_spre
 
 @pytest.mark.slow
 def test_the_same_radiograph_scores_the_same_in_every_lossless_form(home, tmp_path):
-    """Gray, colour, 16 bit, palette, TIFF and BMP of one radiograph give one score, whatever their names say."""
+    """Gray, colour, alpha, 16-bit, TIFF and BMP files of one radiograph give one score, whatever their extension."""
     folder = tmp_path / "forms"
     folder.mkdir()
     gray = radiograph(1)
@@ -70,8 +70,8 @@ def test_the_same_radiograph_scores_the_same_in_every_lossless_form(home, tmp_pa
     assert home.rows("SELECT count(*), count(DISTINCT abnormal) FROM results_wide") == [(7, 1)]
 
 
-def test_whatever_else_lies_there_ends_as_one_row_with_a_reason(home, tmp_path):
-    """Broken, foreign, forbidden and odd files: one reason each; neighbours are scored; names stay as they are."""
+def test_every_unusable_file_ends_as_one_row_with_a_reason(home, tmp_path):
+    """Broken and foreign files get one reason each, the images beside them are scored, and names stay unchanged."""
     folder = tmp_path / "odd"
     write_images(folder, range(2))
     odd = 'a [red] "quoted", ünï – name.png'
@@ -109,7 +109,7 @@ def test_whatever_else_lies_there_ends_as_one_row_with_a_reason(home, tmp_path):
     report, code = score(home, "--csv", csv, "--images", folder)
 
     assert (code, report["coverage"]["scored"], report["coverage"]["expected"]) == (3, 3, 13)
-    reasons = rejected(home)
+    reasons = rejection_reasons(home)
     assert {name: reasons[name] for name in [*contents, "black.png"]} == {
         "empty.png": "empty",
         "page.png": "not_image",
@@ -126,7 +126,7 @@ def test_whatever_else_lies_there_ends_as_one_row_with_a_reason(home, tmp_path):
 
 @pytest.mark.slow
 def test_an_image_that_was_overwritten_is_scored_again(home, tmp_path):
-    """Other bytes at the same path are due again, as a new revision; the earlier run keeps its own."""
+    """An image whose bytes changed is due again as a new revision, and the earlier run keeps the old one."""
     write_images(tmp_path / "images", range(3))
     csv = write_csv(tmp_path / "sample_labels.csv", range(3))
     score(home, "--csv", csv)
@@ -138,8 +138,8 @@ def test_an_image_that_was_overwritten_is_scored_again(home, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_limit_of_pixels_is_a_setting_of_the_worker(home, tmp_path):
-    """CXR_MAX_PIXELS reaches the process that scores."""
+def test_the_pixel_limit_is_a_setting_of_the_worker(home, tmp_path):
+    """`CXR_MAX_PIXELS` reaches the scoring process."""
     write_images(tmp_path / "images", range(3))
     home.env["CXR_MAX_PIXELS"] = "100"
     score(home, "--images", tmp_path / "images")
@@ -155,7 +155,7 @@ def test_the_odd_files_of_the_real_data_each_have_an_outcome(home, tmp_path):
         shutil.copy(path, folder / path.name)
     report, code = score(home, "--images", folder)
     assert (code, report["coverage"]["expected"], report["coverage"]["pending"]) == (3, len(list(folder.iterdir())), 0)
-    reasons = rejected(home)
+    reasons = rejection_reasons(home)
     assert reasons["gitlfs_pointer_00008270_015.png"] == "not_image"
     assert reasons["synthetic_zero_bytes.png"] == "empty"
     assert reasons["jupyter_html_named_test1.dcm"] == "not_image"

@@ -1,4 +1,4 @@
-"""Metrics, heartbeats, health and logs of workers that run."""
+"""Metrics, heartbeats, health and logs of running workers."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def finished(world):
 
 
 def scrape(world):
-    """Every sample by its name and labels; none while nobody serves."""
+    """Return every sample by its name and labels, or none while no worker serves metrics."""
     try:
         page = urllib.request.urlopen(f"http://127.0.0.1:{world.env['CXR_METRICS_PORT']}/metrics", timeout=5)
     except OSError:
@@ -66,32 +66,32 @@ def health(world):
 
 
 def heartbeats(world):
-    """The workers in `producer status --json`."""
+    """Return the workers in `producer status --json`."""
     return json.loads(world.producer("status", "--json").stdout)["workers"]
 
 
 @SEPARATE
 def test_metrics_count_every_outcome_and_never_fall_when_the_scoring_process_dies(world, source):
-    """Before the load, in the middle, after a SIGKILL of the process that scores, and at the end."""
+    """No counter falls from the middle of a run to its end, although the scoring process gets a SIGKILL."""
     world.env["HASH_SCORER_SECONDS"] = "0.4"
     worker = world.worker()
     wait_until(lambda: scrape(world).get(("nightread_worker_ready", "cpu")) == 0, what=f"metrics\n{world.logs()}")
     world.producer("enqueue", "--csv", source)
-    done = ("nightread_scans_total", "cpu", "hash", "scored")
-    wait_until(lambda: scrape(world).get(done, 0) > 8, what="the first scans")
+    scored = ("nightread_scans_total", "cpu", "hash", "scored")
+    wait_until(lambda: scrape(world).get(scored, 0) > 8, what="the first scans")
     middle = scrape(world)
     scoring_process(worker).kill()
     after = scrape(world)
-    wait_until(lambda: scrape(world)["nightread_worker_restarts_total", "cpu"] == 1, what="a successor")
+    wait_until(lambda: scrape(world)["nightread_worker_restarts_total", "cpu"] == 1, what="a new scoring process")
     later = scrape(world)
     wait_until(finished(world), seconds=60, what=f"the run's end\n{world.logs()}")
-    wait_until(lambda: scrape(world)[done] >= 47 - 24, what="the last count")
+    wait_until(lambda: scrape(world)[scored] >= 47 - 24, what="the last count")
     end = scrape(world)
     for before, now in ((middle, after), (after, later), (later, end)):
         assert not [key for key in before if key[0].endswith("_total") and now[key] < before[key]]
     assert end["nightread_scans_total", "cpu", "empty", "hash", "rejected"] == 1
-    # What was scored within the last second before the death is not counted, and not more than a batch twice.
-    assert 47 - 24 <= end[done] <= 47 + 8
+    # Scans of the last second before the kill are not counted, and at most one batch is counted twice.
+    assert 47 - 24 <= end[scored] <= 47 + 8
     assert end["nightread_stage_seconds_total", "cpu", "score"] > 1
     assert end["nightread_stage_seconds_total", "cpu", "decode"] > 0
     assert end["nightread_worker_ready", "cpu"] == 1
@@ -103,7 +103,7 @@ def test_metrics_count_every_outcome_and_never_fall_when_the_scoring_process_die
 @pytest.mark.slow
 @SEPARATE
 def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
-    """Another home of the fleet watches in plain lines, then sees device, model and counts; stopped, they are gone."""
+    """A producer with another home folder sees each worker's device, model and counts until the worker is stopped."""
     world.env["HASH_SCORER_SECONDS"] = "0.1"
     world.producer("enqueue", "--csv", source)
     worker = world.worker()
@@ -133,7 +133,7 @@ def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
 @pytest.mark.slow
 @EMBEDDED
 def test_health_tells_the_states_of_a_worker_apart(world, source):
-    """No worker; loading; idle; scoring; stuck; killed: exit 0 where all is well, else 1 and one sentence."""
+    """`worker health` exits with 0 for a loading, idle or scoring worker, and else with 1 and one sentence."""
     assert health(world) == (1, f"unhealthy: no 'worker start' for {world.home} has reported here in the last 30 s")
     world.env["HASH_SCORER_SECONDS"] = "1"
     worker = world.worker()
@@ -154,7 +154,7 @@ def test_health_tells_the_states_of_a_worker_apart(world, source):
 
 
 @EMBEDDED
-def test_health_knows_that_the_broker_is_away(world, source):
+def test_health_reports_an_unreachable_broker(world, source):
     """A worker whose broker does not answer is unhealthy, even though it holds its model."""
     world.env["CXR_BROKER_URL"] = "redis://127.0.0.1:1/0"
     world.producer("enqueue", "--csv", source)
@@ -164,8 +164,8 @@ def test_health_knows_that_the_broker_is_away(world, source):
 
 
 @EMBEDDED
-def test_a_metrics_port_in_use_is_one_sentence(world, source):
-    """Exit 2, no traceback, and the setting is named."""
+def test_a_metrics_port_in_use_gives_one_sentence(world, source):
+    """The worker exits with code 2 and names the setting, without a traceback."""
     with socket.create_server(("127.0.0.1", int(world.env["CXR_METRICS_PORT"]))):
         worker = world.worker()
         assert worker.wait(60) == 2
@@ -174,8 +174,8 @@ def test_a_metrics_port_in_use_is_one_sentence(world, source):
 
 
 @SEPARATE
-def test_no_name_shows_in_json_logs_metrics_heartbeats_or_events(world, source, tmp_path):
-    """All four are there and speak of the run, and none holds a file name, a folder or a patient."""
+def test_no_name_appears_in_json_logs_metrics_heartbeats_or_events(world, source, tmp_path):
+    """Logs, metrics, heartbeats and events are all written, and none holds a file name or a folder."""
     world.env |= {"CXR_LOG_FORMAT": "json", "CXR_EVENTS": "true"}
     monitor = EventCapture(lambda: world.broker)
     world.producer("enqueue", "--csv", source)
@@ -185,19 +185,19 @@ def test_no_name_shows_in_json_logs_metrics_heartbeats_or_events(world, source, 
         wait_until(lambda event=event: f'"{event}"' in "".join(monitor.heard), what=event)
     monitor.stop()
     wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a heartbeat")
-    told = {
+    outputs = {
         "events": "\n".join(monitor.heard),
         "metrics": repr(scrape(world)),
         "heartbeats": repr([world.broker.get(key) for key in world.broker.keys("nightread.worker.*")]),
     }
     world.stop()
-    told["logs"] = world.logs()
-    assert "outcomes 1-16, 16 scans" in told["events"]
-    for where, text in told.items():
-        named = [name for name in (*map(image_name, SCANS), str(tmp_path / "images"), "sample_labels") if name in text]
-        assert not named, f"{where}: {named}"
-    # The rest is the home, and Celery's warning against root.
-    lines = [json.loads(line) for line in told["logs"].splitlines() if line.startswith("{")]
+    outputs["logs"] = world.logs()
+    assert "outcomes 1-16, 16 scans" in outputs["events"]
+    for where, text in outputs.items():
+        leaked = [name for name in (*map(image_name, SCANS), str(tmp_path / "images"), "sample_labels") if name in text]
+        assert not leaked, f"{where}: {leaked}"
+    # The other lines are the home folder and Celery's warning against running as root.
+    lines = [json.loads(line) for line in outputs["logs"].splitlines() if line.startswith("{")]
     (rejected,) = [line for line in lines if line.get("reason") == "empty"]
     assert rejected["run_ids"] == [1]
     assert rejected["message"] == f"scan {rejected['scan_id']} rejected: empty (run 1)"

@@ -1,4 +1,4 @@
-"""From a labels CSV through a real queue and a real worker to rows in SQL."""
+"""A run from a labels CSV through a real queue and a real worker to rows in SQL."""
 
 import json
 
@@ -25,7 +25,7 @@ COLUMNS = ", ".join(column_of(finding) for finding in FINDINGS)
 
 @pytest.fixture
 def source(world, tmp_path):
-    """60 radiographs, four that are missing, one empty and one truncated, under a model for the hash scorer."""
+    """A CSV of 64 images, of which four are missing, one is empty and one truncated, and a published model."""
     images = tmp_path / "images"
     write_images(images, SCANS)
     (images / image_name(3)).write_bytes(b"")
@@ -39,7 +39,7 @@ def finished(world):
 
 
 def test_every_scan_of_the_csv_ends_as_its_own_score_or_as_a_reason(world, source):
-    """Scores in SQL are those of each scan's own pixels; every other scan has a row with a reason."""
+    """Each score in SQL is that of the scan's own pixels, and each other scan has a row with a reason."""
     world.producer("enqueue", "--csv", source)
     world.worker()
     wait_until(finished(world), what="the run's end")
@@ -56,8 +56,8 @@ def test_every_scan_of_the_csv_ends_as_its_own_score_or_as_a_reason(world, sourc
 
 
 @embedded_first
-def test_a_second_enqueue_sends_nothing_and_links_what_is_there(world, source):
-    """Already scored scans are linked to the new run, not scored again."""
+def test_a_second_enqueue_sends_nothing_and_links_the_existing_outcomes(world, source):
+    """Scans that are already decided are linked to the new run and are not scored again."""
     world.producer("enqueue", "--csv", source)
     world.worker()
     wait_until(finished(world), what="the run's end")
@@ -73,8 +73,8 @@ def test_a_second_enqueue_sends_nothing_and_links_what_is_there(world, source):
 
 
 @embedded_first
-def test_a_moved_image_keeps_its_score_and_another_image_of_the_name_is_scored(world, source, tmp_path):
-    """The same bytes elsewhere are the same scan; other bytes under the same names are due again, mended ones too."""
+def test_a_moved_image_keeps_its_score_and_a_changed_image_is_scored_again(world, source, tmp_path):
+    """Equal bytes in another folder keep their score, and changed or repaired bytes under the same name are due."""
     world.producer("enqueue", "--csv", source)
     world.worker()
     wait_until(finished(world), what="the run's end")
@@ -95,7 +95,7 @@ def test_a_moved_image_keeps_its_score_and_another_image_of_the_name_is_scored(w
 
 @embedded_first
 def test_two_workers_share_a_run_and_decide_each_scan_once(world, source):
-    """With two workers every outcome is written once, and both take part in the same run."""
+    """With two workers on one run, every outcome is written once."""
     world.env["HASH_SCORER_SECONDS"] = "0.3"
     world.worker(), world.worker()
     world.producer("enqueue", "--csv", source)
@@ -103,8 +103,8 @@ def test_two_workers_share_a_run_and_decide_each_scan_once(world, source):
     assert world.rows("SELECT count(*), count(DISTINCT outcome_id) FROM scores") == [(58, 58)]
 
 
-def test_the_run_command_does_it_all_and_reports(world, source):
-    """`producer run` scores, aggregates over held-out patients, reports, and exits 3 where scans were rejected."""
+def test_the_run_command_scores_and_reports(world, source):
+    """`producer run` scores, aggregates over held-out patients, reports, and exits with 3 if scans were rejected."""
     done = world.producer("run", "--csv", source, check=False)
     assert done.returncode == 3, done.stderr
     folder = world.home / "reports" / "run-1"
@@ -118,8 +118,8 @@ def test_the_run_command_does_it_all_and_reports(world, source):
 
 
 @embedded_first
-def test_no_name_or_patient_shows_in_logs(world, source):
-    """File names are patient ids: a worker's log speaks of scans by number, also where it rejects them."""
+def test_no_name_or_patient_appears_in_logs(world, source):
+    """A worker's log names every scan by its number, also a rejected one, because file names hold patient ids."""
     world.producer("enqueue", "--csv", source)
     world.worker()
     wait_until(finished(world), what="the run's end")

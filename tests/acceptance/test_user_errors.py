@@ -1,4 +1,4 @@
-"""A user's mistake gives one sentence and exit code 2, and writes nothing."""
+"""A user's error gives one sentence and exit code 2, and writes nothing."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def images(tmp_path):
     return tmp_path
 
 
-def refused(world, *arguments):
-    """Run a command that must fail; gives its one error sentence."""
+def error_of(world, *arguments):
+    """Run a command that must fail and return its one error sentence."""
     done = world.producer(*arguments, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     sentences = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -32,53 +32,53 @@ def nothing_written(world):
 
 
 def test_a_csv_without_any_image_is_refused(world, tmp_path):
-    """No image is found: the sentence says where it looked."""
+    """The error says that no image was found and in which folder."""
     hash_artifact(world.home / "models")
     (tmp_path / "empty").mkdir()
     csv = write_csv(tmp_path / "sample_labels.csv", range(4))
-    assert "none of the 4 images" in refused(world, "enqueue", "--csv", csv)
-    assert str(tmp_path / "empty") in refused(world, "enqueue", "--csv", csv, "--images", tmp_path / "empty")
+    assert "none of the 4 images" in error_of(world, "enqueue", "--csv", csv)
+    assert str(tmp_path / "empty") in error_of(world, "enqueue", "--csv", csv, "--images", tmp_path / "empty")
     assert nothing_written(world)
 
 
 def test_a_csv_without_a_model_is_refused(world, images):
-    """There is no model, or not this one: the sentence says how to get one."""
+    """The error says how to fit a model, or names the model that does not exist."""
     csv = write_csv(images / "sample_labels.csv", range(4))
-    assert "trainer fit" in refused(world, "enqueue", "--csv", csv)
+    assert "trainer fit" in error_of(world, "enqueue", "--csv", csv)
     hash_artifact(world.home / "models")
-    assert "'other'" in refused(world, "enqueue", "--csv", csv, "--model", "other")
+    assert "'other'" in error_of(world, "enqueue", "--csv", csv, "--model", "other")
     assert nothing_written(world)
 
 
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><html></html>", b"\x89PNG\r\n\x1a\n\xff\xfe", b"", b"a,b\n1,2\n"])
 def test_a_file_that_is_not_a_labels_file_is_refused(world, images, content):
-    """HTML, binary, empty or other columns: the sentence names the file."""
+    """The error names a file that is HTML, binary, empty, without the columns, or missing."""
     hash_artifact(world.home / "models")
     (images / "wrong.csv").write_bytes(content)
-    assert "wrong.csv" in refused(world, "enqueue", "--csv", images / "wrong.csv")
-    assert "absent.csv" in refused(world, "enqueue", "--csv", images / "absent.csv")
+    assert "wrong.csv" in error_of(world, "enqueue", "--csv", images / "wrong.csv")
+    assert "absent.csv" in error_of(world, "enqueue", "--csv", images / "absent.csv")
     assert nothing_written(world)
 
 
-def test_a_damaged_artifact_is_refused_with_both_hashes(world, images):
-    """The model's file was changed: nothing is enqueued for it."""
+def test_a_damaged_artifact_is_refused_with_the_expected_hash(world, images):
+    """`enqueue` refuses a model whose file was changed."""
     artifact = hash_artifact(world.home / "models")
     (artifact.folder / "model.keras").write_bytes(b"not the model")
     csv = write_csv(images / "sample_labels.csv", range(4))
-    assert artifact.manifest.files["model.keras"] in refused(world, "enqueue", "--csv", csv)
+    assert artifact.manifest.files["model.keras"] in error_of(world, "enqueue", "--csv", csv)
 
 
 def test_an_unfinished_run_is_reported_only_as_partial(world, images):
-    """A report of an unfinished run needs `--partial`, and is marked as partial."""
+    """A report of an unfinished run needs `--partial` and is marked as partial."""
     hash_artifact(world.home / "models")
     world.producer("enqueue", "--csv", write_csv(images / "sample_labels.csv", range(5)))
-    assert "--partial" in refused(world, "report")
+    assert "--partial" in error_of(world, "report")
     assert "PARTIAL" in world.producer("report", "--partial").stdout
-    assert "no run 7" in refused(world, "status", "--run", "7")
+    assert "no run 7" in error_of(world, "status", "--run", "7")
 
 
-def test_without_a_broker_the_work_is_committed_and_waits(world, images):
-    """`producer enqueue` without a broker exits 0, says how many scans wait, and `failures` knows the missing one."""
+def test_without_a_broker_the_scans_are_committed_and_wait(world, images):
+    """Without a broker, `enqueue` exits with 0 and says how many scans wait; `failures` lists the missing image."""
     world.env["CXR_BROKER_URL"] = "redis://127.0.0.1:1/0"
     hash_artifact(world.home / "models")
     done = world.producer("enqueue", "--csv", write_csv(images / "sample_labels.csv", range(5)))
@@ -88,7 +88,7 @@ def test_without_a_broker_the_work_is_committed_and_waits(world, images):
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data is not beside this checkout")
 def test_the_genuine_kaggle_file_is_enqueued_whole(world, tmp_path):
-    """All 5,606 rows of the genuine sample become scans with labels and pending outcomes; a second enqueue joins."""
+    """All 5,606 rows of the genuine sample become scans with labels and outcomes; a second enqueue joins the run."""
     csv = tmp_path / "sample_labels.csv"
     csv.write_bytes((SHARED / "sample_labels.csv").read_bytes())
     (tmp_path / "images").mkdir()
