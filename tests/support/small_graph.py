@@ -1,4 +1,4 @@
-"""A network that OpenVINO makes in no time and that neither TensorFlow nor Keras has to be loaded for."""
+"""Builds a small OpenVINO network quickly, without loading TensorFlow or Keras."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ SIDE = 32
 
 
 def small_graph():
-    """From uint8 (B, 32, 32, 1): the mean pixel, seen through two convolutions, and less of it in a second score."""
+    """An `openvino.Model` from uint8 (B, 32, 32, 1) to two scores that grow with brightness, the second one less."""
     rng = np.random.default_rng(0)
     pixels = ops.parameter([-1, SIDE, SIDE, 1], np.uint8, name="pixels")
     maps = ops.transpose(ops.divide(ops.convert(pixels, "f32"), np.float32(255)), np.array([0, 3, 1, 2]))
