@@ -1,4 +1,4 @@
-"""A small network that OpenVINO builds at once, without TensorFlow or Keras."""
+"""Builds a small OpenVINO network quickly, without loading TensorFlow or Keras."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ SIDE = 32
 
 
 def small_graph():
-    """Maps uint8 (B, 32, 32, 1) to two scores: the mean pixel after two convolutions, and a smaller share of it."""
+    """An `openvino.Model` from uint8 (B, 32, 32, 1) to two scores that grow with brightness, the second one less."""
     rng = np.random.default_rng(0)
     pixels = ops.parameter([-1, SIDE, SIDE, 1], np.uint8, name="pixels")
     maps = ops.transpose(ops.divide(ops.convert(pixels, "f32"), np.float32(255)), np.array([0, 3, 1, 2]))

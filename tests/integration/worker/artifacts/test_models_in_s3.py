@@ -1,4 +1,4 @@
-"""A model folder may be an S3 prefix: what is published there is whole, and what is fetched is verified."""
+"""The model store may be an S3 prefix: artifacts appear there only when complete, and copies are verified."""
 
 import shutil
 import time
@@ -92,7 +92,7 @@ def test_what_is_fetched_is_fetched_once_unless_it_was_damaged_here(models, buck
 
 
 def test_damage_in_the_store_is_refused(models, bucket, tmp_path):
-    """Never loaded: a model that is not the one that was fitted scores silently wrong."""
+    """A model with other weights would score wrongly without a sign, so it is never loaded."""
     artifact = models.publish(*staged(tmp_path))
     client, name = bucket
     client.put_object(Bucket=name, Key=f"chest/{artifact.sha256[:12]}/{MODEL_FILE}", Body=b"other weights")
@@ -101,7 +101,7 @@ def test_damage_in_the_store_is_refused(models, bucket, tmp_path):
 
 
 def test_exports_lie_beside_an_artifact_and_are_fetched_with_it(models, tmp_path):
-    """They are no part of its identity."""
+    """They do not change its identity."""
     artifact = models.publish(*staged(tmp_path))
     (tmp_path / "exports").mkdir()
     (tmp_path / "exports" / "model.onnx").write_bytes(b"graph")
@@ -147,7 +147,7 @@ def test_a_place_that_cannot_be_read_is_one_sentence(boto, tmp_path, address, en
 
 
 def test_an_artifact_that_is_not_there_is_one_sentence(models, tmp_path):
-    """With the variable that names the place; nothing half-fetched is left."""
+    """The message names CXR_MODEL_DIR, and no partial copy is left."""
     with pytest.raises(UserError, match=r"no artifact abababababab here; CXR_MODEL_DIR"):
         elsewhere(models, tmp_path).find("ab" * 32)
     assert list((tmp_path / "another machine").iterdir()) == []

@@ -1,4 +1,4 @@
-"""A model folder that machines share: workers score from a verified copy, whatever becomes of the folder."""
+"""A model store in a shared folder: workers score from a verified local copy, which survives the folder's loss."""
 
 import shutil
 
@@ -45,7 +45,7 @@ def test_a_damaged_copy_is_fetched_again(models, artifact):
 
 
 def test_damage_on_the_share_is_refused_where_it_is(models, artifact, share, tmp_path):
-    """The sentence names the file that can be mended; nothing of it is kept."""
+    """The message names the shared file that must be replaced, and no copy is kept."""
     (share / artifact.folder.name / MODEL_FILE).write_bytes(b"other weights")
     with pytest.raises(UserError, match=rf"{share}.*model\.keras: damaged"):
         models.find(artifact.sha256)
@@ -69,7 +69,7 @@ def test_an_interrupted_fetch_leaves_nothing_half(models, artifact, tmp_path, mo
 
 
 def test_exports_are_put_beside_both(models, artifact, share, tmp_path):
-    """Where other machines fetch them, and where this one scores."""
+    """In the shared folder for other machines, and in the local copy that this one scores from."""
     found = models.find(artifact.sha256)
     (tmp_path / "exports").mkdir()
     (tmp_path / "exports" / "model.onnx").write_bytes(b"graph")

@@ -1,4 +1,4 @@
-"""Int8 is kept where it is proved to tell findings apart as well, and then scores; or nothing is written."""
+"""An int8 export is written only if its loss of AUROC is provably small, and workers can score with it."""
 
 from dataclasses import replace
 
@@ -139,7 +139,7 @@ def test_a_scan_alone_scores_in_int8_bitwise_as_among_others(artifact, exported,
 
 @pytest.mark.parametrize("runtime", ["auto", "openvino"])
 def test_precision_auto_never_chooses_int8(artifact, exported, runtime):
-    """Its scores are others: a person says that they want them."""
+    """Its scores differ, so it must be requested."""
     assert open_scorer(artifact, runtime).precision in {"float32", "bfloat16"}
     assert open_scorer(artifact, runtime, "int8").precision == "int8"
 
@@ -178,7 +178,7 @@ def test_without_both_classes_nothing_is_proved(tmp_path, scans):
 
 
 def test_a_loss_is_judged_in_the_same_draws_of_patients():
-    """What moves both ways alike is no loss: of hardly other scores the bound is tight, however few the patients."""
+    """Float32 and int8 share each draw, so for nearly equal scores the bound is tight even with few patients."""
     rng = np.random.default_rng(0)
     rows = tuple(row(number) for number in range(60))
     labels = (rng.random((60, 3)) < 0.4).astype(np.float32)
@@ -193,9 +193,9 @@ def test_a_loss_is_judged_in_the_same_draws_of_patients():
     assert found.float32.value == pytest.approx(np.mean(areas))
 
 
-def dealt(phantoms, tmp_path, deal):
+def artifact_with_split(phantoms, tmp_path, split_rows):
     rows = read_labels_csv(phantoms).rows
-    split = deal(rows, validation_share=0.4, test_share=0.2, seed=0)
+    split = split_rows(rows, validation_share=0.4, test_share=0.2, seed=0)
     return artifact_in(tmp_path, split), {one.image_name: one.subset for one in split}, rows
 
 
@@ -218,7 +218,7 @@ def spied_rows(monkeypatch):
 
 def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path, monkeypatch, few_are_enough):
     """By the artifact's own split; test scans are not looked at."""
-    artifact, subsets, rows = dealt(phantoms, tmp_path, split_by_patient)
+    artifact, subsets, rows = artifact_with_split(phantoms, tmp_path, split_by_patient)
     asked = spied_rows(monkeypatch)
     scans = load_int8_scans(artifact, phantoms, None, count=1000, cache=tmp_path / "cache")
     validation = names(rows, subsets, "validation")
@@ -233,7 +233,7 @@ def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path,
 
 def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
     """A split by image parts a patient's scans: those of patients whom the model was fitted on judge nothing."""
-    artifact, subsets, rows = dealt(phantoms, tmp_path, split_by_image)
+    artifact, subsets, rows = artifact_with_split(phantoms, tmp_path, split_by_image)
     fitted = {one.patient_id for one in rows if subsets[one.image_name] == "train"}
     apart = {one.image_name for one in rows if subsets[one.image_name] == "validation" and one.patient_id not in fitted}
     assert set() < apart < names(rows, subsets, "validation")
@@ -243,7 +243,7 @@ def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
 
 def test_a_csv_of_other_scans_is_one_sentence(phantoms, tmp_path):
     """With too few validation scans or no training scan, it says what is missing."""
-    artifact, _, _ = dealt(phantoms, tmp_path, split_by_patient)
+    artifact, _, _ = artifact_with_split(phantoms, tmp_path, split_by_patient)
     with pytest.raises(
         UserError, match=r"\d+ labelled validation scans of \d patients that small was not fitted on; .* 20 such"
     ):

@@ -92,7 +92,7 @@ def test_one_changed_byte_is_refused_with_both_hashes(artifact, name):
 
 
 def test_a_changed_manifest_is_another_identity(artifact):
-    """Who edits the manifest in place has another model, which the run did not ask for; both are named."""
+    """Editing the manifest in place makes another model than the run needs; the message gives both hashes."""
     path = artifact.folder / MANIFEST_FILE
     path.write_text(path.read_text().replace('"batch_size": 8', '"batch_size": 9'))
     with pytest.raises(UserError) as caught:
@@ -102,20 +102,20 @@ def test_a_changed_manifest_is_another_identity(artifact):
 
 
 def test_a_missing_file_is_refused_by_name(artifact):
-    """An artifact without its model is none."""
+    """An artifact without its model cannot score."""
     (artifact.folder / MODEL_FILE).unlink()
     with pytest.raises(UserError, match=r"model\.keras: cannot be read \(No such file"):
         load_artifact(artifact.folder)
 
 
 def test_an_absent_artifact_is_named_with_where_it_was_looked_for(tmp_path):
-    """The person learns which folder must hold what."""
+    """The message names the folder and the variable that sets it."""
     with pytest.raises(UserError, match=rf"^{tmp_path}/abababababab: no artifact abababababab here; CXR_MODEL_DIR"):
         find_artifact(tmp_path, "ab" * 32)
 
 
 def test_half_arrived_artifacts_are_not_listed(artifact):
-    """What is still being copied is no model yet."""
+    """A folder that is still being copied does not count as a model."""
     models = artifact.folder.parent
     shutil.copytree(artifact.folder, models / ".arriving-1")
     (models / "notes").mkdir()
@@ -153,7 +153,7 @@ def test_an_unknown_subset_is_refused_beside_the_known_ones(artifact):
     ids=["empty", "a column less", "a short row", "a long row", "no name", "NUL", "no UTF-8", "a huge cell"],
 )
 def test_a_split_that_is_no_such_table_is_one_sentence(artifact, content):
-    """Found by fuzzing: a person who publishes an artifact of his own making got a traceback."""
+    """Found by fuzzing: a hand-made artifact with such a file caused a traceback."""
     (artifact.folder / SPLIT_FILE).write_bytes(content)
     with pytest.raises(UserError, match=r"split\.csv: not a table of image_name, patient_id, subset") as caught:
         list(read_split(artifact.folder))
@@ -171,7 +171,7 @@ def test_a_split_that_is_not_there_is_one_sentence(artifact):
     "name", ["../secret", "/etc/passwd", "..", "", "a/b", "a\\b", ".", "a\0b", "\x1b[2J", MANIFEST_FILE]
 )
 def test_a_manifest_that_names_files_elsewhere_is_refused_before_any_is_read(artifact, name, tmp_path):
-    """Who hands in an artifact must not learn what other files of this machine hash to."""
+    """An artifact from elsewhere must not reveal the hashes of other files of this machine."""
     (tmp_path / "models" / "secret").write_text("canary")
     secret = hashlib.sha256(b"canary").hexdigest()
     path = artifact.folder / MANIFEST_FILE
@@ -184,7 +184,7 @@ def test_a_manifest_that_names_files_elsewhere_is_refused_before_any_is_read(art
 
 
 def test_a_manifest_that_does_not_vouch_for_its_model_is_refused(artifact):
-    """Or any bytes could be put in its place, and the scores would go under the same identity."""
+    """Otherwise any bytes could replace the model, and their scores would be stored under the same identity."""
     path = artifact.folder / MANIFEST_FILE
     manifest = json.loads(path.read_bytes())
     del manifest["files"][MODEL_FILE]

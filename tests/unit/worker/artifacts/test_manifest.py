@@ -98,7 +98,7 @@ def test_what_is_no_json_object_is_refused(write, content):
 
 
 def test_no_manifest_at_all_is_said(tmp_path):
-    """A folder without one is no artifact."""
+    """A folder without a manifest is not an artifact."""
     assert "the manifest cannot be read (No such file" in refusal(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_a_long_wrong_value_is_cut(write):
 
 
 def test_an_unknown_field_of_any_name_is_one_line(write):
-    """Found by fuzzing: a name that clears the terminal did."""
+    """Found by fuzzing: a field name could contain a code that clears the terminal."""
     sentence = refusal(write(fields(**{"\x1b[2J\n": 1})))
     assert "Extra inputs" in sentence
     assert sentence.isprintable()

@@ -1,4 +1,4 @@
-"""A scan's scores depend on its pixels alone, and a model that is not what its manifest says does not load."""
+"""A scan's scores depend on its pixels alone, and a model that contradicts its manifest does not load."""
 
 import shutil
 
@@ -110,7 +110,7 @@ def pixels():
 
 
 def test_a_scan_alone_scores_bitwise_as_among_thirty_one_others_in_any_place(scorer, pixels):
-    """Retried alone after a fault, it must get the very scores of the fault-free run."""
+    """A scan that is retried alone after a fault must get exactly the scores of a run without faults."""
     whole = scorer.score(pixels)
     for place in range(0, BATCH, 5):
         assert (scorer.score(pixels[place : place + 1])[0] == whole[place]).all()
@@ -276,7 +276,7 @@ def test_an_export_of_another_model_is_refused(make_artifact):
 
 @pytest.mark.parametrize("runtime", ["auto", "openvino"])
 def test_int8_without_an_export_is_refused_with_what_makes_it(make_artifact, runtime):
-    """Float32 in its place would be another figure under its name."""
+    """Falling back to float32 would store other scores than were requested."""
     sentence = "was not exported to openvino-int8; run 'trainer export --int8'"
     assert sentence in refusal(make_artifact(), runtime, "int8")
 
@@ -317,7 +317,7 @@ def test_a_model_with_other_outputs_is_refused_with_both_counts(make_artifact, r
 )
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_model_with_another_input_is_refused_with_both_shapes(make_artifact, rule, runtime):
-    """Pixels made for another model are none for this one."""
+    """Pixels of another shape were made for another model."""
     sentence = refusal(make_artifact(preprocessing=rule), runtime)
     assert "(32, 32, 1)" in sentence
     assert str(rule.shape) in sentence
@@ -333,7 +333,7 @@ def test_a_damaged_model_file_is_refused_by_name(make_artifact, keras_file, keep
 
 
 def test_a_model_file_that_was_replaced_since_it_was_verified_is_refused(make_artifact):
-    """What is loaded is what was hashed, not what lies there by then."""
+    """The loaded bytes are the verified ones, even if the file is replaced in between."""
     artifact = make_artifact()
     (artifact.folder / MODEL_FILE).write_bytes(b"other weights")
     assert f"{artifact.folder / MODEL_FILE}: damaged" in refusal(artifact)
@@ -360,7 +360,7 @@ def test_a_runtime_of_ones_own_is_called_with_the_artifact(tmp_path):
 
 @pytest.mark.parametrize("runtime", ["nowhere:Scorer", "tests.support.hash_scorer:Nothing"])
 def test_a_misspelt_runtime_of_ones_own_is_refused_by_name(tmp_path, runtime):
-    """It is the person's mistake, not a bug."""
+    """A misspelt setting is reported in one sentence, without a traceback."""
     assert runtime in refusal(hash_artifact(tmp_path), runtime)
 
 
@@ -384,7 +384,7 @@ def test_a_gpu_that_keras_cannot_use_is_said(make_artifact, monkeypatch, caplog,
 
 
 def test_a_model_that_brings_code_is_refused_unrun(make_artifact, tmp_path):
-    """A Lambda layer is Python's bytecode: a hash says which artifact it is, not that its maker is to be trusted."""
+    """A Lambda layer holds Python bytecode. A hash identifies an artifact, but does not make its maker trustworthy."""
     import keras
 
     model = keras.Sequential(
