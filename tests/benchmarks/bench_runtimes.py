@@ -3,7 +3,7 @@
 Each way runs in a process of its own, and they take turns. Ratios are taken within a round, medians over rounds.
 Other programs disturb wall-clock rates more than rates per CPU second. The network is not fitted.
 
-    python tests/benchmarks/bench_runtimes.py [--rounds 9] [--batches 1] [--ways keras openvino]
+    python -m tests.benchmarks.bench_runtimes [--rounds 9] [--batches 1] [--ways keras openvino]
 """
 
 import argparse
@@ -11,16 +11,13 @@ import os
 import resource
 import shutil
 import statistics
-import sys
 import time
 from multiprocessing import get_context
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 import numpy as np
-from bench_throughput import BATCH, ROOT, script
 
+from tests.benchmarks.bench_throughput import BATCH, ROOT, script
 from tests.support.world import radiograph, write_images
 from worker.artifacts.artifact import load_artifact
 from worker.images.pixels import preprocess
