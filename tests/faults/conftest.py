@@ -75,10 +75,10 @@ def quiet(tmp_path_factory):
 
 
 @pytest.fixture
-def harm(stage, tmp_path):
+def harm(scenario, tmp_path):
     """Returns a function that gives the harmful scorer a command and returns the pid of the process that obeyed it."""
     word = tmp_path / "harm"
-    stage.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
+    scenario.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
 
     def victim():
         return next((int(path.suffix[1:]) for path in tmp_path.glob("harm.*")), None)
@@ -92,9 +92,9 @@ def harm(stage, tmp_path):
 
 
 @pytest.fixture
-def stage(world, quiet, workers, rng, tmp_path):
+def scenario(world, quiet, workers, rng, tmp_path):
     """A scenario with 99 scans, whose batches are slowed so that the fault hits a run that is under way."""
     world.env |= {"HASH_SCORER_SECONDS": "0.8", "CXR_EVENTS": "true"}
-    stage = Scenario(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
-    yield stage
-    stage.close()
+    scenario = Scenario(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
+    yield scenario
+    scenario.close()

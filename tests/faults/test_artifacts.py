@@ -69,9 +69,9 @@ def only_folder(path):
 
 
 @pytest.fixture
-def kept(tmp_path, stage):
-    """The stage's artifact, whole, where nothing reaches it."""
-    return shutil.copytree(only_folder(stage.world.home / "models"), tmp_path / "kept")
+def kept(tmp_path, scenario):
+    """The scenario's artifact, whole, where nothing reaches it."""
+    return shutil.copytree(only_folder(scenario.world.home / "models"), tmp_path / "kept")
 
 
 def restore(folder, kept):
@@ -86,85 +86,85 @@ def kill_child(worker):
     child.wait(5)
 
 
-def after_load(stage):
+def after_load(scenario):
     """The promise for a lost child: as long as the first load of all took here, and 5 s."""
     moments = {}
-    for line in stage.world.logs().splitlines():
+    for line in scenario.world.logs().splitlines():
         for what in ("worker on cpu started", "loaded: hash"):
             if what in line:
                 moments.setdefault(what, datetime.fromisoformat(line[:23].replace(",", ".")))
     return round((moments["loaded: hash"] - moments["worker on cpu started"]).total_seconds() + 5, 1)
 
 
-def see_it_go_on(stage, worker):
+def see_it_go_on(scenario, worker):
     """What is loaded serves, whatever lies on the disk."""
-    child, decided = scoring_process(worker).pid, stage.decided()
-    wait_until(lambda: stage.decided() > decided, 20, "more scans from the loaded model")
+    child, decided = scoring_process(worker).pid, scenario.decided()
+    wait_until(lambda: scenario.decided() > decided, 20, "more scans from the loaded model")
     assert scoring_process(worker).pid == child
-    assert stage.pending() > 0
+    assert scenario.pending() > 0
 
 
-def see_it_refused(stage, worker, sentence):
+def see_it_refused(scenario, worker, sentence):
     """By a successor, in one sentence, again and again; nothing is scored meanwhile."""
-    wait_until(lambda: stage.world.logs().count("tried again: ") > 1, 40, stage.world.logs())
-    said = [line for line in stage.world.logs().splitlines() if "the model could be loaded here before" in line]
+    wait_until(lambda: scenario.world.logs().count("tried again: ") > 1, 40, scenario.world.logs())
+    said = [line for line in scenario.world.logs().splitlines() if "the model could be loaded here before" in line]
     assert all(sentence in line for line in said), said
-    assert "UserError" not in stage.world.logs(), "a traceback"
+    assert "UserError" not in scenario.world.logs(), "a traceback"
     assert worker.poll() is None
-    decided = stage.decided()
-    time.sleep(stage.rng.uniform(0, 6))
-    assert stage.decided() == decided
-    assert stage.pending() > 0
+    decided = scenario.decided()
+    time.sleep(scenario.rng.uniform(0, 6))
+    assert scenario.decided() == decided
+    assert scenario.pending() > 0
 
 
 @embedded
 @alone
 @damages
-def test_a_successor_refuses_damaged_files_until_they_are_restored(stage, kept, damage):
+def test_a_successor_refuses_damaged_files_until_they_are_restored(scenario, kept, damage):
     """The child that has the model goes on; one that is started then never scores with wrong bytes."""
-    worker = stage.start()
-    folder = only_folder(stage.world.home / "models")
+    worker = scenario.start()
+    folder = only_folder(scenario.world.home / "models")
     damage(folder)
-    see_it_go_on(stage, worker)
+    see_it_go_on(scenario, worker)
     kill_child(worker)
-    see_it_refused(stage, worker, DAMAGES[damage])
+    see_it_refused(scenario, worker, DAMAGES[damage])
     restore(folder, kept)
-    stage.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
+    scenario.finish()
+    scenario.check()
 
 
 @separate
 @in_pairs
 @damages
-def test_peers_whose_files_are_whole_end_the_run(stage, tmp_path, damage):
+def test_peers_whose_files_are_whole_end_the_run(scenario, tmp_path, damage):
     """On a machine of their own; the damaged one waits, and harms nobody."""
     other_home = tmp_path / "other machine"
-    shutil.copytree(stage.world.home / "models", other_home / "models")
-    damaged = stage.worker()
-    stage.world.env["CXR_HOME"] = str(other_home)
-    stage.worker()
-    stage.world.env["CXR_HOME"] = str(stage.world.home)
-    stage.enqueue()
-    wait_until(lambda: stage.world.logs().count("loaded: hash") == 2, 60, stage.world.logs())
-    stage.reach(stage.rng.uniform(0.1, 0.4))
-    damage(only_folder(stage.world.home / "models"))
+    shutil.copytree(scenario.world.home / "models", other_home / "models")
+    damaged = scenario.worker()
+    scenario.world.env["CXR_HOME"] = str(other_home)
+    scenario.worker()
+    scenario.world.env["CXR_HOME"] = str(scenario.world.home)
+    scenario.enqueue()
+    wait_until(lambda: scenario.world.logs().count("loaded: hash") == 2, 60, scenario.world.logs())
+    scenario.reach(scenario.rng.uniform(0.1, 0.4))
+    damage(only_folder(scenario.world.home / "models"))
     kill_child(damaged)
-    stage.recovers(f"artifact: {damage.__name__}, a peer goes on", since=time.monotonic(), stated=5)
-    stage.finish()
-    stage.check()
-    wait_until(lambda: DAMAGES[damage] in stage.world.logs(), 20, stage.world.logs())
+    scenario.recovers(f"artifact: {damage.__name__}, a peer goes on", since=time.monotonic(), stated=5)
+    scenario.finish()
+    scenario.check()
+    wait_until(lambda: DAMAGES[damage] in scenario.world.logs(), 20, scenario.world.logs())
     assert damaged.poll() is None
-    assert "UserError" not in stage.world.logs(), "a traceback"
+    assert "UserError" not in scenario.world.logs(), "a traceback"
 
 
 @pytest.fixture
-def store(request, stage, kept, tmp_path):
+def store(request, scenario, kept, tmp_path):
     """A place of models that all machines share, by its kind: gives the store."""
     made = {"share": Share, "s3": Bucket}[request.param](request, kept, tmp_path)
     # Slower: enqueuing takes its time, too.
-    stage.world.env |= made.env | {"HASH_SCORER_SECONDS": "1.4"}
-    shutil.rmtree(stage.world.home / "models")
+    scenario.world.env |= made.env | {"HASH_SCORER_SECONDS": "1.4"}
+    shutil.rmtree(scenario.world.home / "models")
     yield made
     made.close()
 
@@ -226,70 +226,72 @@ stores = pytest.mark.parametrize("store", ["share", "s3"], indirect=True)
 @separate
 @stores
 @pytest.mark.parametrize("where", ["in the store", "here"])
-def test_damage_on_one_side_is_no_damage(stage, store, where):
+def test_damage_on_one_side_is_no_damage(scenario, store, where):
     """Workers load their own copy, whatever becomes of the store; a copy that is damaged is fetched again."""
-    worker = stage.start()
+    worker = scenario.start()
     if where == "here":
-        other_weights(only_folder(stage.world.home / "fetched-models"))
+        other_weights(only_folder(scenario.world.home / "fetched-models"))
     else:
         store.damage()
-    see_it_go_on(stage, worker)
-    for each in stage.running:
+    see_it_go_on(scenario, worker)
+    for each in scenario.running:
         kill_child(each)
-    stage.recovers(f"artifact: damaged {where}, child killed", since=time.monotonic(), stated=after_load(stage))
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"artifact: damaged {where}, child killed", since=time.monotonic(), stated=after_load(scenario))
+    scenario.finish()
+    scenario.check()
 
 
 @separate
 @alone
 @stores
-def test_damage_on_both_sides_is_refused_until_the_store_is_restored(stage, store):
+def test_damage_on_both_sides_is_refused_until_the_store_is_restored(scenario, store):
     """The sentence names what can be mended."""
-    worker = stage.start()
+    worker = scenario.start()
     store.damage()
-    other_weights(only_folder(stage.world.home / "fetched-models"))
-    see_it_go_on(stage, worker)
+    other_weights(only_folder(scenario.world.home / "fetched-models"))
+    see_it_go_on(scenario, worker)
     kill_child(worker)
-    see_it_refused(stage, worker, "model.keras: damaged")
+    see_it_refused(scenario, worker, "model.keras: damaged")
     store.restore()
-    stage.recovers("artifact: damaged on both sides, store restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish()
-    stage.check()
+    scenario.recovers(
+        "artifact: damaged on both sides, store restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD
+    )
+    scenario.finish()
+    scenario.check()
 
 
 @separate
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_a_store_of_models_that_is_down_stops_nobody_who_serves(stage, store):
+def test_a_store_of_models_that_is_down_stops_nobody_who_serves(scenario, store):
     """Nor a successor, which loads its machine's own copy."""
-    worker = stage.start()
+    worker = scenario.start()
     store.proxy.stop()
-    see_it_go_on(stage, worker)
-    for each in stage.running:
+    see_it_go_on(scenario, worker)
+    for each in scenario.running:
         kill_child(each)
-    stage.recovers("artifact: S3 down, child killed", since=time.monotonic(), stated=after_load(stage))
-    stage.finish()
-    stage.check()
+    scenario.recovers("artifact: S3 down, child killed", since=time.monotonic(), stated=after_load(scenario))
+    scenario.finish()
+    scenario.check()
 
 
 @separate
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_a_worker_that_starts_while_the_store_of_models_is_down_says_so_and_ends(stage, store):
+def test_a_worker_that_starts_while_the_store_of_models_is_down_says_so_and_ends(scenario, store):
     """Its service manager starts it again; the work waits in SQL."""
-    stage.enqueue()
+    scenario.enqueue()
     store.proxy.stop()
-    early = stage.world.worker()
+    early = scenario.world.worker()
     assert early.wait(60) == 2
-    assert "error: s3://" in stage.world.logs()
-    assert "cannot be listed: the endpoint does not answer" in stage.world.logs().replace("\n", " ")
-    assert "UserError" not in stage.world.logs(), "a traceback"
-    assert stage.decided() == 0
+    assert "error: s3://" in scenario.world.logs()
+    assert "cannot be listed: the endpoint does not answer" in scenario.world.logs().replace("\n", " ")
+    assert "UserError" not in scenario.world.logs(), "a traceback"
+    assert scenario.decided() == 0
     store.proxy.start()
-    for _ in range(stage.workers):
-        stage.worker()
-    stage.recovers("artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=3 * LOAD)
-    stage.finish()
-    stage.check()
+    for _ in range(scenario.workers):
+        scenario.worker()
+    scenario.recovers("artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=3 * LOAD)
+    scenario.finish()
+    scenario.check()
 
 
 class Flicker(threading.Thread):
@@ -322,19 +324,19 @@ class Flicker(threading.Thread):
 
 @embedded
 @alone
-def test_a_file_that_changes_between_its_hash_and_its_use_is_not_used(stage):
+def test_a_file_that_changes_between_its_hash_and_its_use_is_not_used(scenario):
     """Children are killed while it flickers: each loads the right bytes or none."""
     # Slow enough that work is left for whoever loads last.
-    stage.world.env["HASH_SCORER_SECONDS"] = "2"
-    worker = stage.start()
-    flicker = Flicker(only_folder(stage.world.home / "models") / MODEL_FILE, stage.rng)
+    scenario.world.env["HASH_SCORER_SECONDS"] = "2"
+    worker = scenario.start()
+    flicker = Flicker(only_folder(scenario.world.home / "models") / MODEL_FILE, scenario.rng)
     for _ in range(2):
         # One that met other weights has ended, and the next is not there yet.
-        wait_until(lambda: (child := scoring_process(worker)) and (child.kill() or True), 60, stage.world.logs())
-        time.sleep(stage.rng.uniform(2, 6))
-    assert stage.pending() > 0
+        wait_until(lambda: (child := scoring_process(worker)) and (child.kill() or True), 60, scenario.world.logs())
+        time.sleep(scenario.rng.uniform(2, 6))
+    assert scenario.pending() > 0
     flicker.stop()
     assert flicker.changes > 100
-    stage.recovers("artifact: a file that changes all the time", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish()
-    stage.check()
+    scenario.recovers("artifact: a file that changes all the time", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
+    scenario.finish()
+    scenario.check()

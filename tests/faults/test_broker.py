@@ -17,9 +17,9 @@ ended = pytest.mark.parametrize("end", ["stop", "kill"])
 
 
 @pytest.fixture(autouse=True)
-def _slowly(stage):
+def _slowly(scenario):
     # Enough of the queue must be left when a fault comes, on a machine that does much else.
-    stage.world.env["HASH_SCORER_SECONDS"] = "1.4"
+    scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
 def restart(valkey, end):
@@ -34,51 +34,51 @@ def restart(valkey, end):
 
 
 @ended
-def test_workers_that_idle_take_up_work_after_the_broker_was_restarted(stage, valkey, end):
+def test_workers_that_idle_take_up_work_after_the_broker_was_restarted(scenario, valkey, end):
     """They wait for their broker, and what is enqueued then is scored."""
-    for _ in range(stage.workers):
-        load_seconds(stage, stage.worker())
+    for _ in range(scenario.workers):
+        load_seconds(scenario, scenario.worker())
     restart(valkey, end)
-    stage.enqueue()
-    stage.recovers(f"broker idle, {end}", since=time.monotonic(), stated=RECONNECTED + 5)
-    stage.finish()
-    stage.check()
+    scenario.enqueue()
+    scenario.recovers(f"broker idle, {end}", since=time.monotonic(), stated=RECONNECTED + 5)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.slow)])
-def test_a_broker_restarted_under_work_loses_nothing(stage, valkey, end):
+def test_a_broker_restarted_under_work_loses_nothing(scenario, valkey, end):
     """What was in hand is finished or comes back, and what waited is still there, or is sent again."""
-    stage.start()
-    lost = stage.in_hand_and_next()
+    scenario.start()
+    lost = scenario.in_hand_and_next()
     back = restart(valkey, end)
-    stage.recovers(f"broker busy, {end}", since=back, stated=RECONNECTED + 5, lost=lost)
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"broker busy, {end}", since=back, stated=RECONNECTED + 5, lost=lost)
+    scenario.finish()
+    scenario.check()
 
 
 @ended
-def test_a_broker_restarted_three_times_in_three_seconds_loses_nothing(stage, valkey, end):
+def test_a_broker_restarted_three_times_in_three_seconds_loses_nothing(scenario, valkey, end):
     """Workers that had just come back are cut off again."""
-    stage.start()
-    lost = stage.in_hand_and_next()
+    scenario.start()
+    lost = scenario.in_hand_and_next()
     for _ in range(3):
         began = time.monotonic()
         back = restart(valkey, end)
         time.sleep(max(0.0, began + 1 - time.monotonic()))
-    stage.recovers(f"broker three times, {end}", since=back, stated=RECONNECTED + 10, lost=lost)
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"broker three times, {end}", since=back, stated=RECONNECTED + 10, lost=lost)
+    scenario.finish()
+    scenario.check()
 
 
 @ended
-def test_a_producer_whose_broker_ends_while_it_sends_says_so_and_loses_nothing(stage, valkey, end):
+def test_a_producer_whose_broker_ends_while_it_sends_says_so_and_loses_nothing(scenario, valkey, end):
     """The run was committed before: exit 0, and the workers send what was not sent."""
-    stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.1"}
-    for _ in range(stage.workers):
-        load_seconds(stage, stage.worker())
-    log = len(stage.world.processes)
-    producer = stage.world.start("producer.cli", "enqueue", "--csv", str(stage.csv))
-    queue, client, enough = queue_of(stage.model()), stage.broker, stage.rng.randrange(3, 60)
+    scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.1"}
+    for _ in range(scenario.workers):
+        load_seconds(scenario, scenario.worker())
+    log = len(scenario.world.processes)
+    producer = scenario.world.start("producer.cli", "enqueue", "--csv", str(scenario.csv))
+    queue, client, enough = queue_of(scenario.model()), scenario.broker, scenario.rng.randrange(3, 60)
     while client.llen(queue) < enough:
         assert producer.poll() is None, "it sent everything too soon"
     valkey.freeze()
@@ -88,58 +88,58 @@ def test_a_producer_whose_broker_ends_while_it_sends_says_so_and_loses_nothing(s
         valkey.thaw()
     getattr(valkey, end)()
     assert producer.wait(30) == 0
-    said = (stage.world.home / f"log-{log}.txt").read_text()
+    said = (scenario.world.home / f"log-{log}.txt").read_text()
     valkey.start()
     back = time.monotonic()
-    assert stage.broker.llen(queue) < stage.pending(), "all was sent"
+    assert scenario.broker.llen(queue) < scenario.pending(), "all was sent"
     assert "wait for 'worker start'" in said
-    stage.recovers(f"broker mid-enqueue, {end}", since=back, stated=RECONNECTED + 5)
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"broker mid-enqueue, {end}", since=back, stated=RECONNECTED + 5)
+    scenario.finish()
+    scenario.check()
 
 
-def test_a_broker_frozen_for_90_seconds_holds_nothing_up_for_long_after_it(stage, valkey):
+def test_a_broker_frozen_for_90_seconds_holds_nothing_up_for_long_after_it(scenario, valkey):
     """It answers nothing and closes nothing; workers wait, and go on by themselves."""
-    stage.start()
-    lost = stage.held_by_somebody()
+    scenario.start()
+    lost = scenario.held_by_somebody()
     valkey.freeze()
     assert not valkey.answers
     time.sleep(90)
-    assert stage.pending() > 0
+    assert scenario.pending() > 0
     valkey.thaw()
-    stage.recovers("broker frozen 90 s", since=time.monotonic(), stated=40, lost=[*lost, *stage.queued()])
-    stage.finish()
-    stage.check()
+    scenario.recovers("broker frozen 90 s", since=time.monotonic(), stated=40, lost=[*lost, *scenario.queued()])
+    scenario.finish()
+    scenario.check()
 
 
-def test_connections_that_went_dead_in_silence_are_noticed(stage, valkey):
+def test_connections_that_went_dead_in_silence_are_noticed(scenario, valkey):
     """Half-open: what is sent is swallowed, and nothing says so. Workers make new connections."""
     proxy = Proxy(valkey.port)
-    stage.world.env["CXR_BROKER_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
+    scenario.world.env["CXR_BROKER_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
     try:
-        stage.start()
-        lost = [*stage.held_by_somebody(), *stage.queued()]
-        assert proxy.swallow() >= stage.workers
+        scenario.start()
+        lost = [*scenario.held_by_somebody(), *scenario.queued()]
+        assert proxy.swallow() >= scenario.workers
         since = time.monotonic()
-        assert stage.waits_for(lost)
+        assert scenario.waits_for(lost)
         # socket_timeout for each of a worker's connections, one after the other, and the work.
-        stage.recovers("half-open connections", since=since, stated=75, lost=lost)
-        stage.finish()
-        stage.check()
+        scenario.recovers("half-open connections", since=since, stated=75, lost=lost)
+        scenario.finish()
+        scenario.check()
     finally:
         proxy.close()
 
 
-def test_a_broker_without_room_is_waited_for(stage, valkey):
+def test_a_broker_without_room_is_waited_for(scenario, valkey):
     """It refuses every write, as with a full disk or memory; workers live, and go on when there is room."""
-    worker = stage.start()
-    lost = stage.in_hand_and_next()
+    worker = scenario.start()
+    lost = scenario.in_hand_and_next()
     client = valkey.client
     client.config_set("maxmemory", 1)
-    time.sleep(stage.rng.uniform(3, 10))
-    wait_until(lambda: stage.world.producer("resume", check=False).returncode != 0, 20, "a refused write")
+    time.sleep(scenario.rng.uniform(3, 10))
+    wait_until(lambda: scenario.world.producer("resume", check=False).returncode != 0, 20, "a refused write")
     assert worker.poll() is None
     client.config_set("maxmemory", 0)
-    stage.recovers("broker without room", since=time.monotonic(), stated=40, lost=lost)
-    stage.finish()
-    stage.check()
+    scenario.recovers("broker without room", since=time.monotonic(), stated=40, lost=lost)
+    scenario.finish()
+    scenario.check()

@@ -58,9 +58,9 @@ def new_postgres(request):
     return postgres.url(NAME)
 
 
-def is_down(stage, postgres, how, seconds):
+def is_down(scenario, postgres, how, seconds):
     """Stop or kill the server amid a run, and start it again: gives when it was back."""
-    begin(stage)
+    begin(scenario)
     getattr(postgres, how)()
     assert not postgres.answers
     time.sleep(seconds)
@@ -69,97 +69,97 @@ def is_down(stage, postgres, how, seconds):
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_a_database_that_is_away_holds_the_work_up_and_no_more(stage, postgres, how):
+def test_a_database_that_is_away_holds_the_work_up_and_no_more(scenario, postgres, how):
     """Stopped or killed for 15 s amid a run: chunks are handed back until it is there again."""
-    back = is_down(stage, postgres, how, 15)
-    ends_well(stage, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
-    assert "chunk handed back" in stage.world.logs()
-    assert "skipped the search for lost work" in stage.world.logs()
+    back = is_down(scenario, postgres, how, 15)
+    ends_well(scenario, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
+    assert "chunk handed back" in scenario.world.logs()
+    assert "skipped the search for lost work" in scenario.world.logs()
 
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
-def test_a_minute_without_a_database_loses_nothing(stage, postgres):
+def test_a_minute_without_a_database_loses_nothing(scenario, postgres):
     """As before, for 60 s."""
-    back = is_down(stage, postgres, "stop", 60)
-    ends_well(stage, "PostgreSQL away for 60 s", since=back, stated=10)
+    back = is_down(scenario, postgres, "stop", 60)
+    ends_well(scenario, "PostgreSQL away for 60 s", since=back, stated=10)
 
 
-def test_a_frozen_database_is_waited_for(stage, postgres):
+def test_a_frozen_database_is_waited_for(scenario, postgres):
     """It keeps its connections and answers nothing for 30 s, as a machine that swaps or a disk that hangs."""
-    begin(stage)
+    begin(scenario)
     postgres.freeze()
     assert not postgres.answers
     time.sleep(30)
     postgres.thaw()
-    ends_well(stage, "PostgreSQL frozen for 30 s", since=time.monotonic(), stated=10)
+    ends_well(scenario, "PostgreSQL frozen for 30 s", since=time.monotonic(), stated=10)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_child_that_starts_without_a_database_loads_once_it_is_there(stage, postgres):
+def test_a_child_that_starts_without_a_database_loads_once_it_is_there(scenario, postgres):
     """It ends and is started again, with pauses of up to 30 s."""
-    worker = begin(stage)
+    worker = begin(scenario)
     postgres.stop()
     child = scoring_process(worker)
     child.kill()
     wait_until(
-        lambda: "database unavailable, so the model is loaded later" in stage.world.logs(),
+        lambda: "database unavailable, so the model is loaded later" in scenario.world.logs(),
         what="a child without a database",
     )
     postgres.start()
-    ends_well(stage, "PostgreSQL away while a child starts", since=time.monotonic(), stated=40)
+    ends_well(scenario, "PostgreSQL away while a child starts", since=time.monotonic(), stated=40)
 
 
-def test_sessions_that_are_cut_again_and_again_lose_nothing(stage, postgres):
+def test_sessions_that_are_cut_again_and_again_lose_nothing(scenario, postgres):
     """Sixty sessions are ended at random moments: what was not committed is handed back and done again."""
     import psycopg
 
-    begin(stage, seconds=4 * stage.workers)
+    begin(scenario, seconds=4 * scenario.workers)
     cut = 0
     with psycopg.connect(postgres.url(NAME), autocommit=True) as other:
         while cut < 60 and other.execute("SELECT 1 FROM outcomes WHERE state = 'pending' LIMIT 1").fetchone():
             cut += other.execute(CUT).fetchone()[0]
-            time.sleep(stage.rng.uniform(0, 0.1))
+            time.sleep(scenario.rng.uniform(0, 0.1))
     assert cut >= 60, f"the run ended after {cut} cuts"
     # And a batch.
-    ends_well(stage, "60 sessions cut", since=time.monotonic(), stated=10 + 4 * stage.workers)
+    ends_well(scenario, "60 sessions cut", since=time.monotonic(), stated=10 + 4 * scenario.workers)
 
 
-def test_a_commit_whose_answer_is_lost_is_written_once(stage, postgres):
+def test_a_commit_whose_answer_is_lost_is_written_once(scenario, postgres):
     """Committed, and the client hears only that its connection is gone: what it did is found out from SQL."""
-    direct = stage.world.env["CXR_DATABASE_URL"]
-    stage.world.env["HASH_SCORER_SECONDS"] = "2"
-    stage.enqueue()
-    cutter = CommitCutter(postgres.port, stage.rng)
-    stage.world.env["CXR_DATABASE_URL"] = postgres.url(NAME, cutter.port)
-    for _ in range(stage.workers):
-        stage.worker()
-    stage.world.env["CXR_DATABASE_URL"] = direct
-    stage.reach(stage.rng.uniform(0.1, 0.3))
+    direct = scenario.world.env["CXR_DATABASE_URL"]
+    scenario.world.env["HASH_SCORER_SECONDS"] = "2"
+    scenario.enqueue()
+    cutter = CommitCutter(postgres.port, scenario.rng)
+    scenario.world.env["CXR_DATABASE_URL"] = postgres.url(NAME, cutter.port)
+    for _ in range(scenario.workers):
+        scenario.worker()
+    scenario.world.env["CXR_DATABASE_URL"] = direct
+    scenario.reach(scenario.rng.uniform(0.1, 0.3))
     cutter.share = 0.4
-    wait_until(lambda: cutter.cut >= 5 and "chunk returned" in stage.world.logs(), what="lost answers")
+    wait_until(lambda: cutter.cut >= 5 and "chunk returned" in scenario.world.logs(), what="lost answers")
     cutter.share = 0
-    ends_well(stage, "answers to COMMIT lost", since=time.monotonic(), stated=10)
+    ends_well(scenario, "answers to COMMIT lost", since=time.monotonic(), stated=10)
     cutter.close()
 
 
-def test_a_database_that_only_reads_for_a_while_is_waited_for(stage, postgres):
+def test_a_database_that_only_reads_for_a_while_is_waited_for(scenario, postgres):
     """A failover that is not finished: writes are refused for 10 s, and no scan is blamed."""
-    begin(stage)
+    begin(scenario)
     postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_read_only = on")
     postgres.ask(CUT)
-    wait_until(lambda: "ReadOnlySqlTransaction" in stage.world.logs(), what="a refused write")
+    wait_until(lambda: "ReadOnlySqlTransaction" in scenario.world.logs(), what="a refused write")
     time.sleep(10)
     postgres.ask(f"ALTER DATABASE {NAME} RESET default_transaction_read_only")
     postgres.ask(CUT)
-    ends_well(stage, "PostgreSQL reads only for 10 s", since=time.monotonic(), stated=10)
-    assert "Traceback" not in stage.world.logs()
+    ends_well(scenario, "PostgreSQL reads only for 10 s", since=time.monotonic(), stated=10)
+    assert "Traceback" not in scenario.world.logs()
 
 
-def test_a_database_without_a_free_connection_is_waited_for(stage, postgres):
+def test_a_database_without_a_free_connection_is_waited_for(scenario, postgres):
     """Somebody takes all there are for 10 s."""
     import psycopg
 
-    begin(stage)
+    begin(scenario)
     taken = []
     began = time.monotonic()
     while time.monotonic() < began + 10:
@@ -172,21 +172,21 @@ def test_a_database_without_a_free_connection_is_waited_for(stage, postgres):
     assert len(taken) > 90
     for connection in taken:
         connection.close()
-    ends_well(stage, "PostgreSQL without connections for 10 s", since=time.monotonic(), stated=10)
-    assert "Traceback" not in stage.world.logs()
+    ends_well(scenario, "PostgreSQL without connections for 10 s", since=time.monotonic(), stated=10)
+    assert "Traceback" not in scenario.world.logs()
 
 
-def test_a_deadlock_is_dissolved_and_its_chunk_handed_back(stage, postgres):
+def test_a_deadlock_is_dissolved_and_its_chunk_handed_back(scenario, postgres):
     """A session locks every second outcome, then, while a worker waits for one of these, those that the worker has."""
     import psycopg
 
     # The worker's session finds it, and is cancelled, before its patience of 3 s ends; the other's waits for longer.
     postgres.ask(f"ALTER DATABASE {NAME} SET deadlock_timeout = '2s'")
-    begin(stage)
+    begin(scenario)
     lock = "SELECT 1 FROM outcomes WHERE id = %s FOR UPDATE"
     with psycopg.connect(postgres.url(NAME)) as other:
         other.execute("SET deadlock_timeout = '60s'")
-        while "DeadlockDetected" not in stage.world.logs():
+        while "DeadlockDetected" not in scenario.world.logs():
             ids = other.execute("SELECT id FROM outcomes WHERE state = 'pending' ORDER BY id").fetchall()
             assert ids, "no deadlock came about"
             for outcome in ids[1::2]:
@@ -195,26 +195,26 @@ def test_a_deadlock_is_dissolved_and_its_chunk_handed_back(stage, postgres):
             for outcome in ids[::2]:
                 other.execute(lock, outcome)
             other.rollback()
-    ends_well(stage, "deadlock", since=time.monotonic(), stated=10)
-    assert "Traceback" not in stage.world.logs()
+    ends_well(scenario, "deadlock", since=time.monotonic(), stated=10)
+    assert "Traceback" not in scenario.world.logs()
 
 
-def test_a_serialization_failure_hands_the_chunk_back(stage, postgres):
+def test_a_serialization_failure_hands_the_chunk_back(scenario, postgres):
     """A database whose transactions are serializable refuses what another has changed meanwhile."""
     import psycopg
 
     postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_isolation = 'serializable'")
-    begin(stage)
+    begin(scenario)
     with psycopg.connect(postgres.url(NAME)) as other:
         for _ in range(20):
             other.execute("UPDATE outcomes SET attempts = attempts WHERE state = 'pending'")
             time.sleep(1)
             other.commit()
-            if "SerializationFailure" in stage.world.logs():
+            if "SerializationFailure" in scenario.world.logs():
                 break
-    assert "SerializationFailure" in stage.world.logs()
-    ends_well(stage, "serialization failure", since=time.monotonic(), stated=10)
-    assert "Traceback" not in stage.world.logs()
+    assert "SerializationFailure" in scenario.world.logs()
+    ends_well(scenario, "serialization failure", since=time.monotonic(), stated=10)
+    assert "Traceback" not in scenario.world.logs()
 
 
 @pytest.mark.parametrize(
@@ -222,31 +222,33 @@ def test_a_serialization_failure_hands_the_chunk_back(stage, postgres):
     ["SELECT 1 FROM outcomes WHERE state = 'pending' FOR UPDATE", "LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE"],
     ids=["rows", "table"],
 )
-def test_a_long_lock_is_waited_for_and_said(stage, postgres, lock):
+def test_a_long_lock_is_waited_for_and_said(scenario, postgres, lock):
     """Another session locks what is pending, or the table, for 30 s: workers say that the database is busy."""
     import psycopg
 
-    begin(stage)
+    begin(scenario)
     with psycopg.connect(postgres.url(NAME)) as other:
         other.execute(lock)
         time.sleep(30)
-        assert "LockNotAvailable" in stage.world.logs(), "nobody said it"
+        assert "LockNotAvailable" in scenario.world.logs(), "nobody said it"
         other.rollback()
-    ends_well(stage, "PostgreSQL locked for 30 s", since=time.monotonic(), stated=10)
-    assert "Traceback" not in stage.world.logs()
+    ends_well(scenario, "PostgreSQL locked for 30 s", since=time.monotonic(), stated=10)
+    assert "Traceback" not in scenario.world.logs()
 
 
-def test_a_full_disk_under_the_database_holds_the_work_up_and_no_more(small_postgres, stage):
+def test_a_full_disk_under_the_database_holds_the_work_up_and_no_more(small_postgres, scenario):
     """No table can grow for 10 s: the server refuses in words, and its workers wait."""
     # A new page for every few rows, or what is there would do.
     small_postgres.ask("ALTER TABLE scores SET (fillfactor = 10)", NAME)
-    begin(stage)
+    begin(scenario)
     ballast = fill(small_postgres.folder)
-    wait_until(lambda: "(DiskFull); chunk returned" in stage.world.logs(), what="a full disk\n" + stage.world.logs())
+    wait_until(
+        lambda: "(DiskFull); chunk returned" in scenario.world.logs(), what="a full disk\n" + scenario.world.logs()
+    )
     time.sleep(10)
     ballast.unlink()
-    ends_well(stage, "PostgreSQL, disk full for 10 s", since=time.monotonic(), stated=10)
-    assert "Traceback" not in stage.world.logs()
+    ends_well(scenario, "PostgreSQL, disk full for 10 s", since=time.monotonic(), stated=10)
+    assert "Traceback" not in scenario.world.logs()
 
 
 def test_an_enqueue_that_loses_its_database_says_one_sentence(world, postgres, tmp_path):
@@ -284,10 +286,10 @@ def test_a_worker_that_starts_without_a_database_says_one_sentence(world, postgr
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_commands_that_follow_a_run_wait_for_the_database(stage, postgres):
+def test_commands_that_follow_a_run_wait_for_the_database(scenario, postgres):
     """`enqueue --wait`, `run` and `status --watch` say once that it is away, once that it is back, and end as ever."""
-    begin(stage, seconds=4)
-    world, csv = stage.world, str(stage.csv)
+    begin(scenario, seconds=4)
+    world, csv = scenario.world, str(scenario.csv)
     commands = [("enqueue", "--wait", "--csv", csv), ("status", "--watch"), ("run", "--csv", csv)]
     followers = [world.start("producer.cli", *command) for command in commands]
     logs = [world.home / f"log-{world.processes.index(follower)}.txt" for follower in followers]
@@ -298,7 +300,7 @@ def test_commands_that_follow_a_run_wait_for_the_database(stage, postgres):
     postgres.stop()
     time.sleep(5)
     postgres.start()
-    stage.recovers("PostgreSQL away while commands follow", since=time.monotonic(), stated=10)
+    scenario.recovers("PostgreSQL away while commands follow", since=time.monotonic(), stated=10)
     assert [follower.wait(90) for follower in followers] == [3, 3, 3], world.logs()
     for log in logs:
         text = log.read_text()
@@ -306,19 +308,19 @@ def test_commands_that_follow_a_run_wait_for_the_database(stage, postgres):
         assert "Traceback" not in text
         # What a person's own command prints may name the person's source; it is no log.
         log.unlink()
-    stage.check()
+    scenario.check()
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_refused_row_is_a_bug_and_is_loud_without_a_value(stage, postgres):
+def test_a_refused_row_is_a_bug_and_is_loud_without_a_value(scenario, postgres):
     """PostgreSQL quotes the row that it refuses; the traceback in the log does not."""
-    stage.world.env["HASH_SCORER_SECONDS"] = "0.2"
+    scenario.world.env["HASH_SCORER_SECONDS"] = "0.2"
     postgres.ask("ALTER TABLE outcomes ADD CONSTRAINT odd CHECK (state <> 'rejected')", NAME)
-    stage.worker()
-    stage.enqueue()
-    wait_until(lambda: "CheckViolation" in stage.world.logs(), what="a refused row\n" + stage.world.logs())
+    scenario.worker()
+    scenario.enqueue()
+    wait_until(lambda: "CheckViolation" in scenario.world.logs(), what="a refused row\n" + scenario.world.logs())
     postgres.ask("ALTER TABLE outcomes DROP CONSTRAINT odd", NAME)
-    stage.finish()
-    assert "Traceback" in stage.world.logs()
-    assert "Failing row" not in stage.world.logs()
-    stage.check()
+    scenario.finish()
+    assert "Traceback" in scenario.world.logs()
+    assert "Failing row" not in scenario.world.logs()
+    scenario.check()

@@ -11,21 +11,21 @@ from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
-#: Seconds: of the stage's workers; and what a sweep, the halving and the halves' turn in the queue may take.
+#: Seconds: of the scenario's workers; and what a sweep, the halving and the halves' turn in the queue may take.
 VISIBILITY = 5
 SLACK = 5
 
 
-def lost_by(stage):
+def lost_by(scenario):
     """What is in hand, where a peer decides it while the victim loads again; else any decision more is the victim's."""
-    return stage.held_by_somebody() if stage.workers > 1 else None
+    return scenario.held_by_somebody() if scenario.workers > 1 else None
 
 
 @pytest.fixture
-def hurried(stage):
-    """The stage with batches so quick that what comes back in halves is not measured by the queue before it."""
-    stage.world.env["HASH_SCORER_SECONDS"] = "0.4"
-    return stage
+def hurried(scenario):
+    """The scenario with batches so quick that what comes back in halves is not measured by the queue before it."""
+    scenario.world.env["HASH_SCORER_SECONDS"] = "0.4"
+    return scenario
 
 
 def kill_all(*workers):
@@ -82,49 +82,49 @@ def test_all_workers_killed_lose_nothing(hurried):
 
 
 @pytest.mark.parametrize("victim", ["child", "worker"])
-def test_a_death_between_commit_and_acknowledgement_scores_nothing_twice(stage, harm, victim):
+def test_a_death_between_commit_and_acknowledgement_scores_nothing_twice(scenario, harm, victim):
     """SIGKILL right after a chunk's last batch is committed, of the process that scores or of its parent with it."""
-    worker = stage.start()
-    load, start = child_load_seconds(stage, worker), load_seconds(stage, worker)
-    lost = lost_by(stage)
+    worker = scenario.start()
+    load, start = child_load_seconds(scenario, worker), load_seconds(scenario, worker)
+    lost = lost_by(scenario)
     victims = harm(f"kill {victim} before ack")
     died = time.monotonic()
     wait_until(lambda: not psutil.pid_exists(victims), 5, "the death")
-    stated = load if victim == "child" else VISIBILITY if stage.workers > 1 else start
-    stage.recovers(f"SIGKILL of the {victim} between commit and ack", since=died, stated=stated + SLACK, lost=lost)
-    stage.finish()
-    stage.check()
+    stated = load if victim == "child" else VISIBILITY if scenario.workers > 1 else start
+    scenario.recovers(f"SIGKILL of the {victim} between commit and ack", since=died, stated=stated + SLACK, lost=lost)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("moment", ["last ack", "metrics"])
-def test_a_death_between_the_last_commit_and_the_runs_end_leaves_no_open_run(stage, harm, moment):
+def test_a_death_between_the_last_commit_and_the_runs_end_leaves_no_open_run(scenario, harm, moment):
     """Nothing is pending, and who would close the run or compute its metrics is dead: the sweep does both."""
-    stage.start()
+    scenario.start()
     harm(f"kill child at the {moment}")
     died = time.monotonic()
-    assert stage.pending() == 0
+    assert scenario.pending() == 0
     # Two looks, of which the first may have begun before.
-    stage.ends("SIGKILL before the run is closed", since=died, stated=SLACK)
-    stage.check()
+    scenario.ends("SIGKILL before the run is closed", since=died, stated=SLACK)
+    scenario.check()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_chunk_from_before_a_restored_backup_gives_no_scan_anothers_scores(stage):
+def test_a_chunk_from_before_a_restored_backup_gives_no_scan_anothers_scores(scenario):
     """Its outcome ids were given again since: the message is dropped, and SQL sends its own scans."""
-    stage.enqueue()
-    waiting = stage.world.rows(
+    scenario.enqueue()
+    waiting = scenario.world.rows(
         "SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id "
         "WHERE o.state = 'pending' ORDER BY o.id"
     )
     ids, locations = zip(*waiting, strict=True)
     others = [ChunkScan(outcome_id=key, location=where) for key, where in zip(ids, reversed(locations), strict=True)]
-    model = stage.world.rows("SELECT sha256 FROM models")[0][0]
-    stage.broker.flushall()
-    app = make_app(WorkerSettings(broker_url=stage.world.env["CXR_BROKER_URL"]))
+    model = scenario.world.rows("SELECT sha256 FROM models")[0][0]
+    scenario.broker.flushall()
+    app = make_app(WorkerSettings(broker_url=scenario.world.env["CXR_BROKER_URL"]))
     send_chunk(app, Chunk(model=model, scans=tuple(others)))
-    stage.worker()
-    stage.finish()
-    assert "another location" in stage.world.logs()
-    stage.check()
+    scenario.worker()
+    scenario.finish()
+    assert "another location" in scenario.world.logs()
+    scenario.check()

@@ -15,9 +15,9 @@ peers = pytest.mark.parametrize("workers", [2, 3], ids=["1 peer", "2 peers"], in
 
 
 @pytest.fixture(autouse=True)
-def _slowly(stage):
+def _slowly(scenario):
     # Enough of the queue must be left when a fault comes, on a machine that does much else.
-    stage.world.env["HASH_SCORER_SECONDS"] = "1.4"
+    scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
 def server_of(worker):
@@ -29,17 +29,17 @@ def server_of(worker):
     return None
 
 
-def owner(stage):
+def owner(scenario):
     """Whichever of the supervisors owns the broker, and the broker."""
     found = []
-    alive = [worker for worker in stage.running if worker.poll() is None]
+    alive = [worker for worker in scenario.running if worker.poll() is None]
     wait_until(lambda: found.extend((w, s) for w in alive if (s := server_of(w)) is not None) or found, 30, "an owner")
     return found[0]
 
 
-def newest_file(stage):
+def newest_file(scenario):
     """The append-only file that the next server reads last."""
-    return max(stage.world.home.glob("broker/appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime)
+    return max(scenario.world.home.glob("broker/appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime)
 
 
 def died(process):
@@ -50,66 +50,66 @@ def died(process):
 
 
 @pytest.mark.slow
-def test_a_killed_server_is_started_again_by_its_owner(stage):
+def test_a_killed_server_is_started_again_by_its_owner(scenario):
     """SIGKILL of the server alone: its file brings the queue back."""
-    stage.start()
-    lost = stage.in_hand_and_next()
-    worker, server = owner(stage)
+    scenario.start()
+    lost = scenario.in_hand_and_next()
+    worker, server = owner(scenario)
     server.kill()
     since = died(server)
-    stage.recovers("embedded broker killed", since=since, stated=20, lost=lost)
+    scenario.recovers("embedded broker killed", since=since, stated=20, lost=lost)
     assert server_of(worker).pid != server.pid
-    stage.finish()
-    stage.check()
+    scenario.finish()
+    scenario.check()
 
 
 @peers
-def test_a_peer_takes_over_the_broker_of_a_killed_supervisor(stage):
+def test_a_peer_takes_over_the_broker_of_a_killed_supervisor(scenario):
     """The server dies with its owner, another supervisor starts its own over the same file."""
-    stage.start()
-    lost = stage.in_hand_and_next()
-    worker, server = owner(stage)
+    scenario.start()
+    lost = scenario.in_hand_and_next()
+    worker, server = owner(scenario)
     worker.kill()
     died(server)
     since = time.monotonic()
-    stage.recovers("owner of the embedded broker killed", since=since, stated=25, lost=lost)
-    successor, _ = owner(stage)
+    scenario.recovers("owner of the embedded broker killed", since=since, stated=25, lost=lost)
+    successor, _ = owner(scenario)
     assert successor is not worker
-    stage.finish()
-    stage.check()
+    scenario.finish()
+    scenario.check()
 
 
-def test_what_is_enqueued_while_the_server_is_down_is_sent_when_it_is_back(stage):
+def test_what_is_enqueued_while_the_server_is_down_is_sent_when_it_is_back(scenario):
     """Exit 0, and a sentence; SQL holds it."""
-    for _ in range(stage.workers):
-        stage.worker()
-    wait_until(lambda: stage.world.logs().count("loaded:") == stage.workers, 60, "loaded models")
-    worker, server = owner(stage)
+    for _ in range(scenario.workers):
+        scenario.worker()
+    wait_until(lambda: scenario.world.logs().count("loaded:") == scenario.workers, 60, "loaded models")
+    worker, server = owner(scenario)
     # Its owner cannot start it again.
     psutil.Process(worker.pid).suspend()
     server.kill()
     died(server)
-    said = stage.enqueue().stdout
+    said = scenario.enqueue().stdout
     assert "wait for 'worker start'" in said
     psutil.Process(worker.pid).resume()
-    stage.recovers("enqueued while the embedded broker is down", since=time.monotonic(), stated=25)
-    stage.finish()
-    stage.check()
+    scenario.recovers("enqueued while the embedded broker is down", since=time.monotonic(), stated=25)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("workers", [1], ids=["1 worker"], indirect=True)
 @pytest.mark.parametrize("damage", ["cut short", "garbage at its end", "garbage within"])
-def test_a_damaged_file_of_the_broker_costs_no_scan(stage, damage):
+def test_a_damaged_file_of_the_broker_costs_no_scan(scenario, damage):
     """Cut short it is read up to there; otherwise it is set aside: SQL holds the work."""
-    stage.start()
-    lost = stage.held_by_somebody()
-    worker, server = owner(stage)
+    scenario.start()
+    lost = scenario.held_by_somebody()
+    worker, server = owner(scenario)
     psutil.Process(worker.pid).kill()
     died(server)
-    path = newest_file(stage)
+    path = newest_file(scenario)
     content = path.read_bytes()
-    where = stage.rng.randrange(len(content) // 2, len(content) - 20)
-    garbage = stage.rng.randbytes(20)
+    where = scenario.rng.randrange(len(content) // 2, len(content) - 20)
+    garbage = scenario.rng.randbytes(20)
     path.write_bytes(
         {
             "cut short": content[:where],
@@ -118,37 +118,37 @@ def test_a_damaged_file_of_the_broker_costs_no_scan(stage, damage):
         }[damage]
     )
     assert path.read_bytes() != content
-    assert stage.pending() > 0
+    assert scenario.pending() > 0
     since = time.monotonic()
-    stage.worker()
-    stage.recovers(f"embedded broker's file damaged, {damage}", since=since, stated=30, lost=lost)
-    stage.finish()
-    stage.check()
+    scenario.worker()
+    scenario.recovers(f"embedded broker's file damaged, {damage}", since=since, stated=30, lost=lost)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("workers", [1], ids=["1 worker"], indirect=True)
-def test_a_full_disk_under_the_brokers_file_is_waited_for(stage):
+def test_a_full_disk_under_the_brokers_file_is_waited_for(scenario):
     """The server refuses what it cannot write; the work goes on when there is room."""
-    folder = stage.world.home / "broker"
+    folder = scenario.world.home / "broker"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False).returncode:
         pytest.skip("not allowed to mount a small disk")
     try:
-        worker = stage.start()
-        lost = [*stage.held_by_somebody(), *stage.queued()]
+        worker = scenario.start()
+        lost = [*scenario.held_by_somebody(), *scenario.queued()]
         filler = folder / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(b"0" * 512)
-        client = stage.broker
+        client = scenario.broker
         wait_until(lambda: client.info("persistence")["aof_last_write_status"] == "err", 30, "a refused write")
-        time.sleep(stage.rng.uniform(1, 8))
+        time.sleep(scenario.rng.uniform(1, 8))
         assert worker.poll() is None
-        assert stage.pending() > 0
+        assert scenario.pending() > 0
         filler.unlink()
-        stage.recovers("no room for the embedded broker's file", since=time.monotonic(), stated=40, lost=lost)
-        stage.finish()
-        stage.check()
+        scenario.recovers("no room for the embedded broker's file", since=time.monotonic(), stated=40, lost=lost)
+        scenario.finish()
+        scenario.check()
     finally:
-        stage.world.stop()
+        scenario.world.stop()
         subprocess.run(["umount", "-l", folder], check=True)

@@ -16,8 +16,8 @@ one_world = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=T
 
 
 @pytest.fixture
-def room(stage, tmp_path):
-    """Says how large a batch the stage's device has room for, from now on; None is any."""
+def room(scenario, tmp_path):
+    """Says how large a batch the scenario's device has room for, from now on; None is any."""
     path = tmp_path / "room"
 
     def room(scans):
@@ -27,63 +27,65 @@ def room(stage, tmp_path):
             (tmp_path / "next").write_text(str(scans))
             (tmp_path / "next").rename(path)
 
-    stage.world.env |= {"HASH_SCORER_ROOM": str(path), "HASH_SCORER_SECONDS": "0.3"}
+    scenario.world.env |= {"HASH_SCORER_ROOM": str(path), "HASH_SCORER_SECONDS": "0.3"}
     return room
 
 
 @pytest.mark.slow
 @one_world
-def test_a_device_short_of_memory_scores_the_same_in_halved_batches(stage, room):
+def test_a_device_short_of_memory_scores_the_same_in_halved_batches(scenario, room):
     """From a random moment it has room for one to seven scans at once: the batch shrinks to fit, and stays so."""
-    stage.start()
-    largest = stage.rng.randint(1, 7)
+    scenario.start()
+    largest = scenario.rng.randint(1, 7)
     room(largest)
     short = time.monotonic()
-    wait_until(lambda: "no memory for a batch of 8 scans: 4 from now on" in stage.world.logs(), 20, stage.world.logs())
-    stage.recovers("GPU: no room for a whole batch", since=short, stated=10)
-    stage.finish()
-    stage.check()
+    wait_until(
+        lambda: "no memory for a batch of 8 scans: 4 from now on" in scenario.world.logs(), 20, scenario.world.logs()
+    )
+    scenario.recovers("GPU: no room for a whole batch", since=short, stated=10)
+    scenario.finish()
+    scenario.check()
     fits = next(size for size in (4, 2, 1) if size <= largest)
-    assert f"{fits} from now on" in stage.world.logs()
-    assert f"{fits // 2} from now on" not in stage.world.logs()
-    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
+    assert f"{fits} from now on" in scenario.world.logs()
+    assert f"{fits // 2} from now on" not in scenario.world.logs()
+    assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
 
 
-def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(stage, room):
+def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(scenario, room):
     """Its worker says so and ends, in good order: no scan is to blame, and all is handed to whoever has room.
 
     Each scan is alone in its message here, as one is that others suspect.
     """
-    stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
-    stage.start()
+    scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
+    scenario.start()
     room(0)
-    wait_until(lambda: "no memory for a batch of one scan; this worker ends" in stage.world.logs(), 30)
-    time.sleep(stage.rng.uniform(1, 8))
-    assert stage.pending() > 0
-    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)], "no scan is to blame"
+    wait_until(lambda: "no memory for a batch of one scan; this worker ends" in scenario.world.logs(), 30)
+    time.sleep(scenario.rng.uniform(1, 8))
+    assert scenario.pending() > 0
+    assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)], "no scan is to blame"
     room(None)
-    stage.recovers("GPU: no room for one scan", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish(120)
-    stage.check()
-    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
-    assert "Traceback" not in stage.world.logs()
+    scenario.recovers("GPU: no room for one scan", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
+    scenario.finish(120)
+    scenario.check()
+    assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
+    assert "Traceback" not in scenario.world.logs()
 
 
 @one_world
-def test_a_device_without_memory_for_the_model_is_tried_again(stage, room):
+def test_a_device_without_memory_for_the_model_is_tried_again(scenario, room):
     """From the first start on, as where another program still has it: no exit, no model refused, no traceback."""
     room(-1)
-    stage.enqueue()
-    workers = [stage.worker() for _ in range(stage.workers)]
-    wait_until(lambda: stage.world.logs().count(NOWHERE) > stage.workers, 60, stage.world.logs())
-    time.sleep(stage.rng.uniform(0, 5))
-    assert stage.decided() == 0
+    scenario.enqueue()
+    workers = [scenario.worker() for _ in range(scenario.workers)]
+    wait_until(lambda: scenario.world.logs().count(NOWHERE) > scenario.workers, 60, scenario.world.logs())
+    time.sleep(scenario.rng.uniform(0, 5))
+    assert scenario.decided() == 0
     assert all(worker.poll() is None for worker in workers)
     room(None)
-    stage.recovers("GPU: no room for the model", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish()
-    stage.check()
-    assert "Traceback" not in stage.world.logs()
+    scenario.recovers("GPU: no room for the model", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
+    scenario.finish()
+    scenario.check()
+    assert "Traceback" not in scenario.world.logs()
 
 
 @pytest.fixture(scope="module")

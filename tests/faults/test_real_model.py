@@ -47,17 +47,17 @@ def quiet_real(tmp_path_factory, models):
 
 
 @pytest.fixture
-def real(stage, models, quiet_real):
-    """The stage with the real model, and fewer scans."""
-    stage.csv = write_source(stage.csv.parent / "real", SCANS)
-    stage.quiet = quiet_real
-    stage.world.env |= {
+def real(scenario, models, quiet_real):
+    """The scenario with the real model, and fewer scans."""
+    scenario.csv = write_source(scenario.csv.parent / "real", SCANS)
+    scenario.quiet = quiet_real
+    scenario.world.env |= {
         "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_tensorflow",
         "CXR_MODEL_DIR": str(models),
         "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY),
         "CXR_CHUNK_SIZE": str(CHUNK),
     }
-    return stage
+    return scenario
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)

@@ -20,86 +20,86 @@ SLACK = 5
 
 
 @pytest.fixture
-def stage(stage):
+def scenario(scenario):
     """Handed back is not the same as fallen back: the visibility timeout is far off."""
-    stage.world.env["CXR_VISIBILITY_TIMEOUT"] = str(VISIBILITY)
-    return stage
+    scenario.world.env["CXR_VISIBILITY_TIMEOUT"] = str(VISIBILITY)
+    return scenario
 
 
 @pytest.fixture
-def busy(stage, harm):
+def busy(scenario, harm):
     """Gives a worker that has a chunk in hand for as long as it is let, and how long it took to load."""
 
     def busy():
-        first = stage.start()
-        load = load_seconds(stage, first)
+        first = scenario.start()
+        load = load_seconds(scenario, first)
         victim = psutil.Process(harm("hang at score"))
-        return next(worker for worker in stage.running if victim in descendants(worker)), load
+        return next(worker for worker in scenario.running if victim in descendants(worker)), load
 
     return busy
 
 
-def go_on(stage):
+def go_on(scenario):
     """A peer is there, or a new worker is started."""
-    if stage.workers == 1:
-        stage.worker()
+    if scenario.workers == 1:
+        scenario.worker()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
-def test_a_stopped_worker_hands_its_chunk_back(stage, busy, number):
+def test_a_stopped_worker_hands_its_chunk_back(scenario, busy, number):
     """It ends with 0 and leaves no process; a peer goes on with what it had in hand."""
     worker, load = busy()
-    lost, processes = stage.held_by_somebody(), descendants(worker)
-    assert stage.waits_for(lost)
+    lost, processes = scenario.held_by_somebody(), descendants(worker)
+    assert scenario.waits_for(lost)
     worker.send_signal(number)
     asked = time.monotonic()
     assert worker.wait(LONGEST) == 0
     stopped = time.monotonic()
     recovery_times.record(
-        f"{number.name}: until the exit", workers=stage.workers, seconds=stopped - asked, stated=LONGEST
+        f"{number.name}: until the exit", workers=scenario.workers, seconds=stopped - asked, stated=LONGEST
     )
     wait_until(lambda: not any(map(is_alive, processes)), 5, "the end of its processes")
-    go_on(stage)
-    stated = SLACK + (load if stage.workers == 1 else 0)
+    go_on(scenario)
+    stated = SLACK + (load if scenario.workers == 1 else 0)
     # Alone, its halves first wait for their turn in the queue.
-    lost = lost if stage.workers > 1 else None
-    stage.recovers(f"{number.name}, from the exit on", since=stopped, stated=stated, lost=lost)
-    stage.finish()
-    stage.check()
+    lost = lost if scenario.workers > 1 else None
+    scenario.recovers(f"{number.name}, from the exit on", since=stopped, stated=stated, lost=lost)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_worker_that_is_told_twice_stops_at_once_and_its_chunk_comes_back_by_itself(stage, busy, number):
+def test_a_worker_that_is_told_twice_stops_at_once_and_its_chunk_comes_back_by_itself(scenario, busy, number):
     """The second signal cuts the handing back short: the visibility timeout does it."""
-    stage.world.env["CXR_VISIBILITY_TIMEOUT"] = "5"
+    scenario.world.env["CXR_VISIBILITY_TIMEOUT"] = "5"
     worker, load = busy()
-    lost, processes = stage.held_by_somebody(), descendants(worker)
-    assert stage.waits_for(lost)
+    lost, processes = scenario.held_by_somebody(), descendants(worker)
+    assert scenario.waits_for(lost)
     worker.send_signal(number)
-    time.sleep(stage.rng.uniform(0.1, 1))
+    time.sleep(scenario.rng.uniform(0.1, 1))
     worker.send_signal(number)
     asked = time.monotonic()
     assert worker.wait(LONGEST) == 0
     wait_until(lambda: not any(map(is_alive, processes)), 5, "the end of its processes")
-    go_on(stage)
-    stated = 5 + SLACK + (load if stage.workers == 1 else 0)
-    stage.recovers(f"{number.name} twice", since=asked, stated=stated, lost=lost)
-    stage.finish()
-    stage.check()
+    go_on(scenario)
+    stated = 5 + SLACK + (load if scenario.workers == 1 else 0)
+    scenario.recovers(f"{number.name} twice", since=asked, stated=stated, lost=lost)
+    scenario.finish()
+    scenario.check()
 
 
-def test_a_stopped_celery_worker_is_started_again(stage, busy):
+def test_a_stopped_celery_worker_is_started_again(scenario, busy):
     """SIGQUIT that reaches the process below the supervisor hands the chunk back as well."""
     worker, load = busy()
-    lost = stage.held_by_somebody()
+    lost = scenario.held_by_somebody()
     parent = next(child for child in psutil.Process(worker.pid).children() if "celery" in child.cmdline())
     parent.send_signal(signal.SIGQUIT)
     wait_until(lambda: not is_alive(parent), LONGEST, "its end")
     stopped = time.monotonic()
     assert worker.poll() is None
     # Alone, it first loads again.
-    stated = SLACK + (load if stage.workers == 1 else 0)
-    lost = lost if stage.workers > 1 else None
-    stage.recovers("SIGQUIT to the celery worker", since=stopped, stated=stated, lost=lost)
-    stage.finish()
-    stage.check()
+    stated = SLACK + (load if scenario.workers == 1 else 0)
+    lost = lost if scenario.workers > 1 else None
+    scenario.recovers("SIGQUIT to the celery worker", since=stopped, stated=stated, lost=lost)
+    scenario.finish()
+    scenario.check()

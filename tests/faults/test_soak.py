@@ -23,33 +23,33 @@ REPORT = Path("build/soak.json")
 
 
 @pytest.fixture
-def stage(world, rng, tmp_path):
+def scenario(world, rng, tmp_path):
     """Batches that cost what a fast GPU's do, so that neither run is over before much has died."""
     world.env |= {"HASH_SCORER_SECONDS": "0.1", "CXR_CHUNK_SIZE": "64", "CXR_SWEEP_INTERVAL": "2"}
     world.env |= {"CXR_TIME_BUDGET": "5", "CXR_VISIBILITY_TIMEOUT": "15", "CXR_EVENTS": "true"}
-    stage = Scenario(world=world, csv=prepare(world, tmp_path, SCANS), quiet=None, workers=WORKERS, rng=rng)
-    yield stage
-    stage.close()
+    scenario = Scenario(world=world, csv=prepare(world, tmp_path, SCANS), quiet=None, workers=WORKERS, rng=rng)
+    yield scenario
+    scenario.close()
 
 
 class Reaper:
     """Kills a part of a worker, chosen by chance, and starts again what nobody else would."""
 
-    def __init__(self, stage, valkey):
-        self._stage = stage
+    def __init__(self, scenario, valkey):
+        self._scenario = scenario
         self._valkey = valkey
         self.done = Counter()
 
     def kill(self):
         """A scoring process, the Celery process above it, or a whole worker, as if its machine were gone."""
-        stage = self._stage
-        victim = stage.rng.choice(stage.running)
-        part = stage.rng.choice(("child", "parent", "worker"))
+        scenario = self._scenario
+        victim = scenario.rng.choice(scenario.running)
+        part = scenario.rng.choice(("child", "parent", "worker"))
         if part == "worker":
             kill_tree(victim.pid)
-            stage.running.remove(victim)
+            scenario.running.remove(victim)
             # As systemd or Docker would.
-            stage.worker()
+            scenario.worker()
         elif (process := _part_of(victim, part)) is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -61,7 +61,7 @@ class Reaper:
     def restart_broker(self):
         """In good order or not."""
         self.done["broker"] += 1
-        self._stage.rng.choice((self._valkey.stop, self._valkey.kill))()
+        self._scenario.rng.choice((self._valkey.stop, self._valkey.kill))()
         self._valkey.start()
 
 
@@ -73,29 +73,29 @@ def _part_of(worker, part):
     return None
 
 
-def score(stage, *arguments, meanwhile=lambda: None):
+def score(scenario, *arguments, meanwhile=lambda: None):
     """One run to its end: its number, and the seconds that it took."""
-    stage.enqueue(*arguments)
-    run = stage.world.rows("SELECT max(id) FROM runs")[0][0]
+    scenario.enqueue(*arguments)
+    run = scenario.world.rows("SELECT max(id) FROM runs")[0][0]
     started = time.monotonic()
     query = "SELECT finished_at IS NOT NULL FROM runs WHERE id = :run"
 
     def finished():
         meanwhile()
-        return stage.world.rows(query, run=run)[0][0]
+        return scenario.world.rows(query, run=run)[0][0]
 
     wait_until(finished, 3600, f"the end of run {run}")
     return run, time.monotonic() - started
 
 
-def between(stage, reaper):
+def between(scenario, reaper):
     """What `score` calls again and again: lets things die when it is time."""
     now = time.monotonic()
     due = {reaper.kill: (now + KILL_EVERY, KILL_EVERY), reaper.restart_broker: (now + RESTART_EVERY, RESTART_EVERY)}
 
     def look_at_the_clock():
         for strike, (at, every) in due.items():
-            if time.monotonic() >= at and stage.pending():
+            if time.monotonic() >= at and scenario.pending():
                 due[strike] = (time.monotonic() + every, every)
                 strike()
 
@@ -105,18 +105,18 @@ def between(stage, reaper):
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-def test_a_night_of_kills_ends_as_a_quiet_one(stage, valkey):
+def test_a_night_of_kills_ends_as_a_quiet_one(scenario, valkey):
     """Every invariant holds after a kill every 5 s and a broker restart every 30 s; the report says at what price."""
     for _ in range(WORKERS):
-        stage.worker()
-    first, quiet_seconds = score(stage)
-    stage.quiet = run_results(stage.world, first)
-    assert sum(row[0] == "scored" for row in stage.quiet.outcomes.values()) == SCANS
-    assert len(stage.quiet.outcomes) == SCANS + len(DAMAGED)
-    reaper = Reaper(stage, valkey)
-    last, seconds = score(stage, "--rescore", meanwhile=between(stage, reaper))
-    stage.check(run=last)
-    attempts = stage.world.rows("SELECT max(attempts), sum(attempts) FROM outcomes")[0]
+        scenario.worker()
+    first, quiet_seconds = score(scenario)
+    scenario.quiet = run_results(scenario.world, first)
+    assert sum(row[0] == "scored" for row in scenario.quiet.outcomes.values()) == SCANS
+    assert len(scenario.quiet.outcomes) == SCANS + len(DAMAGED)
+    reaper = Reaper(scenario, valkey)
+    last, seconds = score(scenario, "--rescore", meanwhile=between(scenario, reaper))
+    scenario.check(run=last)
+    attempts = scenario.world.rows("SELECT max(attempts), sum(attempts) FROM outcomes")[0]
     totals = {
         "scans": SCANS,
         "workers": WORKERS,

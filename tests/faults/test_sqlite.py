@@ -24,8 +24,8 @@ pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=
 SUFFIXES = ("", "-wal", "-shm")
 
 
-def file_of(stage):
-    return stage.world.home / "nightread.sqlite"
+def file_of(scenario):
+    return scenario.world.home / "nightread.sqlite"
 
 
 @contextlib.contextmanager
@@ -41,142 +41,144 @@ def writing(file):
         other.close()
 
 
-def test_another_programs_write_is_waited_for(stage):
+def test_another_programs_write_is_waited_for(scenario):
     """It holds the lock for 30 s: workers hand their chunks back, say so, and go on when it is done."""
-    begin(stage)
-    with writing(file_of(stage)):
-        before = stage.decided()
+    begin(scenario)
+    with writing(file_of(scenario)):
+        before = scenario.decided()
         time.sleep(30)
-        assert stage.decided() == before
-    assert "(database is locked): chunk handed back" in stage.world.logs()
-    ends_well(stage, "SQLite locked for 30 s", since=time.monotonic(), stated=10)
+        assert scenario.decided() == before
+    assert "(database is locked): chunk handed back" in scenario.world.logs()
+    ends_well(scenario, "SQLite locked for 30 s", since=time.monotonic(), stated=10)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
+def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(scenario):
     """`producer enqueue` says every few seconds what it waits for, and after a minute gives up in one sentence."""
-    begin(stage)
-    with writing(file_of(stage)):
-        done = stage.enqueue("--limit", "3", check=False, timeout=200)
+    begin(scenario)
+    with writing(file_of(scenario)):
+        done = scenario.enqueue("--limit", "3", check=False, timeout=200)
     assert done.returncode == 2
     assert "another program is writing to the database; waited 5 s of at most 60 s" in done.stderr
     assert done.stderr.endswith("error: the database is unavailable (database is locked)\n")
     assert "Traceback" not in done.stderr
-    ends_well(stage, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
+    ends_well(scenario, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_command_that_waits_for_the_lock_says_so(stage):
+def test_a_command_that_waits_for_the_lock_says_so(scenario):
     """`producer cancel` behind another program's transaction: a word after 5 s, and its result in the end."""
-    stage.enqueue()
-    with writing(file_of(stage)):
-        cancel = stage.world.start("producer.cli", "cancel")
-        wait_until(lambda: "another program is writing to the database; waited 5 s" in stage.world.logs(), 90, "a word")
+    scenario.enqueue()
+    with writing(file_of(scenario)):
+        cancel = scenario.world.start("producer.cli", "cancel")
+        wait_until(
+            lambda: "another program is writing to the database; waited 5 s" in scenario.world.logs(), 90, "a word"
+        )
     assert cancel.wait(60) == 0
-    assert "run 1 cancelled" in stage.world.logs()
+    assert "run 1 cancelled" in scenario.world.logs()
 
 
 def test_a_full_disk_holds_the_work_up_and_no_more(world, workers, request):
     """Database, broker and logs on one disk that is full for 10 s, then freed."""
     with small_disk(world.home, 32):
-        stage = request.getfixturevalue("stage")
-        begin(stage)
+        scenario = request.getfixturevalue("scenario")
+        begin(scenario)
         ballast = fill(world.home)
-        before = stage.decided()
+        before = scenario.decided()
         time.sleep(10)
-        assert stage.decided() < before + 40
-        assert stage.pending() > 0
+        assert scenario.decided() < before + 40
+        assert scenario.pending() > 0
         ballast.unlink()
         # Chunks that the broker did not take back come again after the visibility timeout.
-        ends_well(stage, "SQLite, disk full for 10 s", since=time.monotonic(), stated=20)
+        ends_well(scenario, "SQLite, disk full for 10 s", since=time.monotonic(), stated=20)
         world.stop()
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_disk_that_takes_no_more_is_waited_for(stage):
+def test_a_disk_that_takes_no_more_is_waited_for(scenario):
     """No file of the worker grows for 8 s, its log neither; then all goes on."""
-    worker = begin(stage)
+    worker = begin(scenario)
     processes = descendants(worker)
     limit_files(processes, 4096)
-    before = stage.decided()
+    before = scenario.decided()
     time.sleep(8)
-    assert stage.decided() <= before + 8
+    assert scenario.decided() <= before + 8
     limit_files(processes, None)
-    ends_well(stage, "SQLite, files that cannot grow for 8 s", since=time.monotonic(), stated=15)
-    assert "(disk I/O error): chunk handed back" in stage.world.logs()
-    assert "Traceback" not in stage.world.logs()
+    ends_well(scenario, "SQLite, files that cannot grow for 8 s", since=time.monotonic(), stated=15)
+    assert "(disk I/O error): chunk handed back" in scenario.world.logs()
+    assert "Traceback" not in scenario.world.logs()
 
 
-def take_away(stage):
+def take_away(scenario):
     """The database file and what belongs to it, in another folder."""
-    aside = stage.world.home / "aside"
+    aside = scenario.world.home / "aside"
     aside.mkdir()
     for suffix in SUFFIXES:
         with contextlib.suppress(FileNotFoundError):
-            Path(f"{file_of(stage)}{suffix}").rename(aside / f"nightread.sqlite{suffix}")
+            Path(f"{file_of(scenario)}{suffix}").rename(aside / f"nightread.sqlite{suffix}")
     return aside
 
 
-def test_a_database_file_that_is_moved_away_takes_no_score_with_it(stage):
+def test_a_database_file_that_is_moved_away_takes_no_score_with_it(scenario):
     """SQLite alone would go on in the moved file; here chunks are handed back until it lies in its place again."""
-    begin(stage)
-    aside = take_away(stage)
-    wait_until(lambda: "(the database file is gone): chunk handed back" in stage.world.logs(), what="a word")
+    begin(scenario)
+    aside = take_away(scenario)
+    wait_until(lambda: "(the database file is gone): chunk handed back" in scenario.world.logs(), what="a word")
     time.sleep(5)
-    assert not file_of(stage).exists(), "somebody made an empty ledger"
+    assert not file_of(scenario).exists(), "somebody made an empty ledger"
     for file in aside.iterdir():
-        file.rename(stage.world.home / file.name)
-    ends_well(stage, "SQLite file gone for 5 s", since=time.monotonic(), stated=10)
+        file.rename(scenario.world.home / file.name)
+    ends_well(scenario, "SQLite file gone for 5 s", since=time.monotonic(), stated=10)
 
 
-def test_a_restored_copy_is_gone_on_with(stage):
+def test_a_restored_copy_is_gone_on_with(scenario):
     """An older copy in the file's place: it is opened anew, and what was scored since is scored again."""
-    begin(stage)
-    with sqlite3.connect(file_of(stage)) as source, sqlite3.connect(stage.world.home / "copy") as copy:
+    begin(scenario)
+    with sqlite3.connect(file_of(scenario)) as source, sqlite3.connect(scenario.world.home / "copy") as copy:
         source.backup(copy)
     source.close()
     copy.close()
-    before = stage.decided()
-    wait_until(lambda: stage.decided() > before, what="a batch after the copy")
-    take_away(stage)
-    (stage.world.home / "copy").rename(file_of(stage))
-    assert stage.decided() <= before
-    ends_well(stage, "SQLite file replaced by an older copy", since=time.monotonic(), stated=15)
+    before = scenario.decided()
+    wait_until(lambda: scenario.decided() > before, what="a batch after the copy")
+    take_away(scenario)
+    (scenario.world.home / "copy").rename(file_of(scenario))
+    assert scenario.decided() <= before
+    ends_well(scenario, "SQLite file replaced by an older copy", since=time.monotonic(), stated=15)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_damaged_database_file_is_named_and_decides_nothing(stage):
+def test_a_damaged_database_file_is_named_and_decides_nothing(scenario):
     """Pages full of rubbish: workers say that it is malformed, commands end with one sentence."""
-    begin(stage)
-    with contextlib.closing(sqlite3.connect(file_of(stage), isolation_level=None)) as other:
+    begin(scenario)
+    with contextlib.closing(sqlite3.connect(file_of(scenario), isolation_level=None)) as other:
         other.execute("PRAGMA busy_timeout = 10000")
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    size = file_of(stage).stat().st_size
-    with file_of(stage).open("r+b") as file:
+    size = file_of(scenario).stat().st_size
+    with file_of(scenario).open("r+b") as file:
         file.seek(4096)
         file.write(b"\xa5" * (size - 4096))
-    wait_until(lambda: "malformed" in stage.world.logs(), what="a word of the worker")
-    done = stage.world.producer("status", check=False)
+    wait_until(lambda: "malformed" in scenario.world.logs(), what="a word of the worker")
+    done = scenario.world.producer("status", check=False)
     assert done.returncode == 2
     assert "malformed" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr + stage.world.logs()
-    check_privacy(stage)
+    assert "Traceback" not in done.stderr + scenario.world.logs()
+    check_privacy(scenario)
 
 
-def test_a_long_reader_makes_the_log_grow_by_what_is_written_and_no_more(stage):
+def test_a_long_reader_makes_the_log_grow_by_what_is_written_and_no_more(scenario):
     """A transaction that reads through the whole run: the `-wal` file holds what is written meanwhile."""
-    with contextlib.closing(sqlite3.connect(file_of(stage))) as reader:
-        for _ in range(stage.workers):
-            stage.worker()
-        stage.enqueue()
+    with contextlib.closing(sqlite3.connect(file_of(scenario))) as reader:
+        for _ in range(scenario.workers):
+            scenario.worker()
+        scenario.enqueue()
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM outcomes").fetchone()
-        wal = Path(f"{file_of(stage)}-wal")
+        wal = Path(f"{file_of(scenario)}-wal")
         before = wal.stat().st_size
-        stage.finish()
+        scenario.finish()
         grown = wal.stat().st_size - before
-    stage.check()
+    scenario.check()
     # A batch of 8 rewrites some twenty pages of 4 KB; real batches, of 32 and more, share them.
     assert grown / 99 < 40_000, f"{grown / 99:.0f} bytes a scan"
 

@@ -16,102 +16,102 @@ SLACK = 12
 
 
 @pytest.fixture
-def stage(stage):
-    stage.world.env |= {"HASH_SCORER_SECONDS": "0.4", "CXR_STALL_SECONDS": str(STALL)}
-    return stage
+def scenario(scenario):
+    scenario.world.env |= {"HASH_SCORER_SECONDS": "0.4", "CXR_STALL_SECONDS": str(STALL)}
+    return scenario
 
 
-def put_down(stage, pid):
+def put_down(scenario, pid):
     """Wait until the supervisor has ended a process that is stuck, which says nothing of it by itself."""
-    wait_until(lambda: not psutil.pid_exists(pid), 3 * STALL, f"the end of process {pid}\n{stage.world.logs()}")
-    assert "is stuck" in stage.world.logs()
+    wait_until(lambda: not psutil.pid_exists(pid), 3 * STALL, f"the end of process {pid}\n{scenario.world.logs()}")
+    assert "is stuck" in scenario.world.logs()
 
 
-def all_well(stage, fault, since, load):
+def all_well(scenario, fault, since, load):
     """What waited is decided: all of it, for a stopped parent's child still ends its chunk."""
-    waiting = [row[0] for row in stage.world.rows("SELECT id FROM outcomes WHERE state = 'pending'")]
+    waiting = [row[0] for row in scenario.world.rows("SELECT id FROM outcomes WHERE state = 'pending'")]
     assert waiting
-    stage.recovers(fault, since=since, stated=STALL + load + SLACK, lost=waiting)
-    stage.finish()
-    stage.check()
+    scenario.recovers(fault, since=since, stated=STALL + load + SLACK, lost=waiting)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("whom", ["child", "parent"])
-def test_a_worker_that_stands_still_is_restarted(stage, whom):
+def test_a_worker_that_stands_still_is_restarted(scenario, whom):
     """SIGSTOP of the process that scores, or of the one that takes its chunks: alive, and of no use."""
-    worker = stage.start()
-    load, child = load_seconds(stage, worker), scoring_process(worker)
+    worker = scenario.start()
+    load, child = load_seconds(scenario, worker), scoring_process(worker)
     victim = child if whom == "child" else child.parent()
     victim.send_signal(signal.SIGSTOP)
     stopped = time.monotonic()
     wait_until(lambda: victim.status() == psutil.STATUS_STOPPED, 5, "the standstill")
-    all_well(stage, f"SIGSTOP of the {whom}", stopped, load)
-    if stage.workers == 1:
+    all_well(scenario, f"SIGSTOP of the {whom}", stopped, load)
+    if scenario.workers == 1:
         # Else a peer may have decided everything before the patience ended.
-        put_down(stage, victim.pid)
+        put_down(scenario, victim.pid)
 
 
-def test_a_worker_that_hangs_is_restarted(stage, harm):
+def test_a_worker_that_hangs_is_restarted(scenario, harm):
     """In its model, which never answers."""
-    worker = stage.start()
-    load = load_seconds(stage, worker)
+    worker = scenario.start()
+    load = load_seconds(scenario, worker)
     pid = harm("hang at score")
-    all_well(stage, "hang at score", time.monotonic(), load)
-    put_down(stage, pid)
+    all_well(scenario, "hang at score", time.monotonic(), load)
+    put_down(scenario, pid)
 
 
-def test_a_read_that_hangs_stops_nobody(stage, harm):
+def test_a_read_that_hangs_stops_nobody(scenario, harm):
     """Its scan comes again, and the others do not wait for it."""
-    worker = stage.start()
-    load = load_seconds(stage, worker)
+    worker = scenario.start()
+    load = load_seconds(scenario, worker)
     harm("hang at read")
-    all_well(stage, "hang at read", time.monotonic(), load)
+    all_well(scenario, "hang at read", time.monotonic(), load)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_load_that_hangs_is_begun_again(stage, harm):
+def test_a_load_that_hangs_is_begun_again(scenario, harm):
     """A driver that does not answer, once: the next load works."""
-    stage.enqueue()
-    worker = stage.worker()
+    scenario.enqueue()
+    worker = scenario.worker()
     began = time.monotonic()
     pid = harm("hang at load")
     assert is_alive(psutil.Process(pid))
     hung = time.monotonic()
-    stage.recovers("hang at load", since=hung, stated=STALL + (hung - began) + SLACK)
-    put_down(stage, pid)
+    scenario.recovers("hang at load", since=hung, stated=STALL + (hung - began) + SLACK)
+    put_down(scenario, pid)
     assert worker.poll() is None
-    stage.finish()
-    stage.check()
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_workers_that_only_die_end_in_one_sentence_and_exit_4(stage, harm):
+def test_workers_that_only_die_end_in_one_sentence_and_exit_4(scenario, harm):
     """SIGSEGV at every load, twenty times, ever more slowly; the run waits, and ends once the cause is mended."""
-    stage.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_AT_LOAD": "1"}
+    scenario.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_AT_LOAD": "1"}
     began = time.monotonic()
-    done = stage.world.producer("run", "--csv", stage.csv, check=False, timeout=280)
+    done = scenario.world.producer("run", "--csv", scenario.csv, check=False, timeout=280)
     assert done.returncode == 4, done.stderr
     assert "stopped: the worker ended: stopped: on every device 20 scoring processes in a row died" in done.stderr
     # The pauses alone.
     assert time.monotonic() - began > sum(range(1, 9))
-    assert stage.pending() == len(stage.quiet.outcomes)
-    del stage.world.env["HARM_AT_LOAD"]
-    done = stage.world.producer("run", "--csv", stage.csv, check=False)
+    assert scenario.pending() == len(scenario.quiet.outcomes)
+    del scenario.world.env["HARM_AT_LOAD"]
+    done = scenario.world.producer("run", "--csv", scenario.csv, check=False)
     assert done.returncode == 3, done.stderr
     # The broker is asked too: somebody must own it.
-    stage.worker()
-    wait_until(lambda: "loaded: " in stage.world.logs(), 60, "a loaded model")
-    stage.check()
+    scenario.worker()
+    wait_until(lambda: "loaded: " in scenario.world.logs(), 60, "a loaded model")
+    scenario.check()
 
 
-def test_a_worker_that_is_only_slow_is_left_alone(stage):
+def test_a_worker_that_is_only_slow_is_left_alone(scenario):
     """Batches that take long, one after the other, each within the patience: nobody is restarted."""
-    stage.world.env |= {"HASH_SCORER_SECONDS": "3", "CXR_STALL_SECONDS": "15"}
-    worker = stage.start()
+    scenario.world.env |= {"HASH_SCORER_SECONDS": "3", "CXR_STALL_SECONDS": "15"}
+    worker = scenario.start()
     before = descendants(worker)
-    stage.finish(seconds=120)
+    scenario.finish(seconds=120)
     assert all(map(is_alive, before))
-    assert "is stuck" not in stage.world.logs()
+    assert "is stuck" not in scenario.world.logs()
     os.kill(worker.pid, 0)
-    stage.check()
+    scenario.check()
