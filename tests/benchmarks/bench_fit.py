@@ -129,7 +129,7 @@ def memory_of(folder: Path, count: int) -> dict[str, Any]:
 
     recipe: Recipe = make_recipe("best", size=64)
     images = images_in(folder, count)
-    with Watched() as watched:
+    with MemoryMonitor() as monitor:
         began = time.perf_counter()
         cache = load_decoded_images(folder / "pixels", images, recipe.preprocessing)
         decoded = time.perf_counter() - began
@@ -138,10 +138,10 @@ def memory_of(folder: Path, count: int) -> dict[str, Any]:
             batches.start_epoch(epoch)
             for index in range(len(batches)):
                 _ = batches[index]
-    return {"scans": count, "seconds_to_decode": round(decoded, 1), **watched.figures()}
+    return {"scans": count, "seconds_to_decode": round(decoded, 1), **monitor.figures()}
 
 
-class Watched:
+class MemoryMonitor:
     """The process' own memory, looked at ten times a second."""
 
     def __enter__(self) -> Self:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.bench_throughput import COMPILED, ROOT, WARM, hits_in, lay_out, run, script
-from tests.benchmarks.scale.crowd import together, wall
+from tests.benchmarks.scale.parallel_processes import run_in_parallel, wall_seconds
 from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
 from tests.support.valkey import Valkey
 from tests.support.world import World, wait_until
@@ -39,13 +39,15 @@ ROUNDS = 10
 
 def main():
     options = parse()
-    csv = several(lay_out(options.folder / f"films-{DISTINCT}", options.images, DISTINCT), options.scans)
+    csv = repeat_files(lay_out(options.folder / f"films-{DISTINCT}", options.images, DISTINCT), options.scans)
     # Of all that is started from here, as of a worker.
     os.environ.update(KEEP_MEMORY)
     # Each is another: Keras notes when it was saved.
     shutil.rmtree(options.folder / "models", ignore_errors=True)
     artifact = Path(
-        script("make_model.py", options.folder / "models", some(options), BATCH, JAX_PLATFORMS="cpu")["artifact"]
+        script("make_model.py", options.folder / "models", distinct_images(options), BATCH, JAX_PLATFORMS="cpu")[
+            "artifact"
+        ]
     )
     figures = {"cores": os.cpu_count(), "scans": options.scans}
 
@@ -54,13 +56,15 @@ def main():
         options.out.write_text(json.dumps(figures, indent=2))
         print(json.dumps(found, indent=2), flush=True)
 
-    limits = script("limits.py", artifact, some(options), "keras", "auto")
+    limits = script("limits.py", artifact, distinct_images(options), "keras", "auto")
     keep({f"limit: {name}": rate for name, rate in limits.items()})
     for processes in options.processes:
-        answers = together(processes, decode, some(options), max(1, os.cpu_count() // processes))
-        rate = sum(answer["scans"] for answer in answers) / wall(answers)
+        answers = run_in_parallel(
+            processes, decode_files, distinct_images(options), max(1, os.cpu_count() // processes)
+        )
+        rate = sum(answer["scans"] for answer in answers) / wall_seconds(answers)
         keep({f"limit: decoding alone, in {processes} processes": rate})
-    keep({f"limit: ledger, {load['connections']} connections": load["scans/s"] for load in ledger(options)})
+    keep({f"limit: ledger, {load['connections']} connections": load["scans/s"] for load in measure_ledger(options)})
     for processes in options.processes:
         keep({f"{processes} processes": through_the_queue(artifact, csv, processes, options.gpus)})
 
@@ -76,11 +80,11 @@ def parse():
     return parser.parse_args()
 
 
-def some(options):
+def distinct_images(options):
     return options.folder / f"films-{DISTINCT}" / "images"
 
 
-def ledger(options):
+def measure_ledger(options):
     """What the database alone takes, by the number of connections."""
     out = options.folder / "ledger.json"
     command = [
@@ -98,7 +102,7 @@ def ledger(options):
     return json.loads(out.read_text())["ledger"]["as workers write"]
 
 
-def decode(number, ready, images, threads):
+def decode_files(number, ready, images, threads):
     """What each of several processes does."""
     files = [path.read_bytes() for path in sorted(images.iterdir())[: DISTINCT // 10]]
     one = partial(to_pixels, rule=Preprocessing())
@@ -110,7 +114,7 @@ def decode(number, ready, images, threads):
     return {"scans": scans}
 
 
-def several(csv, scans):
+def repeat_files(csv, scans):
     """A labels CSV of so many scans over the files of another."""
     folder = csv.parent / f"scans-{scans}"
     table = folder / "labels.csv"
@@ -170,7 +174,7 @@ def start(world, processes, gpus):
     world.start("worker.cli", "start", "--gpus", gpus)
     app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]))
     idle = ["idle"] * processes
-    return wait_until(lambda: [beat.state for beat in read_heartbeats(app)] == idle, 400, "loaded models")
+    return wait_until(lambda: [heartbeat.state for heartbeat in read_heartbeats(app)] == idle, 400, "loaded models")
 
 
 if __name__ == "__main__":

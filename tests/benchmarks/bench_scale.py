@@ -22,15 +22,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.scale.anatomy import dissect
 from tests.benchmarks.scale.broker_load import load_broker
+from tests.benchmarks.scale.chunk_statements import measure_chunk_statements
 from tests.benchmarks.scale.fleet import BATCH, CHUNK, Fleet
 from tests.benchmarks.scale.ledger_load import load_ledger
 from tests.benchmarks.scale.lookups import time_lookups
-from tests.benchmarks.scale.meters import calls
+from tests.benchmarks.scale.resource_usage import calls
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("fleets", "bare", "chunks", "anatomy", "broker", "ledger", "lookups")
+PARTS = ("fleets", "bare", "chunks", "statements", "broker", "ledger", "lookups")
 #: At most, of the fleets whose scorer costs nothing, or as little as a GPU.
 BARE_SCANS = 10_000
 GPU_MS = 1.0
@@ -70,7 +70,7 @@ def parse():
 def parts(options):
     """Each thing to measure by its name, the short ones first."""
     loads = {
-        "anatomy": dissect,
+        "statements": measure_chunk_statements,
         "broker": partial(load_broker, CHUNK),
         "ledger": partial(load_ledger, options.batches),
         "lookups": partial(time_lookups, options.ledgers),
@@ -102,7 +102,7 @@ def show(figures):
     console = Console(width=48 + 11 * max(3, len(figures["fleets"])), highlight=False)
     if figures["fleets"]:
         console.print(fleets_table(figures["fleets"], figures["cores"]))
-        for line in flatness(figures["fleets"]):
+        for line in memory_growth(figures["fleets"]):
             console.print(line)
     for name, show_it in SHOW.items():
         if name in figures:
@@ -121,14 +121,14 @@ def cell(value, fleet):
         found = value(fleet)
     except KeyError:
         return ""
-    return "" if found is None else plain(found)
+    return "" if found is None else format_value(found)
 
 
 def per_scan(of):
     return lambda fleet: of(fleet["use"]) / fleet["scans"]
 
 
-def thousandth(of):
+def per_thousand_scans(of):
     return lambda fleet: 1000 * of(fleet["use"]) / fleet["scans"]
 
 
@@ -141,22 +141,22 @@ ROWS = (
     ("of CORES cores, busy", lambda f: f["cores busy"]),
     ("overhead of a chunk, ms", lambda f: f["overhead of a chunk, ms"]),
     ("closing, s", lambda f: f["seconds to close"]),
-    ("SQL: a worker waits, ms a scan", thousandth(lambda u: u["counts"]["seconds"])),
+    ("SQL: a worker waits, ms a scan", per_thousand_scans(lambda u: u["counts"]["seconds"])),
     ("SQL: workers' statements a scan", per_scan(lambda u: u["counts"]["statements"])),
     ("SQL: rows in them a scan", per_scan(lambda u: u["counts"]["rows"])),
     ("SQL: workers' transactions a scan", per_scan(lambda u: u["counts"]["transactions"])),
     ("SQL: all transactions a scan", per_scan(lambda u: u["database"]["transactions"])),
-    ("SQL: server active, ms a scan", thousandth(lambda u: u["database"]["active seconds"])),
-    ("PostgreSQL: CPU s, 1,000 scans", thousandth(lambda u: u["database cpu"])),
+    ("SQL: server active, ms a scan", per_thousand_scans(lambda u: u["database"]["active seconds"])),
+    ("PostgreSQL: CPU s, 1,000 scans", per_thousand_scans(lambda u: u["database cpu"])),
     ("ledger: bytes a scan", lambda f: sum(f["bytes"].values()) / f["scans"]),
-    ("broker: CPU s, 1,000 scans", thousandth(lambda u: u["broker cpu"])),
+    ("broker: CPU s, 1,000 scans", per_thousand_scans(lambda u: u["broker cpu"])),
     ("broker: commands a scan", per_scan(lambda u: calls(u["broker"]))),
     ("broker: peak MiB", lambda f: f["broker peak MiB"]),
     ("broker: longest queue, chunks", lambda f: f["longest queue"]),
     ("producer enqueue: s", lambda f: f["producer"]["seconds"]),
     ("producer enqueue: CPU s", lambda f: f["producer"]["cpu_seconds"]),
     ("producer enqueue: peak MiB", lambda f: f["producer"]["peak_mib"]),
-    *((f"{p}: CPU ms a scan", thousandth(lambda u, p=p: u["worker cpu"][p])) for p in PROCESSES),
+    *((f"{p}: CPU ms a scan", per_thousand_scans(lambda u, p=p: u["worker cpu"][p])) for p in PROCESSES),
     *((f"{p}: peak MiB", lambda f, p=p: f["peak MiB"][p]) for p in PROCESSES),
     ("scoring process, least: peak MiB", lambda f: f["least peak MiB"]["scoring process"]),
     ("aggregator alone: s", lambda f: f["aggregate"]["seconds"]),
@@ -170,7 +170,7 @@ ROWS = (
 )
 
 
-def flatness(fleets):
+def memory_growth(fleets):
     """Peak memory of the most scans over that of the fewest, at the same number of workers."""
     costs = max(one["cost ms"] for one in fleets)
     costly = [one for one in fleets if one["cost ms"] == costs]
@@ -187,7 +187,7 @@ def flatness(fleets):
         yield f"memory, {many['scans']:,} over {few['scans']:,} scans, {workers} workers: {', '.join(ratios)}"
 
 
-def show_anatomy(console, found):
+def show_statements(console, found):
     table = Table("a chunk's statement", "calls", "server ms each")
     for one in found["statements"]:
         table.add_row(one["statement"][:100], f"{one['calls']:.3g}", f"{one['ms']:.3f}")
@@ -216,17 +216,17 @@ def show_lookups(console, found):
 def load_table(title, loads):
     table = Table(*loads[0], title=title)
     for load in loads:
-        table.add_row(*map(plain, load.values()))
+        table.add_row(*map(format_value, load.values()))
     return table
 
 
-def plain(value):
+def format_value(value):
     if isinstance(value, str):
         return value
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-SHOW = {"anatomy": show_anatomy, "broker": show_broker, "ledger": show_ledger, "lookups": show_lookups}
+SHOW = {"statements": show_statements, "broker": show_broker, "ledger": show_ledger, "lookups": show_lookups}
 
 if __name__ == "__main__":
     main()

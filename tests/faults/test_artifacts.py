@@ -14,11 +14,11 @@ from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE
 from worker.supervision.restart_policy import MAX_PAUSE
 
 #: Seconds in which a worker that is started has its model.
-LOAD = 10
+LOAD_SECONDS = 10
 embedded = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 separate = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-alone = pytest.mark.parametrize("workers", [1], indirect=True, ids=["1 worker"])
-in_pairs = pytest.mark.parametrize("workers", [2], indirect=True, ids=["2 workers"])
+one_worker = pytest.mark.parametrize("workers", [1], indirect=True, ids=["1 worker"])
+two_workers = pytest.mark.parametrize("workers", [2], indirect=True, ids=["2 workers"])
 
 
 def other_weights(folder):
@@ -63,30 +63,30 @@ DAMAGES = {
 damages = pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 
 
-def only_folder(path):
+def single_folder(path):
     (folder,) = (entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return folder
 
 
 @pytest.fixture
-def kept(tmp_path, scenario):
+def backup(tmp_path, scenario):
     """The scenario's artifact, whole, where nothing reaches it."""
-    return shutil.copytree(only_folder(scenario.world.home / "models"), tmp_path / "kept")
+    return shutil.copytree(single_folder(scenario.world.home / "models"), tmp_path / "kept")
 
 
-def restore(folder, kept):
+def restore(folder, backup):
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(kept, folder)
+    shutil.copytree(backup, folder)
 
 
-def kill_child(worker):
+def kill_scoring_process(worker):
     """SIGKILL of the process that holds the model."""
     child = scoring_process(worker)
     child.kill()
     child.wait(5)
 
 
-def after_load(scenario):
+def stated_after_a_kill(scenario):
     """The promise for a lost child: as long as the first load of all took here, and 5 s."""
     moments = {}
     for line in scenario.world.logs().splitlines():
@@ -96,7 +96,7 @@ def after_load(scenario):
     return round((moments["loaded: hash"] - moments["worker on cpu started"]).total_seconds() + 5, 1)
 
 
-def see_it_go_on(scenario, worker):
+def check_it_keeps_scoring(scenario, worker):
     """What is loaded serves, whatever lies on the disk."""
     child, decided = scoring_process(worker).pid, scenario.decided()
     wait_until(lambda: scenario.decided() > decided, 20, "more scans from the loaded model")
@@ -104,7 +104,7 @@ def see_it_go_on(scenario, worker):
     assert scenario.pending() > 0
 
 
-def see_it_refused(scenario, worker, sentence):
+def check_it_is_refused(scenario, worker, sentence):
     """By a successor, in one sentence, again and again; nothing is scored meanwhile."""
     wait_until(lambda: scenario.world.logs().count("tried again: ") > 1, 40, scenario.world.logs())
     said = [line for line in scenario.world.logs().splitlines() if "the model could be loaded here before" in line]
@@ -118,26 +118,26 @@ def see_it_refused(scenario, worker, sentence):
 
 
 @embedded
-@alone
+@one_worker
 @damages
-def test_a_successor_refuses_damaged_files_until_they_are_restored(scenario, kept, damage):
+def test_a_new_scoring_process_refuses_damaged_files_until_they_are_restored(scenario, backup, damage):
     """The child that has the model goes on; one that is started then never scores with wrong bytes."""
     worker = scenario.start()
-    folder = only_folder(scenario.world.home / "models")
+    folder = single_folder(scenario.world.home / "models")
     damage(folder)
-    see_it_go_on(scenario, worker)
-    kill_child(worker)
-    see_it_refused(scenario, worker, DAMAGES[damage])
-    restore(folder, kept)
-    scenario.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
+    check_it_keeps_scoring(scenario, worker)
+    kill_scoring_process(worker)
+    check_it_is_refused(scenario, worker, DAMAGES[damage])
+    restore(folder, backup)
+    scenario.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS)
     scenario.finish()
     scenario.check()
 
 
 @separate
-@in_pairs
+@two_workers
 @damages
-def test_peers_whose_files_are_whole_end_the_run(scenario, tmp_path, damage):
+def test_workers_with_intact_files_finish_the_run(scenario, tmp_path, damage):
     """On a machine of their own; the damaged one waits, and harms nobody."""
     other_home = tmp_path / "other machine"
     shutil.copytree(scenario.world.home / "models", other_home / "models")
@@ -148,8 +148,8 @@ def test_peers_whose_files_are_whole_end_the_run(scenario, tmp_path, damage):
     scenario.enqueue()
     wait_until(lambda: scenario.world.logs().count("loaded: hash") == 2, 60, scenario.world.logs())
     scenario.reach(scenario.rng.uniform(0.1, 0.4))
-    damage(only_folder(scenario.world.home / "models"))
-    kill_child(damaged)
+    damage(single_folder(scenario.world.home / "models"))
+    kill_scoring_process(damaged)
     scenario.recovers(f"artifact: {damage.__name__}, a peer goes on", since=time.monotonic(), stated=5)
     scenario.finish()
     scenario.check()
@@ -159,9 +159,9 @@ def test_peers_whose_files_are_whole_end_the_run(scenario, tmp_path, damage):
 
 
 @pytest.fixture
-def store(request, scenario, kept, tmp_path):
+def store(request, scenario, backup, tmp_path):
     """A place of models that all machines share, by its kind: gives the store."""
-    made = {"share": Share, "s3": Bucket}[request.param](request, kept, tmp_path)
+    made = {"share": SharedFolder, "s3": Bucket}[request.param](request, backup, tmp_path)
     # Slower: enqueuing takes its time, too.
     scenario.world.env |= made.env | {"HASH_SCORER_SECONDS": "1.4"}
     shutil.rmtree(scenario.world.home / "models")
@@ -169,20 +169,20 @@ def store(request, scenario, kept, tmp_path):
     made.close()
 
 
-class Share:
+class SharedFolder:
     """A folder outside every home."""
 
-    def __init__(self, _request, kept, tmp_path):
-        self.folder = tmp_path / "share" / kept_name(kept)
+    def __init__(self, _request, backup, tmp_path):
+        self.folder = tmp_path / "share" / artifact_folder_name(backup)
         self.env = {"CXR_MODEL_DIR": str(self.folder.parent)}
-        self.kept = kept
+        self.backup = backup
         self.restore()
 
     def damage(self):
         other_weights(self.folder)
 
     def restore(self):
-        restore(self.folder, self.kept)
+        restore(self.folder, self.backup)
 
     def close(self):
         pass
@@ -191,33 +191,35 @@ class Share:
 class Bucket:
     """A prefix of a bucket, behind a proxy."""
 
-    def __init__(self, request, kept, tmp_path):
+    def __init__(self, request, backup, tmp_path):
         s3 = request.getfixturevalue("s3")
         self.proxy = S3Proxy(s3["AWS_ENDPOINT_URL_S3"], request.getfixturevalue("rng"))
-        self.client, self.kept = client_of(s3), kept
+        self.client, self.backup = client_of(s3), backup
         self.name, self.prefix = bucket_for_all(s3), f"{tmp_path.name}/models"
         self.env = s3 | {"AWS_ENDPOINT_URL_S3": self.proxy.address, "CXR_MODEL_DIR": f"s3://{self.name}/{self.prefix}"}
         self.restore()
 
     def _put(self, name, content):
-        self.client.put_object(Bucket=self.name, Key=f"{self.prefix}/{kept_name(self.kept)}/{name}", Body=content)
+        self.client.put_object(
+            Bucket=self.name, Key=f"{self.prefix}/{artifact_folder_name(self.backup)}/{name}", Body=content
+        )
 
     def damage(self):
         self._put(MODEL_FILE, b"another model")
 
     def restore(self):
-        for path in self.kept.iterdir():
+        for path in self.backup.iterdir():
             self._put(path.name, path.read_bytes())
 
     def close(self):
         self.proxy.stop()
 
 
-def kept_name(kept):
+def artifact_folder_name(backup):
     """What an artifact's folder must be called: the start of its manifest's hash."""
     from worker.artifacts.artifact import load_artifact
 
-    return load_artifact(kept).sha256[:12]
+    return load_artifact(backup).sha256[:12]
 
 
 stores = pytest.mark.parametrize("store", ["share", "s3"], indirect=True)
@@ -226,35 +228,37 @@ stores = pytest.mark.parametrize("store", ["share", "s3"], indirect=True)
 @separate
 @stores
 @pytest.mark.parametrize("where", ["in the store", "here"])
-def test_damage_on_one_side_is_no_damage(scenario, store, where):
+def test_damage_to_the_store_or_to_the_local_copy_alone_is_harmless(scenario, store, where):
     """Workers load their own copy, whatever becomes of the store; a copy that is damaged is fetched again."""
     worker = scenario.start()
     if where == "here":
-        other_weights(only_folder(scenario.world.home / "fetched-models"))
+        other_weights(single_folder(scenario.world.home / "fetched-models"))
     else:
         store.damage()
-    see_it_go_on(scenario, worker)
+    check_it_keeps_scoring(scenario, worker)
     for each in scenario.running:
-        kill_child(each)
-    scenario.recovers(f"artifact: damaged {where}, child killed", since=time.monotonic(), stated=after_load(scenario))
+        kill_scoring_process(each)
+    scenario.recovers(
+        f"artifact: damaged {where}, child killed", since=time.monotonic(), stated=stated_after_a_kill(scenario)
+    )
     scenario.finish()
     scenario.check()
 
 
 @separate
-@alone
+@one_worker
 @stores
-def test_damage_on_both_sides_is_refused_until_the_store_is_restored(scenario, store):
+def test_damage_to_store_and_local_copy_is_refused_until_the_store_is_restored(scenario, store):
     """The sentence names what can be mended."""
     worker = scenario.start()
     store.damage()
-    other_weights(only_folder(scenario.world.home / "fetched-models"))
-    see_it_go_on(scenario, worker)
-    kill_child(worker)
-    see_it_refused(scenario, worker, "model.keras: damaged")
+    other_weights(single_folder(scenario.world.home / "fetched-models"))
+    check_it_keeps_scoring(scenario, worker)
+    kill_scoring_process(worker)
+    check_it_is_refused(scenario, worker, "model.keras: damaged")
     store.restore()
     scenario.recovers(
-        "artifact: damaged on both sides, store restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD
+        "artifact: damaged on both sides, store restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS
     )
     scenario.finish()
     scenario.check()
@@ -262,21 +266,21 @@ def test_damage_on_both_sides_is_refused_until_the_store_is_restored(scenario, s
 
 @separate
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_a_store_of_models_that_is_down_stops_nobody_who_serves(scenario, store):
+def test_workers_keep_scoring_while_the_model_store_is_down(scenario, store):
     """Nor a successor, which loads its machine's own copy."""
     worker = scenario.start()
     store.proxy.stop()
-    see_it_go_on(scenario, worker)
+    check_it_keeps_scoring(scenario, worker)
     for each in scenario.running:
-        kill_child(each)
-    scenario.recovers("artifact: S3 down, child killed", since=time.monotonic(), stated=after_load(scenario))
+        kill_scoring_process(each)
+    scenario.recovers("artifact: S3 down, child killed", since=time.monotonic(), stated=stated_after_a_kill(scenario))
     scenario.finish()
     scenario.check()
 
 
 @separate
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_a_worker_that_starts_while_the_store_of_models_is_down_says_so_and_ends(scenario, store):
+def test_a_worker_that_starts_while_the_model_store_is_down_reports_it_and_exits(scenario, store):
     """Its service manager starts it again; the work waits in SQL."""
     scenario.enqueue()
     store.proxy.stop()
@@ -289,12 +293,14 @@ def test_a_worker_that_starts_while_the_store_of_models_is_down_says_so_and_ends
     store.proxy.start()
     for _ in range(scenario.workers):
         scenario.worker()
-    scenario.recovers("artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=3 * LOAD)
+    scenario.recovers(
+        "artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=3 * LOAD_SECONDS
+    )
     scenario.finish()
     scenario.check()
 
 
-class Flicker(threading.Thread):
+class ChangingFile(threading.Thread):
     """Puts other weights in a model file's place, and the right ones back, every few milliseconds."""
 
     def __init__(self, path, rng):
@@ -323,20 +329,22 @@ class Flicker(threading.Thread):
 
 
 @embedded
-@alone
+@one_worker
 def test_a_file_that_changes_between_its_hash_and_its_use_is_not_used(scenario):
     """Children are killed while it flickers: each loads the right bytes or none."""
     # Slow enough that work is left for whoever loads last.
     scenario.world.env["HASH_SCORER_SECONDS"] = "2"
     worker = scenario.start()
-    flicker = Flicker(only_folder(scenario.world.home / "models") / MODEL_FILE, scenario.rng)
+    changing = ChangingFile(single_folder(scenario.world.home / "models") / MODEL_FILE, scenario.rng)
     for _ in range(2):
         # One that met other weights has ended, and the next is not there yet.
         wait_until(lambda: (child := scoring_process(worker)) and (child.kill() or True), 60, scenario.world.logs())
         time.sleep(scenario.rng.uniform(2, 6))
     assert scenario.pending() > 0
-    flicker.stop()
-    assert flicker.changes > 100
-    scenario.recovers("artifact: a file that changes all the time", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
+    changing.stop()
+    assert changing.changes > 100
+    scenario.recovers(
+        "artifact: a file that changes all the time", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS
+    )
     scenario.finish()
     scenario.check()

@@ -10,14 +10,14 @@ from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 
 #: Celery tries again after 2, 4, 6 ... seconds.
-RECONNECTED = 15
+RECONNECT_SECONDS = 15
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-ended = pytest.mark.parametrize("end", ["stop", "kill"])
+stop_and_kill = pytest.mark.parametrize("end", ["stop", "kill"])
 
 
 @pytest.fixture(autouse=True)
-def _slowly(scenario):
+def _slow_scoring(scenario):
     # Enough of the queue must be left when a fault comes, on a machine that does much else.
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
@@ -33,31 +33,31 @@ def restart(valkey, end):
     return time.monotonic()
 
 
-@ended
-def test_workers_that_idle_take_up_work_after_the_broker_was_restarted(scenario, valkey, end):
+@stop_and_kill
+def test_idle_workers_score_again_after_a_broker_restart(scenario, valkey, end):
     """They wait for their broker, and what is enqueued then is scored."""
     for _ in range(scenario.workers):
         load_seconds(scenario, scenario.worker())
     restart(valkey, end)
     scenario.enqueue()
-    scenario.recovers(f"broker idle, {end}", since=time.monotonic(), stated=RECONNECTED + 5)
+    scenario.recovers(f"broker idle, {end}", since=time.monotonic(), stated=RECONNECT_SECONDS + 5)
     scenario.finish()
     scenario.check()
 
 
 @pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.slow)])
-def test_a_broker_restarted_under_work_loses_nothing(scenario, valkey, end):
+def test_a_broker_restart_during_a_run_loses_nothing(scenario, valkey, end):
     """What was in hand is finished or comes back, and what waited is still there, or is sent again."""
     scenario.start()
     lost = scenario.in_hand_and_next()
     back = restart(valkey, end)
-    scenario.recovers(f"broker busy, {end}", since=back, stated=RECONNECTED + 5, lost=lost)
+    scenario.recovers(f"broker busy, {end}", since=back, stated=RECONNECT_SECONDS + 5, lost=lost)
     scenario.finish()
     scenario.check()
 
 
-@ended
-def test_a_broker_restarted_three_times_in_three_seconds_loses_nothing(scenario, valkey, end):
+@stop_and_kill
+def test_three_broker_restarts_in_three_seconds_lose_nothing(scenario, valkey, end):
     """Workers that had just come back are cut off again."""
     scenario.start()
     lost = scenario.in_hand_and_next()
@@ -65,13 +65,13 @@ def test_a_broker_restarted_three_times_in_three_seconds_loses_nothing(scenario,
         began = time.monotonic()
         back = restart(valkey, end)
         time.sleep(max(0.0, began + 1 - time.monotonic()))
-    scenario.recovers(f"broker three times, {end}", since=back, stated=RECONNECTED + 10, lost=lost)
+    scenario.recovers(f"broker three times, {end}", since=back, stated=RECONNECT_SECONDS + 10, lost=lost)
     scenario.finish()
     scenario.check()
 
 
-@ended
-def test_a_producer_whose_broker_ends_while_it_sends_says_so_and_loses_nothing(scenario, valkey, end):
+@stop_and_kill
+def test_a_producer_that_loses_its_broker_while_sending_reports_it_and_loses_nothing(scenario, valkey, end):
     """The run was committed before: exit 0, and the workers send what was not sent."""
     scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.1"}
     for _ in range(scenario.workers):
@@ -93,12 +93,12 @@ def test_a_producer_whose_broker_ends_while_it_sends_says_so_and_loses_nothing(s
     back = time.monotonic()
     assert scenario.broker.llen(queue) < scenario.pending(), "all was sent"
     assert "wait for 'worker start'" in said
-    scenario.recovers(f"broker mid-enqueue, {end}", since=back, stated=RECONNECTED + 5)
+    scenario.recovers(f"broker mid-enqueue, {end}", since=back, stated=RECONNECT_SECONDS + 5)
     scenario.finish()
     scenario.check()
 
 
-def test_a_broker_frozen_for_90_seconds_holds_nothing_up_for_long_after_it(scenario, valkey):
+def test_work_goes_on_soon_after_a_broker_was_frozen_for_90_seconds(scenario, valkey):
     """It answers nothing and closes nothing; workers wait, and go on by themselves."""
     scenario.start()
     lost = scenario.held_by_somebody()
@@ -112,7 +112,7 @@ def test_a_broker_frozen_for_90_seconds_holds_nothing_up_for_long_after_it(scena
     scenario.check()
 
 
-def test_connections_that_went_dead_in_silence_are_noticed(scenario, valkey):
+def test_half_open_connections_are_noticed(scenario, valkey):
     """Half-open: what is sent is swallowed, and nothing says so. Workers make new connections."""
     proxy = Proxy(valkey.port)
     scenario.world.env["CXR_BROKER_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
@@ -130,7 +130,7 @@ def test_connections_that_went_dead_in_silence_are_noticed(scenario, valkey):
         proxy.close()
 
 
-def test_a_broker_without_room_is_waited_for(scenario, valkey):
+def test_workers_wait_for_a_broker_without_memory(scenario, valkey):
     """It refuses every write, as with a full disk or memory; workers live, and go on when there is room."""
     worker = scenario.start()
     lost = scenario.in_hand_and_next()

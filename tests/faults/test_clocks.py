@@ -12,16 +12,16 @@ from producer.report.write import write_report
 from tests.support.clocks import Clock, can_be_made
 from tests.support.world import kill_tree, wait_until
 
-HOUR = 3600
+HOUR_SECONDS = 3600
 SEPARATE = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 #: The visibility timeout, the restoring sweep, and time for what was before the chunk in the queue.
-TAKEN_OVER = 5 + 2 + 18
+TAKEOVER_SECONDS = 5 + 2 + 18
 #: A new worker's start, and all that waits, for the chunk's halves are the last of it.
-REPLACED = TAKEN_OVER + 35
+REPLACEMENT_SECONDS = TAKEOVER_SECONDS + 35
 
 
 @pytest.fixture(autouse=True)
-def _slowly(scenario):
+def _slow_scoring(scenario):
     # Enough of the queue must be left when a fault comes, on a machine that does much else.
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
@@ -33,7 +33,7 @@ def clock(tmp_path):
     return Clock(tmp_path)
 
 
-def lost_with(scenario, worker):
+def kill_worker(scenario, worker):
     """Kill a worker with all its processes, its machine's power gone: gives what was in hand and next, and when."""
     held = scenario.in_hand_and_next()
     kill_tree(worker.pid)
@@ -45,12 +45,12 @@ def recovers(scenario, fault, *, since, lost):
     """A peer takes the chunk over; where there is none, a new worker does."""
     if scenario.workers == 1:
         scenario.worker()
-        scenario.recovers(f"{fault}, no peer", since=since, stated=REPLACED, lost=lost)
+        scenario.recovers(f"{fault}, no peer", since=since, stated=REPLACEMENT_SECONDS, lost=lost)
     else:
-        scenario.recovers(fault, since=since, stated=TAKEN_OVER, lost=lost)
+        scenario.recovers(fault, since=since, stated=TAKEOVER_SECONDS, lost=lost)
 
 
-def worked_on(scenario):
+def count_worked_on(scenario):
     """How many scans the workers' logs say that chunks had, but for those returned; what came twice counts twice."""
     lines = re.findall(r"chunk of (\d+) for .*, (\d+) returned", scenario.world.logs())
     return sum(int(scans) - int(handed_back) for scans, handed_back in lines)
@@ -58,8 +58,8 @@ def worked_on(scenario):
 
 @SEPARATE
 @pytest.mark.parametrize("workers", [2], ids=["2 workers"], indirect=True)
-@pytest.mark.parametrize("seconds", [120, -HOUR], ids=["two minutes ahead", "an hour behind"])
-def test_a_worker_whose_clock_is_wrong_takes_nothing_from_its_peers_hands(scenario, clock, seconds):
+@pytest.mark.parametrize("seconds", [120, -HOUR_SECONDS], ids=["two minutes ahead", "an hour behind"])
+def test_a_worker_with_a_wrong_clock_takes_no_chunk_from_its_peers(scenario, clock, seconds):
     """What is held for too long is told by the broker's clock; by its own, all that its peers hold would be."""
     # No chunk takes that long, however busy the machine is.
     scenario.world.env["CXR_VISIBILITY_TIMEOUT"] = "60"
@@ -67,24 +67,24 @@ def test_a_worker_whose_clock_is_wrong_takes_nothing_from_its_peers_hands(scenar
     scenario.start(**clock.env)
     scenario.finish()
     # A worker says so after the run's end.
-    wait_until(lambda: worked_on(scenario) >= len(scenario.quiet.outcomes), 20, "a line for every chunk")
-    assert worked_on(scenario) == len(scenario.quiet.outcomes), "somebody's chunk was taken from its hands"
+    wait_until(lambda: count_worked_on(scenario) >= len(scenario.quiet.outcomes), 20, "a line for every chunk")
+    assert count_worked_on(scenario) == len(scenario.quiet.outcomes), "somebody's chunk was taken from its hands"
     scenario.check()
 
 
 @SEPARATE
-@pytest.mark.parametrize("seconds", [120, -HOUR], ids=["two minutes ahead", "an hour behind"])
-def test_the_chunk_of_a_dead_worker_comes_back_in_time_whatever_its_clock_said(scenario, clock, seconds):
+@pytest.mark.parametrize("seconds", [120, -HOUR_SECONDS], ids=["two minutes ahead", "an hour behind"])
+def test_a_dead_workers_chunk_comes_back_in_time_even_if_its_clock_was_wrong(scenario, clock, seconds):
     """Not two minutes or an hour later."""
     clock.set(seconds)
-    lost, since = lost_with(scenario, scenario.start(**clock.env))
+    lost, since = kill_worker(scenario, scenario.start(**clock.env))
     recovers(scenario, f"death of a worker whose clock is {seconds:+} s", since=since, lost=lost)
     scenario.finish()
     scenario.check()
 
 
 @SEPARATE
-def test_a_brokers_clock_that_is_set_back_brings_a_dead_workers_chunk_back_in_time(scenario, clock, valkey):
+def test_a_dead_workers_chunk_comes_back_in_time_after_the_brokers_clock_was_set_back(scenario, clock, valkey):
     """What was delivered in what is now the future counts as delivered just now."""
     valkey.stop()
     valkey.env = clock.env
@@ -92,21 +92,21 @@ def test_a_brokers_clock_that_is_set_back_brings_a_dead_workers_chunk_back_in_ti
     first = scenario.start()
     before = scenario.broker.time()[0]
     assert scenario.held_by_somebody()
-    clock.set(-HOUR)
-    assert scenario.broker.time()[0] < before - HOUR / 2
-    lost, since = lost_with(scenario, first)
+    clock.set(-HOUR_SECONDS)
+    assert scenario.broker.time()[0] < before - HOUR_SECONDS / 2
+    lost, since = kill_worker(scenario, first)
     recovers(scenario, "broker's clock an hour back, and a death", since=since, lost=lost)
     scenario.finish()
     scenario.check()
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
-def test_a_machine_whose_clock_is_set_back_an_hour_scores_on(scenario, clock, tmp_path):
+def test_a_machine_keeps_scoring_after_its_clock_was_set_back_an_hour(scenario, clock, tmp_path):
     """Broker, workers and producer alike; a worker is killed at that. No figure of the run is negative."""
     scenario.world.env |= clock.env
     first = scenario.start()
-    clock.set(-HOUR)
-    lost, since = lost_with(scenario, first)
+    clock.set(-HOUR_SECONDS)
+    lost, since = kill_worker(scenario, first)
     # Where the broker went with it, a peer starts that again.
     recovers(scenario, "a machine's clock an hour back, and a death", since=since, lost=lost)
     assert scenario.world.start("worker.cli", "health").wait(30) == 0, scenario.world.logs()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commit_cutter import CommitCutter
-from tests.support.fault_timing import begin, ends_well
+from tests.support.fault_timing import check_recovery, start_run
 from tests.support.postgres import Postgres
 from tests.support.scenario import prepare
 from tests.support.small_disk import fill, small_disk
@@ -18,13 +18,15 @@ pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indir
 
 NAME = "nightread"
 #: Ends every session of the ledger but the one that asks.
-CUT = (
+END_SESSIONS = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
     f"WHERE datname = '{NAME}' AND pid <> pg_backend_pid()"
 )
-WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+WAITING_FOR_LOCK = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 #: Ends all but these.
-CUT_OTHERS = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{NAME}' AND pid <> ALL(%s)"
+END_OTHER_SESSIONS = (
+    f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{NAME}' AND pid <> ALL(%s)"
+)
 
 
 @pytest.fixture
@@ -58,9 +60,9 @@ def new_postgres(request):
     return postgres.url(NAME)
 
 
-def is_down(scenario, postgres, how, seconds):
+def restart_after(scenario, postgres, how, seconds):
     """Stop or kill the server amid a run, and start it again: gives when it was back."""
-    begin(scenario)
+    start_run(scenario)
     getattr(postgres, how)()
     assert not postgres.answers
     time.sleep(seconds)
@@ -69,10 +71,10 @@ def is_down(scenario, postgres, how, seconds):
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_a_database_that_is_away_holds_the_work_up_and_no_more(scenario, postgres, how):
+def test_work_pauses_while_the_database_is_unavailable_and_then_goes_on(scenario, postgres, how):
     """Stopped or killed for 15 s amid a run: chunks are handed back until it is there again."""
-    back = is_down(scenario, postgres, how, 15)
-    ends_well(scenario, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
+    back = restart_after(scenario, postgres, how, 15)
+    check_recovery(scenario, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
     assert "chunk handed back" in scenario.world.logs()
     assert "skipped the search for lost work" in scenario.world.logs()
 
@@ -80,24 +82,24 @@ def test_a_database_that_is_away_holds_the_work_up_and_no_more(scenario, postgre
 @pytest.mark.parametrize("workers", [2], indirect=True)
 def test_a_minute_without_a_database_loses_nothing(scenario, postgres):
     """As before, for 60 s."""
-    back = is_down(scenario, postgres, "stop", 60)
-    ends_well(scenario, "PostgreSQL away for 60 s", since=back, stated=10)
+    back = restart_after(scenario, postgres, "stop", 60)
+    check_recovery(scenario, "PostgreSQL away for 60 s", since=back, stated=10)
 
 
-def test_a_frozen_database_is_waited_for(scenario, postgres):
+def test_workers_wait_for_a_frozen_database(scenario, postgres):
     """It keeps its connections and answers nothing for 30 s, as a machine that swaps or a disk that hangs."""
-    begin(scenario)
+    start_run(scenario)
     postgres.freeze()
     assert not postgres.answers
     time.sleep(30)
     postgres.thaw()
-    ends_well(scenario, "PostgreSQL frozen for 30 s", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "PostgreSQL frozen for 30 s", since=time.monotonic(), stated=10)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_child_that_starts_without_a_database_loads_once_it_is_there(scenario, postgres):
+def test_a_scoring_process_that_starts_without_a_database_loads_once_it_is_available(scenario, postgres):
     """It ends and is started again, with pauses of up to 30 s."""
-    worker = begin(scenario)
+    worker = start_run(scenario)
     postgres.stop()
     child = scoring_process(worker)
     child.kill()
@@ -106,22 +108,22 @@ def test_a_child_that_starts_without_a_database_loads_once_it_is_there(scenario,
         what="a child without a database",
     )
     postgres.start()
-    ends_well(scenario, "PostgreSQL away while a child starts", since=time.monotonic(), stated=40)
+    check_recovery(scenario, "PostgreSQL away while a child starts", since=time.monotonic(), stated=40)
 
 
-def test_sessions_that_are_cut_again_and_again_lose_nothing(scenario, postgres):
+def test_repeatedly_terminated_sessions_lose_nothing(scenario, postgres):
     """Sixty sessions are ended at random moments: what was not committed is handed back and done again."""
     import psycopg
 
-    begin(scenario, seconds=4 * scenario.workers)
+    start_run(scenario, seconds=4 * scenario.workers)
     cut = 0
     with psycopg.connect(postgres.url(NAME), autocommit=True) as other:
         while cut < 60 and other.execute("SELECT 1 FROM outcomes WHERE state = 'pending' LIMIT 1").fetchone():
-            cut += other.execute(CUT).fetchone()[0]
+            cut += other.execute(END_SESSIONS).fetchone()[0]
             time.sleep(scenario.rng.uniform(0, 0.1))
     assert cut >= 60, f"the run ended after {cut} cuts"
     # And a batch.
-    ends_well(scenario, "60 sessions cut", since=time.monotonic(), stated=10 + 4 * scenario.workers)
+    check_recovery(scenario, "60 sessions cut", since=time.monotonic(), stated=10 + 4 * scenario.workers)
 
 
 def test_a_commit_whose_answer_is_lost_is_written_once(scenario, postgres):
@@ -138,28 +140,28 @@ def test_a_commit_whose_answer_is_lost_is_written_once(scenario, postgres):
     cutter.share = 0.4
     wait_until(lambda: cutter.cut >= 5 and "chunk returned" in scenario.world.logs(), what="lost answers")
     cutter.share = 0
-    ends_well(scenario, "answers to COMMIT lost", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "answers to COMMIT lost", since=time.monotonic(), stated=10)
     cutter.close()
 
 
-def test_a_database_that_only_reads_for_a_while_is_waited_for(scenario, postgres):
+def test_workers_wait_for_a_database_that_is_read_only_for_a_while(scenario, postgres):
     """A failover that is not finished: writes are refused for 10 s, and no scan is blamed."""
-    begin(scenario)
+    start_run(scenario)
     postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_read_only = on")
-    postgres.ask(CUT)
+    postgres.ask(END_SESSIONS)
     wait_until(lambda: "ReadOnlySqlTransaction" in scenario.world.logs(), what="a refused write")
     time.sleep(10)
     postgres.ask(f"ALTER DATABASE {NAME} RESET default_transaction_read_only")
-    postgres.ask(CUT)
-    ends_well(scenario, "PostgreSQL reads only for 10 s", since=time.monotonic(), stated=10)
+    postgres.ask(END_SESSIONS)
+    check_recovery(scenario, "PostgreSQL reads only for 10 s", since=time.monotonic(), stated=10)
     assert "Traceback" not in scenario.world.logs()
 
 
-def test_a_database_without_a_free_connection_is_waited_for(scenario, postgres):
+def test_workers_wait_for_a_database_without_a_free_connection(scenario, postgres):
     """Somebody takes all there are for 10 s."""
     import psycopg
 
-    begin(scenario)
+    start_run(scenario)
     taken = []
     began = time.monotonic()
     while time.monotonic() < began + 10:
@@ -168,21 +170,21 @@ def test_a_database_without_a_free_connection_is_waited_for(scenario, postgres):
         except psycopg.OperationalError as error:
             assert "too many clients" in str(error)
             # Those that are there already; they must ask for another then.
-            taken[0].execute(CUT_OTHERS, [[one.info.backend_pid for one in taken]])
+            taken[0].execute(END_OTHER_SESSIONS, [[one.info.backend_pid for one in taken]])
     assert len(taken) > 90
     for connection in taken:
         connection.close()
-    ends_well(scenario, "PostgreSQL without connections for 10 s", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "PostgreSQL without connections for 10 s", since=time.monotonic(), stated=10)
     assert "Traceback" not in scenario.world.logs()
 
 
-def test_a_deadlock_is_dissolved_and_its_chunk_handed_back(scenario, postgres):
+def test_a_deadlock_is_resolved_and_its_chunk_handed_back(scenario, postgres):
     """A session locks every second outcome, then, while a worker waits for one of these, those that the worker has."""
     import psycopg
 
     # The worker's session finds it, and is cancelled, before its patience of 3 s ends; the other's waits for longer.
     postgres.ask(f"ALTER DATABASE {NAME} SET deadlock_timeout = '2s'")
-    begin(scenario)
+    start_run(scenario)
     lock = "SELECT 1 FROM outcomes WHERE id = %s FOR UPDATE"
     with psycopg.connect(postgres.url(NAME)) as other:
         other.execute("SET deadlock_timeout = '60s'")
@@ -191,11 +193,11 @@ def test_a_deadlock_is_dissolved_and_its_chunk_handed_back(scenario, postgres):
             assert ids, "no deadlock came about"
             for outcome in ids[1::2]:
                 other.execute(lock, outcome)
-            wait_until(lambda: postgres.ask(WAITING), what="a worker that waits")
+            wait_until(lambda: postgres.ask(WAITING_FOR_LOCK), what="a worker that waits")
             for outcome in ids[::2]:
                 other.execute(lock, outcome)
             other.rollback()
-    ends_well(scenario, "deadlock", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "deadlock", since=time.monotonic(), stated=10)
     assert "Traceback" not in scenario.world.logs()
 
 
@@ -204,7 +206,7 @@ def test_a_serialization_failure_hands_the_chunk_back(scenario, postgres):
     import psycopg
 
     postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_isolation = 'serializable'")
-    begin(scenario)
+    start_run(scenario)
     with psycopg.connect(postgres.url(NAME)) as other:
         for _ in range(20):
             other.execute("UPDATE outcomes SET attempts = attempts WHERE state = 'pending'")
@@ -213,7 +215,7 @@ def test_a_serialization_failure_hands_the_chunk_back(scenario, postgres):
             if "SerializationFailure" in scenario.world.logs():
                 break
     assert "SerializationFailure" in scenario.world.logs()
-    ends_well(scenario, "serialization failure", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "serialization failure", since=time.monotonic(), stated=10)
     assert "Traceback" not in scenario.world.logs()
 
 
@@ -222,36 +224,36 @@ def test_a_serialization_failure_hands_the_chunk_back(scenario, postgres):
     ["SELECT 1 FROM outcomes WHERE state = 'pending' FOR UPDATE", "LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE"],
     ids=["rows", "table"],
 )
-def test_a_long_lock_is_waited_for_and_said(scenario, postgres, lock):
+def test_workers_wait_for_a_long_lock_and_report_it(scenario, postgres, lock):
     """Another session locks what is pending, or the table, for 30 s: workers say that the database is busy."""
     import psycopg
 
-    begin(scenario)
+    start_run(scenario)
     with psycopg.connect(postgres.url(NAME)) as other:
         other.execute(lock)
         time.sleep(30)
         assert "LockNotAvailable" in scenario.world.logs(), "nobody said it"
         other.rollback()
-    ends_well(scenario, "PostgreSQL locked for 30 s", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "PostgreSQL locked for 30 s", since=time.monotonic(), stated=10)
     assert "Traceback" not in scenario.world.logs()
 
 
-def test_a_full_disk_under_the_database_holds_the_work_up_and_no_more(small_postgres, scenario):
+def test_work_pauses_while_the_databases_disk_is_full_and_then_goes_on(small_postgres, scenario):
     """No table can grow for 10 s: the server refuses in words, and its workers wait."""
     # A new page for every few rows, or what is there would do.
     small_postgres.ask("ALTER TABLE scores SET (fillfactor = 10)", NAME)
-    begin(scenario)
+    start_run(scenario)
     ballast = fill(small_postgres.folder)
     wait_until(
         lambda: "(DiskFull); chunk returned" in scenario.world.logs(), what="a full disk\n" + scenario.world.logs()
     )
     time.sleep(10)
     ballast.unlink()
-    ends_well(scenario, "PostgreSQL, disk full for 10 s", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "PostgreSQL, disk full for 10 s", since=time.monotonic(), stated=10)
     assert "Traceback" not in scenario.world.logs()
 
 
-def test_an_enqueue_that_loses_its_database_says_one_sentence(world, postgres, tmp_path):
+def test_an_enqueue_that_loses_its_database_prints_one_sentence(world, postgres, tmp_path):
     """Amid its transaction, and before it began: exit 2, nothing written; the same command later does it all."""
     import psycopg
 
@@ -260,7 +262,7 @@ def test_an_enqueue_that_loses_its_database_says_one_sentence(world, postgres, t
     with contextlib.closing(psycopg.connect(postgres.url(NAME))) as other:
         other.execute("LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE")
         command = world.start("producer.cli", "enqueue", "--csv", str(csv))
-        wait_until(lambda: postgres.ask(WAITING), what="an enqueue that waits")
+        wait_until(lambda: postgres.ask(WAITING_FOR_LOCK), what="an enqueue that waits")
         postgres.stop()
     assert command.wait(30) == 2
     assert "Traceback" not in world.logs()
@@ -276,7 +278,7 @@ def test_an_enqueue_that_loses_its_database_says_one_sentence(world, postgres, t
 
 
 @pytest.mark.quick
-def test_a_worker_that_starts_without_a_database_says_one_sentence(world, postgres, tmp_path):
+def test_a_worker_that_starts_without_a_database_prints_one_sentence(world, postgres, tmp_path):
     """Exit 2: whoever started it tries again, as a container's restart policy does."""
     hash_artifact(world.home / "models")
     postgres.stop()
@@ -288,7 +290,7 @@ def test_a_worker_that_starts_without_a_database_says_one_sentence(world, postgr
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_commands_that_follow_a_run_wait_for_the_database(scenario, postgres):
     """`enqueue --wait`, `run` and `status --watch` say once that it is away, once that it is back, and end as ever."""
-    begin(scenario, seconds=4)
+    start_run(scenario, seconds=4)
     world, csv = scenario.world, str(scenario.csv)
     commands = [("enqueue", "--wait", "--csv", csv), ("status", "--watch"), ("run", "--csv", csv)]
     followers = [world.start("producer.cli", *command) for command in commands]
@@ -312,7 +314,7 @@ def test_commands_that_follow_a_run_wait_for_the_database(scenario, postgres):
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_refused_row_is_a_bug_and_is_loud_without_a_value(scenario, postgres):
+def test_a_refused_row_is_logged_as_a_bug_without_its_values(scenario, postgres):
     """PostgreSQL quotes the row that it refuses; the traceback in the log does not."""
     scenario.world.env["HASH_SCORER_SECONDS"] = "0.2"
     postgres.ask("ALTER TABLE outcomes ADD CONSTRAINT odd CHECK (state <> 'rejected')", NAME)

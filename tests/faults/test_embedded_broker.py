@@ -15,7 +15,7 @@ peers = pytest.mark.parametrize("workers", [2, 3], ids=["1 peer", "2 peers"], in
 
 
 @pytest.fixture(autouse=True)
-def _slowly(scenario):
+def _slow_scoring(scenario):
     # Enough of the queue must be left when a fault comes, on a machine that does much else.
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
@@ -29,7 +29,7 @@ def server_of(worker):
     return None
 
 
-def owner(scenario):
+def find_owner(scenario):
     """Whichever of the supervisors owns the broker, and the broker."""
     found = []
     alive = [worker for worker in scenario.running if worker.poll() is None]
@@ -42,7 +42,7 @@ def newest_file(scenario):
     return max(scenario.world.home.glob("broker/appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime)
 
 
-def died(process):
+def wait_for_end(process):
     """Wait for its end: gives the moment."""
     # A zombie's owner may be the one that cannot look after it.
     wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 20, "its end")
@@ -54,9 +54,9 @@ def test_a_killed_server_is_started_again_by_its_owner(scenario):
     """SIGKILL of the server alone: its file brings the queue back."""
     scenario.start()
     lost = scenario.in_hand_and_next()
-    worker, server = owner(scenario)
+    worker, server = find_owner(scenario)
     server.kill()
-    since = died(server)
+    since = wait_for_end(server)
     scenario.recovers("embedded broker killed", since=since, stated=20, lost=lost)
     assert server_of(worker).pid != server.pid
     scenario.finish()
@@ -68,27 +68,27 @@ def test_a_peer_takes_over_the_broker_of_a_killed_supervisor(scenario):
     """The server dies with its owner, another supervisor starts its own over the same file."""
     scenario.start()
     lost = scenario.in_hand_and_next()
-    worker, server = owner(scenario)
+    worker, server = find_owner(scenario)
     worker.kill()
-    died(server)
+    wait_for_end(server)
     since = time.monotonic()
     scenario.recovers("owner of the embedded broker killed", since=since, stated=25, lost=lost)
-    successor, _ = owner(scenario)
+    successor, _ = find_owner(scenario)
     assert successor is not worker
     scenario.finish()
     scenario.check()
 
 
-def test_what_is_enqueued_while_the_server_is_down_is_sent_when_it_is_back(scenario):
+def test_scans_enqueued_while_the_server_is_down_are_sent_when_it_is_back(scenario):
     """Exit 0, and a sentence; SQL holds it."""
     for _ in range(scenario.workers):
         scenario.worker()
     wait_until(lambda: scenario.world.logs().count("loaded:") == scenario.workers, 60, "loaded models")
-    worker, server = owner(scenario)
+    worker, server = find_owner(scenario)
     # Its owner cannot start it again.
     psutil.Process(worker.pid).suspend()
     server.kill()
-    died(server)
+    wait_for_end(server)
     said = scenario.enqueue().stdout
     assert "wait for 'worker start'" in said
     psutil.Process(worker.pid).resume()
@@ -99,13 +99,13 @@ def test_what_is_enqueued_while_the_server_is_down_is_sent_when_it_is_back(scena
 
 @pytest.mark.parametrize("workers", [1], ids=["1 worker"], indirect=True)
 @pytest.mark.parametrize("damage", ["cut short", "garbage at its end", "garbage within"])
-def test_a_damaged_file_of_the_broker_costs_no_scan(scenario, damage):
+def test_a_damaged_broker_file_costs_no_scan(scenario, damage):
     """Cut short it is read up to there; otherwise it is set aside: SQL holds the work."""
     scenario.start()
     lost = scenario.held_by_somebody()
-    worker, server = owner(scenario)
+    worker, server = find_owner(scenario)
     psutil.Process(worker.pid).kill()
-    died(server)
+    wait_for_end(server)
     path = newest_file(scenario)
     content = path.read_bytes()
     where = scenario.rng.randrange(len(content) // 2, len(content) - 20)
@@ -127,7 +127,7 @@ def test_a_damaged_file_of_the_broker_costs_no_scan(scenario, damage):
 
 
 @pytest.mark.parametrize("workers", [1], ids=["1 worker"], indirect=True)
-def test_a_full_disk_under_the_brokers_file_is_waited_for(scenario):
+def test_workers_wait_while_the_disk_of_the_brokers_file_is_full(scenario):
     """The server refuses what it cannot write; the work goes on when there is room."""
     folder = scenario.world.home / "broker"
     folder.mkdir()

@@ -12,26 +12,26 @@ from tests.support.scenario import name_of, write_scans
 from tests.support.world import wait_until, write_csv
 
 #: What the tests set CXR_STOP_AFTER to: one batch of the scenario's model.
-AFTER = 8
+STOP_AFTER = 8
 BATCH = 8
 STOPPED = "SELECT count(*) FROM runs WHERE stopped_at IS NOT NULL AND finished_at IS NULL"
 
 
 @pytest.fixture
 def scenario(scenario):
-    scenario.world.env["CXR_STOP_AFTER"] = str(AFTER)
+    scenario.world.env["CXR_STOP_AFTER"] = str(STOP_AFTER)
     return scenario
 
 
-class Films:
+class ImageFolder:
     """The scenario's folder of images, and ways to spoil and to mend it."""
 
     def __init__(self, scenario):
         self.folder = scenario.csv.parent / "images"
-        self._kept = self.folder.with_name("kept")
+        self._backup = self.folder.with_name("kept")
 
     def unmount(self):
-        self.folder.rename(self._kept)
+        self.folder.rename(self._backup)
 
     def replace_by_pages(self):
         """What a proxy gives that asks for a password: files of the same names that are no images."""
@@ -42,26 +42,26 @@ class Films:
         self.unmount()
         pages.rename(self.folder)
 
-    def mend(self):
+    def repair(self):
         """As it was, times of the files included."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._kept.rename(self.folder)
+        self._backup.rename(self.folder)
 
 
 @pytest.fixture
-def films(scenario):
-    return Films(scenario)
+def image_folder(scenario):
+    return ImageFolder(scenario)
 
 
-def stops(scenario, spoil, fault):
+def run_until_stopped(scenario, break_source, fault):
     """Let the fault happen amid the run, while a producer waits for it: gives that producer's last words."""
-    make_tables(scenario)
+    create_tables(scenario)
     [scenario.worker() for _ in range(scenario.workers)]
     waiting = scenario.world.start("producer.cli", "enqueue", "--csv", str(scenario.csv), "--wait")
     log = scenario.world.home / f"log-{scenario.world.processes.index(waiting)}.txt"
     scenario.reach(scenario.rng.uniform(0.1, 0.4))
     rejected = count_rejected(scenario)
-    spoil()
+    break_source()
     since = time.monotonic()
     wait_until(lambda: scenario.world.rows(STOPPED) == [(1,)], 30, f"a stopped run\n{scenario.world.logs()}")
     recovery_times.record(
@@ -69,13 +69,13 @@ def stops(scenario, spoil, fault):
     )
     assert time.monotonic() - since < 10
     assert waiting.wait(20) == 4, log.read_text()
-    comes_to_rest(scenario)
+    check_at_rest(scenario)
     assert scenario.pending() > 0
-    assert 0 < count_rejected(scenario) - rejected <= scenario.workers * (AFTER + BATCH), "the stated number"
+    assert 0 < count_rejected(scenario) - rejected <= scenario.workers * (STOP_AFTER + BATCH), "the stated number"
     return log.read_text()
 
 
-def make_tables(scenario):
+def create_tables(scenario):
     """For a test that looks at them from the start."""
     scenario.world.producer("model", "list")
 
@@ -89,7 +89,7 @@ def count_stops(scenario):
     return scenario.world.logs().count("run 1 stopped:")
 
 
-def comes_to_rest(scenario):
+def check_at_rest(scenario):
     """Every message is acknowledged, and nothing more is decided."""
 
     def at_rest():
@@ -107,21 +107,21 @@ WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgres
 
 
 @pytest.mark.parametrize("world", WORLDS, indirect=True)
-def test_a_share_that_is_unmounted_stops_the_run_and_resume_scores_all_of_it(scenario, films):
+def test_an_unmounted_share_stops_the_run_and_resume_scores_all_of_it(scenario, image_folder):
     """What was rejected as missing meanwhile is due again in the same run."""
-    told = stops(scenario, films.unmount, "unmounted share")
+    told = run_until_stopped(scenario, image_folder.unmount, "unmounted share")
     assert "stopped: run 1" in told and "'missing'" in told and "producer resume" in told
-    films.mend()
+    image_folder.repair()
     scenario.world.producer("resume")
     scenario.recovers("unmounted share: after resume", since=time.monotonic(), stated=5)
     scenario.finish()
     scenario.check()
 
 
-def test_a_folder_of_pages_stops_the_run_and_the_same_enqueue_scores_all_of_it(scenario, films):
+def test_a_folder_of_login_pages_stops_the_run_and_the_same_enqueue_scores_all_of_it(scenario, image_folder):
     """It looks at the images again, though size and time are those that it noted when the run was opened."""
-    assert "'not_image'" in stops(scenario, films.replace_by_pages, "folder of non-images")
-    films.mend()
+    assert "'not_image'" in run_until_stopped(scenario, image_folder.replace_by_pages, "folder of non-images")
+    image_folder.repair()
     assert "run 1 resumed" in scenario.enqueue().stdout
     scenario.recovers("folder of non-images: after enqueue", since=time.monotonic(), stated=5)
     scenario.finish()
@@ -129,28 +129,28 @@ def test_a_folder_of_pages_stops_the_run_and_the_same_enqueue_scores_all_of_it(s
 
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
-def test_a_run_that_is_resumed_before_it_is_mended_stops_again(scenario, films):
+def test_a_run_resumed_before_its_source_is_repaired_stops_again(scenario, image_folder):
     """After the stated number, and each time; two who resume at once are as one, or the later one as another."""
-    stops(scenario, films.unmount, "unmounted share")
+    run_until_stopped(scenario, image_folder.unmount, "unmounted share")
     for _ in range(2):
         stopped = count_stops(scenario)
         rejected = scenario.world.rows("SELECT count(*) FROM outcomes WHERE reason = 'missing'")[0][0]
         both = [scenario.world.start("producer.cli", "resume", "--run", "1") for _ in range(2)]
         assert [each.wait(30) for each in both] == [0, 0]
         wait_until(lambda: scenario.world.rows(STOPPED) == [(1,)], 30, "another stop")
-        comes_to_rest(scenario)
+        check_at_rest(scenario)
         more = scenario.world.rows("SELECT count(*) FROM outcomes WHERE reason = 'missing'")[0][0] - rejected
         times = count_stops(scenario) - stopped
         assert times in (1, 2)
-        assert 0 < more <= times * scenario.workers * (AFTER + BATCH)
-    films.mend()
+        assert 0 < more <= times * scenario.workers * (STOP_AFTER + BATCH)
+    image_folder.repair()
     scenario.world.producer("resume")
     scenario.finish()
     scenario.check()
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_another_runs_scans_in_the_same_chunk_go_on(scenario, films, tmp_path):
+def test_another_runs_scans_in_the_same_chunk_are_scored(scenario, image_folder, tmp_path):
     """Only the run that cannot be read stands still; the sweep made one chunk of both."""
     before = dict(scenario.world.env)
     scenario.world.env |= {"CXR_CHUNK_SIZE": "1000", "CXR_BROKER_URL": "redis://127.0.0.1:1/0"}
@@ -159,13 +159,13 @@ def test_another_runs_scans_in_the_same_chunk_go_on(scenario, films, tmp_path):
     scenario.enqueue()
     scenario.world.producer("enqueue", "--csv", other)
     scenario.world.env = before | {"CXR_CHUNK_SIZE": "1000"}
-    films.unmount()
+    image_folder.unmount()
     scenario.worker()
     wait_until(lambda: scenario.world.rows(STOPPED) == [(1,)], 30, f"a stopped run\n{scenario.world.logs()}")
     query = "SELECT scored, pending FROM run_progress WHERE run_id = 2"
     wait_until(lambda: scenario.world.rows(query) == [(20, 0)], 30, f"the other run's end\n{scenario.world.logs()}")
-    comes_to_rest(scenario)
-    films.mend()
+    check_at_rest(scenario)
+    image_folder.repair()
     scenario.world.producer("resume", "--run", "1")
     scenario.finish()
     scenario.check(run=1)
@@ -173,30 +173,30 @@ def test_another_runs_scans_in_the_same_chunk_go_on(scenario, films, tmp_path):
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_one_bad_scan_in_ten_stops_nothing_and_neither_does_a_small_run(scenario, films):
+def test_one_bad_scan_in_ten_stops_nothing_and_neither_does_a_small_run(scenario, image_folder):
     """The first ends with its rejects; so does one of fewer scans than are judged, though all of them are bad."""
     for number in range(0, 90, 10):
-        (films.folder / name_of(number)).write_bytes(b"<html>")
+        (image_folder.folder / name_of(number)).write_bytes(b"<html>")
     scenario.worker()
     assert scenario.enqueue("--wait", check=False).returncode == 3
     assert scenario.world.rows("SELECT scored, rejected, stopped_at FROM run_progress") == [(87, 12, None)]
     few = scenario.world.home.parent / "few"
-    write_scans(few / "images", range(AFTER - 1))
+    write_scans(few / "images", range(STOP_AFTER - 1))
     for image in (few / "images").iterdir():
         image.write_bytes(b"<html>")
-    csv = write_csv(few / "few.csv", range(AFTER - 1), name_of=name_of)
+    csv = write_csv(few / "few.csv", range(STOP_AFTER - 1), name_of=name_of)
     assert scenario.world.producer("enqueue", "--csv", csv, "--wait", check=False).returncode == 3
     assert scenario.world.rows(STOPPED) == [(0,)]
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_run_on_this_machine_alone_stops_and_the_same_command_goes_on(scenario, films):
+def test_a_run_on_this_machine_alone_stops_and_the_same_command_goes_on(scenario, image_folder):
     """Exit 4 with the reason; what a stopped run has can be looked at; then exit 3, for three scans are damaged."""
-    make_tables(scenario)
+    create_tables(scenario)
     run = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
     scenario.reach(scenario.rng.uniform(0.1, 0.4))
-    films.unmount()
+    image_folder.unmount()
     assert run.wait(60) == 4
     assert "stopped: run 1: " in scenario.world.logs() and "Traceback" not in scenario.world.logs()
     assert "stopped 20" in scenario.world.producer("status").stdout
@@ -204,7 +204,7 @@ def test_a_run_on_this_machine_alone_stops_and_the_same_command_goes_on(scenario
     assert (watched.returncode, "producer resume" in watched.stderr) == (4, True)
     assert "could not be scored" in json.loads(scenario.world.producer("status", "--json").stdout)["stop_reason"]
     scenario.world.producer("report", "--partial")
-    films.mend()
+    image_folder.repair()
     assert scenario.world.producer("run", "--csv", scenario.csv, check=False).returncode == 3
     run = scenario.world.rows("SELECT count(*), max(run_id) FROM run_progress WHERE pending = 0")
     assert run == [(1, 1)]
@@ -212,18 +212,18 @@ def test_a_run_on_this_machine_alone_stops_and_the_same_command_goes_on(scenario
 
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [2], indirect=True)
-def test_a_night_that_is_stopped_says_so_and_the_next_goes_on(scenario, films):
+def test_a_stopped_night_reports_it_and_the_next_night_goes_on(scenario, image_folder):
     """Each with a summary of its own and its exit code."""
     with webhook() as hook:
         scenario.world.env |= {"CXR_WEBHOOK_URL": hook.url, "NO_PROXY": "127.0.0.1"}
-        make_tables(scenario)
+        create_tables(scenario)
         [scenario.worker() for _ in range(scenario.workers)]
         night = scenario.world.start("producer.cli", "nightly", "--now", "--csv", str(scenario.csv))
         scenario.reach(scenario.rng.uniform(0.1, 0.4))
-        films.unmount()
+        image_folder.unmount()
         assert night.wait(60) == 4
-        comes_to_rest(scenario)
-        films.mend()
+        check_at_rest(scenario)
+        image_folder.repair()
         again = scenario.world.producer("nightly", "--now", "--csv", scenario.csv, check=False)
         assert again.returncode == 3, again.stderr
         first, second = [json.loads(body) for _, _, body in hook.taken]
@@ -232,14 +232,14 @@ def test_a_night_that_is_stopped_says_so_and_the_next_goes_on(scenario, films):
     scenario.check()
 
 
-def test_a_worker_that_can_score_nothing_quarantines_no_whole_night(scenario, tmp_path):
+def test_a_worker_that_can_score_nothing_does_not_quarantine_a_whole_night(scenario, tmp_path):
     """What fails for every scan, a driver or a bug, is no scan's fault: the run stops after a few, and says so."""
     scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0", "HASH_SCORER_BUG": str(tmp_path)}
     scenario.enqueue()
     [scenario.worker() for _ in range(scenario.workers)]
     wait_until(lambda: scenario.world.rows(STOPPED) == [(1,)], 90, f"a stopped run\n{scenario.world.logs()}")
-    comes_to_rest(scenario)
+    check_at_rest(scenario)
     quarantined = scenario.world.rows("SELECT count(*) FROM outcomes WHERE state = 'quarantined'")[0][0]
-    assert 0 < quarantined <= scenario.workers * AFTER + BATCH
+    assert 0 < quarantined <= scenario.workers * STOP_AFTER + BATCH
     assert scenario.pending() > len(scenario.quiet.outcomes) / 2
     assert "killed_worker" in scenario.world.rows("SELECT stop_reason FROM runs")[0][0]

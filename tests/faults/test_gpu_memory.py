@@ -9,18 +9,18 @@ from db.findings import FINDINGS
 from tests.support.world import radiograph, wait_until
 from worker.supervision.restart_policy import MAX_PAUSE
 
-NOWHERE = "no memory for the model yet"
+NO_MEMORY = "no memory for the model yet"
 #: Seconds from a worker's start to its model.
-LOAD = 8
-one_world = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+LOAD_SECONDS = 8
+embedded = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 
 
 @pytest.fixture
-def room(scenario, tmp_path):
+def set_room(scenario, tmp_path):
     """Says how large a batch the scenario's device has room for, from now on; None is any."""
     path = tmp_path / "room"
 
-    def room(scans):
+    def set_room(scans):
         if scans is None:
             path.unlink()
         else:
@@ -28,16 +28,16 @@ def room(scenario, tmp_path):
             (tmp_path / "next").rename(path)
 
     scenario.world.env |= {"HASH_SCORER_ROOM": str(path), "HASH_SCORER_SECONDS": "0.3"}
-    return room
+    return set_room
 
 
 @pytest.mark.slow
-@one_world
-def test_a_device_short_of_memory_scores_the_same_in_halved_batches(scenario, room):
+@embedded
+def test_a_device_short_of_memory_scores_the_same_in_halved_batches(scenario, set_room):
     """From a random moment it has room for one to seven scans at once: the batch shrinks to fit, and stays so."""
     scenario.start()
     largest = scenario.rng.randint(1, 7)
-    room(largest)
+    set_room(largest)
     short = time.monotonic()
     wait_until(
         lambda: "no memory for a batch of 8 scans: 4 from now on" in scenario.world.logs(), 20, scenario.world.logs()
@@ -51,38 +51,38 @@ def test_a_device_short_of_memory_scores_the_same_in_halved_batches(scenario, ro
     assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
 
 
-def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(scenario, room):
+def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(scenario, set_room):
     """Its worker says so and ends, in good order: no scan is to blame, and all is handed to whoever has room.
 
     Each scan is alone in its message here, as one is that others suspect.
     """
     scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
     scenario.start()
-    room(0)
+    set_room(0)
     wait_until(lambda: "no memory for a batch of one scan; this worker ends" in scenario.world.logs(), 30)
     time.sleep(scenario.rng.uniform(1, 8))
     assert scenario.pending() > 0
     assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)], "no scan is to blame"
-    room(None)
-    scenario.recovers("GPU: no room for one scan", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
+    set_room(None)
+    scenario.recovers("GPU: no room for one scan", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS)
     scenario.finish(120)
     scenario.check()
     assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
     assert "Traceback" not in scenario.world.logs()
 
 
-@one_world
-def test_a_device_without_memory_for_the_model_is_tried_again(scenario, room):
+@embedded
+def test_a_device_without_memory_for_the_model_is_tried_again(scenario, set_room):
     """From the first start on, as where another program still has it: no exit, no model refused, no traceback."""
-    room(-1)
+    set_room(-1)
     scenario.enqueue()
     workers = [scenario.worker() for _ in range(scenario.workers)]
-    wait_until(lambda: scenario.world.logs().count(NOWHERE) > scenario.workers, 60, scenario.world.logs())
+    wait_until(lambda: scenario.world.logs().count(NO_MEMORY) > scenario.workers, 60, scenario.world.logs())
     time.sleep(scenario.rng.uniform(0, 5))
     assert scenario.decided() == 0
     assert all(worker.poll() is None for worker in workers)
-    room(None)
-    scenario.recovers("GPU: no room for the model", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
+    set_room(None)
+    scenario.recovers("GPU: no room for the model", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS)
     scenario.finish()
     scenario.check()
     assert "Traceback" not in scenario.world.logs()
@@ -110,7 +110,7 @@ def pixels_of(artifact, count):
     return np.stack([preprocess(radiograph(number), rule) for number in range(count)])
 
 
-def short_of_room(scorer, largest):
+def limit_memory(scorer, largest):
     """Raise TensorFlow's own error for every pass of more scans than this; gives the sizes that were tried."""
     import tensorflow as tf
 
@@ -137,7 +137,7 @@ def short_of_room(scorer, largest):
 
 
 @pytest.mark.parametrize("largest", [16, 8, 1])
-def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, largest):
+def test_tensorflow_out_of_memory_gives_the_same_scores_in_halved_batches(densenet, largest):
     """A smaller batch may be computed by other kernels: scores differ by float32's rounding, and no more."""
     from worker.scoring.runtimes.tensorflow import TensorflowScorer
     from worker.scoring.scorer import score_all
@@ -145,7 +145,7 @@ def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, la
     pixels = pixels_of(densenet, 32)
     scorer = TensorflowScorer(densenet)
     whole = scorer.score(pixels)
-    tried = short_of_room(scorer, largest)
+    tried = limit_memory(scorer, largest)
     pieces = score_all(scorer, pixels)
     assert set(tried) == {size for size in (32, 16, 8, 4, 2, 1) if size >= largest}
     assert scorer.batch_size == largest
@@ -156,20 +156,20 @@ def test_tensorflow_out_of_memory_scores_in_halves_to_the_last_bits(densenet, la
     assert (scorer.score(pixels[5:6]) == pieces[5:6]).all()
 
 
-def test_tensorflow_that_has_no_room_for_one_scan_says_so(densenet):
+def test_tensorflow_without_memory_for_one_scan_raises_an_error(densenet):
     """To whoever asked, as a fault of the device's."""
     from db.errors import OutOfDeviceMemory
     from worker.scoring.runtimes.tensorflow import TensorflowScorer
     from worker.scoring.scorer import score_all
 
     scorer = TensorflowScorer(densenet)
-    tried = short_of_room(scorer, 0)
+    tried = limit_memory(scorer, 0)
     with pytest.raises(OutOfDeviceMemory, match="no memory for a batch of one scan"):
         score_all(scorer, pixels_of(densenet, 3))
     assert tried == [32, 16, 8, 4, 2, 1]
 
 
-def test_tensorflow_that_has_no_room_to_warm_up_begins_with_a_smaller_batch(densenet, monkeypatch):
+def test_tensorflow_without_memory_to_warm_up_starts_with_a_smaller_batch(densenet, monkeypatch):
     """A GPU that is too small for the artifact's batch serves nevertheless."""
     import tensorflow as tf
 
@@ -177,12 +177,12 @@ def test_tensorflow_that_has_no_room_to_warm_up_begins_with_a_smaller_batch(dens
 
     score = TensorflowScorer.score
 
-    def crowded(self, pixels):
+    def score_small_batches(self, pixels):
         if self.batch_size > 8:
             raise MemoryError
         return score(self, pixels)
 
-    monkeypatch.setattr(TensorflowScorer, "score", crowded)
+    monkeypatch.setattr(TensorflowScorer, "score", score_small_batches)
     scorer = TensorflowScorer(densenet)
     assert scorer.batch_size == 8
     assert scorer.score(pixels_of(densenet, 8)).shape == (8, len(FINDINGS))

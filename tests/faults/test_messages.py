@@ -12,7 +12,7 @@ from worker.messaging.messages import queue_of
 
 
 @pytest.fixture(autouse=True)
-def _slowly(scenario):
+def _slow_scoring(scenario):
     # Enough of the queue must be left when a fault comes, on a machine that does much else.
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
@@ -32,7 +32,7 @@ def test_a_flushed_broker_loses_nothing(scenario):
 
 
 @pytest.mark.parametrize("workers", [4], ids=["4 workers"], indirect=True)
-def test_a_message_that_comes_100_times_changes_nothing(scenario):
+def test_a_message_delivered_100_times_changes_nothing(scenario):
     """Its scans are scored by four workers at once, and written once."""
     scenario.start()
     model, client = scenario.model(), scenario.broker
@@ -46,7 +46,7 @@ def test_a_message_that_comes_100_times_changes_nothing(scenario):
     scenario.check()
 
 
-def dropped_lines(scenario):
+def count_dropped(scenario):
     """How many messages were dropped for their form; those that name another location than the ledger's are chunks."""
     lines = [line for line in scenario.world.logs().splitlines() if "message dropped" in line]
     return sum("another location" not in line for line in lines)
@@ -68,8 +68,8 @@ def test_hostile_messages_are_dropped_and_the_run_goes_on(scenario, tmp_path):
     assert scenario.waits_for(waited), "they came too late"
     scenario.recovers(f"{len(messages)} hostile messages", since=sent, stated=45, lost=waited)
     scenario.finish()
-    wait_until(lambda: dropped_lines(scenario) >= len(refused), 20, "a line for each")
-    assert dropped_lines(scenario) == len(refused)
+    wait_until(lambda: count_dropped(scenario) >= len(refused), 20, "a line for each")
+    assert count_dropped(scenario) == len(refused)
     assert before <= {process.pid for process in descendants(first)}, "a worker died"
     assert not trap.exists()
     scenario.check()
@@ -91,7 +91,7 @@ def test_an_older_programs_messages_are_dropped_and_its_work_is_sent_again(scena
     scenario.check()
 
 
-def test_what_others_left_among_what_workers_hold_stops_nobody(scenario):
+def test_foreign_entries_among_held_messages_stop_no_worker(scenario):
     """Not JSON, not a message, or in nobody's hands though it looks so: lost work is found and sent all the same."""
     scenario.start()
     client, queue = scenario.broker, queue_of(scenario.model())
@@ -110,7 +110,7 @@ def test_what_others_left_among_what_workers_hold_stops_nobody(scenario):
     scenario.check()
 
 
-def test_a_key_of_another_type_in_the_queues_place_is_waited_out(scenario):
+def test_workers_wait_while_a_key_of_another_type_replaces_the_queue(scenario):
     """Somebody else's program took the name: workers live, say so, and go on when it is gone."""
     worker = scenario.start()
     client, queue = scenario.broker, queue_of(scenario.model())

@@ -17,7 +17,7 @@ WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgres
 RUNS = "SELECT count(*) FROM runs"
 
 
-def at_once(scenario, *commands):
+def run_together(scenario, *commands):
     """Start producers together, and see each of them exit with 0."""
     started = [scenario.world.start("producer.cli", *map(str, command)) for command in commands]
     codes = [process.wait(90) for process in started]
@@ -31,7 +31,7 @@ def test_five_producers_at_once_on_one_csv_open_one_run(scenario):
     """All exit 0; nothing is registered or scored twice."""
     [scenario.worker() for _ in range(scenario.workers)]
     enqueue = ("enqueue", "--csv", scenario.csv)
-    at_once(scenario, *[enqueue] * 5)
+    run_together(scenario, *[enqueue] * 5)
     assert scenario.world.rows(RUNS) == [(1,)]
     assert scenario.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
     scenario.finish()
@@ -43,7 +43,7 @@ def test_producers_at_once_with_different_limits_share_their_scans(scenario):
     """Each has a run of its own; a scan that both hold has one outcome."""
     [scenario.worker() for _ in range(scenario.workers)]
     limited = [("enqueue", "--csv", scenario.csv, "--limit", limit) for limit in (20, 50)]
-    at_once(scenario, *limited, ("enqueue", "--csv", scenario.csv))
+    run_together(scenario, *limited, ("enqueue", "--csv", scenario.csv))
     assert scenario.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
     assert scenario.world.rows("SELECT expected FROM run_progress ORDER BY 1") == [(20,), (50,), (99,)]
     scenario.finish()
@@ -56,7 +56,7 @@ def seconds_of(command):
     return time.monotonic() - started
 
 
-def killed_after(scenario, seconds, *command):
+def kill_after(scenario, seconds, *command):
     """SIGKILL a producer some seconds after its start; whether it was still there."""
     process = scenario.world.start("producer.cli", *map(str, command))
     time.sleep(seconds)
@@ -72,7 +72,7 @@ def test_a_producer_that_is_killed_half_way_leaves_all_or_nothing(scenario):
     [scenario.worker() for _ in range(scenario.workers)]
     killed = 0
     for _ in range(30):
-        killed += killed_after(scenario, scenario.rng.uniform(0.2, 1.0) * usual, "enqueue", "--csv", scenario.csv)
+        killed += kill_after(scenario, scenario.rng.uniform(0.2, 1.0) * usual, "enqueue", "--csv", scenario.csv)
         # In one statement, for the server may still be at a commit whose client is dead.
         tables = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("runs", "run_scans", "outcomes"))
         runs, held, outcomes = scenario.world.rows(f"SELECT {tables}")[0]
@@ -82,12 +82,12 @@ def test_a_producer_that_is_killed_half_way_leaves_all_or_nothing(scenario):
             break
     assert killed == 3, "no producer was at work when it was killed"
     scenario.enqueue()
-    at_once(scenario, ("resume",), ("resume",))
+    run_together(scenario, ("resume",), ("resume",))
     scenario.finish()
     scenario.check()
 
 
-def test_what_a_producer_has_committed_and_not_sent_is_sent_by_workers(scenario):
+def test_workers_send_what_a_producer_has_committed_and_not_sent(scenario):
     """It is killed between the two; nobody enqueues again."""
     # The broker takes nothing until the producer is dead: its run is committed by then.
     scenario.world.producer("model", "list")
@@ -105,7 +105,7 @@ def test_what_a_producer_has_committed_and_not_sent_is_sent_by_workers(scenario)
     scenario.check()
 
 
-def below(process):
+def descendants_of(process):
     return psutil.Process(process.pid).children(recursive=True)
 
 
@@ -116,7 +116,7 @@ def check_afterwards(scenario):
     scenario.check()
 
 
-def gone(processes, seconds):
+def all_ended(processes, seconds):
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return not alive
 
@@ -128,11 +128,11 @@ def test_a_killed_run_on_this_machine_takes_its_worker_and_broker_with_it(scenar
     scenario.world.producer("model", "list")
     run = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
     scenario.reach(scenario.rng.uniform(0.05, 0.5))
-    family = below(run)
+    family = descendants_of(run)
     assert len(family) >= 4, "supervisor, celery, its child, the broker"
     run.kill()
     killed = time.monotonic()
-    assert gone(family, 15), [process for process in family if process.is_running()]
+    assert all_ended(family, 15), [process for process in family if process.is_running()]
     assert scenario.pending() > 0
     again = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
     scenario.recovers("producer run killed, and started again", since=killed, stated=40)
@@ -143,18 +143,18 @@ def test_a_killed_run_on_this_machine_takes_its_worker_and_broker_with_it(scenar
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_ctrl_c_once_or_more_often_ends_a_run_with_4_and_leaves_nobody_behind(scenario, times):
+def test_ctrl_c_once_or_more_often_ends_a_run_with_4_and_leaves_no_process_behind(scenario, times):
     """One sentence and no traceback, also from an impatient person; the same command goes on."""
     scenario.world.producer("model", "list")
     run = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
     scenario.reach(scenario.rng.uniform(0.05, 0.4))
-    family = below(run)
+    family = descendants_of(run)
     for _ in range(times):
         run.send_signal(signal.SIGINT)
         time.sleep(scenario.rng.uniform(0.1, 0.6))
     assert run.wait(40) == 4, scenario.world.logs()
     assert "Traceback" not in scenario.world.logs()
-    assert gone(family, 15)
+    assert all_ended(family, 15)
     assert scenario.pending() > 0
     assert scenario.world.producer("run", "--csv", scenario.csv, check=False).returncode == 3
     check_afterwards(scenario)
@@ -190,12 +190,12 @@ def test_two_loops_at_the_same_minute_open_one_run_and_send_one_summary(scenario
     scenario.check()
 
 
-def test_nights_that_are_killed_and_started_again_come_to_one_run_and_one_summary(scenario, hook):
+def test_nights_killed_and_started_again_give_one_run_and_one_summary(scenario, hook):
     """Before its run is opened, while it is followed, and at once with another one that ends it."""
     scenario.world.producer("model", "list")
     [scenario.worker() for _ in range(scenario.workers)]
     night = ("nightly", "--now", "--csv", str(scenario.csv))
-    assert killed_after(scenario, scenario.rng.uniform(0.2, 1.5), *night)
+    assert kill_after(scenario, scenario.rng.uniform(0.2, 1.5), *night)
     follower = scenario.world.start("producer.cli", *night)
     scenario.reach(scenario.rng.uniform(0.0, 0.3))
     follower.kill()
@@ -220,7 +220,7 @@ def test_a_producer_beside_one_that_forgets_and_one_that_prunes(scenario, tmp_pa
     with scenario.world.engine.begin() as connection:
         connection.execute(text("UPDATE runs SET created_at = '2026-01-01 00:00:00+00:00'"))
     forget = ("forget", "--patient", name_of(300)[:8], "--yes")
-    at_once(scenario, ("enqueue", "--csv", scenario.csv), forget, ("prune", "--older-than", "1"))
+    run_together(scenario, ("enqueue", "--csv", scenario.csv), forget, ("prune", "--older-than", "1"))
     scenario.finish()
     left = (
         "SELECT count(*), min(o.revision) FROM outcomes o JOIN scans s ON s.id = o.scan_id WHERE s.image_name >= :name"
@@ -238,7 +238,7 @@ def test_producers_beside_one_that_cancels(scenario):
     scenario.enqueue()
     scenario.reach(scenario.rng.uniform(0.05, 0.2))
     enqueue = ("enqueue", "--csv", scenario.csv)
-    at_once(scenario, enqueue, ("cancel", "--run", "1"), enqueue)
+    run_together(scenario, enqueue, ("cancel", "--run", "1"), enqueue)
     assert scenario.world.rows("SELECT cancelled_at IS NOT NULL, pending FROM run_progress WHERE run_id = 1")[0][0]
     scenario.enqueue()
     scenario.finish()

@@ -17,7 +17,7 @@ from tests.support.world import World, wait_until
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 
 #: Seconds that a botocore client waits for a silent store, twice, and the pause between.
-SILENCE = 2 * 10 + 1
+SILENCE_SECONDS = 2 * 10 + 1
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def start_workers(scenario):
 
 
 #: By what some answers are, how soon a scan more is decided nevertheless.
-SOME = {
+ANSWER_FAULTS = {
     "503 SlowDown": (s3_proxy.slow_down, 0.2, 10),
     "500": (s3_proxy.internal_error, 0.2, 10),
     "a redirect": (s3_proxy.redirected, 0.2, 10),
@@ -76,10 +76,10 @@ SOME = {
 }
 
 
-@pytest.mark.parametrize("kind", SOME)
-def test_what_fails_for_some_requests_costs_no_scan_its_score(scenario, proxy, kind):
+@pytest.mark.parametrize("kind", ANSWER_FAULTS)
+def test_failures_of_some_requests_cost_no_scan_its_score(scenario, proxy, kind):
     """To the run's end: a share of the answers is spoiled at random, those to repeated requests too."""
-    fault, share, stated = SOME[kind]
+    fault, share, stated = ANSWER_FAULTS[kind]
     proxy.spoil(fault, share)
     scenario.start()
     wait_until(lambda: proxy.spoiled, 20, "a spoiled answer")
@@ -104,7 +104,7 @@ def test_an_endpoint_that_was_down_costs_no_scan_its_score(scenario, proxy, seco
 
 
 @pytest.mark.parametrize("kind", ["stalled", "dripping", "silent"])
-def test_a_store_that_hangs_altogether_holds_no_worker_for_ever(scenario, proxy, kind):
+def test_a_store_that_hangs_does_not_hold_workers_for_ever(scenario, proxy, kind):
     """Every answer hangs for 20 s, longer than any message may be held: all of it is handed back in time."""
     scenario.start()
     proxy.spoil(getattr(s3_proxy, kind), 1)
@@ -112,7 +112,7 @@ def test_a_store_that_hangs_altogether_holds_no_worker_for_ever(scenario, proxy,
     assert proxy.spoiled[kind] > 0
     assert scenario.pending() > 0
     proxy.heal()
-    scenario.recovers(f"S3: {kind} for 20 s", since=time.monotonic(), stated=SILENCE + 5)
+    scenario.recovers(f"S3: {kind} for 20 s", since=time.monotonic(), stated=SILENCE_SECONDS + 5)
     scenario.finish(150)
     scenario.check()
     # A lone scan's message that was held for too long comes back as a dead worker's would, and whoever takes it up
@@ -154,7 +154,7 @@ def some_names(scenario):
     return sorted(scenario.rng.sample([name_of(number) for number in range(SCANS)], 7))
 
 
-def test_deleted_objects_are_missing_and_no_others(scenario, s3, bucket, prefix, tmp_path):
+def test_only_deleted_objects_are_missing(scenario, s3, bucket, prefix, tmp_path):
     """Listed when the run was opened, and gone since."""
     scenario.enqueue()
     gone = some_names(scenario)
@@ -166,7 +166,7 @@ def test_deleted_objects_are_missing_and_no_others(scenario, s3, bucket, prefix,
     scenario.check(quiet=without(scenario, gone, tmp_path))
 
 
-def test_denied_objects_are_rejected_and_no_others(scenario, proxy, tmp_path):
+def test_only_denied_objects_are_rejected(scenario, proxy, tmp_path):
     """The store's own 403 for some keys is its word; it speaks of these alone, since others were read."""
     refused = some_names(scenario)
     proxy.choose = lambda key: s3_proxy.denied if key.rpartition("/")[2] in refused else None
@@ -179,7 +179,7 @@ def test_denied_objects_are_rejected_and_no_others(scenario, proxy, tmp_path):
     scenario.check(quiet=dataclasses.replace(quiet, outcomes=quiet.outcomes | as_refused))
 
 
-def test_an_object_overwritten_during_a_run_is_scored_from_one_version_whole(scenario, s3, bucket, prefix):
+def test_an_object_overwritten_during_a_run_is_scored_from_one_whole_version(scenario, s3, bucket, prefix):
     """Its row says by ETag which bytes were scored; whoever was scored before is due again the next time."""
     client, other = client_of(s3), name_of(0)
     bytes_of = {

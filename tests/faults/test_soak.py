@@ -32,7 +32,7 @@ def scenario(world, rng, tmp_path):
     scenario.close()
 
 
-class Reaper:
+class FaultInjector:
     """Kills a part of a worker, chosen by chance, and starts again what nobody else would."""
 
     def __init__(self, scenario, valkey):
@@ -88,24 +88,24 @@ def score(scenario, *arguments, meanwhile=lambda: None):
     return run, time.monotonic() - started
 
 
-def between(scenario, reaper):
+def on_schedule(scenario, injector):
     """What `score` calls again and again: lets things die when it is time."""
     now = time.monotonic()
-    due = {reaper.kill: (now + KILL_EVERY, KILL_EVERY), reaper.restart_broker: (now + RESTART_EVERY, RESTART_EVERY)}
+    due = {injector.kill: (now + KILL_EVERY, KILL_EVERY), injector.restart_broker: (now + RESTART_EVERY, RESTART_EVERY)}
 
-    def look_at_the_clock():
-        for strike, (at, every) in due.items():
+    def inject_due_faults():
+        for inject, (at, every) in due.items():
             if time.monotonic() >= at and scenario.pending():
-                due[strike] = (time.monotonic() + every, every)
-                strike()
+                due[inject] = (time.monotonic() + every, every)
+                inject()
 
-    return look_at_the_clock
+    return inject_due_faults
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-def test_a_night_of_kills_ends_as_a_quiet_one(scenario, valkey):
+def test_a_run_under_constant_kills_ends_like_an_undisturbed_run(scenario, valkey):
     """Every invariant holds after a kill every 5 s and a broker restart every 30 s; the report says at what price."""
     for _ in range(WORKERS):
         scenario.worker()
@@ -113,14 +113,14 @@ def test_a_night_of_kills_ends_as_a_quiet_one(scenario, valkey):
     scenario.quiet = run_results(scenario.world, first)
     assert sum(row[0] == "scored" for row in scenario.quiet.outcomes.values()) == SCANS
     assert len(scenario.quiet.outcomes) == SCANS + len(DAMAGED)
-    reaper = Reaper(scenario, valkey)
-    last, seconds = score(scenario, "--rescore", meanwhile=between(scenario, reaper))
+    injector = FaultInjector(scenario, valkey)
+    last, seconds = score(scenario, "--rescore", meanwhile=on_schedule(scenario, injector))
     scenario.check(run=last)
     attempts = scenario.world.rows("SELECT max(attempts), sum(attempts) FROM outcomes")[0]
     totals = {
         "scans": SCANS,
         "workers": WORKERS,
-        "killed": dict(reaper.done),
+        "killed": dict(injector.done),
         "quiet_seconds": round(quiet_seconds, 1),
         "seconds": round(seconds, 1),
         "attempts_most_and_sum": [int(count) for count in attempts],

@@ -13,7 +13,7 @@ from db.close_run import close_finished_runs
 from db.engine.session import open_database
 from db.engine.sqlite import trim_wal
 from db.ledger.outcomes import record_outcomes
-from tests.support.fault_timing import begin, ends_well
+from tests.support.fault_timing import check_recovery, start_run
 from tests.support.invariants import check_privacy
 from tests.support.ledger import enqueue, ids_of, scored
 from tests.support.scenario import descendants
@@ -29,7 +29,7 @@ def file_of(scenario):
 
 
 @contextlib.contextmanager
-def writing(file):
+def write_lock(file):
     """Another program in the middle of a transaction that writes."""
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("PRAGMA busy_timeout = 10000")
@@ -41,28 +41,28 @@ def writing(file):
         other.close()
 
 
-def test_another_programs_write_is_waited_for(scenario):
+def test_workers_wait_for_another_programs_write(scenario):
     """It holds the lock for 30 s: workers hand their chunks back, say so, and go on when it is done."""
-    begin(scenario)
-    with writing(file_of(scenario)):
+    start_run(scenario)
+    with write_lock(file_of(scenario)):
         before = scenario.decided()
         time.sleep(30)
         assert scenario.decided() == before
     assert "(database is locked): chunk handed back" in scenario.world.logs()
-    ends_well(scenario, "SQLite locked for 30 s", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "SQLite locked for 30 s", since=time.monotonic(), stated=10)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(scenario):
     """`producer enqueue` says every few seconds what it waits for, and after a minute gives up in one sentence."""
-    begin(scenario)
-    with writing(file_of(scenario)):
+    start_run(scenario)
+    with write_lock(file_of(scenario)):
         done = scenario.enqueue("--limit", "3", check=False, timeout=200)
     assert done.returncode == 2
     assert "another program is writing to the database; waited 5 s of at most 60 s" in done.stderr
     assert done.stderr.endswith("error: the database is unavailable (database is locked)\n")
     assert "Traceback" not in done.stderr
-    ends_well(scenario, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(scenario):
 def test_a_command_that_waits_for_the_lock_says_so(scenario):
     """`producer cancel` behind another program's transaction: a word after 5 s, and its result in the end."""
     scenario.enqueue()
-    with writing(file_of(scenario)):
+    with write_lock(file_of(scenario)):
         cancel = scenario.world.start("producer.cli", "cancel")
         wait_until(
             lambda: "another program is writing to the database; waited 5 s" in scenario.world.logs(), 90, "a word"
@@ -79,11 +79,11 @@ def test_a_command_that_waits_for_the_lock_says_so(scenario):
     assert "run 1 cancelled" in scenario.world.logs()
 
 
-def test_a_full_disk_holds_the_work_up_and_no_more(world, workers, request):
+def test_work_pauses_while_the_disk_is_full_and_then_goes_on(world, workers, request):
     """Database, broker and logs on one disk that is full for 10 s, then freed."""
     with small_disk(world.home, 32):
         scenario = request.getfixturevalue("scenario")
-        begin(scenario)
+        start_run(scenario)
         ballast = fill(world.home)
         before = scenario.decided()
         time.sleep(10)
@@ -91,26 +91,26 @@ def test_a_full_disk_holds_the_work_up_and_no_more(world, workers, request):
         assert scenario.pending() > 0
         ballast.unlink()
         # Chunks that the broker did not take back come again after the visibility timeout.
-        ends_well(scenario, "SQLite, disk full for 10 s", since=time.monotonic(), stated=20)
+        check_recovery(scenario, "SQLite, disk full for 10 s", since=time.monotonic(), stated=20)
         world.stop()
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_disk_that_takes_no_more_is_waited_for(scenario):
+def test_workers_wait_while_no_file_can_grow(scenario):
     """No file of the worker grows for 8 s, its log neither; then all goes on."""
-    worker = begin(scenario)
+    worker = start_run(scenario)
     processes = descendants(worker)
     limit_files(processes, 4096)
     before = scenario.decided()
     time.sleep(8)
     assert scenario.decided() <= before + 8
     limit_files(processes, None)
-    ends_well(scenario, "SQLite, files that cannot grow for 8 s", since=time.monotonic(), stated=15)
+    check_recovery(scenario, "SQLite, files that cannot grow for 8 s", since=time.monotonic(), stated=15)
     assert "(disk I/O error): chunk handed back" in scenario.world.logs()
     assert "Traceback" not in scenario.world.logs()
 
 
-def take_away(scenario):
+def move_database_away(scenario):
     """The database file and what belongs to it, in another folder."""
     aside = scenario.world.home / "aside"
     aside.mkdir()
@@ -120,37 +120,37 @@ def take_away(scenario):
     return aside
 
 
-def test_a_database_file_that_is_moved_away_takes_no_score_with_it(scenario):
+def test_a_database_file_that_is_moved_away_loses_no_score(scenario):
     """SQLite alone would go on in the moved file; here chunks are handed back until it lies in its place again."""
-    begin(scenario)
-    aside = take_away(scenario)
+    start_run(scenario)
+    aside = move_database_away(scenario)
     wait_until(lambda: "(the database file is gone): chunk handed back" in scenario.world.logs(), what="a word")
     time.sleep(5)
     assert not file_of(scenario).exists(), "somebody made an empty ledger"
     for file in aside.iterdir():
         file.rename(scenario.world.home / file.name)
-    ends_well(scenario, "SQLite file gone for 5 s", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "SQLite file gone for 5 s", since=time.monotonic(), stated=10)
 
 
-def test_a_restored_copy_is_gone_on_with(scenario):
+def test_work_continues_in_a_restored_copy(scenario):
     """An older copy in the file's place: it is opened anew, and what was scored since is scored again."""
-    begin(scenario)
+    start_run(scenario)
     with sqlite3.connect(file_of(scenario)) as source, sqlite3.connect(scenario.world.home / "copy") as copy:
         source.backup(copy)
     source.close()
     copy.close()
     before = scenario.decided()
     wait_until(lambda: scenario.decided() > before, what="a batch after the copy")
-    take_away(scenario)
+    move_database_away(scenario)
     (scenario.world.home / "copy").rename(file_of(scenario))
     assert scenario.decided() <= before
-    ends_well(scenario, "SQLite file replaced by an older copy", since=time.monotonic(), stated=15)
+    check_recovery(scenario, "SQLite file replaced by an older copy", since=time.monotonic(), stated=15)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_damaged_database_file_is_named_and_decides_nothing(scenario):
+def test_a_damaged_database_file_is_reported_and_nothing_is_decided(scenario):
     """Pages full of rubbish: workers say that it is malformed, commands end with one sentence."""
-    begin(scenario)
+    start_run(scenario)
     with contextlib.closing(sqlite3.connect(file_of(scenario), isolation_level=None)) as other:
         other.execute("PRAGMA busy_timeout = 10000")
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -166,7 +166,7 @@ def test_a_damaged_database_file_is_named_and_decides_nothing(scenario):
     check_privacy(scenario)
 
 
-def test_a_long_reader_makes_the_log_grow_by_what_is_written_and_no_more(scenario):
+def test_a_long_reader_makes_the_wal_file_grow_by_what_is_written_and_no_more(scenario):
     """A transaction that reads through the whole run: the `-wal` file holds what is written meanwhile."""
     with contextlib.closing(sqlite3.connect(file_of(scenario))) as reader:
         for _ in range(scenario.workers):
@@ -184,7 +184,7 @@ def test_a_long_reader_makes_the_log_grow_by_what_is_written_and_no_more(scenari
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_readers_without_a_gap_do_not_make_the_log_grow_for_ever(world, workers, tmp_path, monkeypatch):
+def test_overlapping_readers_do_not_make_the_wal_file_grow_for_ever(world, workers, tmp_path, monkeypatch):
     """Overlapping readers leave SQLite no moment to begin its `-wal` file anew; the sweep makes one."""
     monkeypatch.setattr(db.engine.sqlite, "_WAL_LIMIT_BYTES", 2**20)
     engine = open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}")

@@ -1,7 +1,7 @@
 """Lets a fault hit a run in the middle on a machine of any speed, and checks how the run ends after it."""
 
 
-def begin(scenario, seconds=2):
+def start_run(scenario, seconds=2):
     """Return once some of the work is done.
 
     Everything is enqueued before a worker starts: on a busy machine the workers could be done before
@@ -21,7 +21,7 @@ def begin(scenario, seconds=2):
     return first
 
 
-def ends_well(scenario, fault, *, since, stated):
+def check_recovery(scenario, fault, *, since, stated):
     """Check that the run recovers in time, ends as the undisturbed run did, and that no supervisor died."""
     assert scenario.pending() > 0, "the fault came too late"
     scenario.recovers(fault, since=since, stated=stated)

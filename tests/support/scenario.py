@@ -241,7 +241,7 @@ def load_seconds(scenario, worker):
     return _loaded_at(scenario, worker) - psutil.Process(worker.pid).create_time()
 
 
-def child_load_seconds(scenario, worker):
+def scoring_process_load_seconds(scenario, worker):
     """The same time, from the start of the scoring process."""
     return _loaded_at(scenario, worker) - scoring_process(worker).create_time()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import redis
 
-from tests.benchmarks.scale.films import lay_out
-from tests.benchmarks.scale.meters import (
+from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
+from tests.benchmarks.scale.resource_usage import (
     WorkerProcesses,
     broker_use,
     calls,
@@ -20,8 +20,8 @@ from tests.benchmarks.scale.meters import (
     database_use,
     sizes,
 )
-from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
 from tests.benchmarks.scale.sleeping_scorer import read_counts
+from tests.benchmarks.scale.tiny_scans import write_tiny_scans
 from tests.support.valkey import Valkey
 from tests.support.world import World, hash_artifact, wait_until
 from worker.messaging.celery_app import make_app
@@ -35,11 +35,11 @@ BATCH = 32
 #: Fixed, so that figures compare; left to itself it follows the speed of the workers.
 CHUNK = 128
 #: Seconds without work: two sweeps and five heartbeats of each worker. A session reports its use within ten.
-IDLE = 11.0
+IDLE_SECONDS = 11.0
 #: Seconds in which every run ends, or something is wrong.
-HOPELESS = 3600
+MAX_RUN_SECONDS = 3600
 #: Scans in a chunk of the warm-up, and chunks for each worker.
-_WARM = (2, 16)
+_WARM_UP = (2, 16)
 
 
 class Fleet:
@@ -82,7 +82,7 @@ class Fleet:
     def idle(self):
         """What the fleet costs while it waits for work, a worker and second."""
         before, started = self._snapshot(), time.monotonic()
-        time.sleep(IDLE)
+        time.sleep(IDLE_SECONDS)
         seconds = (time.monotonic() - started) * self.workers
         after = self._snapshot()
         use = {name: (after["worker cpu"][name] - before["worker cpu"][name]) / seconds for name in after["worker cpu"]}
@@ -98,10 +98,10 @@ class Fleet:
 
     def score(self, scans):
         """Enqueue a run and follow it to its end: figures of it all."""
-        csv = lay_out(self.folder / "scans", scans)
+        csv = write_tiny_scans(self.folder / "scans", scans)
         self.client.config_resetstat()
         before = self._snapshot()
-        producer, seen = self._enqueue_and_follow(csv)
+        producer, observed = self._enqueue_and_follow(csv)
         after = self._snapshot()
         peaks = [one.peaks for one in self.processes]
         broker_peak = self.client.info("memory")["used_memory_peak"] / 2**20
@@ -111,11 +111,11 @@ class Fleet:
         time.sleep(1)
         after["database"] = database_use(self.postgres, "nightread")
         # Not the fleet's own.
-        after["database"]["transactions"] -= seen.pop("looks")
+        after["database"]["transactions"] -= observed.pop("polls")
         return {
             "producer": producer,
-            **seen,
-            **self._pace(scans),
+            **observed,
+            **self._throughput(scans),
             "use": _difference(before, after),
             "peak MiB": {name: max(one[name] for one in peaks) for name in peaks[0]},
             # The greatest has closed the run too.
@@ -149,19 +149,27 @@ class Fleet:
         self.client = redis.Redis(port=self.valkey.port)
         self._database = psycopg.connect(self.postgres.url("nightread"), autocommit=True)
         self._stack.callback(self._database.close)
-        wait_until(lambda: self._beats_with(lambda beat: beat.model), 60 + 15 * self.workers, "every worker's model")
-        chunk, chunks = _WARM
-        csv = lay_out(self.folder / "warm", chunk * chunks * self.workers)
+        wait_until(
+            lambda: self._heartbeats_with(lambda heartbeat: heartbeat.model),
+            60 + 15 * self.workers,
+            "every worker's model",
+        )
+        chunk, chunks = _WARM_UP
+        csv = write_tiny_scans(self.folder / "warm", chunk * chunks * self.workers)
         env, self.world.env = self.world.env, self.world.env | {"CXR_CHUNK_SIZE": str(chunk)}
         self.world.producer("enqueue", "--csv", csv)
         self.world.env = env
-        wait_until(lambda: self._beats_with(lambda beat: beat.decided and beat.state == "idle"), 60, "a warm fleet")
+        wait_until(
+            lambda: self._heartbeats_with(lambda heartbeat: heartbeat.decided and heartbeat.state == "idle"),
+            60,
+            "a warm fleet",
+        )
         self.processes = [WorkerProcesses(one) for one in supervisors]
         # What the warm-up took is reported by then.
-        time.sleep(IDLE)
+        time.sleep(IDLE_SECONDS)
 
-    def _beats_with(self, condition):
-        return sum(1 for beat in read_heartbeats(self._app) if condition(beat)) == self.workers
+    def _heartbeats_with(self, condition):
+        return sum(1 for heartbeat in read_heartbeats(self._app) if condition(heartbeat)) == self.workers
 
     def _snapshot(self):
         cpu = [one.cpu for one in self.processes]
@@ -181,31 +189,31 @@ class Fleet:
     def _enqueue_and_follow(self, csv):
         """What the producer took; then the longest queue, and the CPUs' load while workers alone are at work."""
         run = self._database.execute("SELECT max(id) + 1 FROM runs").fetchone()[0]
-        with self._looking_at_the_queue() as lengths:
+        with self._polling_the_queue() as lengths:
             producer = command_use(self.world.env, "-m", "producer.cli", "enqueue", "--csv", csv)
-        before, started, looks = _all_cpu(self._snapshot()), time.monotonic(), 1
+        before, started, polls = _all_cpu(self._snapshot()), time.monotonic(), 1
         query = "SELECT finished_at IS NOT NULL FROM runs WHERE id = %s"
         while not self._database.execute(query, [run]).fetchone()[0]:
-            if time.monotonic() > started + HOPELESS:
+            if time.monotonic() > started + MAX_RUN_SECONDS:
                 raise SystemExit(f"the run has not ended\n{self.world.logs()[-5000:]}")
             time.sleep(0.2)
-            looks += 1
+            polls += 1
         seconds = time.monotonic() - started
         busy = (_all_cpu(self._snapshot()) - before) / seconds
         # In less there is too little of it.
-        seen = {"longest queue": max(lengths), "cores busy": busy if seconds > 2 else None, "looks": looks}
-        return producer, seen
+        observed = {"longest queue": max(lengths), "cores busy": busy if seconds > 2 else None, "polls": polls}
+        return producer, observed
 
     @contextlib.contextmanager
-    def _looking_at_the_queue(self):
+    def _polling_the_queue(self):
         """Gives a list of the lengths that the queue has while the block lasts."""
         lengths, done = [0], threading.Event()
 
-        def look():
+        def poll():
             while not done.wait(0.05):
                 lengths.append(self.client.llen(self.queue))
 
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(target=poll)
         thread.start()
         try:
             yield lengths
@@ -213,7 +221,7 @@ class Fleet:
             done.set()
             thread.join()
 
-    def _pace(self, scans):
+    def _throughput(self, scans):
         """Scans a second, from when the first batch was taken in hand to the last score; and what closing took."""
         first, last, done, closed = self._database.execute(
             "SELECT min(o.scored_at), max(o.scored_at), count(*), max(r.finished_at) FROM runs r "

@@ -14,10 +14,10 @@ from pathlib import Path
 from db.engine.session import ledger_session, make_engine
 from db.findings import FINDINGS, column_of
 from db.ledger.outcomes import Scored, record_outcomes
-from tests.benchmarks.scale.crowd import together, wall
 from tests.benchmarks.scale.fleet import BATCH
-from tests.benchmarks.scale.meters import command_use, cpu_of_server
+from tests.benchmarks.scale.parallel_processes import run_in_parallel, wall_seconds
 from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
+from tests.benchmarks.scale.resource_usage import command_use, cpu_of_server
 from tests.support.world import hash_artifact, write_csv
 
 CONNECTIONS = (1, 2, 4, 8)
@@ -55,11 +55,11 @@ def _fill(postgres, folder, scans):
 
 def _by_workers(postgres, url, count, first, batches):
     before = cpu_of_server(postgres.process.pid)
-    answers = together(count, _write, url, first, batches)
+    answers = run_in_parallel(count, _write, url, first, batches)
     latencies = [one for answer in answers for one in answer["latencies"]]
     cpu = cpu_of_server(postgres.process.pid) - before
     return {
-        **_rates(count, len(latencies) / wall(answers), cpu / len(latencies)),
+        **_rates(count, len(latencies) / wall_seconds(answers), cpu / len(latencies)),
         "client ms a batch": 1000 * sum(one["cpu"] for one in answers) / len(latencies),
         "median ms": 1000 * statistics.median(latencies),
     }

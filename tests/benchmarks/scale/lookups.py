@@ -14,7 +14,7 @@ from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_databa
 
 #: Shares of a run that are decided.
 DECIDED = (0.01, 0.5, 0.999)
-_TRIES = 5
+_REPEATS = 5
 _SHA256 = "a" * 64
 
 _FILL = """
@@ -79,7 +79,7 @@ def _times(engine, scans, decided):
 
 def _median_ms(connection, ask):
     times = []
-    for _ in range(_TRIES):
+    for _ in range(_REPEATS):
         started = time.perf_counter()
         ask(connection)
         times.append(time.perf_counter() - started)

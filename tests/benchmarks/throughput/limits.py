@@ -20,7 +20,7 @@ from worker.scoring.open_scorer import open_scorer
 from worker.scoring.scorer import streams_of
 
 #: Seconds.
-LEAST = 3.0
+MIN_SECONDS = 3.0
 
 artifact = load_artifact(Path(sys.argv[1]))
 files = sorted(Path(sys.argv[2]).iterdir())
@@ -30,12 +30,12 @@ scorer = open_scorer(artifact, *sys.argv[3:5])
 batch = np.stack([to_pixels(path.read_bytes(), rule) for path in files[:128]])[: scorer.batch_size]
 
 
-def ours(path):
+def decode_as_workers(path):
     """As workers do it."""
     to_pixels(path.read_bytes(), rule)
 
 
-def cv2s(path):
+def decode_with_cv2(path):
     """As most scripts do it."""
     cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (rule.width, rule.height), interpolation=cv2.INTER_AREA)
 
@@ -54,27 +54,27 @@ def score():
 def rate(work):
     """Scans a second of something that ends when all of them are done; again and again where that is soon."""
     started, scans, seconds = time.perf_counter(), 0, 0.0
-    while seconds < LEAST:
+    while seconds < MIN_SECONDS:
         work()
         scans += len(files)
         seconds = time.perf_counter() - started
     return scans / seconds
 
 
-def both(pool):
+def decode_and_score(pool):
     """Neither waits for the other."""
-    going = decode(pool, ours)
+    going = decode(pool, decode_as_workers)
     score()
     for future in going:
         future.result()
 
 
 with ThreadPoolExecutor(os.cpu_count()) as pool:
-    ours(files[0])
+    decode_as_workers(files[0])
     found = {
-        "decoding alone, cv2": rate(lambda: [future.result() for future in decode(pool, cv2s)]),
-        "decoding alone": rate(lambda: [future.result() for future in decode(pool, ours)]),
+        "decoding alone, cv2": rate(lambda: [future.result() for future in decode(pool, decode_with_cv2)]),
+        "decoding alone": rate(lambda: [future.result() for future in decode(pool, decode_as_workers)]),
         "model alone": rate(score),
-        "both at once": rate(lambda: both(pool)),
+        "both at once": rate(lambda: decode_and_score(pool)),
     }
 print(json.dumps(found))

@@ -14,7 +14,7 @@ from worker.settings import WorkerSettings
 HEARTBEAT = sample_heartbeat(host="h", device="cpu", state="idle", rate=0.5)
 KEY = "nightread.worker.h.1.0"
 #: Of a worker of the commit before this record had its name.
-BEFORE = (
+OLD_FORM = (
     '{"host":"h","pid":1,"device":"cpu","model":"m","model_sha12":"mmmmmmmmmmmm","state":"idle","decided":5,"rate":0.5,'
     '"speed":0.0,"restarts":0,"progress_age":null,"stalled":0.0}'
 )
@@ -46,7 +46,7 @@ def test_a_heartbeat_expires_unless_it_is_sent_again_and_can_be_withdrawn(app, c
 def test_versions_understand_each_other(app, client):
     """What is sent is, byte by byte, what the version before sent; a later version may add keys."""
     send_heartbeats(app, [HEARTBEAT])
-    assert client.get(KEY).decode() == BEFORE
-    for sent in (BEFORE, json.dumps(asdict(HEARTBEAT) | {"later": [1]})):
+    assert client.get(KEY).decode() == OLD_FORM
+    for sent in (OLD_FORM, json.dumps(asdict(HEARTBEAT) | {"later": [1]})):
         client.set(KEY, sent)
         assert read_heartbeats(app) == [HEARTBEAT]

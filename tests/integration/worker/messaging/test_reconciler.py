@@ -42,7 +42,7 @@ def reconcile(engine, tmp_path, valkey_port):
     return reconciler_of(engine, tmp_path, valkey_port).reconcile(model, at_once=True)
 
 
-def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, valkey_port, monkeypatch, caplog):
+def test_a_bug_in_closing_runs_is_logged_and_keeps_no_work_back(engine, tmp_path, valkey_port, monkeypatch, caplog):
     """A run that cannot be closed must not keep this machine from all the others."""
 
     def bug(_engine):
@@ -54,7 +54,7 @@ def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, v
     assert "ArithmeticError" in caplog.text
 
 
-def test_a_database_that_is_away_is_the_callers_to_say(engine, tmp_path, valkey_port):
+def test_an_unavailable_database_raises_to_the_caller(engine, tmp_path, valkey_port):
     """It is no bug."""
     enqueue(engine, tmp_path)
     file = tmp_path / "nightread.sqlite"
@@ -65,9 +65,7 @@ def test_a_database_that_is_away_is_the_callers_to_say(engine, tmp_path, valkey_
         reconciler_of(engine, tmp_path, valkey_port).reconcile(model)
 
 
-def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
-    engine, tmp_path, valkey_port, monkeypatch
-):
+def test_writers_do_not_wait_at_every_look_for_a_reader_that_stays(engine, tmp_path, valkey_port, monkeypatch):
     """Each try to cut SQLite's `-wal` file holds up those who write: one that failed is not repeated at each look."""
     tries = []
     monkeypatch.setattr(worker.messaging.reconciler, "trim_wal", lambda _: bool(tries.append(None)))
@@ -97,7 +95,7 @@ def lost_work(engine, tmp_path, valkey_port):
     return model
 
 
-def test_a_fleets_supervisors_look_in_turn_and_two_looks_are_enough_whoever_looks(
+def test_a_fleets_supervisors_take_turns_and_any_two_looks_are_enough(
     new_reconciler, lost_work, let_turns_pass, monkeypatch
 ):
     """A thousand of them ask as much as one, and what one has seen the next one knows."""
@@ -110,7 +108,7 @@ def test_a_fleets_supervisors_look_in_turn_and_two_looks_are_enough_whoever_look
     assert [one.reconcile(lost_work) for one in (second, first)] == [4, 0]
 
 
-def test_what_looked_lost_once_and_then_did_not_is_not_sent(new_reconciler, lost_work, let_turns_pass, monkeypatch):
+def test_work_that_looked_lost_only_once_is_not_sent(new_reconciler, lost_work, let_turns_pass, monkeypatch):
     """A chunk that is on its way from the queue into a worker's hands is in neither for a moment."""
     states = iter([True, False, True])
     monkeypatch.setattr(worker.messaging.reconciler, "nothing_in_flight", lambda *_: next(states))

@@ -48,7 +48,7 @@ def test_a_refusal_names_no_value(engine, statement, passes):
         ("statement_timeout = 1", "QueryCanceled"),
     ],
 )
-def test_what_postgresql_refuses_for_now_passes(new_postgres, setting, cause):
+def test_a_temporary_refusal_of_postgresql_is_transient(new_postgres, setting, cause):
     """Whatever class SQLAlchemy gives it: a server that only reads raises an `InternalError`."""
     engine = make_engine(new_postgres)
     with engine.connect() as connection:
@@ -60,7 +60,7 @@ def test_what_postgresql_refuses_for_now_passes(new_postgres, setting, cause):
     assert (is_transient(caught.value), cause_of(caught.value)) == (True, cause)
 
 
-def test_a_file_that_is_no_database_is_said_in_sqlites_words(tmp_path):
+def test_a_file_that_is_not_a_database_is_reported_in_sqlites_words(tmp_path):
     """The class alone, `DatabaseError`, would tell nobody what to do."""
     file = tmp_path / "nightread.sqlite"
     file.write_bytes(b"no database" * 500)
@@ -69,7 +69,7 @@ def test_a_file_that_is_no_database_is_said_in_sqlites_words(tmp_path):
     assert (is_transient(caught.value), cause_of(caught.value)) == (True, "file is not a database")
 
 
-def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, valkey_port):
+def test_an_attempt_is_taken_back_when_the_database_is_available_again(tmp_path, valkey_port):
     """A scan that came back alone, and a database that goes away before it is decided: nobody died of it."""
     home = tmp_path / "home"
     artifact = hash_artifact(home / "models", batch_size=1)
@@ -92,7 +92,7 @@ def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, val
     assert world.rows("SELECT state, attempts FROM outcomes") == [("scored", 0)]
 
 
-def test_a_child_makes_no_ledger_of_its_own(tmp_path):
+def test_a_scoring_process_creates_no_ledger(tmp_path):
     """A SQLite file that somebody took away may come back; an empty one in its place would be in the way."""
     from db.errors import DatabaseUnavailable
 

@@ -33,7 +33,7 @@ def refusal(wire):
 
 
 @given(chunk=chunks)
-def test_a_chunk_survives_the_journey_through_json(chunk):
+def test_a_chunk_survives_json(chunk):
     """What is sent is what arrives, byte for byte of every location."""
     assert Chunk.from_message(json.loads(json.dumps(chunk.to_message()))) == chunk
 
@@ -52,7 +52,7 @@ def test_the_printed_form_shows_ids_and_no_location():
 
 
 @given(chunk=chunks)
-def test_halves_are_the_whole_in_order(chunk):
+def test_halves_together_are_the_chunk_in_order(chunk):
     """No scan is lost or doubled, and a chunk of two or more gets smaller."""
     first, second = chunk.halves()
     assert first.scans + second.scans == chunk.scans
@@ -105,7 +105,7 @@ def test_another_version_is_refused_with_both_numbers(version):
     ],
     ids=lambda wire: repr(wire)[:60],
 )
-def test_what_is_no_chunk_is_refused_without_repeating_it(wire):
+def test_a_malformed_chunk_is_refused_without_repeating_it(wire):
     """Wrong types, missing and extra fields, too many scans."""
     refusal(wire)
 
@@ -118,13 +118,13 @@ def test_what_is_no_chunk_is_refused_without_repeating_it(wire):
         ),
     )
 )
-def test_no_json_whatever_raises_anything_but_a_refusal(wire):
+def test_arbitrary_json_raises_nothing_but_a_refusal(wire):
     """A hostile message must not kill the worker that reads it."""
     refusal(wire)
 
 
 @pytest.mark.parametrize("name", ["a\n2026-11-26 INFO all is well", "\x1b[2J", "00000013_005.png"])
-def test_a_strangers_field_is_not_repeated_in_the_log(name):
+def test_an_unknown_field_is_not_repeated_in_the_log(name):
     """Its name could pass for a line of ours, clear a terminal, or be a patient's."""
     message = Chunk(model="a" * 64, scans=(ChunkScan(outcome_id=1, location="/a.png"),)).to_message()
     with pytest.raises(InvalidMessage) as caught:

@@ -50,7 +50,7 @@ def slow(monkeypatch):
     return most
 
 
-def test_no_more_are_decoded_at_once_than_there_are_cores_and_waiting_is_not_decoding(settings, slow):
+def test_no_more_images_are_decoded_at_once_than_threads_are_set_and_waiting_is_not_timed(settings, slow):
     """Eight threads, two of which decode: sixteen images take 0.3 s of decoding, though the eight wait for 1.3."""
     watch = Stopwatch()
     decode = Decoder(RULE, settings, watch)
@@ -63,7 +63,7 @@ def test_no_more_are_decoded_at_once_than_there_are_cores_and_waiting_is_not_dec
     assert 2 * THREADS * 0.02 <= watch.seconds["decode"] <= 2 * seconds
 
 
-def test_pixels_that_are_kept_wait_for_no_core(settings, monkeypatch):
+def test_cached_pixels_wait_for_no_core(settings, monkeypatch):
     """An archive that is scored again passes those that are new."""
     decode = Decoder(RULE, settings, Stopwatch())
     decode(image(0))

@@ -65,7 +65,7 @@ def test_runs_are_judged_each_by_itself():
     assert [*rates.excesses([(2, None), (3, None)])] == []
 
 
-def test_a_resumed_run_begins_anew():
+def test_a_resumed_run_starts_over():
     """What was attempted before it was stopped does not count."""
     since = datetime(2026, 11, 26, tzinfo=UTC)
     rates = ErrorRates(after=4, rate=0.5)

@@ -176,7 +176,7 @@ def test_a_chunk_of_bad_images_alone_never_asks_the_model(run):
     assert scorer.batches == []
 
 
-def test_what_cannot_be_read_for_now_is_left_undecided(run):
+def test_a_scan_that_cannot_be_read_for_now_is_left_undecided(run):
     """No row is written for it; the rest of the chunk is."""
     disk = Disk(_0=TemporaryError("no answer"), _5=TemporaryError("no answer"))
     left, written = run(scans(7), disk=disk)
@@ -184,7 +184,7 @@ def test_what_cannot_be_read_for_now_is_left_undecided(run):
     assert [1000 - outcome.outcome_id for outcome in flat(written)] == [1, 2, 3, 4, 6]
 
 
-def test_time_ends_the_work_after_a_batch_and_what_was_written_stays(run):
+def test_the_time_budget_ends_the_work_after_a_batch_and_written_outcomes_stay(run):
     """The rest comes back in order, to be sent again; no image far beyond is read."""
     disk, asked = Disk(), []
 
@@ -200,7 +200,7 @@ def test_time_ends_the_work_after_a_batch_and_what_was_written_stays(run):
     assert max(disk.read) < 4 * BATCH
 
 
-def test_time_ends_the_work_also_while_no_image_can_be_read(run):
+def test_the_time_budget_ends_the_work_also_while_no_image_can_be_read(run):
     """An outage of the store must not hold a chunk beyond its visibility: others would count it as a death."""
     disk = Disk(**{f"_{number}": TemporaryError("no answer") for number in range(100)})
     left, written = run(scans(100), disk=disk, out_of_time=lambda: True)
@@ -242,7 +242,7 @@ def test_a_scorer_gets_as_many_batches_at_once_as_it_says(run):
     assert run(scans(24), scorer=Recorder(before=before))[0] == []
 
 
-def test_a_device_waits_for_nobody_who_makes_outcomes(run, monkeypatch):
+def test_the_device_does_not_wait_while_outcomes_are_made(run, monkeypatch):
     """The first batch's are made when the model has the second in hand; one after the other would time out."""
     second, make = threading.Event(), chunks._scored
 
@@ -282,7 +282,7 @@ def test_images_are_read_side_by_side(run):
 
 
 @pytest.mark.parametrize("score", [np.nan, -0.01, 1.01, np.inf])
-def test_a_score_that_is_none_is_loud_and_nothing_of_its_batch_is_written(run, score):
+def test_a_score_out_of_range_raises_and_nothing_of_its_batch_is_written(run, score):
     """A model that does this is broken; a score outside [0, 1] must never reach SQL."""
     written = []
     with pytest.raises(ArithmeticError, match=r"outside \[0, 1\]"):
@@ -298,7 +298,7 @@ def test_both_ends_of_the_range_are_scores(run, score):
     assert flat(written)[-1].scores["Hernia"] == score
 
 
-def test_a_bug_in_reading_is_loud(run):
+def test_a_bug_in_reading_raises(run):
     """It is no property of the scan, so no row may say so."""
     written = []
     with pytest.raises(ZeroDivisionError):
@@ -306,7 +306,7 @@ def test_a_bug_in_reading_is_loud(run):
     assert all(outcome.outcome_id != 995 for outcome in flat(written))
 
 
-def test_a_failed_commit_is_loud_and_reading_stops(run):
+def test_a_failed_commit_raises_and_reading_stops(run):
     """Whoever called decides; images far beyond are not read for nothing."""
     disk = Disk()
 
@@ -318,7 +318,7 @@ def test_a_failed_commit_is_loud_and_reading_stops(run):
     assert max(disk.read) < 7 * BATCH
 
 
-def test_the_limit_of_pixels_is_the_callers(run):
+def test_the_caller_sets_the_limit_of_pixels(run):
     """Radiographs of 20 x 20 are too large where 399 pixels are the most."""
     (_, written) = run(scans(1), max_pixels=400)
     assert isinstance(written[0][0], Scored)
@@ -372,7 +372,7 @@ def test_images_that_all_hang_hold_no_chunk_beyond_its_time(run):
     assert took < 3
 
 
-class Crowded(Recorder):
+class SmallDevice(Recorder):
     """A fake scorer, for failure: its device has room for so many scans at once."""
 
     batch_size = 8
@@ -390,9 +390,9 @@ class Crowded(Recorder):
 
 
 @pytest.mark.parametrize(("room", "size"), [(7, 4), (4, 4), (3, 2), (1, 1)])
-def test_where_the_device_has_no_room_batches_are_halved_for_good(run, room, size):
+def test_batches_are_halved_for_good_on_a_device_short_of_memory(run, room, size):
     """With the same scores, and without trying the larger ones again."""
-    scorer = Crowded(room)
+    scorer = SmallDevice(room)
     left, written = run(scans(19), scorer=scorer)
     assert left == []
     assert [outcome.scores for outcome in flat(written)] == [expected_scores(number) for number in range(19)]
@@ -400,11 +400,11 @@ def test_where_the_device_has_no_room_batches_are_halved_for_good(run, room, siz
     assert max(scorer.batches) == size
 
 
-def test_two_batches_without_room_are_halved_once(run):
+def test_two_batches_without_memory_are_halved_once(run):
     """Each is told of it; only the first of them may halve what the device had no room for."""
     both = threading.Barrier(2, timeout=10)
 
-    class TwoAtOnce(Crowded):
+    class TwoAtOnce(SmallDevice):
         streams = 2
 
         def score(self, pixels):
@@ -418,9 +418,9 @@ def test_two_batches_without_room_are_halved_once(run):
     assert scorer.batch_size == 4
 
 
-def test_no_scan_is_to_blame_where_the_device_has_no_room_for_one(run):
+def test_no_scan_is_to_blame_on_a_device_without_memory_for_one(run):
     """Nothing is written; whoever called hands the work back."""
     written = []
     with pytest.raises(OutOfDeviceMemory, match="no memory for a batch of one scan"):
-        run(scans(5), scorer=Crowded(0), write=written.append)
+        run(scans(5), scorer=SmallDevice(0), write=written.append)
     assert written == []

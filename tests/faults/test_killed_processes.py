@@ -5,24 +5,24 @@ import time
 import psutil
 import pytest
 
-from tests.support.scenario import child_load_seconds, descendants, in_every_suite, is_alive, load_seconds
+from tests.support.scenario import descendants, in_every_suite, is_alive, load_seconds, scoring_process_load_seconds
 from tests.support.world import kill_tree, scoring_process, wait_until
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
 #: Seconds: of the scenario's workers; and what a sweep, the halving and the halves' turn in the queue may take.
-VISIBILITY = 5
-SLACK = 5
+VISIBILITY_SECONDS = 5
+SLACK_SECONDS = 5
 
 
-def lost_by(scenario):
+def outcomes_in_hand(scenario):
     """What is in hand, where a peer decides it while the victim loads again; else any decision more is the victim's."""
     return scenario.held_by_somebody() if scenario.workers > 1 else None
 
 
 @pytest.fixture
-def hurried(scenario):
+def fast_scenario(scenario):
     """The scenario with batches so quick that what comes back in halves is not measured by the queue before it."""
     scenario.world.env["HASH_SCORER_SECONDS"] = "0.4"
     return scenario
@@ -39,79 +39,85 @@ def kill_all(*workers):
 
 
 @in_every_suite
-def test_a_killed_child_loses_nothing(hurried):
+def test_a_killed_scoring_process_loses_nothing(fast_scenario):
     """SIGKILL of the process that scores, mid-chunk: another one loads the model, the chunk is back at once."""
-    worker = hurried.start()
-    stated, child, lost = child_load_seconds(hurried, worker) + SLACK, scoring_process(worker), lost_by(hurried)
+    worker = fast_scenario.start()
+    stated, child, lost = (
+        scoring_process_load_seconds(fast_scenario, worker) + SLACK_SECONDS,
+        scoring_process(worker),
+        outcomes_in_hand(fast_scenario),
+    )
     child.kill()
     killed = time.monotonic()
     child.wait(5)
-    assert hurried.pending() > 0
-    hurried.recovers("SIGKILL of the child", since=killed, stated=stated, lost=lost)
-    hurried.finish()
-    hurried.check()
+    assert fast_scenario.pending() > 0
+    fast_scenario.recovers("SIGKILL of the child", since=killed, stated=stated, lost=lost)
+    fast_scenario.finish()
+    fast_scenario.check()
 
 
-def test_a_killed_worker_loses_nothing(hurried):
+def test_a_killed_worker_loses_nothing(fast_scenario):
     """SIGKILL of supervisor, parent and child, and of the embedded broker with them: a peer, or a new one, goes on."""
-    worker = hurried.start()
-    start, lost = load_seconds(hurried, worker), hurried.held_by_somebody()
+    worker = fast_scenario.start()
+    start, lost = load_seconds(fast_scenario, worker), fast_scenario.held_by_somebody()
     killed = kill_all(worker)
-    assert hurried.pending() > 0
-    stated = VISIBILITY + SLACK
-    if hurried.workers == 1:
-        hurried.worker()
+    assert fast_scenario.pending() > 0
+    stated = VISIBILITY_SECONDS + SLACK_SECONDS
+    if fast_scenario.workers == 1:
+        fast_scenario.worker()
         stated += start
-    hurried.recovers("SIGKILL of a worker, all of it", since=killed, stated=stated, lost=lost)
-    hurried.finish()
-    hurried.check()
+    fast_scenario.recovers("SIGKILL of a worker, all of it", since=killed, stated=stated, lost=lost)
+    fast_scenario.finish()
+    fast_scenario.check()
 
 
-def test_all_workers_killed_lose_nothing(hurried):
+def test_killing_all_workers_loses_nothing(fast_scenario):
     """SIGKILL of everything that works at once, half-way; new workers end the run."""
-    worker = hurried.start()
-    start, lost = load_seconds(hurried, worker), hurried.held_by_somebody()
-    killed = kill_all(*hurried.running)
-    assert hurried.pending() > 0
-    for _ in range(hurried.workers):
-        hurried.worker()
-    stated = VISIBILITY + start + SLACK
-    hurried.recovers("SIGKILL of all workers", since=killed, stated=stated, lost=lost)
-    hurried.finish()
-    hurried.check()
+    worker = fast_scenario.start()
+    start, lost = load_seconds(fast_scenario, worker), fast_scenario.held_by_somebody()
+    killed = kill_all(*fast_scenario.running)
+    assert fast_scenario.pending() > 0
+    for _ in range(fast_scenario.workers):
+        fast_scenario.worker()
+    stated = VISIBILITY_SECONDS + start + SLACK_SECONDS
+    fast_scenario.recovers("SIGKILL of all workers", since=killed, stated=stated, lost=lost)
+    fast_scenario.finish()
+    fast_scenario.check()
 
 
 @pytest.mark.parametrize("victim", ["child", "worker"])
-def test_a_death_between_commit_and_acknowledgement_scores_nothing_twice(scenario, harm, victim):
+def test_a_kill_between_commit_and_acknowledgement_scores_nothing_twice(scenario, harm, victim):
     """SIGKILL right after a chunk's last batch is committed, of the process that scores or of its parent with it."""
     worker = scenario.start()
-    load, start = child_load_seconds(scenario, worker), load_seconds(scenario, worker)
-    lost = lost_by(scenario)
+    load, start = scoring_process_load_seconds(scenario, worker), load_seconds(scenario, worker)
+    lost = outcomes_in_hand(scenario)
     victims = harm(f"kill {victim} before ack")
     died = time.monotonic()
     wait_until(lambda: not psutil.pid_exists(victims), 5, "the death")
-    stated = load if victim == "child" else VISIBILITY if scenario.workers > 1 else start
-    scenario.recovers(f"SIGKILL of the {victim} between commit and ack", since=died, stated=stated + SLACK, lost=lost)
+    stated = load if victim == "child" else VISIBILITY_SECONDS if scenario.workers > 1 else start
+    scenario.recovers(
+        f"SIGKILL of the {victim} between commit and ack", since=died, stated=stated + SLACK_SECONDS, lost=lost
+    )
     scenario.finish()
     scenario.check()
 
 
 @pytest.mark.parametrize("moment", ["last ack", "metrics"])
-def test_a_death_between_the_last_commit_and_the_runs_end_leaves_no_open_run(scenario, harm, moment):
+def test_a_kill_between_the_last_commit_and_the_runs_end_leaves_no_open_run(scenario, harm, moment):
     """Nothing is pending, and who would close the run or compute its metrics is dead: the sweep does both."""
     scenario.start()
     harm(f"kill child at the {moment}")
     died = time.monotonic()
     assert scenario.pending() == 0
     # Two looks, of which the first may have begun before.
-    scenario.ends("SIGKILL before the run is closed", since=died, stated=SLACK)
+    scenario.ends("SIGKILL before the run is closed", since=died, stated=SLACK_SECONDS)
     scenario.check()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_chunk_from_before_a_restored_backup_gives_no_scan_anothers_scores(scenario):
+def test_a_chunk_from_before_a_restored_backup_gives_no_scan_the_scores_of_another(scenario):
     """Its outcome ids were given again since: the message is dropped, and SQL sends its own scans."""
     scenario.enqueue()
     waiting = scenario.world.rows(

@@ -11,7 +11,7 @@ NAMES_OF_ONE = 50_000
 SIDE = 32
 
 
-def lay_out(folder, scans):
+def write_tiny_scans(folder, scans):
     """Gives the labels CSV, with the images beside it."""
     images = folder / "images"
     images.mkdir(parents=True)

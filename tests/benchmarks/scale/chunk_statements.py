@@ -24,7 +24,7 @@ class Relay:
     def __init__(self, port):
         self._to = port
         #: Of each connection: round trips, bytes to the server, bytes from it.
-        self.ways = []
+        self.connections = []
 
     def __enter__(self):
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -42,8 +42,8 @@ class Relay:
                 server = socket.create_connection(("127.0.0.1", self._to))
                 for end in (client, server):
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.ways.append([0, 0, 0])
-                threading.Thread(target=_forward, args=(client, server, self.ways[-1]), daemon=True).start()
+                self.connections.append([0, 0, 0])
+                threading.Thread(target=_forward, args=(client, server, self.connections[-1]), daemon=True).start()
 
 
 def _forward(client, server, counts):
@@ -62,10 +62,10 @@ def _forward(client, server, counts):
                 key.data.sendall(data)
 
 
-def dissect():
+def measure_chunk_statements():
     """Figures a chunk, of one worker."""
     with Fleet(1, 1, settings=("log_min_duration_statement = 0",), relay=Relay) as fleet:
-        busiest = max(fleet.relay.ways)
+        busiest = max(fleet.relay.connections)
         before, offset = list(busiest), fleet.postgres.log.stat().st_size
         fleet.score(CHUNK * CHUNKS)
         trips, sent, received = (now - then for now, then in zip(busiest, before, strict=True))

@@ -8,33 +8,33 @@ import numpy as np
 import pytest
 
 from db.ledger.outcomes import ATTEMPTS_CAP
-from tests.support.harmful_scorer import deadly_image
-from tests.support.scenario import child_load_seconds, name_of, run_quietly
+from tests.support.harmful_scorer import poison_image
+from tests.support.scenario import name_of, run_quietly, scoring_process_load_seconds
 from tests.support.world import wait_until, write_csv
 
 CHUNK = 16
-#: Deaths until a deadly scan is alone, and those that it is then allowed.
-DEATHS = math.ceil(math.log2(CHUNK)) + ATTEMPTS_CAP
+#: Deaths until a poison scan is alone, and those that it is then allowed.
+MAX_DEATHS = math.ceil(math.log2(CHUNK)) + ATTEMPTS_CAP
 #: Seconds beyond a model's load that each of them may cost.
-SLACK = 5
+SLACK_SECONDS = 5
 
 
 @pytest.fixture
-def few(scenario):
+def small_source(scenario):
     """Gives the scenario another source: so many of its scans, some of which do harm; `{number: harm}`."""
 
-    def few(scans, harms=None):
+    def small_source(scans, harms=None):
         images = scenario.csv.parent / "images"
         scenario.csv = write_csv(scenario.csv.parent / "few.csv", range(scans), name_of=name_of)
         rng = np.random.default_rng(scenario.rng.getrandbits(32))
         for number, harm in (harms or {}).items():
-            cv2.imwrite(str(images / name_of(number)), deadly_image(rng, harm))
-        deadly = [name_of(number) for number in harms or {}]
-        scenario.quiet = run_quietly(scenario.csv.parent / "quiet", scenario.csv, quarantined=deadly)
+            cv2.imwrite(str(images / name_of(number)), poison_image(rng, harm))
+        poison = [name_of(number) for number in harms or {}]
+        scenario.quiet = run_quietly(scenario.csv.parent / "quiet", scenario.csv, quarantined=poison)
         scenario.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HASH_SCORER_SECONDS": "0"}
-        return deadly
+        return poison
 
-    return few
+    return small_source
 
 
 def ids_of(scenario, images):
@@ -56,14 +56,17 @@ def start_loaded(scenario):
 @pytest.mark.parametrize(
     ("world", "harm"), [("sqlite and embedded", "memory"), ("postgresql and separate", "segfault")], indirect=["world"]
 )
-def test_a_deadly_scan_is_quarantined_and_its_neighbours_are_scored(scenario, few, harm):
+def test_a_poison_scan_is_quarantined_and_its_neighbours_are_scored(scenario, small_source, harm):
     """Found by halving and tried alone up to the cap, whether it ends its process or asks for too much memory."""
-    deadly = few(32, {scenario.rng.randrange(32): harm})
+    poison = small_source(32, {scenario.rng.randrange(32): harm})
     worker = start_loaded(scenario)
-    load = child_load_seconds(scenario, worker)
+    load = scoring_process_load_seconds(scenario, worker)
     scenario.enqueue()
     scenario.recovers(
-        f"deadly scan: {harm}", since=time.monotonic(), stated=DEATHS * (load + SLACK), lost=ids_of(scenario, deadly)
+        f"poison scan: {harm}",
+        since=time.monotonic(),
+        stated=MAX_DEATHS * (load + SLACK_SECONDS),
+        lost=ids_of(scenario, poison),
     )
     scenario.finish()
     scenario.check()
@@ -71,45 +74,45 @@ def test_a_deadly_scan_is_quarantined_and_its_neighbours_are_scored(scenario, fe
         assert loads(scenario) - scenario.workers >= ATTEMPTS_CAP
 
 
-def test_several_deadly_scans_are_all_found(scenario, few):
+def test_several_poison_scans_are_all_found(scenario, small_source):
     """Three of them, of three kinds, in one chunk or two: nobody near them is blamed."""
     numbers = scenario.rng.sample(range(24), 3)
-    few(24, dict(zip(numbers, ("segfault", "kill", "memory"), strict=True)))
+    small_source(24, dict(zip(numbers, ("segfault", "kill", "memory"), strict=True)))
     worker = start_loaded(scenario)
     scenario.enqueue()
     began = time.monotonic()
     scenario.finish(seconds=240)
     # Two of them die; one that has company dies with it.
-    stated = 2 * DEATHS * (child_load_seconds(scenario, worker) + SLACK)
-    scenario.ends("three deadly scans at once", since=began, stated=stated)
+    stated = 2 * MAX_DEATHS * (scoring_process_load_seconds(scenario, worker) + SLACK_SECONDS)
+    scenario.ends("three poison scans at once", since=began, stated=stated)
     scenario.check()
     assert loads(scenario) - scenario.workers >= ATTEMPTS_CAP
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4], indirect=True)
-def test_a_batch_slower_than_the_visibility_timeout_is_nobodys_fault(scenario, few):
+def test_a_batch_slower_than_the_visibility_timeout_blames_no_scan(scenario, small_source):
     """Its chunk comes again and again while it is still in hand: nothing is quarantined, nothing is scored twice."""
-    few(16)
+    small_source(16)
     scenario.world.env["HASH_SCORER_SECONDS"] = "8"
     start_loaded(scenario)
     scenario.enqueue()
     began = time.monotonic()
     scenario.finish(seconds=200)
     # Two batches, and a third that is taken up before its scans are decided elsewhere.
-    scenario.ends("batch of 8 s, visibility timeout 5 s", since=began, stated=3 * 8 + SLACK)
+    scenario.ends("batch of 8 s, visibility timeout 5 s", since=began, stated=3 * 8 + SLACK_SECONDS)
     scenario.check()
     assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
     assert loads(scenario) == scenario.workers, "somebody died"
 
 
 @pytest.mark.parametrize("workers", [4], indirect=True)
-def test_a_lone_scan_that_outlasts_its_visibility_timeout_four_times_is_no_deadly_one(scenario, few):
+def test_a_lone_scan_that_outlasts_its_visibility_timeout_four_times_is_not_a_poison_scan(scenario, small_source):
     """Three idle workers are given it while the first still works on it: none of them counts an attempt."""
-    few(1)
+    small_source(1)
     scenario.world.env["HASH_SCORER_SECONDS"] = "24"
     start_loaded(scenario)
     scenario.enqueue()
     began = time.monotonic()
-    scenario.ends("lone scan of 24 s, visibility timeout 5 s", since=began, stated=24 + SLACK)
+    scenario.ends("lone scan of 24 s, visibility timeout 5 s", since=began, stated=24 + SLACK_SECONDS)
     scenario.check()
     assert scenario.world.rows("SELECT attempts FROM outcomes") == [(0,)]
