@@ -1,4 +1,4 @@
-"""A model's files are replaced, cut off, deleted or out of reach while workers run: never is it scored with others."""
+"""A model's files are replaced, truncated, deleted or unreachable while workers run: no scan gets other scores."""
 
 import shutil
 import threading
@@ -13,7 +13,7 @@ from tests.support.world import hash_artifact, scoring_process, wait_until
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE
 from worker.supervision.restart_policy import MAX_PAUSE
 
-#: Seconds in which a worker that is started has its model.
+#: Seconds from a worker's start until its model is loaded.
 LOAD_SECONDS = 10
 embedded = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 separate = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
@@ -26,7 +26,7 @@ def other_weights(folder):
 
 
 def another_artifact(folder):
-    """Whole and sound, but not the one that the run is for."""
+    """Put an intact artifact of another model in the folder."""
     other = hash_artifact(folder.parent.parent / "others", name="other", model=b"another model")
     shutil.rmtree(folder)
     shutil.copytree(other.folder, folder)
@@ -50,7 +50,7 @@ def no_model(folder):
     (folder / MODEL_FILE).unlink()
 
 
-#: What the sentence says of each.
+#: The words that the log has for each kind of damage.
 DAMAGES = {
     other_weights: "model.keras: damaged: the manifest says sha256",
     another_artifact: ", the run wants",
@@ -70,7 +70,7 @@ def single_folder(path):
 
 @pytest.fixture
 def backup(tmp_path, scenario):
-    """The scenario's artifact, whole, where nothing reaches it."""
+    """An intact copy of the scenario's artifact, where no test damages it."""
     return shutil.copytree(single_folder(scenario.world.home / "models"), tmp_path / "kept")
 
 
@@ -80,14 +80,14 @@ def restore(folder, backup):
 
 
 def kill_scoring_process(worker):
-    """SIGKILL of the process that holds the model."""
+    """Send SIGKILL to the scoring process, which holds the model."""
     child = scoring_process(worker)
     child.kill()
     child.wait(5)
 
 
 def stated_after_a_kill(scenario):
-    """The promise for a lost child: as long as the first load of all took here, and 5 s."""
+    """Stated seconds after a killed scoring process: those of the first load here, and 5 more."""
     moments = {}
     for line in scenario.world.logs().splitlines():
         for what in ("worker on cpu started", "loaded: hash"):
@@ -97,7 +97,7 @@ def stated_after_a_kill(scenario):
 
 
 def check_it_keeps_scoring(scenario, worker):
-    """What is loaded serves, whatever lies on the disk."""
+    """The scoring process goes on with the model that it has loaded, whatever lies on the disk."""
     child, decided = scoring_process(worker).pid, scenario.decided()
     wait_until(lambda: scenario.decided() > decided, 20, "more scans from the loaded model")
     assert scoring_process(worker).pid == child
@@ -105,7 +105,7 @@ def check_it_keeps_scoring(scenario, worker):
 
 
 def check_it_is_refused(scenario, worker, sentence):
-    """By a successor, in one sentence, again and again; nothing is scored meanwhile."""
+    """New scoring processes refuse the files repeatedly, each in one sentence, and nothing is scored meanwhile."""
     wait_until(lambda: scenario.world.logs().count("tried again: ") > 1, 40, scenario.world.logs())
     said = [line for line in scenario.world.logs().splitlines() if "the model could be loaded here before" in line]
     assert all(sentence in line for line in said), said
@@ -121,7 +121,7 @@ def check_it_is_refused(scenario, worker, sentence):
 @one_worker
 @damages
 def test_a_new_scoring_process_refuses_damaged_files_until_they_are_restored(scenario, backup, damage):
-    """The child that has the model goes on; one that is started then never scores with wrong bytes."""
+    """A scoring process that has the model goes on; a new one never scores with wrong bytes."""
     worker = scenario.start()
     folder = single_folder(scenario.world.home / "models")
     damage(folder)
@@ -138,7 +138,7 @@ def test_a_new_scoring_process_refuses_damaged_files_until_they_are_restored(sce
 @two_workers
 @damages
 def test_workers_with_intact_files_finish_the_run(scenario, tmp_path, damage):
-    """On a machine of their own; the damaged one waits, and harms nobody."""
+    """A worker on another machine scores everything; the worker with damaged files waits."""
     other_home = tmp_path / "other machine"
     shutil.copytree(scenario.world.home / "models", other_home / "models")
     damaged = scenario.worker()
@@ -160,9 +160,9 @@ def test_workers_with_intact_files_finish_the_run(scenario, tmp_path, damage):
 
 @pytest.fixture
 def store(request, scenario, backup, tmp_path):
-    """A place of models that all machines share, by its kind: gives the store."""
+    """A model store that all machines share: a folder or a bucket, by the parameter."""
     made = {"share": SharedFolder, "s3": Bucket}[request.param](request, backup, tmp_path)
-    # Slower: enqueuing takes its time, too.
+    # Slower batches: enqueuing takes time, too.
     scenario.world.env |= made.env | {"HASH_SCORER_SECONDS": "1.4"}
     shutil.rmtree(scenario.world.home / "models")
     yield made
@@ -170,7 +170,7 @@ def store(request, scenario, backup, tmp_path):
 
 
 class SharedFolder:
-    """A folder outside every home."""
+    """A model store in a folder outside every home."""
 
     def __init__(self, _request, backup, tmp_path):
         self.folder = tmp_path / "share" / artifact_folder_name(backup)
@@ -189,7 +189,7 @@ class SharedFolder:
 
 
 class Bucket:
-    """A prefix of a bucket, behind a proxy."""
+    """A model store under a prefix of a bucket, behind a proxy."""
 
     def __init__(self, request, backup, tmp_path):
         s3 = request.getfixturevalue("s3")
@@ -216,7 +216,7 @@ class Bucket:
 
 
 def artifact_folder_name(backup):
-    """What an artifact's folder must be called: the start of its manifest's hash."""
+    """The name that an artifact's folder must have: the start of its manifest's hash."""
     from worker.artifacts.artifact import load_artifact
 
     return load_artifact(backup).sha256[:12]
@@ -229,7 +229,7 @@ stores = pytest.mark.parametrize("store", ["share", "s3"], indirect=True)
 @stores
 @pytest.mark.parametrize("where", ["in the store", "here"])
 def test_damage_to_the_store_or_to_the_local_copy_alone_is_harmless(scenario, store, where):
-    """Workers load their own copy, whatever becomes of the store; a copy that is damaged is fetched again."""
+    """Workers load their local copy even if the store is damaged, and fetch a damaged copy again."""
     worker = scenario.start()
     if where == "here":
         other_weights(single_folder(scenario.world.home / "fetched-models"))
@@ -249,7 +249,7 @@ def test_damage_to_the_store_or_to_the_local_copy_alone_is_harmless(scenario, st
 @one_worker
 @stores
 def test_damage_to_store_and_local_copy_is_refused_until_the_store_is_restored(scenario, store):
-    """The sentence names what can be mended."""
+    """The log names the file that must be repaired."""
     worker = scenario.start()
     store.damage()
     other_weights(single_folder(scenario.world.home / "fetched-models"))
@@ -267,7 +267,7 @@ def test_damage_to_store_and_local_copy_is_refused_until_the_store_is_restored(s
 @separate
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
 def test_workers_keep_scoring_while_the_model_store_is_down(scenario, store):
-    """Nor a successor, which loads its machine's own copy."""
+    """A new scoring process loads its machine's local copy."""
     worker = scenario.start()
     store.proxy.stop()
     check_it_keeps_scoring(scenario, worker)
@@ -281,7 +281,7 @@ def test_workers_keep_scoring_while_the_model_store_is_down(scenario, store):
 @separate
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
 def test_a_worker_that_starts_while_the_model_store_is_down_reports_it_and_exits(scenario, store):
-    """Its service manager starts it again; the work waits in SQL."""
+    """It exits with 2 for its service manager to start it again; the work waits in SQL."""
     scenario.enqueue()
     store.proxy.stop()
     early = scenario.world.worker()
@@ -301,7 +301,7 @@ def test_a_worker_that_starts_while_the_model_store_is_down_reports_it_and_exits
 
 
 class ChangingFile(threading.Thread):
-    """Puts other weights in a model file's place, and the right ones back, every few milliseconds."""
+    """Replaces a model file by other weights and restores it, every few milliseconds."""
 
     def __init__(self, path, rng):
         super().__init__(daemon=True)
@@ -331,13 +331,13 @@ class ChangingFile(threading.Thread):
 @embedded
 @one_worker
 def test_a_file_that_changes_between_its_hash_and_its_use_is_not_used(scenario):
-    """Children are killed while it flickers: each loads the right bytes or none."""
-    # Slow enough that work is left for whoever loads last.
+    """Scoring processes are killed while the file changes: each new one loads the right bytes or none."""
+    # Slow enough that work is left for the scoring process that loads last.
     scenario.world.env["HASH_SCORER_SECONDS"] = "2"
     worker = scenario.start()
     changing = ChangingFile(single_folder(scenario.world.home / "models") / MODEL_FILE, scenario.rng)
     for _ in range(2):
-        # One that met other weights has ended, and the next is not there yet.
+        # A scoring process that found other weights has ended, and the next one may not have started yet.
         wait_until(lambda: (child := scoring_process(worker)) and (child.kill() or True), 60, scenario.world.logs())
         time.sleep(scenario.rng.uniform(2, 6))
     assert scenario.pending() > 0

@@ -1,4 +1,4 @@
-"""A broker of the fleet's own that stops, dies, freezes, forgets its connections or has no room."""
+"""A separate broker that stops, is killed, freezes, drops its connections or has no memory."""
 
 import time
 
@@ -9,7 +9,7 @@ from tests.support.scenario import load_seconds
 from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 
-#: Celery tries again after 2, 4, 6 ... seconds.
+#: Celery reconnects after 2, 4, 6 ... seconds.
 RECONNECT_SECONDS = 15
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
@@ -18,12 +18,16 @@ stop_and_kill = pytest.mark.parametrize("end", ["stop", "kill"])
 
 @pytest.fixture(autouse=True)
 def _slow_scoring(scenario):
-    # Enough of the queue must be left when a fault comes, on a machine that does much else.
+    # On a busy machine too, enough of the queue must be left when the fault happens.
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
 def restart(valkey, end):
-    """End the server in this way, prove it, and start it again: gives the moment from which it could answer."""
+    """End the server in this way, check that it ended, and start it again.
+
+    Returns:
+        `time.monotonic()` when it could answer again.
+    """
     before = valkey.process
     getattr(valkey, end)()
     assert before.poll() is not None
@@ -35,7 +39,7 @@ def restart(valkey, end):
 
 @stop_and_kill
 def test_idle_workers_score_again_after_a_broker_restart(scenario, valkey, end):
-    """They wait for their broker, and what is enqueued then is scored."""
+    """They wait for their broker and score the run that is enqueued afterwards."""
     for _ in range(scenario.workers):
         load_seconds(scenario, scenario.worker())
     restart(valkey, end)
@@ -47,7 +51,7 @@ def test_idle_workers_score_again_after_a_broker_restart(scenario, valkey, end):
 
 @pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.slow)])
 def test_a_broker_restart_during_a_run_loses_nothing(scenario, valkey, end):
-    """What was in hand is finished or comes back, and what waited is still there, or is sent again."""
+    """Chunks in hand are finished or come back, and waiting chunks are still there or are sent again."""
     scenario.start()
     lost = scenario.in_hand_and_next()
     back = restart(valkey, end)
@@ -58,7 +62,7 @@ def test_a_broker_restart_during_a_run_loses_nothing(scenario, valkey, end):
 
 @stop_and_kill
 def test_three_broker_restarts_in_three_seconds_lose_nothing(scenario, valkey, end):
-    """Workers that had just come back are cut off again."""
+    """Workers that have just reconnected lose their connection again."""
     scenario.start()
     lost = scenario.in_hand_and_next()
     for _ in range(3):
@@ -72,7 +76,7 @@ def test_three_broker_restarts_in_three_seconds_lose_nothing(scenario, valkey, e
 
 @stop_and_kill
 def test_a_producer_that_loses_its_broker_while_sending_reports_it_and_loses_nothing(scenario, valkey, end):
-    """The run was committed before: exit 0, and the workers send what was not sent."""
+    """The run was committed before, so the producer exits with 0 and the workers send the missing chunks."""
     scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.1"}
     for _ in range(scenario.workers):
         load_seconds(scenario, scenario.worker())
@@ -82,7 +86,7 @@ def test_a_producer_that_loses_its_broker_while_sending_reports_it_and_loses_not
     while client.llen(queue) < enough:
         assert producer.poll() is None, "it sent everything too soon"
     valkey.freeze()
-    # Frozen first, so that it is in the midst of it for certain.
+    # Frozen first, so that the producer is certainly still sending.
     assert producer.poll() is None
     if end == "stop":
         valkey.thaw()
@@ -99,7 +103,7 @@ def test_a_producer_that_loses_its_broker_while_sending_reports_it_and_loses_not
 
 
 def test_work_goes_on_soon_after_a_broker_was_frozen_for_90_seconds(scenario, valkey):
-    """It answers nothing and closes nothing; workers wait, and go on by themselves."""
+    """The broker answers nothing and closes no connection; the workers wait and go on by themselves."""
     scenario.start()
     lost = scenario.held_by_somebody()
     valkey.freeze()
@@ -113,7 +117,7 @@ def test_work_goes_on_soon_after_a_broker_was_frozen_for_90_seconds(scenario, va
 
 
 def test_half_open_connections_are_noticed(scenario, valkey):
-    """Half-open: what is sent is swallowed, and nothing says so. Workers make new connections."""
+    """The network swallows everything that is sent without an error, and workers open new connections."""
     proxy = Proxy(valkey.port)
     scenario.world.env["CXR_BROKER_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
     try:
@@ -122,7 +126,7 @@ def test_half_open_connections_are_noticed(scenario, valkey):
         assert proxy.swallow() >= scenario.workers
         since = time.monotonic()
         assert scenario.waits_for(lost)
-        # socket_timeout for each of a worker's connections, one after the other, and the work.
+        # One socket_timeout after the other for each of a worker's connections, and then the work.
         scenario.recovers("half-open connections", since=since, stated=75, lost=lost)
         scenario.finish()
         scenario.check()
@@ -131,7 +135,7 @@ def test_half_open_connections_are_noticed(scenario, valkey):
 
 
 def test_workers_wait_for_a_broker_without_memory(scenario, valkey):
-    """It refuses every write, as with a full disk or memory; workers live, and go on when there is room."""
+    """The broker refuses every write, as with a full disk or memory; workers survive and go on once it has room."""
     worker = scenario.start()
     lost = scenario.in_hand_and_next()
     client = valkey.client

@@ -1,4 +1,4 @@
-"""Clocks that are wrong, or are set during the run: no moment that matters is taken from two of them."""
+"""Clocks that are wrong or are set during a run: no decision compares the times of two clocks."""
 
 import json
 import os
@@ -14,15 +14,15 @@ from tests.support.world import kill_tree, wait_until
 
 HOUR_SECONDS = 3600
 SEPARATE = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-#: The visibility timeout, the restoring sweep, and time for what was before the chunk in the queue.
+#: The visibility timeout, the interval of restoring chunks, and the time for the chunks ahead in the queue.
 TAKEOVER_SECONDS = 5 + 2 + 18
-#: A new worker's start, and all that waits, for the chunk's halves are the last of it.
+#: Adds a new worker's start and everything that waits, because the chunk's halves come last.
 REPLACEMENT_SECONDS = TAKEOVER_SECONDS + 35
 
 
 @pytest.fixture(autouse=True)
 def _slow_scoring(scenario):
-    # Enough of the queue must be left when a fault comes, on a machine that does much else.
+    # On a busy machine too, enough of the queue must be left when the fault happens.
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
@@ -34,7 +34,11 @@ def clock(tmp_path):
 
 
 def kill_worker(scenario, worker):
-    """Kill a worker with all its processes, its machine's power gone: gives what was in hand and next, and when."""
+    """Kill a worker with all its processes, as if its machine lost power.
+
+    Returns:
+        The outcomes of the chunks in hand and of the next one, and `time.monotonic()` at the kill.
+    """
     held = scenario.in_hand_and_next()
     kill_tree(worker.pid)
     assert worker.wait(10) is not None
@@ -42,7 +46,7 @@ def kill_worker(scenario, worker):
 
 
 def recovers(scenario, fault, *, since, lost):
-    """A peer takes the chunk over; where there is none, a new worker does."""
+    """Check that a peer takes the chunk over, or a new worker if there is no peer."""
     if scenario.workers == 1:
         scenario.worker()
         scenario.recovers(f"{fault}, no peer", since=since, stated=REPLACEMENT_SECONDS, lost=lost)
@@ -51,7 +55,7 @@ def recovers(scenario, fault, *, since, lost):
 
 
 def count_worked_on(scenario):
-    """How many scans the workers' logs say that chunks had, but for those returned; what came twice counts twice."""
+    """Scans in chunks by the workers' logs, without returned ones; a scan that came twice counts twice."""
     lines = re.findall(r"chunk of (\d+) for .*, (\d+) returned", scenario.world.logs())
     return sum(int(scans) - int(handed_back) for scans, handed_back in lines)
 
@@ -60,13 +64,13 @@ def count_worked_on(scenario):
 @pytest.mark.parametrize("workers", [2], ids=["2 workers"], indirect=True)
 @pytest.mark.parametrize("seconds", [120, -HOUR_SECONDS], ids=["two minutes ahead", "an hour behind"])
 def test_a_worker_with_a_wrong_clock_takes_no_chunk_from_its_peers(scenario, clock, seconds):
-    """What is held for too long is told by the broker's clock; by its own, all that its peers hold would be."""
-    # No chunk takes that long, however busy the machine is.
+    """The broker's clock decides which chunks are held too long; by the worker's clock all its peers' would be."""
+    # No chunk takes that long, even on a busy machine.
     scenario.world.env["CXR_VISIBILITY_TIMEOUT"] = "60"
     clock.set(seconds)
     scenario.start(**clock.env)
     scenario.finish()
-    # A worker says so after the run's end.
+    # A worker may log the line after the run's end.
     wait_until(lambda: count_worked_on(scenario) >= len(scenario.quiet.outcomes), 20, "a line for every chunk")
     assert count_worked_on(scenario) == len(scenario.quiet.outcomes), "somebody's chunk was taken from its hands"
     scenario.check()
@@ -75,7 +79,7 @@ def test_a_worker_with_a_wrong_clock_takes_no_chunk_from_its_peers(scenario, clo
 @SEPARATE
 @pytest.mark.parametrize("seconds", [120, -HOUR_SECONDS], ids=["two minutes ahead", "an hour behind"])
 def test_a_dead_workers_chunk_comes_back_in_time_even_if_its_clock_was_wrong(scenario, clock, seconds):
-    """Not two minutes or an hour later."""
+    """The error of the clock does not delay it."""
     clock.set(seconds)
     lost, since = kill_worker(scenario, scenario.start(**clock.env))
     recovers(scenario, f"death of a worker whose clock is {seconds:+} s", since=since, lost=lost)
@@ -85,7 +89,7 @@ def test_a_dead_workers_chunk_comes_back_in_time_even_if_its_clock_was_wrong(sce
 
 @SEPARATE
 def test_a_dead_workers_chunk_comes_back_in_time_after_the_brokers_clock_was_set_back(scenario, clock, valkey):
-    """What was delivered in what is now the future counts as delivered just now."""
+    """A chunk whose delivery now lies in the future counts as delivered just now."""
     valkey.stop()
     valkey.env = clock.env
     valkey.start()
@@ -102,12 +106,12 @@ def test_a_dead_workers_chunk_comes_back_in_time_after_the_brokers_clock_was_set
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 def test_a_machine_keeps_scoring_after_its_clock_was_set_back_an_hour(scenario, clock, tmp_path):
-    """Broker, workers and producer alike; a worker is killed at that. No figure of the run is negative."""
+    """Broker, workers and producer share the clock, and a worker is killed: no figure of the run is negative."""
     scenario.world.env |= clock.env
     first = scenario.start()
     clock.set(-HOUR_SECONDS)
     lost, since = kill_worker(scenario, first)
-    # Where the broker went with it, a peer starts that again.
+    # If the broker died with it, a peer starts the broker again.
     recovers(scenario, "a machine's clock an hour back, and a death", since=since, lost=lost)
     assert scenario.world.start("worker.cli", "health").wait(30) == 0, scenario.world.logs()
     scenario.finish()

@@ -1,4 +1,4 @@
-"""PostgreSQL that is away, frozen, refuses or does not say whether it committed: chunks are handed back."""
+"""PostgreSQL is unavailable, frozen, refuses or hides whether it committed: workers hand chunks back."""
 
 import contextlib
 import tempfile
@@ -17,13 +17,13 @@ from tests.support.world import hash_artifact, scoring_process, wait_until
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 
 NAME = "nightread"
-#: Ends every session of the ledger but the one that asks.
+#: Ends every session of the ledger except the one that runs the statement.
 END_SESSIONS = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
     f"WHERE datname = '{NAME}' AND pid <> pg_backend_pid()"
 )
 WAITING_FOR_LOCK = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-#: Ends all but these.
+#: Ends every session of the ledger except these.
 END_OTHER_SESSIONS = (
     f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{NAME}' AND pid <> ALL(%s)"
 )
@@ -31,7 +31,7 @@ END_OTHER_SESSIONS = (
 
 @pytest.fixture
 def postgres():
-    """A server that only this test uses, and may stop."""
+    """A server that only this test uses and that it may stop."""
     server = Postgres()
     yield server
     server.close()
@@ -39,7 +39,7 @@ def postgres():
 
 @pytest.fixture
 def small_postgres():
-    """The same, its data on a disk that a test can fill; its write-ahead log has room elsewhere."""
+    """A server whose data lie on a small disk that a test can fill; its write-ahead log lies elsewhere."""
     with (
         tempfile.TemporaryDirectory(prefix="disk-") as folder,
         tempfile.TemporaryDirectory(prefix="wal-") as wal,
@@ -53,7 +53,7 @@ def small_postgres():
 
 @pytest.fixture
 def new_postgres(request):
-    """The ledger on whichever of them the test has."""
+    """The URL of the ledger on the server that the test uses."""
     name = "small_postgres" if "small_postgres" in request.fixturenames else "postgres"
     postgres = request.getfixturevalue(name)
     postgres.ask(f"CREATE DATABASE {NAME}")
@@ -61,7 +61,11 @@ def new_postgres(request):
 
 
 def restart_after(scenario, postgres, how, seconds):
-    """Stop or kill the server amid a run, and start it again: gives when it was back."""
+    """Stop or kill the server during a run, and start it again after `seconds`.
+
+    Returns:
+        `time.monotonic()` when it was back.
+    """
     start_run(scenario)
     getattr(postgres, how)()
     assert not postgres.answers
@@ -72,7 +76,7 @@ def restart_after(scenario, postgres, how, seconds):
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_work_pauses_while_the_database_is_unavailable_and_then_goes_on(scenario, postgres, how):
-    """Stopped or killed for 15 s amid a run: chunks are handed back until it is there again."""
+    """Workers hand chunks back while the server is stopped or killed for 15 s, and then go on."""
     back = restart_after(scenario, postgres, how, 15)
     check_recovery(scenario, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
     assert "chunk handed back" in scenario.world.logs()
@@ -81,13 +85,13 @@ def test_work_pauses_while_the_database_is_unavailable_and_then_goes_on(scenario
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
 def test_a_minute_without_a_database_loses_nothing(scenario, postgres):
-    """As before, for 60 s."""
+    """Workers outlast a server that is stopped for 60 s."""
     back = restart_after(scenario, postgres, "stop", 60)
     check_recovery(scenario, "PostgreSQL away for 60 s", since=back, stated=10)
 
 
 def test_workers_wait_for_a_frozen_database(scenario, postgres):
-    """It keeps its connections and answers nothing for 30 s, as a machine that swaps or a disk that hangs."""
+    """The server keeps its connections and answers nothing for 30 s, as on a machine that swaps."""
     start_run(scenario)
     postgres.freeze()
     assert not postgres.answers
@@ -98,7 +102,7 @@ def test_workers_wait_for_a_frozen_database(scenario, postgres):
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_scoring_process_that_starts_without_a_database_loads_once_it_is_available(scenario, postgres):
-    """It ends and is started again, with pauses of up to 30 s."""
+    """It ends and is started again with pauses of up to 30 s."""
     worker = start_run(scenario)
     postgres.stop()
     child = scoring_process(worker)
@@ -112,7 +116,7 @@ def test_a_scoring_process_that_starts_without_a_database_loads_once_it_is_avail
 
 
 def test_repeatedly_terminated_sessions_lose_nothing(scenario, postgres):
-    """Sixty sessions are ended at random moments: what was not committed is handed back and done again."""
+    """Sixty sessions are ended at random moments; workers hand uncommitted scans back and score them again."""
     import psycopg
 
     start_run(scenario, seconds=4 * scenario.workers)
@@ -122,12 +126,12 @@ def test_repeatedly_terminated_sessions_lose_nothing(scenario, postgres):
             cut += other.execute(END_SESSIONS).fetchone()[0]
             time.sleep(scenario.rng.uniform(0, 0.1))
     assert cut >= 60, f"the run ended after {cut} cuts"
-    # And a batch.
+    # The stated time includes one batch.
     check_recovery(scenario, "60 sessions cut", since=time.monotonic(), stated=10 + 4 * scenario.workers)
 
 
 def test_a_commit_whose_answer_is_lost_is_written_once(scenario, postgres):
-    """Committed, and the client hears only that its connection is gone: what it did is found out from SQL."""
+    """The client commits but only sees a lost connection; SQL then shows that the outcomes were written."""
     direct = scenario.world.env["CXR_DATABASE_URL"]
     scenario.world.env["HASH_SCORER_SECONDS"] = "2"
     scenario.enqueue()
@@ -145,7 +149,7 @@ def test_a_commit_whose_answer_is_lost_is_written_once(scenario, postgres):
 
 
 def test_workers_wait_for_a_database_that_is_read_only_for_a_while(scenario, postgres):
-    """A failover that is not finished: writes are refused for 10 s, and no scan is blamed."""
+    """As in an unfinished failover, the server refuses writes for 10 s, and no scan is blamed."""
     start_run(scenario)
     postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_read_only = on")
     postgres.ask(END_SESSIONS)
@@ -158,7 +162,7 @@ def test_workers_wait_for_a_database_that_is_read_only_for_a_while(scenario, pos
 
 
 def test_workers_wait_for_a_database_without_a_free_connection(scenario, postgres):
-    """Somebody takes all there are for 10 s."""
+    """Another program takes every connection for 10 s."""
     import psycopg
 
     start_run(scenario)
@@ -169,7 +173,7 @@ def test_workers_wait_for_a_database_without_a_free_connection(scenario, postgre
             taken.append(psycopg.connect(postgres.url(NAME), autocommit=True))
         except psycopg.OperationalError as error:
             assert "too many clients" in str(error)
-            # Those that are there already; they must ask for another then.
+            # End the workers' sessions, so that they must ask for new ones.
             taken[0].execute(END_OTHER_SESSIONS, [[one.info.backend_pid for one in taken]])
     assert len(taken) > 90
     for connection in taken:
@@ -179,10 +183,10 @@ def test_workers_wait_for_a_database_without_a_free_connection(scenario, postgre
 
 
 def test_a_deadlock_is_resolved_and_its_chunk_handed_back(scenario, postgres):
-    """A session locks every second outcome, then, while a worker waits for one of these, those that the worker has."""
+    """A session locks every second outcome and, while a worker waits for one, the outcomes that the worker locked."""
     import psycopg
 
-    # The worker's session finds it, and is cancelled, before its patience of 3 s ends; the other's waits for longer.
+    # The worker's session detects the deadlock and is cancelled before its lock timeout of 3 s; the other waits longer.
     postgres.ask(f"ALTER DATABASE {NAME} SET deadlock_timeout = '2s'")
     start_run(scenario)
     lock = "SELECT 1 FROM outcomes WHERE id = %s FOR UPDATE"
@@ -202,7 +206,7 @@ def test_a_deadlock_is_resolved_and_its_chunk_handed_back(scenario, postgres):
 
 
 def test_a_serialization_failure_hands_the_chunk_back(scenario, postgres):
-    """A database whose transactions are serializable refuses what another has changed meanwhile."""
+    """A database with serializable transactions refuses to write rows that another session has changed meanwhile."""
     import psycopg
 
     postgres.ask(f"ALTER DATABASE {NAME} SET default_transaction_isolation = 'serializable'")
@@ -225,7 +229,7 @@ def test_a_serialization_failure_hands_the_chunk_back(scenario, postgres):
     ids=["rows", "table"],
 )
 def test_workers_wait_for_a_long_lock_and_report_it(scenario, postgres, lock):
-    """Another session locks what is pending, or the table, for 30 s: workers say that the database is busy."""
+    """Another session locks the pending rows or the table for 30 s, and workers log that the database is busy."""
     import psycopg
 
     start_run(scenario)
@@ -239,8 +243,8 @@ def test_workers_wait_for_a_long_lock_and_report_it(scenario, postgres, lock):
 
 
 def test_work_pauses_while_the_databases_disk_is_full_and_then_goes_on(small_postgres, scenario):
-    """No table can grow for 10 s: the server refuses in words, and its workers wait."""
-    # A new page for every few rows, or what is there would do.
+    """No table can grow for 10 s; the server reports a full disk, and the workers wait."""
+    # Every few rows need a new page, otherwise the existing pages would do.
     small_postgres.ask("ALTER TABLE scores SET (fillfactor = 10)", NAME)
     start_run(scenario)
     ballast = fill(small_postgres.folder)
@@ -254,7 +258,7 @@ def test_work_pauses_while_the_databases_disk_is_full_and_then_goes_on(small_pos
 
 
 def test_an_enqueue_that_loses_its_database_prints_one_sentence(world, postgres, tmp_path):
-    """Amid its transaction, and before it began: exit 2, nothing written; the same command later does it all."""
+    """It exits with 2 and writes nothing, during or before its transaction; the same command later enqueues all."""
     import psycopg
 
     csv = prepare(world, tmp_path)
@@ -279,7 +283,7 @@ def test_an_enqueue_that_loses_its_database_prints_one_sentence(world, postgres,
 
 @pytest.mark.quick
 def test_a_worker_that_starts_without_a_database_prints_one_sentence(world, postgres, tmp_path):
-    """Exit 2: whoever started it tries again, as a container's restart policy does."""
+    """It exits with 2, so that a container's restart policy can start it again."""
     hash_artifact(world.home / "models")
     postgres.stop()
     assert world.worker().wait(60) == 2
@@ -289,7 +293,7 @@ def test_a_worker_that_starts_without_a_database_prints_one_sentence(world, post
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_commands_that_follow_a_run_wait_for_the_database(scenario, postgres):
-    """`enqueue --wait`, `run` and `status --watch` say once that it is away, once that it is back, and end as ever."""
+    """`enqueue --wait`, `run` and `status --watch` report once each that it is gone and back, and end as usual."""
     start_run(scenario, seconds=4)
     world, csv = scenario.world, str(scenario.csv)
     commands = [("enqueue", "--wait", "--csv", csv), ("status", "--watch"), ("run", "--csv", csv)]
@@ -297,7 +301,7 @@ def test_commands_that_follow_a_run_wait_for_the_database(scenario, postgres):
     logs = [world.home / f"log-{world.processes.index(follower)}.txt" for follower in followers]
     begun = ["run 1 joined", "scans pending", "a worker is loading"]
     wait_until(lambda: all(word in log.read_text() for word, log in zip(begun, logs, strict=True)), 60, "them")
-    # Had it not begun yet, its end would be the end of `run`.
+    # A worker that had not loaded yet would exit, and `run` with it.
     wait_until(lambda: "loaded:" in (world.home / "worker.log").read_text(), 60, "the worker of `run`")
     postgres.stop()
     time.sleep(5)
@@ -308,14 +312,14 @@ def test_commands_that_follow_a_run_wait_for_the_database(scenario, postgres):
         text = log.read_text()
         assert (text.count("; waiting for it"), text.count("answers again")) == (1, 1), text
         assert "Traceback" not in text
-        # What a person's own command prints may name the person's source; it is no log.
+        # The output of a person's own command may name the source; it is not a log.
         log.unlink()
     scenario.check()
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_refused_row_is_logged_as_a_bug_without_its_values(scenario, postgres):
-    """PostgreSQL quotes the row that it refuses; the traceback in the log does not."""
+    """PostgreSQL quotes the row that it refuses, but the traceback in the log does not."""
     scenario.world.env["HASH_SCORER_SECONDS"] = "0.2"
     postgres.ask("ALTER TABLE outcomes ADD CONSTRAINT odd CHECK (state <> 'rejected')", NAME)
     scenario.worker()

@@ -1,4 +1,4 @@
-"""The broker that a machine runs for itself: killed, orphaned, damaged, without room."""
+"""The embedded broker is killed, loses its owner, has a damaged file or a full disk."""
 
 import contextlib
 import subprocess
@@ -16,12 +16,12 @@ peers = pytest.mark.parametrize("workers", [2, 3], ids=["1 peer", "2 peers"], in
 
 @pytest.fixture(autouse=True)
 def _slow_scoring(scenario):
-    # Enough of the queue must be left when a fault comes, on a machine that does much else.
+    # On a busy machine too, enough of the queue must be left when the fault happens.
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
 def server_of(worker):
-    """The broker under a supervisor, or None."""
+    """The broker process under a supervisor, or None."""
     for process in descendants(worker):
         with contextlib.suppress(psutil.NoSuchProcess):
             if "valkey" in process.name():
@@ -30,7 +30,7 @@ def server_of(worker):
 
 
 def find_owner(scenario):
-    """Whichever of the supervisors owns the broker, and the broker."""
+    """The supervisor that owns the broker, and the broker."""
     found = []
     alive = [worker for worker in scenario.running if worker.poll() is None]
     wait_until(lambda: found.extend((w, s) for w in alive if (s := server_of(w)) is not None) or found, 30, "an owner")
@@ -43,15 +43,15 @@ def newest_file(scenario):
 
 
 def wait_for_end(process):
-    """Wait for its end: gives the moment."""
-    # A zombie's owner may be the one that cannot look after it.
+    """Wait until the process has ended, and return `time.monotonic()`."""
+    # Its parent may be suspended and leave it a zombie.
     wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 20, "its end")
     return time.monotonic()
 
 
 @pytest.mark.slow
 def test_a_killed_server_is_started_again_by_its_owner(scenario):
-    """SIGKILL of the server alone: its file brings the queue back."""
+    """After SIGKILL of the server alone, its file brings the queue back."""
     scenario.start()
     lost = scenario.in_hand_and_next()
     worker, server = find_owner(scenario)
@@ -65,7 +65,7 @@ def test_a_killed_server_is_started_again_by_its_owner(scenario):
 
 @peers
 def test_a_peer_takes_over_the_broker_of_a_killed_supervisor(scenario):
-    """The server dies with its owner, another supervisor starts its own over the same file."""
+    """The server dies with its owner, and another supervisor starts a server from the same file."""
     scenario.start()
     lost = scenario.in_hand_and_next()
     worker, server = find_owner(scenario)
@@ -80,12 +80,12 @@ def test_a_peer_takes_over_the_broker_of_a_killed_supervisor(scenario):
 
 
 def test_scans_enqueued_while_the_server_is_down_are_sent_when_it_is_back(scenario):
-    """Exit 0, and a sentence; SQL holds it."""
+    """`enqueue` exits with 0 and says that the work waits in SQL."""
     for _ in range(scenario.workers):
         scenario.worker()
     wait_until(lambda: scenario.world.logs().count("loaded:") == scenario.workers, 60, "loaded models")
     worker, server = find_owner(scenario)
-    # Its owner cannot start it again.
+    # Suspended, the owner cannot start the server again.
     psutil.Process(worker.pid).suspend()
     server.kill()
     wait_for_end(server)
@@ -100,7 +100,7 @@ def test_scans_enqueued_while_the_server_is_down_are_sent_when_it_is_back(scenar
 @pytest.mark.parametrize("workers", [1], ids=["1 worker"], indirect=True)
 @pytest.mark.parametrize("damage", ["cut short", "garbage at its end", "garbage within"])
 def test_a_damaged_broker_file_costs_no_scan(scenario, damage):
-    """Cut short it is read up to there; otherwise it is set aside: SQL holds the work."""
+    """A truncated file is read up to its end and any other damaged file is set aside; SQL holds the work."""
     scenario.start()
     lost = scenario.held_by_somebody()
     worker, server = find_owner(scenario)
@@ -128,7 +128,7 @@ def test_a_damaged_broker_file_costs_no_scan(scenario, damage):
 
 @pytest.mark.parametrize("workers", [1], ids=["1 worker"], indirect=True)
 def test_workers_wait_while_the_disk_of_the_brokers_file_is_full(scenario):
-    """The server refuses what it cannot write; the work goes on when there is room."""
+    """The server refuses every write, and the work goes on once the disk has room."""
     folder = scenario.world.home / "broker"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False).returncode:

@@ -1,4 +1,4 @@
-"""A source that goes bad amid a run: the run stops instead of rejecting everything, and goes on once it is mended."""
+"""A source breaks during a run: the run stops instead of rejecting every scan, and goes on after the repair."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from tests.support.notification_servers import webhook
 from tests.support.scenario import name_of, write_scans
 from tests.support.world import wait_until, write_csv
 
-#: What the tests set CXR_STOP_AFTER to: one batch of the scenario's model.
+#: The tests' CXR_STOP_AFTER, in scans: one batch of the scenario's model.
 STOP_AFTER = 8
 BATCH = 8
 STOPPED = "SELECT count(*) FROM runs WHERE stopped_at IS NOT NULL AND finished_at IS NULL"
@@ -24,7 +24,7 @@ def scenario(scenario):
 
 
 class ImageFolder:
-    """The scenario's folder of images, and ways to spoil and to mend it."""
+    """The scenario's folder of images, which a test can break and repair."""
 
     def __init__(self, scenario):
         self.folder = scenario.csv.parent / "images"
@@ -34,7 +34,7 @@ class ImageFolder:
         self.folder.rename(self._backup)
 
     def replace_by_pages(self):
-        """What a proxy gives that asks for a password: files of the same names that are no images."""
+        """Replace the images by login pages of the same names, as a proxy that asks for a password does."""
         pages = self.folder.with_name("pages")
         pages.mkdir()
         for image in self.folder.iterdir():
@@ -43,7 +43,7 @@ class ImageFolder:
         pages.rename(self.folder)
 
     def repair(self):
-        """As it was, times of the files included."""
+        """Restore the folder, with the times of its files."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._backup.rename(self.folder)
 
@@ -54,7 +54,7 @@ def image_folder(scenario):
 
 
 def run_until_stopped(scenario, break_source, fault):
-    """Let the fault happen amid the run, while a producer waits for it: gives that producer's last words."""
+    """Break the source during a run that a producer waits for, and return what that producer printed."""
     create_tables(scenario)
     [scenario.worker() for _ in range(scenario.workers)]
     waiting = scenario.world.start("producer.cli", "enqueue", "--csv", str(scenario.csv), "--wait")
@@ -76,7 +76,7 @@ def run_until_stopped(scenario, break_source, fault):
 
 
 def create_tables(scenario):
-    """For a test that looks at them from the start."""
+    """Create the tables for a test that reads them from the start."""
     scenario.world.producer("model", "list")
 
 
@@ -85,12 +85,12 @@ def count_rejected(scenario):
 
 
 def count_stops(scenario):
-    """How often some worker stopped the run."""
+    """How often a worker stopped the run."""
     return scenario.world.logs().count("run 1 stopped:")
 
 
 def check_at_rest(scenario):
-    """Every message is acknowledged, and nothing more is decided."""
+    """Check that every message is acknowledged and that nothing more is decided."""
 
     def at_rest():
         waiting = [key for key in scenario.broker.scan_iter("score.*") if scenario.broker.llen(key)]
@@ -108,7 +108,7 @@ WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgres
 
 @pytest.mark.parametrize("world", WORLDS, indirect=True)
 def test_an_unmounted_share_stops_the_run_and_resume_scores_all_of_it(scenario, image_folder):
-    """What was rejected as missing meanwhile is due again in the same run."""
+    """Scans that were rejected as missing meanwhile are scored in the same run."""
     told = run_until_stopped(scenario, image_folder.unmount, "unmounted share")
     assert "stopped: run 1" in told and "'missing'" in told and "producer resume" in told
     image_folder.repair()
@@ -119,7 +119,7 @@ def test_an_unmounted_share_stops_the_run_and_resume_scores_all_of_it(scenario, 
 
 
 def test_a_folder_of_login_pages_stops_the_run_and_the_same_enqueue_scores_all_of_it(scenario, image_folder):
-    """It looks at the images again, though size and time are those that it noted when the run was opened."""
+    """It reads the images again although their sizes and times are those recorded when the run was opened."""
     assert "'not_image'" in run_until_stopped(scenario, image_folder.replace_by_pages, "folder of non-images")
     image_folder.repair()
     assert "run 1 resumed" in scenario.enqueue().stdout
@@ -130,7 +130,7 @@ def test_a_folder_of_login_pages_stops_the_run_and_the_same_enqueue_scores_all_o
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
 def test_a_run_resumed_before_its_source_is_repaired_stops_again(scenario, image_folder):
-    """After the stated number, and each time; two who resume at once are as one, or the later one as another."""
+    """Each resume stops after the stated number of scans; two at once count as one resume or as two."""
     run_until_stopped(scenario, image_folder.unmount, "unmounted share")
     for _ in range(2):
         stopped = count_stops(scenario)
@@ -151,7 +151,7 @@ def test_a_run_resumed_before_its_source_is_repaired_stops_again(scenario, image
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_another_runs_scans_in_the_same_chunk_are_scored(scenario, image_folder, tmp_path):
-    """Only the run that cannot be read stands still; the sweep made one chunk of both."""
+    """Only the unreadable run stops, although the sweep put both runs' scans into one chunk."""
     before = dict(scenario.world.env)
     scenario.world.env |= {"CXR_CHUNK_SIZE": "1000", "CXR_BROKER_URL": "redis://127.0.0.1:1/0"}
     write_scans(tmp_path / "images", range(200, 220))
@@ -174,7 +174,7 @@ def test_another_runs_scans_in_the_same_chunk_are_scored(scenario, image_folder,
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_one_bad_scan_in_ten_stops_nothing_and_neither_does_a_small_run(scenario, image_folder):
-    """The first ends with its rejects; so does one of fewer scans than are judged, though all of them are bad."""
+    """A run ends with its rejects if one scan in ten is bad, or if all are bad but fewer than the window."""
     for number in range(0, 90, 10):
         (image_folder.folder / name_of(number)).write_bytes(b"<html>")
     scenario.worker()
@@ -192,7 +192,7 @@ def test_one_bad_scan_in_ten_stops_nothing_and_neither_does_a_small_run(scenario
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_run_on_this_machine_alone_stops_and_the_same_command_goes_on(scenario, image_folder):
-    """Exit 4 with the reason; what a stopped run has can be looked at; then exit 3, for three scans are damaged."""
+    """It exits with 4 and the reason, its results can be read, and later it exits with 3 for three damaged scans."""
     create_tables(scenario)
     run = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
     scenario.reach(scenario.rng.uniform(0.1, 0.4))
@@ -213,7 +213,7 @@ def test_a_run_on_this_machine_alone_stops_and_the_same_command_goes_on(scenario
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [2], indirect=True)
 def test_a_stopped_night_reports_it_and_the_next_night_goes_on(scenario, image_folder):
-    """Each with a summary of its own and its exit code."""
+    """Each night sends its own summary and has its own exit code."""
     with webhook() as hook:
         scenario.world.env |= {"CXR_WEBHOOK_URL": hook.url, "NO_PROXY": "127.0.0.1"}
         create_tables(scenario)
@@ -233,7 +233,7 @@ def test_a_stopped_night_reports_it_and_the_next_night_goes_on(scenario, image_f
 
 
 def test_a_worker_that_can_score_nothing_does_not_quarantine_a_whole_night(scenario, tmp_path):
-    """What fails for every scan, a driver or a bug, is no scan's fault: the run stops after a few, and says so."""
+    """A fault of the driver or a bug fails every scan: the run stops after a few and gives the reason."""
     scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0", "HASH_SCORER_BUG": str(tmp_path)}
     scenario.enqueue()
     [scenario.worker() for _ in range(scenario.workers)]

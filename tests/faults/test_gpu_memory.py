@@ -1,4 +1,4 @@
-"""A device that has no room: for a batch, for one scan, for the model."""
+"""A device without enough memory for a batch, for one scan or for the model."""
 
 import time
 
@@ -10,14 +10,14 @@ from tests.support.world import radiograph, wait_until
 from worker.supervision.restart_policy import MAX_PAUSE
 
 NO_MEMORY = "no memory for the model yet"
-#: Seconds from a worker's start to its model.
+#: Seconds from a worker's start until its model is loaded.
 LOAD_SECONDS = 8
 embedded = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 
 
 @pytest.fixture
 def set_room(scenario, tmp_path):
-    """Says how large a batch the scenario's device has room for, from now on; None is any."""
+    """Returns a function that sets the largest batch that fits the device from now on; None is any batch."""
     path = tmp_path / "room"
 
     def set_room(scans):
@@ -34,7 +34,7 @@ def set_room(scenario, tmp_path):
 @pytest.mark.slow
 @embedded
 def test_a_device_short_of_memory_scores_the_same_in_halved_batches(scenario, set_room):
-    """From a random moment it has room for one to seven scans at once: the batch shrinks to fit, and stays so."""
+    """From a random moment one to seven scans fit at once: the batch shrinks to fit and stays small."""
     scenario.start()
     largest = scenario.rng.randint(1, 7)
     set_room(largest)
@@ -52,9 +52,9 @@ def test_a_device_short_of_memory_scores_the_same_in_halved_batches(scenario, se
 
 
 def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(scenario, set_room):
-    """Its worker says so and ends, in good order: no scan is to blame, and all is handed to whoever has room.
+    """Its worker reports it and exits cleanly; no scan is blamed, and workers with memory score the scans.
 
-    Each scan is alone in its message here, as one is that others suspect.
+    Each scan is alone in its message here, like a suspected poison scan.
     """
     scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
     scenario.start()
@@ -73,7 +73,7 @@ def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(scenario, 
 
 @embedded
 def test_a_device_without_memory_for_the_model_is_tried_again(scenario, set_room):
-    """From the first start on, as where another program still has it: no exit, no model refused, no traceback."""
+    """While another program holds the memory, the worker neither exits, nor refuses the model, nor logs a traceback."""
     set_room(-1)
     scenario.enqueue()
     workers = [scenario.worker() for _ in range(scenario.workers)]
@@ -111,7 +111,7 @@ def pixels_of(artifact, count):
 
 
 def limit_memory(scorer, largest):
-    """Raise TensorFlow's own error for every pass of more scans than this; gives the sizes that were tried."""
+    """Raise TensorFlow's own error for every pass of more than `largest` scans, and return the sizes tried so far."""
     import tensorflow as tf
 
     tried, freeze = [], scorer.shrink
@@ -138,7 +138,7 @@ def limit_memory(scorer, largest):
 
 @pytest.mark.parametrize("largest", [16, 8, 1])
 def test_tensorflow_out_of_memory_gives_the_same_scores_in_halved_batches(densenet, largest):
-    """A smaller batch may be computed by other kernels: scores differ by float32's rounding, and no more."""
+    """Other kernels may compute a smaller batch, so scores differ by float32's rounding only."""
     from worker.scoring.runtimes.tensorflow import TensorflowScorer
     from worker.scoring.scorer import score_all
 
@@ -157,7 +157,7 @@ def test_tensorflow_out_of_memory_gives_the_same_scores_in_halved_batches(densen
 
 
 def test_tensorflow_without_memory_for_one_scan_raises_an_error(densenet):
-    """To whoever asked, as a fault of the device's."""
+    """The caller gets `OutOfDeviceMemory`, an error of the device and not of the scan."""
     from db.errors import OutOfDeviceMemory
     from worker.scoring.runtimes.tensorflow import TensorflowScorer
     from worker.scoring.scorer import score_all
@@ -170,7 +170,7 @@ def test_tensorflow_without_memory_for_one_scan_raises_an_error(densenet):
 
 
 def test_tensorflow_without_memory_to_warm_up_starts_with_a_smaller_batch(densenet, monkeypatch):
-    """A GPU that is too small for the artifact's batch serves nevertheless."""
+    """A GPU that is too small for the artifact's batch can still score."""
     import tensorflow as tf
 
     from worker.scoring.runtimes.tensorflow import TensorflowScorer

@@ -1,4 +1,4 @@
-"""Processes that are killed: one that scores, a worker with all of its processes, all workers."""
+"""Killed processes: a scoring process, a worker with all of its processes, all workers."""
 
 import time
 
@@ -11,25 +11,25 @@ from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
-#: Seconds: of the scenario's workers; and what a sweep, the halving and the halves' turn in the queue may take.
+#: The workers' visibility timeout in seconds, and the seconds for a sweep, the halving and the halves' turn.
 VISIBILITY_SECONDS = 5
 SLACK_SECONDS = 5
 
 
 def outcomes_in_hand(scenario):
-    """What is in hand, where a peer decides it while the victim loads again; else any decision more is the victim's."""
+    """Outcomes in hand if a peer can decide them while the victim loads again; None if any further one will do."""
     return scenario.held_by_somebody() if scenario.workers > 1 else None
 
 
 @pytest.fixture
 def fast_scenario(scenario):
-    """The scenario with batches so quick that what comes back in halves is not measured by the queue before it."""
+    """The scenario with quick batches, so that the queue ahead does not delay the halves of a returned chunk."""
     scenario.world.env["HASH_SCORER_SECONDS"] = "0.4"
     return scenario
 
 
 def kill_all(*workers):
-    """SIGKILL them with all their processes: gives the moment, once none is left."""
+    """Kill these workers with all their processes, and return `time.monotonic()` at the kill once none is left."""
     processes = [process for worker in workers for process in descendants(worker)]
     for worker in workers:
         kill_tree(worker.pid)
@@ -40,7 +40,7 @@ def kill_all(*workers):
 
 @in_every_suite
 def test_a_killed_scoring_process_loses_nothing(fast_scenario):
-    """SIGKILL of the process that scores, mid-chunk: another one loads the model, the chunk is back at once."""
+    """After a SIGKILL in the middle of a chunk, a new process loads the model and the chunk comes back at once."""
     worker = fast_scenario.start()
     stated, child, lost = (
         scoring_process_load_seconds(fast_scenario, worker) + SLACK_SECONDS,
@@ -57,7 +57,7 @@ def test_a_killed_scoring_process_loses_nothing(fast_scenario):
 
 
 def test_a_killed_worker_loses_nothing(fast_scenario):
-    """SIGKILL of supervisor, parent and child, and of the embedded broker with them: a peer, or a new one, goes on."""
+    """A peer or a new worker goes on after SIGKILL of all of a worker's processes and its embedded broker."""
     worker = fast_scenario.start()
     start, lost = load_seconds(fast_scenario, worker), fast_scenario.held_by_somebody()
     killed = kill_all(worker)
@@ -72,7 +72,7 @@ def test_a_killed_worker_loses_nothing(fast_scenario):
 
 
 def test_killing_all_workers_loses_nothing(fast_scenario):
-    """SIGKILL of everything that works at once, half-way; new workers end the run."""
+    """All workers get SIGKILL in the middle of a run, and new workers finish it."""
     worker = fast_scenario.start()
     start, lost = load_seconds(fast_scenario, worker), fast_scenario.held_by_somebody()
     killed = kill_all(*fast_scenario.running)
@@ -87,7 +87,7 @@ def test_killing_all_workers_loses_nothing(fast_scenario):
 
 @pytest.mark.parametrize("victim", ["child", "worker"])
 def test_a_kill_between_commit_and_acknowledgement_scores_nothing_twice(scenario, harm, victim):
-    """SIGKILL right after a chunk's last batch is committed, of the process that scores or of its parent with it."""
+    """The scoring process, or its worker, gets SIGKILL right after the commit of a chunk's last batch."""
     worker = scenario.start()
     load, start = scoring_process_load_seconds(scenario, worker), load_seconds(scenario, worker)
     lost = outcomes_in_hand(scenario)
@@ -104,12 +104,12 @@ def test_a_kill_between_commit_and_acknowledgement_scores_nothing_twice(scenario
 
 @pytest.mark.parametrize("moment", ["last ack", "metrics"])
 def test_a_kill_between_the_last_commit_and_the_runs_end_leaves_no_open_run(scenario, harm, moment):
-    """Nothing is pending, and who would close the run or compute its metrics is dead: the sweep does both."""
+    """The sweep closes the run and computes its metrics after the process that would have done it was killed."""
     scenario.start()
     harm(f"kill child at the {moment}")
     died = time.monotonic()
     assert scenario.pending() == 0
-    # Two looks, of which the first may have begun before.
+    # Two sweeps, of which the first may have begun before.
     scenario.ends("SIGKILL before the run is closed", since=died, stated=SLACK_SECONDS)
     scenario.check()
 
@@ -118,7 +118,7 @@ def test_a_kill_between_the_last_commit_and_the_runs_end_leaves_no_open_run(scen
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_chunk_from_before_a_restored_backup_gives_no_scan_the_scores_of_another(scenario):
-    """Its outcome ids were given again since: the message is dropped, and SQL sends its own scans."""
+    """Its outcome ids now belong to other scans: the message is dropped, and workers send the pending scans."""
     scenario.enqueue()
     waiting = scenario.world.rows(
         "SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id "

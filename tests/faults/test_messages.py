@@ -1,4 +1,4 @@
-"""Messages that are lost, come often, or are none of ours."""
+"""Messages that are lost, come repeatedly, or come from other programs."""
 
 import json
 import time
@@ -13,19 +13,19 @@ from worker.messaging.messages import queue_of
 
 @pytest.fixture(autouse=True)
 def _slow_scoring(scenario):
-    # Enough of the queue must be left when a fault comes, on a machine that does much else.
+    # On a busy machine too, enough of the queue must be left when the fault happens.
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
 @in_every_suite
 def test_a_flushed_broker_loses_nothing(scenario):
-    """FLUSHALL while scans wait in the queue: SQL is the ledger, and the sweep sends them again."""
+    """After FLUSHALL the sweep sends the waiting scans again from SQL."""
     scenario.start()
     waited = scenario.queued()
     scenario.broker.flushall()
     flushed = time.monotonic()
     assert scenario.waits_for(waited), "nothing was lost"
-    # What was in hand is worked on first (the time budget), the loss seen twice, and all of it scored.
+    # Workers finish the chunks in hand (the time budget), see the loss twice, and score all of it.
     scenario.recovers("FLUSHALL", since=flushed, stated=30, lost=waited)
     scenario.finish()
     scenario.check()
@@ -33,7 +33,7 @@ def test_a_flushed_broker_loses_nothing(scenario):
 
 @pytest.mark.parametrize("workers", [4], ids=["4 workers"], indirect=True)
 def test_a_message_delivered_100_times_changes_nothing(scenario):
-    """Its scans are scored by four workers at once, and written once."""
+    """Four workers score its scans at once, and each scan is written once."""
     scenario.start()
     model, client = scenario.model(), scenario.broker
     queue = queue_of(model)
@@ -47,7 +47,7 @@ def test_a_message_delivered_100_times_changes_nothing(scenario):
 
 
 def count_dropped(scenario):
-    """How many messages were dropped for their form; those that name another location than the ledger's are chunks."""
+    """How many messages were dropped for their form, without chunks that name another location than the ledger."""
     lines = [line for line in scenario.world.logs().splitlines() if "message dropped" in line]
     return sum("another location" not in line for line in lines)
 
@@ -56,14 +56,14 @@ def count_dropped(scenario):
     "world", ["sqlite and embedded", pytest.param("postgresql and separate", marks=pytest.mark.slow)], indirect=True
 )
 def test_hostile_messages_are_dropped_and_the_run_goes_on(scenario, tmp_path):
-    """No worker dies of one, none comes again, none is unpickled, and no line of a log repeats what it says."""
+    """No worker dies, no message comes again or is unpickled, and no log line repeats its content."""
     trap, queue = tmp_path / "unpickled", queue_of(scenario.model())
     refused, odd = dropped(scenario.model(), trap), harmless(scenario.model())
     messages = scenario.rng.sample(both := [*refused.values(), *odd.values()], len(both))
     first = scenario.start()
     before, waited, sent = {process.pid for process in descendants(first)}, scenario.queued(), time.monotonic()
     for one in messages:
-        # To the end that is taken from, one by one: together they are more than a client sends in its two seconds.
+        # One by one, to the end that workers take from: together they exceed what a client can send in two seconds.
         scenario.broker.rpush(queue, one)
     assert scenario.waits_for(waited), "they came too late"
     scenario.recovers(f"{len(messages)} hostile messages", since=sent, stated=45, lost=waited)
@@ -76,7 +76,7 @@ def test_hostile_messages_are_dropped_and_the_run_goes_on(scenario, tmp_path):
 
 
 def test_an_older_programs_messages_are_dropped_and_its_work_is_sent_again(scenario):
-    """The whole queue in a form that this worker does not read: SQL holds the work."""
+    """The whole queue has a version that this worker does not read, and SQL holds the work."""
     scenario.start()
     model, client = scenario.model(), scenario.broker
     waiting = scenario.queued()
@@ -92,7 +92,7 @@ def test_an_older_programs_messages_are_dropped_and_its_work_is_sent_again(scena
 
 
 def test_foreign_entries_among_held_messages_stop_no_worker(scenario):
-    """Not JSON, not a message, or in nobody's hands though it looks so: lost work is found and sent all the same."""
+    """Lost work is found and sent despite entries that are not JSON, not messages, or held by no worker."""
     scenario.start()
     client, queue = scenario.broker, queue_of(scenario.model())
     waiting, [ours, *_] = scenario.queued(), client.lrange(queue, 0, 0)
@@ -111,7 +111,7 @@ def test_foreign_entries_among_held_messages_stop_no_worker(scenario):
 
 
 def test_workers_wait_while_a_key_of_another_type_replaces_the_queue(scenario):
-    """Somebody else's program took the name: workers live, say so, and go on when it is gone."""
+    """Another program took the queue's name; workers survive and go on once the key is deleted."""
     worker = scenario.start()
     client, queue = scenario.broker, queue_of(scenario.model())
     waiting = scenario.queued()

@@ -1,4 +1,4 @@
-"""Inputs that harm whoever scores them, and inputs that only seem to."""
+"""Scans that kill the process that scores them, and slow scans that only seem to."""
 
 import math
 import time
@@ -13,15 +13,15 @@ from tests.support.scenario import name_of, run_quietly, scoring_process_load_se
 from tests.support.world import wait_until, write_csv
 
 CHUNK = 16
-#: Deaths until a poison scan is alone, and those that it is then allowed.
+#: Deaths until a poison scan is alone in its chunk, and the attempts that it then has.
 MAX_DEATHS = math.ceil(math.log2(CHUNK)) + ATTEMPTS_CAP
-#: Seconds beyond a model's load that each of them may cost.
+#: Seconds that each death may cost in addition to loading the model.
 SLACK_SECONDS = 5
 
 
 @pytest.fixture
 def small_source(scenario):
-    """Gives the scenario another source: so many of its scans, some of which do harm; `{number: harm}`."""
+    """Returns a function that gives the scenario a source of its first `scans` scans; `harms` is `{number: harm}`."""
 
     def small_source(scans, harms=None):
         images = scenario.csv.parent / "images"
@@ -47,7 +47,7 @@ def loads(scenario):
 
 
 def start_loaded(scenario):
-    """The scenario's workers, once all hold the model: gives one."""
+    """Start the scenario's workers, wait until all have loaded the model, and return one."""
     workers = [scenario.worker() for _ in range(scenario.workers)]
     wait_until(lambda: loads(scenario) == scenario.workers, 60, f"loaded models\n{scenario.world.logs()}")
     return workers[0]
@@ -57,7 +57,7 @@ def start_loaded(scenario):
     ("world", "harm"), [("sqlite and embedded", "memory"), ("postgresql and separate", "segfault")], indirect=["world"]
 )
 def test_a_poison_scan_is_quarantined_and_its_neighbours_are_scored(scenario, small_source, harm):
-    """Found by halving and tried alone up to the cap, whether it ends its process or asks for too much memory."""
+    """Halving isolates a scan that kills its process or asks for too much memory; it is tried alone up to the cap."""
     poison = small_source(32, {scenario.rng.randrange(32): harm})
     worker = start_loaded(scenario)
     load = scoring_process_load_seconds(scenario, worker)
@@ -75,14 +75,14 @@ def test_a_poison_scan_is_quarantined_and_its_neighbours_are_scored(scenario, sm
 
 
 def test_several_poison_scans_are_all_found(scenario, small_source):
-    """Three of them, of three kinds, in one chunk or two: nobody near them is blamed."""
+    """Three poison scans of three kinds in one or two chunks are found, and no other scan is blamed."""
     numbers = scenario.rng.sample(range(24), 3)
     small_source(24, dict(zip(numbers, ("segfault", "kill", "memory"), strict=True)))
     worker = start_loaded(scenario)
     scenario.enqueue()
     began = time.monotonic()
     scenario.finish(seconds=240)
-    # Two of them die; one that has company dies with it.
+    # Two of the three kinds kill their process; poison scans in one chunk share a death.
     stated = 2 * MAX_DEATHS * (scoring_process_load_seconds(scenario, worker) + SLACK_SECONDS)
     scenario.ends("three poison scans at once", since=began, stated=stated)
     scenario.check()
@@ -91,14 +91,14 @@ def test_several_poison_scans_are_all_found(scenario, small_source):
 
 @pytest.mark.parametrize("workers", [1, 2, 4], indirect=True)
 def test_a_batch_slower_than_the_visibility_timeout_blames_no_scan(scenario, small_source):
-    """Its chunk comes again and again while it is still in hand: nothing is quarantined, nothing is scored twice."""
+    """Its chunk is redelivered while it is still in hand, yet no scan is quarantined or scored twice."""
     small_source(16)
     scenario.world.env["HASH_SCORER_SECONDS"] = "8"
     start_loaded(scenario)
     scenario.enqueue()
     began = time.monotonic()
     scenario.finish(seconds=200)
-    # Two batches, and a third that is taken up before its scans are decided elsewhere.
+    # Two batches, and a third that starts before another worker decides its scans.
     scenario.ends("batch of 8 s, visibility timeout 5 s", since=began, stated=3 * 8 + SLACK_SECONDS)
     scenario.check()
     assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
@@ -107,7 +107,7 @@ def test_a_batch_slower_than_the_visibility_timeout_blames_no_scan(scenario, sma
 
 @pytest.mark.parametrize("workers", [4], indirect=True)
 def test_a_lone_scan_that_outlasts_its_visibility_timeout_four_times_is_not_a_poison_scan(scenario, small_source):
-    """Three idle workers are given it while the first still works on it: none of them counts an attempt."""
+    """Three idle workers receive it while the first still scores it, and none of them counts an attempt."""
     small_source(1)
     scenario.world.env["HASH_SCORER_SECONDS"] = "24"
     start_loaded(scenario)

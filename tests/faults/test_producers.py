@@ -1,4 +1,4 @@
-"""Producers that come at once, die half-way, or are told to stop twice."""
+"""Producers that run at the same time, are killed half-way, or are interrupted repeatedly."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ RUNS = "SELECT count(*) FROM runs"
 
 
 def run_together(scenario, *commands):
-    """Start producers together, and see each of them exit with 0."""
+    """Start producers at the same time, and check that each exits with 0."""
     started = [scenario.world.start("producer.cli", *map(str, command)) for command in commands]
     codes = [process.wait(90) for process in started]
     assert codes == [0] * len(commands), scenario.world.logs()
@@ -28,7 +28,7 @@ def run_together(scenario, *commands):
     "world", [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"], indirect=True
 )
 def test_five_producers_at_once_on_one_csv_open_one_run(scenario):
-    """All exit 0; nothing is registered or scored twice."""
+    """All exit with 0, and no scan is registered or scored twice."""
     [scenario.worker() for _ in range(scenario.workers)]
     enqueue = ("enqueue", "--csv", scenario.csv)
     run_together(scenario, *[enqueue] * 5)
@@ -40,7 +40,7 @@ def test_five_producers_at_once_on_one_csv_open_one_run(scenario):
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
 def test_producers_at_once_with_different_limits_share_their_scans(scenario):
-    """Each has a run of its own; a scan that both hold has one outcome."""
+    """Each opens its own run, and a scan of several runs has one outcome."""
     [scenario.worker() for _ in range(scenario.workers)]
     limited = [("enqueue", "--csv", scenario.csv, "--limit", limit) for limit in (20, 50)]
     run_together(scenario, *limited, ("enqueue", "--csv", scenario.csv))
@@ -57,7 +57,7 @@ def seconds_of(command):
 
 
 def kill_after(scenario, seconds, *command):
-    """SIGKILL a producer some seconds after its start; whether it was still there."""
+    """Kill a producer `seconds` after its start, and return whether it was still running."""
     process = scenario.world.start("producer.cli", *map(str, command))
     time.sleep(seconds)
     was_there = process.poll() is None
@@ -67,16 +67,16 @@ def kill_after(scenario, seconds, *command):
 
 
 def test_a_producer_that_is_killed_half_way_leaves_all_or_nothing(scenario):
-    """At three random moments, up to its last message; then the same command goes on with what there is."""
+    """It is killed at three random moments up to its last message; then the same command goes on."""
     usual = seconds_of(lambda: scenario.world.producer("enqueue", "--csv", scenario.csv, "--dry-run"))
     [scenario.worker() for _ in range(scenario.workers)]
     killed = 0
     for _ in range(30):
         killed += kill_after(scenario, scenario.rng.uniform(0.2, 1.0) * usual, "enqueue", "--csv", scenario.csv)
-        # In one statement, for the server may still be at a commit whose client is dead.
+        # In one statement, because the server may still be committing for a dead client.
         tables = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("runs", "run_scans", "outcomes"))
         runs, held, outcomes = scenario.world.rows(f"SELECT {tables}")[0]
-        # One that comes after the first run's end opens another, in which all is decided already.
+        # A producer that starts after the first run's end opens another run, in which everything is already decided.
         assert (held, outcomes) == (99 * runs, 99 * min(runs, 1)), "half a run"
         if killed == 3:
             break
@@ -88,8 +88,8 @@ def test_a_producer_that_is_killed_half_way_leaves_all_or_nothing(scenario):
 
 
 def test_workers_send_what_a_producer_has_committed_and_not_sent(scenario):
-    """It is killed between the two; nobody enqueues again."""
-    # The broker takes nothing until the producer is dead: its run is committed by then.
+    """The producer is killed between commit and sending, and no other enqueues."""
+    # The broker accepts nothing until the producer is dead, which has committed its run by then.
     scenario.world.producer("model", "list")
     [scenario.worker() for _ in range(scenario.workers)]
     wait_until(lambda: scenario.world.logs().count("loaded:") == scenario.workers, 60, "loaded models")
@@ -110,7 +110,7 @@ def descendants_of(process):
 
 
 def check_afterwards(scenario):
-    """With a worker that brings the broker's file back: nothing is left in it that anybody would have to do."""
+    """Start a worker, which brings the broker's file back, and check that the broker holds no work."""
     scenario.worker()
     wait_until(lambda: "loaded:" in scenario.world.logs(), 60, "a worker and its broker")
     scenario.check()
@@ -124,7 +124,7 @@ def all_ended(processes, seconds):
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_killed_run_on_this_machine_takes_its_worker_and_broker_with_it(scenario):
-    """And the same command goes on with what is left: no lock, socket or process of the dead is in its way."""
+    """The same command then goes on, and no lock, socket or process of the killed run stops it."""
     scenario.world.producer("model", "list")
     run = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
     scenario.reach(scenario.rng.uniform(0.05, 0.5))
@@ -144,7 +144,7 @@ def test_a_killed_run_on_this_machine_takes_its_worker_and_broker_with_it(scenar
 @pytest.mark.parametrize("workers", [1], indirect=True)
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_ctrl_c_once_or_more_often_ends_a_run_with_4_and_leaves_no_process_behind(scenario, times):
-    """One sentence and no traceback, also from an impatient person; the same command goes on."""
+    """It prints one sentence and no traceback, even if Ctrl-C comes repeatedly, and the same command goes on."""
     scenario.world.producer("model", "list")
     run = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
     scenario.reach(scenario.rng.uniform(0.05, 0.4))
@@ -162,7 +162,7 @@ def test_ctrl_c_once_or_more_often_ends_a_run_with_4_and_leaves_no_process_behin
 
 @pytest.fixture
 def hook(scenario):
-    """A webhook that the scenario's nightly producers tell."""
+    """A webhook that receives the summaries of the scenario's nightly producers."""
     with webhook() as server:
         scenario.world.env |= {"CXR_WEBHOOK_URL": server.url, "NO_PROXY": "127.0.0.1"}
         yield server
@@ -181,7 +181,7 @@ def test_two_loops_at_the_same_minute_open_one_run_and_send_one_summary(scenario
     night = ("nightly", "--at", f"{at:%H:%M}", "--tz", "UTC", "--csv", str(scenario.csv))
     loops = [scenario.world.start("producer.cli", *night) for _ in range(2)]
     wait_until(lambda: hook.taken, 150, f"a summary\n{scenario.world.logs()}")
-    # Beyond the next look of either.
+    # Longer than until the next poll of either.
     time.sleep(11)
     for loop in loops:
         loop.terminate()
@@ -191,7 +191,7 @@ def test_two_loops_at_the_same_minute_open_one_run_and_send_one_summary(scenario
 
 
 def test_nights_killed_and_started_again_give_one_run_and_one_summary(scenario, hook):
-    """Before its run is opened, while it is followed, and at once with another one that ends it."""
+    """A night is killed before it opens its run and while it follows it; then two nights finish it at once."""
     scenario.world.producer("model", "list")
     [scenario.worker() for _ in range(scenario.workers)]
     night = ("nightly", "--now", "--csv", str(scenario.csv))
@@ -203,7 +203,7 @@ def test_nights_killed_and_started_again_give_one_run_and_one_summary(scenario, 
     both = [scenario.world.start("producer.cli", *night) for _ in range(2)]
     assert [each.wait(90) for each in both] == [3, 3], scenario.world.logs()
     runs = scenario.world.rows(RUNS)[0][0]
-    # Whoever comes after the end opens a run in which nothing is due; each run is summarised once.
+    # A night that starts after the end opens a run in which nothing is due; each run has one summary.
     assert sorted(summaries(hook)) == [(run + 1, 96, 0) for run in range(runs)]
     assert scenario.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
     scenario.check()
@@ -211,7 +211,7 @@ def test_nights_killed_and_started_again_give_one_run_and_one_summary(scenario, 
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
 def test_a_producer_beside_one_that_forgets_and_one_that_prunes(scenario, tmp_path):
-    """All three end with 0; the run is whole, and of the forgotten and pruned nothing is left."""
+    """All three exit with 0, the run is complete, and the forgotten and pruned rows are gone."""
     [scenario.worker() for _ in range(scenario.workers)]
     write_scans(tmp_path / "old" / "images", range(300, 306))
     old = write_csv(tmp_path / "old" / "sample_labels.csv", range(300, 306), name_of=name_of)
@@ -232,7 +232,7 @@ def test_a_producer_beside_one_that_forgets_and_one_that_prunes(scenario, tmp_pa
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_producers_beside_one_that_cancels(scenario):
-    """Whoever comes first: a run that was opened is whole, and the next enqueue scores whatever was cancelled."""
+    """In any order, every opened run is complete, and the next enqueue scores the cancelled scans."""
     scenario.world.env["HASH_SCORER_SECONDS"] = "1.5"
     [scenario.worker() for _ in range(scenario.workers)]
     scenario.enqueue()

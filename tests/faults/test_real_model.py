@@ -1,4 +1,4 @@
-"""Deaths, signals and poison scans with a real network: its scores are the quiet run's, but for last bits."""
+"""Kills, signals and poison scans with a real network give the quiet run's scores within rounding."""
 
 import signal
 import time
@@ -24,14 +24,14 @@ SCANS = 40
 CHUNK = 4
 VISIBILITY_SECONDS = 60
 SLACK_SECONDS = 5
-#: One unit in the last place of a score near 1, and some.
+#: A few units in the last place of a float32 score near 1.
 TOLERANCE = 1e-6
 pytestmark = [pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A place with one model: a DenseNet of random weights."""
+    """A model folder with one model, a DenseNet of random weights."""
     from trainer.network.model import build_model
     from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
@@ -55,7 +55,7 @@ def quiet_real(tmp_path_factory, models):
 
 @pytest.fixture
 def real(scenario, models, quiet_real):
-    """The scenario with the real model, and fewer scans."""
+    """The scenario with the real model and fewer scans."""
     scenario.csv = write_source(scenario.csv.parent / "real", SCANS)
     scenario.quiet = quiet_real
     scenario.world.env |= {
@@ -95,7 +95,7 @@ def test_the_peer_of_a_stopped_worker_gives_the_same_scores(real, tmp_path):
     victim.send_signal(signal.SIGTERM)
     assert victim.wait(30) == 0
     stopped = time.monotonic()
-    # The peer may be loading still.
+    # The peer may still be loading.
     load = load_seconds(real, next(one for one in real.running if one is not victim))
     real.recovers("SIGTERM, TensorFlow", since=stopped, stated=load + SLACK_SECONDS, lost=lost)
     real.finish(seconds=200)
@@ -114,6 +114,6 @@ def test_a_poison_scan_is_quarantined_by_a_real_model(real, models, tmp_path):
     wait_until(lambda: "loaded: " in real.world.logs(), 120, f"a loaded model\n{real.world.logs()}")
     load = scoring_process_load_seconds(real, worker)
     real.enqueue()
-    # Two halvings and three deaths alone.
+    # Two halvings, and three deaths while the scan is alone.
     real.ends("poison scan: segfault, TensorFlow", since=time.monotonic(), stated=5 * (load + SLACK_SECONDS))
     real.check(within=TOLERANCE)

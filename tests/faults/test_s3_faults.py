@@ -1,4 +1,4 @@
-"""An S3 store that fails, for a while or for some objects: what passes costs no scan its score."""
+"""An S3 store fails for a while or for some objects; a temporary failure costs no scan its score."""
 
 import dataclasses
 import itertools
@@ -16,7 +16,7 @@ from tests.support.world import World, wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 
-#: Seconds that a botocore client waits for a silent store, twice, and the pause between.
+#: Seconds of two waits of a botocore client for a silent store, and of the pause between them.
 SILENCE_SECONDS = 2 * 10 + 1
 
 
@@ -34,13 +34,13 @@ def bucket(s3):
 
 @pytest.fixture
 def prefix(tmp_path):
-    """Where this test's images lie: their names hold a patient, as the keys of hospitals may."""
+    """The prefix of this test's images, which names a patient as a hospital's keys may."""
     return f"{tmp_path.name}/patient 77319999/images"
 
 
 @pytest.fixture
 def scenario(scenario, s3, proxy, bucket, prefix):
-    """The scenario's images in a bucket, behind the proxy; every other has no checksum but its ETag."""
+    """The scenario with its images in a bucket behind the proxy; every second image has only its ETag as checksum."""
     clients = itertools.cycle([client_of(s3), client_of(s3, Config(request_checksum_calculation="when_required"))])
     for path, client in zip(sorted((scenario.csv.parent / "images").iterdir()), clients, strict=False):
         client.put_object(Bucket=bucket, Key=f"{prefix}/{path.name}", Body=path.read_bytes())
@@ -50,14 +50,14 @@ def scenario(scenario, s3, proxy, bucket, prefix):
 
 
 def start_workers(scenario):
-    """All that the scenario is to have; returns once one of them has its model."""
+    """Start all of the scenario's workers, and return once one of them has loaded its model."""
     before = scenario.world.logs().count("loaded: hash")
     for _ in range(scenario.workers):
         scenario.worker()
     wait_until(lambda: scenario.world.logs().count("loaded: hash") > before, 60, scenario.world.logs())
 
 
-#: By what some answers are, how soon a scan more is decided nevertheless.
+#: The fault, the share of answers that it spoils, and the stated seconds until a further scan is decided.
 ANSWER_FAULTS = {
     "503 SlowDown": (s3_proxy.slow_down, 0.2, 10),
     "500": (s3_proxy.internal_error, 0.2, 10),
@@ -78,7 +78,7 @@ ANSWER_FAULTS = {
 
 @pytest.mark.parametrize("kind", ANSWER_FAULTS)
 def test_failures_of_some_requests_cost_no_scan_its_score(scenario, proxy, kind):
-    """To the run's end: a share of the answers is spoiled at random, those to repeated requests too."""
+    """A random share of the answers is spoiled until the run's end, including answers to repeated requests."""
     fault, share, stated = ANSWER_FAULTS[kind]
     proxy.spoil(fault, share)
     scenario.start()
@@ -90,7 +90,7 @@ def test_failures_of_some_requests_cost_no_scan_its_score(scenario, proxy, kind)
 
 @pytest.mark.parametrize("seconds", [10, 60])
 def test_an_endpoint_that_was_down_costs_no_scan_its_score(scenario, proxy, seconds):
-    """Connections are refused for a while; nothing is rejected, and work goes on once it is back."""
+    """The endpoint refuses connections for a while; no scan is rejected, and work goes on afterwards."""
     scenario.start()
     proxy.stop()
     decided = scenario.decided()
@@ -105,7 +105,7 @@ def test_an_endpoint_that_was_down_costs_no_scan_its_score(scenario, proxy, seco
 
 @pytest.mark.parametrize("kind", ["stalled", "dripping", "silent"])
 def test_a_store_that_hangs_does_not_hold_workers_for_ever(scenario, proxy, kind):
-    """Every answer hangs for 20 s, longer than any message may be held: all of it is handed back in time."""
+    """Every answer hangs for 20 s, longer than a message may be held, and workers hand the chunks back in time."""
     scenario.start()
     proxy.spoil(getattr(s3_proxy, kind), 1)
     time.sleep(20)
@@ -115,13 +115,13 @@ def test_a_store_that_hangs_does_not_hold_workers_for_ever(scenario, proxy, kind
     scenario.recovers(f"S3: {kind} for 20 s", since=time.monotonic(), stated=SILENCE_SECONDS + 5)
     scenario.finish(150)
     scenario.check()
-    # A lone scan's message that was held for too long comes back as a dead worker's would, and whoever takes it up
-    # counts that until it has lived through it: never twice.
+    # A lone scan's message that was held for too long comes back like a dead worker's. The next worker counts an
+    # attempt and takes it back once it has survived the scan: the count never reaches two.
     assert scenario.world.rows("SELECT max(attempts) FROM outcomes")[0][0] <= 1, "I5: no worker died"
 
 
 def test_a_name_that_does_not_resolve_costs_no_scan_its_score(scenario, proxy):
-    """Workers whose resolver fails reject nothing; others, whose does not, end the run."""
+    """A worker whose resolver fails rejects nothing, and other workers finish the run."""
     right = scenario.world.env["AWS_ENDPOINT_URL_S3"]
     scenario.enqueue()
     scenario.world.env["AWS_ENDPOINT_URL_S3"] = f"http://store.invalid:{proxy.port}"
@@ -139,7 +139,7 @@ def test_a_name_that_does_not_resolve_costs_no_scan_its_score(scenario, proxy):
 
 
 def without(scenario, names, tmp_path):
-    """What a quiet run comes to where these images are not there."""
+    """The outcomes of a quiet run without these images."""
     home = tmp_path / "without"
     world = World(home=home, env={"CXR_HOME": str(home), "CXR_RUNTIME": "tests.support.hash_scorer:HashScorer"})
     home.mkdir()
@@ -155,7 +155,7 @@ def some_names(scenario):
 
 
 def test_only_deleted_objects_are_missing(scenario, s3, bucket, prefix, tmp_path):
-    """Listed when the run was opened, and gone since."""
+    """The objects were listed when the run was opened and deleted afterwards."""
     scenario.enqueue()
     gone = some_names(scenario)
     for name in gone:
@@ -167,7 +167,7 @@ def test_only_deleted_objects_are_missing(scenario, s3, bucket, prefix, tmp_path
 
 
 def test_only_denied_objects_are_rejected(scenario, proxy, tmp_path):
-    """The store's own 403 for some keys is its word; it speaks of these alone, since others were read."""
+    """The store's own 403 for some keys rejects only these scans, because others were read."""
     refused = some_names(scenario)
     proxy.choose = lambda key: s3_proxy.denied if key.rpartition("/")[2] in refused else None
     scenario.start()
@@ -180,7 +180,7 @@ def test_only_denied_objects_are_rejected(scenario, proxy, tmp_path):
 
 
 def test_an_object_overwritten_during_a_run_is_scored_from_one_whole_version(scenario, s3, bucket, prefix):
-    """Its row says by ETag which bytes were scored; whoever was scored before is due again the next time."""
+    """Its row gives the ETag of the scored bytes, and the next run scores the overwritten objects again."""
     client, other = client_of(s3), name_of(0)
     bytes_of = {
         name_of(number): (scenario.csv.parent / "images" / name_of(number)).read_bytes() for number in range(SCANS)

@@ -1,4 +1,4 @@
-"""Workers that are asked to stop, politely and less so, while a chunk is in hand."""
+"""Workers that are told to stop, once or twice, while a chunk is in hand."""
 
 import signal
 import time
@@ -13,7 +13,7 @@ from worker.messaging.celery_app import SOFT_SHUTDOWN_SECONDS
 from worker.supervision.supervisor import GRACE_SECONDS
 
 VISIBILITY_SECONDS = 30
-#: Seconds that a stop may take: the chunk gets 3 to be finished in, what hangs is killed after 20.
+#: Seconds that a stop may take: 3 to finish the chunk, and 20 until a hanging process is killed.
 MAX_STOP_SECONDS = SOFT_SHUTDOWN_SECONDS + GRACE_SECONDS
 #: Seconds for the halving and the halves' turn in the queue.
 SLACK_SECONDS = 5
@@ -21,14 +21,14 @@ SLACK_SECONDS = 5
 
 @pytest.fixture
 def scenario(scenario):
-    """Handed back is not the same as fallen back: the visibility timeout is far off."""
+    """The scenario with a long visibility timeout, so that a chunk only returns in time if it is handed back."""
     scenario.world.env["CXR_VISIBILITY_TIMEOUT"] = str(VISIBILITY_SECONDS)
     return scenario
 
 
 @pytest.fixture
 def busy_worker(scenario, harm):
-    """Gives a worker that has a chunk in hand for as long as it is let, and how long it took to load."""
+    """Returns a function that returns a worker that hangs with a chunk in hand, and its load time in seconds."""
 
     def busy_worker():
         first = scenario.start()
@@ -40,14 +40,14 @@ def busy_worker(scenario, harm):
 
 
 def replace_if_alone(scenario):
-    """A peer is there, or a new worker is started."""
+    """Start a new worker if there is no peer."""
     if scenario.workers == 1:
         scenario.worker()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
 def test_a_stopped_worker_hands_its_chunk_back(scenario, busy_worker, number):
-    """It ends with 0 and leaves no process; a peer goes on with what it had in hand."""
+    """It exits with 0 and leaves no process, and a peer goes on with its chunk."""
     worker, load = busy_worker()
     lost, processes = scenario.held_by_somebody(), descendants(worker)
     assert scenario.waits_for(lost)
@@ -61,7 +61,7 @@ def test_a_stopped_worker_hands_its_chunk_back(scenario, busy_worker, number):
     wait_until(lambda: not any(map(is_alive, processes)), 5, "the end of its processes")
     replace_if_alone(scenario)
     stated = SLACK_SECONDS + (load if scenario.workers == 1 else 0)
-    # Alone, its halves first wait for their turn in the queue.
+    # With one worker, the chunk's halves first wait for their turn in the queue.
     lost = lost if scenario.workers > 1 else None
     scenario.recovers(f"{number.name}, from the exit on", since=stopped, stated=stated, lost=lost)
     scenario.finish()
@@ -70,7 +70,7 @@ def test_a_stopped_worker_hands_its_chunk_back(scenario, busy_worker, number):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal_stops_a_worker_at_once_and_its_chunk_comes_back(scenario, busy_worker, number):
-    """The second signal cuts the handing back short: the visibility timeout does it."""
+    """The second signal prevents the handing back, and the visibility timeout returns the chunk."""
     scenario.world.env["CXR_VISIBILITY_TIMEOUT"] = "5"
     worker, load = busy_worker()
     lost, processes = scenario.held_by_somebody(), descendants(worker)
@@ -89,7 +89,7 @@ def test_a_second_signal_stops_a_worker_at_once_and_its_chunk_comes_back(scenari
 
 
 def test_a_stopped_celery_worker_is_started_again(scenario, busy_worker):
-    """SIGQUIT that reaches the process below the supervisor hands the chunk back as well."""
+    """SIGQUIT to the Celery process under the supervisor hands the chunk back, too."""
     worker, load = busy_worker()
     lost = scenario.held_by_somebody()
     parent = next(child for child in psutil.Process(worker.pid).children() if "celery" in child.cmdline())
@@ -97,7 +97,7 @@ def test_a_stopped_celery_worker_is_started_again(scenario, busy_worker):
     wait_until(lambda: not is_alive(parent), MAX_STOP_SECONDS, "its end")
     stopped = time.monotonic()
     assert worker.poll() is None
-    # Alone, it first loads again.
+    # With one worker, its model is loaded again first.
     stated = SLACK_SECONDS + (load if scenario.workers == 1 else 0)
     lost = lost if scenario.workers > 1 else None
     scenario.recovers("SIGQUIT to the celery worker", since=stopped, stated=stated, lost=lost)

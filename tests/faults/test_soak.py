@@ -1,4 +1,4 @@
-"""A night of kills: the same source scored in peace and then with something dying every few seconds."""
+"""A soak test: the same source is scored undisturbed, and then with a kill every few seconds."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ REPORT = Path("build/soak.json")
 
 @pytest.fixture
 def scenario(world, rng, tmp_path):
-    """Batches that cost what a fast GPU's do, so that neither run is over before much has died."""
+    """A scenario whose batches cost as much as a fast GPU's, so that many kills hit a run."""
     world.env |= {"HASH_SCORER_SECONDS": "0.1", "CXR_CHUNK_SIZE": "64", "CXR_SWEEP_INTERVAL": "2"}
     world.env |= {"CXR_TIME_BUDGET": "5", "CXR_VISIBILITY_TIMEOUT": "15", "CXR_EVENTS": "true"}
     scenario = Scenario(world=world, csv=prepare(world, tmp_path, SCANS), quiet=None, workers=WORKERS, rng=rng)
@@ -33,7 +33,7 @@ def scenario(world, rng, tmp_path):
 
 
 class FaultInjector:
-    """Kills a part of a worker, chosen by chance, and starts again what nobody else would."""
+    """Kills a random part of a worker, and restarts the parts that no supervisor restarts."""
 
     def __init__(self, scenario, valkey):
         self._scenario = scenario
@@ -41,7 +41,7 @@ class FaultInjector:
         self.done = Counter()
 
     def kill(self):
-        """A scoring process, the Celery process above it, or a whole worker, as if its machine were gone."""
+        """Kill a scoring process, the Celery process above it, or a whole worker, as if its machine were gone."""
         scenario = self._scenario
         victim = scenario.rng.choice(scenario.running)
         part = scenario.rng.choice(("child", "parent", "worker"))
@@ -54,12 +54,12 @@ class FaultInjector:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         else:
-            # It is being started again, and nothing is there to be killed.
+            # The process is being restarted, so there is nothing to kill.
             return
         self.done[part] += 1
 
     def restart_broker(self):
-        """In good order or not."""
+        """Stop or kill the broker, and start it again."""
         self.done["broker"] += 1
         self._scenario.rng.choice((self._valkey.stop, self._valkey.kill))()
         self._valkey.start()
@@ -74,7 +74,7 @@ def _part_of(worker, part):
 
 
 def score(scenario, *arguments, meanwhile=lambda: None):
-    """One run to its end: its number, and the seconds that it took."""
+    """Score one run to its end, and return its number and the seconds that it took."""
     scenario.enqueue(*arguments)
     run = scenario.world.rows("SELECT max(id) FROM runs")[0][0]
     started = time.monotonic()
@@ -89,7 +89,7 @@ def score(scenario, *arguments, meanwhile=lambda: None):
 
 
 def on_schedule(scenario, injector):
-    """What `score` calls again and again: lets things die when it is time."""
+    """Return a function that `score` calls repeatedly and that injects each fault when it is due."""
     now = time.monotonic()
     due = {injector.kill: (now + KILL_EVERY, KILL_EVERY), injector.restart_broker: (now + RESTART_EVERY, RESTART_EVERY)}
 
@@ -106,7 +106,7 @@ def on_schedule(scenario, injector):
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_a_run_under_constant_kills_ends_like_an_undisturbed_run(scenario, valkey):
-    """Every invariant holds after a kill every 5 s and a broker restart every 30 s; the report says at what price."""
+    """Every invariant holds after a kill every 5 s and a broker restart every 30 s; the report gives the cost."""
     for _ in range(WORKERS):
         scenario.worker()
     first, quiet_seconds = score(scenario)

@@ -1,4 +1,4 @@
-"""SQLite whose lock, disk or file somebody else has: work waits for it, and goes on by itself."""
+"""Another program holds SQLite's lock, fills its disk or moves its file: work waits and goes on by itself."""
 
 import contextlib
 import sqlite3
@@ -30,7 +30,7 @@ def file_of(scenario):
 
 @contextlib.contextmanager
 def write_lock(file):
-    """Another program in the middle of a transaction that writes."""
+    """Hold a write transaction, as another program might."""
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("PRAGMA busy_timeout = 10000")
     other.execute("BEGIN IMMEDIATE")
@@ -42,7 +42,7 @@ def write_lock(file):
 
 
 def test_workers_wait_for_another_programs_write(scenario):
-    """It holds the lock for 30 s: workers hand their chunks back, say so, and go on when it is done."""
+    """While it holds the lock for 30 s, workers hand their chunks back and log it; then they go on."""
     start_run(scenario)
     with write_lock(file_of(scenario)):
         before = scenario.decided()
@@ -54,7 +54,7 @@ def test_workers_wait_for_another_programs_write(scenario):
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(scenario):
-    """`producer enqueue` says every few seconds what it waits for, and after a minute gives up in one sentence."""
+    """`producer enqueue` reports every few seconds what it waits for, and gives up after a minute in one sentence."""
     start_run(scenario)
     with write_lock(file_of(scenario)):
         done = scenario.enqueue("--limit", "3", check=False, timeout=200)
@@ -68,7 +68,7 @@ def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(scenario):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_command_that_waits_for_the_lock_says_so(scenario):
-    """`producer cancel` behind another program's transaction: a word after 5 s, and its result in the end."""
+    """`producer cancel` reports after 5 s that it waits for another program, and finally succeeds."""
     scenario.enqueue()
     with write_lock(file_of(scenario)):
         cancel = scenario.world.start("producer.cli", "cancel")
@@ -80,7 +80,7 @@ def test_a_command_that_waits_for_the_lock_says_so(scenario):
 
 
 def test_work_pauses_while_the_disk_is_full_and_then_goes_on(world, workers, request):
-    """Database, broker and logs on one disk that is full for 10 s, then freed."""
+    """Database, broker and logs share a disk that is full for 10 s."""
     with small_disk(world.home, 32):
         scenario = request.getfixturevalue("scenario")
         start_run(scenario)
@@ -90,14 +90,14 @@ def test_work_pauses_while_the_disk_is_full_and_then_goes_on(world, workers, req
         assert scenario.decided() < before + 40
         assert scenario.pending() > 0
         ballast.unlink()
-        # Chunks that the broker did not take back come again after the visibility timeout.
+        # Chunks that could not be handed back come again after the visibility timeout.
         check_recovery(scenario, "SQLite, disk full for 10 s", since=time.monotonic(), stated=20)
         world.stop()
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_workers_wait_while_no_file_can_grow(scenario):
-    """No file of the worker grows for 8 s, its log neither; then all goes on."""
+    """No file of the worker can grow for 8 s, not even its log; then work goes on."""
     worker = start_run(scenario)
     processes = descendants(worker)
     limit_files(processes, 4096)
@@ -111,7 +111,7 @@ def test_workers_wait_while_no_file_can_grow(scenario):
 
 
 def move_database_away(scenario):
-    """The database file and what belongs to it, in another folder."""
+    """Move the database file with its `-wal` and `-shm` files to another folder, and return the folder."""
     aside = scenario.world.home / "aside"
     aside.mkdir()
     for suffix in SUFFIXES:
@@ -121,7 +121,7 @@ def move_database_away(scenario):
 
 
 def test_a_database_file_that_is_moved_away_loses_no_score(scenario):
-    """SQLite alone would go on in the moved file; here chunks are handed back until it lies in its place again."""
+    """SQLite would go on writing to the moved file; workers hand chunks back until it is in its place again."""
     start_run(scenario)
     aside = move_database_away(scenario)
     wait_until(lambda: "(the database file is gone): chunk handed back" in scenario.world.logs(), what="a word")
@@ -133,7 +133,7 @@ def test_a_database_file_that_is_moved_away_loses_no_score(scenario):
 
 
 def test_work_continues_in_a_restored_copy(scenario):
-    """An older copy in the file's place: it is opened anew, and what was scored since is scored again."""
+    """Workers open an older copy that replaces the file, and score again the scans scored since the copy."""
     start_run(scenario)
     with sqlite3.connect(file_of(scenario)) as source, sqlite3.connect(scenario.world.home / "copy") as copy:
         source.backup(copy)
@@ -149,7 +149,7 @@ def test_work_continues_in_a_restored_copy(scenario):
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_damaged_database_file_is_reported_and_nothing_is_decided(scenario):
-    """Pages full of rubbish: workers say that it is malformed, commands end with one sentence."""
+    """Its pages are overwritten: workers log that it is malformed, and commands print one sentence."""
     start_run(scenario)
     with contextlib.closing(sqlite3.connect(file_of(scenario), isolation_level=None)) as other:
         other.execute("PRAGMA busy_timeout = 10000")
@@ -167,7 +167,7 @@ def test_a_damaged_database_file_is_reported_and_nothing_is_decided(scenario):
 
 
 def test_a_long_reader_makes_the_wal_file_grow_by_what_is_written_and_no_more(scenario):
-    """A transaction that reads through the whole run: the `-wal` file holds what is written meanwhile."""
+    """While a read transaction lasts for the whole run, the `-wal` file holds all that is written."""
     with contextlib.closing(sqlite3.connect(file_of(scenario))) as reader:
         for _ in range(scenario.workers):
             scenario.worker()
@@ -179,13 +179,13 @@ def test_a_long_reader_makes_the_wal_file_grow_by_what_is_written_and_no_more(sc
         scenario.finish()
         grown = wal.stat().st_size - before
     scenario.check()
-    # A batch of 8 rewrites some twenty pages of 4 KB; real batches, of 32 and more, share them.
+    # A batch of 8 rewrites about twenty pages of 4 KB; real batches of 32 and more share them.
     assert grown / 99 < 40_000, f"{grown / 99:.0f} bytes a scan"
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_overlapping_readers_do_not_make_the_wal_file_grow_for_ever(world, workers, tmp_path, monkeypatch):
-    """Overlapping readers leave SQLite no moment to begin its `-wal` file anew; the sweep makes one."""
+    """Overlapping readers never let SQLite restart its `-wal` file, and the sweep truncates it."""
     monkeypatch.setattr(db.engine.sqlite, "_WAL_LIMIT_BYTES", 2**20)
     engine = open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}")
     wal = tmp_path / "nightread.sqlite-wal"
@@ -199,7 +199,7 @@ def test_overlapping_readers_do_not_make_the_wal_file_grow_for_ever(world, worke
 
 @contextlib.contextmanager
 def overlapping_readers(file):
-    """Two readers, each of which begins before the other ends."""
+    """Run two readers, each of which begins before the other ends."""
     done = threading.Event()
 
     def read():
@@ -223,7 +223,7 @@ def overlapping_readers(file):
 
 
 def write_rounds(engine, folder, wal, *, trim):
-    """Open and decide many runs: the size of the `-wal` file after each, in bytes."""
+    """Open and decide many runs, and return the bytes of the `-wal` file after each."""
     sizes = []
     for _ in range(40):
         run, _ = enqueue(engine, folder, rescore=True)

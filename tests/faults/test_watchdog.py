@@ -1,4 +1,4 @@
-"""Workers that live and do nothing, and workers that die again and again."""
+"""Workers that are alive without progress, and workers that crash repeatedly."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from tests.support.scenario import descendants, is_alive, load_seconds
 from tests.support.world import scoring_process, wait_until
 
 STALL_SECONDS = 12
-#: Seconds for two beats, the pause after a death, the sweep, and all batches of the run.
+#: Seconds for two heartbeats, the pause after a crash, the sweep, and all batches of the run.
 SLACK_SECONDS = 12
 
 
@@ -22,7 +22,7 @@ def scenario(scenario):
 
 
 def wait_until_killed(scenario, pid):
-    """Wait until the supervisor has ended a process that is stuck, which says nothing of it by itself."""
+    """Wait until the supervisor has killed a stuck process, which logs nothing itself, and check its log line."""
     wait_until(
         lambda: not psutil.pid_exists(pid), 3 * STALL_SECONDS, f"the end of process {pid}\n{scenario.world.logs()}"
     )
@@ -30,7 +30,7 @@ def wait_until_killed(scenario, pid):
 
 
 def check_recovery(scenario, fault, since, load):
-    """What waited is decided: all of it, for a stopped parent's child still ends its chunk."""
+    """Check that every pending scan is decided, because a suspended parent's scoring process still ends its chunk."""
     waiting = [row[0] for row in scenario.world.rows("SELECT id FROM outcomes WHERE state = 'pending'")]
     assert waiting
     scenario.recovers(fault, since=since, stated=STALL_SECONDS + load + SLACK_SECONDS, lost=waiting)
@@ -40,7 +40,7 @@ def check_recovery(scenario, fault, since, load):
 
 @pytest.mark.parametrize("whom", ["child", "parent"])
 def test_a_suspended_worker_is_restarted(scenario, whom):
-    """SIGSTOP of the process that scores, or of the one that takes its chunks: alive, and of no use."""
+    """After SIGSTOP the scoring process, or the parent that takes its chunks, is alive but makes no progress."""
     worker = scenario.start()
     load, child = load_seconds(scenario, worker), scoring_process(worker)
     victim = child if whom == "child" else child.parent()
@@ -49,12 +49,12 @@ def test_a_suspended_worker_is_restarted(scenario, whom):
     wait_until(lambda: victim.status() == psutil.STATUS_STOPPED, 5, "the standstill")
     check_recovery(scenario, f"SIGSTOP of the {whom}", stopped, load)
     if scenario.workers == 1:
-        # Else a peer may have decided everything before the patience ended.
+        # With a peer, everything may be decided before the stall timeout.
         wait_until_killed(scenario, victim.pid)
 
 
 def test_a_worker_that_hangs_is_restarted(scenario, harm):
-    """In its model, which never answers."""
+    """Its model never returns from a batch."""
     worker = scenario.start()
     load = load_seconds(scenario, worker)
     pid = harm("hang at score")
@@ -63,7 +63,7 @@ def test_a_worker_that_hangs_is_restarted(scenario, harm):
 
 
 def test_a_hanging_read_holds_up_no_other_scan(scenario, harm):
-    """Its scan comes again, and the others do not wait for it."""
+    """Its scan comes again, and other scans do not wait for it."""
     worker = scenario.start()
     load = load_seconds(scenario, worker)
     harm("hang at read")
@@ -72,7 +72,7 @@ def test_a_hanging_read_holds_up_no_other_scan(scenario, harm):
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_hanging_load_is_started_again(scenario, harm):
-    """A driver that does not answer, once: the next load works."""
+    """The driver does not answer once, and the next load works."""
     scenario.enqueue()
     worker = scenario.worker()
     began = time.monotonic()
@@ -89,26 +89,26 @@ def test_a_hanging_load_is_started_again(scenario, harm):
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_worker_that_crashes_at_every_load_ends_with_one_sentence_and_exit_4(scenario, harm):
-    """SIGSEGV at every load, twenty times, ever more slowly; the run waits, and ends once the cause is mended."""
+    """After 20 SIGSEGVs with growing pauses the command stops; the run waits and ends once the cause is fixed."""
     scenario.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_AT_LOAD": "1"}
     began = time.monotonic()
     done = scenario.world.producer("run", "--csv", scenario.csv, check=False, timeout=280)
     assert done.returncode == 4, done.stderr
     assert "stopped: the worker ended: stopped: on every device 20 scoring processes in a row died" in done.stderr
-    # The pauses alone.
+    # The pauses alone take longer.
     assert time.monotonic() - began > sum(range(1, 9))
     assert scenario.pending() == len(scenario.quiet.outcomes)
     del scenario.world.env["HARM_AT_LOAD"]
     done = scenario.world.producer("run", "--csv", scenario.csv, check=False)
     assert done.returncode == 3, done.stderr
-    # The broker is asked too: somebody must own it.
+    # The checks ask the broker, so a worker must own it.
     scenario.worker()
     wait_until(lambda: "loaded: " in scenario.world.logs(), 60, "a loaded model")
     scenario.check()
 
 
 def test_a_worker_that_is_only_slow_is_left_alone(scenario):
-    """Batches that take long, one after the other, each within the patience: nobody is restarted."""
+    """Each batch takes long but less than the stall timeout, and no process is restarted."""
     scenario.world.env |= {"HASH_SCORER_SECONDS": "3", "CXR_STALL_SECONDS": "15"}
     worker = scenario.start()
     before = descendants(worker)

@@ -2,13 +2,13 @@
 
 
 def start_run(scenario, seconds=2):
-    """Return once some of the work is done.
+    """Enqueue, start the workers and return once some of the work is done.
 
     Everything is enqueued before a worker starts: on a busy machine the workers could be done before
     `producer enqueue` returns.
 
     Args:
-        scenario: its scans are enqueued and scored slowly.
+        scenario: the scenario to run; its batches are slowed.
         seconds: how long each batch takes.
 
     Returns:

@@ -237,7 +237,7 @@ def ids_in(envelope):
 
 
 def load_seconds(scenario, worker):
-    """How long this worker took from its start until its model was loaded; recovery is measured against it."""
+    """Seconds from this worker's start until its model was loaded; recovery is measured against them."""
     return _loaded_at(scenario, worker) - psutil.Process(worker.pid).create_time()
 
 
