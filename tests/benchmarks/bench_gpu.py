@@ -1,6 +1,7 @@
-"""Scans a second on this machine's GPU, end to end and from the pixel cache, beside what it could do.
+"""Measures scans per second on this machine's GPU, end to end and from the pixel cache, beside its limits.
 
-Keras on the backend that `KERAS_BACKEND` says, Valkey with its file, PostgreSQL with fsync. The network is not fitted.
+It runs Keras on the backend in `KERAS_BACKEND`, Valkey with its file, and PostgreSQL with fsync. The network is not
+fitted.
 
     KERAS_BACKEND=jax python -m tests.benchmarks.bench_gpu [--processes 1 2 4] [--scans 20000]
 """
@@ -28,21 +29,21 @@ from worker.messaging.heartbeats import read_heartbeats
 from worker.settings import WorkerSettings
 from worker.supervision.worker_process import KEEP_MEMORY
 
-#: As suits a GPU.
+#: A batch size that suits a GPU.
 BATCH = 128
-#: Files with pixels of their own; the others are these again under names of their own.
+#: Files with distinct pixels; the other files are hard links to them under other names.
 DISTINCT = 2000
 LEDGER_BATCHES = 200
-#: A tenth of the files, so many times, in processes that only decode.
+#: How often the processes that only decode repeat a tenth of the files.
 ROUNDS = 10
 
 
 def main():
     options = parse()
     csv = repeat_files(lay_out(options.folder / f"films-{DISTINCT}", options.images, DISTINCT), options.scans)
-    # Of all that is started from here, as of a worker.
+    # For every process that starts from here, as for a worker.
     os.environ.update(KEEP_MEMORY)
-    # Each is another: Keras notes when it was saved.
+    # Each saved model differs, because Keras records when it was saved.
     shutil.rmtree(options.folder / "models", ignore_errors=True)
     artifact = Path(
         script("make_model.py", options.folder / "models", distinct_images(options), BATCH, JAX_PLATFORMS="cpu")[
@@ -73,8 +74,10 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "nih1024" / "images")
     parser.add_argument("--scans", type=int, default=20_000)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], help="so many share the GPU")
-    parser.add_argument("--gpus", default="0", help="as `worker start` takes it")
+    parser.add_argument(
+        "--processes", type=int, nargs="+", default=[1, 2, 4], help="numbers of scoring processes that share the GPU"
+    )
+    parser.add_argument("--gpus", default="0", help="GPUs, in the form of `worker start --gpus`")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench-gpu")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench-gpu" / "gpu.json")
     return parser.parse_args()
@@ -85,7 +88,7 @@ def distinct_images(options):
 
 
 def measure_ledger(options):
-    """What the database alone takes, by the number of connections."""
+    """Scans per second that the database alone accepts, by the number of connections."""
     out = options.folder / "ledger.json"
     command = [
         sys.executable,
@@ -103,11 +106,11 @@ def measure_ledger(options):
 
 
 def decode_files(number, ready, images, threads):
-    """What each of several processes does."""
+    """Decode the files repeatedly in one of several processes."""
     files = [path.read_bytes() for path in sorted(images.iterdir())[: DISTINCT // 10]]
     one = partial(to_pixels, rule=Preprocessing())
     with ThreadPoolExecutor(threads) as pool:
-        # Loads what is loaded late.
+        # Warm up everything that is loaded late.
         list(pool.map(one, files))
         ready()
         scans = sum(1 for _ in pool.map(one, files * ROUNDS))
@@ -115,7 +118,7 @@ def decode_files(number, ready, images, threads):
 
 
 def repeat_files(csv, scans):
-    """A labels CSV of so many scans over the files of another."""
+    """Returns a labels CSV of `scans` scans that repeats the files of another CSV."""
     folder = csv.parent / f"scans-{scans}"
     table = folder / "labels.csv"
     if not table.exists():
@@ -132,7 +135,7 @@ def repeat_files(csv, scans):
 
 
 def through_the_queue(artifact, csv, processes, gpus):
-    """Scans a second of a run that decodes all of them, and of one that finds all in the pixel cache."""
+    """Scans per second of a run that decodes every scan, and of one that finds every scan in the pixel cache."""
     valkey, postgres = Valkey(), DurablePostgres()
     with tempfile.TemporaryDirectory(prefix="nightread-bench-") as home:
         env = {
@@ -162,7 +165,7 @@ def measure(world, csv, processes, gpus):
     world.stop()
     world.env["CXR_PIXEL_CACHE_GB"] = "10"
     start(world, processes, gpus)
-    # The first finds each distinct file once in the source, and from then on in the cache.
+    # This run reads each distinct file from the source once, and then from the cache.
     run(world, csv, 3, "--rescore")
     figures["scans/s from the pixel cache"] = run(world, csv, 4, "--rescore")
     figures["scans from the pixel cache"] = hits_in(world, 4)
@@ -170,7 +173,7 @@ def measure(world, csv, processes, gpus):
 
 
 def start(world, processes, gpus):
-    """Start a supervisor of so many, and give the seconds until all have loaded the model."""
+    """Start a supervisor, and return the seconds until all of its scoring processes have loaded the model."""
     world.start("worker.cli", "start", "--gpus", gpus)
     app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]))
     idle = ["idle"] * processes

@@ -1,14 +1,14 @@
-"""How the system itself scales, with the model and decoding taken out of the way.
+"""Measures how the system scales without the cost of the model and of decoding.
 
-Fleets of real workers, a real broker and a real database score runs with a scorer of a fixed cost that sleeps: what is
-missing from `workers / cost` scans a second is the system's own, or the machine's where its cores are busy. Then a few
-fleets whose scorer costs nothing, or as little as a GPU's with chunks of several sizes; what one chunk asks of the
-database, statement by statement; what workers and sweeps look up in ledgers of several sizes; and the broker alone and
-the database alone, loaded until they, or the cores, give no more. docs/scaling.md draws the conclusions.
+Fleets of real workers, a real broker and a real database score runs with a scorer that sleeps for a fixed time. The
+difference from `workers / cost` scans per second is the cost of the system, or of the machine if its cores are busy.
+Further parts measure fleets whose scorer costs nothing, or as little as a GPU's with chunks of several sizes; the
+statements that one chunk needs; look-ups of workers and sweeps in ledgers of several sizes; and the broker alone and
+the database alone under full load. docs/scaling.md draws the conclusions.
 
     python -m tests.benchmarks.bench_scale [--scans 1000 10000 100000] [--workers 1 2 4 8] [--cost-ms 8]
 
-Two minutes: --scans 1000 --workers 1 2 --parts fleets
+For a run of two minutes: --scans 1000 --workers 1 2 --parts fleets
 """
 
 import argparse
@@ -31,7 +31,7 @@ from tests.benchmarks.scale.resource_usage import calls
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("fleets", "bare", "chunks", "statements", "broker", "ledger", "lookups")
-#: At most, of the fleets whose scorer costs nothing, or as little as a GPU.
+#: Maximum number of scans for the fleets whose scorer costs nothing, or as little as a GPU's.
 BARE_SCANS = 10_000
 GPU_MS = 1.0
 CHUNK_SIZES = (32, 128, 512, 2048)
@@ -47,7 +47,7 @@ def main():
             figures["fleets"].append(found)
         else:
             figures[name] = found
-        # What was measured is kept whatever comes after.
+        # Write after each part, so that a later failure loses no figures.
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(figures, indent=1))
         print(f"{name}: done", file=sys.stderr, flush=True)
@@ -59,16 +59,26 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--cost-ms", type=float, default=8.0, help="of one scan (default %(default)s)")
-    parser.add_argument("--batches", type=int, default=800, help="that each load writes (default %(default)s)")
-    parser.add_argument("--ledgers", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="of so many scans")
+    parser.add_argument(
+        "--cost-ms", type=float, default=8.0, help="milliseconds that the scorer sleeps per scan (default %(default)s)"
+    )
+    parser.add_argument(
+        "--batches", type=int, default=800, help="number of batches that each load writes (default %(default)s)"
+    )
+    parser.add_argument(
+        "--ledgers",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000],
+        help="sizes of the ledgers for look-ups, in scans",
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "scale.json")
     return parser.parse_args()
 
 
 def parts(options):
-    """Each thing to measure by its name, the short ones first."""
+    """Yields the name and the measurement of each part, short ones first."""
     loads = {
         "statements": measure_chunk_statements,
         "broker": partial(load_broker, CHUNK),
@@ -90,7 +100,7 @@ def parts(options):
 
 
 def one_fleet(scans, workers, cost_ms, *, chunk=CHUNK, idle=False, aggregator=False):
-    """`idle`: with what it costs without work; `aggregator`: with that alone. Neither depends on all the rest."""
+    """Figures of one fleet and run; `idle` adds those of the fleet without work, `aggregator` those of that alone."""
     with Fleet(workers, cost_ms, chunk=chunk) as fleet:
         found = {"scans": scans, "workers": workers, "cost ms": cost_ms, "chunk": chunk}
         found |= {"idle": fleet.idle()} if idle else {}
@@ -132,7 +142,7 @@ def per_thousand_scans(of):
     return lambda fleet: 1000 * of(fleet["use"]) / fleet["scans"]
 
 
-#: What is told of each fleet; sums are over the whole fleet, from the producer's start to the run's end.
+#: The rows of the fleets' table; sums are over the whole fleet, from the producer's start to the run's end.
 ROWS = (
     ("cost of a scan, ms", lambda f: f["cost ms"]),
     ("scans in a chunk", lambda f: f["chunk"]),
@@ -171,7 +181,7 @@ ROWS = (
 
 
 def memory_growth(fleets):
-    """Peak memory of the most scans over that of the fewest, at the same number of workers."""
+    """Yields lines with the peak memory at the most scans divided by that at the fewest, by the number of workers."""
     costs = max(one["cost ms"] for one in fleets)
     costly = [one for one in fleets if one["cost ms"] == costs]
     for workers in sorted({one["workers"] for one in costly}):

@@ -1,4 +1,4 @@
-"""No command, however it fails, says a password: not on a terminal, in a log, in a metric or on a command line."""
+"""No command shows a password in its output, a log, a metric or a command line, even if it fails."""
 
 import urllib.request
 
@@ -10,7 +10,7 @@ from tests.support.valkey import Valkey
 from tests.support.world import World, free_port, hash_artifact, image_name, wait_until, write_csv, write_images
 
 CANARY = "canary-hunter2"
-#: Nothing listens there.
+#: An address where nothing listens.
 NOWHERE = "127.0.0.1:1"
 CHANNELS = {
     "CXR_WEBHOOK_URL": f"http://{NOWHERE}/{CANARY}",
@@ -59,7 +59,7 @@ CASES = [
         for name in ("enqueue", "nightly --now", "status", "status --json", "resume", "cancel")
     ),
 ]
-#: What is refused before anything is opened; one command stands for all.
+#: Settings that are refused before any connection is opened; one command stands for all.
 MISTYPED = [
     *({"CXR_DATABASE_URL": f"{start}{CANARY}{end}"} for start, end in (
         ("postgresql://u:", "@h:port/d"), ("postgresql://u:", "@[h/d"), ("", ""), ("mysql://u:", "@h/d"), ("", "://h/d"),
@@ -86,7 +86,7 @@ def commands():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A model, a CSV with its images, and an open run."""
+    """A home with a model and a CSV with its images."""
     home = tmp_path_factory.mktemp("home")
     hash_artifact(home / "models")
     write_images(home / "scans" / "images", range(4))
@@ -107,7 +107,7 @@ def run_command(commands, home):
 
 @pytest.mark.parametrize(("name", "wrong"), CASES, ids=lambda one: one if isinstance(one, str) else "+".join(one))
 def test_no_command_prints_the_password_of_an_unavailable_server(run_command, name, wrong):
-    """One sentence, or the work itself where it needs none of them."""
+    """A command prints no traceback, and succeeds if it needs none of the servers."""
     code, said = run_command(COMMANDS[name], **{**CHANNELS, **wrong} if "nightly" in name else wrong)
     assert CANARY not in said
     assert "Traceback" not in said
@@ -116,7 +116,7 @@ def test_no_command_prints_the_password_of_an_unavailable_server(run_command, na
 
 @pytest.mark.parametrize("env", MISTYPED, ids=lambda env: " ".join(env.values()).replace(CANARY, "*"))
 def test_a_mistyped_address_gives_one_sentence_that_does_not_repeat_it(run_command, env):
-    """A password in the wrong place is a password still."""
+    """The mistyped address may contain the password, so the sentence must not repeat it."""
     argv = COMMANDS["nightly --now" if "CXR_WEBHOOK_URL" in env or "CXR_SMTP_URL" in env else "enqueue"]
     code, said = run_command(argv, **env)
     assert code == 2, said
@@ -130,7 +130,7 @@ def test_a_mistyped_address_gives_one_sentence_that_does_not_repeat_it(run_comma
     [UNAVAILABLE_DATABASE.encode() + b"\n", b"\xff" + CANARY.encode(), f"{UNAVAILABLE_DATABASE}\n{CANARY}".encode()],
 )
 def test_a_secret_in_a_file_is_not_printed(run_command, tmp_path, content):
-    """Whole, no text, or with a second line."""
+    """The file holds a valid address, bytes that are not text, or a second line."""
     (tmp_path / "secret").write_bytes(content)
     code, said = run_command(COMMANDS["status"], CXR_DATABASE_URL_FILE=str(tmp_path / "secret"))
     assert code == 2, said
@@ -140,7 +140,7 @@ def test_a_secret_in_a_file_is_not_printed(run_command, tmp_path, content):
 
 @pytest.mark.parametrize("command", ["producer", "producer enqueue", "producer nightly", "worker start", "trainer fit"])
 def test_help_shows_no_value_of_the_environment(commands, command):
-    """It names the variables, and not what they hold."""
+    """The help names the variables, but not their values."""
     secrets = {"CXR_DATABASE_URL": UNAVAILABLE_DATABASE, "CXR_MODEL": CANARY, "CXR_IMAGES": CANARY, **CHANNELS, **STORE}
     code, said = commands.run(*command.split(), "--help", env=secrets)
     assert code == 0
@@ -149,7 +149,7 @@ def test_help_shows_no_value_of_the_environment(commands, command):
 
 
 def test_a_worker_whose_broker_refuses_it_keeps_the_password_to_itself(tmp_path, home):
-    """Celery's and kombu's own lines too; nor do its processes show it on their command lines, nor do metrics."""
+    """Neither the logs of worker, Celery and kombu nor its command lines nor its metrics show the password."""
     valkey, port = Valkey(), free_port()
     valkey.client.config_set("requirepass", "another")
     env = {

@@ -1,7 +1,7 @@
-"""The broker alone: how many chunks a second it passes on, with nobody working on them.
+"""Measures how many chunks per second the broker alone passes on, without workers.
 
-Once as workers and producers use it, through Celery and kombu, where Python is soon the limit; and once by sending the
-very commands that those sent for one chunk, many at a time, until the broker's one thread has no time left.
+It is loaded through Celery and kombu, as by workers and producers, where Python is soon the limit; and with the
+recorded commands of one chunk, many at a time, until the broker's one thread is fully busy.
 """
 
 import re
@@ -19,16 +19,16 @@ from worker.settings import WorkerSettings
 
 CONNECTIONS = (1, 2, 4, 8)
 MEASURE_SECONDS = 3.0
-#: Chunks that are sent before the answers are waited for.
+#: Chunks that are sent before their answers are read.
 CHUNKS_PER_SEND = 16
-#: As in S3 or under a mount point.
+#: A location as long as one in S3 or under a mount point.
 LOCATION = "/mnt/films/2026-11/images_001/images/{:08d}_{:03d}.png"
 _SENTINEL = b"*2\r\n$4\r\nECHO\r\n$8\r\nthat-all\r\n"
 _ARGUMENT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 def load_broker(chunk_size):
-    """Both ways, by the number of connections."""
+    """Figures of both ways, by the number of connections."""
     valkey = Valkey()
     try:
         ways = [_through_kombu(valkey, count, chunk_size) for count in CONNECTIONS]
@@ -66,7 +66,7 @@ def _through_kombu(valkey, count, chunk_size):
 
 
 def _send_and_acknowledge(_number, ready, port, chunk_size):
-    """One that sends a chunk, takes one from the same queue, and acknowledges it, over and over."""
+    """Send a chunk, take one from the same queue, and acknowledge it, repeatedly."""
     chunk, done = chunk_of(chunk_size), 0
     with _Client(port) as one:
         one(chunk)
@@ -79,7 +79,7 @@ def _send_and_acknowledge(_number, ready, port, chunk_size):
 
 
 class _Client:
-    """Sends a chunk, takes one from the queue and acknowledges it; a context manager."""
+    """A context manager whose call sends a chunk, takes one from the queue and acknowledges it."""
 
     def __init__(self, port):
         self._app = make_app(WorkerSettings(broker_url=f"redis://127.0.0.1:{port}/0"))
@@ -101,7 +101,7 @@ class _Client:
 
 
 def _commands_of_a_chunk(valkey, chunk_size):
-    """What Celery and kombu ask of the broker for one chunk, from its sending to its acknowledgement."""
+    """The commands that Celery and kombu send for one chunk, until its acknowledgement."""
     chunk = chunk_of(chunk_size)
     with _Client(valkey.port) as one, socket.create_connection(("127.0.0.1", valkey.port)) as monitor:
         for _ in range(3):
@@ -118,7 +118,7 @@ def _commands_of_a_chunk(valkey, chunk_size):
             pass
     lines = received.decode().splitlines()[1:]
     commands = [[re.sub(r"\\(.)", r"\1", word) for word in _ARGUMENT.findall(line)] for line in lines]
-    # In their order; a look after other workers' lost chunks is not part of it.
+    # In their order, without the search for other workers' lost chunks.
     return [command for command in commands if command[0] not in ("ZRANGEBYSCORE", "PING", "HELLO", "CLIENT")]
 
 
@@ -137,7 +137,7 @@ def _by_raw_commands(valkey, count, commands):
 
 
 def _replay(number, ready, port, commands):
-    """The same bytes again and again: what they cost to make is not in the figures."""
+    """Send the same bytes repeatedly, so that the figures leave out the cost of making them."""
     queue, done = chunk_of(1).queue, 0
     packed = b"".join(_packed([word.replace(queue, f"score.{number:012}") for word in command]) for command in commands)
     packed = packed * CHUNKS_PER_SEND + _SENTINEL

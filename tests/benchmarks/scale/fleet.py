@@ -1,4 +1,4 @@
-"""One fleet: a broker, a database and some workers, all new, that score one run; and what that took."""
+"""Starts a fleet of a new broker, a new database and workers, and measures how it scores a run."""
 
 import contextlib
 import tempfile
@@ -32,21 +32,21 @@ from worker.settings import WorkerSettings
 ROOT = Path(__file__).parents[3]
 #: The manifest's default.
 BATCH = 32
-#: Fixed, so that figures compare; left to itself it follows the speed of the workers.
+#: Fixed, so that figures can be compared; by default the size follows the speed of the workers.
 CHUNK = 128
-#: Seconds without work: two sweeps and five heartbeats of each worker. A session reports its use within ten.
+#: Seconds without work: two sweeps and five heartbeats of each worker. A session reports its use within 10 s.
 IDLE_SECONDS = 11.0
-#: Seconds in which every run ends, or something is wrong.
+#: A run that takes more seconds has failed.
 MAX_RUN_SECONDS = 3600
-#: Scans in a chunk of the warm-up, and chunks for each worker.
+#: Scans per chunk of the warm-up, and chunks per worker.
 _WARM_UP = (2, 16)
 
 
 class Fleet:
-    """Servers and workers that are warm and have nothing to do; a context manager."""
+    """A context manager that starts servers and workers, warm and without work."""
 
     def __init__(self, workers, cost_ms, *, chunk=CHUNK, settings=(), relay=None):
-        """`settings` are the database's own for this fleet; through `relay(port)` its workers reach it."""
+        """`settings` are settings of the fleet's database; workers connect to it through `relay(port)`, if given."""
         self.workers, self.cost_ms, self.chunk = workers, cost_ms, chunk
         self._stack = contextlib.ExitStack()
         self._settings, self._relay = settings, relay
@@ -80,7 +80,7 @@ class Fleet:
         self._stack.close()
 
     def idle(self):
-        """What the fleet costs while it waits for work, a worker and second."""
+        """Costs per worker and second while the fleet waits for work."""
         before, started = self._snapshot(), time.monotonic()
         time.sleep(IDLE_SECONDS)
         seconds = (time.monotonic() - started) * self.workers
@@ -97,7 +97,7 @@ class Fleet:
         }
 
     def score(self, scans):
-        """Enqueue a run and follow it to its end: figures of it all."""
+        """Enqueue a run, follow it to its end, and return its figures."""
         csv = write_tiny_scans(self.folder / "scans", scans)
         self.client.config_resetstat()
         before = self._snapshot()
@@ -106,11 +106,11 @@ class Fleet:
         peaks = [one.peaks for one in self.processes]
         broker_peak = self.client.info("memory")["used_memory_peak"] / 2**20
         sizes_now = sizes(self.postgres, "nightread")
-        # Their sessions report what they have used as they end.
+        # Sessions report their use as they end.
         self.world.stop()
         time.sleep(1)
         after["database"] = database_use(self.postgres, "nightread")
-        # Not the fleet's own.
+        # Subtract this program's own transactions.
         after["database"]["transactions"] -= observed.pop("polls")
         return {
             "producer": producer,
@@ -118,14 +118,14 @@ class Fleet:
             **self._throughput(scans),
             "use": _difference(before, after),
             "peak MiB": {name: max(one[name] for one in peaks) for name in peaks[0]},
-            # The greatest has closed the run too.
+            # The process with the largest peak has also closed the run.
             "least peak MiB": {name: min(one[name] for one in peaks) for name in peaks[0]},
             "broker peak MiB": broker_peak,
             "bytes": sizes_now,
         }
 
     def aggregator(self):
-        """What closes a run, again and alone; and the command that reports it."""
+        """Figures of the aggregator alone, which closes a run, and of `producer report`."""
         report = ["-m", "producer.cli", "report", "--json", "--out", self.folder / "report"]
         alone = [Path(__file__).parent / "aggregate_alone.py", self.url]
         return {
@@ -145,7 +145,7 @@ class Fleet:
         }
 
     def _warm_up(self, supervisors):
-        """Let every worker load its model, and score something."""
+        """Wait until every worker has loaded its model and scored some scans."""
         self.client = redis.Redis(port=self.valkey.port)
         self._database = psycopg.connect(self.postgres.url("nightread"), autocommit=True)
         self._stack.callback(self._database.close)
@@ -165,7 +165,7 @@ class Fleet:
             "a warm fleet",
         )
         self.processes = [WorkerProcesses(one) for one in supervisors]
-        # What the warm-up took is reported by then.
+        # Until sessions have reported what the warm-up used.
         time.sleep(IDLE_SECONDS)
 
     def _heartbeats_with(self, condition):
@@ -187,7 +187,7 @@ class Fleet:
         return self._database.execute(query).fetchone()[0]
 
     def _enqueue_and_follow(self, csv):
-        """What the producer took; then the longest queue, and the CPUs' load while workers alone are at work."""
+        """The producer's figures, and the longest queue and busy cores while only workers run."""
         run = self._database.execute("SELECT max(id) + 1 FROM runs").fetchone()[0]
         with self._polling_the_queue() as lengths:
             producer = command_use(self.world.env, "-m", "producer.cli", "enqueue", "--csv", csv)
@@ -200,13 +200,13 @@ class Fleet:
             polls += 1
         seconds = time.monotonic() - started
         busy = (_all_cpu(self._snapshot()) - before) / seconds
-        # In less there is too little of it.
+        # Shorter runs give no reliable figure.
         observed = {"longest queue": max(lengths), "cores busy": busy if seconds > 2 else None, "polls": polls}
         return producer, observed
 
     @contextlib.contextmanager
     def _polling_the_queue(self):
-        """Gives a list of the lengths that the queue has while the block lasts."""
+        """Yields a list that collects the queue's lengths while the block runs."""
         lengths, done = [0], threading.Event()
 
         def poll():
@@ -222,7 +222,7 @@ class Fleet:
             thread.join()
 
     def _throughput(self, scans):
-        """Scans a second, from when the first batch was taken in hand to the last score; and what closing took."""
+        """Scans per second from the start of the first batch to the last score, and the seconds to close the run."""
         first, last, done, closed = self._database.execute(
             "SELECT min(o.scored_at), max(o.scored_at), count(*), max(r.finished_at) FROM runs r "
             "JOIN run_scans s ON s.run_id = r.id JOIN outcomes o ON o.id = s.outcome_id "
@@ -235,7 +235,7 @@ class Fleet:
         overhead = scans * (self.workers / rate - self.cost_ms / 1000)
         return {
             "scans/s": rate,
-            # What a worker spends on a chunk beside scoring, the wait for the next one included.
+            # A worker's time per chunk beside scoring, including the wait for the next chunk.
             "overhead of a chunk, ms": 1000 * overhead / -(-scans // self.chunk),
             "of the ideal": rate / ideal if ideal else None,
             "seconds to close": _seconds(last, closed),
@@ -253,7 +253,7 @@ def _all_cpu(snapshot):
 
 
 def _difference(before, after):
-    """What was used between two snapshots."""
+    """The use between two snapshots."""
     if isinstance(after, dict):
         return {
             name: _difference(before.get(name, 0 if not isinstance(value, dict) else {}), value)

@@ -1,4 +1,4 @@
-"""As many processes as asked for that begin together, each with an answer."""
+"""Runs processes that begin at the same time and return an answer each."""
 
 import multiprocessing
 import time
@@ -7,7 +7,10 @@ _TIMEOUT_SECONDS = 120
 
 
 def run_in_parallel(count, work, *arguments):
-    """Run `work(number, ready, *arguments)` in each; it calls `ready()` once it is set up. Gives the answers."""
+    """Run `work(number, ready, *arguments)` in `count` processes, and return their answers.
+
+    `work` calls `ready()` once it is set up; all processes then begin at the same time.
+    """
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(count), context.Queue()
     processes = [
@@ -36,5 +39,5 @@ def _one(work, number, barrier, answers, arguments):
 
 
 def wall_seconds(answers):
-    """Seconds from when the first began to when the last ended."""
+    """Seconds from the start of the first process to the end of the last."""
     return max(one["ended"] for one in answers) - min(one["began"] for one in answers)

@@ -1,4 +1,4 @@
-"""Images that hang or come slowly: who else waits for them."""
+"""Images that hang or are slow to read do not hold up other images."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from worker.scoring.process import LONE_SCAN_BUDGETS
 
 @pytest.fixture
 def delay_reads(monkeypatch):
-    """Puts something before each read."""
+    """Returns a function that lets `before(location)` run before each read."""
     real = worker.scoring.process.read_image
 
     def delay_reads(before):
@@ -25,7 +25,7 @@ def delay_reads(monkeypatch):
 
 
 def test_images_that_hang_hold_up_no_other_chunk(work, delay_reads):
-    """A share that is gone never answers: the threads that wait for it are not those of the next chunk."""
+    """A lost share never answers, and the next chunk does not use the threads that wait for it."""
     gone = threading.Event()
     hanging = {work.scans[at].location for at in (0, 1)}
     delay_reads(lambda location: location not in hanging or gone.wait())
@@ -36,7 +36,7 @@ def test_images_that_hang_hold_up_no_other_chunk(work, delay_reads):
 
 
 def test_slow_images_come_again_in_halves_and_finally_alone(work, delay_reads):
-    """None of them is done within a delivery's time; alone each gets several times as long."""
+    """No image is read within the time budget; a lone scan gets several budgets."""
     delay_reads(lambda _: time.sleep(1.5 * work.budget))
     assert LONE_SCAN_BUDGETS > 1.5
     chunks = work.handle(work.scans[:2])
