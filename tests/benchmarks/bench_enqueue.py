@@ -1,8 +1,8 @@
-"""`producer enqueue --no-check` of many rows, on SQLite and PostgreSQL, each command in a process of its own.
+"""Measures `producer enqueue --no-check` of many rows on SQLite and PostgreSQL, each command in its own process.
 
-Seconds and peak memory from the command line to its end, start-up included. There is no broker, so the work waits in
-SQL: reading the CSV and committing it is what is measured. 112,120 rows are NIH's own file where it is at hand; the
-others, and that one where it is not, are synthetic in its likeness.
+Seconds and peak memory include start-up. There is no broker, so the work waits in SQL, and the figures are those of
+reading and committing the CSV. 112,120 rows are NIH's own file if it is available; all others are synthetic rows like
+NIH's.
 
     python -m tests.benchmarks.bench_enqueue [--rows 10000 112120 1000000] [--nih ../shared/data/Data_Entry....csv.gz]
 """
@@ -23,7 +23,7 @@ from tests.support.world import HEADER, hash_artifact
 
 ROOT = Path(__file__).parents[2]
 NIH_ROWS = 112_120
-#: Half of NIH's scans are normal; a fifth has more than one finding.
+#: Half of NIH's scans are normal, and a fifth have more than one finding.
 LABELS = ("No Finding", "Infiltration", "No Finding", "Effusion|Mass", "No Finding", "Atelectasis", "No Finding")
 
 
@@ -62,7 +62,7 @@ def postgres(folder):
 
 
 def lay_out(folder, rows, nih):
-    """A labels CSV of so many rows: NIH's own where it has them."""
+    """Returns a labels CSV of `rows` rows: NIH's own file if it has that number."""
     if rows == NIH_ROWS and nih.exists():
         return nih
     csv = folder / f"rows_{rows}.csv"
@@ -79,10 +79,10 @@ def lay_out(folder, rows, nih):
 
 
 def enqueue(database, server, csv, rows):
-    """One command in a home and a database that are new."""
+    """Figures of one command with a new home and a new database."""
     with tempfile.TemporaryDirectory(prefix="nightread-bench-home-") as home:
         hash_artifact(Path(home) / "models")
-        # Nobody listens on port 1.
+        # Nothing listens on port 1.
         env = {"CXR_HOME": home, "CXR_BROKER_URL": "redis://127.0.0.1:1/0"}
         if database == "postgresql":
             env["CXR_DATABASE_URL"] = new_database(server, f"rows_{rows}")
@@ -119,7 +119,7 @@ def measure(env, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-#: A process is charged with the memory of the one that started it, so that one must be small.
+#: A process's peak memory begins with its parent's, so its parent must be small.
 MEASURE = """
 import json, os, subprocess, sys, time
 started = time.monotonic()

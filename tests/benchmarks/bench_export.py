@@ -1,8 +1,8 @@
-"""`producer export` of a run of many rows, on both databases: seconds, and the peak memory of its process.
+"""Measures `producer export` of a run of many rows on both databases: seconds and peak memory of its process.
 
     python -m tests.benchmarks.bench_export [--rows 1000000] [--out bench_export.json]
 
-Rows are those of the long form, 15 a scored scan; the ledger holds five such runs.
+Rows are those of the long form, 15 per scored scan. The ledger holds five such runs.
 """
 
 import argparse
@@ -25,7 +25,7 @@ RUNS, RUN = 5, 3
 
 
 def main() -> None:
-    """Measure everything, print it and write it down; or, with `--one`, be one of the processes."""
+    """Measure, print and write everything; with `--one`, run as one of the measured processes."""
     options = parse()
     if options.one:
         url, kind, shape = options.one
@@ -43,16 +43,18 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="in the long form (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("bench_export.json"), help="JSON (default %(default)s)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows in the long form (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench_export.json"), help="JSON file to write (default %(default)s)"
+    )
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def in_process(url: str, kind: str, shape: str) -> dict[str, Any]:
-    """Figures of one export, in a process of its own."""
+    """Figures of one export in its own process."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_export", "--one", url, kind, shape]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     figures: dict[str, Any] = json.loads(done.stdout)

@@ -1,10 +1,10 @@
-"""Does input starve a fit? Images a second from the pixel cache over the same step on batches held in memory.
+"""Measures whether a fit waits for its input: images per second from the pixel cache and from batches in memory.
 
     python -m tests.benchmarks.bench_fit [--encoder densenet121] [--size 128] [--steps 12] [--rounds 5] [--out FILE]
 
-Both kinds of epoch run interleaved in one process, on the same scans (phantoms); the ratio is of medians. Then the
-memory of a process that decodes and deals 1,000, 10,000 and 100,000 scans: what is its own (RssAnon), for pages of the
-memory-mapped file belong to the system, which takes them back when it needs them.
+Both kinds of epoch alternate in one process on the same scans (phantoms); the ratio is of medians. Then follows the
+memory of a process that decodes 1,000, 10,000 and 100,000 scans and makes batches of them. It is the process's own
+memory (RssAnon), because pages of the memory-mapped file belong to the system, which reclaims them when needed.
 """
 
 import argparse
@@ -30,7 +30,7 @@ COUNTS = (1_000, 10_000, 100_000)
 
 
 def main() -> None:
-    """Measure both, print them and write them down; or, with `--memory`, be one of the processes."""
+    """Measure, print and write both; with `--memory`, run as one of the measured processes."""
     options = parse()
     if options.memory:
         folder, count = options.memory
@@ -45,25 +45,29 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="densenet121", help="(default %(default)s)")
-    parser.add_argument("--size", type=int, default=128, help="of the input (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=12, help="in an epoch (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="of both kinds of epoch (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("bench_fit.json"), help="JSON (default %(default)s)")
+    parser.add_argument("--encoder", default="densenet121", help="encoder of the network (default %(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=128, help="height and width of the input in pixels (default %(default)s)"
+    )
+    parser.add_argument("--steps", type=int, default=12, help="steps of an epoch (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of epochs of each kind (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench_fit.json"), help="JSON file to write (default %(default)s)"
+    )
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def images_in(folder: Path, count: int) -> list[FoundImage]:
-    """So many scans: the phantoms again and again, each a scan of its own to the cache."""
+    """`count` images: the phantoms repeatedly, each a different scan to the cache."""
     paths = sorted(str(path) for path in (folder / "images").iterdir())
     return [FoundImage(location=paths[at % len(paths)], version=str(at)) for at in range(count)]
 
 
 def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Images a second of epochs from the cache and from memory, and their ratio."""
+    """Images per second of epochs from the cache and from memory, and their ratio."""
     import keras
 
     from trainer.network.batches import TrainingBatches
@@ -72,7 +76,7 @@ def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from trainer.network.model import build_model
 
     class FromMemory(keras.utils.PyDataset):  # type: ignore[misc]
-        """The first batches of an epoch, made once."""
+        """The batches of an epoch, made once and kept in memory."""
 
         def __init__(self, batches: TrainingBatches) -> None:
             super().__init__()
@@ -113,7 +117,7 @@ def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def in_process(folder: str, count: int) -> dict[str, Any]:
-    """Figures of one count, in a process of its own."""
+    """Figures of one count in its own process."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_fit", "--memory", folder, str(count)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     figures: dict[str, Any] = json.loads(done.stdout)
@@ -122,14 +126,14 @@ def in_process(folder: str, count: int) -> dict[str, Any]:
 
 
 def memory_of(folder: Path, count: int) -> dict[str, Any]:
-    """Decode so many scans at 64x64 into a cache, then make every batch of two epochs."""
-    import keras  # noqa: F401 - so that its memory counts in the base
+    """Decode `count` scans at 64x64 into a cache, and make every batch of two epochs."""
+    import keras  # noqa: F401 - its memory must count as the base
 
     from trainer.network.batches import TrainingBatches
 
     recipe: Recipe = make_recipe("best", size=64)
     images = images_in(folder, count)
-    with Watched() as watched:
+    with MemoryMonitor() as monitor:
         began = time.perf_counter()
         cache = load_decoded_images(folder / "pixels", images, recipe.preprocessing)
         decoded = time.perf_counter() - began
@@ -138,11 +142,11 @@ def memory_of(folder: Path, count: int) -> dict[str, Any]:
             batches.start_epoch(epoch)
             for index in range(len(batches)):
                 _ = batches[index]
-    return {"scans": count, "seconds_to_decode": round(decoded, 1), **watched.figures()}
+    return {"scans": count, "seconds_to_decode": round(decoded, 1), **monitor.figures()}
 
 
-class Watched:
-    """The process' own memory, looked at ten times a second."""
+class MemoryMonitor:
+    """Records the peak of this process's own memory, sampled ten times per second."""
 
     def __enter__(self) -> Self:
         self._base = self._peak = own_memory()
@@ -160,7 +164,7 @@ class Watched:
             self._peak = max(self._peak, own_memory())
 
     def figures(self) -> dict[str, float]:
-        """In MiB: the peak, and how much of it came with the work."""
+        """The peak in MiB, and how much of it the work added."""
         return {"peak_mib": round(self._peak, 1), "grown_mib": round(self._peak - self._base, 1)}
 
 

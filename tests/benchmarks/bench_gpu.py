@@ -1,6 +1,7 @@
-"""Scans a second on this machine's GPU, end to end and from the pixel cache, beside what it could do.
+"""Measures scans per second on this machine's GPU, end to end and from the pixel cache, beside its limits.
 
-Keras on the backend that `KERAS_BACKEND` says, Valkey with its file, PostgreSQL with fsync. The network is not fitted.
+It runs Keras on the backend in `KERAS_BACKEND`, Valkey with its file, and PostgreSQL with fsync. The network is not
+fitted.
 
     KERAS_BACKEND=jax python -m tests.benchmarks.bench_gpu [--processes 1 2 4] [--scans 20000]
 """
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.bench_throughput import COMPILED, ROOT, WARM, hits_in, lay_out, run, script
-from tests.benchmarks.scale.crowd import together, wall
+from tests.benchmarks.scale.parallel_processes import run_in_parallel, wall_seconds
 from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
 from tests.support.valkey import Valkey
 from tests.support.world import World, wait_until
@@ -28,24 +29,26 @@ from worker.messaging.heartbeats import read_heartbeats
 from worker.settings import WorkerSettings
 from worker.supervision.worker_process import KEEP_MEMORY
 
-#: As suits a GPU.
+#: A batch size that suits a GPU.
 BATCH = 128
-#: Files with pixels of their own; the others are these again under names of their own.
+#: Files with distinct pixels; the other files are hard links to them under other names.
 DISTINCT = 2000
 LEDGER_BATCHES = 200
-#: A tenth of the files, so many times, in processes that only decode.
+#: How often the processes that only decode repeat a tenth of the files.
 ROUNDS = 10
 
 
 def main():
     options = parse()
-    csv = several(lay_out(options.folder / f"films-{DISTINCT}", options.images, DISTINCT), options.scans)
-    # Of all that is started from here, as of a worker.
+    csv = repeat_files(lay_out(options.folder / f"films-{DISTINCT}", options.images, DISTINCT), options.scans)
+    # For every process that starts from here, as for a worker.
     os.environ.update(KEEP_MEMORY)
-    # Each is another: Keras notes when it was saved.
+    # Each saved model differs, because Keras records when it was saved.
     shutil.rmtree(options.folder / "models", ignore_errors=True)
     artifact = Path(
-        script("make_model.py", options.folder / "models", some(options), BATCH, JAX_PLATFORMS="cpu")["artifact"]
+        script("make_model.py", options.folder / "models", distinct_images(options), BATCH, JAX_PLATFORMS="cpu")[
+            "artifact"
+        ]
     )
     figures = {"cores": os.cpu_count(), "scans": options.scans}
 
@@ -54,13 +57,15 @@ def main():
         options.out.write_text(json.dumps(figures, indent=2))
         print(json.dumps(found, indent=2), flush=True)
 
-    limits = script("limits.py", artifact, some(options), "keras", "auto")
+    limits = script("limits.py", artifact, distinct_images(options), "keras", "auto")
     keep({f"limit: {name}": rate for name, rate in limits.items()})
     for processes in options.processes:
-        answers = together(processes, decode, some(options), max(1, os.cpu_count() // processes))
-        rate = sum(answer["scans"] for answer in answers) / wall(answers)
+        answers = run_in_parallel(
+            processes, decode_files, distinct_images(options), max(1, os.cpu_count() // processes)
+        )
+        rate = sum(answer["scans"] for answer in answers) / wall_seconds(answers)
         keep({f"limit: decoding alone, in {processes} processes": rate})
-    keep({f"limit: ledger, {load['connections']} connections": load["scans/s"] for load in ledger(options)})
+    keep({f"limit: ledger, {load['connections']} connections": load["scans/s"] for load in measure_ledger(options)})
     for processes in options.processes:
         keep({f"{processes} processes": through_the_queue(artifact, csv, processes, options.gpus)})
 
@@ -69,19 +74,21 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "nih1024" / "images")
     parser.add_argument("--scans", type=int, default=20_000)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], help="so many share the GPU")
-    parser.add_argument("--gpus", default="0", help="as `worker start` takes it")
+    parser.add_argument(
+        "--processes", type=int, nargs="+", default=[1, 2, 4], help="numbers of scoring processes that share the GPU"
+    )
+    parser.add_argument("--gpus", default="0", help="GPUs, in the form of `worker start --gpus`")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench-gpu")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench-gpu" / "gpu.json")
     return parser.parse_args()
 
 
-def some(options):
+def distinct_images(options):
     return options.folder / f"films-{DISTINCT}" / "images"
 
 
-def ledger(options):
-    """What the database alone takes, by the number of connections."""
+def measure_ledger(options):
+    """Scans per second that the database alone accepts, by the number of connections."""
     out = options.folder / "ledger.json"
     command = [
         sys.executable,
@@ -98,20 +105,20 @@ def ledger(options):
     return json.loads(out.read_text())["ledger"]["as workers write"]
 
 
-def decode(number, ready, images, threads):
-    """What each of several processes does."""
+def decode_files(number, ready, images, threads):
+    """Decode the files repeatedly in one of several processes."""
     files = [path.read_bytes() for path in sorted(images.iterdir())[: DISTINCT // 10]]
     one = partial(to_pixels, rule=Preprocessing())
     with ThreadPoolExecutor(threads) as pool:
-        # Loads what is loaded late.
+        # Warm up everything that is loaded late.
         list(pool.map(one, files))
         ready()
         scans = sum(1 for _ in pool.map(one, files * ROUNDS))
     return {"scans": scans}
 
 
-def several(csv, scans):
-    """A labels CSV of so many scans over the files of another."""
+def repeat_files(csv, scans):
+    """Returns a labels CSV of `scans` scans that repeats the files of another CSV."""
     folder = csv.parent / f"scans-{scans}"
     table = folder / "labels.csv"
     if not table.exists():
@@ -128,7 +135,7 @@ def several(csv, scans):
 
 
 def through_the_queue(artifact, csv, processes, gpus):
-    """Scans a second of a run that decodes all of them, and of one that finds all in the pixel cache."""
+    """Scans per second of a run that decodes every scan, and of one that finds every scan in the pixel cache."""
     valkey, postgres = Valkey(), DurablePostgres()
     with tempfile.TemporaryDirectory(prefix="nightread-bench-") as home:
         env = {
@@ -158,7 +165,7 @@ def measure(world, csv, processes, gpus):
     world.stop()
     world.env["CXR_PIXEL_CACHE_GB"] = "10"
     start(world, processes, gpus)
-    # The first finds each distinct file once in the source, and from then on in the cache.
+    # This run reads each distinct file from the source once, and then from the cache.
     run(world, csv, 3, "--rescore")
     figures["scans/s from the pixel cache"] = run(world, csv, 4, "--rescore")
     figures["scans from the pixel cache"] = hits_in(world, 4)
@@ -166,11 +173,11 @@ def measure(world, csv, processes, gpus):
 
 
 def start(world, processes, gpus):
-    """Start a supervisor of so many, and give the seconds until all have loaded the model."""
+    """Start a supervisor, and return the seconds until all of its scoring processes have loaded the model."""
     world.start("worker.cli", "start", "--gpus", gpus)
     app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]))
     idle = ["idle"] * processes
-    return wait_until(lambda: [beat.state for beat in read_heartbeats(app)] == idle, 400, "loaded models")
+    return wait_until(lambda: [heartbeat.state for heartbeat in read_heartbeats(app)] == idle, 400, "loaded models")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Reading and listing a real S3 server (SeaweedFS, on this machine), through `worker.storage.image_store`.
+"""Measures reading and listing of a real S3 server (SeaweedFS, local), through `worker.storage.image_store`.
 
-Objects/s and CPU ms per object at 1, 8 and 32 readers, each in a process of its own; obstore beside it where it is
-installed. Then the listing of many keys: seconds and growth of memory. Server and reader share the cores here, so trust
-the ratios and the CPU figures, not the rates.
+It gives objects/s and CPU ms per object with 1, 8 and 32 readers, each in its own process, and the same for obstore if
+it is installed. Then it lists many keys: seconds and growth of memory. Server and reader share the cores, so trust the
+ratios and the CPU figures, not the rates.
 
     python -m tests.benchmarks.bench_s3 [--objects 2000] [--keys 100000] [--images ../shared/data/nih1024/images]
 """
@@ -25,7 +25,7 @@ from tests.support.s3_server import s3_server
 from tests.support.world import which_or_none
 
 ROOT = Path(__file__).parents[2]
-#: Size of an NIH PNG, where there are none to upload.
+#: Size of an NIH PNG, for noise if there are no images to upload.
 _IMAGE_BYTES = 400_000
 READERS = (1, 8, 32)
 
@@ -59,14 +59,14 @@ def parse():
 
 
 def images(folder, count):
-    """Name and bytes of `count` images: real ones over and over, or noise of their size."""
+    """Names and bytes of `count` images: real ones repeatedly, or noise of their size."""
     files = sorted(folder.glob("*.png"))
     contents = cycle([path.read_bytes() for path in files] or [os.urandom(_IMAGE_BYTES)])
     return ((f"{n:06d}.png", content) for n, content in enumerate(islice(contents, count)))
 
 
 def upload(client, prefix, objects):
-    """Put every object; seconds that it took."""
+    """Put every object, and return the seconds that it took."""
     started = time.monotonic()
     with ThreadPoolExecutor(32) as pool:
         for _ in pool.map(
@@ -86,7 +86,7 @@ def clients():
 
 
 def in_process(code, env, *arguments):
-    """Run a measurement in a process of its own; its figures."""
+    """Run a measurement in its own process, and return its figures."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, env={**os.environ, **env, "PYTHONPATH": path}, capture_output=True, check=False)
@@ -118,7 +118,7 @@ else:
     store = S3Store("bench", endpoint=os.environ["AWS_ENDPOINT_URL_S3"], client_options={"allow_http": True})
     read = lambda location: len(store.get(location.removeprefix("s3://bench/")).bytes())
 with ThreadPoolExecutor(readers) as pool:
-    # The first requests make client and connections.
+    # The first requests create the client and its connections.
     list(pool.map(read, locations[:64]))
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
     size = sum(pool.map(read, locations))
@@ -136,13 +136,13 @@ from pathlib import Path
 from worker.storage.image_store import find_images
 
 def peak():
-    # Not ru_maxrss: that of a child process begins with its parent's. MB; Linux only.
+    # In MB, Linux only. Not ru_maxrss, because a child's begins with its parent's.
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 what, count = sys.argv[1], int(sys.argv[2])
 wanted = {f"{n:06d}_000.png" for n in range(100)} if what.startswith("wanted") else None
-# Client and its models are loaded before memory is looked at.
+# The client and its models are loaded before memory is measured.
 find_images(None, "s3://bench/images", {"none"})
 before, started = peak(), time.monotonic()
 listing = find_images(None, "s3://bench/keys", wanted)

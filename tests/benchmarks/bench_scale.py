@@ -1,14 +1,14 @@
-"""How the system itself scales, with the model and decoding taken out of the way.
+"""Measures how the system scales without the cost of the model and of decoding.
 
-Fleets of real workers, a real broker and a real database score runs with a scorer of a fixed cost that sleeps: what is
-missing from `workers / cost` scans a second is the system's own, or the machine's where its cores are busy. Then a few
-fleets whose scorer costs nothing, or as little as a GPU's with chunks of several sizes; what one chunk asks of the
-database, statement by statement; what workers and sweeps look up in ledgers of several sizes; and the broker alone and
-the database alone, loaded until they, or the cores, give no more. docs/scaling.md draws the conclusions.
+Fleets of real workers, a real broker and a real database score runs with a scorer that sleeps for a fixed time. The
+difference from `workers / cost` scans per second is the cost of the system, or of the machine if its cores are busy.
+Further parts measure fleets whose scorer costs nothing, or as little as a GPU's with chunks of several sizes; the
+statements that one chunk needs; look-ups of workers and sweeps in ledgers of several sizes; and the broker alone and
+the database alone under full load. docs/scaling.md draws the conclusions.
 
     python -m tests.benchmarks.bench_scale [--scans 1000 10000 100000] [--workers 1 2 4 8] [--cost-ms 8]
 
-Two minutes: --scans 1000 --workers 1 2 --parts fleets
+For a run of two minutes: --scans 1000 --workers 1 2 --parts fleets
 """
 
 import argparse
@@ -22,16 +22,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.scale.anatomy import dissect
 from tests.benchmarks.scale.broker_load import load_broker
+from tests.benchmarks.scale.chunk_statements import measure_chunk_statements
 from tests.benchmarks.scale.fleet import BATCH, CHUNK, Fleet
 from tests.benchmarks.scale.ledger_load import load_ledger
 from tests.benchmarks.scale.lookups import time_lookups
-from tests.benchmarks.scale.meters import calls
+from tests.benchmarks.scale.resource_usage import calls
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("fleets", "bare", "chunks", "anatomy", "broker", "ledger", "lookups")
-#: At most, of the fleets whose scorer costs nothing, or as little as a GPU.
+PARTS = ("fleets", "bare", "chunks", "statements", "broker", "ledger", "lookups")
+#: Maximum number of scans for the fleets whose scorer costs nothing, or as little as a GPU's.
 BARE_SCANS = 10_000
 GPU_MS = 1.0
 CHUNK_SIZES = (32, 128, 512, 2048)
@@ -47,7 +47,7 @@ def main():
             figures["fleets"].append(found)
         else:
             figures[name] = found
-        # What was measured is kept whatever comes after.
+        # Write after each part, so that a later failure loses no figures.
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(figures, indent=1))
         print(f"{name}: done", file=sys.stderr, flush=True)
@@ -59,18 +59,28 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--cost-ms", type=float, default=8.0, help="of one scan (default %(default)s)")
-    parser.add_argument("--batches", type=int, default=800, help="that each load writes (default %(default)s)")
-    parser.add_argument("--ledgers", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="of so many scans")
+    parser.add_argument(
+        "--cost-ms", type=float, default=8.0, help="milliseconds that the scorer sleeps per scan (default %(default)s)"
+    )
+    parser.add_argument(
+        "--batches", type=int, default=800, help="number of batches that each load writes (default %(default)s)"
+    )
+    parser.add_argument(
+        "--ledgers",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000],
+        help="sizes of the ledgers for look-ups, in scans",
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "scale.json")
     return parser.parse_args()
 
 
 def parts(options):
-    """Each thing to measure by its name, the short ones first."""
+    """Yields the name and the measurement of each part, short ones first."""
     loads = {
-        "anatomy": dissect,
+        "statements": measure_chunk_statements,
         "broker": partial(load_broker, CHUNK),
         "ledger": partial(load_ledger, options.batches),
         "lookups": partial(time_lookups, options.ledgers),
@@ -90,7 +100,7 @@ def parts(options):
 
 
 def one_fleet(scans, workers, cost_ms, *, chunk=CHUNK, idle=False, aggregator=False):
-    """`idle`: with what it costs without work; `aggregator`: with that alone. Neither depends on all the rest."""
+    """Figures of one fleet and run; `idle` adds those of the fleet without work, `aggregator` those of that alone."""
     with Fleet(workers, cost_ms, chunk=chunk) as fleet:
         found = {"scans": scans, "workers": workers, "cost ms": cost_ms, "chunk": chunk}
         found |= {"idle": fleet.idle()} if idle else {}
@@ -102,7 +112,7 @@ def show(figures):
     console = Console(width=48 + 11 * max(3, len(figures["fleets"])), highlight=False)
     if figures["fleets"]:
         console.print(fleets_table(figures["fleets"], figures["cores"]))
-        for line in flatness(figures["fleets"]):
+        for line in memory_growth(figures["fleets"]):
             console.print(line)
     for name, show_it in SHOW.items():
         if name in figures:
@@ -121,18 +131,18 @@ def cell(value, fleet):
         found = value(fleet)
     except KeyError:
         return ""
-    return "" if found is None else plain(found)
+    return "" if found is None else format_value(found)
 
 
 def per_scan(of):
     return lambda fleet: of(fleet["use"]) / fleet["scans"]
 
 
-def thousandth(of):
+def per_thousand_scans(of):
     return lambda fleet: 1000 * of(fleet["use"]) / fleet["scans"]
 
 
-#: What is told of each fleet; sums are over the whole fleet, from the producer's start to the run's end.
+#: The rows of the fleets' table; sums are over the whole fleet, from the producer's start to the run's end.
 ROWS = (
     ("cost of a scan, ms", lambda f: f["cost ms"]),
     ("scans in a chunk", lambda f: f["chunk"]),
@@ -141,22 +151,22 @@ ROWS = (
     ("of CORES cores, busy", lambda f: f["cores busy"]),
     ("overhead of a chunk, ms", lambda f: f["overhead of a chunk, ms"]),
     ("closing, s", lambda f: f["seconds to close"]),
-    ("SQL: a worker waits, ms a scan", thousandth(lambda u: u["counts"]["seconds"])),
+    ("SQL: a worker waits, ms a scan", per_thousand_scans(lambda u: u["counts"]["seconds"])),
     ("SQL: workers' statements a scan", per_scan(lambda u: u["counts"]["statements"])),
     ("SQL: rows in them a scan", per_scan(lambda u: u["counts"]["rows"])),
     ("SQL: workers' transactions a scan", per_scan(lambda u: u["counts"]["transactions"])),
     ("SQL: all transactions a scan", per_scan(lambda u: u["database"]["transactions"])),
-    ("SQL: server active, ms a scan", thousandth(lambda u: u["database"]["active seconds"])),
-    ("PostgreSQL: CPU s, 1,000 scans", thousandth(lambda u: u["database cpu"])),
+    ("SQL: server active, ms a scan", per_thousand_scans(lambda u: u["database"]["active seconds"])),
+    ("PostgreSQL: CPU s, 1,000 scans", per_thousand_scans(lambda u: u["database cpu"])),
     ("ledger: bytes a scan", lambda f: sum(f["bytes"].values()) / f["scans"]),
-    ("broker: CPU s, 1,000 scans", thousandth(lambda u: u["broker cpu"])),
+    ("broker: CPU s, 1,000 scans", per_thousand_scans(lambda u: u["broker cpu"])),
     ("broker: commands a scan", per_scan(lambda u: calls(u["broker"]))),
     ("broker: peak MiB", lambda f: f["broker peak MiB"]),
     ("broker: longest queue, chunks", lambda f: f["longest queue"]),
     ("producer enqueue: s", lambda f: f["producer"]["seconds"]),
     ("producer enqueue: CPU s", lambda f: f["producer"]["cpu_seconds"]),
     ("producer enqueue: peak MiB", lambda f: f["producer"]["peak_mib"]),
-    *((f"{p}: CPU ms a scan", thousandth(lambda u, p=p: u["worker cpu"][p])) for p in PROCESSES),
+    *((f"{p}: CPU ms a scan", per_thousand_scans(lambda u, p=p: u["worker cpu"][p])) for p in PROCESSES),
     *((f"{p}: peak MiB", lambda f, p=p: f["peak MiB"][p]) for p in PROCESSES),
     ("scoring process, least: peak MiB", lambda f: f["least peak MiB"]["scoring process"]),
     ("aggregator alone: s", lambda f: f["aggregate"]["seconds"]),
@@ -170,8 +180,8 @@ ROWS = (
 )
 
 
-def flatness(fleets):
-    """Peak memory of the most scans over that of the fewest, at the same number of workers."""
+def memory_growth(fleets):
+    """Yields lines with the peak memory at the most scans divided by that at the fewest, by the number of workers."""
     costs = max(one["cost ms"] for one in fleets)
     costly = [one for one in fleets if one["cost ms"] == costs]
     for workers in sorted({one["workers"] for one in costly}):
@@ -187,7 +197,7 @@ def flatness(fleets):
         yield f"memory, {many['scans']:,} over {few['scans']:,} scans, {workers} workers: {', '.join(ratios)}"
 
 
-def show_anatomy(console, found):
+def show_statements(console, found):
     table = Table("a chunk's statement", "calls", "server ms each")
     for one in found["statements"]:
         table.add_row(one["statement"][:100], f"{one['calls']:.3g}", f"{one['ms']:.3f}")
@@ -216,17 +226,17 @@ def show_lookups(console, found):
 def load_table(title, loads):
     table = Table(*loads[0], title=title)
     for load in loads:
-        table.add_row(*map(plain, load.values()))
+        table.add_row(*map(format_value, load.values()))
     return table
 
 
-def plain(value):
+def format_value(value):
     if isinstance(value, str):
         return value
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-SHOW = {"anatomy": show_anatomy, "broker": show_broker, "ledger": show_ledger, "lookups": show_lookups}
+SHOW = {"statements": show_statements, "broker": show_broker, "ledger": show_ledger, "lookups": show_lookups}
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,9 @@
-"""Measures long against wide score rows on a real PostgreSQL: which layout do the tables take?
+"""Compares long and wide score rows on a real PostgreSQL.
 
     python -m tests.benchmarks.bench_score_layout --rows 100000 --out score_layout.json
 
-long: (outcome_id bigint, finding smallint) primary key, score double precision; 15 rows a scan.
-wide: outcome_id bigint primary key, 15 columns of double precision; 1 row a scan.
+long: (outcome_id bigint, finding smallint) primary key, score double precision; 15 rows per scan.
+wide: outcome_id bigint primary key, 15 columns of double precision; 1 row per scan.
 """
 
 import argparse
@@ -52,7 +52,7 @@ WIDE = Table(
     Column("outcome_id", BigInteger, primary_key=True, autoincrement=False),
     *(Column(f"f{finding}", Double) for finding in range(FINDINGS)),
 )
-#: Bits of a scan's 15 labels: the same join for both layouts.
+#: The bits of a scan's 15 labels. Both layouts join this table.
 LABELS = Table(
     "bench_labels",
     METADATA,
@@ -67,7 +67,7 @@ class Layout:
 
     name: str
     table: Table
-    #: Rows as COPY and numpy see them, from scores (N, 15).
+    #: Makes the table's rows from scores (N, 15).
     rows: Callable[[NDArray[np.float64]], Iterator[tuple[float, ...]]]
     #: Counts per finding and threshold, in SQL.
     in_sql: str
@@ -75,7 +75,7 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Medians of three; seconds, scans a second, MiB."""
+    """Medians of three, in seconds, scans per second and MiB."""
 
     layout: str
     copy_scans_per_s: float
@@ -89,20 +89,20 @@ class Figures:
 
 
 def long_rows(scores: NDArray[np.float64]) -> Iterator[tuple[float, ...]]:
-    """(outcome, finding, score), 15 a scan."""
+    """Yields (outcome, finding, score), 15 per scan."""
     for outcome_id, values in enumerate(scores.tolist()):
         for finding, score in enumerate(values):
             yield outcome_id, finding, score
 
 
 def wide_rows(scores: NDArray[np.float64]) -> Iterator[tuple[float, ...]]:
-    """(outcome, 15 scores)."""
+    """Yields (outcome, 15 scores)."""
     for outcome_id, values in enumerate(scores.tolist()):
         yield outcome_id, *values
 
 
 def counts_sql(finding: str, score: str) -> str:
-    """TP, FP, FN, TN at five thresholds, as counts with FILTER."""
+    """SQL for TP, FP, FN and TN at five thresholds, as counts with FILTER."""
     positive = f"(bits >> {finding} & 1) = 1"
     cells = [
         f"COUNT(*) FILTER (WHERE {score} {sign} {threshold} AND {'NOT ' * (label == 0)}{positive})"
@@ -132,7 +132,7 @@ LAYOUTS = (
 
 
 def measure(layout: Layout, connection: Connection, scores: NDArray[np.float64]) -> Figures:
-    """Fill, weigh and read one layout."""
+    """Fill one layout, measure its size, and read it."""
     copy_s = median_of(lambda: copy_in(layout, connection, scores))
     insert_s = median_of(lambda: insert_in(layout, connection, scores))
     connection.execute(text(f"ANALYZE {layout.table.name}"))
@@ -192,7 +192,7 @@ def insert_in(layout: Layout, connection: Connection, scores: NDArray[np.float64
 
 
 def empty(layout: Layout, connection: Connection) -> None:
-    """Start from nothing, dead rows included."""
+    """Empty the table, dead rows included."""
     connection.execute(text(f"TRUNCATE {layout.table.name}"))
     connection.commit()
 
@@ -229,7 +229,7 @@ def count(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.
 
 
 def show(figures: list[Figures]) -> None:
-    """One table on stdout."""
+    """Print one table on stdout."""
     names = list(asdict(figures[0]))
     print(f"{names[0]:<22}" + "".join(f"{one.layout:>14}" for one in figures))
     for name in names[1:]:
@@ -241,7 +241,9 @@ def main() -> None:
     """Start a PostgreSQL, measure both layouts, print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000, help="scans, 15 scores each (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("score_layout.json"), help="JSON (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("score_layout.json"), help="JSON file to write (default %(default)s)"
+    )
     arguments = parser.parse_args()
     random = np.random.default_rng(0)
     scores = random.random((arguments.rows, FINDINGS))

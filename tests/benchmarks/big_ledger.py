@@ -1,7 +1,7 @@
-"""Fills an empty ledger with as many outcomes as asked, past the program's own insert statements: seconds, not hours.
+"""Fills an empty ledger with any number of outcomes by bulk copy, in seconds instead of hours.
 
-Each source of scans is scored by model 1, by model 2, and by model 1 again (revision 2), a run each. Of the scans four
-in five are labelled, one in fifty is rejected, and one in ten of the first source was used to fit model 1.
+Each source of scans is scored by model 1, by model 2, and by model 1 again (revision 2), in one run each. Four in five
+scans are labelled, one in fifty is rejected, and one in ten of the first source was used to fit model 1.
 """
 
 import json
@@ -24,7 +24,7 @@ LONG_AGO = "2026-01-01 00:00:00.000000"
 
 @dataclass(frozen=True, kw_only=True)
 class BigLedger:
-    """What to fill in: `runs` runs of `scans` scans each under models that score `findings`."""
+    """The size of a ledger: `runs` runs of `scans` scans each under models that score `findings`."""
 
     runs: int
     scans: int
@@ -43,7 +43,7 @@ class BigLedger:
 
 
 def fill_ledger(engine: Engine, ledger: BigLedger) -> None:
-    """Fill the tables. PostgreSQL looks at them, as its autovacuum would; SQLite stays as producers leave it."""
+    """Fill the tables. PostgreSQL then analyses them, as autovacuum would; SQLite stays as producers leave it."""
     with engine.begin() as connection:
         _models(connection, ledger)
         for source in ledger.sources:

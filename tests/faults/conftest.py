@@ -1,7 +1,6 @@
-"""Fixtures of the tests that break something and check what must hold afterwards.
+"""Fixtures of the tests that break something and then check the invariants.
 
-`make test-faults` runs all of them. CI tries those that are marked: `make test` the `quick` ones, `make test-all` the
-`slow` ones.
+`make test-faults` runs all of them. CI runs the marked ones: `make test` runs `quick`, `make test-all` runs `slow`.
 """
 
 import os
@@ -43,7 +42,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def rng(request):
-    """A generator of random numbers for this test, which depends on the seed and the test's name only."""
+    """A generator of random numbers that depends only on the seed and the test's name."""
     return random.Random(f"{SEED} {request.node.nodeid}")
 
 
@@ -75,10 +74,10 @@ def quiet(tmp_path_factory):
 
 
 @pytest.fixture
-def harm(stage, tmp_path):
+def harm(scenario, tmp_path):
     """Returns a function that gives the harmful scorer a command and returns the pid of the process that obeyed it."""
     word = tmp_path / "harm"
-    stage.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
+    scenario.world.env |= {"CXR_RUNTIME": "tests.support.harmful_scorer:HarmfulScorer", "HARM_FILE": str(word)}
 
     def victim():
         return next((int(path.suffix[1:]) for path in tmp_path.glob("harm.*")), None)
@@ -92,9 +91,9 @@ def harm(stage, tmp_path):
 
 
 @pytest.fixture
-def stage(world, quiet, workers, rng, tmp_path):
-    """A scenario with 99 scans, whose batches are slowed so that the fault hits a run that is under way."""
+def scenario(world, quiet, workers, rng, tmp_path):
+    """A scenario with 99 scans. Its batches are slowed so that the fault hits a run that is under way."""
     world.env |= {"HASH_SCORER_SECONDS": "0.8", "CXR_EVENTS": "true"}
-    stage = Scenario(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
-    yield stage
-    stage.close()
+    scenario = Scenario(world=world, csv=prepare(world, tmp_path), quiet=quiet, workers=workers, rng=rng)
+    yield scenario
+    scenario.close()

@@ -1,4 +1,4 @@
-"""A model's files are replaced, cut off, deleted or out of reach while workers run: never is it scored with others."""
+"""A model's files are replaced, truncated, deleted or unreachable while workers run: no scan gets other scores."""
 
 import shutil
 import threading
@@ -13,12 +13,12 @@ from tests.support.world import hash_artifact, scoring_process, wait_until
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE
 from worker.supervision.restart_policy import MAX_PAUSE
 
-#: Seconds in which a worker that is started has its model.
-LOAD = 10
+#: Seconds from a worker's start until its model is loaded.
+LOAD_SECONDS = 10
 embedded = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 separate = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-alone = pytest.mark.parametrize("workers", [1], indirect=True, ids=["1 worker"])
-in_pairs = pytest.mark.parametrize("workers", [2], indirect=True, ids=["2 workers"])
+one_worker = pytest.mark.parametrize("workers", [1], indirect=True, ids=["1 worker"])
+two_workers = pytest.mark.parametrize("workers", [2], indirect=True, ids=["2 workers"])
 
 
 def other_weights(folder):
@@ -26,7 +26,7 @@ def other_weights(folder):
 
 
 def another_artifact(folder):
-    """Whole and sound, but not the one that the run is for."""
+    """Put an intact artifact of another model in the folder."""
     other = hash_artifact(folder.parent.parent / "others", name="other", model=b"another model")
     shutil.rmtree(folder)
     shutil.copytree(other.folder, folder)
@@ -50,7 +50,7 @@ def no_model(folder):
     (folder / MODEL_FILE).unlink()
 
 
-#: What the sentence says of each.
+#: The words that the log has for each kind of damage.
 DAMAGES = {
     other_weights: "model.keras: damaged: the manifest says sha256",
     another_artifact: ", but the run needs",
@@ -63,161 +63,163 @@ DAMAGES = {
 damages = pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 
 
-def only_folder(path):
+def single_folder(path):
     (folder,) = (entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return folder
 
 
 @pytest.fixture
-def kept(tmp_path, stage):
-    """The stage's artifact, whole, where nothing reaches it."""
-    return shutil.copytree(only_folder(stage.world.home / "models"), tmp_path / "kept")
+def backup(tmp_path, scenario):
+    """An intact copy of the scenario's artifact, where no test damages it."""
+    return shutil.copytree(single_folder(scenario.world.home / "models"), tmp_path / "kept")
 
 
-def restore(folder, kept):
+def restore(folder, backup):
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(kept, folder)
+    shutil.copytree(backup, folder)
 
 
-def kill_child(worker):
-    """SIGKILL of the process that holds the model."""
+def kill_scoring_process(worker):
+    """Send SIGKILL to the scoring process, which holds the model."""
     child = scoring_process(worker)
     child.kill()
     child.wait(5)
 
 
-def after_load(stage):
-    """The promise for a lost child: as long as the first load of all took here, and 5 s."""
+def stated_after_a_kill(scenario):
+    """Stated seconds after a killed scoring process: those of the first load here, and 5 more."""
     moments = {}
-    for line in stage.world.logs().splitlines():
+    for line in scenario.world.logs().splitlines():
         for what in ("worker on cpu started", "loaded: hash"):
             if what in line:
                 moments.setdefault(what, datetime.fromisoformat(line[:23].replace(",", ".")))
     return round((moments["loaded: hash"] - moments["worker on cpu started"]).total_seconds() + 5, 1)
 
 
-def see_it_go_on(stage, worker):
-    """What is loaded serves, whatever lies on the disk."""
-    child, decided = scoring_process(worker).pid, stage.decided()
-    wait_until(lambda: stage.decided() > decided, 20, "more scans from the loaded model")
+def check_it_keeps_scoring(scenario, worker):
+    """The scoring process goes on with the model that it has loaded, whatever lies on the disk."""
+    child, decided = scoring_process(worker).pid, scenario.decided()
+    wait_until(lambda: scenario.decided() > decided, 20, "more scans from the loaded model")
     assert scoring_process(worker).pid == child
-    assert stage.pending() > 0
+    assert scenario.pending() > 0
 
 
-def see_it_refused(stage, worker, sentence):
-    """By a successor, in one sentence, again and again; nothing is scored meanwhile."""
-    wait_until(lambda: stage.world.logs().count("tried again: ") > 1, 40, stage.world.logs())
-    said = [line for line in stage.world.logs().splitlines() if "the model could be loaded here before" in line]
+def check_it_is_refused(scenario, worker, sentence):
+    """New scoring processes refuse the files repeatedly, each in one sentence, and nothing is scored meanwhile."""
+    wait_until(lambda: scenario.world.logs().count("tried again: ") > 1, 40, scenario.world.logs())
+    said = [line for line in scenario.world.logs().splitlines() if "the model could be loaded here before" in line]
     assert all(sentence in line for line in said), said
-    assert "UserError" not in stage.world.logs(), "a traceback"
+    assert "UserError" not in scenario.world.logs(), "a traceback"
     assert worker.poll() is None
-    decided = stage.decided()
-    time.sleep(stage.rng.uniform(0, 6))
-    assert stage.decided() == decided
-    assert stage.pending() > 0
+    decided = scenario.decided()
+    time.sleep(scenario.rng.uniform(0, 6))
+    assert scenario.decided() == decided
+    assert scenario.pending() > 0
 
 
 @embedded
-@alone
+@one_worker
 @damages
-def test_a_successor_refuses_damaged_files_until_they_are_restored(stage, kept, damage):
-    """The child that has the model goes on; one that is started then never scores with wrong bytes."""
-    worker = stage.start()
-    folder = only_folder(stage.world.home / "models")
+def test_a_new_scoring_process_refuses_damaged_files_until_they_are_restored(scenario, backup, damage):
+    """A scoring process that has the model goes on; a new one never scores with wrong bytes."""
+    worker = scenario.start()
+    folder = single_folder(scenario.world.home / "models")
     damage(folder)
-    see_it_go_on(stage, worker)
-    kill_child(worker)
-    see_it_refused(stage, worker, DAMAGES[damage])
-    restore(folder, kept)
-    stage.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish()
-    stage.check()
+    check_it_keeps_scoring(scenario, worker)
+    kill_scoring_process(worker)
+    check_it_is_refused(scenario, worker, DAMAGES[damage])
+    restore(folder, backup)
+    scenario.recovers(f"artifact: {damage.__name__}, restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS)
+    scenario.finish()
+    scenario.check()
 
 
 @separate
-@in_pairs
+@two_workers
 @damages
-def test_peers_whose_files_are_whole_end_the_run(stage, tmp_path, damage):
-    """On a machine of their own; the damaged one waits, and harms nobody."""
+def test_workers_with_intact_files_finish_the_run(scenario, tmp_path, damage):
+    """A worker on another machine scores everything; the worker with damaged files waits."""
     other_home = tmp_path / "other machine"
-    shutil.copytree(stage.world.home / "models", other_home / "models")
-    damaged = stage.worker()
-    stage.world.env["CXR_HOME"] = str(other_home)
-    stage.worker()
-    stage.world.env["CXR_HOME"] = str(stage.world.home)
-    stage.enqueue()
-    wait_until(lambda: stage.world.logs().count("loaded: hash") == 2, 60, stage.world.logs())
-    stage.reach(stage.rng.uniform(0.1, 0.4))
-    damage(only_folder(stage.world.home / "models"))
-    kill_child(damaged)
-    stage.recovers(f"artifact: {damage.__name__}, a peer goes on", since=time.monotonic(), stated=5)
-    stage.finish()
-    stage.check()
-    wait_until(lambda: DAMAGES[damage] in stage.world.logs(), 20, stage.world.logs())
+    shutil.copytree(scenario.world.home / "models", other_home / "models")
+    damaged = scenario.worker()
+    scenario.world.env["CXR_HOME"] = str(other_home)
+    scenario.worker()
+    scenario.world.env["CXR_HOME"] = str(scenario.world.home)
+    scenario.enqueue()
+    wait_until(lambda: scenario.world.logs().count("loaded: hash") == 2, 60, scenario.world.logs())
+    scenario.reach(scenario.rng.uniform(0.1, 0.4))
+    damage(single_folder(scenario.world.home / "models"))
+    kill_scoring_process(damaged)
+    scenario.recovers(f"artifact: {damage.__name__}, a peer goes on", since=time.monotonic(), stated=5)
+    scenario.finish()
+    scenario.check()
+    wait_until(lambda: DAMAGES[damage] in scenario.world.logs(), 20, scenario.world.logs())
     assert damaged.poll() is None
-    assert "UserError" not in stage.world.logs(), "a traceback"
+    assert "UserError" not in scenario.world.logs(), "a traceback"
 
 
 @pytest.fixture
-def store(request, stage, kept, tmp_path):
-    """A place of models that all machines share, by its kind: gives the store."""
-    made = {"share": Share, "s3": Bucket}[request.param](request, kept, tmp_path)
-    # Slower: enqueuing takes its time, too.
-    stage.world.env |= made.env | {"HASH_SCORER_SECONDS": "1.4"}
-    shutil.rmtree(stage.world.home / "models")
+def store(request, scenario, backup, tmp_path):
+    """A model store that all machines share: a folder or a bucket, by the parameter."""
+    made = {"share": SharedFolder, "s3": Bucket}[request.param](request, backup, tmp_path)
+    # Slower batches: enqueuing takes time, too.
+    scenario.world.env |= made.env | {"HASH_SCORER_SECONDS": "1.4"}
+    shutil.rmtree(scenario.world.home / "models")
     yield made
     made.close()
 
 
-class Share:
-    """A folder outside every home."""
+class SharedFolder:
+    """A model store in a folder outside every home."""
 
-    def __init__(self, _request, kept, tmp_path):
-        self.folder = tmp_path / "share" / kept_name(kept)
+    def __init__(self, _request, backup, tmp_path):
+        self.folder = tmp_path / "share" / artifact_folder_name(backup)
         self.env = {"CXR_MODEL_DIR": str(self.folder.parent)}
-        self.kept = kept
+        self.backup = backup
         self.restore()
 
     def damage(self):
         other_weights(self.folder)
 
     def restore(self):
-        restore(self.folder, self.kept)
+        restore(self.folder, self.backup)
 
     def close(self):
         pass
 
 
 class Bucket:
-    """A prefix of a bucket, behind a proxy."""
+    """A model store under a prefix of a bucket, behind a proxy."""
 
-    def __init__(self, request, kept, tmp_path):
+    def __init__(self, request, backup, tmp_path):
         s3 = request.getfixturevalue("s3")
         self.proxy = S3Proxy(s3["AWS_ENDPOINT_URL_S3"], request.getfixturevalue("rng"))
-        self.client, self.kept = client_of(s3), kept
+        self.client, self.backup = client_of(s3), backup
         self.name, self.prefix = bucket_for_all(s3), f"{tmp_path.name}/models"
         self.env = s3 | {"AWS_ENDPOINT_URL_S3": self.proxy.address, "CXR_MODEL_DIR": f"s3://{self.name}/{self.prefix}"}
         self.restore()
 
     def _put(self, name, content):
-        self.client.put_object(Bucket=self.name, Key=f"{self.prefix}/{kept_name(self.kept)}/{name}", Body=content)
+        self.client.put_object(
+            Bucket=self.name, Key=f"{self.prefix}/{artifact_folder_name(self.backup)}/{name}", Body=content
+        )
 
     def damage(self):
         self._put(MODEL_FILE, b"another model")
 
     def restore(self):
-        for path in self.kept.iterdir():
+        for path in self.backup.iterdir():
             self._put(path.name, path.read_bytes())
 
     def close(self):
         self.proxy.stop()
 
 
-def kept_name(kept):
-    """What an artifact's folder must be called: the start of its manifest's hash."""
+def artifact_folder_name(backup):
+    """The name that an artifact's folder must have: the start of its manifest's hash."""
     from worker.artifacts.artifact import load_artifact
 
-    return load_artifact(kept).sha256[:12]
+    return load_artifact(backup).sha256[:12]
 
 
 stores = pytest.mark.parametrize("store", ["share", "s3"], indirect=True)
@@ -226,74 +228,80 @@ stores = pytest.mark.parametrize("store", ["share", "s3"], indirect=True)
 @separate
 @stores
 @pytest.mark.parametrize("where", ["in the store", "here"])
-def test_damage_on_one_side_is_no_damage(stage, store, where):
-    """Workers load their own copy, whatever becomes of the store; a copy that is damaged is fetched again."""
-    worker = stage.start()
+def test_damage_to_the_store_or_to_the_local_copy_alone_is_harmless(scenario, store, where):
+    """Workers load their local copy even if the store is damaged, and fetch a damaged copy again."""
+    worker = scenario.start()
     if where == "here":
-        other_weights(only_folder(stage.world.home / "fetched-models"))
+        other_weights(single_folder(scenario.world.home / "fetched-models"))
     else:
         store.damage()
-    see_it_go_on(stage, worker)
-    for each in stage.running:
-        kill_child(each)
-    stage.recovers(f"artifact: damaged {where}, child killed", since=time.monotonic(), stated=after_load(stage))
-    stage.finish()
-    stage.check()
+    check_it_keeps_scoring(scenario, worker)
+    for each in scenario.running:
+        kill_scoring_process(each)
+    scenario.recovers(
+        f"artifact: damaged {where}, child killed", since=time.monotonic(), stated=stated_after_a_kill(scenario)
+    )
+    scenario.finish()
+    scenario.check()
 
 
 @separate
-@alone
+@one_worker
 @stores
-def test_damage_on_both_sides_is_refused_until_the_store_is_restored(stage, store):
-    """The sentence names what can be mended."""
-    worker = stage.start()
+def test_damage_to_store_and_local_copy_is_refused_until_the_store_is_restored(scenario, store):
+    """The log names the file that must be repaired."""
+    worker = scenario.start()
     store.damage()
-    other_weights(only_folder(stage.world.home / "fetched-models"))
-    see_it_go_on(stage, worker)
-    kill_child(worker)
-    see_it_refused(stage, worker, "model.keras: damaged")
+    other_weights(single_folder(scenario.world.home / "fetched-models"))
+    check_it_keeps_scoring(scenario, worker)
+    kill_scoring_process(worker)
+    check_it_is_refused(scenario, worker, "model.keras: damaged")
     store.restore()
-    stage.recovers("artifact: damaged on both sides, store restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish()
-    stage.check()
+    scenario.recovers(
+        "artifact: damaged on both sides, store restored", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS
+    )
+    scenario.finish()
+    scenario.check()
 
 
 @separate
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_a_store_of_models_that_is_down_stops_nobody_who_serves(stage, store):
-    """Nor a successor, which loads its machine's own copy."""
-    worker = stage.start()
+def test_workers_keep_scoring_while_the_model_store_is_down(scenario, store):
+    """A new scoring process loads its machine's local copy."""
+    worker = scenario.start()
     store.proxy.stop()
-    see_it_go_on(stage, worker)
-    for each in stage.running:
-        kill_child(each)
-    stage.recovers("artifact: S3 down, child killed", since=time.monotonic(), stated=after_load(stage))
-    stage.finish()
-    stage.check()
+    check_it_keeps_scoring(scenario, worker)
+    for each in scenario.running:
+        kill_scoring_process(each)
+    scenario.recovers("artifact: S3 down, child killed", since=time.monotonic(), stated=stated_after_a_kill(scenario))
+    scenario.finish()
+    scenario.check()
 
 
 @separate
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_a_worker_that_starts_while_the_store_of_models_is_down_says_so_and_ends(stage, store):
-    """Its service manager starts it again; the work waits in SQL."""
-    stage.enqueue()
+def test_a_worker_that_starts_while_the_model_store_is_down_reports_it_and_exits(scenario, store):
+    """It exits with 2 for its service manager to start it again; the work waits in SQL."""
+    scenario.enqueue()
     store.proxy.stop()
-    early = stage.world.worker()
+    early = scenario.world.worker()
     assert early.wait(60) == 2
-    assert "error: s3://" in stage.world.logs()
-    assert "cannot be listed: the endpoint does not answer" in stage.world.logs().replace("\n", " ")
-    assert "UserError" not in stage.world.logs(), "a traceback"
-    assert stage.decided() == 0
+    assert "error: s3://" in scenario.world.logs()
+    assert "cannot be listed: the endpoint does not answer" in scenario.world.logs().replace("\n", " ")
+    assert "UserError" not in scenario.world.logs(), "a traceback"
+    assert scenario.decided() == 0
     store.proxy.start()
-    for _ in range(stage.workers):
-        stage.worker()
-    stage.recovers("artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=3 * LOAD)
-    stage.finish()
-    stage.check()
+    for _ in range(scenario.workers):
+        scenario.worker()
+    scenario.recovers(
+        "artifact: S3 down at a worker's start, started again", since=time.monotonic(), stated=3 * LOAD_SECONDS
+    )
+    scenario.finish()
+    scenario.check()
 
 
-class Flicker(threading.Thread):
-    """Puts other weights in a model file's place, and the right ones back, every few milliseconds."""
+class ChangingFile(threading.Thread):
+    """Replaces a model file by other weights and restores it, every few milliseconds."""
 
     def __init__(self, path, rng):
         super().__init__(daemon=True)
@@ -321,20 +329,22 @@ class Flicker(threading.Thread):
 
 
 @embedded
-@alone
-def test_a_file_that_changes_between_its_hash_and_its_use_is_not_used(stage):
-    """Children are killed while it flickers: each loads the right bytes or none."""
-    # Slow enough that work is left for whoever loads last.
-    stage.world.env["HASH_SCORER_SECONDS"] = "2"
-    worker = stage.start()
-    flicker = Flicker(only_folder(stage.world.home / "models") / MODEL_FILE, stage.rng)
+@one_worker
+def test_a_file_that_changes_between_its_hash_and_its_use_is_not_used(scenario):
+    """Scoring processes are killed while the file changes: each new one loads the right bytes or none."""
+    # Slow enough that work is left for the scoring process that loads last.
+    scenario.world.env["HASH_SCORER_SECONDS"] = "2"
+    worker = scenario.start()
+    changing = ChangingFile(single_folder(scenario.world.home / "models") / MODEL_FILE, scenario.rng)
     for _ in range(2):
-        # One that met other weights has ended, and the next is not there yet.
-        wait_until(lambda: (child := scoring_process(worker)) and (child.kill() or True), 60, stage.world.logs())
-        time.sleep(stage.rng.uniform(2, 6))
-    assert stage.pending() > 0
-    flicker.stop()
-    assert flicker.changes > 100
-    stage.recovers("artifact: a file that changes all the time", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish()
-    stage.check()
+        # A scoring process that found other weights has ended, and the next one may not have started yet.
+        wait_until(lambda: (child := scoring_process(worker)) and (child.kill() or True), 60, scenario.world.logs())
+        time.sleep(scenario.rng.uniform(2, 6))
+    assert scenario.pending() > 0
+    changing.stop()
+    assert changing.changes > 100
+    scenario.recovers(
+        "artifact: a file that changes all the time", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS
+    )
+    scenario.finish()
+    scenario.check()

@@ -1,4 +1,4 @@
-"""A broker of the fleet's own that stops, dies, freezes, forgets its connections or has no room."""
+"""A separate broker that stops, is killed, freezes, drops its connections or has no memory."""
 
 import time
 
@@ -9,21 +9,25 @@ from tests.support.scenario import load_seconds
 from tests.support.world import wait_until
 from worker.messaging.messages import queue_of
 
-#: Celery tries again after 2, 4, 6 ... seconds.
-RECONNECTED = 15
+#: Celery reconnects after 2, 4, 6 ... seconds.
+RECONNECT_SECONDS = 15
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-ended = pytest.mark.parametrize("end", ["stop", "kill"])
+stop_and_kill = pytest.mark.parametrize("end", ["stop", "kill"])
 
 
 @pytest.fixture(autouse=True)
-def _slowly(stage):
-    # Enough of the queue must be left when a fault comes, on a machine that does much else.
-    stage.world.env["HASH_SCORER_SECONDS"] = "1.4"
+def _slow_scoring(scenario):
+    # On a busy machine too, enough of the queue must be left when the fault happens.
+    scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
 def restart(valkey, end):
-    """End the server in this way, prove it, and start it again: gives the moment from which it could answer."""
+    """End the server in this way, check that it ended, and start it again.
+
+    Returns:
+        `time.monotonic()` when it could answer again.
+    """
     before = valkey.process
     getattr(valkey, end)()
     assert before.poll() is not None
@@ -33,113 +37,113 @@ def restart(valkey, end):
     return time.monotonic()
 
 
-@ended
-def test_workers_that_idle_take_up_work_after_the_broker_was_restarted(stage, valkey, end):
-    """They wait for their broker, and what is enqueued then is scored."""
-    for _ in range(stage.workers):
-        load_seconds(stage, stage.worker())
+@stop_and_kill
+def test_idle_workers_score_again_after_a_broker_restart(scenario, valkey, end):
+    """They wait for their broker and score the run that is enqueued afterwards."""
+    for _ in range(scenario.workers):
+        load_seconds(scenario, scenario.worker())
     restart(valkey, end)
-    stage.enqueue()
-    stage.recovers(f"broker idle, {end}", since=time.monotonic(), stated=RECONNECTED + 5)
-    stage.finish()
-    stage.check()
+    scenario.enqueue()
+    scenario.recovers(f"broker idle, {end}", since=time.monotonic(), stated=RECONNECT_SECONDS + 5)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.slow)])
-def test_a_broker_restarted_under_work_loses_nothing(stage, valkey, end):
-    """What was in hand is finished or comes back, and what waited is still there, or is sent again."""
-    stage.start()
-    lost = stage.in_hand_and_next()
+def test_a_broker_restart_during_a_run_loses_nothing(scenario, valkey, end):
+    """Chunks in hand are finished or come back, and waiting chunks are still there or are sent again."""
+    scenario.start()
+    lost = scenario.in_hand_and_next()
     back = restart(valkey, end)
-    stage.recovers(f"broker busy, {end}", since=back, stated=RECONNECTED + 5, lost=lost)
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"broker busy, {end}", since=back, stated=RECONNECT_SECONDS + 5, lost=lost)
+    scenario.finish()
+    scenario.check()
 
 
-@ended
-def test_a_broker_restarted_three_times_in_three_seconds_loses_nothing(stage, valkey, end):
-    """Workers that had just come back are cut off again."""
-    stage.start()
-    lost = stage.in_hand_and_next()
+@stop_and_kill
+def test_three_broker_restarts_in_three_seconds_lose_nothing(scenario, valkey, end):
+    """Workers that have just reconnected lose their connection again."""
+    scenario.start()
+    lost = scenario.in_hand_and_next()
     for _ in range(3):
         began = time.monotonic()
         back = restart(valkey, end)
         time.sleep(max(0.0, began + 1 - time.monotonic()))
-    stage.recovers(f"broker three times, {end}", since=back, stated=RECONNECTED + 10, lost=lost)
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"broker three times, {end}", since=back, stated=RECONNECT_SECONDS + 10, lost=lost)
+    scenario.finish()
+    scenario.check()
 
 
-@ended
-def test_a_producer_whose_broker_ends_while_it_sends_says_so_and_loses_nothing(stage, valkey, end):
-    """The run was committed before: exit 0, and the workers send what was not sent."""
-    stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.1"}
-    for _ in range(stage.workers):
-        load_seconds(stage, stage.worker())
-    log = len(stage.world.processes)
-    producer = stage.world.start("producer.cli", "enqueue", "--csv", str(stage.csv))
-    queue, client, enough = queue_of(stage.model()), stage.broker, stage.rng.randrange(3, 60)
+@stop_and_kill
+def test_a_producer_that_loses_its_broker_while_sending_reports_it_and_loses_nothing(scenario, valkey, end):
+    """The run was committed before, so the producer exits with 0 and the workers send the missing chunks."""
+    scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.1"}
+    for _ in range(scenario.workers):
+        load_seconds(scenario, scenario.worker())
+    log = len(scenario.world.processes)
+    producer = scenario.world.start("producer.cli", "enqueue", "--csv", str(scenario.csv))
+    queue, client, enough = queue_of(scenario.model()), scenario.broker, scenario.rng.randrange(3, 60)
     while client.llen(queue) < enough:
         assert producer.poll() is None, "it sent everything too soon"
     valkey.freeze()
-    # Frozen first, so that it is in the midst of it for certain.
+    # Frozen first, so that the producer is certainly still sending.
     assert producer.poll() is None
     if end == "stop":
         valkey.thaw()
     getattr(valkey, end)()
     assert producer.wait(30) == 0
-    said = (stage.world.home / f"log-{log}.txt").read_text()
+    said = (scenario.world.home / f"log-{log}.txt").read_text()
     valkey.start()
     back = time.monotonic()
-    assert stage.broker.llen(queue) < stage.pending(), "all was sent"
+    assert scenario.broker.llen(queue) < scenario.pending(), "all was sent"
     assert "wait for 'worker start'" in said
-    stage.recovers(f"broker mid-enqueue, {end}", since=back, stated=RECONNECTED + 5)
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"broker mid-enqueue, {end}", since=back, stated=RECONNECT_SECONDS + 5)
+    scenario.finish()
+    scenario.check()
 
 
-def test_a_broker_frozen_for_90_seconds_holds_nothing_up_for_long_after_it(stage, valkey):
-    """It answers nothing and closes nothing; workers wait, and go on by themselves."""
-    stage.start()
-    lost = stage.held_by_somebody()
+def test_work_goes_on_soon_after_a_broker_was_frozen_for_90_seconds(scenario, valkey):
+    """The broker answers nothing and closes no connection; the workers wait and go on by themselves."""
+    scenario.start()
+    lost = scenario.held_by_somebody()
     valkey.freeze()
     assert not valkey.answers
     time.sleep(90)
-    assert stage.pending() > 0
+    assert scenario.pending() > 0
     valkey.thaw()
-    stage.recovers("broker frozen 90 s", since=time.monotonic(), stated=40, lost=[*lost, *stage.queued()])
-    stage.finish()
-    stage.check()
+    scenario.recovers("broker frozen 90 s", since=time.monotonic(), stated=40, lost=[*lost, *scenario.queued()])
+    scenario.finish()
+    scenario.check()
 
 
-def test_connections_that_went_dead_in_silence_are_noticed(stage, valkey):
-    """Half-open: what is sent is swallowed, and nothing says so. Workers make new connections."""
+def test_half_open_connections_are_noticed(scenario, valkey):
+    """The network swallows everything that is sent without an error, and workers open new connections."""
     proxy = Proxy(valkey.port)
-    stage.world.env["CXR_BROKER_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
+    scenario.world.env["CXR_BROKER_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
     try:
-        stage.start()
-        lost = [*stage.held_by_somebody(), *stage.queued()]
-        assert proxy.swallow() >= stage.workers
+        scenario.start()
+        lost = [*scenario.held_by_somebody(), *scenario.queued()]
+        assert proxy.swallow() >= scenario.workers
         since = time.monotonic()
-        assert stage.waits_for(lost)
-        # socket_timeout for each of a worker's connections, one after the other, and the work.
-        stage.recovers("half-open connections", since=since, stated=75, lost=lost)
-        stage.finish()
-        stage.check()
+        assert scenario.waits_for(lost)
+        # One socket_timeout after the other for each of a worker's connections, and then the work.
+        scenario.recovers("half-open connections", since=since, stated=75, lost=lost)
+        scenario.finish()
+        scenario.check()
     finally:
         proxy.close()
 
 
-def test_a_broker_without_room_is_waited_for(stage, valkey):
-    """It refuses every write, as with a full disk or memory; workers live, and go on when there is room."""
-    worker = stage.start()
-    lost = stage.in_hand_and_next()
+def test_workers_wait_for_a_broker_without_memory(scenario, valkey):
+    """The broker refuses every write, as with a full disk or memory; workers survive and go on once it has room."""
+    worker = scenario.start()
+    lost = scenario.in_hand_and_next()
     client = valkey.client
     client.config_set("maxmemory", 1)
-    time.sleep(stage.rng.uniform(3, 10))
-    wait_until(lambda: stage.world.producer("resume", check=False).returncode != 0, 20, "a refused write")
+    time.sleep(scenario.rng.uniform(3, 10))
+    wait_until(lambda: scenario.world.producer("resume", check=False).returncode != 0, 20, "a refused write")
     assert worker.poll() is None
     client.config_set("maxmemory", 0)
-    stage.recovers("broker without room", since=time.monotonic(), stated=40, lost=lost)
-    stage.finish()
-    stage.check()
+    scenario.recovers("broker without room", since=time.monotonic(), stated=40, lost=lost)
+    scenario.finish()
+    scenario.check()

@@ -1,4 +1,4 @@
-"""A device that has no room: for a batch, for one scan, for the model."""
+"""A device without enough memory for a batch, for one scan or for the model."""
 
 import time
 
@@ -9,81 +9,83 @@ from db.findings import FINDINGS
 from tests.support.world import radiograph, wait_until
 from worker.supervision.restart_policy import MAX_PAUSE
 
-NOWHERE = "no memory for the model yet"
-#: Seconds from a worker's start to its model.
-LOAD = 8
-one_world = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
+NO_MEMORY = "no memory for the model yet"
+#: Seconds from a worker's start until its model is loaded.
+LOAD_SECONDS = 8
+embedded = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 
 
 @pytest.fixture
-def room(stage, tmp_path):
-    """Says how large a batch the stage's device has room for, from now on; None is any."""
+def set_room(scenario, tmp_path):
+    """Returns a function that sets the largest batch that fits the device from now on; None is any batch."""
     path = tmp_path / "room"
 
-    def room(scans):
+    def set_room(scans):
         if scans is None:
             path.unlink()
         else:
             (tmp_path / "next").write_text(str(scans))
             (tmp_path / "next").rename(path)
 
-    stage.world.env |= {"HASH_SCORER_ROOM": str(path), "HASH_SCORER_SECONDS": "0.3"}
-    return room
+    scenario.world.env |= {"HASH_SCORER_ROOM": str(path), "HASH_SCORER_SECONDS": "0.3"}
+    return set_room
 
 
 @pytest.mark.slow
-@one_world
-def test_a_device_short_of_memory_scores_the_same_in_halved_batches(stage, room):
-    """From a random moment it has room for one to seven scans at once: the batch shrinks to fit, and stays so."""
-    stage.start()
-    largest = stage.rng.randint(1, 7)
-    room(largest)
+@embedded
+def test_a_device_short_of_memory_scores_the_same_in_halved_batches(scenario, set_room):
+    """From a random moment one to seven scans fit at once: the batch shrinks to fit and stays small."""
+    scenario.start()
+    largest = scenario.rng.randint(1, 7)
+    set_room(largest)
     short = time.monotonic()
-    wait_until(lambda: "no memory for a batch of 8 scans: 4 from now on" in stage.world.logs(), 20, stage.world.logs())
-    stage.recovers("GPU: no room for a whole batch", since=short, stated=10)
-    stage.finish()
-    stage.check()
+    wait_until(
+        lambda: "no memory for a batch of 8 scans: 4 from now on" in scenario.world.logs(), 20, scenario.world.logs()
+    )
+    scenario.recovers("GPU: no room for a whole batch", since=short, stated=10)
+    scenario.finish()
+    scenario.check()
     fits = next(size for size in (4, 2, 1) if size <= largest)
-    assert f"{fits} from now on" in stage.world.logs()
-    assert f"{fits // 2} from now on" not in stage.world.logs()
-    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
+    assert f"{fits} from now on" in scenario.world.logs()
+    assert f"{fits // 2} from now on" not in scenario.world.logs()
+    assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
 
 
-def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(stage, room):
-    """Its worker says so and ends, in good order: no scan is to blame, and all is handed to whoever has room.
+def test_a_device_without_memory_for_one_scan_costs_no_scan_its_score(scenario, set_room):
+    """Its worker reports it and exits cleanly; no scan is blamed, and workers with memory score the scans.
 
-    Each scan is alone in its message here, as one is that others suspect.
+    Each scan is alone in its message here, like a suspected poison scan.
     """
-    stage.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
-    stage.start()
-    room(0)
-    wait_until(lambda: "no memory for a batch of one scan; this worker ends" in stage.world.logs(), 30)
-    time.sleep(stage.rng.uniform(1, 8))
-    assert stage.pending() > 0
-    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)], "no scan is to blame"
-    room(None)
-    stage.recovers("GPU: no room for one scan", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish(120)
-    stage.check()
-    assert stage.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
-    assert "Traceback" not in stage.world.logs()
+    scenario.world.env |= {"CXR_CHUNK_SIZE": "1", "HASH_SCORER_SECONDS": "0.2"}
+    scenario.start()
+    set_room(0)
+    wait_until(lambda: "no memory for a batch of one scan; this worker ends" in scenario.world.logs(), 30)
+    time.sleep(scenario.rng.uniform(1, 8))
+    assert scenario.pending() > 0
+    assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)], "no scan is to blame"
+    set_room(None)
+    scenario.recovers("GPU: no room for one scan", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS)
+    scenario.finish(120)
+    scenario.check()
+    assert scenario.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
+    assert "Traceback" not in scenario.world.logs()
 
 
-@one_world
-def test_a_device_without_memory_for_the_model_is_tried_again(stage, room):
-    """From the first start on, as where another program still has it: no exit, no model refused, no traceback."""
-    room(-1)
-    stage.enqueue()
-    workers = [stage.worker() for _ in range(stage.workers)]
-    wait_until(lambda: stage.world.logs().count(NOWHERE) > stage.workers, 60, stage.world.logs())
-    time.sleep(stage.rng.uniform(0, 5))
-    assert stage.decided() == 0
+@embedded
+def test_a_device_without_memory_for_the_model_is_tried_again(scenario, set_room):
+    """While another program holds the memory, the worker neither exits, nor refuses the model, nor logs a traceback."""
+    set_room(-1)
+    scenario.enqueue()
+    workers = [scenario.worker() for _ in range(scenario.workers)]
+    wait_until(lambda: scenario.world.logs().count(NO_MEMORY) > scenario.workers, 60, scenario.world.logs())
+    time.sleep(scenario.rng.uniform(0, 5))
+    assert scenario.decided() == 0
     assert all(worker.poll() is None for worker in workers)
-    room(None)
-    stage.recovers("GPU: no room for the model", since=time.monotonic(), stated=MAX_PAUSE + LOAD)
-    stage.finish()
-    stage.check()
-    assert "Traceback" not in stage.world.logs()
+    set_room(None)
+    scenario.recovers("GPU: no room for the model", since=time.monotonic(), stated=MAX_PAUSE + LOAD_SECONDS)
+    scenario.finish()
+    scenario.check()
+    assert "Traceback" not in scenario.world.logs()
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +110,8 @@ def pixels_of(artifact, count):
     return np.stack([preprocess(radiograph(number), rule) for number in range(count)])
 
 
-def short_of_room(scorer, largest):
-    """Raise TensorFlow's own error for every pass of more scans than this; gives the sizes that were tried."""
+def limit_memory(scorer, largest):
+    """Raise TensorFlow's own error for every pass of more than `largest` scans, and return the sizes tried so far."""
     import tensorflow as tf
 
     tried, forward = [], scorer._forward
@@ -125,15 +127,15 @@ def short_of_room(scorer, largest):
 
 
 @pytest.mark.parametrize("largest", [16, 8, 1])
-def test_keras_out_of_memory_scores_in_halves_to_the_last_bits(densenet, largest):
-    """A smaller batch may be computed by other kernels: scores differ by float32's rounding, and no more."""
-    from worker.scoring.runtimes.keras import KerasScorer
+def test_tensorflow_out_of_memory_gives_the_same_scores_in_halved_batches(densenet, largest):
+    """Other kernels may compute a smaller batch, so scores differ by float32's rounding only."""
+    from worker.scoring.runtimes.tensorflow import TensorflowScorer
     from worker.scoring.scorer import score_all
 
     pixels = pixels_of(densenet, 32)
     scorer = KerasScorer(densenet)
     whole = scorer.score(pixels)
-    tried = short_of_room(scorer, largest)
+    tried = limit_memory(scorer, largest)
     pieces = score_all(scorer, pixels)
     assert set(tried) == {size for size in (32, 16, 8, 4, 2, 1) if size >= largest}
     assert scorer.batch_size == largest
@@ -144,34 +146,34 @@ def test_keras_out_of_memory_scores_in_halves_to_the_last_bits(densenet, largest
     assert (scorer.score(pixels[5:6]) == pieces[5:6]).all()
 
 
-def test_keras_that_has_no_room_for_one_scan_says_so(densenet):
-    """To whoever asked, as a fault of the device's."""
+def test_tensorflow_without_memory_for_one_scan_raises_an_error(densenet):
+    """The caller gets `OutOfDeviceMemory`, an error of the device and not of the scan."""
     from db.errors import OutOfDeviceMemory
     from worker.scoring.runtimes.keras import KerasScorer
     from worker.scoring.scorer import score_all
 
-    scorer = KerasScorer(densenet)
-    tried = short_of_room(scorer, 0)
+    scorer = TensorflowScorer(densenet)
+    tried = limit_memory(scorer, 0)
     with pytest.raises(OutOfDeviceMemory, match="no memory for a batch of one scan"):
         score_all(scorer, pixels_of(densenet, 3))
     assert tried == [32, 16, 8, 4, 2, 1]
 
 
-def test_keras_that_has_no_room_to_warm_up_begins_with_a_smaller_batch(densenet, monkeypatch):
-    """A GPU that is too small for the artifact's batch serves nevertheless."""
-    import keras
+def test_tensorflow_without_memory_to_warm_up_starts_with_a_smaller_batch(densenet, monkeypatch):
+    """A GPU that is too small for the artifact's batch can still score."""
+    import tensorflow as tf
 
     from worker.scoring.runtimes.keras import KerasScorer
 
     score = KerasScorer.score
 
-    def crowded(self, pixels):
+    def score_small_batches(self, pixels):
         if self.batch_size > 8:
             raise MemoryError
         return score(self, pixels)
 
-    monkeypatch.setattr(KerasScorer, "score", crowded)
-    scorer = KerasScorer(densenet)
+    monkeypatch.setattr(TensorflowScorer, "score", score_small_batches)
+    scorer = TensorflowScorer(densenet)
     assert scorer.batch_size == 8
     assert scorer.score(pixels_of(densenet, 8)).shape == (8, len(FINDINGS))
     assert keras.__version__ in scorer.runtime

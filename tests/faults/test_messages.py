@@ -1,4 +1,4 @@
-"""Messages that are lost, come often, or are none of ours."""
+"""Messages that are lost, come repeatedly, or come from other programs."""
 
 import json
 import time
@@ -12,114 +12,114 @@ from worker.messaging.messages import queue_of
 
 
 @pytest.fixture(autouse=True)
-def _slowly(stage):
-    # Enough of the queue must be left when a fault comes, on a machine that does much else.
-    stage.world.env["HASH_SCORER_SECONDS"] = "1.4"
+def _slow_scoring(scenario):
+    # On a busy machine too, enough of the queue must be left when the fault happens.
+    scenario.world.env["HASH_SCORER_SECONDS"] = "1.4"
 
 
 @in_every_suite
-def test_a_flushed_broker_loses_nothing(stage):
-    """FLUSHALL while scans wait in the queue: SQL is the ledger, and the sweep sends them again."""
-    stage.start()
-    waited = stage.queued()
-    stage.broker.flushall()
+def test_a_flushed_broker_loses_nothing(scenario):
+    """After FLUSHALL the sweep sends the waiting scans again from SQL."""
+    scenario.start()
+    waited = scenario.queued()
+    scenario.broker.flushall()
     flushed = time.monotonic()
-    assert stage.waits_for(waited), "nothing was lost"
-    # What was in hand is worked on first (the time budget), the loss seen twice, and all of it scored.
-    stage.recovers("FLUSHALL", since=flushed, stated=30, lost=waited)
-    stage.finish()
-    stage.check()
+    assert scenario.waits_for(waited), "nothing was lost"
+    # Workers finish the chunks in hand (the time budget), see the loss twice, and score all of it.
+    scenario.recovers("FLUSHALL", since=flushed, stated=30, lost=waited)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("workers", [4], ids=["4 workers"], indirect=True)
-def test_a_message_that_comes_100_times_changes_nothing(stage):
-    """Its scans are scored by four workers at once, and written once."""
-    stage.start()
-    model, client = stage.model(), stage.broker
+def test_a_message_delivered_100_times_changes_nothing(scenario):
+    """Four workers score its scans at once, and each scan is written once."""
+    scenario.start()
+    model, client = scenario.model(), scenario.broker
     queue = queue_of(model)
     [again] = client.lrange(queue, 0, 0)
     client.lpush(queue, *[again] * 100)
     sent = time.monotonic()
     assert client.llen(queue) > 90
-    stage.recovers("a message 100 times", since=sent, stated=60, lost=ids_in(json.loads(again)))
-    stage.finish()
-    stage.check()
+    scenario.recovers("a message 100 times", since=sent, stated=60, lost=ids_in(json.loads(again)))
+    scenario.finish()
+    scenario.check()
 
 
-def dropped_lines(stage):
-    """How many messages were dropped for their form; those that name another location than the ledger's are chunks."""
-    lines = [line for line in stage.world.logs().splitlines() if "message dropped" in line]
+def count_dropped(scenario):
+    """How many messages were dropped for their form, without chunks that name another location than the ledger."""
+    lines = [line for line in scenario.world.logs().splitlines() if "message dropped" in line]
     return sum("another location" not in line for line in lines)
 
 
 @pytest.mark.parametrize(
     "world", ["sqlite and embedded", pytest.param("postgresql and separate", marks=pytest.mark.slow)], indirect=True
 )
-def test_hostile_messages_are_dropped_and_the_run_goes_on(stage, tmp_path):
-    """No worker dies of one, none comes again, none is unpickled, and no line of a log repeats what it says."""
-    trap, queue = tmp_path / "unpickled", queue_of(stage.model())
-    refused, odd = dropped(stage.model(), trap), harmless(stage.model())
-    messages = stage.rng.sample(both := [*refused.values(), *odd.values()], len(both))
-    first = stage.start()
-    before, waited, sent = {process.pid for process in descendants(first)}, stage.queued(), time.monotonic()
+def test_hostile_messages_are_dropped_and_the_run_goes_on(scenario, tmp_path):
+    """No worker dies, no message comes again or is unpickled, and no log line repeats its content."""
+    trap, queue = tmp_path / "unpickled", queue_of(scenario.model())
+    refused, odd = dropped(scenario.model(), trap), harmless(scenario.model())
+    messages = scenario.rng.sample(both := [*refused.values(), *odd.values()], len(both))
+    first = scenario.start()
+    before, waited, sent = {process.pid for process in descendants(first)}, scenario.queued(), time.monotonic()
     for one in messages:
-        # To the end that is taken from, one by one: together they are more than a client sends in its two seconds.
-        stage.broker.rpush(queue, one)
-    assert stage.waits_for(waited), "they came too late"
-    stage.recovers(f"{len(messages)} hostile messages", since=sent, stated=45, lost=waited)
-    stage.finish()
-    wait_until(lambda: dropped_lines(stage) >= len(refused), 20, "a line for each")
-    assert dropped_lines(stage) == len(refused)
+        # One by one, to the end that workers take from: together they exceed what a client can send in two seconds.
+        scenario.broker.rpush(queue, one)
+    assert scenario.waits_for(waited), "they came too late"
+    scenario.recovers(f"{len(messages)} hostile messages", since=sent, stated=45, lost=waited)
+    scenario.finish()
+    wait_until(lambda: count_dropped(scenario) >= len(refused), 20, "a line for each")
+    assert count_dropped(scenario) == len(refused)
     assert before <= {process.pid for process in descendants(first)}, "a worker died"
     assert not trap.exists()
-    stage.check()
+    scenario.check()
 
 
-def test_an_older_programs_messages_are_dropped_and_its_work_is_sent_again(stage):
-    """The whole queue in a form that this worker does not read: SQL holds the work."""
-    stage.start()
-    model, client = stage.model(), stage.broker
-    waiting = stage.queued()
+def test_an_older_programs_messages_are_dropped_and_its_work_is_sent_again(scenario):
+    """The whole queue has a version that this worker does not read, and SQL holds the work."""
+    scenario.start()
+    model, client = scenario.model(), scenario.broker
+    waiting = scenario.queued()
     client.delete(queue_of(model))
     for outcome in waiting:
         client.lpush(queue_of(model), message(chunk(model, [[outcome, "somewhere"]], version=0)))
     changed = time.monotonic()
-    assert stage.waits_for(waiting), "nothing was lost"
-    stage.recovers("an older program's messages", since=changed, stated=30, lost=waiting)
-    assert "version 0" in stage.world.logs()
-    stage.finish()
-    stage.check()
+    assert scenario.waits_for(waiting), "nothing was lost"
+    scenario.recovers("an older program's messages", since=changed, stated=30, lost=waiting)
+    assert "version 0" in scenario.world.logs()
+    scenario.finish()
+    scenario.check()
 
 
-def test_what_others_left_among_what_workers_hold_stops_nobody(stage):
-    """Not JSON, not a message, or in nobody's hands though it looks so: lost work is found and sent all the same."""
-    stage.start()
-    client, queue = stage.broker, queue_of(stage.model())
-    waiting, [ours, *_] = stage.queued(), client.lrange(queue, 0, 0)
+def test_foreign_entries_among_held_messages_stop_no_worker(scenario):
+    """Lost work is found and sent despite entries that are not JSON, not messages, or held by no worker."""
+    scenario.start()
+    client, queue = scenario.broker, queue_of(scenario.model())
+    waiting, [ours, *_] = scenario.queued(), client.lrange(queue, 0, 0)
     left = {"a": NAME, "b": "[" * 100_000, "c": "[1, 2, 3]", "d": json.dumps(["{}", "", queue]), "e": "{}"}
     nobodys = {"f": json.dumps([json.loads(ours), queue, queue])}
     client.hset("unacked", mapping=left | nobodys)
     client.zadd("unacked_index", dict.fromkeys(left, 1.0))
     client.delete(queue)
     lost = time.monotonic()
-    assert stage.waits_for(waiting), "nothing was lost"
-    stage.recovers("foreign entries among what is held", since=lost, stated=30, lost=waiting)
-    stage.finish()
+    assert scenario.waits_for(waiting), "nothing was lost"
+    scenario.recovers("foreign entries among what is held", since=lost, stated=30, lost=waiting)
+    scenario.finish()
     assert client.hdel("unacked", *left, *nobodys) == len(left) + len(nobodys), "what is not ours was touched"
     client.zrem("unacked_index", *left)
-    stage.check()
+    scenario.check()
 
 
-def test_a_key_of_another_type_in_the_queues_place_is_waited_out(stage):
-    """Somebody else's program took the name: workers live, say so, and go on when it is gone."""
-    worker = stage.start()
-    client, queue = stage.broker, queue_of(stage.model())
-    waiting = stage.queued()
+def test_workers_wait_while_a_key_of_another_type_replaces_the_queue(scenario):
+    """Another program took the queue's name; workers survive and go on once the key is deleted."""
+    worker = scenario.start()
+    client, queue = scenario.broker, queue_of(scenario.model())
+    waiting = scenario.queued()
     client.set(queue, "taken")
-    assert stage.waits_for(waiting), "nothing was lost"
-    time.sleep(stage.rng.uniform(2, 8))
+    assert scenario.waits_for(waiting), "nothing was lost"
+    time.sleep(scenario.rng.uniform(2, 8))
     assert worker.poll() is None
     client.delete(queue)
-    stage.recovers("a key of another type", since=time.monotonic(), stated=40, lost=waiting)
-    stage.finish()
-    stage.check()
+    scenario.recovers("a key of another type", since=time.monotonic(), stated=40, lost=waiting)
+    scenario.finish()
+    scenario.check()

@@ -1,4 +1,4 @@
-"""Producers that come at once, die half-way, or are told to stop twice."""
+"""Producers that run at the same time, are killed half-way, or are interrupted repeatedly."""
 
 import json
 import signal
@@ -17,37 +17,37 @@ WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgres
 RUNS = "SELECT count(*) FROM runs"
 
 
-def at_once(stage, *commands):
-    """Start producers together, and see each of them exit with 0."""
-    started = [stage.world.start("producer.cli", *map(str, command)) for command in commands]
+def run_together(scenario, *commands):
+    """Start producers at the same time, and check that each exits with 0."""
+    started = [scenario.world.start("producer.cli", *map(str, command)) for command in commands]
     codes = [process.wait(90) for process in started]
-    assert codes == [0] * len(commands), stage.world.logs()
+    assert codes == [0] * len(commands), scenario.world.logs()
 
 
 @pytest.mark.parametrize(
     "world", [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"], indirect=True
 )
-def test_five_producers_at_once_on_one_csv_open_one_run(stage):
-    """All exit 0; nothing is registered or scored twice."""
-    [stage.worker() for _ in range(stage.workers)]
-    enqueue = ("enqueue", "--csv", stage.csv)
-    at_once(stage, *[enqueue] * 5)
-    assert stage.world.rows(RUNS) == [(1,)]
-    assert stage.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
-    stage.finish()
-    stage.check()
+def test_five_producers_at_once_on_one_csv_open_one_run(scenario):
+    """All exit with 0, and no scan is registered or scored twice."""
+    [scenario.worker() for _ in range(scenario.workers)]
+    enqueue = ("enqueue", "--csv", scenario.csv)
+    run_together(scenario, *[enqueue] * 5)
+    assert scenario.world.rows(RUNS) == [(1,)]
+    assert scenario.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
-def test_producers_at_once_with_different_limits_share_their_scans(stage):
-    """Each has a run of its own; a scan that both hold has one outcome."""
-    [stage.worker() for _ in range(stage.workers)]
-    limited = [("enqueue", "--csv", stage.csv, "--limit", limit) for limit in (20, 50)]
-    at_once(stage, *limited, ("enqueue", "--csv", stage.csv))
-    assert stage.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
-    assert stage.world.rows("SELECT expected FROM run_progress ORDER BY 1") == [(20,), (50,), (99,)]
-    stage.finish()
-    stage.check(run=stage.world.rows("SELECT run_id FROM run_progress WHERE expected = 99")[0][0])
+def test_producers_at_once_with_different_limits_share_their_scans(scenario):
+    """Each opens its own run, and a scan of several runs has one outcome."""
+    [scenario.worker() for _ in range(scenario.workers)]
+    limited = [("enqueue", "--csv", scenario.csv, "--limit", limit) for limit in (20, 50)]
+    run_together(scenario, *limited, ("enqueue", "--csv", scenario.csv))
+    assert scenario.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
+    assert scenario.world.rows("SELECT expected FROM run_progress ORDER BY 1") == [(20,), (50,), (99,)]
+    scenario.finish()
+    scenario.check(run=scenario.world.rows("SELECT run_id FROM run_progress WHERE expected = 99")[0][0])
 
 
 def seconds_of(command):
@@ -56,9 +56,9 @@ def seconds_of(command):
     return time.monotonic() - started
 
 
-def killed_after(stage, seconds, *command):
-    """SIGKILL a producer some seconds after its start; whether it was still there."""
-    process = stage.world.start("producer.cli", *map(str, command))
+def kill_after(scenario, seconds, *command):
+    """Kill a producer `seconds` after its start, and return whether it was still running."""
+    process = scenario.world.start("producer.cli", *map(str, command))
     time.sleep(seconds)
     was_there = process.poll() is None
     process.kill()
@@ -66,105 +66,105 @@ def killed_after(stage, seconds, *command):
     return was_there
 
 
-def test_a_producer_that_is_killed_half_way_leaves_all_or_nothing(stage):
-    """At three random moments, up to its last message; then the same command goes on with what there is."""
-    usual = seconds_of(lambda: stage.world.producer("enqueue", "--csv", stage.csv, "--dry-run"))
-    [stage.worker() for _ in range(stage.workers)]
+def test_a_producer_that_is_killed_half_way_leaves_all_or_nothing(scenario):
+    """It is killed at three random moments up to its last message; then the same command goes on."""
+    usual = seconds_of(lambda: scenario.world.producer("enqueue", "--csv", scenario.csv, "--dry-run"))
+    [scenario.worker() for _ in range(scenario.workers)]
     killed = 0
     for _ in range(30):
-        killed += killed_after(stage, stage.rng.uniform(0.2, 1.0) * usual, "enqueue", "--csv", stage.csv)
-        # In one statement, for the server may still be at a commit whose client is dead.
+        killed += kill_after(scenario, scenario.rng.uniform(0.2, 1.0) * usual, "enqueue", "--csv", scenario.csv)
+        # In one statement, because the server may still be committing for a dead client.
         tables = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("runs", "run_scans", "outcomes"))
-        runs, held, outcomes = stage.world.rows(f"SELECT {tables}")[0]
-        # One that comes after the first run's end opens another, in which all is decided already.
+        runs, held, outcomes = scenario.world.rows(f"SELECT {tables}")[0]
+        # A producer that starts after the first run's end opens another run, in which everything is already decided.
         assert (held, outcomes) == (99 * runs, 99 * min(runs, 1)), "half a run"
         if killed == 3:
             break
     assert killed == 3, "no producer was at work when it was killed"
-    stage.enqueue()
-    at_once(stage, ("resume",), ("resume",))
-    stage.finish()
-    stage.check()
+    scenario.enqueue()
+    run_together(scenario, ("resume",), ("resume",))
+    scenario.finish()
+    scenario.check()
 
 
-def test_what_a_producer_has_committed_and_not_sent_is_sent_by_workers(stage):
-    """It is killed between the two; nobody enqueues again."""
-    # The broker takes nothing until the producer is dead: its run is committed by then.
-    stage.world.producer("model", "list")
-    [stage.worker() for _ in range(stage.workers)]
-    wait_until(lambda: stage.world.logs().count("loaded:") == stage.workers, 60, "loaded models")
-    stage.broker.config_set("maxmemory", "1")
-    process = stage.world.start("producer.cli", "enqueue", "--csv", str(stage.csv))
-    wait_until(lambda: stage.world.rows(RUNS) == [(1,)], 60, "a committed run")
+def test_workers_send_what_a_producer_has_committed_and_not_sent(scenario):
+    """The producer is killed between commit and sending, and no other enqueues."""
+    # The broker accepts nothing until the producer is dead, which has committed its run by then.
+    scenario.world.producer("model", "list")
+    [scenario.worker() for _ in range(scenario.workers)]
+    wait_until(lambda: scenario.world.logs().count("loaded:") == scenario.workers, 60, "loaded models")
+    scenario.broker.config_set("maxmemory", "1")
+    process = scenario.world.start("producer.cli", "enqueue", "--csv", str(scenario.csv))
+    wait_until(lambda: scenario.world.rows(RUNS) == [(1,)], 60, "a committed run")
     process.kill()
     process.wait(10)
-    assert stage.pending() > 90
-    stage.broker.config_set("maxmemory", "0")
-    stage.recovers("producer killed between commit and sending", since=time.monotonic(), stated=10)
-    stage.finish()
-    stage.check()
+    assert scenario.pending() > 90
+    scenario.broker.config_set("maxmemory", "0")
+    scenario.recovers("producer killed between commit and sending", since=time.monotonic(), stated=10)
+    scenario.finish()
+    scenario.check()
 
 
-def below(process):
+def descendants_of(process):
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def check_afterwards(stage):
-    """With a worker that brings the broker's file back: nothing is left in it that anybody would have to do."""
-    stage.worker()
-    wait_until(lambda: "loaded:" in stage.world.logs(), 60, "a worker and its broker")
-    stage.check()
+def check_afterwards(scenario):
+    """Start a worker, which brings the broker's file back, and check that the broker holds no work."""
+    scenario.worker()
+    wait_until(lambda: "loaded:" in scenario.world.logs(), 60, "a worker and its broker")
+    scenario.check()
 
 
-def gone(processes, seconds):
+def all_ended(processes, seconds):
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return not alive
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_killed_run_on_this_machine_takes_its_worker_and_broker_with_it(stage):
-    """And the same command goes on with what is left: no lock, socket or process of the dead is in its way."""
-    stage.world.producer("model", "list")
-    run = stage.world.start("producer.cli", "run", "--csv", str(stage.csv))
-    stage.reach(stage.rng.uniform(0.05, 0.5))
-    family = below(run)
+def test_a_killed_run_on_this_machine_takes_its_worker_and_broker_with_it(scenario):
+    """The same command then goes on, and no lock, socket or process of the killed run stops it."""
+    scenario.world.producer("model", "list")
+    run = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
+    scenario.reach(scenario.rng.uniform(0.05, 0.5))
+    family = descendants_of(run)
     assert len(family) >= 4, "supervisor, celery, its child, the broker"
     run.kill()
     killed = time.monotonic()
-    assert gone(family, 15), [process for process in family if process.is_running()]
-    assert stage.pending() > 0
-    again = stage.world.start("producer.cli", "run", "--csv", str(stage.csv))
-    stage.recovers("producer run killed, and started again", since=killed, stated=40)
+    assert all_ended(family, 15), [process for process in family if process.is_running()]
+    assert scenario.pending() > 0
+    again = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
+    scenario.recovers("producer run killed, and started again", since=killed, stated=40)
     assert again.wait(60) == 3
-    check_afterwards(stage)
+    check_afterwards(scenario)
 
 
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_ctrl_c_once_or_more_often_ends_a_run_with_4_and_leaves_nobody_behind(stage, times):
-    """One sentence and no traceback, also from an impatient person; the same command goes on."""
-    stage.world.producer("model", "list")
-    run = stage.world.start("producer.cli", "run", "--csv", str(stage.csv))
-    stage.reach(stage.rng.uniform(0.05, 0.4))
-    family = below(run)
+def test_ctrl_c_once_or_more_often_ends_a_run_with_4_and_leaves_no_process_behind(scenario, times):
+    """It prints one sentence and no traceback, even if Ctrl-C comes repeatedly, and the same command goes on."""
+    scenario.world.producer("model", "list")
+    run = scenario.world.start("producer.cli", "run", "--csv", str(scenario.csv))
+    scenario.reach(scenario.rng.uniform(0.05, 0.4))
+    family = descendants_of(run)
     for _ in range(times):
         run.send_signal(signal.SIGINT)
-        time.sleep(stage.rng.uniform(0.1, 0.6))
-    assert run.wait(40) == 4, stage.world.logs()
-    assert "Traceback" not in stage.world.logs()
-    assert gone(family, 15)
-    assert stage.pending() > 0
-    assert stage.world.producer("run", "--csv", stage.csv, check=False).returncode == 3
-    check_afterwards(stage)
+        time.sleep(scenario.rng.uniform(0.1, 0.6))
+    assert run.wait(40) == 4, scenario.world.logs()
+    assert "Traceback" not in scenario.world.logs()
+    assert all_ended(family, 15)
+    assert scenario.pending() > 0
+    assert scenario.world.producer("run", "--csv", scenario.csv, check=False).returncode == 3
+    check_afterwards(scenario)
 
 
 @pytest.fixture
-def hook(stage):
-    """A webhook that the stage's nightly producers tell."""
+def hook(scenario):
+    """A webhook that receives the summaries of the scenario's nightly producers."""
     with webhook() as server:
-        stage.world.env |= {"CXR_WEBHOOK_URL": server.url, "NO_PROXY": "127.0.0.1"}
+        scenario.world.env |= {"CXR_WEBHOOK_URL": server.url, "NO_PROXY": "127.0.0.1"}
         yield server
 
 
@@ -174,73 +174,73 @@ def summaries(hook):
 
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_two_loops_at_the_same_minute_open_one_run_and_send_one_summary(stage, hook):
+def test_two_loops_at_the_same_minute_open_one_run_and_send_one_summary(scenario, hook):
     """Both wait for the same moment and wake within milliseconds of it."""
-    stage.worker()
+    scenario.worker()
     at = datetime.now(UTC) + timedelta(seconds=90)
-    night = ("nightly", "--at", f"{at:%H:%M}", "--tz", "UTC", "--csv", str(stage.csv))
-    loops = [stage.world.start("producer.cli", *night) for _ in range(2)]
-    wait_until(lambda: hook.taken, 150, f"a summary\n{stage.world.logs()}")
-    # Beyond the next look of either.
+    night = ("nightly", "--at", f"{at:%H:%M}", "--tz", "UTC", "--csv", str(scenario.csv))
+    loops = [scenario.world.start("producer.cli", *night) for _ in range(2)]
+    wait_until(lambda: hook.taken, 150, f"a summary\n{scenario.world.logs()}")
+    # Longer than until the next poll of either.
     time.sleep(11)
     for loop in loops:
         loop.terminate()
     assert [loop.wait(20) for loop in loops] == [0, 0]
-    assert (stage.world.rows(RUNS), summaries(hook)) == ([(1,)], [(1, 96, 0)])
-    stage.check()
+    assert (scenario.world.rows(RUNS), summaries(hook)) == ([(1,)], [(1, 96, 0)])
+    scenario.check()
 
 
-def test_nights_that_are_killed_and_started_again_come_to_one_run_and_one_summary(stage, hook):
-    """Before its run is opened, while it is followed, and at once with another one that ends it."""
-    stage.world.producer("model", "list")
-    [stage.worker() for _ in range(stage.workers)]
-    night = ("nightly", "--now", "--csv", str(stage.csv))
-    assert killed_after(stage, stage.rng.uniform(0.2, 1.5), *night)
-    follower = stage.world.start("producer.cli", *night)
-    stage.reach(stage.rng.uniform(0.0, 0.3))
+def test_nights_killed_and_started_again_give_one_run_and_one_summary(scenario, hook):
+    """A night is killed before it opens its run and while it follows it; then two nights finish it at once."""
+    scenario.world.producer("model", "list")
+    [scenario.worker() for _ in range(scenario.workers)]
+    night = ("nightly", "--now", "--csv", str(scenario.csv))
+    assert kill_after(scenario, scenario.rng.uniform(0.2, 1.5), *night)
+    follower = scenario.world.start("producer.cli", *night)
+    scenario.reach(scenario.rng.uniform(0.0, 0.3))
     follower.kill()
-    assert stage.pending() > 0
-    both = [stage.world.start("producer.cli", *night) for _ in range(2)]
-    assert [each.wait(90) for each in both] == [3, 3], stage.world.logs()
-    runs = stage.world.rows(RUNS)[0][0]
-    # Whoever comes after the end opens a run in which nothing is due; each run is summarised once.
+    assert scenario.pending() > 0
+    both = [scenario.world.start("producer.cli", *night) for _ in range(2)]
+    assert [each.wait(90) for each in both] == [3, 3], scenario.world.logs()
+    runs = scenario.world.rows(RUNS)[0][0]
+    # A night that starts after the end opens a run in which nothing is due; each run has one summary.
     assert sorted(summaries(hook)) == [(run + 1, 96, 0) for run in range(runs)]
-    assert stage.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
-    stage.check()
+    assert scenario.world.rows("SELECT count(*), max(revision) FROM outcomes") == [(99, 1)]
+    scenario.check()
 
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
-def test_a_producer_beside_one_that_forgets_and_one_that_prunes(stage, tmp_path):
-    """All three end with 0; the run is whole, and of the forgotten and pruned nothing is left."""
-    [stage.worker() for _ in range(stage.workers)]
+def test_a_producer_beside_one_that_forgets_and_one_that_prunes(scenario, tmp_path):
+    """All three exit with 0, the run is complete, and the forgotten and pruned rows are gone."""
+    [scenario.worker() for _ in range(scenario.workers)]
     write_scans(tmp_path / "old" / "images", range(300, 306))
     old = write_csv(tmp_path / "old" / "sample_labels.csv", range(300, 306), name_of=name_of)
     for _ in range(2):
-        stage.world.producer("enqueue", "--csv", old, "--rescore", "--wait")
-    with stage.world.engine.begin() as connection:
+        scenario.world.producer("enqueue", "--csv", old, "--rescore", "--wait")
+    with scenario.world.engine.begin() as connection:
         connection.execute(text("UPDATE runs SET created_at = '2026-01-01 00:00:00+00:00'"))
     forget = ("forget", "--patient", name_of(300)[:8], "--yes")
-    at_once(stage, ("enqueue", "--csv", stage.csv), forget, ("prune", "--older-than", "1"))
-    stage.finish()
+    run_together(scenario, ("enqueue", "--csv", scenario.csv), forget, ("prune", "--older-than", "1"))
+    scenario.finish()
     left = (
         "SELECT count(*), min(o.revision) FROM outcomes o JOIN scans s ON s.id = o.scan_id WHERE s.image_name >= :name"
     )
-    assert stage.world.rows("SELECT count(*) FROM runs WHERE id = 1") == [(0,)]
-    assert stage.world.rows(left, name=name_of(300)) == [(3, 2)]
-    stage.check()
+    assert scenario.world.rows("SELECT count(*) FROM runs WHERE id = 1") == [(0,)]
+    assert scenario.world.rows(left, name=name_of(300)) == [(3, 2)]
+    scenario.check()
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_producers_beside_one_that_cancels(stage):
-    """Whoever comes first: a run that was opened is whole, and the next enqueue scores whatever was cancelled."""
-    stage.world.env["HASH_SCORER_SECONDS"] = "1.5"
-    [stage.worker() for _ in range(stage.workers)]
-    stage.enqueue()
-    stage.reach(stage.rng.uniform(0.05, 0.2))
-    enqueue = ("enqueue", "--csv", stage.csv)
-    at_once(stage, enqueue, ("cancel", "--run", "1"), enqueue)
-    assert stage.world.rows("SELECT cancelled_at IS NOT NULL, pending FROM run_progress WHERE run_id = 1")[0][0]
-    stage.enqueue()
-    stage.finish()
-    assert stage.world.rows("SELECT count(*) FROM run_progress WHERE expected <> 99") == [(0,)]
-    stage.check()
+def test_producers_beside_one_that_cancels(scenario):
+    """In any order, every opened run is complete, and the next enqueue scores the cancelled scans."""
+    scenario.world.env["HASH_SCORER_SECONDS"] = "1.5"
+    [scenario.worker() for _ in range(scenario.workers)]
+    scenario.enqueue()
+    scenario.reach(scenario.rng.uniform(0.05, 0.2))
+    enqueue = ("enqueue", "--csv", scenario.csv)
+    run_together(scenario, enqueue, ("cancel", "--run", "1"), enqueue)
+    assert scenario.world.rows("SELECT cancelled_at IS NOT NULL, pending FROM run_progress WHERE run_id = 1")[0][0]
+    scenario.enqueue()
+    scenario.finish()
+    assert scenario.world.rows("SELECT count(*) FROM run_progress WHERE expected <> 99") == [(0,)]
+    scenario.check()

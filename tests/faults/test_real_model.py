@@ -1,4 +1,4 @@
-"""Deaths, signals and deadly scans with a real network: its scores are the quiet run's, but for last bits."""
+"""Kills, signals and poison scans with a real network give the quiet run's scores within rounding."""
 
 import signal
 import time
@@ -9,22 +9,29 @@ import psutil
 import pytest
 
 from db.findings import FINDINGS
-from tests.support.harmful_scorer import deadly_image
-from tests.support.scenario import child_load_seconds, descendants, load_seconds, name_of, run_quietly, write_source
+from tests.support.harmful_scorer import poison_image
+from tests.support.scenario import (
+    descendants,
+    load_seconds,
+    name_of,
+    run_quietly,
+    scoring_process_load_seconds,
+    write_source,
+)
 from tests.support.world import scoring_process, wait_until, write_csv
 
 SCANS = 40
 CHUNK = 4
-VISIBILITY = 60
-SLACK = 5
-#: One unit in the last place of a score near 1, and some.
-LAST_BITS = 1e-6
+VISIBILITY_SECONDS = 60
+SLACK_SECONDS = 5
+#: A few units in the last place of a float32 score near 1.
+TOLERANCE = 1e-6
 pytestmark = [pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A place with one model: a DenseNet of random weights."""
+    """A model folder with one model, a DenseNet of random weights."""
     from trainer.network.model import build_model
     from trainer.publishing.publish import write_artifact
     from trainer.recipe import make_recipe
@@ -47,33 +54,33 @@ def quiet_real(tmp_path_factory, models):
 
 
 @pytest.fixture
-def real(stage, models, quiet_real):
-    """The stage with the real model, and fewer scans."""
-    stage.csv = write_source(stage.csv.parent / "real", SCANS)
-    stage.quiet = quiet_real
-    stage.world.env |= {
-        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_model",
+def real(scenario, models, quiet_real):
+    """The scenario with the real model and fewer scans."""
+    scenario.csv = write_source(scenario.csv.parent / "real", SCANS)
+    scenario.quiet = quiet_real
+    scenario.world.env |= {
+        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_tensorflow",
         "CXR_MODEL_DIR": str(models),
-        "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY),
+        "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY_SECONDS),
         "CXR_CHUNK_SIZE": str(CHUNK),
     }
-    return stage
+    return scenario
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_killed_childs_successor_gives_the_same_scores(real):
+def test_the_successor_of_a_killed_scoring_process_gives_the_same_scores(real):
     worker = real.start()
-    load, child = child_load_seconds(real, worker), scoring_process(worker)
+    load, child = scoring_process_load_seconds(real, worker), scoring_process(worker)
     child.kill()
     killed = time.monotonic()
     child.wait(5)
-    real.recovers("SIGKILL of the child, Keras", since=killed, stated=load + SLACK)
+    real.recovers("SIGKILL of the child, TensorFlow", since=killed, stated=load + SLACK_SECONDS)
     real.finish(seconds=200)
-    real.check(within=LAST_BITS)
+    real.check(within=TOLERANCE)
 
 
 @pytest.mark.parametrize("workers", [2], indirect=True)
-def test_a_stopped_workers_peer_gives_the_same_scores(real, tmp_path):
+def test_the_peer_of_a_stopped_worker_gives_the_same_scores(real, tmp_path):
     word = tmp_path / "harm"
     real.world.env["HARM_FILE"] = str(word)
     worker = real.start()
@@ -88,25 +95,25 @@ def test_a_stopped_workers_peer_gives_the_same_scores(real, tmp_path):
     victim.send_signal(signal.SIGTERM)
     assert victim.wait(30) == 0
     stopped = time.monotonic()
-    # The peer may be loading still.
+    # The peer may still be loading.
     load = load_seconds(real, next(one for one in real.running if one is not victim))
-    real.recovers("SIGTERM, Keras", since=stopped, stated=load + SLACK, lost=lost)
+    real.recovers("SIGTERM, TensorFlow", since=stopped, stated=load + SLACK_SECONDS, lost=lost)
     real.finish(seconds=200)
-    real.check(within=LAST_BITS)
+    real.check(within=TOLERANCE)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_deadly_scan_among_real_ones_is_quarantined(real, models, tmp_path):
+def test_a_poison_scan_is_quarantined_by_a_real_model(real, models, tmp_path):
     images = real.csv.parent / "images"
     real.csv = write_csv(images.parent / "few.csv", range(2 * CHUNK), name_of=name_of)
-    deadly = real.rng.randrange(2 * CHUNK)
-    cv2.imwrite(str(images / name_of(deadly)), deadly_image(np.random.default_rng(deadly), "segfault"))
-    env = {"CXR_MODEL_DIR": str(models), "CXR_RUNTIME": "keras"}
-    real.quiet = run_quietly(tmp_path / "quiet", real.csv, quarantined=[name_of(deadly)], **env)
+    poison = real.rng.randrange(2 * CHUNK)
+    cv2.imwrite(str(images / name_of(poison)), poison_image(np.random.default_rng(poison), "segfault"))
+    env = {"CXR_MODEL_DIR": str(models), "CXR_RUNTIME": "tensorflow"}
+    real.quiet = run_quietly(tmp_path / "quiet", real.csv, quarantined=[name_of(poison)], **env)
     worker = real.worker()
     wait_until(lambda: "loaded: " in real.world.logs(), 120, f"a loaded model\n{real.world.logs()}")
-    load = child_load_seconds(real, worker)
+    load = scoring_process_load_seconds(real, worker)
     real.enqueue()
-    # Two halvings and three deaths alone.
-    real.ends("deadly scan: segfault, Keras", since=time.monotonic(), stated=5 * (load + SLACK))
-    real.check(within=LAST_BITS)
+    # Two halvings, and three deaths while the scan is alone.
+    real.ends("poison scan: segfault, TensorFlow", since=time.monotonic(), stated=5 * (load + SLACK_SECONDS))
+    real.check(within=TOLERANCE)

@@ -1,4 +1,4 @@
-"""An S3 store that fails, for a while or for some objects: what passes costs no scan its score."""
+"""An S3 store fails for a while or for some objects; a temporary failure costs no scan its score."""
 
 import dataclasses
 import itertools
@@ -16,8 +16,8 @@ from tests.support.world import World, wait_until
 
 pytestmark = pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 
-#: Seconds that a botocore client waits for a silent store, twice, and the pause between.
-SILENCE = 2 * 10 + 1
+#: Seconds of two waits of a botocore client for a silent store, and of the pause between them.
+SILENCE_SECONDS = 2 * 10 + 1
 
 
 @pytest.fixture
@@ -34,31 +34,31 @@ def bucket(s3):
 
 @pytest.fixture
 def prefix(tmp_path):
-    """Where this test's images lie: their names hold a patient, as the keys of hospitals may."""
+    """The prefix of this test's images, which names a patient as a hospital's keys may."""
     return f"{tmp_path.name}/patient 77319999/images"
 
 
 @pytest.fixture
-def stage(stage, s3, proxy, bucket, prefix):
-    """The stage's images in a bucket, behind the proxy; every other has no checksum but its ETag."""
+def scenario(scenario, s3, proxy, bucket, prefix):
+    """The scenario with its images in a bucket behind the proxy; every second image has only its ETag as checksum."""
     clients = itertools.cycle([client_of(s3), client_of(s3, Config(request_checksum_calculation="when_required"))])
-    for path, client in zip(sorted((stage.csv.parent / "images").iterdir()), clients, strict=False):
+    for path, client in zip(sorted((scenario.csv.parent / "images").iterdir()), clients, strict=False):
         client.put_object(Bucket=bucket, Key=f"{prefix}/{path.name}", Body=path.read_bytes())
-    stage.images = ("--images", f"s3://{bucket}/{prefix}")
-    stage.world.env |= s3 | {"AWS_ENDPOINT_URL_S3": proxy.address, "CXR_READ_THREADS": "8"}
-    return stage
+    scenario.images = ("--images", f"s3://{bucket}/{prefix}")
+    scenario.world.env |= s3 | {"AWS_ENDPOINT_URL_S3": proxy.address, "CXR_READ_THREADS": "8"}
+    return scenario
 
 
-def start_workers(stage):
-    """All that the stage is to have; returns once one of them has its model."""
-    before = stage.world.logs().count("loaded: hash")
-    for _ in range(stage.workers):
-        stage.worker()
-    wait_until(lambda: stage.world.logs().count("loaded: hash") > before, 60, stage.world.logs())
+def start_workers(scenario):
+    """Start all of the scenario's workers, and return once one of them has loaded its model."""
+    before = scenario.world.logs().count("loaded: hash")
+    for _ in range(scenario.workers):
+        scenario.worker()
+    wait_until(lambda: scenario.world.logs().count("loaded: hash") > before, 60, scenario.world.logs())
 
 
-#: By what some answers are, how soon a scan more is decided nevertheless.
-SOME = {
+#: The fault, the share of answers that it spoils, and the stated seconds until a further scan is decided.
+ANSWER_FAULTS = {
     "503 SlowDown": (s3_proxy.slow_down, 0.2, 10),
     "500": (s3_proxy.internal_error, 0.2, 10),
     "a redirect": (s3_proxy.redirected, 0.2, 10),
@@ -76,133 +76,135 @@ SOME = {
 }
 
 
-@pytest.mark.parametrize("kind", SOME)
-def test_what_fails_for_some_requests_costs_no_scan_its_score(stage, proxy, kind):
-    """To the run's end: a share of the answers is spoiled at random, those to repeated requests too."""
-    fault, share, stated = SOME[kind]
+@pytest.mark.parametrize("kind", ANSWER_FAULTS)
+def test_failures_of_some_requests_cost_no_scan_its_score(scenario, proxy, kind):
+    """A random share of the answers is spoiled until the run's end, including answers to repeated requests."""
+    fault, share, stated = ANSWER_FAULTS[kind]
     proxy.spoil(fault, share)
-    stage.start()
+    scenario.start()
     wait_until(lambda: proxy.spoiled, 20, "a spoiled answer")
-    stage.recovers(f"S3: {share:.0%} of requests: {kind}", since=time.monotonic(), stated=stated)
-    stage.finish(240)
-    stage.check()
+    scenario.recovers(f"S3: {share:.0%} of requests: {kind}", since=time.monotonic(), stated=stated)
+    scenario.finish(240)
+    scenario.check()
 
 
 @pytest.mark.parametrize("seconds", [10, 60])
-def test_an_endpoint_that_was_down_costs_no_scan_its_score(stage, proxy, seconds):
-    """Connections are refused for a while; nothing is rejected, and work goes on once it is back."""
-    stage.start()
+def test_an_endpoint_that_was_down_costs_no_scan_its_score(scenario, proxy, seconds):
+    """The endpoint refuses connections for a while; no scan is rejected, and work goes on afterwards."""
+    scenario.start()
     proxy.stop()
-    decided = stage.decided()
+    decided = scenario.decided()
     time.sleep(seconds)
-    assert stage.pending() > 0
-    assert stage.decided() <= decided + 16 * stage.workers, "what was read before the fault, at most"
+    assert scenario.pending() > 0
+    assert scenario.decided() <= decided + 16 * scenario.workers, "what was read before the fault, at most"
     proxy.start()
-    stage.recovers(f"S3: endpoint down {seconds} s", since=time.monotonic(), stated=10)
-    stage.finish()
-    stage.check()
+    scenario.recovers(f"S3: endpoint down {seconds} s", since=time.monotonic(), stated=10)
+    scenario.finish()
+    scenario.check()
 
 
 @pytest.mark.parametrize("kind", ["stalled", "dripping", "silent"])
-def test_a_store_that_hangs_altogether_holds_no_worker_for_ever(stage, proxy, kind):
-    """Every answer hangs for 20 s, longer than any message may be held: all of it is handed back in time."""
-    stage.start()
+def test_a_store_that_hangs_does_not_hold_workers_for_ever(scenario, proxy, kind):
+    """Every answer hangs for 20 s, longer than a message may be held, and workers hand the chunks back in time."""
+    scenario.start()
     proxy.spoil(getattr(s3_proxy, kind), 1)
     time.sleep(20)
     assert proxy.spoiled[kind] > 0
-    assert stage.pending() > 0
+    assert scenario.pending() > 0
     proxy.heal()
-    stage.recovers(f"S3: {kind} for 20 s", since=time.monotonic(), stated=SILENCE + 5)
-    stage.finish(150)
-    stage.check()
-    # A lone scan's message that was held for too long comes back as a dead worker's would, and whoever takes it up
-    # counts that until it has lived through it: never twice.
-    assert stage.world.rows("SELECT max(attempts) FROM outcomes")[0][0] <= 1, "I5: no worker died"
+    scenario.recovers(f"S3: {kind} for 20 s", since=time.monotonic(), stated=SILENCE_SECONDS + 5)
+    scenario.finish(150)
+    scenario.check()
+    # A lone scan's message that was held for too long comes back like a dead worker's. The next worker counts an
+    # attempt and takes it back once it has survived the scan: the count never reaches two.
+    assert scenario.world.rows("SELECT max(attempts) FROM outcomes")[0][0] <= 1, "I5: no worker died"
 
 
-def test_a_name_that_does_not_resolve_costs_no_scan_its_score(stage, proxy):
-    """Workers whose resolver fails reject nothing; others, whose does not, end the run."""
-    right = stage.world.env["AWS_ENDPOINT_URL_S3"]
-    stage.enqueue()
-    stage.world.env["AWS_ENDPOINT_URL_S3"] = f"http://store.invalid:{proxy.port}"
-    lost = stage.worker()
-    wait_until(lambda: "must wait: the endpoint does not answer" in stage.world.logs(), 60, stage.world.logs())
-    time.sleep(stage.rng.uniform(1, 5))
-    assert stage.decided() == 0
+def test_a_name_that_does_not_resolve_costs_no_scan_its_score(scenario, proxy):
+    """A worker whose resolver fails rejects nothing, and other workers finish the run."""
+    right = scenario.world.env["AWS_ENDPOINT_URL_S3"]
+    scenario.enqueue()
+    scenario.world.env["AWS_ENDPOINT_URL_S3"] = f"http://store.invalid:{proxy.port}"
+    lost = scenario.worker()
+    wait_until(lambda: "must wait: the endpoint does not answer" in scenario.world.logs(), 60, scenario.world.logs())
+    time.sleep(scenario.rng.uniform(1, 5))
+    assert scenario.decided() == 0
     lost.terminate()
     assert lost.wait(40) == 0
-    stage.world.env["AWS_ENDPOINT_URL_S3"] = right
-    start_workers(stage)
-    stage.recovers("S3: its name does not resolve", since=time.monotonic(), stated=10)
-    stage.finish()
-    stage.check()
+    scenario.world.env["AWS_ENDPOINT_URL_S3"] = right
+    start_workers(scenario)
+    scenario.recovers("S3: its name does not resolve", since=time.monotonic(), stated=10)
+    scenario.finish()
+    scenario.check()
 
 
-def without(stage, names, tmp_path):
-    """What a quiet run comes to where these images are not there."""
+def without(scenario, names, tmp_path):
+    """The outcomes of a quiet run without these images."""
     home = tmp_path / "without"
     world = World(home=home, env={"CXR_HOME": str(home), "CXR_RUNTIME": "tests.support.hash_scorer:HashScorer"})
     home.mkdir()
-    (home / "models").symlink_to(stage.world.home / "models")
+    (home / "models").symlink_to(scenario.world.home / "models")
     for name in names:
-        (stage.csv.parent / "images" / name).unlink()
-    assert world.producer("run", "--csv", stage.csv, check=False).returncode == 3
+        (scenario.csv.parent / "images" / name).unlink()
+    assert world.producer("run", "--csv", scenario.csv, check=False).returncode == 3
     return run_results(world, 1)
 
 
-def some_names(stage):
-    return sorted(stage.rng.sample([name_of(number) for number in range(SCANS)], 7))
+def some_names(scenario):
+    return sorted(scenario.rng.sample([name_of(number) for number in range(SCANS)], 7))
 
 
-def test_deleted_objects_are_missing_and_no_others(stage, s3, bucket, prefix, tmp_path):
-    """Listed when the run was opened, and gone since."""
-    stage.enqueue()
-    gone = some_names(stage)
+def test_only_deleted_objects_are_missing(scenario, s3, bucket, prefix, tmp_path):
+    """The objects were listed when the run was opened and deleted afterwards."""
+    scenario.enqueue()
+    gone = some_names(scenario)
     for name in gone:
         client_of(s3).delete_object(Bucket=bucket, Key=f"{prefix}/{name}")
-    start_workers(stage)
-    stage.recovers("S3: 404 for deleted objects", since=time.monotonic(), stated=10)
-    stage.finish()
-    stage.check(quiet=without(stage, gone, tmp_path))
+    start_workers(scenario)
+    scenario.recovers("S3: 404 for deleted objects", since=time.monotonic(), stated=10)
+    scenario.finish()
+    scenario.check(quiet=without(scenario, gone, tmp_path))
 
 
-def test_denied_objects_are_rejected_and_no_others(stage, proxy, tmp_path):
-    """The store's own 403 for some keys is its word; it speaks of these alone, since others were read."""
-    refused = some_names(stage)
+def test_only_denied_objects_are_rejected(scenario, proxy, tmp_path):
+    """The store's own 403 for some keys rejects only these scans, because others were read."""
+    refused = some_names(scenario)
     proxy.choose = lambda key: s3_proxy.denied if key.rpartition("/")[2] in refused else None
-    stage.start()
-    stage.recovers("S3: 403 for some objects", since=time.monotonic(), stated=10)
-    stage.finish()
+    scenario.start()
+    scenario.recovers("S3: 403 for some objects", since=time.monotonic(), stated=10)
+    scenario.finish()
     assert proxy.spoiled["403 AccessDenied"] >= len(refused)
-    quiet = without(stage, refused, tmp_path)
+    quiet = without(scenario, refused, tmp_path)
     as_refused = {name: ("rejected", "s3", *quiet.outcomes[name][2:]) for name in refused}
-    stage.check(quiet=dataclasses.replace(quiet, outcomes=quiet.outcomes | as_refused))
+    scenario.check(quiet=dataclasses.replace(quiet, outcomes=quiet.outcomes | as_refused))
 
 
-def test_an_object_overwritten_during_a_run_is_scored_from_one_version_whole(stage, s3, bucket, prefix):
-    """Its row says by ETag which bytes were scored; whoever was scored before is due again the next time."""
+def test_an_object_overwritten_during_a_run_is_scored_from_one_whole_version(scenario, s3, bucket, prefix):
+    """Its row gives the ETag of the scored bytes, and the next run scores the overwritten objects again."""
     client, other = client_of(s3), name_of(0)
     bytes_of = {
-        name_of(number): (stage.csv.parent / "images" / name_of(number)).read_bytes() for number in range(SCANS)
+        name_of(number): (scenario.csv.parent / "images" / name_of(number)).read_bytes() for number in range(SCANS)
     }
-    stage.start()
-    changed = some_names(stage)
+    scenario.start()
+    changed = some_names(scenario)
     for name in changed:
         client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=bytes_of[other])
-    assert stage.pending() > 0
-    stage.recovers("S3: objects overwritten", since=time.monotonic(), stated=10)
-    stage.finish()
-    found, quiet = run_results(stage.world, 1), stage.quiet
+    assert scenario.pending() > 0
+    scenario.recovers("S3: objects overwritten", since=time.monotonic(), stated=10)
+    scenario.finish()
+    found, quiet = run_results(scenario.world, 1), scenario.quiet
     new = client.head_object(Bucket=bucket, Key=f"{prefix}/{changed[0]}")["ETag"].strip('"')
     contents = "SELECT s.image_name, o.content FROM outcomes o JOIN scans s ON s.id = o.scan_id WHERE o.revision = 1"
-    etags = dict(stage.world.rows(contents))
+    etags = dict(scenario.world.rows(contents))
     newly = {name for name in changed if etags[name] == f"etag:{new}"}
     expected = quiet.outcomes | dict.fromkeys(newly, quiet.outcomes[other])
     assert found.outcomes == expected, "I3"
 
-    stage.enqueue()
-    stage.finish()
+    scenario.enqueue()
+    scenario.finish()
     after = quiet.outcomes | dict.fromkeys(changed, quiet.outcomes[other])
-    assert run_results(stage.world, 2).outcomes == after
+    assert run_results(scenario.world, 2).outcomes == after
     revised = "SELECT s.image_name FROM outcomes o JOIN scans s ON s.id = o.scan_id WHERE o.revision = 2"
-    assert {name for (name,) in stage.world.rows(revised)} == {name for name in changed if name not in newly} - {other}
+    assert {name for (name,) in scenario.world.rows(revised)} == {name for name in changed if name not in newly} - {
+        other
+    }

@@ -1,4 +1,4 @@
-"""A night of kills: the same source scored in peace and then with something dying every few seconds."""
+"""A soak test: the same source is scored undisturbed, and then with a kill every few seconds."""
 
 import contextlib
 import json
@@ -23,45 +23,45 @@ REPORT = Path("build/soak.json")
 
 
 @pytest.fixture
-def stage(world, rng, tmp_path):
-    """Batches that cost what a fast GPU's do, so that neither run is over before much has died."""
+def scenario(world, rng, tmp_path):
+    """A scenario whose batches cost as much as a fast GPU's, so that many kills hit a run."""
     world.env |= {"HASH_SCORER_SECONDS": "0.1", "CXR_CHUNK_SIZE": "64", "CXR_SWEEP_INTERVAL": "2"}
     world.env |= {"CXR_TIME_BUDGET": "5", "CXR_VISIBILITY_TIMEOUT": "15", "CXR_EVENTS": "true"}
-    stage = Scenario(world=world, csv=prepare(world, tmp_path, SCANS), quiet=None, workers=WORKERS, rng=rng)
-    yield stage
-    stage.close()
+    scenario = Scenario(world=world, csv=prepare(world, tmp_path, SCANS), quiet=None, workers=WORKERS, rng=rng)
+    yield scenario
+    scenario.close()
 
 
-class Reaper:
-    """Kills a part of a worker, chosen by chance, and starts again what nobody else would."""
+class FaultInjector:
+    """Kills a random part of a worker, and restarts the parts that no supervisor restarts."""
 
-    def __init__(self, stage, valkey):
-        self._stage = stage
+    def __init__(self, scenario, valkey):
+        self._scenario = scenario
         self._valkey = valkey
         self.done = Counter()
 
     def kill(self):
-        """A scoring process, the Celery process above it, or a whole worker, as if its machine were gone."""
-        stage = self._stage
-        victim = stage.rng.choice(stage.running)
-        part = stage.rng.choice(("child", "parent", "worker"))
+        """Kill a scoring process, the Celery process above it, or a whole worker, as if its machine were gone."""
+        scenario = self._scenario
+        victim = scenario.rng.choice(scenario.running)
+        part = scenario.rng.choice(("child", "parent", "worker"))
         if part == "worker":
             kill_tree(victim.pid)
-            stage.running.remove(victim)
+            scenario.running.remove(victim)
             # As systemd or Docker would.
-            stage.worker()
+            scenario.worker()
         elif (process := _part_of(victim, part)) is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         else:
-            # It is being started again, and nothing is there to be killed.
+            # The process is being restarted, so there is nothing to kill.
             return
         self.done[part] += 1
 
     def restart_broker(self):
-        """In good order or not."""
+        """Stop or kill the broker, and start it again."""
         self.done["broker"] += 1
-        self._stage.rng.choice((self._valkey.stop, self._valkey.kill))()
+        self._scenario.rng.choice((self._valkey.stop, self._valkey.kill))()
         self._valkey.start()
 
 
@@ -73,54 +73,54 @@ def _part_of(worker, part):
     return None
 
 
-def score(stage, *arguments, meanwhile=lambda: None):
-    """One run to its end: its number, and the seconds that it took."""
-    stage.enqueue(*arguments)
-    run = stage.world.rows("SELECT max(id) FROM runs")[0][0]
+def score(scenario, *arguments, meanwhile=lambda: None):
+    """Score one run to its end, and return its number and the seconds that it took."""
+    scenario.enqueue(*arguments)
+    run = scenario.world.rows("SELECT max(id) FROM runs")[0][0]
     started = time.monotonic()
     query = "SELECT finished_at IS NOT NULL FROM runs WHERE id = :run"
 
     def finished():
         meanwhile()
-        return stage.world.rows(query, run=run)[0][0]
+        return scenario.world.rows(query, run=run)[0][0]
 
     wait_until(finished, 3600, f"the end of run {run}")
     return run, time.monotonic() - started
 
 
-def between(stage, reaper):
-    """What `score` calls again and again: lets things die when it is time."""
+def on_schedule(scenario, injector):
+    """Return a function that `score` calls repeatedly and that injects each fault when it is due."""
     now = time.monotonic()
-    due = {reaper.kill: (now + KILL_EVERY, KILL_EVERY), reaper.restart_broker: (now + RESTART_EVERY, RESTART_EVERY)}
+    due = {injector.kill: (now + KILL_EVERY, KILL_EVERY), injector.restart_broker: (now + RESTART_EVERY, RESTART_EVERY)}
 
-    def look_at_the_clock():
-        for strike, (at, every) in due.items():
-            if time.monotonic() >= at and stage.pending():
-                due[strike] = (time.monotonic() + every, every)
-                strike()
+    def inject_due_faults():
+        for inject, (at, every) in due.items():
+            if time.monotonic() >= at and scenario.pending():
+                due[inject] = (time.monotonic() + every, every)
+                inject()
 
-    return look_at_the_clock
+    return inject_due_faults
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
-def test_a_night_of_kills_ends_as_a_quiet_one(stage, valkey):
-    """Every invariant holds after a kill every 5 s and a broker restart every 30 s; the report says at what price."""
+def test_a_run_under_constant_kills_ends_like_an_undisturbed_run(scenario, valkey):
+    """Every invariant holds after a kill every 5 s and a broker restart every 30 s; the report gives the cost."""
     for _ in range(WORKERS):
-        stage.worker()
-    first, quiet_seconds = score(stage)
-    stage.quiet = run_results(stage.world, first)
-    assert sum(row[0] == "scored" for row in stage.quiet.outcomes.values()) == SCANS
-    assert len(stage.quiet.outcomes) == SCANS + len(DAMAGED)
-    reaper = Reaper(stage, valkey)
-    last, seconds = score(stage, "--rescore", meanwhile=between(stage, reaper))
-    stage.check(run=last)
-    attempts = stage.world.rows("SELECT max(attempts), sum(attempts) FROM outcomes")[0]
+        scenario.worker()
+    first, quiet_seconds = score(scenario)
+    scenario.quiet = run_results(scenario.world, first)
+    assert sum(row[0] == "scored" for row in scenario.quiet.outcomes.values()) == SCANS
+    assert len(scenario.quiet.outcomes) == SCANS + len(DAMAGED)
+    injector = FaultInjector(scenario, valkey)
+    last, seconds = score(scenario, "--rescore", meanwhile=on_schedule(scenario, injector))
+    scenario.check(run=last)
+    attempts = scenario.world.rows("SELECT max(attempts), sum(attempts) FROM outcomes")[0]
     totals = {
         "scans": SCANS,
         "workers": WORKERS,
-        "killed": dict(reaper.done),
+        "killed": dict(injector.done),
         "quiet_seconds": round(quiet_seconds, 1),
         "seconds": round(seconds, 1),
         "attempts_most_and_sum": [int(count) for count in attempts],

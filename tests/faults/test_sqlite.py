@@ -1,4 +1,4 @@
-"""SQLite whose lock, disk or file somebody else has: work waits for it, and goes on by itself."""
+"""Another program holds SQLite's lock, fills its disk or moves its file: work waits and goes on by itself."""
 
 import contextlib
 import sqlite3
@@ -13,7 +13,7 @@ from db.close_run import close_finished_runs
 from db.engine.session import open_database
 from db.engine.sqlite import trim_wal
 from db.ledger.outcomes import record_outcomes
-from tests.support.fault_timing import begin, ends_well
+from tests.support.fault_timing import check_recovery, start_run
 from tests.support.invariants import check_privacy
 from tests.support.ledger import enqueue, ids_of, scored
 from tests.support.scenario import descendants
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=
 SUFFIXES = ("", "-wal", "-shm")
 
 
-def file_of(stage):
-    return stage.world.home / "nightread.sqlite"
+def file_of(scenario):
+    return scenario.world.home / "nightread.sqlite"
 
 
 @contextlib.contextmanager
-def writing(file):
-    """Another program in the middle of a transaction that writes."""
+def write_lock(file):
+    """Hold a write transaction, as another program might."""
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("PRAGMA busy_timeout = 10000")
     other.execute("BEGIN IMMEDIATE")
@@ -41,149 +41,151 @@ def writing(file):
         other.close()
 
 
-def test_another_programs_write_is_waited_for(stage):
-    """It holds the lock for 30 s: workers hand their chunks back, say so, and go on when it is done."""
-    begin(stage)
-    with writing(file_of(stage)):
-        before = stage.decided()
+def test_workers_wait_for_another_programs_write(scenario):
+    """While it holds the lock for 30 s, workers hand their chunks back and log it; then they go on."""
+    start_run(scenario)
+    with write_lock(file_of(scenario)):
+        before = scenario.decided()
         time.sleep(30)
-        assert stage.decided() == before
-    assert "(database is locked): chunk handed back" in stage.world.logs()
-    ends_well(stage, "SQLite locked for 30 s", since=time.monotonic(), stated=10)
+        assert scenario.decided() == before
+    assert "(database is locked): chunk handed back" in scenario.world.logs()
+    check_recovery(scenario, "SQLite locked for 30 s", since=time.monotonic(), stated=10)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(stage):
-    """`producer enqueue` says every few seconds what it waits for, and after a minute gives up in one sentence."""
-    begin(stage)
-    with writing(file_of(stage)):
-        done = stage.enqueue("--limit", "3", check=False, timeout=200)
+def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(scenario):
+    """`producer enqueue` reports every few seconds what it waits for, and gives up after a minute in one sentence."""
+    start_run(scenario)
+    with write_lock(file_of(scenario)):
+        done = scenario.enqueue("--limit", "3", check=False, timeout=200)
     assert done.returncode == 2
     assert "another program is writing to the database; waited 5 s of at most 60 s" in done.stderr
     assert done.stderr.endswith("error: the database is unavailable (database is locked)\n")
     assert "Traceback" not in done.stderr
-    ends_well(stage, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
+    check_recovery(scenario, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_command_that_waits_for_the_lock_says_so(stage):
-    """`producer cancel` behind another program's transaction: a word after 5 s, and its result in the end."""
-    stage.enqueue()
-    with writing(file_of(stage)):
-        cancel = stage.world.start("producer.cli", "cancel")
-        wait_until(lambda: "another program is writing to the database; waited 5 s" in stage.world.logs(), 90, "a word")
+def test_a_command_that_waits_for_the_lock_says_so(scenario):
+    """`producer cancel` reports after 5 s that it waits for another program, and finally succeeds."""
+    scenario.enqueue()
+    with write_lock(file_of(scenario)):
+        cancel = scenario.world.start("producer.cli", "cancel")
+        wait_until(
+            lambda: "another program is writing to the database; waited 5 s" in scenario.world.logs(), 90, "a word"
+        )
     assert cancel.wait(60) == 0
-    assert "run 1 cancelled" in stage.world.logs()
+    assert "run 1 cancelled" in scenario.world.logs()
 
 
-def test_a_full_disk_holds_the_work_up_and_no_more(world, workers, request):
-    """Database, broker and logs on one disk that is full for 10 s, then freed."""
+def test_work_pauses_while_the_disk_is_full_and_then_goes_on(world, workers, request):
+    """Database, broker and logs share a disk that is full for 10 s."""
     with small_disk(world.home, 32):
-        stage = request.getfixturevalue("stage")
-        begin(stage)
+        scenario = request.getfixturevalue("scenario")
+        start_run(scenario)
         ballast = fill(world.home)
-        before = stage.decided()
+        before = scenario.decided()
         time.sleep(10)
-        assert stage.decided() < before + 40
-        assert stage.pending() > 0
+        assert scenario.decided() < before + 40
+        assert scenario.pending() > 0
         ballast.unlink()
-        # Chunks that the broker did not take back come again after the visibility timeout.
-        ends_well(stage, "SQLite, disk full for 10 s", since=time.monotonic(), stated=20)
+        # Chunks that could not be handed back come again after the visibility timeout.
+        check_recovery(scenario, "SQLite, disk full for 10 s", since=time.monotonic(), stated=20)
         world.stop()
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_disk_that_takes_no_more_is_waited_for(stage):
-    """No file of the worker grows for 8 s, its log neither; then all goes on."""
-    worker = begin(stage)
+def test_workers_wait_while_no_file_can_grow(scenario):
+    """No file of the worker can grow for 8 s, not even its log; then work goes on."""
+    worker = start_run(scenario)
     processes = descendants(worker)
     limit_files(processes, 4096)
-    before = stage.decided()
+    before = scenario.decided()
     time.sleep(8)
-    assert stage.decided() <= before + 8
+    assert scenario.decided() <= before + 8
     limit_files(processes, None)
-    ends_well(stage, "SQLite, files that cannot grow for 8 s", since=time.monotonic(), stated=15)
-    assert "(disk I/O error): chunk handed back" in stage.world.logs()
-    assert "Traceback" not in stage.world.logs()
+    check_recovery(scenario, "SQLite, files that cannot grow for 8 s", since=time.monotonic(), stated=15)
+    assert "(disk I/O error): chunk handed back" in scenario.world.logs()
+    assert "Traceback" not in scenario.world.logs()
 
 
-def take_away(stage):
-    """The database file and what belongs to it, in another folder."""
-    aside = stage.world.home / "aside"
+def move_database_away(scenario):
+    """Move the database file with its `-wal` and `-shm` files to another folder, and return the folder."""
+    aside = scenario.world.home / "aside"
     aside.mkdir()
     for suffix in SUFFIXES:
         with contextlib.suppress(FileNotFoundError):
-            Path(f"{file_of(stage)}{suffix}").rename(aside / f"nightread.sqlite{suffix}")
+            Path(f"{file_of(scenario)}{suffix}").rename(aside / f"nightread.sqlite{suffix}")
     return aside
 
 
-def test_a_database_file_that_is_moved_away_takes_no_score_with_it(stage):
-    """SQLite alone would go on in the moved file; here chunks are handed back until it lies in its place again."""
-    begin(stage)
-    aside = take_away(stage)
-    wait_until(lambda: "(the database file is gone): chunk handed back" in stage.world.logs(), what="a word")
+def test_a_database_file_that_is_moved_away_loses_no_score(scenario):
+    """SQLite would go on writing to the moved file; workers hand chunks back until it is in its place again."""
+    start_run(scenario)
+    aside = move_database_away(scenario)
+    wait_until(lambda: "(the database file is gone): chunk handed back" in scenario.world.logs(), what="a word")
     time.sleep(5)
-    assert not file_of(stage).exists(), "somebody made an empty ledger"
+    assert not file_of(scenario).exists(), "somebody made an empty ledger"
     for file in aside.iterdir():
-        file.rename(stage.world.home / file.name)
-    ends_well(stage, "SQLite file gone for 5 s", since=time.monotonic(), stated=10)
+        file.rename(scenario.world.home / file.name)
+    check_recovery(scenario, "SQLite file gone for 5 s", since=time.monotonic(), stated=10)
 
 
-def test_a_restored_copy_is_gone_on_with(stage):
-    """An older copy in the file's place: it is opened anew, and what was scored since is scored again."""
-    begin(stage)
-    with sqlite3.connect(file_of(stage)) as source, sqlite3.connect(stage.world.home / "copy") as copy:
+def test_work_continues_in_a_restored_copy(scenario):
+    """Workers open an older copy that replaces the file, and score again the scans scored since the copy."""
+    start_run(scenario)
+    with sqlite3.connect(file_of(scenario)) as source, sqlite3.connect(scenario.world.home / "copy") as copy:
         source.backup(copy)
     source.close()
     copy.close()
-    before = stage.decided()
-    wait_until(lambda: stage.decided() > before, what="a batch after the copy")
-    take_away(stage)
-    (stage.world.home / "copy").rename(file_of(stage))
-    assert stage.decided() <= before
-    ends_well(stage, "SQLite file replaced by an older copy", since=time.monotonic(), stated=15)
+    before = scenario.decided()
+    wait_until(lambda: scenario.decided() > before, what="a batch after the copy")
+    move_database_away(scenario)
+    (scenario.world.home / "copy").rename(file_of(scenario))
+    assert scenario.decided() <= before
+    check_recovery(scenario, "SQLite file replaced by an older copy", since=time.monotonic(), stated=15)
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_a_damaged_database_file_is_named_and_decides_nothing(stage):
-    """Pages full of rubbish: workers say that it is malformed, commands end with one sentence."""
-    begin(stage)
-    with contextlib.closing(sqlite3.connect(file_of(stage), isolation_level=None)) as other:
+def test_a_damaged_database_file_is_reported_and_nothing_is_decided(scenario):
+    """Its pages are overwritten: workers log that it is malformed, and commands print one sentence."""
+    start_run(scenario)
+    with contextlib.closing(sqlite3.connect(file_of(scenario), isolation_level=None)) as other:
         other.execute("PRAGMA busy_timeout = 10000")
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    size = file_of(stage).stat().st_size
-    with file_of(stage).open("r+b") as file:
+    size = file_of(scenario).stat().st_size
+    with file_of(scenario).open("r+b") as file:
         file.seek(4096)
         file.write(b"\xa5" * (size - 4096))
-    wait_until(lambda: "malformed" in stage.world.logs(), what="a word of the worker")
-    done = stage.world.producer("status", check=False)
+    wait_until(lambda: "malformed" in scenario.world.logs(), what="a word of the worker")
+    done = scenario.world.producer("status", check=False)
     assert done.returncode == 2
     assert "malformed" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr + stage.world.logs()
-    check_privacy(stage)
+    assert "Traceback" not in done.stderr + scenario.world.logs()
+    check_privacy(scenario)
 
 
-def test_a_long_reader_makes_the_log_grow_by_what_is_written_and_no_more(stage):
-    """A transaction that reads through the whole run: the `-wal` file holds what is written meanwhile."""
-    with contextlib.closing(sqlite3.connect(file_of(stage))) as reader:
-        for _ in range(stage.workers):
-            stage.worker()
-        stage.enqueue()
+def test_a_long_reader_makes_the_wal_file_grow_by_what_is_written_and_no_more(scenario):
+    """While a read transaction lasts for the whole run, the `-wal` file holds all that is written."""
+    with contextlib.closing(sqlite3.connect(file_of(scenario))) as reader:
+        for _ in range(scenario.workers):
+            scenario.worker()
+        scenario.enqueue()
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM outcomes").fetchone()
-        wal = Path(f"{file_of(stage)}-wal")
+        wal = Path(f"{file_of(scenario)}-wal")
         before = wal.stat().st_size
-        stage.finish()
+        scenario.finish()
         grown = wal.stat().st_size - before
-    stage.check()
-    # A batch of 8 rewrites some twenty pages of 4 KB; real batches, of 32 and more, share them.
+    scenario.check()
+    # A batch of 8 rewrites about twenty pages of 4 KB; real batches of 32 and more share them.
     assert grown / 99 < 40_000, f"{grown / 99:.0f} bytes a scan"
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)
-def test_readers_without_a_gap_do_not_make_the_log_grow_for_ever(world, workers, tmp_path, monkeypatch):
-    """Overlapping readers leave SQLite no moment to begin its `-wal` file anew; the sweep makes one."""
+def test_overlapping_readers_do_not_make_the_wal_file_grow_for_ever(world, workers, tmp_path, monkeypatch):
+    """Overlapping readers never let SQLite restart its `-wal` file, and the sweep truncates it."""
     monkeypatch.setattr(db.engine.sqlite, "_WAL_LIMIT_BYTES", 2**20)
     engine = open_database(f"sqlite:///{tmp_path / 'nightread.sqlite'}")
     wal = tmp_path / "nightread.sqlite-wal"
@@ -197,7 +199,7 @@ def test_readers_without_a_gap_do_not_make_the_log_grow_for_ever(world, workers,
 
 @contextlib.contextmanager
 def overlapping_readers(file):
-    """Two readers, each of which begins before the other ends."""
+    """Run two readers, each of which begins before the other ends."""
     done = threading.Event()
 
     def read():
@@ -221,7 +223,7 @@ def overlapping_readers(file):
 
 
 def write_rounds(engine, folder, wal, *, trim):
-    """Open and decide many runs: the size of the `-wal` file after each, in bytes."""
+    """Open and decide many runs, and return the bytes of the `-wal` file after each."""
     sizes = []
     for _ in range(40):
         run, _ = enqueue(engine, folder, rescore=True)

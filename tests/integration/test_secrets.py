@@ -1,4 +1,4 @@
-"""No command, however it fails, says a password: not on a terminal, in a log, in a metric or on a command line."""
+"""No command shows a password in its output, a log, a metric or a command line, even if it fails."""
 
 import urllib.request
 
@@ -10,7 +10,7 @@ from tests.support.valkey import Valkey
 from tests.support.world import World, free_port, hash_artifact, image_name, wait_until, write_csv, write_images
 
 CANARY = "canary-hunter2"
-#: Nothing listens there.
+#: An address where nothing listens.
 NOWHERE = "127.0.0.1:1"
 CHANNELS = {
     "CXR_WEBHOOK_URL": f"http://{NOWHERE}/{CANARY}",
@@ -26,7 +26,7 @@ STORE = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_ENDPOINT_URL_S3": f"http://{NOWHERE}",
 }
-AWAY = f"postgresql://scorer:{CANARY}@{NOWHERE}/nightread"
+UNAVAILABLE_DATABASE = f"postgresql://scorer:{CANARY}@{NOWHERE}/nightread"
 COMMANDS = {
     "enqueue": ("producer", "enqueue", "--csv", "CSV"),
     "enqueue from a store": ("producer", "enqueue", "--images", "s3://bucket/scans"),
@@ -49,14 +49,17 @@ COMMANDS = {
     "db upgrade": ("db", "upgrade"),
     "db grant-read": ("db", "grant-read", "reader"),
 }
-BROKER_AWAY = {"CXR_BROKER_URL": f"redis://:{CANARY}@{NOWHERE}/0"}
-AS_AN_OPTION = {"CXR_DATABASE_URL": f"postgresql://u@{NOWHERE}/d?password={CANARY}&sslpassword={CANARY}"}
+UNAVAILABLE_BROKER = {"CXR_BROKER_URL": f"redis://:{CANARY}@{NOWHERE}/0"}
+PASSWORD_IN_QUERY = {"CXR_DATABASE_URL": f"postgresql://u@{NOWHERE}/d?password={CANARY}&sslpassword={CANARY}"}
 CASES = [
-    *((name, {"CXR_DATABASE_URL": AWAY, **BROKER_AWAY}) for name in COMMANDS),
-    *((name, AS_AN_OPTION) for name in ("status", "worker check", "db upgrade", "db grant-read")),
-    *((name, BROKER_AWAY) for name in ("enqueue", "nightly --now", "status", "status --json", "resume", "cancel")),
+    *((name, {"CXR_DATABASE_URL": UNAVAILABLE_DATABASE, **UNAVAILABLE_BROKER}) for name in COMMANDS),
+    *((name, PASSWORD_IN_QUERY) for name in ("status", "worker check", "db upgrade", "db grant-read")),
+    *(
+        (name, UNAVAILABLE_BROKER)
+        for name in ("enqueue", "nightly --now", "status", "status --json", "resume", "cancel")
+    ),
 ]
-#: What is refused before anything is opened; one command stands for all.
+#: Settings that are refused before any connection is opened; one command stands for all.
 MISTYPED = [
     *({"CXR_DATABASE_URL": f"{start}{CANARY}{end}"} for start, end in (
         ("postgresql://u:", "@h:port/d"), ("postgresql://u:", "@[h/d"), ("", ""), ("mysql://u:", "@h/d"), ("", "://h/d"),
@@ -83,7 +86,7 @@ def commands():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A model, a CSV with its images, and an open run."""
+    """A home with a model and a CSV with its images."""
     home = tmp_path_factory.mktemp("home")
     hash_artifact(home / "models")
     write_images(home / "scans" / "images", range(4))
@@ -92,41 +95,44 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def said_by(commands, home):
-    def said_by(argv, **env):
+def run_command(commands, home):
+    def run_command(argv, **env):
         known = {"CXR_HOME": str(home), "XDG_RUNTIME_DIR": str(home), "CXR_MODEL_DIR": str(home / "models")}
         known |= {"CXR_RUNTIME": "tests.support.hash_scorer:HashScorer"}
         words = [str(home / "scans" / "labels.csv") if word == "CSV" else word for word in argv]
         return commands.run(*words, env={**known, **STORE, **env})
 
-    return said_by
+    return run_command
 
 
 @pytest.mark.parametrize(("name", "wrong"), CASES, ids=lambda one: one if isinstance(one, str) else "+".join(one))
-def test_no_command_says_a_password_of_servers_that_are_away(said_by, name, wrong):
-    """One sentence, or the work itself where it needs none of them."""
-    code, said = said_by(COMMANDS[name], **{**CHANNELS, **wrong} if "nightly" in name else wrong)
+def test_no_command_prints_the_password_of_an_unavailable_server(run_command, name, wrong):
+    """A command prints no traceback, and succeeds if it needs none of the servers."""
+    code, said = run_command(COMMANDS[name], **{**CHANNELS, **wrong} if "nightly" in name else wrong)
     assert CANARY not in said
     assert "Traceback" not in said
     assert code in (0, 1, 2, 3, -9), said
 
 
 @pytest.mark.parametrize("env", MISTYPED, ids=lambda env: " ".join(env.values()).replace(CANARY, "*"))
-def test_a_mistyped_address_is_one_sentence_without_what_was_typed(said_by, env):
-    """A password in the wrong place is a password still."""
+def test_a_mistyped_address_gives_one_sentence_that_does_not_repeat_it(run_command, env):
+    """The mistyped address may contain the password, so the sentence must not repeat it."""
     argv = COMMANDS["nightly --now" if "CXR_WEBHOOK_URL" in env or "CXR_SMTP_URL" in env else "enqueue"]
-    code, said = said_by(argv, **env)
+    code, said = run_command(argv, **env)
     assert code == 2, said
     assert CANARY not in said
     assert said.count("error: ") == 1
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("content", [AWAY.encode() + b"\n", b"\xff" + CANARY.encode(), f"{AWAY}\n{CANARY}".encode()])
-def test_a_secret_in_a_file_is_not_said_either(said_by, tmp_path, content):
-    """Whole, no text, or with a second line."""
+@pytest.mark.parametrize(
+    "content",
+    [UNAVAILABLE_DATABASE.encode() + b"\n", b"\xff" + CANARY.encode(), f"{UNAVAILABLE_DATABASE}\n{CANARY}".encode()],
+)
+def test_a_secret_in_a_file_is_not_printed(run_command, tmp_path, content):
+    """The file holds a valid address, bytes that are not text, or a second line."""
     (tmp_path / "secret").write_bytes(content)
-    code, said = said_by(COMMANDS["status"], CXR_DATABASE_URL_FILE=str(tmp_path / "secret"))
+    code, said = run_command(COMMANDS["status"], CXR_DATABASE_URL_FILE=str(tmp_path / "secret"))
     assert code == 2, said
     assert CANARY not in said
     assert "Traceback" not in said
@@ -134,8 +140,8 @@ def test_a_secret_in_a_file_is_not_said_either(said_by, tmp_path, content):
 
 @pytest.mark.parametrize("command", ["producer", "producer enqueue", "producer nightly", "worker start", "trainer fit"])
 def test_help_shows_no_value_of_the_environment(commands, command):
-    """It names the variables, and not what they hold."""
-    secrets = {"CXR_DATABASE_URL": AWAY, "CXR_MODEL": CANARY, "CXR_IMAGES": CANARY, **CHANNELS, **STORE}
+    """The help names the variables, but not their values."""
+    secrets = {"CXR_DATABASE_URL": UNAVAILABLE_DATABASE, "CXR_MODEL": CANARY, "CXR_IMAGES": CANARY, **CHANNELS, **STORE}
     code, said = commands.run(*command.split(), "--help", env=secrets)
     assert code == 0
     assert "Usage" in said
@@ -143,7 +149,7 @@ def test_help_shows_no_value_of_the_environment(commands, command):
 
 
 def test_a_worker_whose_broker_refuses_it_keeps_the_password_to_itself(tmp_path, home):
-    """Celery's and kombu's own lines too; nor do its processes show it on their command lines, nor do metrics."""
+    """Neither the logs of worker, Celery and kombu nor its command lines nor its metrics show the password."""
     valkey, port = Valkey(), free_port()
     valkey.client.config_set("requirepass", "another")
     env = {

@@ -23,7 +23,7 @@ from tests.support.hash_scorer import HashScorer
 from worker.scoring import process as child
 from worker.scoring.open_scorer import open_scorer
 
-#: The harm of a scan, by the lower bound of its pixels: see `deadly_image`.
+#: The harm of a scan, by the lower bound of its pixels: see `poison_image`.
 HARMS = {190: "segfault", 205: "memory", 220: "kill", 235: "hang"}
 _WIDTH = 15
 #: Bytes that a process may allocate after its model is loaded, and bytes that a greedy scan asks for.
@@ -31,7 +31,7 @@ _ROOM = 512 * 2**20
 _GREED = 8 * _ROOM
 
 
-def deadly_image(rng, harm):
+def poison_image(rng, harm):
     """uint8 (96, 96): nearly uniform, so that it keeps its effect when it is scaled down."""
     darkest = next(value for value, name in HARMS.items() if name == harm)
     return rng.integers(darkest + 2, darkest + _WIDTH - 2, (96, 96), dtype=np.uint8)

@@ -8,7 +8,7 @@ I5   Attempts stay within the cap.
 I6   The metrics equal the quiet run's.
 I7   The queue and the hash of unacknowledged messages are empty.
 I8   No patient id is in what was printed, sent as an event or served as a metric.
-I9   The stack recovers within the stated time: `stage.Stage.recovers`.
+I9   The stack recovers within the stated time: `Scenario.recovers`.
 I10  The same scans are scored, rejected and quarantined as in the quiet run, for the same reasons.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from db.ledger.outcomes import ATTEMPTS_CAP
 from tests.support.world import wait_until
 
-#: The patient ids of the stage (`stage.name_of`), but not inside a hash.
+#: The patient ids of the scenario (`scenario.name_of`), but not inside a hash.
 CANARY = re.compile(r"(?<![0-9a-fA-F])7731\d{4}(?![0-9a-fA-F])")
 _SCORES = (
     "SELECT w.image_name, w.state, w.reason, s.* FROM results_wide w "
@@ -50,16 +50,16 @@ def run_results(world, run):
     return RunResults(outcomes=outcomes, metrics=[*world.rows(_METRICS, run=run), *world.rows(_CURVES, run=run)])
 
 
-def check_invariants(stage, run=None, *, quiet=None, within=0.0):
+def check_invariants(scenario, run=None, *, quiet=None, within=0.0):
     """Fail, naming the invariant, unless the run ended as the quiet run did.
 
     Args:
-        stage: where the fault happened.
+        scenario: where the fault happened.
         run: the run's id; None means the latest.
-        quiet: the expected results; None means the stage's own quiet run.
+        quiet: the expected results; None means the scenario's own quiet run.
         within: maximum distance of a score from the quiet run's: TensorFlow's last bits depend on the place in a batch.
     """
-    world, quiet = stage.world, quiet or stage.quiet
+    world, quiet = scenario.world, quiet or scenario.quiet
     run = run or world.rows("SELECT max(id) FROM runs")[0][0]
     _check_counts(world, run)
     found = run_results(world, run)
@@ -73,8 +73,8 @@ def check_invariants(stage, run=None, *, quiet=None, within=0.0):
     wait_until(lambda: run_results(world, run).metrics == quiet.metrics, 20, "I6: the same metrics")
     worst = world.rows("SELECT max(attempts) FROM outcomes")[0][0]
     assert worst <= ATTEMPTS_CAP, f"I5: {worst} attempts"
-    _check_broker(stage)
-    check_privacy(stage)
+    _check_broker(scenario)
+    check_privacy(scenario)
 
 
 def _all_near(scores, wanted, within):
@@ -98,20 +98,20 @@ def _check_counts(world, run):
     assert finished[0][0], "I2: nothing is pending and the run is open"
 
 
-def _check_broker(stage):
+def _check_broker(scenario):
     """Wait until the broker is empty: messages in work at the last outcome are soon acknowledged or redelivered."""
 
     def left():
-        client = stage.broker
+        client = scenario.broker
         queues = {key: client.llen(key) for key in client.scan_iter("score.*")}
         return [*(key for key, length in queues.items() if length), *client.hkeys("unacked")]
 
     wait_until(lambda: not left(), 30, f"I7: an empty queue; {left()[:3]} are left")
 
 
-def check_privacy(stage):
+def check_privacy(scenario):
     """Check I8: no patient in the printed output."""
-    for source, printed in stage.printed().items():
+    for source, printed in scenario.printed().items():
         found = CANARY.search(printed)
         assert not found, f"I8: {found.group()} in {source}: ...{printed[max(0, found.start() - 200) : found.end()]}"
 

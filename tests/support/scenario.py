@@ -236,23 +236,23 @@ def ids_in(envelope):
     return [outcome for outcome, _ in body[0][0]["scans"]]
 
 
-def load_seconds(stage, worker):
-    """How long this worker took from its start until its model was loaded; recovery is measured against it."""
-    return _loaded_at(stage, worker) - psutil.Process(worker.pid).create_time()
+def load_seconds(scenario, worker):
+    """Seconds from this worker's start until its model was loaded; recovery is measured against them."""
+    return _loaded_at(scenario, worker) - psutil.Process(worker.pid).create_time()
 
 
-def child_load_seconds(stage, worker):
+def scoring_process_load_seconds(scenario, worker):
     """The same time, from the start of the scoring process."""
-    return _loaded_at(stage, worker) - scoring_process(worker).create_time()
+    return _loaded_at(scenario, worker) - scoring_process(worker).create_time()
 
 
-def _loaded_at(stage, worker):
-    log = stage.world.home / f"log-{stage.world.processes.index(worker)}.txt"
+def _loaded_at(scenario, worker):
+    log = scenario.world.home / f"log-{scenario.world.processes.index(worker)}.txt"
 
     def said():
         return re.findall(r"^(\S+ \S+),(\d+) .* loaded: ", log.read_text(), re.MULTILINE)
 
-    wait_until(said, 180, f"a loaded model\n{stage.world.logs()}")
+    wait_until(said, 180, f"a loaded model\n{scenario.world.logs()}")
     second, milliseconds = said()[-1]
     return datetime.fromisoformat(second).timestamp() + int(milliseconds) / 1000
 

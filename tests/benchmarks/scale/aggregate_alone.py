@@ -1,4 +1,4 @@
-"""Computes the metrics of the latest run again, and writes nothing: a process of its own, so that it can be weighed."""
+"""Computes the metrics of the latest run again without writing, in its own process so that its use can be measured."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The broker alone: how many chunks a second it passes on, with nobody working on them.
+"""Measures how many chunks per second the broker alone passes on, without workers.
 
-Once as workers and producers use it, through Celery and kombu, where Python is soon the limit; and once by sending the
-very commands that those sent for one chunk, many at a time, until the broker's one thread has no time left.
+It is loaded through Celery and kombu, as by workers and producers, where Python is soon the limit; and with the
+recorded commands of one chunk, many at a time, until the broker's one thread is fully busy.
 """
 
 import re
@@ -10,30 +10,30 @@ import time
 
 from kombu import Consumer
 
-from tests.benchmarks.scale.crowd import together, wall
-from tests.benchmarks.scale.meters import broker_use, calls, cpu_of_tree
+from tests.benchmarks.scale.parallel_processes import run_in_parallel, wall_seconds
+from tests.benchmarks.scale.resource_usage import broker_use, calls, cpu_of_tree
 from tests.support.valkey import Valkey
 from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
 CONNECTIONS = (1, 2, 4, 8)
-SECONDS = 3.0
-#: Chunks that are sent before the answers are waited for.
-DEPTH = 16
-#: As in S3 or under a mount point.
+MEASURE_SECONDS = 3.0
+#: Chunks that are sent before their answers are read.
+CHUNKS_PER_SEND = 16
+#: A location as long as one in S3 or under a mount point.
 LOCATION = "/mnt/films/2026-11/images_001/images/{:08d}_{:03d}.png"
 _SENTINEL = b"*2\r\n$4\r\nECHO\r\n$8\r\nthat-all\r\n"
-_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ARGUMENT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 def load_broker(chunk_size):
-    """Both ways, by the number of connections."""
+    """Figures of both ways, by the number of connections."""
     valkey = Valkey()
     try:
         ways = [_through_kombu(valkey, count, chunk_size) for count in CONNECTIONS]
         commands = _commands_of_a_chunk(valkey, chunk_size)
-        raw = [_by_its_commands(valkey, count, commands) for count in CONNECTIONS]
+        raw = [_by_raw_commands(valkey, count, commands) for count in CONNECTIONS]
     finally:
         valkey.close()
     return {
@@ -52,8 +52,8 @@ def chunk_of(size):
 def _through_kombu(valkey, count, chunk_size):
     valkey.client.config_resetstat()
     before = cpu_of_tree(valkey.process.pid)
-    answers = together(count, _pass_on, valkey.port, chunk_size)
-    chunks, seconds = sum(one["chunks"] for one in answers), wall(answers)
+    answers = run_in_parallel(count, _send_and_acknowledge, valkey.port, chunk_size)
+    chunks, seconds = sum(one["chunks"] for one in answers), wall_seconds(answers)
     cpu = cpu_of_tree(valkey.process.pid) - before
     return {
         "connections": count,
@@ -65,21 +65,21 @@ def _through_kombu(valkey, count, chunk_size):
     }
 
 
-def _pass_on(_number, ready, port, chunk_size):
-    """One that sends a chunk, takes one from the same queue, and acknowledges it, over and over."""
+def _send_and_acknowledge(_number, ready, port, chunk_size):
+    """Send a chunk, take one from the same queue, and acknowledge it, repeatedly."""
     chunk, done = chunk_of(chunk_size), 0
-    with _Passing(port) as one:
+    with _Client(port) as one:
         one(chunk)
         ready()
         started = time.monotonic()
-        while time.monotonic() < started + SECONDS:
+        while time.monotonic() < started + MEASURE_SECONDS:
             one(chunk)
             done += 1
     return {"chunks": done}
 
 
-class _Passing:
-    """Sends a chunk, takes one from the queue and acknowledges it; a context manager."""
+class _Client:
+    """A context manager whose call sends a chunk, takes one from the queue and acknowledges it."""
 
     def __init__(self, port):
         self._app = make_app(WorkerSettings(broker_url=f"redis://127.0.0.1:{port}/0"))
@@ -101,31 +101,31 @@ class _Passing:
 
 
 def _commands_of_a_chunk(valkey, chunk_size):
-    """What Celery and kombu ask of the broker for one chunk, from its sending to its acknowledgement."""
+    """The commands that Celery and kombu send for one chunk, until its acknowledgement."""
     chunk = chunk_of(chunk_size)
-    with _Passing(valkey.port) as one, socket.create_connection(("127.0.0.1", valkey.port)) as monitor:
+    with _Client(valkey.port) as one, socket.create_connection(("127.0.0.1", valkey.port)) as monitor:
         for _ in range(3):
             one(chunk)
         monitor.sendall(b"MONITOR\r\n")
         time.sleep(0.2)
         one(chunk)
         monitor.settimeout(0.5)
-        seen = b""
+        received = b""
         try:
             while data := monitor.recv(2**20):
-                seen += data
+                received += data
         except TimeoutError:
             pass
-    lines = seen.decode().splitlines()[1:]
-    commands = [[re.sub(r"\\(.)", r"\1", word) for word in _WORD.findall(line)] for line in lines]
-    # In their order; a look after other workers' lost chunks is not part of it.
+    lines = received.decode().splitlines()[1:]
+    commands = [[re.sub(r"\\(.)", r"\1", word) for word in _ARGUMENT.findall(line)] for line in lines]
+    # In their order, without the search for other workers' lost chunks.
     return [command for command in commands if command[0] not in ("ZRANGEBYSCORE", "PING", "HELLO", "CLIENT")]
 
 
-def _by_its_commands(valkey, count, commands):
+def _by_raw_commands(valkey, count, commands):
     before = cpu_of_tree(valkey.process.pid)
-    answers = together(count, _replay, valkey.port, commands)
-    chunks, seconds = sum(one["chunks"] for one in answers), wall(answers)
+    answers = run_in_parallel(count, _replay, valkey.port, commands)
+    chunks, seconds = sum(one["chunks"] for one in answers), wall_seconds(answers)
     cpu = cpu_of_tree(valkey.process.pid) - before
     return {
         "connections": count,
@@ -137,19 +137,19 @@ def _by_its_commands(valkey, count, commands):
 
 
 def _replay(number, ready, port, commands):
-    """The same bytes again and again: what they cost to make is not in the figures."""
+    """Send the same bytes repeatedly, so that the figures leave out the cost of making them."""
     queue, done = chunk_of(1).queue, 0
     packed = b"".join(_packed([word.replace(queue, f"score.{number:012}") for word in command]) for command in commands)
-    packed = packed * DEPTH + _SENTINEL
+    packed = packed * CHUNKS_PER_SEND + _SENTINEL
     with socket.create_connection(("127.0.0.1", port)) as connection:
         ready()
         started = time.monotonic()
-        while time.monotonic() < started + SECONDS:
+        while time.monotonic() < started + MEASURE_SECONDS:
             connection.sendall(packed)
             tail = b""
             while not tail.endswith(b"that-all\r\n"):
                 tail = (tail + connection.recv(2**20))[-16:]
-            done += DEPTH
+            done += CHUNKS_PER_SEND
     return {"chunks": done}
 
 

@@ -1,4 +1,4 @@
-"""One fleet: a broker, a database and some workers, all new, that score one run; and what that took."""
+"""Starts a fleet of a new broker, a new database and workers, and measures how it scores a run."""
 
 import contextlib
 import tempfile
@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import redis
 
-from tests.benchmarks.scale.films import lay_out
-from tests.benchmarks.scale.meters import (
+from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
+from tests.benchmarks.scale.resource_usage import (
     WorkerProcesses,
     broker_use,
     calls,
@@ -20,8 +20,8 @@ from tests.benchmarks.scale.meters import (
     database_use,
     sizes,
 )
-from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
 from tests.benchmarks.scale.sleeping_scorer import read_counts
+from tests.benchmarks.scale.tiny_scans import write_tiny_scans
 from tests.support.valkey import Valkey
 from tests.support.world import World, hash_artifact, wait_until
 from worker.messaging.celery_app import make_app
@@ -32,21 +32,21 @@ from worker.settings import WorkerSettings
 ROOT = Path(__file__).parents[3]
 #: The manifest's default.
 BATCH = 32
-#: Fixed, so that figures compare; left to itself it follows the speed of the workers.
+#: Fixed, so that figures can be compared; by default the size follows the speed of the workers.
 CHUNK = 128
-#: Seconds without work: two sweeps and five heartbeats of each worker. A session reports its use within ten.
-IDLE = 11.0
-#: Seconds in which every run ends, or something is wrong.
-HOPELESS = 3600
-#: Scans in a chunk of the warm-up, and chunks for each worker.
-_WARM = (2, 16)
+#: Seconds without work: two sweeps and five heartbeats of each worker. A session reports its use within 10 s.
+IDLE_SECONDS = 11.0
+#: A run that takes more seconds has failed.
+MAX_RUN_SECONDS = 3600
+#: Scans per chunk of the warm-up, and chunks per worker.
+_WARM_UP = (2, 16)
 
 
 class Fleet:
-    """Servers and workers that are warm and have nothing to do; a context manager."""
+    """A context manager that starts servers and workers, warm and without work."""
 
     def __init__(self, workers, cost_ms, *, chunk=CHUNK, settings=(), relay=None):
-        """`settings` are the database's own for this fleet; through `relay(port)` its workers reach it."""
+        """`settings` are settings of the fleet's database; workers connect to it through `relay(port)`, if given."""
         self.workers, self.cost_ms, self.chunk = workers, cost_ms, chunk
         self._stack = contextlib.ExitStack()
         self._settings, self._relay = settings, relay
@@ -80,9 +80,9 @@ class Fleet:
         self._stack.close()
 
     def idle(self):
-        """What the fleet costs while it waits for work, a worker and second."""
+        """Costs per worker and second while the fleet waits for work."""
         before, started = self._snapshot(), time.monotonic()
-        time.sleep(IDLE)
+        time.sleep(IDLE_SECONDS)
         seconds = (time.monotonic() - started) * self.workers
         after = self._snapshot()
         use = {name: (after["worker cpu"][name] - before["worker cpu"][name]) / seconds for name in after["worker cpu"]}
@@ -97,35 +97,35 @@ class Fleet:
         }
 
     def score(self, scans):
-        """Enqueue a run and follow it to its end: figures of it all."""
-        csv = lay_out(self.folder / "scans", scans)
+        """Enqueue a run, follow it to its end, and return its figures."""
+        csv = write_tiny_scans(self.folder / "scans", scans)
         self.client.config_resetstat()
         before = self._snapshot()
-        producer, seen = self._enqueue_and_follow(csv)
+        producer, observed = self._enqueue_and_follow(csv)
         after = self._snapshot()
         peaks = [one.peaks for one in self.processes]
         broker_peak = self.client.info("memory")["used_memory_peak"] / 2**20
         sizes_now = sizes(self.postgres, "nightread")
-        # Their sessions report what they have used as they end.
+        # Sessions report their use as they end.
         self.world.stop()
         time.sleep(1)
         after["database"] = database_use(self.postgres, "nightread")
-        # Not the fleet's own.
-        after["database"]["transactions"] -= seen.pop("looks")
+        # Subtract this program's own transactions.
+        after["database"]["transactions"] -= observed.pop("polls")
         return {
             "producer": producer,
-            **seen,
-            **self._pace(scans),
+            **observed,
+            **self._throughput(scans),
             "use": _difference(before, after),
             "peak MiB": {name: max(one[name] for one in peaks) for name in peaks[0]},
-            # The greatest has closed the run too.
+            # The process with the largest peak has also closed the run.
             "least peak MiB": {name: min(one[name] for one in peaks) for name in peaks[0]},
             "broker peak MiB": broker_peak,
             "bytes": sizes_now,
         }
 
     def aggregator(self):
-        """What closes a run, again and alone; and the command that reports it."""
+        """Figures of the aggregator alone, which closes a run, and of `producer report`."""
         report = ["-m", "producer.cli", "report", "--json", "--out", self.folder / "report"]
         alone = [Path(__file__).parent / "aggregate_alone.py", self.url]
         return {
@@ -145,23 +145,31 @@ class Fleet:
         }
 
     def _warm_up(self, supervisors):
-        """Let every worker load its model, and score something."""
+        """Wait until every worker has loaded its model and scored some scans."""
         self.client = redis.Redis(port=self.valkey.port)
         self._database = psycopg.connect(self.postgres.url("nightread"), autocommit=True)
         self._stack.callback(self._database.close)
-        wait_until(lambda: self._beats_with(lambda beat: beat.model), 60 + 15 * self.workers, "every worker's model")
-        chunk, chunks = _WARM
-        csv = lay_out(self.folder / "warm", chunk * chunks * self.workers)
+        wait_until(
+            lambda: self._heartbeats_with(lambda heartbeat: heartbeat.model),
+            60 + 15 * self.workers,
+            "every worker's model",
+        )
+        chunk, chunks = _WARM_UP
+        csv = write_tiny_scans(self.folder / "warm", chunk * chunks * self.workers)
         env, self.world.env = self.world.env, self.world.env | {"CXR_CHUNK_SIZE": str(chunk)}
         self.world.producer("enqueue", "--csv", csv)
         self.world.env = env
-        wait_until(lambda: self._beats_with(lambda beat: beat.decided and beat.state == "idle"), 60, "a warm fleet")
+        wait_until(
+            lambda: self._heartbeats_with(lambda heartbeat: heartbeat.decided and heartbeat.state == "idle"),
+            60,
+            "a warm fleet",
+        )
         self.processes = [WorkerProcesses(one) for one in supervisors]
-        # What the warm-up took is reported by then.
-        time.sleep(IDLE)
+        # Until sessions have reported what the warm-up used.
+        time.sleep(IDLE_SECONDS)
 
-    def _beats_with(self, condition):
-        return sum(1 for beat in read_heartbeats(self._app) if condition(beat)) == self.workers
+    def _heartbeats_with(self, condition):
+        return sum(1 for heartbeat in read_heartbeats(self._app) if condition(heartbeat)) == self.workers
 
     def _snapshot(self):
         cpu = [one.cpu for one in self.processes]
@@ -179,33 +187,33 @@ class Fleet:
         return self._database.execute(query).fetchone()[0]
 
     def _enqueue_and_follow(self, csv):
-        """What the producer took; then the longest queue, and the CPUs' load while workers alone are at work."""
+        """The producer's figures, and the longest queue and busy cores while only workers run."""
         run = self._database.execute("SELECT max(id) + 1 FROM runs").fetchone()[0]
-        with self._looking_at_the_queue() as lengths:
+        with self._polling_the_queue() as lengths:
             producer = command_use(self.world.env, "-m", "producer.cli", "enqueue", "--csv", csv)
-        before, started, looks = _all_cpu(self._snapshot()), time.monotonic(), 1
+        before, started, polls = _all_cpu(self._snapshot()), time.monotonic(), 1
         query = "SELECT finished_at IS NOT NULL FROM runs WHERE id = %s"
         while not self._database.execute(query, [run]).fetchone()[0]:
-            if time.monotonic() > started + HOPELESS:
+            if time.monotonic() > started + MAX_RUN_SECONDS:
                 raise SystemExit(f"the run has not ended\n{self.world.logs()[-5000:]}")
             time.sleep(0.2)
-            looks += 1
+            polls += 1
         seconds = time.monotonic() - started
         busy = (_all_cpu(self._snapshot()) - before) / seconds
-        # In less there is too little of it.
-        seen = {"longest queue": max(lengths), "cores busy": busy if seconds > 2 else None, "looks": looks}
-        return producer, seen
+        # Shorter runs give no reliable figure.
+        observed = {"longest queue": max(lengths), "cores busy": busy if seconds > 2 else None, "polls": polls}
+        return producer, observed
 
     @contextlib.contextmanager
-    def _looking_at_the_queue(self):
-        """Gives a list of the lengths that the queue has while the block lasts."""
+    def _polling_the_queue(self):
+        """Yields a list that collects the queue's lengths while the block runs."""
         lengths, done = [0], threading.Event()
 
-        def look():
+        def poll():
             while not done.wait(0.05):
                 lengths.append(self.client.llen(self.queue))
 
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(target=poll)
         thread.start()
         try:
             yield lengths
@@ -213,8 +221,8 @@ class Fleet:
             done.set()
             thread.join()
 
-    def _pace(self, scans):
-        """Scans a second, from when the first batch was taken in hand to the last score; and what closing took."""
+    def _throughput(self, scans):
+        """Scans per second from the start of the first batch to the last score, and the seconds to close the run."""
         first, last, done, closed = self._database.execute(
             "SELECT min(o.scored_at), max(o.scored_at), count(*), max(r.finished_at) FROM runs r "
             "JOIN run_scans s ON s.run_id = r.id JOIN outcomes o ON o.id = s.outcome_id "
@@ -227,7 +235,7 @@ class Fleet:
         overhead = scans * (self.workers / rate - self.cost_ms / 1000)
         return {
             "scans/s": rate,
-            # What a worker spends on a chunk beside scoring, the wait for the next one included.
+            # A worker's time per chunk beside scoring, including the wait for the next chunk.
             "overhead of a chunk, ms": 1000 * overhead / -(-scans // self.chunk),
             "of the ideal": rate / ideal if ideal else None,
             "seconds to close": _seconds(last, closed),
@@ -245,7 +253,7 @@ def _all_cpu(snapshot):
 
 
 def _difference(before, after):
-    """What was used between two snapshots."""
+    """The use between two snapshots."""
     if isinstance(after, dict):
         return {
             name: _difference(before.get(name, 0 if not isinstance(value, dict) else {}), value)

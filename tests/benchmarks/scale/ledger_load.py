@@ -1,7 +1,7 @@
-"""The database alone: how many batches a second it writes, with nobody scoring.
+"""Measures how many batches per second the database alone writes, without scoring.
 
-Once by what a worker calls, one statement a batch on a connection that it keeps; and once by pgbench with a statement a
-row in one transaction, where no Python takes the cores from the server.
+It is loaded by the function that a worker calls, with one statement per batch on a persistent connection; and by
+pgbench with one statement per row in one transaction, where no Python competes for the cores.
 """
 
 import re
@@ -14,17 +14,17 @@ from pathlib import Path
 from db.engine.session import ledger_session, make_engine
 from db.findings import FINDINGS, column_of
 from db.ledger.outcomes import Scored, record_outcomes
-from tests.benchmarks.scale.crowd import together, wall
 from tests.benchmarks.scale.fleet import BATCH
-from tests.benchmarks.scale.meters import command_use, cpu_of_server
+from tests.benchmarks.scale.parallel_processes import run_in_parallel, wall_seconds
 from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
+from tests.benchmarks.scale.resource_usage import command_use, cpu_of_server
 from tests.support.world import hash_artifact, write_csv
 
 CONNECTIONS = (1, 2, 4, 8)
 
 
 def load_ledger(batches):
-    """Both ways, by the number of connections; `batches` are shared by them."""
+    """Figures of both ways by the number of connections, which share `batches` batches."""
     postgres = DurablePostgres()
     try:
         with tempfile.TemporaryDirectory(prefix="nightread-scale-") as folder:
@@ -43,11 +43,11 @@ def load_ledger(batches):
 
 
 def _fill(postgres, folder, scans):
-    """A ledger with one run that waits for so many scans, whose outcomes have the ids from 1 on; and what that took."""
+    """Enqueue one run of `scans` scans, with outcome ids from 1 on; return the ledger's URL and the command's use."""
     url = new_database(postgres)
     hash_artifact(folder / "models", batch_size=BATCH)
     csv = write_csv(folder / "rows.csv", range(scans))
-    # Nobody listens on port 1.
+    # Nothing listens on port 1.
     env = {"CXR_HOME": str(folder), "CXR_BROKER_URL": "redis://127.0.0.1:1/0", "CXR_DATABASE_URL": url}
     use = command_use(env, "-m", "producer.cli", "enqueue", "--csv", csv, "--images", "/nowhere", "--no-check")
     return url, use
@@ -55,11 +55,11 @@ def _fill(postgres, folder, scans):
 
 def _by_workers(postgres, url, count, first, batches):
     before = cpu_of_server(postgres.process.pid)
-    answers = together(count, _write, url, first, batches)
+    answers = run_in_parallel(count, _write, url, first, batches)
     latencies = [one for answer in answers for one in answer["latencies"]]
     cpu = cpu_of_server(postgres.process.pid) - before
     return {
-        **_rates(count, len(latencies) / wall(answers), cpu / len(latencies)),
+        **_rates(count, len(latencies) / wall_seconds(answers), cpu / len(latencies)),
         "client ms a batch": 1000 * sum(one["cpu"] for one in answers) / len(latencies),
         "median ms": 1000 * statistics.median(latencies),
     }
@@ -76,7 +76,7 @@ def _rates(count, rate, cpu):
 
 
 def _write(number, ready, url, first, batches):
-    """What `worker.scoring.process` does with each batch, but for its counting."""
+    """Write batches as `worker.scoring.process` does, without its counters."""
     engine = make_engine(url, lock_timeout=15)
     start = first + number * batches * BATCH
     work = [[_scored(start + batch * BATCH + n) for n in range(BATCH)] for batch in range(batches)]
@@ -116,7 +116,7 @@ def _by_pgbench(postgres, script, count, first, batches):
 
 
 def _script(first, batches):
-    """A batch written row by row, in as many round trips as psycopg would need for that."""
+    """A pgbench script that writes a batch row by row, in as many round trips as psycopg would need."""
     ids = [f"id{n}" for n in range(BATCH)]
     columns = ", ".join(column_of(finding) for finding in FINDINGS)
     lines = ["\\set n :n + 1"]

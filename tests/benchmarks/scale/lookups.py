@@ -1,4 +1,4 @@
-"""What a worker and a sweep ask of a ledger, by how large a run is and how far."""
+"""Times the look-ups of workers and sweeps in a ledger, by the size and progress of its run."""
 
 import statistics
 import time
@@ -12,9 +12,9 @@ from db.ledger.runs import nothing_pending, open_runs_of, progress
 from tests.benchmarks.scale.fleet import CHUNK
 from tests.benchmarks.scale.postgres_of_scale import DurablePostgres, new_database
 
-#: Shares of a run that are decided.
+#: Decided shares of a run.
 DECIDED = (0.01, 0.5, 0.999)
-_TRIES = 5
+_REPEATS = 5
 _SHA256 = "a" * 64
 
 _FILL = """
@@ -31,7 +31,7 @@ INSERT INTO run_scans (run_id, scan_id, outcome_id, reused) SELECT 1, n, n, fals
 
 
 def time_lookups(sizes):
-    """Median milliseconds of each, for each size and share."""
+    """Median milliseconds of each look-up, for each size and share."""
     return [found for scans in sizes for found in _of_a_ledger(scans)]
 
 
@@ -45,7 +45,7 @@ def _of_a_ledger(scans):
         for share in DECIDED:
             _vacuum(postgres)
             decided = int(scans * share)
-            # As the planner knows it until autovacuum looks again, which is when a tenth has changed.
+            # The planner's statistics until autovacuum runs again, after a tenth has changed.
             with engine.begin() as connection:
                 values = {"decided": decided}
                 connection.execute(text("UPDATE outcomes SET state = 'scored' WHERE id <= :decided"), values)
@@ -79,7 +79,7 @@ def _times(engine, scans, decided):
 
 def _median_ms(connection, ask):
     times = []
-    for _ in range(_TRIES):
+    for _ in range(_REPEATS):
         started = time.perf_counter()
         ask(connection)
         times.append(time.perf_counter() - started)

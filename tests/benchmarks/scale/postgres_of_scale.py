@@ -1,17 +1,17 @@
-"""The database of a fleet that is measured."""
+"""The database of a measured fleet."""
 
 from db.engine.session import make_engine, upgrade
 from tests.support.postgres import Postgres
 
 
 class DurablePostgres(Postgres):
-    """As an operator leaves it: every commit waits for the disk. Its log says which session spoke."""
+    """A server with default durability: every commit waits for the disk. Its log names the session of each line."""
 
     settings = ("max_connections=100", "log_line_prefix=%p|")
 
 
 def new_database(postgres, name="nightread"):
-    """A database with this program's tables; gives its address."""
+    """Create a database with this program's tables, and return its URL."""
     postgres.ask(f"CREATE DATABASE {name}")
     engine = make_engine(postgres.url(name))
     upgrade(engine)

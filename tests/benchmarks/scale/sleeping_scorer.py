@@ -1,8 +1,8 @@
-"""A scorer of a fixed cost that only sleeps, and a count of what its process asks of the database.
+"""A scorer that sleeps for a fixed time per scan, and counters of its process's use of the database.
 
-Worker processes load it by CXR_RUNTIME=tests.benchmarks.scale.sleeping_scorer:SleepingScorer. SLEEPING_SCORER_MS is
-the cost of one scan. The counts lie in a file of the folder SLEEPING_SCORER_COUNTS, named by the process: six numbers
-that are mapped into memory, so that counting costs next to nothing and the numbers survive a kill.
+CXR_RUNTIME=tests.benchmarks.scale.sleeping_scorer:SleepingScorer loads it. SLEEPING_SCORER_MS is the cost of one scan.
+The counts lie in a file in the folder SLEEPING_SCORER_COUNTS, named by the process id: five numbers that are mapped
+into memory, so that counting costs almost nothing and the numbers survive a kill.
 """
 
 import os
@@ -13,12 +13,12 @@ import numpy as np
 import psycopg
 from sqlalchemy import Engine, event
 
-#: What is counted. An exchange is one wait for the server's answer; where it opens a transaction that is two.
+#: The counters. An exchange is one wait for the server's answer; one that opens a transaction counts as two.
 COUNTS = ("statements", "rows", "transactions", "exchanges", "seconds")
 
 
 class SleepingScorer:
-    """Scores are made up: the aggregator sorts them, so they must differ."""
+    """Returns random scores, because the aggregator sorts them and they must differ."""
 
     runtime = "sleep"
     precision = "float32"
@@ -36,7 +36,7 @@ class SleepingScorer:
 
 
 def count_sql(file):
-    """From now on, count this process's use of the database into the file."""
+    """Count this process's use of the database in the file from now on."""
     counts = np.memmap(file, np.float64, mode="w+", shape=len(COUNTS))
 
     @event.listens_for(Engine, "before_cursor_execute")
@@ -62,7 +62,7 @@ def count_sql(file):
 
 
 def read_counts(folder):
-    """By name, summed over the processes that have counted into the folder."""
+    """The counts by name, summed over the processes that have counted in the folder."""
     files = [np.fromfile(file, np.float64) for file in Path(folder).iterdir()]
     total = np.sum(files, axis=0) if files else np.zeros(len(COUNTS))
     return dict(zip(COUNTS, total.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Radiographs for a benchmark: as many as wanted, no two with the same pixels, as costly to decode as real ones."""
+"""Writes radiographs for a benchmark, each with different pixels and as costly to decode as real ones."""
 
 import csv
 import sys
@@ -7,24 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-#: NIH's layout.
+#: The columns of NIH's CSV.
 HEADER = (
     *("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position"),
     *("OriginalImage[Width", "Height]", "OriginalImagePixelSpacing[x", "y]"),
 )
-#: As libpng writes NIH's files: the filter that suits each row, zlib's usual level.
+#: As libpng writes NIH's files: the best filter for each row, and zlib's default level.
 _PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_ALL_FILTERS, cv2.IMWRITE_PNG_COMPRESSION, 6]
 _LARGEST_SHIFT = 100
 
 
 def lay_out(folder, originals, count, seed=7):
-    """Shifted originals, and a labels CSV over them.
+    """Write shifted originals and their labels CSV.
 
     Args:
-        folder: where `images/` and `labels.csv` go; what is there already is kept.
+        folder: gets `images/` and `labels.csv`; existing ones are kept.
         originals: a folder of real PNGs.
-        count: files.
-        seed: of the shifts.
+        count: number of files.
+        seed: seed of the shifts.
 
     Returns:
         The CSV.
@@ -54,7 +54,7 @@ def _cycled(sources, count):
 
 def _write(path, source, shift):
     image = cv2.imread(str(source), cv2.IMREAD_GRAYSCALE)
-    # By reflection, so that what comes in at the edge is as rough as the rest.
+    # By reflection, so that the new edge is as rough as the rest.
     down, right = (int(abs(step)) for step in shift)
     padded = cv2.copyMakeBorder(image, down, down, right, right, cv2.BORDER_REFLECT)
     top, left = down + int(shift[0]), right + int(shift[1])

@@ -1,6 +1,6 @@
-"""A DenseNet121 to measure with. Not fitted, but its scores differ from scan to scan.
+"""Makes a DenseNet121 for benchmarks. It is not fitted, but its scores differ from scan to scan.
 
-Its twins for OpenVINO lie beside it where Keras runs on TensorFlow.
+If Keras runs on TensorFlow, it also makes the versions for OpenVINO.
 
 python make_model.py MODELS IMAGES BATCH_SIZE
 """
@@ -37,7 +37,7 @@ scores = keras.layers.Dense(len(FINDINGS), activation="sigmoid")(keras.layers.Ba
 model = keras.Model(given, scores)
 for layer in (*encoder.layers, *model.layers):
     if isinstance(layer, keras.layers.BatchNormalization):
-        # One pass sets what is normal for these scans, as a fit would.
+        # One pass sets the moving statistics for these scans, as a fit would.
         layer.momentum = 0.0
 model(pixels, training=True)
 
@@ -53,8 +53,8 @@ if formats:
 
     quantized = quantize(openvino.Core().read_model(staging / OPENVINO_FILE), pixels, batch_size)
     openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
-    files = {file: file_sha256(staging / file) for file in FILES_BY_FORMAT[INT8]}
-    # Of a network that cannot tell findings apart there is nothing to prove.
+    files = {file: file_sha256(staging / file) for file in FILES[INT8]}
+    # The bounds mean nothing for a network that is not fitted.
     nothing = dict.fromkeys(("auroc_float32", "auroc_int8", "loss_bound", "max_loss", "max_difference"), 0.0)
     none = dict.fromkeys(("scans", "patients", "findings", "resamples"), 0)
     formats[INT8] = Int8Export(

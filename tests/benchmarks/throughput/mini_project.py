@@ -1,4 +1,4 @@
-"""The mini project's way: every image decoded in colour, then one `model.predict`, all in one process.
+"""Scores as the mini project does: decode every image in colour, then one `model.predict`, in one process.
 
 python mini_project.py MODEL.keras IMAGES SCORES.npy
 """

@@ -1,4 +1,4 @@
-"""Ray Data: images read and decoded by its tasks, scored by an actor that holds OpenVINO.
+"""Scores with Ray Data: its tasks read and decode images, and an actor with OpenVINO scores them.
 
 python ray_data.py OPENVINO.xml IMAGES SCORES.npy f32|bf16
 """
@@ -21,7 +21,7 @@ graph, folder, out, precision = sys.argv[1:5]
 
 
 def decode(row):
-    """A row's pixels in place of its file."""
+    """Replace a row's file by its pixels."""
     import cv2
 
     image = cv2.imread(row["item"], cv2.IMREAD_GRAYSCALE)
@@ -33,7 +33,7 @@ class Scorer:
     """Holds the compiled model."""
 
     def __init__(self):
-        # It tells its makers of each import.
+        # Otherwise each import sends telemetry.
         sys.modules["openvino_telemetry"] = None
         import openvino  # noqa: TID251
 
@@ -59,7 +59,7 @@ files = [str(path) for path in sorted(Path(folder).iterdir())]
 
 
 def scored(names):
-    """All rows: the actor takes half a core, so that tasks can decode beside it."""
+    """Score all rows; the actor reserves half a core, so that tasks can decode beside it."""
     rows = ray.data.from_items(names, override_num_blocks=max(1, len(names) // 64)).map(decode)
     return rows.map_batches(Scorer, batch_size=BATCH, concurrency=1, num_cpus=0.5).take_all()
 
@@ -70,6 +70,6 @@ rows = scored(files)
 ended = time.time()
 rows.sort(key=lambda row: row["name"])
 np.save(out, np.stack([row["scores"] for row in rows]))
-# Each pipeline starts an actor of its own, which loads the model; workers of the others are warm by then.
+# Each pipeline starts its own actor, which loads the model; the workers of other projects are warm by then.
 ready = float(rows[0]["ready"])
 print(json.dumps({"scans/s": len(files) / (ended - started), "scans/s, warm": len(files) / (ended - ready)}))

@@ -1,4 +1,4 @@
-"""A chunk lasts for half the time budget, and every worker gets several."""
+"""A chunk lasts for half of the time budget, and every worker gets several chunks."""
 
 import pytest
 
@@ -12,7 +12,7 @@ MODEL = "a" * 64
 
 
 def size(valkey_port, pending, *speeds, **settings):
-    """With a worker of each of these speeds."""
+    """The chunk size with one worker of each of these speeds."""
     url = f"redis://127.0.0.1:{valkey_port}/0"
     app = make_app(WorkerSettings(broker_url=url))
     heartbeats = [sample_heartbeat(pid=pid, model_sha12=MODEL[:12], speed=speed) for pid, speed in enumerate(speeds)]
@@ -40,17 +40,17 @@ def size(valkey_port, pending, *speeds, **settings):
         (0, (), 32),
     ],
 )
-def test_a_chunk_suits_those_who_will_work_on_it(valkey_port, pending, speeds, expected):
-    """Half of 15 s at their model's speed, a quarter of a worker's share, in full batches; 512 where none can tell."""
+def test_the_chunk_size_follows_the_speed_of_the_models_workers(valkey_port, pending, speeds, expected):
+    """It is half of 15 s at their speed, at most a quarter of a worker's share, in full batches; 512 by default."""
     assert size(valkey_port, pending, *speeds) == expected
 
 
-def test_a_size_that_was_set_stands(valkey_port):
-    """Somebody has measured."""
+def test_a_configured_chunk_size_is_used(valkey_port):
+    """The operator's setting replaces the computed size."""
     assert size(valkey_port, 100_000, 68.0, chunk_size=7) == 7
 
 
-def test_a_broker_that_is_away_is_the_senders_to_say():
-    """A rehearsal needs none."""
+def test_the_chunk_size_falls_back_to_512_without_a_broker():
+    """A dry run needs no broker."""
     settings = WorkerSettings(broker_url="redis://127.0.0.1:1/0")
     assert chunk_size(settings, make_app(settings), MODEL, 100_000) == 512

@@ -1,4 +1,4 @@
-"""Heartbeats in a real broker: which workers are shown, and that versions understand each other."""
+"""Heartbeats in a real broker show the live workers, and versions understand each other."""
 
 import json
 from dataclasses import asdict, replace
@@ -13,8 +13,8 @@ from worker.settings import WorkerSettings
 
 HEARTBEAT = sample_heartbeat(host="h", device="cpu", state="idle", rate=0.5)
 KEY = "nightread.worker.h.1.0"
-#: Of a worker of the commit before this record had its name.
-BEFORE = (
+#: The heartbeat that a worker of an older version sends.
+OLD_FORM = (
     '{"host":"h","pid":1,"device":"cpu","model":"m","model_sha12":"mmmmmmmmmmmm","state":"idle","decided":5,"rate":0.5,'
     '"speed":0.0,"restarts":0,"progress_age":null,"stalled":0.0}'
 )
@@ -33,7 +33,7 @@ def app(tmp_path, client, valkey_port):
 
 
 def test_a_heartbeat_expires_unless_it_is_sent_again_and_can_be_withdrawn(app, client):
-    """A machine that is gone is soon no longer shown; a heartbeat that is not understood is skipped."""
+    """A lost machine is soon no longer shown, and an invalid heartbeat is skipped."""
     other = replace(HEARTBEAT, device="gpu 1")
     send_heartbeats(app, [other, HEARTBEAT])
     client.set("nightread.worker.old.1.0", '{"host": "old"}')
@@ -44,9 +44,9 @@ def test_a_heartbeat_expires_unless_it_is_sent_again_and_can_be_withdrawn(app, c
 
 
 def test_versions_understand_each_other(app, client):
-    """What is sent is, byte by byte, what the version before sent; a later version may add keys."""
+    """A heartbeat is byte for byte that of the older version, and a later version may add keys."""
     send_heartbeats(app, [HEARTBEAT])
-    assert client.get(KEY).decode() == BEFORE
-    for sent in (BEFORE, json.dumps(asdict(HEARTBEAT) | {"later": [1]})):
+    assert client.get(KEY).decode() == OLD_FORM
+    for sent in (OLD_FORM, json.dumps(asdict(HEARTBEAT) | {"later": [1]})):
         client.set(KEY, sent)
         assert read_heartbeats(app) == [HEARTBEAT]

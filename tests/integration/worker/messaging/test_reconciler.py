@@ -1,4 +1,4 @@
-"""The look for lost work goes on whatever is wrong with one run's figures."""
+"""The reconciler finds lost work even if a run cannot be closed."""
 
 import pytest
 import redis
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture(autouse=True)
 def let_turns_pass(valkey_port):
-    """Called: as if an interval had gone by. Another test's is over."""
+    """Returns a function that ends the present interval between looks, and ends that of earlier tests."""
     broker = redis.Redis(port=valkey_port)
 
     def forget():
@@ -34,7 +34,7 @@ def reconciler_of(engine, tmp_path, valkey_port):
 
 
 def reconcile(engine, tmp_path, valkey_port):
-    """Look once where a run was opened and never sent: gives how many scans were sent."""
+    """Open a run whose chunks are lost, reconcile once, and return the number of scans sent."""
     enqueue(engine, tmp_path)
     with read_transaction(engine) as connection:
         model = find_model(connection, None)
@@ -42,8 +42,8 @@ def reconcile(engine, tmp_path, valkey_port):
     return reconciler_of(engine, tmp_path, valkey_port).reconcile(model, at_once=True)
 
 
-def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, valkey_port, monkeypatch, caplog):
-    """A run that cannot be closed must not keep this machine from all the others."""
+def test_a_bug_in_closing_runs_is_logged_and_keeps_no_work_back(engine, tmp_path, valkey_port, monkeypatch, caplog):
+    """A run that cannot be closed must not hold up the other runs."""
 
     def bug(_engine):
         raise ArithmeticError
@@ -54,8 +54,8 @@ def test_a_bug_in_the_figures_is_loud_and_keeps_no_work_back(engine, tmp_path, v
     assert "ArithmeticError" in caplog.text
 
 
-def test_a_database_that_is_away_is_the_callers_to_say(engine, tmp_path, valkey_port):
-    """It is no bug."""
+def test_an_unavailable_database_raises_to_the_caller(engine, tmp_path, valkey_port):
+    """The error reaches the caller, because an unavailable database is not a bug."""
     enqueue(engine, tmp_path)
     file = tmp_path / "nightread.sqlite"
     with read_transaction(engine) as connection:
@@ -65,10 +65,8 @@ def test_a_database_that_is_away_is_the_callers_to_say(engine, tmp_path, valkey_
         reconciler_of(engine, tmp_path, valkey_port).reconcile(model)
 
 
-def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
-    engine, tmp_path, valkey_port, monkeypatch
-):
-    """Each try to cut SQLite's `-wal` file holds up those who write: one that failed is not repeated at each look."""
+def test_writers_do_not_wait_at_every_look_for_a_reader_that_stays(engine, tmp_path, valkey_port, monkeypatch):
+    """Truncating SQLite's `-wal` file holds up writers, so a failed attempt is not repeated at every look."""
     tries = []
     monkeypatch.setattr(worker.messaging.reconciler, "trim_wal", lambda _: bool(tries.append(None)))
     enqueue(engine, tmp_path)
@@ -82,13 +80,13 @@ def test_writers_are_not_made_to_wait_again_and_again_for_a_reader_that_stays(
 
 @pytest.fixture
 def new_reconciler(engine, tmp_path, valkey_port):
-    """Make one more supervisor's look for lost work."""
+    """Returns a function that makes the reconciler of one more supervisor."""
     return lambda: reconciler_of(engine, tmp_path, valkey_port)
 
 
 @pytest.fixture
 def lost_work(engine, tmp_path, valkey_port):
-    """A model whose four scans wait, while the broker holds no chunk."""
+    """A model with four pending scans, while the broker holds no chunk."""
     enqueue(engine, tmp_path)
     with read_transaction(engine) as connection:
         model = find_model(connection, None)
@@ -97,10 +95,10 @@ def lost_work(engine, tmp_path, valkey_port):
     return model
 
 
-def test_a_fleets_supervisors_look_in_turn_and_two_looks_are_enough_whoever_looks(
+def test_a_fleets_supervisors_take_turns_and_any_two_looks_are_enough(
     new_reconciler, lost_work, let_turns_pass, monkeypatch
 ):
-    """A thousand of them ask as much as one, and what one has seen the next one knows."""
+    """Many supervisors query as often as one, and each continues from the look of the one before."""
     looks = []
     monkeypatch.setattr(worker.messaging.reconciler, "nothing_in_flight", lambda *_: looks.append(None) or True)
     first, second = (new_reconciler() for _ in range(2))
@@ -110,8 +108,8 @@ def test_a_fleets_supervisors_look_in_turn_and_two_looks_are_enough_whoever_look
     assert [one.reconcile(lost_work) for one in (second, first)] == [4, 0]
 
 
-def test_what_looked_lost_once_and_then_did_not_is_not_sent(new_reconciler, lost_work, let_turns_pass, monkeypatch):
-    """A chunk that is on its way from the queue into a worker's hands is in neither for a moment."""
+def test_work_that_looked_lost_only_once_is_not_sent(new_reconciler, lost_work, let_turns_pass, monkeypatch):
+    """A chunk on its way from the queue to a worker is in neither for a moment."""
     states = iter([True, False, True])
     monkeypatch.setattr(worker.messaging.reconciler, "nothing_in_flight", lambda *_: next(states))
     reconciler = new_reconciler()
@@ -123,7 +121,7 @@ def test_what_looked_lost_once_and_then_did_not_is_not_sent(new_reconciler, lost
 def test_a_supervisor_that_does_not_reach_the_database_leaves_its_turn_to_others(
     new_reconciler, lost_work, monkeypatch
 ):
-    """Else it might take every turn, and lost work would stay lost."""
+    """Otherwise it might take every turn, and lost work would stay lost."""
 
     def away(_engine):
         raise DBAPIError("SELECT", {}, OSError())

@@ -1,4 +1,4 @@
-"""A scoring process in this very process, its ledger, and the chunks that it sends."""
+"""A scoring process inside the test's own process, its ledger, and the chunks that it sends."""
 
 import json
 
@@ -18,9 +18,9 @@ SCANS = range(6)
 
 
 class Work:
-    """Six scans that wait, and the process that scores them."""
+    """Six pending scans, and the process that scores them."""
 
-    #: Seconds; more than the pause before a chunk of which nothing was scored goes back.
+    #: Seconds; longer than the pause before a chunk without any scored scan is handed back.
     budget = 2.5
 
     def __init__(self, tmp_path, valkey_port):
@@ -43,7 +43,7 @@ class Work:
         self.scans = [ChunkScan(outcome_id=key, location=where) for key, where in self.world.rows(query)]
 
     def handle(self, scans):
-        """Give the child a chunk, and give what it sent because of it, by outcome."""
+        """Let the scoring process handle a chunk, and return the outcome ids of each chunk that it sent."""
         self._broker.flushall()
         self.process.handle(Chunk(model=self.model, scans=tuple(scans)).to_message(), redelivered=False)
         return [ids_in(json.loads(raw)) for raw in self._broker.lrange(queue_of(self.model), 0, -1)]

@@ -1,4 +1,4 @@
-"""What a database refuses is told apart: its own state blames no scan, and no value of a row is said aloud."""
+"""Database errors: a temporary state of the database blames no scan, and no error shows a row's values."""
 
 import traceback
 
@@ -15,7 +15,7 @@ from worker.scoring.process import ScoringProcess
 from worker.settings import WorkerSettings
 from worker.telemetry.counters import ScoringCounters
 
-#: Not spelled where a traceback would show it.
+#: Computed, so that a traceback's source lines do not show it.
 NAME = f"{77310000}_000.png"
 
 
@@ -34,7 +34,7 @@ STATEMENTS = {
 
 @pytest.mark.parametrize(("statement", "passes"), STATEMENTS.items())
 def test_a_refusal_names_no_value(engine, statement, passes):
-    """Neither its text nor its traceback nor the few words for a log; a row that is refused is somebody's fault."""
+    """Its text, traceback and log line show no value, and a refused row is not a temporary error."""
     error = refusal(engine, statement)
     said = "".join(traceback.format_exception(error)) + cause_of(error)
     assert NAME not in said
@@ -48,8 +48,8 @@ def test_a_refusal_names_no_value(engine, statement, passes):
         ("statement_timeout = 1", "QueryCanceled"),
     ],
 )
-def test_what_postgresql_refuses_for_now_passes(new_postgres, setting, cause):
-    """Whatever class SQLAlchemy gives it: a server that only reads raises an `InternalError`."""
+def test_a_temporary_refusal_of_postgresql_is_transient(new_postgres, setting, cause):
+    """SQLAlchemy's class does not matter: a read-only server raises an `InternalError`."""
     engine = make_engine(new_postgres)
     with engine.connect() as connection:
         connection.execute(text(f"SET {setting}"))
@@ -60,8 +60,8 @@ def test_what_postgresql_refuses_for_now_passes(new_postgres, setting, cause):
     assert (is_transient(caught.value), cause_of(caught.value)) == (True, cause)
 
 
-def test_a_file_that_is_no_database_is_said_in_sqlites_words(tmp_path):
-    """The class alone, `DatabaseError`, would tell nobody what to do."""
+def test_a_file_that_is_not_a_database_is_reported_in_sqlites_words(tmp_path):
+    """The class alone, `DatabaseError`, would not tell the operator what to do."""
     file = tmp_path / "nightread.sqlite"
     file.write_bytes(b"no database" * 500)
     with pytest.raises(DBAPIError) as caught, make_engine(f"sqlite:///{file}").connect():
@@ -69,8 +69,8 @@ def test_a_file_that_is_no_database_is_said_in_sqlites_words(tmp_path):
     assert (is_transient(caught.value), cause_of(caught.value)) == (True, "file is not a database")
 
 
-def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, valkey_port):
-    """A scan that came back alone, and a database that goes away before it is decided: nobody died of it."""
+def test_an_attempt_is_taken_back_when_the_database_is_available_again(tmp_path, valkey_port):
+    """A redelivered lone scan killed no process if the database went away before it was decided."""
     home = tmp_path / "home"
     artifact = hash_artifact(home / "models", batch_size=1)
     write_images(tmp_path / "images", [0])
@@ -92,8 +92,8 @@ def test_an_attempt_is_taken_back_when_the_database_is_there_again(tmp_path, val
     assert world.rows("SELECT state, attempts FROM outcomes") == [("scored", 0)]
 
 
-def test_a_child_makes_no_ledger_of_its_own(tmp_path):
-    """A SQLite file that somebody took away may come back; an empty one in its place would be in the way."""
+def test_a_scoring_process_creates_no_ledger(tmp_path):
+    """A SQLite file that was moved away may come back, and an empty file in its place would prevent that."""
     from db.errors import DatabaseUnavailable
 
     with pytest.raises(DatabaseUnavailable, match="the database file is gone"):

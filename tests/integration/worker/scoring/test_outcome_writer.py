@@ -1,4 +1,4 @@
-"""What a message says of a scan's location is held against the ledger before anything is read."""
+"""A message's locations are compared with the ledger before any image is read."""
 
 import dataclasses
 import logging
@@ -7,7 +7,7 @@ from worker.messaging.messages import Chunk
 
 
 def test_a_message_with_another_location_is_dropped_and_its_work_stays_pending(work, caplog):
-    """The ledger was restored or pruned since and has another scan there. No image is read, no name is logged."""
+    """A restored or pruned ledger may have another scan under the id: no image is read, and no name is logged."""
     first, second, *_ = work.scans
     elsewhere = dataclasses.replace(first, location=second.location)
     with caplog.at_level(logging.INFO):
@@ -18,7 +18,7 @@ def test_a_message_with_another_location_is_dropped_and_its_work_stays_pending(w
 
 
 def test_a_scan_that_moved_since_is_not_read_at_its_old_place(work):
-    """A later enqueue found the image elsewhere: the message is old, and SQL's next one has the new place."""
+    """A later enqueue found the image elsewhere, so the message is old and the next one has the new location."""
     first, *_ = work.scans
     work.execute("UPDATE scans SET location = :new WHERE location = :old", new="/elsewhere.png", old=first.location)
     work.handle([first])
@@ -26,7 +26,7 @@ def test_a_scan_that_moved_since_is_not_read_at_its_old_place(work):
 
 
 def test_another_location_of_a_scan_that_is_scored_already_drops_nothing(work):
-    """Only what is still pending is compared: the rest of the chunk is worked on."""
+    """Only pending scans are compared, and the rest of the chunk is scored."""
     first, second, *_ = work.scans
     work.handle([first])
     work.handle([dataclasses.replace(first, location="/elsewhere.png"), second])
@@ -34,7 +34,7 @@ def test_another_location_of_a_scan_that_is_scored_already_drops_nothing(work):
 
 
 def test_a_dropped_message_of_a_lone_scan_costs_it_no_attempt(work):
-    """It came again, and its worker may have died of it; but nothing was read, so the scan is not to blame."""
+    """It was redelivered and may have killed a worker, but no image was read, so the scan is not to blame."""
     lone = dataclasses.replace(work.scans[0], location="/elsewhere.png")
     work.process.handle(Chunk(model=work.model, scans=(lone,)).to_message(), redelivered=True)
     assert work.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]

@@ -1,4 +1,4 @@
-"""Of whatever lies in the queue a chunk comes through the gate, and nothing else."""
+"""Only a chunk is accepted from the queue, and everything else is dropped."""
 
 import base64
 import json
@@ -18,15 +18,15 @@ REFUSED = {what: raw for what, raw in dropped(MINE, TRAP).items() if what != "an
 ODD = harmless(MINE)
 
 
-def opened(raw):
-    """An envelope and the body in it."""
+def unpack(raw):
+    """Returns an envelope and its decoded body."""
     envelope = json.loads(raw)
     return envelope, json.loads(base64.b64decode(envelope["body"]))
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_holds_no_chunk_is_dropped_in_a_sentence_that_repeats_nothing(what, caplog):
-    """Whatever else: not JSON, deep, long, compressed, pickled, for another task."""
+def test_a_message_without_a_chunk_is_dropped_in_a_sentence_that_repeats_nothing(what, caplog):
+    """Messages may be other than JSON, deep, long, compressed, pickled, or for another task."""
     with caplog.at_level(logging.ERROR):
         assert validate_reply([b"score", REFUSED[what]]) is None
     [record] = caplog.records
@@ -37,9 +37,9 @@ def test_what_holds_no_chunk_is_dropped_in_a_sentence_that_repeats_nothing(what,
 
 
 @pytest.mark.parametrize("what", ODD)
-def test_of_an_odd_message_only_the_chunk_comes_through(what):
-    """What it says of when, how and what else to do stays behind."""
-    envelope, (arguments, keywords, embedded) = opened(validate_envelope(ODD[what]))
+def test_only_the_chunk_of_an_odd_message_is_kept(what):
+    """Its options, callbacks and other headers are removed."""
+    envelope, (arguments, keywords, embedded) = unpack(validate_envelope(ODD[what]))
     assert [chunk(MINE, arguments[0]["scans"])] == arguments
     assert keywords == embedded == {}
     headers = envelope.pop("headers")
@@ -49,14 +49,14 @@ def test_of_an_odd_message_only_the_chunk_comes_through(what):
 
 
 def test_copies_of_one_message_do_not_acknowledge_each_other():
-    """The broker remembers what is held by this tag."""
+    """Each copy gets its own delivery tag, because the broker knows held messages by this tag."""
     raw = message(chunk(MINE, [[1, "x"]]))
     tags = {json.loads(validate_envelope(raw))["properties"]["delivery_tag"] for _ in range(3)}
     assert len(tags) == 3
 
 
-def test_what_was_held_comes_back_marked_as_redelivered_and_may_pass_again():
-    """A chunk whose worker died is known by this mark."""
+def test_a_held_message_comes_back_marked_as_redelivered_and_is_valid_again():
+    """The mark shows that the worker of the chunk may have died."""
     entry = json.dumps([json.loads(validate_envelope(message(chunk(MINE, [[1, "x"]])))), "", queue_of(MINE)]).encode()
     assert held_queue(entry) == queue_of(MINE)
     queue, again = redelivered(entry)
@@ -65,8 +65,8 @@ def test_what_was_held_comes_back_marked_as_redelivered_and_may_pass_again():
 
 
 @pytest.mark.parametrize("entry", [b"", b"\xff", b"[]", b"[1, 2, 3]", b"[" * 100_000, b'[{"headers": {}}, "a", "b"]'])
-def test_what_another_program_holds_is_left_alone(entry):
-    """The database of a broker may be shared."""
+def test_entries_of_another_program_are_left_alone(entry):
+    """Other programs may share the broker's database."""
     assert redelivered(entry) is None
     assert held_queue(entry) is None
 
@@ -75,20 +75,20 @@ def test_what_another_program_holds_is_left_alone(entry):
     raw=st.binary()
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda x: json.dumps(x).encode())
 )
-def test_no_bytes_whatever_raise_anything_but_a_refusal(raw):
+def test_arbitrary_bytes_raise_nothing_but_a_refusal(raw):
     """A hostile message must not kill the worker that takes it."""
     with pytest.raises(InvalidMessage):
         validate_envelope(raw)
 
 
-def test_an_empty_queue_is_no_message():
-    """BRPOP gives up after a while."""
+def test_an_empty_queue_gives_no_message():
+    """BRPOP returns nothing after its timeout."""
     assert validate_reply(None) is None
     assert validate_reply([b"score.1", message(chunk(MODEL, [[1, "x"]]))])[0] == b"score.1"
 
 
-def test_a_chunk_that_is_not_sent_in_halves_fits_through():
-    """10,000 scans whose paths are as long as a file system takes, in letters that JSON writes in six."""
+def test_a_chunk_within_the_length_limit_is_valid():
+    """A chunk of the longest paths, in letters that JSON escapes to six bytes, is halved until it fits."""
     scans = tuple(ChunkScan(outcome_id=number, location="肺" * 1365) for number in range(1, MAX_SCANS + 1))
     chunk = Chunk(model=MINE, scans=scans)
     while chunk.is_too_long:

@@ -1,4 +1,4 @@
-"""A message is exactly a chunk, or it is refused in a short sentence."""
+"""A message that is not exactly a chunk is refused in a short sentence."""
 
 import json
 import pickle
@@ -33,13 +33,13 @@ def refusal(wire):
 
 
 @given(chunk=chunks)
-def test_a_chunk_survives_the_journey_through_json(chunk):
-    """What is sent is what arrives, byte for byte of every location."""
+def test_a_chunk_survives_json(chunk):
+    """A chunk arrives as it was sent, with every location unchanged."""
     assert Chunk.from_message(json.loads(json.dumps(chunk.to_message()))) == chunk
 
 
 def test_the_printed_form_shows_ids_and_no_location():
-    """Logs and events print it, and file names are patient ids."""
+    """Logs and events show the printed form, and file names contain patient ids."""
     chunk = Chunk(
         model=MODEL,
         scans=(
@@ -52,8 +52,8 @@ def test_the_printed_form_shows_ids_and_no_location():
 
 
 @given(chunk=chunks)
-def test_halves_are_the_whole_in_order(chunk):
-    """No scan is lost or doubled, and a chunk of two or more gets smaller."""
+def test_halves_together_are_the_chunk_in_order(chunk):
+    """No scan is lost or duplicated, and a chunk of two or more gets smaller."""
     first, second = chunk.halves()
     assert first.scans + second.scans == chunk.scans
     assert {first.model, second.model} == {chunk.model}
@@ -62,13 +62,13 @@ def test_halves_are_the_whole_in_order(chunk):
 
 
 def test_a_queue_belongs_to_one_model():
-    """No worker receives a chunk that it cannot score."""
+    """A worker receives only chunks for its model."""
     assert Chunk(model=MODEL, scans=()).queue == queue_of(MODEL) == "score.0123456789ab"
 
 
 @pytest.mark.parametrize("version", [0, 2, 99])
 def test_another_version_is_refused_with_both_numbers(version):
-    """Never guessed at."""
+    """The message is not interpreted, and the sentence gives both versions."""
     sentence = refusal(message(version=version))
     assert f"version {version}" in sentence
     assert f"reads {FORMAT_VERSION}" in sentence
@@ -105,8 +105,8 @@ def test_another_version_is_refused_with_both_numbers(version):
     ],
     ids=lambda wire: repr(wire)[:60],
 )
-def test_what_is_no_chunk_is_refused_without_repeating_it(wire):
-    """Wrong types, missing and extra fields, too many scans."""
+def test_a_malformed_chunk_is_refused_without_repeating_it(wire):
+    """Wrong types, missing or extra fields and too many scans are refused."""
     refusal(wire)
 
 
@@ -118,14 +118,14 @@ def test_what_is_no_chunk_is_refused_without_repeating_it(wire):
         ),
     )
 )
-def test_no_json_whatever_raises_anything_but_a_refusal(wire):
+def test_arbitrary_json_raises_nothing_but_a_refusal(wire):
     """A hostile message must not kill the worker that reads it."""
     refusal(wire)
 
 
 @pytest.mark.parametrize("name", ["a\n2026-11-26 INFO all is well", "\x1b[2J", "00000013_005.png"])
-def test_a_strangers_field_is_not_repeated_in_the_log(name):
-    """Its name could pass for a line of ours, clear a terminal, or be a patient's."""
+def test_an_unknown_field_is_not_repeated_in_the_log(name):
+    """Its name could look like a log line, clear a terminal, or contain a patient id."""
     message = Chunk(model="a" * 64, scans=(ChunkScan(outcome_id=1, location="/a.png"),)).to_message()
     with pytest.raises(InvalidMessage) as caught:
         Chunk.from_message({**message, name: 1})

@@ -1,4 +1,4 @@
-"""Pixels as a worker has them made: as many at once as there are cores, and none that are kept already."""
+"""The decoder decodes a limited number of images at once, and none that are in the pixel cache."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def slow(monkeypatch):
-    """Decoding takes 20 ms; the most that were at it at once, in a list."""
+    """Slows decoding to 20 ms, and returns a list with the largest number of decodings at once."""
     at_it, most = [], [0]
 
     def decode(*args):
@@ -50,8 +50,8 @@ def slow(monkeypatch):
     return most
 
 
-def test_no_more_are_decoded_at_once_than_there_are_cores_and_waiting_is_not_decoding(settings, slow):
-    """Eight threads, two of which decode: sixteen images take 0.3 s of decoding, though the eight wait for 1.3."""
+def test_no_more_images_are_decoded_at_once_than_threads_are_set_and_waiting_is_not_timed(settings, slow):
+    """Two of eight threads decode sixteen images: 0.3 s of decoding are timed, but not the 1.3 s of waiting."""
     watch = Stopwatch()
     decode = Decoder(RULE, settings, watch)
     with ThreadPoolExecutor(THREADS) as pool:
@@ -63,8 +63,8 @@ def test_no_more_are_decoded_at_once_than_there_are_cores_and_waiting_is_not_dec
     assert 2 * THREADS * 0.02 <= watch.seconds["decode"] <= 2 * seconds
 
 
-def test_pixels_that_are_kept_wait_for_no_core(settings, monkeypatch):
-    """An archive that is scored again passes those that are new."""
+def test_cached_pixels_wait_for_no_core(settings, monkeypatch):
+    """Cached images do not wait behind images that must be decoded."""
     decode = Decoder(RULE, settings, Stopwatch())
     decode(image(0))
     over = threading.Event()
@@ -81,7 +81,7 @@ def test_pixels_that_are_kept_wait_for_no_core(settings, monkeypatch):
 
 
 def test_without_a_cache_each_image_is_decoded(tmp_path, slow):
-    """Its size is 0 unless somebody sets it."""
+    """The size of the pixel cache is 0 by default."""
     decode = Decoder(RULE, WorkerSettings(home=tmp_path), Stopwatch())
     assert decode(image(0)).tolist() == decode(image(0)).tolist()
     assert (slow, decode.take_hits()) == ([1], 0)
@@ -89,7 +89,7 @@ def test_without_a_cache_each_image_is_decoded(tmp_path, slow):
 
 
 def test_an_image_of_too_many_pixels_is_rejected(settings):
-    """At the worker's own setting, each time."""
+    """The worker's setting applies to every read of the image."""
     decode = Decoder(RULE, settings.model_copy(update={"max_pixels": 399}), Stopwatch())
     for _ in range(2):
         with pytest.raises(PermanentError) as caught:

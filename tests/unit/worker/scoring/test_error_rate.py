@@ -1,4 +1,4 @@
-"""When a run is stopped: by a window of one worker's last attempts."""
+"""A run is stopped by the error rate in a window of one worker's last attempts."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ NEW = (7, None)
 
 
 def excesses(attempts, key=NEW, after=10, rate=0.5):
-    """After each attempt, whether the run is to be stopped; an attempt is a reason or None."""
+    """The excesses found after each attempt; an attempt is a reason or None."""
     rates, found = ErrorRates(after=after, rate=rate), []
     for reason in attempts:
         rates.record(dict([key]), reason)
@@ -19,36 +19,36 @@ def excesses(attempts, key=NEW, after=10, rate=0.5):
 
 
 def stopped_at(attempts, **settings):
-    """How many attempts it took; None where it never was."""
+    """The number of attempts after which the run is stopped, or None."""
     return next((number for number, found in enumerate(excesses(attempts, **settings), start=1) if found), None)
 
 
 def test_nothing_is_judged_before_the_window_is_full():
-    """However bad it is: a run of fewer scans is never stopped."""
+    """A run with fewer scans than the window is never stopped."""
     assert stopped_at(["missing"] * 9) is None
     assert stopped_at(["missing"] * 10) == 10
 
 
 def test_a_source_that_goes_bad_is_noticed_within_the_window():
-    """After any number of good scans, at the first rejection above the rate."""
+    """After any number of good scans, the first rejection above the rate stops the run."""
     for good in (10, 11, 1000):
         assert stopped_at([None] * good + ["missing"] * 10) == good + 6
 
 
 def test_at_the_rate_a_run_goes_on():
-    """Half is not more than half; one in ten is nothing."""
+    """The rate must be exceeded: exactly half does not stop a run, nor does one in ten."""
     assert stopped_at([None, "missing"] * 50) is None
     assert stopped_at(([None] * 9 + ["truncated"]) * 50) is None
 
 
 @pytest.mark.parametrize(("rate", "attempts"), [(1.0, None), (0.9, 10), (0.0, 10)])
 def test_the_rate_is_a_setting(rate, attempts):
-    """1 stops nothing, 0 anything; in between what is above it."""
+    """A rate of 1 stops no run, and a lower one stops a run whose rate is above it."""
     assert stopped_at(["missing"] * 100, rate=rate) == attempts
 
 
 def test_the_sentence_says_how_many_and_the_commonest_reason():
-    """And no name, for none is known here."""
+    """The sentence contains no name, because none is known here."""
     found = excesses(["missing"] * 2 + ["not_image"] * 5 + [None] * 3)[-1]
     assert found[0].sentence == (
         "7 of the last 10 scans that one worker tried could not be scored, most often for the reason 'not_image'"
@@ -56,7 +56,7 @@ def test_the_sentence_says_how_many_and_the_commonest_reason():
 
 
 def test_runs_are_judged_each_by_itself():
-    """A scan that two runs wait for counts in both; a run that was not asked about is not named."""
+    """A scan of two runs counts in both, and only the given runs are judged."""
     rates = ErrorRates(after=4, rate=0.5)
     for _ in range(4):
         rates.record({1: None, 2: None}, "missing")
@@ -65,8 +65,8 @@ def test_runs_are_judged_each_by_itself():
     assert [*rates.excesses([(2, None), (3, None)])] == []
 
 
-def test_a_resumed_run_begins_anew():
-    """What was attempted before it was stopped does not count."""
+def test_a_resumed_run_starts_over():
+    """Attempts before the stop do not count."""
     since = datetime(2026, 11, 26, tzinfo=UTC)
     rates = ErrorRates(after=4, rate=0.5)
     for resumed in (None, since, since + timedelta(hours=1)):
@@ -76,7 +76,7 @@ def test_a_resumed_run_begins_anew():
 
 
 def test_memory_does_not_grow_with_the_runs_of_years():
-    """The windows of the last few are kept."""
+    """Only the windows of the latest runs are kept."""
     rates = ErrorRates(after=4, rate=0.5)
     for run in range(10 * _MAX_RUNS):
         rates.record({run: None}, None)

@@ -1,4 +1,4 @@
-"""The heart: scans become outcomes in batches, whatever their images are and however long they take."""
+"""The pipeline turns scans into outcomes in batches, with bad and slow images among them."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ BATCH = 4
 
 
 class Recorder:
-    """A fake scorer, for speed: hashes pixels, and notes each batch that it was given."""
+    """A fast fake scorer that hashes pixels and records the size of each batch."""
 
     findings = FINDINGS
     batch_size = BATCH
@@ -52,7 +52,7 @@ class Recorder:
 
 
 class Disk:
-    """A fake disk, for failure: radiograph n at location n, unless something else is set there."""
+    """A fake disk with radiograph n at location n, or the bytes or error that are set there."""
 
     def __init__(self, **instead):
         self.instead = {int(name.strip("_")): value for name, value in instead.items()}
@@ -77,7 +77,7 @@ def expected_scores(number):
 
 
 def scans(count):
-    # Ids unlike positions, and not ascending: order must come from the chunk.
+    # The ids differ from the positions and descend, so that only the chunk can give the order.
     return [ChunkScan(outcome_id=1000 - number, location=str(number)) for number in range(count)]
 
 
@@ -89,7 +89,7 @@ def pool():
 
 @pytest.fixture
 def run(pool):
-    """Score a chunk; gives what was left and what was written, a list for each commit."""
+    """Returns a function that scores a chunk and returns the scans left and the outcomes written, by commit."""
 
     def run(chunk, *, scorer=None, disk=None, out_of_time=lambda: False, write=None, max_pixels=MAX_PIXELS, **options):
         written = []
@@ -114,7 +114,7 @@ def flat(written):
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 23])
 def test_each_scan_gets_the_scores_of_its_own_image_in_the_chunks_order(run, count):
-    """Also in a last batch that is not full; nothing is left, nothing is written twice."""
+    """This holds in a last batch that is not full, too; no scan is left or written twice."""
     scorer = Recorder()
     left, written = run(scans(count), scorer=scorer)
     assert left == []
@@ -133,7 +133,7 @@ def test_each_scan_gets_the_scores_of_its_own_image_in_the_chunks_order(run, cou
 
 
 def test_a_chunk_without_scans_does_nothing(run):
-    """All of them decided already by somebody else."""
+    """Other workers may have decided every scan already."""
     scorer = Recorder()
     assert run([], scorer=scorer) == ([], [])
     assert scorer.batches == []
@@ -152,7 +152,7 @@ def test_slow_images_do_not_change_the_order(run):
 
 
 def test_a_bad_image_is_rejected_with_its_reason_and_spoils_no_other(run):
-    """Missing, empty and truncated ones among good ones; batches are filled up with the next good scans."""
+    """Batches with missing, empty or truncated images are filled up with the next good scans."""
     scorer = Recorder()
     disk = Disk(_1=PermanentError("missing", "no image"), _2=b"", _6=encoded(6)[:-20])
     left, written = run(scans(11), scorer=scorer, disk=disk)
@@ -168,7 +168,7 @@ def test_a_bad_image_is_rejected_with_its_reason_and_spoils_no_other(run):
 
 
 def test_a_chunk_of_bad_images_alone_never_asks_the_model(run):
-    """Each is written; a forward pass over nothing is not made."""
+    """Every rejection is written without a forward pass."""
     scorer = Recorder()
     left, written = run(scans(6), scorer=scorer, disk=Disk(**{f"_{number}": b"" for number in range(6)}))
     assert left == []
@@ -176,20 +176,20 @@ def test_a_chunk_of_bad_images_alone_never_asks_the_model(run):
     assert scorer.batches == []
 
 
-def test_what_cannot_be_read_for_now_is_left_undecided(run):
-    """No row is written for it; the rest of the chunk is."""
+def test_a_scan_that_cannot_be_read_for_now_is_left_undecided(run):
+    """No row is written for it, and the rest of the chunk is written."""
     disk = Disk(_0=TemporaryError("no answer"), _5=TemporaryError("no answer"))
     left, written = run(scans(7), disk=disk)
     assert left == [scans(7)[0], scans(7)[5]]
     assert [1000 - outcome.outcome_id for outcome in flat(written)] == [1, 2, 3, 4, 6]
 
 
-def test_time_ends_the_work_after_a_batch_and_what_was_written_stays(run):
-    """The rest comes back in order, to be sent again; no image far beyond is read."""
+def test_the_time_budget_ends_the_work_after_a_batch_and_written_outcomes_stay(run):
+    """The rest is returned in order to be sent again, and no image far beyond is read."""
     disk, asked = Disk(), []
 
     def out_of_time():
-        # Asked after each scan.
+        # The pipeline asks after each scan.
         asked.append(True)
         return len(asked) == 2 * BATCH
 
@@ -200,8 +200,8 @@ def test_time_ends_the_work_after_a_batch_and_what_was_written_stays(run):
     assert max(disk.read) < 4 * BATCH
 
 
-def test_time_ends_the_work_also_while_no_image_can_be_read(run):
-    """An outage of the store must not hold a chunk beyond its visibility: others would count it as a death."""
+def test_the_time_budget_ends_the_work_also_while_no_image_can_be_read(run):
+    """An outage of the store must not hold a chunk beyond its visibility timeout, because that counts as a crash."""
     disk = Disk(**{f"_{number}": TemporaryError("no answer") for number in range(100)})
     left, written = run(scans(100), disk=disk, out_of_time=lambda: True)
     assert (len(left), written) == (100, [])
@@ -219,12 +219,12 @@ def test_no_more_than_four_batches_are_under_way(run):
     scorer = Recorder(before=look)
     run(scans(60), scorer=scorer, disk=disk)
     assert max(ahead) <= 4 * BATCH
-    # It does run ahead: while the model works, the next batch is there.
+    # Decoding does run ahead: while the model works, the next batch is ready.
     assert ahead[0] >= BATCH
 
 
 def test_a_scorer_gets_as_many_batches_at_once_as_it_says(run):
-    """Two here wait for each other, and outcomes stay in order; one that says nothing gets one at a time."""
+    """Two batches wait for each other here, and outcomes stay in order; by default a scorer gets one at a time."""
     scorer = Recorder(before=threading.Barrier(2, timeout=10).wait)
     scorer.streams = 2
     left, written = run(scans(24), scorer=scorer)
@@ -242,8 +242,8 @@ def test_a_scorer_gets_as_many_batches_at_once_as_it_says(run):
     assert run(scans(24), scorer=Recorder(before=before))[0] == []
 
 
-def test_a_device_waits_for_nobody_who_makes_outcomes(run, monkeypatch):
-    """The first batch's are made when the model has the second in hand; one after the other would time out."""
+def test_the_device_does_not_wait_while_outcomes_are_made(run, monkeypatch):
+    """The first batch's outcomes are made while the model scores the second; a sequence would time out."""
     second, make = threading.Event(), chunks._scored
 
     def before():
@@ -261,7 +261,7 @@ def test_a_device_waits_for_nobody_who_makes_outcomes(run, monkeypatch):
 
 
 def test_a_batch_that_shares_the_device_counts_half_its_time(run):
-    """What a model alone manages follows from its seconds."""
+    """The speed of a model alone is computed from its seconds."""
     both, stopwatch, started = threading.Barrier(2, timeout=10), Stopwatch(), time.monotonic()
     scorer = Recorder(before=lambda: time.sleep(0.1 + 0 * both.wait()))
     scorer.streams = 2
@@ -270,7 +270,7 @@ def test_a_batch_that_shares_the_device_counts_half_its_time(run):
 
 
 def test_images_are_read_side_by_side(run):
-    """Two reads wait for each other here: one after the other would time out."""
+    """Two reads wait for each other here, so a sequence would time out."""
     both = threading.Barrier(2, timeout=5)
 
     def read(location):
@@ -282,8 +282,8 @@ def test_images_are_read_side_by_side(run):
 
 
 @pytest.mark.parametrize("score", [np.nan, -0.01, 1.01, np.inf])
-def test_a_score_that_is_none_is_loud_and_nothing_of_its_batch_is_written(run, score):
-    """A model that does this is broken; a score outside [0, 1] must never reach SQL."""
+def test_a_score_out_of_range_raises_and_nothing_of_its_batch_is_written(run, score):
+    """A score outside [0, 1] comes from a broken model and must never reach SQL."""
     written = []
     with pytest.raises(ArithmeticError, match=r"outside \[0, 1\]"):
         run(scans(4), scorer=Recorder(scores=score), write=written.append)
@@ -292,22 +292,22 @@ def test_a_score_that_is_none_is_loud_and_nothing_of_its_batch_is_written(run, s
 
 @pytest.mark.parametrize("score", [0.0, 1.0])
 def test_both_ends_of_the_range_are_scores(run, score):
-    """A saturated sigmoid is one."""
+    """A saturated sigmoid gives exactly 0 or 1."""
     left, written = run(scans(4), scorer=Recorder(scores=score))
     assert left == []
     assert flat(written)[-1].scores["Hernia"] == score
 
 
-def test_a_bug_in_reading_is_loud(run):
-    """It is no property of the scan, so no row may say so."""
+def test_a_bug_in_reading_raises(run):
+    """A bug is not a property of the scan, so no row is written for it."""
     written = []
     with pytest.raises(ZeroDivisionError):
         run(scans(8), disk=Disk(_5=ZeroDivisionError()), write=written.append)
     assert all(outcome.outcome_id != 995 for outcome in flat(written))
 
 
-def test_a_failed_commit_is_loud_and_reading_stops(run):
-    """Whoever called decides; images far beyond are not read for nothing."""
+def test_a_failed_commit_raises_and_reading_stops(run):
+    """The caller handles the error, and images far beyond are not read."""
     disk = Disk()
 
     def broken(_outcomes):
@@ -318,8 +318,8 @@ def test_a_failed_commit_is_loud_and_reading_stops(run):
     assert max(disk.read) < 7 * BATCH
 
 
-def test_the_limit_of_pixels_is_the_callers(run):
-    """Radiographs of 20 x 20 are too large where 399 pixels are the most."""
+def test_the_caller_sets_the_limit_of_pixels(run):
+    """A radiograph of 20 x 20 is too large if the limit is 399 pixels."""
     (_, written) = run(scans(1), max_pixels=400)
     assert isinstance(written[0][0], Scored)
     (_, written) = run(scans(1), max_pixels=399)
@@ -327,7 +327,7 @@ def test_the_limit_of_pixels_is_the_callers(run):
 
 
 def test_each_stage_of_a_chunk_is_timed(run):
-    """Operators see whether reading, decoding, the model or the database is what a chunk waits for."""
+    """Operators can see whether a chunk waits for reading, decoding, the model or the database."""
     moment, watch = 0.02, Stopwatch()
     disk = Disk()
 
@@ -346,7 +346,7 @@ def test_each_stage_of_a_chunk_is_timed(run):
 
 
 def test_a_scan_that_hangs_lets_the_others_pass_and_is_left(run):
-    """A store or share that does not answer for one image costs its neighbours nothing."""
+    """An image for which the store does not answer does not delay its neighbours."""
     over, started = threading.Event(), time.monotonic()
     disk = Disk()
 
@@ -363,7 +363,7 @@ def test_a_scan_that_hangs_lets_the_others_pass_and_is_left(run):
 
 
 def test_images_that_all_hang_hold_no_chunk_beyond_its_time(run):
-    """Others would count it as a death."""
+    """Beyond its time, another worker would count the chunk as a crash."""
     over, started = threading.Event(), time.monotonic()
     left, written = run(scans(12), disk=lambda _: over.wait(10), out_of_time=lambda: time.monotonic() > started + 1)
     took = time.monotonic() - started
@@ -372,8 +372,8 @@ def test_images_that_all_hang_hold_no_chunk_beyond_its_time(run):
     assert took < 3
 
 
-class Crowded(Recorder):
-    """A fake scorer, for failure: its device has room for so many scans at once."""
+class SmallDevice(Recorder):
+    """A fake scorer whose device has memory for `room` scans at once."""
 
     batch_size = 8
 
@@ -390,9 +390,9 @@ class Crowded(Recorder):
 
 
 @pytest.mark.parametrize(("room", "size"), [(7, 4), (4, 4), (3, 2), (1, 1)])
-def test_where_the_device_has_no_room_batches_are_halved_for_good(run, room, size):
-    """With the same scores, and without trying the larger ones again."""
-    scorer = Crowded(room)
+def test_batches_are_halved_for_good_on_a_device_short_of_memory(run, room, size):
+    """The scores stay the same, and the larger batches are not tried again."""
+    scorer = SmallDevice(room)
     left, written = run(scans(19), scorer=scorer)
     assert left == []
     assert [outcome.scores for outcome in flat(written)] == [expected_scores(number) for number in range(19)]
@@ -400,11 +400,11 @@ def test_where_the_device_has_no_room_batches_are_halved_for_good(run, room, siz
     assert max(scorer.batches) == size
 
 
-def test_two_batches_without_room_are_halved_once(run):
-    """Each is told of it; only the first of them may halve what the device had no room for."""
+def test_two_batches_without_memory_are_halved_once(run):
+    """Both batches fail, but only the first failure may halve the batch size."""
     both = threading.Barrier(2, timeout=10)
 
-    class TwoAtOnce(Crowded):
+    class TwoAtOnce(SmallDevice):
         streams = 2
 
         def score(self, pixels):
@@ -418,9 +418,9 @@ def test_two_batches_without_room_are_halved_once(run):
     assert scorer.batch_size == 4
 
 
-def test_no_scan_is_to_blame_where_the_device_has_no_room_for_one(run):
-    """Nothing is written; whoever called hands the work back."""
+def test_no_scan_is_to_blame_on_a_device_without_memory_for_one(run):
+    """No outcome is written, and the caller hands the work back."""
     written = []
     with pytest.raises(OutOfDeviceMemory, match="no memory for a batch of one scan"):
-        run(scans(5), scorer=Crowded(0), write=written.append)
+        run(scans(5), scorer=SmallDevice(0), write=written.append)
     assert written == []

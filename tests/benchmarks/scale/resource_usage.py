@@ -1,4 +1,4 @@
-"""What servers and processes have used so far: CPU seconds, peak memory, commands, transactions, bytes."""
+"""Measures the use of servers and processes: CPU seconds, peak memory, commands, transactions, bytes."""
 
 import contextlib
 import re
@@ -15,13 +15,13 @@ TABLES = ("scans", "labels", "outcomes", "run_scans", "scores")
 
 
 def cpu_of(process):
-    """CPU seconds of one process, itself alone."""
+    """CPU seconds of one process without its children."""
     times = process.cpu_times()
     return times.user + times.system
 
 
 def cpu_of_tree(pid):
-    """CPU seconds of a process, of the children that it has, and of those that it had."""
+    """CPU seconds of a process and of its present and former children."""
     root = psutil.Process(pid)
     times = root.cpu_times()
     total = times.user + times.system + times.children_user + times.children_system
@@ -32,13 +32,13 @@ def cpu_of_tree(pid):
 
 
 def cpu_of_server(pid):
-    """CPU seconds of a server and its sessions; one that has just ended counts once it is buried."""
+    """CPU seconds of a server and its sessions; an ended session counts once it is reaped."""
     time.sleep(0.5)
     return cpu_of_tree(pid)
 
 
 def peak_mib(pid):
-    """A process's peak resident memory. Not `ru_maxrss`: that of a child begins with its parent's."""
+    """A process's peak resident memory. Not `ru_maxrss`, because a child's begins with its parent's."""
     status = Path("/proc", str(pid), "status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024
 
@@ -73,19 +73,19 @@ def broker_use(client):
 
 
 def calls(use):
-    """All commands of `broker_use`, but for this program's own looks."""
+    """Number of commands in `broker_use`, without this program's own."""
     return sum(found["calls"] for name, found in use.items() if name not in ("INFO", "LLEN", "CONFIG|RESETSTAT"))
 
 
 def database_use(postgres, database):
-    """Transactions and active seconds of all sessions, as far as these have reported: after a second of idleness."""
+    """Transactions and active seconds that all sessions have reported; a session reports after an idle second."""
     query = "SELECT xact_commit + xact_rollback, active_time FROM pg_stat_database WHERE datname = :name"
     ((transactions, milliseconds),) = postgres.ask(query, name=database)
     return {"transactions": transactions, "active seconds": milliseconds / 1000}
 
 
 def sizes(postgres, database):
-    """Bytes of each table that grows, and of its indexes."""
+    """Bytes of each growing table and of its indexes."""
     found = {}
     for table in TABLES:
         query = f"SELECT pg_table_size('{table}'), pg_indexes_size('{table}')"

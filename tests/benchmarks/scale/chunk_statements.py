@@ -1,6 +1,6 @@
-"""What a worker asks of the database for one chunk: each statement as the server logs it, and how often it waits.
+"""Measures the statements of a worker for one chunk, as the server logs them, and its round trips.
 
-A relay between the two counts round trips on the wire: how often the worker speaks after the server has spoken.
+A relay between the two counts round trips: how often the worker sends something after the server has answered.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ _LOGGED = re.compile(
 
 
 class Relay:
-    """Forwards connections of its port to another's; a context manager."""
+    """A context manager that forwards connections from its port to another port."""
 
     def __init__(self, port):
         self._to = port
-        #: Of each connection: round trips, bytes to the server, bytes from it.
-        self.ways = []
+        #: Round trips, bytes to the server, and bytes from it, for each connection.
+        self.connections = []
 
     def __enter__(self):
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -42,8 +42,8 @@ class Relay:
                 server = socket.create_connection(("127.0.0.1", self._to))
                 for end in (client, server):
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.ways.append([0, 0, 0])
-                threading.Thread(target=_forward, args=(client, server, self.ways[-1]), daemon=True).start()
+                self.connections.append([0, 0, 0])
+                threading.Thread(target=_forward, args=(client, server, self.connections[-1]), daemon=True).start()
 
 
 def _forward(client, server, counts):
@@ -62,10 +62,10 @@ def _forward(client, server, counts):
                 key.data.sendall(data)
 
 
-def dissect():
-    """Figures a chunk, of one worker."""
+def measure_chunk_statements():
+    """Figures per chunk of one worker."""
     with Fleet(1, 1, settings=("log_min_duration_statement = 0",), relay=Relay) as fleet:
-        busiest = max(fleet.relay.ways)
+        busiest = max(fleet.relay.connections)
         before, offset = list(busiest), fleet.postgres.log.stat().st_size
         fleet.score(CHUNK * CHUNKS)
         trips, sent, received = (now - then for now, then in zip(busiest, before, strict=True))
@@ -79,7 +79,7 @@ def dissect():
 
 
 def _statements(log):
-    """Of the session that speaks most: each statement's calls a chunk, and the server's milliseconds for one."""
+    """Each statement's calls per chunk and server milliseconds per call, in the busiest session."""
     logged = [found.groups() for found in _LOGGED.finditer(log) if found[4]]
     pids = [pid for pid, _, kind, _ in logged if kind in ("execute", "statement")]
     child = max(set(pids), key=pids.count)
@@ -96,6 +96,6 @@ def _statements(log):
 
 
 def _plain(statement):
-    """On one line, without the values' number."""
+    """The statement on one line, independent of the number of values."""
     line = " ".join(statement.split())
     return re.sub(r"\$\d+(::\w+)?(, \$\d+(::\w+)?)+", "$...", line)

@@ -1,4 +1,4 @@
-"""As many scans as asked for whose images cost next to nothing to decode: hard links to a few tiny PNGs."""
+"""Writes any number of scans that cost almost nothing to decode: hard links to a few tiny PNGs."""
 
 import os
 
@@ -6,13 +6,13 @@ from PIL import Image
 
 from tests.support.world import image_name, radiograph, write_csv
 
-#: A file may have 65,000 names on ext4.
+#: Hard links to one file; ext4 allows 65,000.
 NAMES_OF_ONE = 50_000
 SIDE = 32
 
 
-def lay_out(folder, scans):
-    """Gives the labels CSV, with the images beside it."""
+def write_tiny_scans(folder, scans):
+    """Write the images and their labels CSV, and return the CSV."""
     images = folder / "images"
     images.mkdir(parents=True)
     for number in range(scans):
