@@ -112,7 +112,7 @@ def pixels_of(artifact, count):
 
 def limit_memory(scorer, largest):
     """Raise TensorFlow's own error for every pass of more than `largest` scans, and return the sizes tried so far."""
-    import tensorflow as tf
+    import keras
 
     tried, forward = [], scorer._forward
 
@@ -129,7 +129,8 @@ def limit_memory(scorer, largest):
 @pytest.mark.parametrize("largest", [16, 8, 1])
 def test_tensorflow_out_of_memory_gives_the_same_scores_in_halved_batches(densenet, largest):
     """Other kernels may compute a smaller batch, so scores differ by float32's rounding only."""
-    from worker.scoring.runtimes.tensorflow import TensorflowScorer
+    from worker.scoring.runtimes.tensorflow import KerasScorer
+
     from worker.scoring.scorer import score_all
 
     pixels = pixels_of(densenet, 32)
@@ -146,22 +147,22 @@ def test_tensorflow_out_of_memory_gives_the_same_scores_in_halved_batches(densen
     assert (scorer.score(pixels[5:6]) == pieces[5:6]).all()
 
 
-def test_tensorflow_without_memory_for_one_scan_raises_an_error(densenet):
+def test_keras_without_memory_for_one_scan_raises_an_error(densenet):
     """The caller gets `OutOfDeviceMemory`, an error of the device and not of the scan."""
     from db.errors import OutOfDeviceMemory
     from worker.scoring.runtimes.keras import KerasScorer
     from worker.scoring.scorer import score_all
 
-    scorer = TensorflowScorer(densenet)
+    scorer = KerasScorer(densenet)
     tried = limit_memory(scorer, 0)
     with pytest.raises(OutOfDeviceMemory, match="no memory for a batch of one scan"):
         score_all(scorer, pixels_of(densenet, 3))
     assert tried == [32, 16, 8, 4, 2, 1]
 
 
-def test_tensorflow_without_memory_to_warm_up_starts_with_a_smaller_batch(densenet, monkeypatch):
+def test_keras_without_memory_to_warm_up_starts_with_a_smaller_batch(densenet, monkeypatch):
     """A GPU that is too small for the artifact's batch can still score."""
-    import tensorflow as tf
+    import keras
 
     from worker.scoring.runtimes.keras import KerasScorer
 
@@ -172,8 +173,8 @@ def test_tensorflow_without_memory_to_warm_up_starts_with_a_smaller_batch(densen
             raise MemoryError
         return score(self, pixels)
 
-    monkeypatch.setattr(TensorflowScorer, "score", score_small_batches)
-    scorer = TensorflowScorer(densenet)
+    monkeypatch.setattr(KerasScorer, "score", score_small_batches)
+    scorer = KerasScorer(densenet)
     assert scorer.batch_size == 8
     assert scorer.score(pixels_of(densenet, 8)).shape == (8, len(FINDINGS))
     assert keras.__version__ in scorer.runtime
