@@ -104,7 +104,8 @@ def test_metrics_count_every_outcome_and_never_fall_when_the_scoring_process_die
 @SEPARATE
 def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
     """A producer with another home folder sees each worker's device, model and counts until the worker is stopped."""
-    world.env["HASH_SCORER_SECONDS"] = "0.1"
+    # The command needs a second to start, and the run must last longer.
+    world.env["HASH_SCORER_SECONDS"] = "1"
     world.producer("enqueue", "--csv", source)
     worker = world.worker()
     wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a heartbeat")
@@ -135,7 +136,7 @@ def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
 def test_health_tells_the_states_of_a_worker_apart(world, source):
     """`worker health` exits with 0 for a loading, idle or scoring worker, and else with 1 and one sentence."""
     assert health(world) == (1, f"unhealthy: no 'worker start' for {world.home} has reported here in the last 30 s")
-    world.env["HASH_SCORER_SECONDS"] = "1"
+    world.env |= {"HASH_SCORER_SECONDS": "1", "HASH_SCORER_LOAD_SECONDS": "6"}
     worker = world.worker()
     seen = set()
     wait_until(lambda: seen.add(health(world)) or (0, "cpu: idle") in seen, what="an idle worker")

@@ -106,7 +106,7 @@ def check_it_keeps_scoring(scenario, worker):
 
 def check_it_is_refused(scenario, worker, sentence):
     """New scoring processes refuse the files repeatedly, each in one sentence, and nothing is scored meanwhile."""
-    wait_until(lambda: scenario.world.logs().count("tried again: ") > 1, 40, scenario.world.logs())
+    wait_until(lambda: scenario.world.logs().count("trying again: ") > 1, 40, scenario.world.logs())
     said = [line for line in scenario.world.logs().splitlines() if "the model could be loaded here before" in line]
     assert all(sentence in line for line in said), said
     assert "UserError" not in scenario.world.logs(), "a traceback"

@@ -112,7 +112,7 @@ def pixels_of(artifact, count):
 
 def limit_memory(scorer, largest):
     """Raise TensorFlow's own error for every pass of more than `largest` scans, and return the sizes tried so far."""
-    import keras
+    import tensorflow as tf
 
     tried, forward = [], scorer._forward
 

@@ -59,7 +59,7 @@ def real(scenario, models, quiet_real):
     scenario.csv = write_source(scenario.csv.parent / "real", SCANS)
     scenario.quiet = quiet_real
     scenario.world.env |= {
-        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_tensorflow",
+        "CXR_RUNTIME": "tests.support.harmful_scorer:harmful_model",
         "CXR_MODEL_DIR": str(models),
         "CXR_VISIBILITY_TIMEOUT": str(VISIBILITY_SECONDS),
         "CXR_CHUNK_SIZE": str(CHUNK),
@@ -74,7 +74,7 @@ def test_the_successor_of_a_killed_scoring_process_gives_the_same_scores(real):
     child.kill()
     killed = time.monotonic()
     child.wait(5)
-    real.recovers("SIGKILL of the child, TensorFlow", since=killed, stated=load + SLACK_SECONDS)
+    real.recovers("SIGKILL of the child, Keras", since=killed, stated=load + SLACK_SECONDS)
     real.finish(seconds=200)
     real.check(within=TOLERANCE)
 
@@ -97,7 +97,7 @@ def test_the_peer_of_a_stopped_worker_gives_the_same_scores(real, tmp_path):
     stopped = time.monotonic()
     # The peer may still be loading.
     load = load_seconds(real, next(one for one in real.running if one is not victim))
-    real.recovers("SIGTERM, TensorFlow", since=stopped, stated=load + SLACK_SECONDS, lost=lost)
+    real.recovers("SIGTERM, Keras", since=stopped, stated=load + SLACK_SECONDS, lost=lost)
     real.finish(seconds=200)
     real.check(within=TOLERANCE)
 
@@ -108,12 +108,12 @@ def test_a_poison_scan_is_quarantined_by_a_real_model(real, models, tmp_path):
     real.csv = write_csv(images.parent / "few.csv", range(2 * CHUNK), name_of=name_of)
     poison = real.rng.randrange(2 * CHUNK)
     cv2.imwrite(str(images / name_of(poison)), poison_image(np.random.default_rng(poison), "segfault"))
-    env = {"CXR_MODEL_DIR": str(models), "CXR_RUNTIME": "tensorflow"}
+    env = {"CXR_MODEL_DIR": str(models), "CXR_RUNTIME": "keras"}
     real.quiet = run_quietly(tmp_path / "quiet", real.csv, quarantined=[name_of(poison)], **env)
     worker = real.worker()
     wait_until(lambda: "loaded: " in real.world.logs(), 120, f"a loaded model\n{real.world.logs()}")
     load = scoring_process_load_seconds(real, worker)
     real.enqueue()
     # Two halvings, and three deaths while the scan is alone.
-    real.ends("poison scan: segfault, TensorFlow", since=time.monotonic(), stated=5 * (load + SLACK_SECONDS))
+    real.ends("poison scan: segfault, Keras", since=time.monotonic(), stated=5 * (load + SLACK_SECONDS))
     real.check(within=TOLERANCE)

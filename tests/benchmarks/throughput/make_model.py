@@ -53,7 +53,7 @@ if formats:
 
     quantized = quantize(openvino.Core().read_model(staging / OPENVINO_FILE), pixels, batch_size)
     openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
-    files = {file: file_sha256(staging / file) for file in FILES[INT8]}
+    files = {file: file_sha256(staging / file) for file in FILES_BY_FORMAT[INT8]}
     # The bounds mean nothing for a network that is not fitted.
     nothing = dict.fromkeys(("auroc_float32", "auroc_int8", "loss_bound", "max_loss", "max_difference"), 0.0)
     none = dict.fromkeys(("scans", "patients", "findings", "resamples"), 0)
