@@ -27,9 +27,7 @@ Gpus = Annotated[
         "UUIDs, such as 0,2 or GPU-1b2c.",
     ),
 ]
-Runtime = Annotated[
-    str | None, typer.Option(help="auto, openvino or keras.", envvar="CXR_RUNTIME", show_default="auto")
-]
+Runtime = Annotated[str | None, _option("CXR_RUNTIME", "Runtime: auto (default), openvino or keras.")]
 Precision = Annotated[
     str | None, _option("CXR_PRECISION", "Arithmetic of the model: auto (default), float32, bfloat16 or int8.")
 ]
