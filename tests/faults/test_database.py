@@ -79,7 +79,7 @@ def test_work_pauses_while_the_database_is_unavailable_and_then_goes_on(scenario
     """Workers hand chunks back while the server is stopped or killed for 15 s, and then go on."""
     back = restart_after(scenario, postgres, how, 15)
     check_recovery(scenario, f"PostgreSQL away for 15 s ({how})", since=back, stated=10)
-    assert "chunk handed back" in scenario.world.logs()
+    assert "chunk returned" in scenario.world.logs()
     assert "skipped the search for lost work" in scenario.world.logs()
 
 
@@ -270,7 +270,7 @@ def test_an_enqueue_that_loses_its_database_prints_one_sentence(world, postgres,
         postgres.stop()
     assert command.wait(30) == 2
     assert "Traceback" not in world.logs()
-    assert world.logs().splitlines()[-1].startswith("error: the database does not ")
+    assert world.logs().splitlines()[-1].startswith("error: the database ")
     away = world.producer("enqueue", "--csv", csv, check=False)
     assert away.returncode == 2
     assert "the database does not answer" in away.stderr.splitlines()[-1]

@@ -126,7 +126,9 @@ def test_a_name_that_does_not_resolve_costs_no_scan_its_score(scenario, proxy):
     scenario.enqueue()
     scenario.world.env["AWS_ENDPOINT_URL_S3"] = f"http://store.invalid:{proxy.port}"
     lost = scenario.worker()
-    wait_until(lambda: "must wait: the endpoint does not answer" in scenario.world.logs(), 60, scenario.world.logs())
+    wait_until(
+        lambda: "returns to the queue: the endpoint does not answer" in scenario.world.logs(), 60, scenario.world.logs()
+    )
     time.sleep(scenario.rng.uniform(1, 5))
     assert scenario.decided() == 0
     lost.terminate()

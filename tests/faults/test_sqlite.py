@@ -48,7 +48,7 @@ def test_workers_wait_for_another_programs_write(scenario):
         before = scenario.decided()
         time.sleep(30)
         assert scenario.decided() == before
-    assert "(database is locked): chunk handed back" in scenario.world.logs()
+    assert "(database is locked); chunk returned" in scenario.world.logs()
     check_recovery(scenario, "SQLite locked for 30 s", since=time.monotonic(), stated=10)
 
 
@@ -106,7 +106,7 @@ def test_workers_wait_while_no_file_can_grow(scenario):
     assert scenario.decided() <= before + 8
     limit_files(processes, None)
     check_recovery(scenario, "SQLite, files that cannot grow for 8 s", since=time.monotonic(), stated=15)
-    assert "(disk I/O error): chunk handed back" in scenario.world.logs()
+    assert "(disk I/O error); chunk returned" in scenario.world.logs()
     assert "Traceback" not in scenario.world.logs()
 
 
@@ -124,7 +124,7 @@ def test_a_database_file_that_is_moved_away_loses_no_score(scenario):
     """SQLite would go on writing to the moved file; workers hand chunks back until it is in its place again."""
     start_run(scenario)
     aside = move_database_away(scenario)
-    wait_until(lambda: "(the database file is gone): chunk handed back" in scenario.world.logs(), what="a word")
+    wait_until(lambda: "(the database file is gone); chunk returned" in scenario.world.logs(), what="a word")
     time.sleep(5)
     assert not file_of(scenario).exists(), "somebody made an empty ledger"
     for file in aside.iterdir():
