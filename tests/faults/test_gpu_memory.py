@@ -127,10 +127,9 @@ def limit_memory(scorer, largest):
 
 
 @pytest.mark.parametrize("largest", [16, 8, 1])
-def test_tensorflow_out_of_memory_gives_the_same_scores_in_halved_batches(densenet, largest):
+def test_keras_out_of_memory_gives_the_same_scores_in_halved_batches(densenet, largest):
     """Other kernels may compute a smaller batch, so scores differ by float32's rounding only."""
-    from worker.scoring.runtimes.tensorflow import KerasScorer
-
+    from worker.scoring.runtimes.keras import KerasScorer
     from worker.scoring.scorer import score_all
 
     pixels = pixels_of(densenet, 32)
