@@ -1,10 +1,10 @@
 """A fake scorer that crashes, hangs or exhausts memory, as inputs, drivers and machines make a scorer do.
 
 Loaded by CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer, or :harmful_model around the real model.
-A deadly scan is told
-by its darkest pixel, see `HARMS`; memory is exhausted where it is decoded, for all batches of a model need the same.
-HARM_FILE names a file; while it is there its word is obeyed, once: whoever takes the
-file does the harm, and leaves it under a name that ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
+The darkest pixel of a poison scan tells its harm, see `HARMS`. Memory is exhausted while the image is decoded, because
+all batches of a model need the same.
+HARM_FILE names a file whose word is obeyed once: the process that takes the file does the harm, and renames the file so
+that it ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
 """
 
 import ctypes
@@ -18,10 +18,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from db.metrics import aggregate as metrics
+from db import close_run
 from tests.support.hash_scorer import HashScorer
-from worker.scoring import process as child
+from worker.scoring import process
 from worker.scoring.open_scorer import open_scorer
+from worker.scoring.outcome_writer import OutcomeWriter
 
 #: The harm of a scan, by the lower bound of its pixels: see `poison_image`.
 HARMS = {190: "segfault", 205: "memory", 220: "kill", 235: "hang"}
@@ -69,12 +70,12 @@ def _prepare():
         ctypes.string_at(0)
     if _take_word("hang at load"):
         _hang()
-    child.ScoringProcess._close = partialmethod(_close, child.ScoringProcess._close)
-    metrics.aggregate = partial(_aggregate, metrics.aggregate)
-    child.read_image = partial(_read_image, child.read_image)
+    OutcomeWriter._close_runs = partialmethod(_close_runs, OutcomeWriter._close_runs)
+    close_run.aggregate = partial(_aggregate, close_run.aggregate)
+    process.read_image = partial(_read_image, process.read_image)
 
 
-def _close(self, close, chunk):
+def _close_runs(self, close_runs, outcome_ids):
     """Harm at the moment when a chunk is committed, but its run is not closed and its message not acknowledged."""
     if _take_word("kill child before ack"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -82,7 +83,7 @@ def _close(self, close, chunk):
         os.killpg(0, signal.SIGKILL)
     if not _pending_anywhere(self) and _take_word("kill child at the last ack"):
         os.kill(os.getpid(), signal.SIGKILL)
-    close(self, chunk)
+    close_runs(self, outcome_ids)
 
 
 def _aggregate(aggregate, *arguments, **kwargs):
