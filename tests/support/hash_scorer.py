@@ -1,7 +1,7 @@
 """A fast fake scorer: scores are a hash of the pixels, so that a test can check every row of a run.
 
 Worker processes load it by CXR_RUNTIME=tests.support.hash_scorer:HashScorer. HASH_SCORER_SECONDS slows each batch down,
-and HASH_SCORER_LOAD_SECONDS the load.
+and HASH_SCORER_LOAD_SECONDS slows the load down.
 A scan that is nearly white everywhere kills the process, as a crash of a decoder or a driver would. A model named
 `unloadable` cannot be loaded, like a model for another version or a larger GPU. No model can be loaded on the GPU that
 the file HASH_SCORER_BROKEN names, as if another program had taken its memory.

@@ -42,7 +42,7 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
     def restore_visible(self, *_: object, **__: object) -> None:
         """Deliver again the messages that were held for too long.
 
-        Two workers may do this at once without harm, so there is no lock that a worker could die with.
+        Two workers may do this at once without harm, so it needs no lock. A worker that dies could not release one.
         """
         with self.channel.conn_or_acquire() as client:
             now = _now(client)
