@@ -5,9 +5,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from billiard.common import TERM_SIGNAL
 from celery import Task
 from celery.exceptions import Reject
 from celery.signals import setup_logging, worker_process_init
@@ -75,8 +78,10 @@ def _load_model(**_: object) -> None:
 @app.task(name=TASK, bind=True)
 def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
     """Handle one delivery; see `worker.scoring.process.ScoringProcess.handle`."""
+    redelivered = bool((self.request.delivery_info or {}).get("redelivered"))
     try:
-        _scoring_process.handle(message, redelivered=bool((self.request.delivery_info or {}).get("redelivered")))
+        with _terminated_at_once():
+            _scoring_process.handle(message, redelivered=redelivered)
     except OutOfDeviceMemory as error:
         # In good order: the chunk is back in the queue, and this delivery is acknowledged first.
         logger.error("%s; this worker ends and is started again", error)
@@ -87,6 +92,21 @@ def score_chunk_task(self: "Task[Any, Any]", message: object) -> None:
     except MemoryError as error:
         # A MemoryError would end Celery's parent too, and the chunk would come again though its halves were sent.
         raise RuntimeError("not enough memory for this chunk") from error
+
+
+@contextmanager
+def _terminated_at_once() -> Iterator[None]:
+    """Let the parent's signal end this process without waiting for its threads.
+
+    Celery's parent sends it when the soft shutdown is over: SIGQUIT, to which the supervisor remaps SIGTERM. The
+    handler of billiard raises SystemExit, which would wait for a thread that hangs in its device, and keep the
+    chunk from the peers.
+    """
+    former = signal.signal(TERM_SIGNAL, lambda number, _: os._exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(TERM_SIGNAL, former)
 
 
 def _end_parent() -> None:
