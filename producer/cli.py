@@ -66,6 +66,12 @@ Rescore = Annotated[bool, typer.Option("--rescore", help="Score scans again that
 NoCheck = Annotated[
     bool, typer.Option("--no-check", help="Do not list --images; assume that each image lies there under its name.")
 ]
+Moved = Annotated[
+    bool, typer.Option("--moved", help="Known scans lie in another place now; score those again that have other bytes.")
+]
+CorrectPatients = Annotated[
+    bool, typer.Option("--correct-patients", help="The CSV's patient ids are right where the ledger has others.")
+]
 RunId = Annotated[
     int | None, typer.Option("--run", help="Run number. If omitted, the latest run.", min=1, max=2**31 - 1)
 ]
@@ -85,6 +91,8 @@ def enqueue(
     model: Model = None,
     limit: Limit = None,
     rescore: Rescore = False,
+    moved: Moved = False,
+    correct_patients: CorrectPatients = False,
     no_check: NoCheck = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until the run ends.")] = False,
@@ -104,6 +112,8 @@ def enqueue(
         model=model,
         limit=limit,
         rescore=rescore,
+        moved=moved,
+        correct_patients=correct_patients,
         check=not no_check,
     )
     runs.enqueue_command(source, wait=wait, dry_run=dry_run, as_json=as_json)
@@ -122,6 +132,8 @@ def run(
     limit: Limit = None,
     out: Out = None,
     rescore: Rescore = False,
+    moved: Moved = False,
+    correct_patients: CorrectPatients = False,
     as_json: Json = False,
 ) -> None:
     """Do it all on this machine: enqueue, start a worker, show progress, write the report."""
@@ -130,7 +142,17 @@ def run(
     from producer.ingest.source import Source
 
     columns = Columns(image=image_column, labels=label_column, patient=patient_column)
-    source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model, limit=limit, rescore=rescore)
+    source = Source(
+        csv=csv,
+        images=images,
+        columns=columns,
+        dataset=dataset,
+        model=model,
+        limit=limit,
+        rescore=rescore,
+        moved=moved,
+        correct_patients=correct_patients,
+    )
     runs.run_command(source, out, as_json=as_json)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from db.engine.bulk_insert import insert_rows, sliced
 from db.engine.session import STREAMING
-from db.ledger.outcomes import PASSING_REASONS
+from db.ledger.outcomes import CONFLICT, PASSING_REASONS
 from db.ledger.scans import FoundImage
 from db.schema.tables import PENDING, REJECTED, Outcome, Run, RunScan, Scan
 
@@ -20,6 +20,11 @@ from db.schema.tables import PENDING, REJECTED, Outcome, Run, RunScan, Scan
 _ENQUEUE_LOCK_KEY: Final = 0x6E726561
 #: Scans that are processed together: their latest outcomes are in memory, not those of the whole run.
 _SCANS_PER_SLICE: Final = 4_000
+#: Every column of a new outcome besides its key: all rows of one insert need the same.
+_COMMON: Final = {
+    "attempts": 0,
+    **dict.fromkeys(("state", "reason", "detail", "location", "seen_as", "scored_at")),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +58,25 @@ def open_run(
     *,
     images: Mapping[int, FoundImage] | None = None,
     changed: AbstractSet[int] = frozenset(),
+    conflicts: Mapping[int, str] | None = None,
     rescore: bool = False,
 ) -> tuple[int, bool]:
     """Open a run over these scans, or join an identical open one.
 
-    Each due scan gets a pending outcome. A scan is due if it has no outcome, was rejected for a reason that may have
-    passed, or has changed; with `rescore`, all scans are due. A due scan without an image is rejected as `missing` at
-    once. Joining an open run adds new outcomes only for scans that changed since they were decided.
+    Each due scan gets a pending outcome, which is for the scan's image as it is listed now and for no other. A scan is
+    due if it has no outcome, was rejected for a reason that may have passed, or has changed; with `rescore`, all scans
+    are due. A due scan without an image is rejected as `missing` at once. Joining an open run adds new outcomes only
+    for scans that changed.
 
     Args:
         connection: in the caller's transaction.
         request: the run that was asked for.
         scan_ids: all scans of the run.
         images: the listed image of each scan, by scan id.
-        changed: ids of scans whose images have other bytes now.
+        changed: ids of scans that were decided from other bytes than are listed now, or wait for another place or
+            version.
+        conflicts: for scans that the source takes for others, why they are rejected as `conflict`; by scan id. They are
+            part of the run, and their own outcomes stay.
         rescore: whether all scans are due.
 
     Returns:
@@ -82,8 +92,10 @@ def open_run(
     run_id = connection.execute(insert(Run).returning(Run.id), _run_values(request)).scalar_one()
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
     for slice_ids in sliced(sorted(scan_ids), _SCANS_PER_SLICE):
-        outdated = frozenset(slice_ids) if rescore else changed
-        latest = _insert_due(connection, request, slice_ids, outdated, images or {})
+        latest = _insert_due(connection, request, slice_ids, changed, images or {}, rescore=rescore)
+        _link_outcomes(connection, run_id, latest, newest_before)
+    for slice_ids in sliced(sorted(conflicts or ()), _SCANS_PER_SLICE):
+        latest = _insert_conflicts(connection, request, slice_ids, conflicts or {})
         _link_outcomes(connection, run_id, latest, newest_before)
     return run_id, False
 
@@ -125,23 +137,42 @@ def _run_values(request: RunRequest) -> dict[str, Any]:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _LatestOutcome:
     id: int
+    #: The scan's greatest.
     revision: int
     state: str
     reason: str | None
 
-    def is_due(self, *, has_image: bool, is_outdated: bool) -> bool:
+    def is_due(self, *, has_image: bool, has_changed: bool, rescore: bool) -> bool:
         if self.state == PENDING:
-            return False
+            return has_changed
+        if self.reason == CONFLICT:
+            return True
         if self.state == REJECTED and self.reason in PASSING_REASONS:
             # A scan that still has no image keeps its rejection.
             return has_image or self.reason != "missing"
-        return is_outdated
+        return has_changed or rescore
 
 
 def _read_latest_outcomes(
     connection: Connection, request: RunRequest, scan_ids: Sequence[int]
 ) -> dict[int, _LatestOutcome]:
-    """The latest outcome of each of these ascending scans, by scan id; scans without an outcome are left out."""
+    """The latest outcome of each of these ascending scans, by scan id; scans without an outcome are left out.
+
+    Where a source took a scan for another one, that outcome is the latest only if the scan has no other.
+    """
+    latest: dict[int, _LatestOutcome] = {}
+    for scan_id, outcome in _read_outcomes(connection, request, scan_ids):
+        if outcome.reason == CONFLICT and scan_id in latest:
+            latest[scan_id] = replace(latest[scan_id], revision=outcome.revision)
+        else:
+            latest[scan_id] = outcome
+    return latest
+
+
+def _read_outcomes(
+    connection: Connection, request: RunRequest, scan_ids: Sequence[int]
+) -> Iterator[tuple[int, _LatestOutcome]]:
+    """The outcomes of these ascending scans under the model, with the scan's id; later revisions come later."""
     rows = connection.execute(
         select(Outcome.scan_id, Outcome.id, Outcome.revision, Outcome.state, Outcome.reason)
         # The ids of a dataset are close together, so the range adds few other scans; a list of ids would be long.
@@ -150,52 +181,70 @@ def _read_latest_outcomes(
         execution_options=STREAMING,
     )
     wanted = set(scan_ids)
-    # Later revisions overwrite earlier ones.
-    return {
-        row.scan_id: _LatestOutcome(id=row.id, revision=row.revision, state=row.state, reason=row.reason)
+    return (
+        (row.scan_id, _LatestOutcome(id=row.id, revision=row.revision, state=row.state, reason=row.reason))
         for row in rows
         if row.scan_id in wanted
-    }
+    )
 
 
-def _ids_with_image(connection: Connection, scan_ids: Sequence[int]) -> set[int]:
-    located = select(Scan.id).where(Scan.id.between(scan_ids[0], scan_ids[-1]), Scan.location.is_not(None))
-    return set(connection.execute(located, execution_options=STREAMING).scalars())
+def _read_locations(connection: Connection, scan_ids: Sequence[int]) -> dict[int, str]:
+    """Where the images of these ascending scans lie, by scan id; scans without an image are left out."""
+    located = select(Scan.id, Scan.location)
+    located = located.where(Scan.id.between(scan_ids[0], scan_ids[-1]), Scan.location.is_not(None))
+    return {row.id: str(row.location) for row in connection.execute(located, execution_options=STREAMING)}
 
 
 def _insert_due(
     connection: Connection,
     request: RunRequest,
     scan_ids: Sequence[int],
-    outdated: AbstractSet[int],
+    changed: AbstractSet[int],
     images: Mapping[int, FoundImage],
+    *,
+    rescore: bool = False,
 ) -> dict[int, _LatestOutcome]:
     """Insert an outcome for each of these ascending scans that is due, and return every scan's latest outcome."""
-    latest, with_image = _read_latest_outcomes(connection, request, scan_ids), _ids_with_image(connection, scan_ids)
+    latest, locations = _read_latest_outcomes(connection, request, scan_ids), _read_locations(connection, scan_ids)
 
     def due() -> Iterator[dict[str, Any]]:
         for scan_id in scan_ids:
-            last, has_image = latest.get(scan_id), scan_id in with_image
-            if last is None or last.is_due(has_image=has_image, is_outdated=scan_id in outdated):
-                revision = (last.revision if last else 0) + 1
-                outcome = _new_outcome(scan_id, request.model_id, revision, has_image=has_image)
-                yield outcome | {"seen_as": images[scan_id].seen_as if scan_id in images else None}
+            last, has_image, has_changed = latest.get(scan_id), scan_id in locations, scan_id in changed
+            if last is None or last.is_due(has_image=has_image, has_changed=has_changed, rescore=rescore):
+                key = {"scan_id": scan_id, "model_id": request.model_id, "revision": last.revision + 1 if last else 1}
+                yield key | _image_columns(locations.get(scan_id), images.get(scan_id))
 
     insert_rows(connection, Outcome.__table__, due())
     return _read_latest_outcomes(connection, request, scan_ids)
 
 
-def _new_outcome(scan_id: int, model_id: int, revision: int, *, has_image: bool) -> dict[str, Any]:
-    return {
-        "scan_id": scan_id,
-        "model_id": model_id,
-        "revision": revision,
-        "state": PENDING if has_image else REJECTED,
-        "reason": None if has_image else "missing",
-        "detail": None if has_image else "no image of this name was found when the run was opened",
-        "attempts": 0,
-        "scored_at": None if has_image else datetime.now(UTC),
-    }
+def _image_columns(location: str | None, listed: FoundImage | None) -> dict[str, Any]:
+    """The columns of a new outcome for the image at a location; without one it is rejected at once."""
+    if location is None:
+        return _rejected("missing", "no image of this name was found when the run was opened")
+    seen_as = listed.seen_as if listed else None
+    return _COMMON | {"state": PENDING, "location": location, "seen_as": seen_as}
+
+
+def _rejected(reason: str, detail: str) -> dict[str, Any]:
+    return _COMMON | {"state": REJECTED, "reason": reason, "detail": detail, "scored_at": datetime.now(UTC)}
+
+
+def _insert_conflicts(
+    connection: Connection, request: RunRequest, scan_ids: Sequence[int], sentences: Mapping[int, str]
+) -> dict[int, _LatestOutcome]:
+    """Reject these ascending scans as `conflict`; a scan whose latest revision says so already keeps that one."""
+    latest = dict(_read_outcomes(connection, request, scan_ids))
+
+    def due() -> Iterator[dict[str, Any]]:
+        for scan_id in scan_ids:
+            last = latest.get(scan_id)
+            if last is None or last.reason != CONFLICT:
+                key = {"scan_id": scan_id, "model_id": request.model_id, "revision": last.revision + 1 if last else 1}
+                yield key | _rejected(CONFLICT, sentences[scan_id])
+
+    insert_rows(connection, Outcome.__table__, due())
+    return dict(_read_outcomes(connection, request, scan_ids))
 
 
 def _link_outcomes(

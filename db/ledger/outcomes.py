@@ -8,6 +8,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, null, select, update
 from sqlalchemy.orm import aliased
 
+from db.engine.bulk_insert import sliced
+from db.engine.session import STREAMING
 from db.findings import column_of
 from db.ledger import outcomes_postgresql
 from db.ledger.runs import still_open_runs
@@ -15,24 +17,32 @@ from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outc
 
 #: The reason codes of rejections. The README documents them.
 REASONS: Final = (
-    *("missing", "unreadable", "s3", "cancelled"),
+    *("missing", "unreadable", "s3", "cancelled", "changed", "conflict"),
     *("empty", "not_image", "dicom", "truncated", "too_large", "unsupported", "constant"),
 )
 #: Rejections that may pass: the next run makes such a scan due again, as a new revision.
-PASSING_REASONS: Final = ("missing", "unreadable", "s3", "cancelled")
+PASSING_REASONS: Final = ("missing", "unreadable", "s3", "cancelled", "changed")
+#: The reason of a scan that a source takes for another one. It says nothing about the scan itself, so other runs never
+#: reuse it.
+CONFLICT: Final = "conflict"
 #: A scan that killed its worker this often while it was alone is quarantined.
 ATTEMPTS_CAP: Final = 3
 KILLED_WORKER: Final = "killed_worker"
+#: SQLite accepts a few ten thousand values in a list.
+_SCANS_PER_QUERY: Final = 4_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PendingScan:
-    """A scan without an outcome yet."""
+    """A scan without an outcome yet, and the one image that may be scored under it."""
 
     outcome_id: int
     #: The number by which logs name it.
     scan_id: int
-    location: str | None
+    #: Absolute path or s3:// address.
+    location: str
+    #: `FoundImage.version` when the outcome was opened; None where it was not checked.
+    version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,32 +114,93 @@ def pending_of_run(connection: Connection, run_id: int) -> list[PendingScan]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DecidedImage:
-    """The image from which a scan's outcome was recorded."""
+class KnownImage:
+    """The image of a scan as the ledger knows it, and the scan's newest outcome under a model."""
 
-    outcome_id: int
+    scan_id: int
     image_name: str
-    #: `FoundImage.seen_as` of the last listing in which it had that content. None where no listing checked it, or where
-    #: a stopped run rejected it: other bytes of the same size and time may have been there then.
+    #: Where the scan lies, as far as is known.
+    location: str | None
+    #: None where the scan has no outcome under the model.
+    outcome_id: int | None
+    is_pending: bool
+    #: It stands until the image changes: it is neither pending nor a rejection that may pass.
+    stands: bool
+    #: `FoundImage.seen_as` of the listing that a pending outcome was opened for, or of the last listing in which the
+    #: image had `content`. None where no listing checked it, or where a stopped run rejected it: other bytes of the
+    #: same size and time may have been there then.
     seen_as: str | None
-    #: None where its bytes were never hashed: it kept killing its worker.
+    #: None where its bytes were never hashed: it is pending, or kept killing its worker.
     content: str | None
 
 
-def decided_images(connection: Connection, dataset: str, model_id: int) -> Iterator[DecidedImage]:
-    """Each scan of a dataset whose newest outcome under a model stands until its image changes.
-
-    Pending outcomes and rejections that may pass are left out: they are tried again anyway.
-    """
+def known_images(connection: Connection, dataset: str, model_id: int) -> Iterator[KnownImage]:
+    """The image of each scan of a dataset, with the newest outcome under a model."""
     newer = aliased(Outcome)
     later = (newer.scan_id == Outcome.scan_id) & (newer.model_id == model_id) & (newer.revision > Outcome.revision)
-    stands = (Outcome.state != PENDING) & func.coalesce(Outcome.reason, "").not_in(PASSING_REASONS)
+    newest = (Outcome.scan_id == Scan.id) & (Outcome.model_id == model_id) & is_of_scan(Outcome)
+    newest &= ~exists().where(later, is_of_scan(newer))
     rows = connection.execute(
-        select(Outcome.id, Scan.image_name, case((_is_in_doubt(), null()), else_=Outcome.seen_as), Outcome.content)
-        .join(Outcome, Outcome.scan_id == Scan.id)
-        .where(Scan.dataset == dataset, Outcome.model_id == model_id, stands, ~exists().where(later))
+        select(
+            Scan.id,
+            Scan.image_name,
+            Scan.location,
+            Outcome.id.label("outcome_id"),
+            Outcome.state,
+            Outcome.reason,
+            case((_is_in_doubt(), null()), else_=Outcome.seen_as).label("seen_as"),
+            Outcome.content,
+        )
+        .outerjoin(Outcome, newest)
+        .where(Scan.dataset == dataset),
+        execution_options=STREAMING,
     )
-    return (DecidedImage(outcome_id=row[0], image_name=row[1], seen_as=row[2], content=row[3]) for row in rows)
+    return (
+        KnownImage(
+            scan_id=row.id,
+            image_name=row.image_name,
+            location=row.location,
+            outcome_id=row.outcome_id,
+            is_pending=row.state == PENDING,
+            stands=row.state not in (None, PENDING) and row.reason not in PASSING_REASONS,
+            seen_as=row.seen_as,
+            content=row.content,
+        )
+        for row in rows
+    )
+
+
+def is_of_scan(outcome: type[Outcome]) -> ColumnElement[bool]:
+    """Whether an outcome says something about its scan, and not that a source took it for another one."""
+    return func.coalesce(outcome.reason, "") != CONFLICT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenBytes:
+    """What the ledger knows of the bytes of a scan's image, from outcomes under any model."""
+
+    #: `sha256:...` or `etag:...` of the bytes that were read last; None if they were never hashed.
+    content: str | None = None
+    #: An outcome waits for them, or they kept killing a worker.
+    is_open: bool = False
+
+
+def seen_bytes(connection: Connection, scan_ids: Sequence[int]) -> dict[int, SeenBytes]:
+    """What is known of the bytes of these scans' images; left out are scans of which nothing is or will be read."""
+    seen: dict[int, SeenBytes] = {}
+    for piece in sliced(scan_ids, _SCANS_PER_QUERY):
+        rows = connection.execute(
+            select(Outcome.scan_id, Outcome.content, Outcome.state)
+            .where(Outcome.scan_id.in_(piece), is_of_scan(Outcome))
+            .where(Outcome.content.is_not(None) | Outcome.state.in_((PENDING, QUARANTINED)))
+            # Later outcomes overwrite earlier ones.
+            .order_by(Outcome.id)
+        )
+        for scan_id, content, state in rows:
+            before = seen.get(scan_id, SeenBytes())
+            is_open = before.is_open or state in (PENDING, QUARANTINED)
+            seen[scan_id] = SeenBytes(content=content or before.content, is_open=is_open)
+    return seen
 
 
 def _is_in_doubt() -> ColumnElement[bool]:
@@ -190,10 +261,9 @@ def reject_store(connection: Connection, model_sha256: str, store: str, detail: 
     """
     waiting = (
         select(Outcome.id)
-        .join(Scan, Scan.id == Outcome.scan_id)
         .join(Model, Model.id == Outcome.model_id)
         .where(Model.sha256 == model_sha256, Outcome.state == PENDING, is_wanted())
-        .where(Scan.location.startswith(store, autoescape=True))
+        .where(Outcome.location.startswith(store, autoescape=True))
         # Locked in the order of ids, as `record_outcomes` does.
         .order_by(Outcome.id)
         .with_for_update(key_share=True, of=Outcome)
@@ -228,14 +298,23 @@ def forgive_attempt(connection: Connection, outcome_id: int) -> None:
 
 
 def _pending(connection: Connection, condition: Any, limit: int | None = None) -> list[PendingScan]:
+    # An outcome that an older program opened names no location; its scan does.
+    location = func.coalesce(Outcome.location, Scan.location).label("location")
     rows = connection.execute(
-        select(Outcome.id, Outcome.scan_id, Scan.location)
+        select(Outcome.id, Outcome.scan_id, location, Outcome.seen_as)
         .join(Scan, Scan.id == Outcome.scan_id)
         .where(Outcome.state == PENDING, condition)
         .order_by(Outcome.id)
         .limit(limit)
     )
-    return [PendingScan(outcome_id=row.id, scan_id=row.scan_id, location=row.location) for row in rows]
+    return [
+        PendingScan(outcome_id=row.id, scan_id=row.scan_id, location=row.location, version=_version_of(row.seen_as))
+        for row in rows
+    ]
+
+
+def _version_of(seen_as: str | None) -> str | None:
+    return seen_as.partition(" ")[0] if seen_as else None
 
 
 def _write(connection: Connection, values: list[dict[str, Any]]) -> None:

@@ -49,6 +49,59 @@ def register_scans(
     return ids
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conflict:
+    """A scan of the ledger that a source takes for another one: the name is the same, and something else is not."""
+
+    scan_id: int
+    image_name: str
+    #: The ledger's and the source's, where the bytes differ or cannot be compared; else None.
+    locations: tuple[str, str] | None
+    #: The ledger's and the source's, where they differ; else None.
+    patients: tuple[str, str] | None
+
+    @property
+    def sentence(self) -> str:
+        """What differs, without any name."""
+        if self.patients:
+            return "the source names another patient for this scan than the ledger"
+        return "the source has another image of this name in another place"
+
+
+def find_conflicts(
+    connection: Connection,
+    dataset: str,
+    rows: Sequence[LabelRow],
+    found: Mapping[str, FoundImage],
+    *,
+    moved: Mapping[str, str],
+    correct_patients: bool = False,
+) -> dict[str, Conflict]:
+    """Find the rows that name a known scan of a dataset, but mean another one; by image name.
+
+    Args:
+        connection: in the transaction that registers the other rows.
+        dataset: the dataset's name.
+        rows: of the source.
+        found: the source's images, by name.
+        moved: where the ledger knew those scans whose images lie elsewhere now and are still the same, by name.
+        correct_patients: take the patients of the rows for right.
+    """
+    patients = {row.image_name: row.patient_id for row in rows}
+    query = select(Scan.id, Scan.image_name, Scan.location, Scan.patient_id).where(Scan.dataset == dataset)
+    conflicts = {}
+    for scan_id, name, location, patient in connection.execute(query, execution_options=STREAMING):
+        if name not in patients:
+            continue
+        now = found[name].location if name in found else None
+        places = (location, now) if location and now and location not in (now, moved.get(name)) else None
+        given = None if correct_patients else patients[name]
+        people = (patient, given) if patient and given and patient != given else None
+        if places or people:
+            conflicts[name] = Conflict(scan_id=scan_id, image_name=name, locations=places, patients=people)
+    return conflicts
+
+
 def scan_ids_by_name(connection: Connection, dataset: str) -> dict[str, int]:
     """The id of every scan of a dataset, by image name."""
     return dict(_names_and_ids(connection, dataset))

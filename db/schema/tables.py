@@ -211,12 +211,14 @@ class Outcome(Base):
     #: Short code of a rejection or quarantine, and its sentence, which holds no names.
     reason: Mapped[str | None]
     detail: Mapped[str | None]
+    #: Absolute path or s3:// address that it was opened for: no other image is ever scored under it. NULL without one.
+    location: Mapped[str | None]
     #: How often a worker died while this scan was alone in its chunk.
     attempts: Mapped[int]
     #: Identity of the bytes that were read: `sha256:...` of a file, `etag:...` of an S3 object.
     content: Mapped[str | None]
-    #: Version and location of the image in the last listing in which it had that content. If a later listing differs,
-    #: the image is read again.
+    #: Version and location in the listing that it was opened for; once it is decided, in the last listing in which the
+    #: image had that content. If a later listing differs, the image is read again.
     seen_as: Mapped[str | None]
     runtime: Mapped[str | None]
     precision: Mapped[str | None]

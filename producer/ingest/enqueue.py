@@ -7,16 +7,17 @@ from sqlalchemy import Connection, Engine
 
 from db.close_run import close_finished_runs
 from db.engine.session import read_transaction
-from db.errors import TemporaryError
+from db.errors import TemporaryError, UserError
 from db.labels.label_sets import import_labels
 from db.ledger.models import ModelInfo, find_model
 from db.ledger.nightly_runs import assign_night, run_of_night
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import note_seen, pending_of_run
 from db.ledger.runs import Progress, find_run, progress, rate_of
-from db.ledger.scans import register_scans
+from db.ledger.scans import Conflict, find_conflicts, register_scans
 from db.ledger.stop_run import resume_run
 from producer.ingest.changed_images import ImageChanges, find_image_changes
+from producer.ingest.conflicts import describe_conflicts
 from producer.ingest.source import Source, SourceContents, read_source
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
@@ -77,10 +78,11 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: 
         engine: the ledger.
         source: what to score.
         night: the night that the run belongs to, see `db.ledger.nightly_runs`. If that night already has a run, it is
-            joined, and no other is opened.
+            joined, and no other is opened. Rows that take a known scan for another one are then rejected as `conflict`.
 
     Raises:
-        UserError: the CSV is not a labels file, no image was found, or there is no such model. Nothing was written.
+        UserError: the CSV is not a labels file, no image was found, there is no such model, or, without a night, a row
+            takes a known scan for another one. Nothing was written.
     """
     opened = _read_and_commit(settings, engine, source, night)
     # A run without due scans is finished at once.
@@ -163,7 +165,8 @@ def _read_and_commit(settings: WorkerSettings, engine: Engine, source: Source, n
 def _read(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[SourceContents, ImageChanges]:
     contents = read_source(source)
     register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
-    return contents, find_image_changes(engine, contents.dataset, source.model, contents.found)
+    changes = find_image_changes(engine, contents.dataset, source.model, contents.found, trust_moved=source.moved)
+    return contents, changes
 
 
 def _commit(
@@ -177,7 +180,8 @@ def _commit(
         joined, resumed, run_id = True, False, taken
     else:
         model = find_model(connection, source.model)
-        run_id, joined = _register_and_open(connection, source, contents, changes, model)
+        conflicts = _find_conflicts(connection, source, contents, changes, may_ask=night is None)
+        run_id, joined = _register_and_open(connection, source, contents, changes, model, conflicts=conflicts)
         if night is not None:
             assign_night(connection, run_id, night)
         resumed = joined and resume_run(connection, run_id)
@@ -186,11 +190,39 @@ def _commit(
     )
 
 
+def _find_conflicts(
+    connection: Connection, source: Source, contents: SourceContents, changes: ImageChanges, *, may_ask: bool
+) -> dict[str, Conflict]:
+    """The rows that take a known scan for another one, by image name.
+
+    Raises:
+        UserError: there are some, and a person can be asked.
+    """
+    conflicts = find_conflicts(
+        connection,
+        contents.dataset,
+        contents.rows,
+        contents.found,
+        moved=changes.moved,
+        correct_patients=source.correct_patients,
+    )
+    if conflicts and may_ask:
+        raise UserError(describe_conflicts(conflicts, source.display_name, contents.dataset))
+    return conflicts
+
+
 def _register_and_open(
-    connection: Connection, source: Source, contents: SourceContents, changes: ImageChanges, model: ModelInfo
+    connection: Connection,
+    source: Source,
+    contents: SourceContents,
+    changes: ImageChanges,
+    model: ModelInfo,
+    *,
+    conflicts: Mapping[str, Conflict],
 ) -> tuple[int, bool]:
     """Register the scans and their labels, and open or join the run; gives its id and whether it was joined."""
-    ids = register_scans(connection, contents.dataset, contents.rows, contents.found)
+    rows = [row for row in contents.rows if row.image_name not in conflicts]
+    ids = register_scans(connection, contents.dataset, rows, contents.found)
     request = _run_request(connection, source, contents, model, ids)
     note_seen(connection, changes.unchanged)
     return open_run(
@@ -199,6 +231,7 @@ def _register_and_open(
         list(ids.values()),
         images={ids[name]: image for name, image in contents.found.items() if name in ids},
         changed=frozenset(ids[name] for name in changes.changed if name in ids),
+        conflicts={conflict.scan_id: conflict.sentence for conflict in conflicts.values()},
         rescore=source.rescore,
     )
 

@@ -27,6 +27,10 @@ class Source:
     limit: int | None = None
     #: Score scans again that already have an outcome.
     rescore: bool = False
+    #: Take images in other places than before for the same scans, whatever their bytes are.
+    moved: bool = False
+    #: Take the patient ids of the CSV for right where the ledger has others.
+    correct_patients: bool = False
     #: List the images. If false, each image is assumed to lie in `images` under its name.
     check: bool = True
 

@@ -85,8 +85,9 @@ def parse_schedule(at: str, zone: str) -> Schedule:
 
 def job_id(source: Source) -> str:
     """A digest that all nights of one source share, whatever folder the command was started in."""
-    # The names of its fields count, too: renaming one would make every night a first night.
-    parts = asdict(source) | {
+    # The names of its fields count, too: renaming one would make every night a first night. These two no night has.
+    fields = {name: value for name, value in asdict(source).items() if name not in ("moved", "correct_patients")}
+    parts = fields | {
         "csv": source.csv and str(source.csv.absolute()),
         "images": _absolute(source.images),
     }

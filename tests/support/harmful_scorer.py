@@ -93,10 +93,10 @@ def _aggregate(aggregate, *arguments, **kwargs):
     return aggregate(*arguments, **kwargs)
 
 
-def _read_image(read_image, location, **patience):
+def _read_image(read_image, *image, **patience):
     if _take_word("hang at read"):
         _hang()
-    image = read_image(location, **patience)
+    image = read_image(*image, **patience)
     if _harm_of(cv2.imdecode(np.frombuffer(image.data or b"-", np.uint8), cv2.IMREAD_GRAYSCALE)) == "memory":
         _exhaust_memory()
     return image

@@ -52,12 +52,10 @@ def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans
     Raises:
         TemporaryError: the broker does not answer; SQL still holds the work.
     """
-    # A scan without a location is rejected when its run opens.
-    located = [scan for scan in scans if scan.location]
-    for piece in sliced(located, chunk_size(settings, app, model_sha256, len(scans))):
-        found = (ChunkScan(outcome_id=scan.outcome_id, location=scan.location or "") for scan in piece)
+    for piece in sliced(scans, chunk_size(settings, app, model_sha256, len(scans))):
+        found = (ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in piece)
         send_chunk(app, Chunk(model=model_sha256, scans=tuple(found)))
-    return len(located)
+    return len(scans)
 
 
 def _workers(app: Celery, model_sha256: str) -> list[Heartbeat]:

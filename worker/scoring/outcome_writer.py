@@ -11,6 +11,7 @@ from db.close_run import close_finished_runs
 from db.engine.session import LedgerSession, ledger_session
 from db.ledger.outcomes import (
     KILLED_WORKER,
+    PendingScan,
     Rejected,
     Scored,
     count_attempt,
@@ -21,7 +22,7 @@ from db.ledger.outcomes import (
 )
 from db.ledger.runs import nothing_pending, open_runs_of, still_open_runs
 from db.ledger.stop_run import stop_run
-from worker.messaging.messages import Chunk, ChunkScan, InvalidMessage
+from worker.messaging.messages import Chunk, InvalidMessage
 from worker.scoring.circuit_breaker import CircuitBreaker
 from worker.telemetry.counters import ScoringCounters
 from worker.telemetry.logs import about
@@ -55,7 +56,7 @@ class OutcomeWriter:
         return self._breaker.run_ids
 
     @contextmanager
-    def open_chunk(self, chunk: Chunk, *, suspicious: bool) -> Iterator[list[ChunkScan]]:
+    def open_chunk(self, chunk: Chunk, *, suspicious: bool) -> Iterator[list[PendingScan]]:
         """Give the scans of a chunk that are still pending; at the end close the runs that have nothing pending.
 
         Args:
@@ -120,7 +121,7 @@ class OutcomeWriter:
         """Let the counted attempts stand: the scan made this process fail."""
         self._to_forgive.clear()
 
-    def _pending(self, chunk: Chunk) -> list[ChunkScan]:
+    def _pending(self, chunk: Chunk) -> list[PendingScan]:
         """The chunk's scans that have no outcome yet, in the order of outcome ids.
 
         After a backup was restored or runs were pruned, an outcome id may mean another scan than when the message was
@@ -130,11 +131,11 @@ class OutcomeWriter:
         with self._ledger.read_transaction() as connection:
             pending = {scan.outcome_id: scan for scan in still_pending(connection, ids, chunk.model)}
             self._breaker.begin_chunk(open_runs_of(connection, ids))
-        sent = {scan.outcome_id: scan for scan in chunk.scans if scan.outcome_id in pending}
-        if any(scan.location != pending[outcome_id].location for outcome_id, scan in sent.items()):
+        sent = {scan.outcome_id: scan.location for scan in chunk.scans}
+        if any(sent[outcome_id] != scan.location for outcome_id, scan in pending.items()):
             raise InvalidMessage("for one of its scans the ledger has another location")
         self._scan_ids = {outcome_id: scan.scan_id for outcome_id, scan in pending.items()}
-        return [sent[outcome_id] for outcome_id in pending]
+        return list(pending.values())
 
     def _stop_runs(self, outcomes: Sequence[Scored | Rejected]) -> None:
         for excess in self._breaker.record(outcomes):

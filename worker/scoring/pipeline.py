@@ -17,9 +17,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from db.errors import PermanentError, TemporaryError
-from db.ledger.outcomes import Rejected, Scored
+from db.ledger.outcomes import PendingScan, Rejected, Scored
 from worker.images.pixels import Pixels
-from worker.messaging.messages import ChunkScan
 from worker.scoring.scorer import Scorer, Scores, score_all, streams_of
 from worker.storage.image_store import EncodedImage
 from worker.storage.s3_errors import StoreRefused
@@ -39,7 +38,7 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class _DecodedScan:
-    scan: ChunkScan
+    scan: PendingScan
     pixels: Pixels
     content: str
 
@@ -48,22 +47,22 @@ _Batch: TypeAlias = tuple[list[_DecodedScan], list[Rejected]]
 
 
 def score_chunk(
-    scans: Sequence[ChunkScan],
+    scans: Sequence[PendingScan],
     *,
     scorer: Scorer,
-    read_image: Callable[[str], EncodedImage],
+    read_image: Callable[[str, str | None], EncodedImage],
     to_pixels: Callable[[EncodedImage], Pixels],
     record_outcomes: _RecordOutcomes,
     pool: Executor,
     out_of_time: Callable[[], bool],
     stopwatch: Stopwatch | None = None,
-) -> list[ChunkScan]:
+) -> list[PendingScan]:
     """Score or reject every scan of a chunk, or as many as time allows.
 
     Args:
         scans: the chunk's pending scans.
         scorer: the loaded model.
-        read_image: reads the encoded bytes at a location.
+        read_image: reads the encoded bytes at a location, if they are still the listed version.
         to_pixels: decodes them to uint8 (height, width, channels).
         record_outcomes: commits the outcomes of one batch; called from one thread at a time.
         pool: threads that read and decode.
@@ -126,9 +125,9 @@ def _recording_behind(record_outcomes: _RecordOutcomes, stopwatch: Stopwatch) ->
 
 
 def _prepare(
-    scan: ChunkScan,
+    scan: PendingScan,
     *,
-    read_image: Callable[[str], EncodedImage],
+    read_image: Callable[[str, str | None], EncodedImage],
     to_pixels: Callable[[EncodedImage], Pixels],
     stopwatch: Stopwatch,
 ) -> _DecodedScan | Rejected | None:
@@ -136,7 +135,7 @@ def _prepare(
     content = None
     try:
         with stopwatch.time(READ):
-            image = read_image(scan.location)
+            image = read_image(scan.location, scan.version)
         content = image.content
         return _DecodedScan(scan=scan, pixels=to_pixels(image), content=content)
     except PermanentError as error:
@@ -150,8 +149,8 @@ def _prepare(
 
 
 def _read_ahead(
-    scans: Sequence[ChunkScan],
-    prepare: Callable[[ChunkScan], _DecodedScan | Rejected | None],
+    scans: Sequence[PendingScan],
+    prepare: Callable[[PendingScan], _DecodedScan | Rejected | None],
     pool: Executor,
     depth: int,
     out_of_time: Callable[[], bool],

@@ -146,7 +146,8 @@ class ScoringProcess:
         self._log_chunk(chunk, recorded=len(pending) - len(left), returned=len(left))
         if left:
             was_quick = time.monotonic() - started < _BACK_OFF
-            self._return(left, in_vain=len(left) == len(pending), was_quick=was_quick)
+            unscored = [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in left]
+            self._return(unscored, in_vain=len(left) == len(pending), was_quick=was_quick)
 
     def _return(self, left: Sequence[ChunkScan], *, in_vain: bool, was_quick: bool) -> None:
         """Send back what a delivery left: halved where nothing was scored: its images are too slow side by side."""

@@ -20,6 +20,8 @@ _PERMANENT_ERRNOS: Final = frozenset(
 )
 #: Opening a pipe must not wait for its writer. A link is not followed, because it may lead out of the folder.
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: Another host may see a share's times rounded: FAT's to 2 s.
+_MTIME_TOLERANCE_NS: Final = 2_000_000_000
 #: Bytes of each further read of a file whose size is not what `fstat` said.
 _READ_BYTES: Final = 2**20
 
@@ -54,11 +56,15 @@ def list_folder(root: Path, *, recursive: bool) -> Iterator[Candidate]:
             yield prefix, partial(FoundImage, location=str(top / prefix))
 
 
-def read_file(path: str) -> bytes:
+def read_file(path: str, version: str | None = None) -> bytes:
     """The bytes of a regular file.
 
+    Args:
+        path: of the file.
+        version: as it was listed (`stat:size-mtime`, in bytes and nanoseconds); None takes any.
+
     Raises:
-        PermanentError: `missing`, `unreadable` or `too_large`.
+        PermanentError: `missing`, `unreadable` or `too_large`; `changed` if the file has another version now.
         TemporaryError: the disk did not answer.
     """
     try:
@@ -69,7 +75,11 @@ def read_file(path: str) -> bytes:
                 raise PermanentError("unreadable", "the scan's location is not a regular file")
             if found.st_size > MAX_FILE_BYTES:
                 raise too_large(found.st_size)
-            return read_all(descriptor, found.st_size)
+            data = read_all(descriptor, found.st_size)
+            # Asked again: it may have been written to while it was read.
+            if version is not None and not _is_version(version, os.fstat(descriptor)):
+                raise PermanentError("changed", "the file was changed after it was listed")
+            return data
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
@@ -124,6 +134,11 @@ def _describe(entry: "os.DirEntry[str]", top: Path, real_top: Path) -> FoundImag
 
 def _version(found: os.stat_result) -> str:
     return f"stat:{found.st_size}-{found.st_mtime_ns}"
+
+
+def _is_version(version: str, found: os.stat_result) -> bool:
+    size, _, mtime = version.removeprefix("stat:").partition("-")
+    return int(size) == found.st_size and abs(int(mtime) - found.st_mtime_ns) <= _MTIME_TOLERANCE_NS
 
 
 def _refusal(error: OSError) -> PermanentError | TemporaryError:

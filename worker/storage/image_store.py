@@ -8,14 +8,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from db.errors import UserError
+from db.errors import PermanentError, UserError
 from db.ledger.scans import FoundImage
 from worker.storage.folder import list_folder, read_file, same_file_bytes
 from worker.storage.matching import Candidate, Listing, select_images
 from worker.storage.s3 import SCHEME, list_s3, read_object
 from worker.storage.size_limit import MAX_FILE_BYTES
 
-__all__ = ["SCHEME", "EncodedImage", "Listing", "find_images", "read_image"]
+__all__ = ["SCHEME", "EncodedImage", "Listing", "find_images", "read_image", "same_bytes"]
 
 #: Where Kaggle's and NIH's archives unpack to; NIH's full set is `images_001/images` to `images_012/images`.
 _IMAGE_FOLDERS: Final = ("images", "images_*/images", "sample/images")
@@ -41,24 +41,28 @@ def find_images(csv: Path | None, images: str | None, wanted: AbstractSet[str] |
     Raises:
         UserError: the folder, bucket or prefix cannot be listed, or two different images have one wanted name.
     """
-    return select_images(_candidates(csv, images), wanted, _same_bytes)
+    return select_images(_candidates(csv, images), wanted, same_bytes)
 
 
-def read_image(location: str, seconds: float = 60.0) -> EncodedImage:
+def read_image(location: str, version: str | None = None, seconds: float = 60.0) -> EncodedImage:
     """Read one image completely.
 
     Args:
         location: a path or `s3://bucket/key`.
+        version: `FoundImage.version` in the listing by which the image was asked for; None takes any.
         seconds: how long a store may take to send the bytes.
 
     Raises:
-        PermanentError: `missing`, `unreadable`, `too_large` or `s3`, as `StoreRefused` if the whole store is refused.
+        PermanentError: `missing`, `unreadable`, `too_large` or `s3`, as `StoreRefused` if the whole store is refused;
+            `changed` if the image has another version now.
         TemporaryError: the disk or the store did not answer.
     """
     if location.startswith(SCHEME):
         data, etag = read_object(location, seconds, max_bytes=MAX_FILE_BYTES)
+        if version not in (None, etag):
+            raise PermanentError("changed", "the object was replaced after it was listed")
         return EncodedImage(data=data, content=etag)
-    data = read_file(location)
+    data = read_file(location, version)
     return EncodedImage(data=data, content=f"sha256:{hashlib.sha256(data).hexdigest()}")
 
 
@@ -77,9 +81,10 @@ def _folders_beside(csv: Path) -> list[Path]:
     return [here, *(folder for pattern in _IMAGE_FOLDERS for folder in sorted(here.glob(pattern)) if folder.is_dir())]
 
 
-def _same_bytes(one: FoundImage, other: FoundImage) -> bool:
+def same_bytes(one: FoundImage, other: FoundImage) -> bool:
+    """Whether two images have the same bytes; False where one cannot be read or was not checked."""
     if one.version is None or other.version is None:
         return False
-    if one.location.startswith(SCHEME):
+    if SCHEME in (one.location[: len(SCHEME)], other.location[: len(SCHEME)]):
         return one.version == other.version
     return same_file_bytes(one.location, other.location)

@@ -49,6 +49,11 @@ class Folder:
             names = {scan_id: name for name, scan_id in ids.items()}
             return changes.changed, {names[scan.scan_id]: scan for scan in pending_of_run(connection, run)}
 
+    def changes(self, **flags):
+        """How the ledger's images differ from the folder's."""
+        found = find_images(None, self.images, set(NAMES)).images
+        return find_image_changes(self.engine, "sample_labels", None, found, **flags)
+
     def decide(self, pending):
         with self.engine.begin() as connection:
             for name, scan in pending.items():
@@ -82,7 +87,7 @@ def folder(engine, tmp_path):
         (root / name).write_bytes(name.encode())
     folder = Folder(engine, root, str(root))
     changed, pending = folder.enqueue()
-    assert (changed, set(pending)) == (frozenset(), set(NAMES))
+    assert (changed, set(pending)) == (set(), set(NAMES))
     folder.decide(pending)
     return folder
 
@@ -114,15 +119,15 @@ def reads(monkeypatch):
 
 def test_unchanged_images_are_not_read(folder, reads):
     """Nothing is due, whatever the outcome was."""
-    assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue() == (set(), {})
     assert reads == []
 
 
 def test_a_touched_image_keeps_its_score_and_is_read_once(folder, reads):
     """It has the same bytes and a new time; the time is noted, so the next enqueue reads nothing."""
     os.utime(folder.root / NAMES[0], ns=(5, 5))
-    assert folder.enqueue() == (frozenset(), {})
-    assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue() == (set(), {})
+    assert folder.enqueue() == (set(), {})
     assert reads == [str(folder.root / NAMES[0])]
 
 
@@ -134,26 +139,84 @@ def test_an_image_overwritten_in_place_is_due_again(folder, name):
     changed, pending = folder.enqueue()
     assert (changed, set(pending)) == ({name}, {name})
     folder.decide(pending)
-    assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue() == (set(), {})
 
 
 def test_images_that_moved_keep_their_scores(folder, reads):
     """They have the same bytes in another folder, and each is read once."""
     shutil.move(folder.root, folder.root.with_name("moved"))
     folder.images = str(folder.root.with_name("moved"))
-    assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue() == (set(), {})
     assert len(reads) == 3, "the bytes of the quarantined one were never hashed"
-    assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue() == (set(), {})
     assert len(reads) == 3
 
 
-def test_another_folder_with_the_same_names_is_scored_again(folder):
-    """A name alone does not identify an image."""
-    other = folder.root.with_name("other")
-    shutil.copytree(folder.root, other)
-    (other / NAMES[1]).write_bytes(b"other bytes, another patient")
-    folder.images = str(other)
-    assert folder.enqueue()[0] == {NAMES[1]}
+def copy_of(folder, **other):
+    """Let the folder's images be found in a copy of it, some of them with other bytes."""
+    copy = folder.root.with_name("copy")
+    shutil.copytree(folder.root, copy)
+    for name, data in other.items():
+        (copy / name).write_bytes(data)
+    folder.images = str(copy)
+
+
+def test_an_image_in_another_place_with_other_bytes_is_not_the_same_scan(folder):
+    """A name alone does not identify an image: the place that the ledger knows is not given up for it."""
+    copy_of(folder, **{NAMES[1]: b"other bytes, another patient"})
+    changes = folder.changes()
+    assert changes.changed == set()
+    assert set(changes.moved) == {*NAMES} - {NAMES[1]}
+
+
+def test_an_image_in_another_place_that_cannot_be_read_is_not_the_same_scan(folder):
+    """Nothing is guessed."""
+    copy_of(folder)
+    (folder.root.with_name("copy") / NAMES[0]).unlink()
+    (folder.root.with_name("copy") / NAMES[0]).symlink_to("/etc/passwd")
+    assert NAMES[0] not in folder.changes().moved
+
+
+def test_a_person_who_says_that_the_scans_moved_gets_other_bytes_scored_anew(folder):
+    """`--moved`: the same scans, of which one has other bytes."""
+    copy_of(folder, **{NAMES[1]: b"other bytes, the same patient"})
+    changes = folder.changes(trust_moved=True)
+    assert changes.changed == {NAMES[1]}
+    assert set(changes.moved) == {*NAMES}
+
+
+@pytest.mark.parametrize("is_left", [True, False], ids=["copied", "moved"])
+def test_a_pending_scan_in_another_place_waits_for_that_place(folder, is_left):
+    """Its copy is the same scan, but what was opened for one place is scored from no other."""
+    (folder.root / NAMES[0]).write_bytes(b"new")
+    assert set(folder.enqueue()[1]) == {NAMES[0]}
+    (shutil.copytree if is_left else shutil.move)(folder.root, folder.root.with_name("copy"))
+    folder.images = str(folder.root.with_name("copy"))
+    changed, pending = folder.enqueue()
+    assert changed == {NAMES[0]}
+    assert pending[NAMES[0]].location == str(folder.root.with_name("copy") / NAMES[0])
+
+
+def test_a_pending_scan_in_another_place_with_other_bytes_is_not_the_same_scan(folder):
+    """Nothing was read yet: the files are compared, and one that is gone must have had this size and time."""
+    (folder.root / NAMES[0]).write_bytes(b"new")
+    folder.enqueue()
+    copy_of(folder, **{NAMES[0]: b"else"})
+    assert NAMES[0] not in folder.changes().moved
+    (folder.root / NAMES[0]).unlink()
+    assert NAMES[0] not in folder.changes().moved
+
+
+def test_an_image_of_which_nothing_was_read_may_lie_anywhere(engine, tmp_path):
+    """A first command that named a wrong folder binds nobody."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / NAMES[0]).write_bytes(b"bytes")
+    folder = Folder(engine, tmp_path, str(tmp_path / "images"))
+    wrong = {NAMES[0]: FoundImage(location=str(tmp_path / "typo" / NAMES[0]))}
+    with engine.begin() as connection:
+        a_model(connection, sha256="m" * 64, name="m")
+        register_scans(connection, "sample_labels", labels_file(tmp_path).rows, wrong)
+    assert folder.changes().moved == {NAMES[0]: wrong[NAMES[0]].location}
 
 
 def test_an_image_that_is_gone_or_unreadable_keeps_its_score(folder):
@@ -161,15 +224,19 @@ def test_an_image_that_is_gone_or_unreadable_keeps_its_score(folder):
     (folder.root / NAMES[0]).unlink()
     (folder.root / NAMES[1]).unlink()
     (folder.root / NAMES[1]).symlink_to("/etc/passwd")
-    assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue() == (set(), {})
 
 
-def test_a_pending_scan_never_changed(folder):
-    """A worker will read it anyway."""
+def test_a_pending_scan_whose_image_was_replaced_waits_for_the_new_one(folder):
+    """What was opened for one version of the bytes is scored from no other; the run that asks gets a new revision."""
     (folder.root / NAMES[0]).write_bytes(b"other")
-    assert set(folder.enqueue()[1]) == {NAMES[0]}
+    [(_, first)] = folder.enqueue()[1].items()
     (folder.root / NAMES[0]).write_bytes(b"another still")
-    assert folder.enqueue()[0] == frozenset()
+    changed, pending = folder.enqueue()
+    assert changed == {NAMES[0]}
+    assert pending[NAMES[0]].outcome_id > first.outcome_id
+    assert pending[NAMES[0]].version != first.version
+    assert folder.enqueue()[1] == pending, "the same listing shares what is pending"
 
 
 def test_images_that_were_enqueued_without_a_check_are_read_once(folder, reads):
@@ -180,7 +247,7 @@ def test_images_that_were_enqueued_without_a_check_are_read_once(folder, reads):
     changed, pending = folder.enqueue()
     assert (changed, set(pending), len(reads)) == ({NAMES[0]}, {NAMES[0]}, 3)
     folder.decide(pending)
-    assert folder.enqueue() == (frozenset(), {})
+    assert folder.enqueue() == (set(), {})
     assert len(reads) == 3
 
 
@@ -201,14 +268,14 @@ def test_an_image_that_could_not_be_read_is_compared_again(folder, monkeypatch):
     (folder.root / NAMES[0]).write_bytes(b"other")
     with monkeypatch.context() as patch:
         patch.setattr(producer.ingest.changed_images, "read_image", fail)
-        assert folder.enqueue() == (frozenset(), {})
+        assert folder.enqueue() == (set(), {})
     assert folder.enqueue()[0] == {NAMES[0]}
 
 
 def test_a_location_without_a_version_is_not_a_change(folder):
     """`--no-check` lists nothing."""
     found = {name: FoundImage(location=str(folder.root / name)) for name in NAMES}
-    assert find_image_changes(folder.engine, "sample_labels", None, found).changed == frozenset()
+    assert find_image_changes(folder.engine, "sample_labels", None, found).changed == set()
 
 
 def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, store, reads):
@@ -221,7 +288,7 @@ def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, 
     changed, pending = bucket.enqueue()
     assert (changed, set(pending)) == ({NAMES[0]}, {NAMES[0]})
     bucket.decide(pending)
-    assert bucket.enqueue() == (frozenset(), {})
+    assert bucket.enqueue() == (set(), {})
     assert reads == []
 
 

@@ -15,9 +15,9 @@ def delay_reads(monkeypatch):
     real = worker.scoring.process.read_image
 
     def delay_reads(before):
-        def slow(location, **how):
+        def slow(location, *version, **how):
             before(location)
-            return real(location, **how)
+            return real(location, *version, **how)
 
         monkeypatch.setattr(worker.scoring.process, "read_image", slow)
 

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from db.errors import OutOfDeviceMemory, PermanentError, TemporaryError
-from db.ledger.outcomes import Rejected, Scored
+from db.ledger.outcomes import PendingScan, Rejected, Scored
 from tests.support.hash_scorer import hash_scores
 from tests.support.world import radiograph
 from worker.images.pixels import preprocess, to_pixels
 from worker.images.preprocessing import Preprocessing
-from worker.messaging.messages import ChunkScan
 from worker.scoring import pipeline as chunks
 from worker.scoring.pipeline import score_chunk
 from worker.settings import MAX_PIXELS
@@ -58,7 +57,7 @@ class Disk:
         self.instead = {int(name.strip("_")): value for name, value in instead.items()}
         self.read = []
 
-    def __call__(self, location):
+    def __call__(self, location, version=None):
         self.read.append(int(location))
         found = self.instead.get(int(location))
         if isinstance(found, Exception):
@@ -78,7 +77,7 @@ def expected_scores(number):
 
 def scans(count):
     # The ids differ from the positions and descend, so that only the chunk can give the order.
-    return [ChunkScan(outcome_id=1000 - number, location=str(number)) for number in range(count)]
+    return [PendingScan(outcome_id=1000 - number, scan_id=number, location=str(number)) for number in range(count)]
 
 
 @pytest.fixture
