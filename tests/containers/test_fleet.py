@@ -264,7 +264,8 @@ def test_an_upgrade_during_a_run_loses_nothing(stack, ledger, undisturbed_run, b
     stack.compose("stop", "--timeout", "40", "worker")
     stack.producer(*ENQUEUE, "--rescore")
     run = ledger.latest_run()
-    view = sh(sys.executable, "-c", "from db.schema.views import VIEWS; print(VIEWS['run_progress'])", cwd=source)
+    # The older program has this module in another place than ours.
+    view = sh(sys.executable, "-c", "from db.views import VIEWS; print(VIEWS['run_progress'])", cwd=source)
     stack.execute(UNDO_0003_AND_0004.format(view=view))
     up = ("up", "-d", "--no-build", "--no-deps", "--scale", "worker=3", "worker")
     stack.compose(*up, COST="4", VERSION="older")
