@@ -33,6 +33,8 @@ from db.findings import FINDINGS, column_of
 
 #: SQLite assigns ids by itself only if the key's type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
+#: Option of a table whose deleted ids are never given again. PostgreSQL's sequences never do; SQLite's default does.
+_NEVER_REUSE_IDS: Final = {"sqlite_autoincrement": True}
 
 PENDING: Final = "pending"
 SCORED: Final = "scored"
@@ -69,7 +71,11 @@ class Scan(Base):
     """One X-ray, identified by its image name within a dataset. Its location may change."""
 
     __tablename__ = "scans"
-    __table_args__ = (UniqueConstraint("dataset", "image_name"), Index(None, "dataset", "patient_id"))
+    __table_args__ = (
+        UniqueConstraint("dataset", "image_name"),
+        Index(None, "dataset", "patient_id"),
+        _NEVER_REUSE_IDS,
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     dataset: Mapped[str]
@@ -89,6 +95,7 @@ class LabelSet(Base):
     """One labels file as it was read. It is never edited: another file is another label set."""
 
     __tablename__ = "label_sets"
+    __table_args__ = _NEVER_REUSE_IDS
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
@@ -112,6 +119,7 @@ class Model(Base):
     __tablename__ = "models"
     __table_args__ = (
         Index("ix_models_active", "active", unique=True, sqlite_where=text("active"), postgresql_where=text("active")),
+        _NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -159,6 +167,7 @@ class Run(Base):
             sqlite_where=text("night IS NOT NULL"),
             postgresql_where=text("night IS NOT NULL"),
         ),
+        _NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -201,6 +210,7 @@ class Outcome(Base):
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
         ),
+        _NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

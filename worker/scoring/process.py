@@ -82,7 +82,6 @@ class ScoringProcess:
         except InvalidMessage as error:
             # Its work is still pending in SQL and is sent again from there.
             logger.error("message dropped: %s", error)
-            self._writer.forgive_if_possible()
 
     def _receive(self, message: object) -> Chunk:
         chunk = Chunk.from_message(message)
