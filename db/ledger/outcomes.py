@@ -51,6 +51,8 @@ class Scored:
     content: str
     runtime: str
     precision: str
+    #: sha256 of the export that computed them; None for Keras.
+    export_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +286,7 @@ def _scored_values(outcome: Scored) -> dict[str, Any]:
         "content": outcome.content,
         "runtime": outcome.runtime,
         "precision": outcome.precision,
+        "export_sha256": outcome.export_sha256,
         "scored_at": datetime.now(UTC),
     }
 

@@ -3,7 +3,8 @@
 scans ─┬─ labels ── label_sets          the labels that each CSV gives
        ├─ outcomes ── scores            what became of each scan under each model
        └─ run_scans ── runs             the scans of each run
-models ── model_scans                   the scans that a model was fitted, tuned or tested on
+models ─┬─ model_scans                  the scans that a model was fitted, tuned or tested on
+        └─ model_exports                the files of other runtimes that may score for a model
 runs ── run_threshold_metrics, run_finding_metrics
 forgotten                               when a patient was forgotten, but not which patient
 """
@@ -146,6 +147,18 @@ class ModelScan(Base):
     subset: Mapped[str]
 
 
+class ModelExport(Base):
+    """The export of a model to a format that workers may score with: the first that was registered or accepted."""
+
+    __tablename__ = "model_exports"
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    #: `openvino`, `openvino-int8` or `onnx`.
+    format: Mapped[str] = mapped_column(primary_key=True)
+    #: Over the sha256 of each of its files, see `worker.artifacts.exports.export_sha256`.
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
 class Run(Base):
     """One source of scans, scored by one model."""
 
@@ -230,6 +243,8 @@ class Outcome(Base):
     seen_as: Mapped[str | None]
     runtime: Mapped[str | None]
     precision: Mapped[str | None]
+    #: `ModelExport.sha256` of the export that computed the scores; NULL for Keras, whose file the model's hash covers.
+    export_sha256: Mapped[str | None] = mapped_column(String(64))
     scored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
