@@ -343,6 +343,16 @@ def model_activate(
     maintain.model_activate_command(name, as_json=as_json)
 
 
+@model_app.command("accept-export")
+def model_accept_export(
+    name: Annotated[str, typer.Argument(help="Name or hash of the model.")], *, as_json: Json = False
+) -> None:
+    """Let workers score with the exports of a model that lie in CXR_MODEL_DIR now, after it was exported again."""
+    from producer.commands import maintain
+
+    maintain.model_accept_export_command(name, as_json=as_json)
+
+
 def main() -> None:
     """Run the command line."""
     run_command(app)

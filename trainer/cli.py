@@ -113,6 +113,8 @@ def export(
         else:
             _export_formats(artifact, csv, images, models=models, cache=cache, scans=scans, tolerance=tolerance)
     print(f"written beside artifact {artifact.sha256[:12]} in {models.address}")
+    name = artifact.manifest.name
+    print(f"workers that know a former export refuse another one until 'producer model accept-export {name}'")
 
 
 def main() -> None:

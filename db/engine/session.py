@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
 from db.engine.database_errors import first_line, hide_values
-from db.engine.sqlite import BUSY_TIMEOUT_SECONDS, READ_ONLY, configure_sqlite
+from db.engine.sqlite import BUSY_TIMEOUT_SECONDS, READ_ONLY, configure_sqlite, unchecked_foreign_keys
 from db.errors import DatabaseUnavailable, UserError
 
 _POSTGRESQL_CONNECT_ARGS: Final = {
@@ -137,7 +137,7 @@ def upgrade(engine: Engine) -> None:
             with read_transaction(engine) as connection:
                 if _current_revision(connection) == head_revision():
                     return
-            with engine.connect() as connection:
+            with engine.connect() as connection, unchecked_foreign_keys(connection):
                 config = _alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")

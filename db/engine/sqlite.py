@@ -2,7 +2,8 @@
 
 import logging
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,6 +82,26 @@ def _begin_immediate(connection: Connection, lock_timeout: float) -> None:
 def _is_locked(error: OperationalError) -> bool:
     # The low byte of an extended error code is the primary one (https://sqlite.org/rescode.html).
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+@contextmanager
+def unchecked_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Let a migration rebuild a table that others refer to: with checks, SQLite refuses to drop the former table.
+
+    Args:
+        connection: of any database, outside a transaction, as SQLite ignores the setting in one. A transaction that is
+            open at the end is rolled back.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    # On the driver's cursor, because SQLAlchemy would begin a transaction first.
+    connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.connection.cursor().execute("PRAGMA foreign_keys = ON")
 
 
 def trim_wal(engine: Engine) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, null, select, update
@@ -30,15 +31,23 @@ ATTEMPTS_CAP: Final = 3
 KILLED_WORKER: Final = "killed_worker"
 #: SQLite accepts a few ten thousand values in a list.
 _SCANS_PER_QUERY: Final = 4_000
+#: An outcome that an older program opened names no location; its scan does.
+_LOCATION: Final = func.coalesce(Outcome.location, Scan.location)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PendingScan:
-    """A scan without an outcome yet, and the one image that may be scored under it."""
+    """A scan without an outcome yet: the one image that may be scored, and what tells that an id still means it.
+
+    A restored database gives the ids of outcomes and scans once more, to other scans. But what was read at one location
+    by one model belongs to no other location and no other model.
+    """
 
     outcome_id: int
     #: The number by which logs name it.
     scan_id: int
+    model_sha256: str
+    revision: int
     #: Absolute path or s3:// address.
     location: str
     #: `FoundImage.version` when the outcome was opened; None where it was not checked.
@@ -54,6 +63,8 @@ class Scored:
     content: str
     runtime: str
     precision: str
+    #: sha256 of the export that computed them; None for Keras.
+    export_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +104,7 @@ def is_wanted() -> ColumnElement[bool]:
 
 def still_pending(connection: Connection, outcome_ids: Sequence[int], model_sha256: str) -> list[PendingScan]:
     """Which of these outcomes of a model are pending, in the order of their ids."""
-    mine = Outcome.model_id == select(Model.id).where(Model.sha256 == model_sha256).scalar_subquery()
-    return _pending(connection, Outcome.id.in_(outcome_ids) & mine & is_wanted())
+    return _pending(connection, Outcome.id.in_(outcome_ids) & (Model.sha256 == model_sha256) & is_wanted())
 
 
 def pending_of_model(connection: Connection, model_id: int, limit: int | None = None) -> list[PendingScan]:
@@ -219,7 +229,11 @@ def note_seen(connection: Connection, seen: Mapping[int, str]) -> None:
 
 
 def record_outcomes(
-    connection: Connection, outcomes: Sequence[Scored | Rejected], run_ids: Iterable[int] = ()
+    connection: Connection,
+    outcomes: Sequence[Scored | Rejected],
+    run_ids: Iterable[int] = (),
+    *,
+    asked: Mapping[int, PendingScan] | None = None,
 ) -> Recorded:
     """Record outcomes; the first writer wins, and an outcome that is no longer pending stays as it is.
 
@@ -227,15 +241,18 @@ def record_outcomes(
         connection: its transaction is the caller's.
         outcomes: one per pending outcome; on PostgreSQL one statement records them all.
         run_ids: runs of which the answer says whether they are still open.
+        asked: by outcome id, what was pending when the work began. An outcome that means other work now stays as it is.
+            None where the caller found the outcomes pending in this same transaction.
     """
     if connection.dialect.name == "postgresql":
         rows = [_row(outcome) for outcome in outcomes]
-        count, open_runs = outcomes_postgresql.record_outcomes(connection, rows, run_ids)
+        if asked is not None:
+            rows = [row | _identity(asked[row["key"]]) for row in rows]
+        count, open_runs = outcomes_postgresql.record_outcomes(connection, rows, run_ids, compare=asked is not None)
         return Recorded(count=count, open_runs=open_runs)
-    # Locked in the order of ids: two workers on one chunk wait for each other instead of deadlocking.
     ids = [outcome.outcome_id for outcome in outcomes]
-    pending = select(Outcome.id).where(Outcome.id.in_(ids), Outcome.state == PENDING).order_by(Outcome.id)
-    won = set(connection.execute(pending.with_for_update(key_share=True)).scalars())
+    pending = {scan.outcome_id: scan for scan in _pending(connection, Outcome.id.in_(ids))}
+    won = pending if asked is None else {key: scan for key, scan in pending.items() if scan == asked[key]}
     mine = [outcome for outcome in outcomes if outcome.outcome_id in won]
     _write(connection, [_scored_values(outcome) for outcome in mine if isinstance(outcome, Scored)])
     _write(connection, [_rejected_values(outcome) for outcome in mine if isinstance(outcome, Rejected)])
@@ -273,13 +290,13 @@ def reject_store(connection: Connection, model_sha256: str, store: str, detail: 
     return decided.rowcount
 
 
-def count_attempt(connection: Connection, outcome_id: int) -> bool:
+def count_attempt(connection: Connection, scan: PendingScan) -> bool:
     """Count an attempt in which a worker died while this scan was alone; at the cap, quarantine the scan.
 
     Returns:
         Whether the scan may still be tried.
     """
-    mine = (Outcome.id == outcome_id) & (Outcome.state == PENDING)
+    mine = _is_still(scan)
     connection.execute(update(Outcome).where(mine).values(attempts=Outcome.attempts + 1))
     worn_out = mine & (Outcome.attempts >= ATTEMPTS_CAP)
     detail = f"its worker died or failed {ATTEMPTS_CAP} times while it was alone"
@@ -291,30 +308,49 @@ def count_attempt(connection: Connection, outcome_id: int) -> bool:
     return decided.rowcount == 0
 
 
-def forgive_attempt(connection: Connection, outcome_id: int) -> None:
+def forgive_attempt(connection: Connection, scan: PendingScan) -> None:
     """Take an attempt back: the worker lived, so the scan is not to blame."""
-    mine = (Outcome.id == outcome_id) & (Outcome.state == PENDING) & (Outcome.attempts > 0)
+    mine = _is_still(scan) & (Outcome.attempts > 0)
     connection.execute(update(Outcome).where(mine).values(attempts=Outcome.attempts - 1))
 
 
 def _pending(connection: Connection, condition: Any, limit: int | None = None) -> list[PendingScan]:
-    # An outcome that an older program opened names no location; its scan does.
-    location = func.coalesce(Outcome.location, Scan.location).label("location")
     rows = connection.execute(
-        select(Outcome.id, Outcome.scan_id, location, Outcome.seen_as)
+        select(Outcome.id, Outcome.scan_id, Model.sha256, Outcome.revision, _LOCATION, Outcome.seen_as)
         .join(Scan, Scan.id == Outcome.scan_id)
+        .join(Model, Model.id == Outcome.model_id)
         .where(Outcome.state == PENDING, condition)
         .order_by(Outcome.id)
         .limit(limit)
     )
+    # One string for all scans of a model: there may be millions.
     return [
-        PendingScan(outcome_id=row.id, scan_id=row.scan_id, location=row.location, version=_version_of(row.seen_as))
-        for row in rows
+        PendingScan(
+            outcome_id=key,
+            scan_id=scan_id,
+            model_sha256=intern(sha256),
+            revision=revision,
+            location=location,
+            version=_version_of(seen_as),
+        )
+        for key, scan_id, sha256, revision, location, seen_as in rows
     ]
 
 
 def _version_of(seen_as: str | None) -> str | None:
     return seen_as.partition(" ")[0] if seen_as else None
+
+
+def _is_still(scan: PendingScan) -> ColumnElement[bool]:
+    """Whether an outcome is pending and means the work that it meant when it was asked for."""
+    same = (Outcome.id == scan.outcome_id) & (Outcome.state == PENDING)
+    same &= (Outcome.scan_id == scan.scan_id) & (Outcome.revision == scan.revision)
+    same &= exists().where(Model.id == Outcome.model_id, Model.sha256 == scan.model_sha256)
+    return same & exists().where(Scan.id == Outcome.scan_id, scan.location == _LOCATION)
+
+
+def _identity(scan: PendingScan) -> dict[str, Any]:
+    return {name: getattr(scan, name) for name in outcomes_postgresql.IDENTITY}
 
 
 def _write(connection: Connection, values: list[dict[str, Any]]) -> None:
@@ -333,6 +369,7 @@ def _scored_values(outcome: Scored) -> dict[str, Any]:
         "content": outcome.content,
         "runtime": outcome.runtime,
         "precision": outcome.precision,
+        "export_sha256": outcome.export_sha256,
         "scored_at": datetime.now(UTC),
     }
 

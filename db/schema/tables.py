@@ -3,7 +3,8 @@
 scans ─┬─ labels ── label_sets          the labels that each CSV gives
        ├─ outcomes ── scores            what became of each scan under each model
        └─ run_scans ── runs             the scans of each run
-models ── model_scans                   the scans that a model was fitted, tuned or tested on
+models ─┬─ model_scans                  the scans that a model was fitted, tuned or tested on
+        └─ model_exports                the files of other runtimes that may score for a model
 runs ── run_threshold_metrics, run_finding_metrics
 forgotten                               when a patient was forgotten, but not which patient
 """
@@ -33,6 +34,8 @@ from db.findings import FINDINGS, column_of
 
 #: SQLite assigns ids by itself only if the key's type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
+#: Option of a table whose deleted ids are never given again. PostgreSQL's sequences never do; SQLite's default does.
+_NEVER_REUSE_IDS: Final = {"sqlite_autoincrement": True}
 
 PENDING: Final = "pending"
 SCORED: Final = "scored"
@@ -69,7 +72,11 @@ class Scan(Base):
     """One X-ray, identified by its image name within a dataset. Its location may change."""
 
     __tablename__ = "scans"
-    __table_args__ = (UniqueConstraint("dataset", "image_name"), Index(None, "dataset", "patient_id"))
+    __table_args__ = (
+        UniqueConstraint("dataset", "image_name"),
+        Index(None, "dataset", "patient_id"),
+        _NEVER_REUSE_IDS,
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     dataset: Mapped[str]
@@ -89,6 +96,7 @@ class LabelSet(Base):
     """One labels file as it was read. It is never edited: another file is another label set."""
 
     __tablename__ = "label_sets"
+    __table_args__ = _NEVER_REUSE_IDS
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
@@ -112,6 +120,7 @@ class Model(Base):
     __tablename__ = "models"
     __table_args__ = (
         Index("ix_models_active", "active", unique=True, sqlite_where=text("active"), postgresql_where=text("active")),
+        _NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -138,6 +147,18 @@ class ModelScan(Base):
     subset: Mapped[str]
 
 
+class ModelExport(Base):
+    """The export of a model to a format that workers may score with: the first that was registered or accepted."""
+
+    __tablename__ = "model_exports"
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    #: `openvino`, `openvino-int8` or `onnx`.
+    format: Mapped[str] = mapped_column(primary_key=True)
+    #: Over the sha256 of each of its files, see `worker.artifacts.exports.export_sha256`.
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
 class Run(Base):
     """One source of scans, scored by one model."""
 
@@ -159,6 +180,7 @@ class Run(Base):
             sqlite_where=text("night IS NOT NULL"),
             postgresql_where=text("night IS NOT NULL"),
         ),
+        _NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -201,6 +223,7 @@ class Outcome(Base):
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
         ),
+        _NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -222,6 +245,8 @@ class Outcome(Base):
     seen_as: Mapped[str | None]
     runtime: Mapped[str | None]
     precision: Mapped[str | None]
+    #: `ModelExport.sha256` of the export that computed the scores; NULL for Keras, whose file the model's hash covers.
+    export_sha256: Mapped[str | None] = mapped_column(String(64))
     scored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 

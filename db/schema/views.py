@@ -53,8 +53,8 @@ VIEWS: Final = {
     "results": " UNION ALL ".join(map(_results_of, FINDINGS)),
     "results_wide": (
         f"SELECT {_SCAN_COLUMNS}, o.state, o.reason, o.detail, {_label(ABNORMAL)} AS abnormal_label, "
-        f"{_OUTCOME_COLUMNS}, {_SCORE_COLUMNS}, {_ADDED_COLUMNS}, {_LABEL_COLUMNS} "
-        f"{_FROM_RUNS} LEFT JOIN scores s ON s.outcome_id = o.id"
+        f"{_OUTCOME_COLUMNS}, {_SCORE_COLUMNS}, {_ADDED_COLUMNS}, {_LABEL_COLUMNS}, "
+        f"o.export_sha256 {_FROM_RUNS} LEFT JOIN scores s ON s.outcome_id = o.id"
     ),
     "run_progress": (
         "SELECT r.id AS run_id, COUNT(rs.scan_id) AS expected, "

@@ -19,7 +19,7 @@ from db.maintenance.prune_runs import prune_runs
 from producer.commands.common import open_ledger, out, print_json, print_line
 from producer.ingest.label_import import import_label_set
 from worker.artifacts.model_store import open_model_store
-from worker.artifacts.registration import register_artifacts
+from worker.artifacts.registration import accept_exports, register_artifacts
 
 
 def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, *, as_json: bool) -> None:
@@ -63,6 +63,19 @@ def model_activate_command(name: str, *, as_json: bool) -> None:
     print_line(f"model {model.name} ({model.sha256[:12]}) scores the next runs")
     if previous and waiting:
         print_line(f"{waiting:,} scans still wait for {previous.name}; its workers score them first")
+
+
+def model_accept_export_command(name: str, *, as_json: bool) -> None:
+    """`producer model accept-export`."""
+    settings, engine = open_ledger()
+    models = open_model_store(settings.model_dir, settings.home)
+    register_artifacts(engine, models)
+    model, accepted = accept_exports(engine, models, name)
+    if as_json:
+        print_json({"model": model.name, "sha256": model.sha256, "exports": accepted})
+        return
+    for export, sha256 in accepted.items():
+        print_line(f"model {model.name} ({model.sha256[:12]}): workers may score with {export} {sha256[:12]}")
 
 
 def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: bool) -> None:

@@ -43,6 +43,7 @@ COMMANDS = {
     "prune": ("producer", "prune", "--older-than", "3"),
     "model list": ("producer", "model", "list"),
     "model activate": ("producer", "model", "activate", "hash"),
+    "model accept-export": ("producer", "model", "accept-export", "hash"),
     "worker check": ("worker", "check"),
     "worker health": ("worker", "health"),
     "trainer export": ("trainer", "export", "--model", "hash", "--csv", "CSV"),

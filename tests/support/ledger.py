@@ -6,7 +6,7 @@ from db.labels.csv_file import LabelRow, LabelsFile
 from db.labels.label_sets import import_labels
 from db.ledger.models import find_model, register_model
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
-from db.ledger.outcomes import Scored, pending_of_run, record_outcomes
+from db.ledger.outcomes import Scored, pending_of_run, record_outcomes, still_pending
 from db.ledger.scans import FoundImage, register_scans
 
 
@@ -70,6 +70,12 @@ def scored(outcome_id, score=0.25):
 def ids_of(engine, run_id):
     with read_transaction(engine) as connection:
         return [scan.outcome_id for scan in pending_of_run(connection, run_id)]
+
+
+def pending_scan(engine, outcome_id):
+    """What a worker holds that asked for an outcome of the model `m`."""
+    with read_transaction(engine) as connection:
+        return still_pending(connection, [outcome_id], "m" * 64)[0]
 
 
 def score_all(engine, run_id):

@@ -1,11 +1,11 @@
 """An artifact's exports: the same model in the formats of other runtimes, with the measured difference of its scores.
 
 `trainer fit` and `trainer export` write them beside the artifact's own files. They can be regenerated from the model,
-so they are not part of the artifact's identity.
+so they are not part of the artifact's identity. The ledger notes the hash of each export when it first sees it.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -16,7 +16,8 @@ from worker.artifacts.manifest import Artifact
 
 #: Floating-point types that a model can be computed in.
 FloatPrecision: TypeAlias = Literal["float32", "bfloat16"]
-
+#: Called with a format and the `export_sha256` of its files before they are loaded; a `UserError` refuses them.
+ExportCheck: TypeAlias = Callable[[str, str], None]
 
 #: The list of exports. It is written last, so every file that it lists exists.
 EXPORTS_FILE: Final = "exports.json"
@@ -112,6 +113,20 @@ class Exports(BaseModel):
     model: str
     formats: dict[str, AnyExport]
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The `export_sha256` of each export by format."""
+        return {name: export_sha256(export.files) for name, export in self.formats.items()}
+
+
+def export_sha256(files: Mapping[str, str]) -> str:
+    """The sha256 that identifies an export: over the sha256 of each of its files, by name.
+
+    It is that of `sha256sum`'s output for the files in the order of their names.
+    """
+    lines = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
 
 def write_exports(folder: Path, model: str, formats: Mapping[str, AnyExport]) -> Exports:
     """Write the list of the exports in a folder, made from the model with this sha256."""
@@ -146,13 +161,27 @@ def read_exports(artifact: "Artifact") -> Exports:
     path = artifact.folder / EXPORTS_FILE
     if not path.exists():
         raise UserError(f"{artifact.folder}: was never exported; run 'trainer export'")
+    return parse_exports(_read_bytes(artifact, EXPORTS_FILE), artifact.sha256, str(path))
+
+
+def parse_exports(content: bytes, model: str, where: str) -> Exports:
+    """Parse and check the content of `exports.json`.
+
+    Args:
+        content: JSON.
+        model: sha256 of the artifact that it lies beside.
+        where: the path or S3 address that it was read from, for error messages.
+
+    Raises:
+        UserError: the content is not a list of exports, or belongs to another model.
+    """
     try:
-        exports = Exports.model_validate_json(_read_bytes(artifact, EXPORTS_FILE))
+        exports = Exports.model_validate_json(content)
     except ValidationError as error:
-        raise UserError(f"{path}: not a list of exports ({error.errors()[0]['msg']}); run 'trainer export'") from error
-    if exports.model != artifact.sha256:
+        raise UserError(f"{where}: not a list of exports ({error.errors()[0]['msg']}); run 'trainer export'") from error
+    if exports.model != model:
         raise UserError(
-            f"{path}: lists exports of model {exports.model[:12]}, not of {artifact.sha256[:12]}; run 'trainer export'"
+            f"{where}: lists exports of model {exports.model[:12]}, not of {model[:12]}; run 'trainer export'"
         )
     return exports
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeAlias
 
 from db.errors import PermanentError, TemporaryError, UserError
 from worker.artifacts.artifact import file_sha256, find_artifact, publish
-from worker.artifacts.exports import Export
+from worker.artifacts.exports import EXPORTS_FILE, Export, Exports, parse_exports
 from worker.artifacts.local_copies import LocalCopies
 from worker.artifacts.manifest import MANIFEST_FILE, Artifact, Manifest, parse_manifest, read_manifest
 from worker.files import open_atomically
@@ -33,6 +33,9 @@ class ModelStore(Protocol):
 
     def find(self, sha256: str) -> Artifact:
         """The artifact with this identity on this machine's disk, with every file verified."""
+
+    def exports(self, sha256: str) -> Exports:
+        """The list of an artifact's exports as it is in the store now: no local copy of it is read."""
 
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
         """Write the manifest into a folder and publish the folder, completely or not at all.
@@ -97,6 +100,14 @@ class FolderModelStore:
     def find(self, sha256: str) -> Artifact:
         """See `ModelStore`."""
         return find_artifact(self.folder, sha256)
+
+    def exports(self, sha256: str) -> Exports:
+        """See `ModelStore`."""
+        path = self.folder / sha256[:12] / EXPORTS_FILE
+        try:
+            return parse_exports(path.read_bytes(), sha256, str(path))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); 'trainer export' writes it") from error
 
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
         """See `ModelStore`."""
@@ -163,6 +174,11 @@ class S3ModelStore:
     def find(self, sha256: str) -> Artifact:
         """See `ModelStore`. An intact local copy is used without fetching it again."""
         return self._local_copies.find(sha256, lambda incoming: self._fetch(sha256, incoming))
+
+    def exports(self, sha256: str) -> Exports:
+        """See `ModelStore`."""
+        location = self._location(sha256, EXPORTS_FILE)
+        return parse_exports(_read(location), sha256, location)
 
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
         """See `ModelStore`."""

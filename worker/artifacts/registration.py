@@ -1,17 +1,22 @@
-"""Registers the artifacts of a model store in SQL."""
+"""Registers the artifacts of a model store in SQL, and checks their exports against what SQL noted."""
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
-from db.engine.session import read_transaction
-from db.ledger.models import ModelInfo, UsedScan, register_model, registered_hashes
+from db.engine.database_errors import cause_of
+from db.engine.session import address_of, read_transaction
+from db.errors import DatabaseUnavailable, UserError
+from db.ledger.model_exports import note_exports, noted_exports, replace_exports
+from db.ledger.models import ModelInfo, UsedScan, find_model, register_model, registered_hashes
 from db.ledger.open_run import lock_for_enqueue
+from worker.artifacts.exports import read_exports
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore, load_new_artifacts
 from worker.artifacts.split_file import read_split
 
 
 def register_artifacts(engine: Engine, models: ModelStore) -> list[ModelInfo]:
-    """Register every artifact of the store that SQL does not have yet, with its split.
+    """Register every artifact of the store that SQL does not have yet, with its split and exports.
 
     Returns:
         The newly registered models, the oldest first.
@@ -27,15 +32,76 @@ def register_artifacts(engine: Engine, models: ModelStore) -> list[ModelInfo]:
     with engine.begin() as connection:
         # When many workers start at once, each finds the same new model.
         lock_for_enqueue(connection)
-        return [
-            register_model(
-                connection,
-                sha256=artifact.sha256,
-                manifest=artifact.manifest.model_dump(mode="json"),
-                used=_used_scans(artifact),
-            )
-            for artifact in new
-        ]
+        registered = []
+        for artifact in new:
+            manifest = artifact.manifest.model_dump(mode="json")
+            model = register_model(connection, sha256=artifact.sha256, manifest=manifest, used=_used_scans(artifact))
+            note_exports(connection, model.id, _export_hashes(artifact))
+            registered.append(model)
+        return registered
+
+
+def check_export(engine: Engine, artifact: Artifact, name: str, sha256: str) -> None:
+    """Check an export that is about to be loaded against the one that SQL noted; where there is none, note this one.
+
+    Args:
+        engine: the ledger.
+        artifact: a registered model.
+        name: the export's format.
+        sha256: `worker.artifacts.exports.export_sha256` of the files.
+
+    Raises:
+        UserError: SQL noted another export of the model to this format.
+        DatabaseUnavailable: the database does not answer.
+    """
+    try:
+        noted = _noted_export(engine, artifact, name, sha256)
+    except DBAPIError as error:
+        raise DatabaseUnavailable(f"{address_of(engine)}: the database does not answer ({cause_of(error)})") from error
+    if noted != sha256:
+        model = artifact.manifest.name
+        raise UserError(
+            f"{artifact.folder}: its {name} export was replaced: the ledger noted {noted[:12]}, the files are"
+            f" {sha256[:12]}; put the noted files back (delete the folder if it is a copy in fetched-models), or run"
+            f" 'producer model accept-export {model}' if the model was exported again on purpose"
+        )
+
+
+def accept_exports(engine: Engine, models: ModelStore, wanted: str) -> tuple[ModelInfo, dict[str, str]]:
+    """Note the exports that lie in the store now as those of a model, given by name or hash.
+
+    Returns:
+        The model, and the sha256 of each of its exports by format.
+
+    Raises:
+        UserError: there is no such model, or the store has no list of its exports.
+    """
+    with read_transaction(engine) as connection:
+        model = find_model(connection, wanted)
+    accepted = models.exports(model.sha256).hashes
+    with engine.begin() as connection:
+        replace_exports(connection, model.id, accepted)
+    return model, accepted
+
+
+def _noted_export(engine: Engine, artifact: Artifact, name: str, sha256: str) -> str:
+    with read_transaction(engine) as connection:
+        model = find_model(connection, artifact.sha256)
+        noted = noted_exports(connection, model.id).get(name)
+    if noted is not None:
+        return noted
+    with engine.begin() as connection:
+        note_exports(connection, model.id, {name: sha256})
+        # Another worker may have noted it first.
+        return noted_exports(connection, model.id)[name]
+
+
+def _export_hashes(artifact: Artifact) -> dict[str, str]:
+    try:
+        return read_exports(artifact).hashes
+    except UserError:
+        # There is no export, or its list is damaged: a worker that loads the model says so.
+        return {}
 
 
 def _used_scans(artifact: Artifact) -> list[UsedScan]:

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import cast
 
 from db.errors import UserError
-from worker.artifacts.exports import EXPORTS_FILE, read_format
+from worker.artifacts.exports import EXPORTS_FILE, ExportCheck, read_format
 from worker.artifacts.manifest import Artifact
 from worker.scoring.scorer import Scorer
 
 logger = logging.getLogger(__name__)
 
 
-def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "auto") -> Scorer:
+def open_scorer(
+    artifact: Artifact, runtime: str = "auto", precision: str = "auto", check_export: ExportCheck | None = None
+) -> Scorer:
     """Load an artifact's model and warm it up.
 
     Args:
@@ -23,10 +25,11 @@ def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "aut
             or `package.module:callable`, which is called with the artifact and returns a `Scorer`.
         precision: `float32`, `bfloat16`, or `auto`, which is the faster of the two on this device. `int8`, whose scores
             differ, must be requested, and the model must have been exported to it.
+        check_export: asked before an export is loaded. One that it refuses is not replaced by another runtime.
 
     Raises:
-        UserError: the runtime or precision is unknown or not available, the model was not exported to it, or the model
-            does not match its manifest.
+        UserError: the runtime or precision is unknown or not available, the model was not exported to it, its
+            export is refused, or the model does not match its manifest.
         MemoryError, OutOfDeviceMemory: the device has no memory for the model.
     """
     if ":" in runtime:
@@ -39,7 +42,7 @@ def open_scorer(artifact: Artifact, runtime: str = "auto", precision: str = "aut
             raise UserError("--runtime openvino: it is not installed; run pip install 'nightread[openvino]'")
         from worker.scoring.runtimes.openvino import OpenvinoScorer
 
-        return OpenvinoScorer(artifact, precision)
+        return OpenvinoScorer(artifact, precision, check_export)
     # Earlier versions had a runtime of their own for TensorFlow, and settings may still name it.
     if chosen in ("keras", "tensorflow"):
         from worker.scoring.runtimes.keras import KerasScorer

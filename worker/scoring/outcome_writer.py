@@ -40,10 +40,10 @@ class OutcomeWriter:
         self._counters = counters
         #: Of the open chunk.
         self._ledger: LedgerSession
-        #: The scan behind each pending outcome of the chunk: logs name scans.
-        self._scan_ids: dict[int, int] = {}
-        #: Outcomes whose counted attempt is to be taken back, since this process lived.
-        self._to_forgive: set[int] = set()
+        #: What each outcome of the chunk meant when it was asked for: whatever is written is written to that alone.
+        self._asked: dict[int, PendingScan] = {}
+        #: Scans whose counted attempt is to be taken back, since this process lived.
+        self._to_forgive: list[PendingScan] = []
 
     @property
     def run_stopped(self) -> bool:
@@ -68,12 +68,13 @@ class OutcomeWriter:
             InvalidMessage: the message is older than the ledger, or foreign.
         """
         self.forgive_attempts()
-        if suspicious:
-            self._to_forgive.add(chunk.scans[0].outcome_id)
-            self.count_attempt(chunk.scans[0].outcome_id)
         ids = [scan.outcome_id for scan in chunk.scans]
         with ledger_session(self._engine) as self._ledger:
-            yield self._pending(chunk)
+            pending = self._pending(chunk)
+            if suspicious and pending:
+                self._to_forgive.append(self._asked[ids[0]])
+                pending = pending if self.count_attempt(ids[0]) else []
+            yield pending
             self.forgive_attempts()
             with self._ledger.read_transaction() as connection:
                 is_over = bool(nothing_pending(connection, ids))
@@ -83,7 +84,7 @@ class OutcomeWriter:
     def record_outcomes(self, outcomes: Sequence[Scored | Rejected]) -> None:
         """Record a batch of the open chunk in one transaction, and stop each run that has too many rejections."""
         with self._ledger.write_transaction() as connection:
-            recorded = record_outcomes(connection, outcomes, self._breaker.run_ids)
+            recorded = record_outcomes(connection, outcomes, self._breaker.run_ids, asked=self._asked)
         self._breaker.see(recorded.open_runs)
         self._counters.decided(outcomes)
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -93,23 +94,31 @@ class OutcomeWriter:
             self._reject_store(store, detail)
         self._stop_runs(outcomes)
 
-    def count_attempt(self, outcome_id: int) -> None:
-        """Count an attempt against a scan that was alone when its worker died or failed; at the cap quarantine it."""
+    def count_attempt(self, outcome_id: int) -> bool:
+        """Count an attempt against a scan that was alone when its worker died or failed; at the cap quarantine it.
+
+        Returns:
+            Whether the scan may still be tried.
+        """
+        if (scan := self._asked.get(outcome_id)) is None:
+            # It failed before the ledger said what the outcome means, so it is nobody's fault.
+            return True
         with self._engine.begin() as connection:
-            may_be_tried = count_attempt(connection, outcome_id)
+            may_be_tried = count_attempt(connection, scan)
             self._breaker.begin_chunk(open_runs_of(connection, [outcome_id]))
         if not may_be_tried:
             self._counters.quarantined()
             logger.error("outcome %d quarantined: it keeps killing its worker", outcome_id)
             # A fault of the worker or the model would quarantine a night's scans one by one.
             self._stop_runs([Rejected(outcome_id=outcome_id, reason=KILLED_WORKER, detail="")])
+        return may_be_tried
 
     def forgive_attempts(self) -> None:
         """Take back the attempts that no death followed. Where the database was away, a later call does it."""
         if self._to_forgive:
             with self._engine.begin() as connection:
-                for outcome_id in sorted(self._to_forgive):
-                    forgive_attempt(connection, outcome_id)
+                for scan in self._to_forgive:
+                    forgive_attempt(connection, scan)
             self._to_forgive.clear()
 
     def forgive_if_possible(self) -> None:
@@ -124,18 +133,17 @@ class OutcomeWriter:
     def _pending(self, chunk: Chunk) -> list[PendingScan]:
         """The chunk's scans that have no outcome yet, in the order of outcome ids.
 
-        After a backup was restored or runs were pruned, an outcome id may mean another scan than when the message was
-        sent. The message's location tells: it is then not the ledger's.
+        After a backup was restored, an outcome id may mean another scan than when the message was sent. The message's
+        location tells: it is then not the ledger's.
         """
         ids = [scan.outcome_id for scan in chunk.scans]
         with self._ledger.read_transaction() as connection:
-            pending = {scan.outcome_id: scan for scan in still_pending(connection, ids, chunk.model)}
+            self._asked = {scan.outcome_id: scan for scan in still_pending(connection, ids, chunk.model)}
             self._breaker.begin_chunk(open_runs_of(connection, ids))
         sent = {scan.outcome_id: scan.location for scan in chunk.scans}
-        if any(sent[outcome_id] != scan.location for outcome_id, scan in pending.items()):
+        if any(sent[outcome_id] != scan.location for outcome_id, scan in self._asked.items()):
             raise InvalidMessage("for one of its scans the ledger has another location")
-        self._scan_ids = {outcome_id: scan.scan_id for outcome_id, scan in pending.items()}
-        return list(pending.values())
+        return list(self._asked.values())
 
     def _stop_runs(self, outcomes: Sequence[Scored | Rejected]) -> None:
         for excess in self._breaker.record(outcomes):
@@ -159,7 +167,7 @@ class OutcomeWriter:
             logger.info("run %d finished", run_id, extra=about(run_id=run_id))
 
     def _log_rejected(self, outcome: Rejected) -> None:
-        scan_id, runs = self._scan_ids[outcome.outcome_id], self._breaker.runs_of(outcome.outcome_id)
+        scan_id, runs = self._asked[outcome.outcome_id].scan_id, self._breaker.runs_of(outcome.outcome_id)
         extra = about(run_ids=runs, scan_id=scan_id, reason=outcome.reason)
         logger.warning("scan %d rejected: %s (%s)", scan_id, outcome.reason, name_runs(runs), extra=extra)
 

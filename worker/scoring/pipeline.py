@@ -19,7 +19,7 @@ import numpy as np
 from db.errors import PermanentError, TemporaryError
 from db.ledger.outcomes import PendingScan, Rejected, Scored
 from worker.images.pixels import Pixels
-from worker.scoring.scorer import Scorer, Scores, score_all, streams_of
+from worker.scoring.scorer import Scorer, Scores, export_of, score_all, streams_of
 from worker.storage.image_store import EncodedImage
 from worker.storage.s3_errors import StoreRefused
 from worker.telemetry.counters import READ, SCORE, WRITE, Stopwatch
@@ -231,4 +231,5 @@ def _scored(batch: Sequence[_DecodedScan], scores: Scores, scorer: Scorer) -> It
             content=item.content,
             runtime=scorer.runtime,
             precision=scorer.precision,
+            export_sha256=export_of(scorer),
         )

@@ -20,6 +20,7 @@ from db.engine.process_locks import ScanLocks
 from db.engine.session import open_database
 from db.errors import OutOfDeviceMemory, TemporaryError
 from worker.artifacts.model_store import open_model_store
+from worker.artifacts.registration import check_export
 from worker.messaging.celery_app import send_chunk
 from worker.messaging.messages import Chunk, ChunkScan, InvalidMessage
 from worker.scoring.circuit_breaker import CircuitBreaker
@@ -53,7 +54,9 @@ class ScoringProcess:
         engine = open_database(settings.database_url, lock_timeout=settings.time_budget, must_exist=True)
         self._scan_locks = ScanLocks(engine)
         self._artifact = open_model_store(settings.model_dir, settings.home).find(model_sha256)
-        self._scorer = open_scorer(self._artifact, settings.runtime, settings.precision)
+        self._scorer = open_scorer(
+            self._artifact, settings.runtime, settings.precision, partial(check_export, engine, self._artifact)
+        )
         self._decoder = Decoder(self._artifact.manifest.preprocessing, settings, counters.stopwatch)
         breaker = CircuitBreaker(ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         self._writer = OutcomeWriter(engine, model_sha256, breaker, counters)
@@ -82,7 +85,6 @@ class ScoringProcess:
         except InvalidMessage as error:
             # Its work is still pending in SQL and is sent again from there.
             logger.error("message dropped: %s", error)
-            self._writer.forgive_if_possible()
 
     def _receive(self, message: object) -> Chunk:
         chunk = Chunk.from_message(message)

@@ -21,6 +21,7 @@ class Scorer(Protocol):
     """A loaded and warmed-up model.
 
     A scorer may have an int attribute `streams`, the number of threads that may call `score` at once; the default is 1.
+    One that scores with an export of the model has `export_sha256`, the hash of that export.
     """
 
     #: The model's outputs, in order.
@@ -47,6 +48,11 @@ class Scorer(Protocol):
 def streams_of(scorer: Scorer) -> int:
     """The number of batches that a scorer computes at once."""
     return getattr(scorer, "streams", 1)
+
+
+def export_of(scorer: Scorer) -> str | None:
+    """The sha256 of the export that a scorer computes with; None if it uses the artifact's own model file."""
+    return getattr(scorer, "export_sha256", None)
 
 
 def score_all(scorer: Scorer, pixels: Pixels) -> Scores:

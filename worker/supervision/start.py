@@ -3,6 +3,7 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from db.engine.session import make_engine, open_database, read_transaction
 from db.ledger.models import ModelInfo, find_model
 from db.settings import load_settings
 from worker.artifacts.model_store import ModelStore, open_model_store
-from worker.artifacts.registration import register_artifacts
+from worker.artifacts.registration import check_export, register_artifacts
 from worker.messaging.celery_app import make_app
 from worker.messaging.reconciler import Reconciler
 from worker.settings import WorkerSettings
@@ -59,9 +60,10 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
 
     settings = _settings(runtime, precision)
     models = open_model_store(settings.model_dir, settings.home)
-    artifact = models.find(_find(open_database(settings.database_url), models, model).sha256)
+    engine = open_database(settings.database_url)
+    artifact = models.find(_find(engine, models, model).sha256)
     started = time.perf_counter()
-    scorer = open_scorer(artifact, settings.runtime, settings.precision)
+    scorer = open_scorer(artifact, settings.runtime, settings.precision, partial(check_export, engine, artifact))
     loaded = time.perf_counter()
     blank = np.zeros((scorer.batch_size, *artifact.manifest.preprocessing.shape), np.uint8)
     with ThreadPoolExecutor(streams_of(scorer)) as threads:

@@ -1,5 +1,6 @@
 """Scores on the CPU with OpenVINO from an artifact's exports, without loading TensorFlow or Keras."""
 
+import hashlib
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from worker.artifacts.exports import INT8, FloatPrecision, read_format
+from worker.artifacts.exports import INT8, ExportCheck, FloatPrecision, export_sha256, read_format
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
 from worker.scoring.precision import choose_precision
@@ -23,7 +24,7 @@ _SCANS_PER_CORE: Final = 8
 class OpenvinoScorer:
     """See `Scorer`. Computes each batch in small passes of one fixed size, on two streams side by side."""
 
-    def __init__(self, artifact: Artifact, precision: str = "auto") -> None:
+    def __init__(self, artifact: Artifact, precision: str = "auto", check_export: ExportCheck | None = None) -> None:
         manifest = artifact.manifest
         self.findings = manifest.findings
         self.batch_size = manifest.batch_size
@@ -33,7 +34,12 @@ class OpenvinoScorer:
         self._floats = choose_float_precision("auto" if is_int8 else precision)
         self.precision: str = "int8" if is_int8 else self._floats
         self._shape = manifest.preprocessing.shape
-        graph, weights = read_format(artifact, INT8 if is_int8 else "openvino").values()
+        name = INT8 if is_int8 else "openvino"
+        files = read_format(artifact, name)
+        self.export_sha256 = export_sha256({file: hashlib.sha256(files[file]).hexdigest() for file in files})
+        if check_export is not None:
+            check_export(name, self.export_sha256)
+        graph, weights = files.values()
         # From memory, so that the loaded bytes are the verified ones.
         self._model = openvino.Core().read_model(graph, weights)
         # Only the batch dimension is dynamic.

@@ -22,7 +22,7 @@ from db.ledger.outcomes import Rejected, count_attempt, record_outcomes, still_p
 from db.ledger.runs import find_run, progress
 from db.schema.tables import PENDING, Base, LabelSet, Outcome, RunScan, Scan, Scores
 from db.schema.views import VIEWS
-from tests.support.ledger import a_model, commit, enqueue, ids_of, scored
+from tests.support.ledger import a_model, commit, enqueue, ids_of, pending_scan, scored
 
 
 @pytest.fixture(autouse=True)
@@ -244,9 +244,10 @@ def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path
     """Two deaths of a worker alone with it leave it pending; the third quarantines it."""
     run, _ = enqueue(engine, tmp_path)
     poison = ids_of(engine, run)[0]
+    held = pending_scan(engine, poison)
     for may_go_on in (True, True, False):
         with engine.begin() as connection:
-            assert count_attempt(connection, poison) is may_go_on
+            assert count_attempt(connection, held) is may_go_on
     with engine.connect() as connection:
         assert poison not in [scan.outcome_id for scan in still_pending(connection, [poison], "m" * 64)]
         assert progress(connection, run).quarantined == 1

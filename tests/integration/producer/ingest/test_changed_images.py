@@ -58,7 +58,7 @@ class Folder:
         with self.engine.begin() as connection:
             for name, scan in pending.items():
                 if name == POISON:
-                    while count_attempt(connection, scan.outcome_id):
+                    while count_attempt(connection, scan):
                         pass
                 else:
                     record_outcomes(connection, [outcome(name, scan)])

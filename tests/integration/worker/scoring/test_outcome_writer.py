@@ -3,6 +3,8 @@
 import dataclasses
 import logging
 
+import pytest
+
 from worker.messaging.messages import Chunk
 
 
@@ -37,4 +39,33 @@ def test_a_dropped_message_of_a_lone_scan_costs_it_no_attempt(work):
     """It was redelivered and may have killed a worker, but no image was read, so the scan is not to blame."""
     lone = dataclasses.replace(work.scans[0], location="/elsewhere.png")
     work.process.handle(Chunk(model=work.model, scans=(lone,)).to_message(), redelivered=True)
+    assert work.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
+
+
+def test_a_score_goes_to_no_scan_that_took_the_id_while_it_was_computed(work, monkeypatch):
+    """A restored ledger gives ids again, also while a worker scores: the new scan waits for a score of its own."""
+    first, second, *_ = work.scans
+    score = work.process._scorer.score
+
+    def restored_meanwhile(pixels):
+        work.execute("UPDATE scans SET location = :new WHERE location = :old", new="/new.png", old=first.location)
+        return score(pixels)
+
+    monkeypatch.setattr(work.process._scorer, "score", restored_meanwhile)
+    work.handle([first, second])
+    scored = work.world.rows("SELECT id FROM outcomes WHERE state = 'scored'")
+    assert scored == [(second.outcome_id,)]
+
+
+def test_an_attempt_counts_against_no_scan_that_took_the_id(work, monkeypatch):
+    """A scorer that fails blames the scan that it was given, not the one that has its id now."""
+    first, *_ = work.scans
+
+    def fail(_pixels):
+        work.execute("UPDATE scans SET location = :new WHERE location = :old", new="/new.png", old=first.location)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(work.process._scorer, "score", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        work.handle([first])
     assert work.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]

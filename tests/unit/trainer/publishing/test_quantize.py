@@ -9,52 +9,24 @@ from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
 from db.metrics.formulas import auroc
 from tests.support.audited_process import run_audited
-from tests.support.small_graph import SIDE, small_graph
+from tests.support.small_graph import BATCH, FINDINGS, SIDE, artifact_in
 from tests.support.world import radiograph
 from trainer.data.dataset import label_matrix
 from trainer.data.split import split_by_image, split_by_patient
 from trainer.data.training_data import Subset
 from trainer.publishing import quantize as module
 from trainer.publishing.quantize import Int8Scans, compare, export_int8, load_int8_scans
-from worker.artifacts.artifact import file_sha256, load_artifact, publish
+from worker.artifacts.artifact import file_sha256, load_artifact
 from worker.artifacts.exports import (
     EXPORTS_FILE,
     FILES_BY_FORMAT,
     INT8,
-    OPENVINO_FILE,
     OPENVINO_INT8_FILE,
-    Export,
     Exports,
 )
-from worker.artifacts.manifest import MODEL_FILE, Manifest
 from worker.artifacts.model_store import FolderModelStore
-from worker.artifacts.split_file import write_split
-from worker.images.preprocessing import Preprocessing
 from worker.scoring.open_scorer import open_scorer
 from worker.scoring.runtimes.openvino import choose_float_precision
-from worker.scoring.runtimes.openvino_import import openvino
-
-FINDINGS = ("Abnormal", "Effusion")
-BATCH = 8
-
-
-def artifact_in(folder, split=()):
-    """The small graph as it lies beside an artifact, in a folder of models."""
-    staging = folder / "staging"
-    staging.mkdir(parents=True)
-    (staging / MODEL_FILE).write_bytes(b"nobody loads it here")
-    write_split(staging, split)
-    openvino.save_model(small_graph(), staging / OPENVINO_FILE, compress_to_fp16=False)
-    files = {file: file_sha256(staging / file) for file in FILES_BY_FORMAT["openvino"]}
-    manifest = Manifest(
-        name="small",
-        findings=FINDINGS,
-        dataset="sample_labels",
-        preprocessing=Preprocessing(height=SIDE, width=SIDE),
-        batch_size=BATCH,
-    )
-    formats = {"openvino": Export(runtime="openvino", files=files, max_difference=0, scans=1)}
-    return publish(staging, folder / "models", manifest, formats)
 
 
 def row(number, *, findings=("No Finding",)):

@@ -77,7 +77,10 @@ def expected_scores(number):
 
 def scans(count):
     # The ids differ from the positions and descend, so that only the chunk can give the order.
-    return [PendingScan(outcome_id=1000 - number, scan_id=number, location=str(number)) for number in range(count)]
+    return [
+        PendingScan(outcome_id=1000 - number, scan_id=number, model_sha256="m", revision=1, location=str(number))
+        for number in range(count)
+    ]
 
 
 @pytest.fixture
