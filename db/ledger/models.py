@@ -54,7 +54,8 @@ def register_model(
     holder = connection.execute(select(Model.sha256).where(Model.name == name)).scalar()
     if holder is not None and holder != sha256:
         raise UserError(
-            f"the name {name!r} belongs to artifact {holder[:12]}; give artifact {sha256[:12]} another --name"
+            f"the name {name!r} belongs to artifact {holder[:12]}; publish artifact {sha256[:12]} under "
+            "another --name, or remove it"
         )
     if holder is None:
         _insert(connection, sha256, name, manifest, used)

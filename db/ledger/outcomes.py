@@ -31,8 +31,6 @@ ATTEMPTS_CAP: Final = 3
 KILLED_WORKER: Final = "killed_worker"
 #: SQLite accepts a few ten thousand values in a list.
 _SCANS_PER_QUERY: Final = 4_000
-#: An outcome that an older program opened names no location; its scan does.
-_LOCATION: Final = func.coalesce(Outcome.location, Scan.location)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -316,7 +314,7 @@ def forgive_attempt(connection: Connection, scan: PendingScan) -> None:
 
 def _pending(connection: Connection, condition: Any, limit: int | None = None) -> list[PendingScan]:
     rows = connection.execute(
-        select(Outcome.id, Outcome.scan_id, Model.sha256, Outcome.revision, _LOCATION, Outcome.seen_as)
+        select(Outcome.id, Outcome.scan_id, Model.sha256, Outcome.revision, _location(), Outcome.seen_as)
         .join(Scan, Scan.id == Outcome.scan_id)
         .join(Model, Model.id == Outcome.model_id)
         .where(Outcome.state == PENDING, condition)
@@ -337,6 +335,11 @@ def _pending(connection: Connection, condition: Any, limit: int | None = None) -
     ]
 
 
+def _location() -> ColumnElement[str | None]:
+    """Where the image of an outcome lies. One that an older program opened does not say it; its scan does."""
+    return func.coalesce(Outcome.location, Scan.location)
+
+
 def _version_of(seen_as: str | None) -> str | None:
     return seen_as.partition(" ")[0] if seen_as else None
 
@@ -346,7 +349,7 @@ def _is_still(scan: PendingScan) -> ColumnElement[bool]:
     same = (Outcome.id == scan.outcome_id) & (Outcome.state == PENDING)
     same &= (Outcome.scan_id == scan.scan_id) & (Outcome.revision == scan.revision)
     same &= exists().where(Model.id == Outcome.model_id, Model.sha256 == scan.model_sha256)
-    return same & exists().where(Scan.id == Outcome.scan_id, scan.location == _LOCATION)
+    return same & exists().where(Scan.id == Outcome.scan_id, _location() == scan.location)
 
 
 def _identity(scan: PendingScan) -> dict[str, Any]:

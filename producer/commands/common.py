@@ -1,6 +1,7 @@
 """What all commands share: opening the ledger, loading a run, printing results and exiting."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from db.errors import EXIT_REJECTS
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
 from producer.json_output import as_json
+from worker.artifacts.store_contents import UnusableFolder
 from worker.entry_point import printable
 from worker.settings import WorkerSettings
 
@@ -39,6 +41,12 @@ def load_run(engine: Engine, run_id: int | None) -> tuple[RunInfo, Progress]:
 def print_line(text: str) -> None:
     """Print a line of the result; names in it are neither rich markup nor control sequences of the terminal."""
     out.print(printable(text), markup=False)
+
+
+def print_unusable(folders: Iterable[UnusableFolder]) -> None:
+    """Print a warning on stderr for each model folder that cannot be used."""
+    for folder in folders:
+        err.print(f"warning: a model folder is ignored: {folder.problem}", markup=False)
 
 
 def print_json(value: object) -> None:

@@ -7,19 +7,21 @@ from pathlib import Path
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from db.close_run import close_finished_runs
 from db.engine.session import read_transaction
 from db.errors import WorkStopped
 from db.labels.csv_file import Columns, read_labels_csv
-from db.ledger.models import activate, list_models, read_demand
+from db.ledger.models import ModelInfo, activate, list_models, read_demand
 from db.ledger.outcomes import count_pending
 from db.maintenance.forget_patient import forget_patient
 from db.maintenance.prune_runs import prune_runs
-from producer.commands.common import open_ledger, out, print_json, print_line
+from producer.commands.common import open_ledger, out, print_json, print_line, print_unusable
 from producer.ingest.label_import import import_label_set
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import accept_exports, register_artifacts
+from worker.artifacts.store_contents import UnusableFolder
 
 
 def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, *, as_json: bool) -> None:
@@ -36,23 +38,37 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
 def model_list_command(*, as_json: bool) -> None:
     """`producer model list`."""
     settings, engine = open_ledger()
-    register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
+    unusable = register_artifacts(engine, open_model_store(settings.model_dir, settings.home)).unusable
+    print_unusable(unusable)
     with read_transaction(engine) as connection:
         models = list_models(connection)
     if as_json:
-        print_json([asdict(model) for model in models])
+        print_json(_models_as_dicts(models, unusable))
         return
     table = Table("name", "hash", "active", "findings")
     for model in models:
         table.add_row(model.name, model.sha256[:12], "yes" if model.active else "", str(len(model.findings)))
+    for folder in unusable:
+        table.add_row(Text(folder.model or "?"), Text(folder.name), "unusable", "")
     out.print(table)
+
+
+def _models_as_dicts(models: list[ModelInfo], unusable: list[UnusableFolder]) -> list[dict[str, object]]:
+    """Every registered model, then every folder that cannot be used, without an id."""
+    registered = [asdict(model) | {"problem": None} for model in models]
+    return registered + [
+        {"id": None, "sha256": None, "name": folder.model, "active": False, "findings": [], "problem": folder.problem}
+        for folder in unusable
+    ]
 
 
 def model_activate_command(name: str, *, as_json: bool) -> None:
     """`producer model activate`."""
     settings, engine = open_ledger()
-    register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
+    registration = register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
+    print_unusable(registration.unusable)
     with engine.begin() as connection:
+        registration.find_model(connection, name)
         previous = read_demand(connection).active
         model = activate(connection, name)
         waiting = count_pending(connection, previous.id) if previous and previous.id != model.id else 0

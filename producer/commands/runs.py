@@ -20,6 +20,7 @@ from producer.commands.common import (
     open_ledger,
     print_json,
     print_line,
+    print_unusable,
 )
 from producer.commands.inspect_run import report_run
 from producer.ingest.enqueue import Enqueued, EnqueuePlan, enqueue, plan_enqueue, resume
@@ -35,9 +36,9 @@ def enqueue_command(source: Source, *, wait: bool, dry_run: bool, as_json: bool)
     """`producer enqueue`."""
     settings, engine = open_ledger()
     if dry_run:
-        _print_plan(plan_enqueue(settings, engine, source), as_json=as_json)
+        _print_plan(plan_enqueue(settings, engine, source, print_unusable), as_json=as_json)
         return
-    enqueued = enqueue(settings, engine, source)
+    enqueued = enqueue(settings, engine, source, print_unusable)
     if not as_json:
         _print_enqueued(enqueued)
         _print_sent(enqueued)
@@ -51,7 +52,7 @@ def enqueue_command(source: Source, *, wait: bool, dry_run: bool, as_json: bool)
 def run_command(source: Source, report_folder: Path | None, *, as_json: bool) -> None:
     """`producer run`."""
     settings, engine = open_ledger()
-    enqueued = enqueue(settings, engine, source)
+    enqueued = enqueue(settings, engine, source, print_unusable)
     if not as_json:
         _print_enqueued(enqueued)
     if enqueued.progress.pending:

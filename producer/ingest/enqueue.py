@@ -1,7 +1,8 @@
 """`producer enqueue`: writes a source's scans, label set and run to SQL, and only then sends chunks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy import Connection, Engine
 
@@ -21,9 +22,13 @@ from producer.ingest.conflicts import describe_conflicts
 from producer.ingest.source import Source, SourceContents, read_source
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
+from worker.artifacts.store_contents import UnusableFolder
 from worker.messaging.celery_app import make_app, nothing_in_flight
 from worker.messaging.chunk_size import chunk_size, send_pending
 from worker.settings import WorkerSettings
+
+#: Tells a person of the model folders that cannot be used.
+Report: TypeAlias = Callable[[list[UnusableFolder]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +75,16 @@ class EnqueuePlan:
     skipped_entries: int
 
 
-def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: str | None = None) -> Enqueued:
+def enqueue(
+    settings: WorkerSettings, engine: Engine, source: Source, report_unusable: Report, *, night: str | None = None
+) -> Enqueued:
     """Commit the work, then send it.
 
     Args:
         settings: where the broker and the models are.
         engine: the ledger.
         source: what to score.
+        report_unusable: is given the model folders that cannot be used; the other models are used all the same.
         night: the night that the run belongs to, see `db.ledger.nightly_runs`. If that night already has a run, it is
             joined, and no other is opened. Rows that take a known scan for another one are then rejected as `conflict`.
 
@@ -84,7 +92,7 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: 
         UserError: the CSV is not a labels file, no image was found, there is no such model, or, without a night, a row
             takes a known scan for another one. Nothing was written.
     """
-    opened = _read_and_commit(settings, engine, source, night)
+    opened = _read_and_commit(settings, engine, source, report_unusable, night)
     # A run without due scans is finished at once.
     close_finished_runs(engine)
     sent = _send(settings, engine, opened)
@@ -101,7 +109,7 @@ def enqueue(settings: WorkerSettings, engine: Engine, source: Source, *, night: 
     )
 
 
-def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> EnqueuePlan:
+def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source, report_unusable: Report) -> EnqueuePlan:
     """Do what `enqueue` does in a transaction that is then rolled back, so that the counts are exact.
 
     New models are registered all the same.
@@ -109,7 +117,7 @@ def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source) -> En
     Raises:
         UserError: see `enqueue`.
     """
-    contents, changes = _read(settings, engine, source)
+    contents, changes = _read(settings, engine, source, report_unusable)
     with engine.connect() as connection, connection.begin() as transaction:
         opened = _commit(connection, source, contents, changes, None)
         counts, rate = progress(connection, opened.run_id), rate_of(connection, opened.model.id)
@@ -155,16 +163,24 @@ class _OpenedRun:
     skipped_entries: int
 
 
-def _read_and_commit(settings: WorkerSettings, engine: Engine, source: Source, night: str | None) -> _OpenedRun:
+def _read_and_commit(
+    settings: WorkerSettings, engine: Engine, source: Source, report_unusable: Report, night: str | None
+) -> _OpenedRun:
     # A function of its own: a source of a million rows leaves memory when it returns, before chunks are sent.
-    contents, changes = _read(settings, engine, source)
+    contents, changes = _read(settings, engine, source, report_unusable)
     with engine.begin() as connection:
         return _commit(connection, source, contents, changes, night)
 
 
-def _read(settings: WorkerSettings, engine: Engine, source: Source) -> tuple[SourceContents, ImageChanges]:
+def _read(
+    settings: WorkerSettings, engine: Engine, source: Source, report_unusable: Report
+) -> tuple[SourceContents, ImageChanges]:
     contents = read_source(source)
-    register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
+    registration = register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
+    report_unusable(registration.unusable)
+    with read_transaction(engine) as connection:
+        # Fails here if the wanted model's own folder cannot be used.
+        registration.find_model(connection, source.model)
     changes = find_image_changes(engine, contents.dataset, source.model, contents.found, trust_moved=source.moved)
     return contents, changes
 

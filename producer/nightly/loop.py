@@ -24,6 +24,7 @@ from producer.nightly.schedule import Schedule, job_id
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import Summary, headline, summarise
 from producer.retry import DATABASE_ERRORS, Clock, RetryTimer, cause_of
+from worker.artifacts.registration import UnusableFolderLog
 
 #: Seconds between two checks of the clock and of ended runs.
 _CHECK_SECONDS: Final = 10.0
@@ -45,6 +46,7 @@ class NightlyLoop:
         self._clock = clock
         self._job = job_id(source)
         self._channels = open_channels(settings)
+        self._unusable_log = UnusableFolderLog(logger)
         #: The latest night whose run was opened; None until the ledger was asked.
         self._last_opened: date | None = None
         self._open_retry = RetryTimer(clock, "this night's run cannot be opened yet")
@@ -101,7 +103,7 @@ class NightlyLoop:
             logger.info("next night: %s", _describe_next(schedule, self._clock.now()))
 
     def _open_run(self, night: str) -> int:
-        enqueued = enqueue(self._settings, self._engine, self._source, night=night)
+        enqueued = enqueue(self._settings, self._engine, self._source, self._unusable_log.report, night=night)
         counts = enqueued.progress
         verb = "resumed" if enqueued.resumed else "joined" if enqueued.joined else "opened"
         logger.info("run %d %s: %d scans, %d pending", enqueued.run_id, verb, counts.expected, counts.pending)

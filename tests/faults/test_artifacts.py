@@ -57,7 +57,7 @@ DAMAGES = {
     half_model: "model.keras: damaged: the manifest says sha256",
     half_manifest: "manifest.json: content is",
     no_manifest: "manifest.json: the manifest cannot be read",
-    no_model: "model.keras: cannot be read",
+    no_model: "lacks model.keras",
     shutil.rmtree: "CXR_MODEL_DIR must hold the model's folder",
 }
 damages = pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)

@@ -56,11 +56,13 @@ def check_name_is_free(name: str, models: ModelStore) -> None:
     Raises:
         UserError: an artifact has this name already.
     """
-    for sha256, manifest in models.manifests().items():
-        if manifest.name == name:
-            raise UserError(
-                f"--name {name!r} already belongs to artifact {sha256[:12]} in {models.address}; choose another"
-            )
+    contents = models.contents()
+    taken = {manifest.name: sha256[:12] for sha256, manifest in contents.manifests.items()}
+    taken |= {folder.model: folder.name for folder in contents.unusable if folder.model is not None}
+    if name in taken:
+        raise UserError(
+            f"--name {name!r} already belongs to artifact {taken[name]} in {models.address}; choose another"
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ A changed byte therefore makes another artifact or a damaged one. The folder is 
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,15 @@ from types import MappingProxyType
 
 from db.errors import UserError
 from worker.artifacts.exports import EXPORT_FILE_NAMES, Export, write_exports
-from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, Artifact, Manifest, read_manifest
+from worker.artifacts.manifest import (
+    INCOMPLETE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    Artifact,
+    Manifest,
+    check_no_file_is_missing,
+    read_manifest,
+)
 from worker.files import new_folder
 
 
@@ -28,6 +37,7 @@ def load_artifact(folder: Path) -> Artifact:
     manifest = read_manifest(folder)
     if MODEL_FILE not in manifest.files:
         raise UserError(f"{folder / MANIFEST_FILE}: does not list {MODEL_FILE}, so its bytes cannot be verified")
+    check_no_file_is_missing(manifest, [name for name in manifest.files if os.path.lexists(folder / name)], folder)
     for name, expected in manifest.files.items():
         _verify(folder / name, expected, folder / name)
     return Artifact(folder=folder, sha256=file_sha256(folder / MANIFEST_FILE), manifest=manifest)
@@ -89,7 +99,8 @@ def find_artifact(model_dir: Path, sha256: str) -> Artifact:
         UserError: the artifact is missing or damaged.
     """
     folder = model_dir / sha256[:12]
-    if not folder.is_dir():
+    # Unlike `is_dir`, this raises nothing where the folder of artifacts may not be searched.
+    if not os.path.lexists(folder):
         raise UserError(f"{folder}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model's folder")
     artifact = load_artifact(folder)
     if artifact.sha256 != sha256:
@@ -99,7 +110,7 @@ def find_artifact(model_dir: Path, sha256: str) -> Artifact:
 
 def _verify(path: Path, expected: str, named: Path) -> None:
     if (found := file_sha256(path)) != expected:
-        raise UserError(f"{named}: damaged: the manifest says sha256 {expected}, the file has {found}")
+        raise UserError(f"{named}: damaged: the manifest says sha256 {expected}, the file has {found}; {INCOMPLETE}")
 
 
 def file_sha256(path: Path) -> str:

@@ -1,5 +1,6 @@
 """The artifact's manifest: the findings a model scores, the pixels it expects, and the hashes of its files."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -16,6 +17,10 @@ SPLIT_FILE: Final = "split.csv"
 _RESERVED_NAMES: Final = frozenset({"", ".", "..", MANIFEST_FILE})
 #: Increased whenever an older program could misread a new manifest.
 FORMAT_VERSION: Final = 1
+#: What to do about an artifact of which a part is missing or damaged.
+INCOMPLETE: Final = "wait until its copy is complete, copy it again, or remove it"
+#: What to do about a wrong field of a manifest; `content` is the whole of it.
+_REMEDIES: Final = {"content": INCOMPLETE, "format_version": "another version of nightread wrote it: use that version"}
 
 
 class Manifest(BaseModel):
@@ -73,11 +78,37 @@ def read_manifest(folder: Path) -> Manifest:
         UserError: the manifest is missing, not JSON, or of another format; the message names the file, the value found
             and the value expected.
     """
+    return parse_manifest(read_manifest_bytes(folder), str(folder / MANIFEST_FILE))
+
+
+def read_manifest_bytes(folder: Path) -> bytes:
+    """Read a folder's manifest without checking it.
+
+    Raises:
+        UserError: the manifest is missing or cannot be read.
+    """
     path = folder / MANIFEST_FILE
     try:
-        return parse_manifest(path.read_bytes(), str(path))
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the manifest cannot be read ({error.strerror}); {INCOMPLETE}") from error
     except OSError as error:
         raise UserError(f"{path}: the manifest cannot be read ({error.strerror})") from error
+
+
+def check_no_file_is_missing(manifest: Manifest, present: Container[str], folder: Path | str) -> None:
+    """Check that a folder holds every file that its manifest lists.
+
+    Args:
+        manifest: the folder's manifest.
+        present: the names of the files in the folder.
+        folder: its path or S3 address, for the message.
+
+    Raises:
+        UserError: files are missing; the message names them.
+    """
+    if missing := [name for name in manifest.files if name not in present]:
+        raise UserError(f"{folder}: lacks {', '.join(missing)}; {INCOMPLETE}")
 
 
 def parse_manifest(content: bytes, where: str) -> Manifest:
@@ -97,7 +128,8 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         first = error.errors()[0]
         # The name of an unknown field can be any text, so its control characters are escaped.
         field = ascii(".".join(map(str, first["loc"])))[1:-1] or "content"
-        raise UserError(f"{where}: {field:.80} is {first['input']!r:.200}: {first['msg']}") from error
+        remedy = _REMEDIES.get(field, "publish the model again or remove its folder")
+        raise UserError(f"{where}: {field:.80} is {first['input']!r:.200}: {first['msg']}; {remedy}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,33 @@
 """The model store that `CXR_MODEL_DIR` names: artifacts are published to and found in a folder or an S3 prefix."""
 
-import hashlib
+import os
 import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 from db.errors import PermanentError, TemporaryError, UserError
-from worker.artifacts.artifact import file_sha256, find_artifact, publish
+from worker.artifacts.artifact import find_artifact, publish
 from worker.artifacts.exports import EXPORTS_FILE, Export, Exports, parse_exports
 from worker.artifacts.local_copies import LocalCopies
-from worker.artifacts.manifest import MANIFEST_FILE, Artifact, Manifest, parse_manifest, read_manifest
+from worker.artifacts.manifest import (
+    MANIFEST_FILE,
+    Artifact,
+    Manifest,
+    check_no_file_is_missing,
+    parse_manifest,
+    read_manifest_bytes,
+)
+from worker.artifacts.store_contents import (
+    StoreContents,
+    StoredFolder,
+    check_usable,
+    read_contents,
+    should_hold_artifact,
+)
 from worker.files import open_atomically
 from worker.storage.s3 import SCHEME, list_objects, read_object, write_object
 
@@ -28,8 +44,8 @@ class ModelStore(Protocol):
     #: The folder or S3 address, for messages.
     address: str
 
-    def manifests(self) -> dict[str, Manifest]:
-        """The manifest of every artifact by the artifact's sha256, the oldest first. No other file is read."""
+    def contents(self) -> StoreContents:
+        """The artifacts, and the folders that cannot be used. Only manifests are read."""
 
     def find(self, sha256: str) -> Artifact:
         """The artifact with this identity on this machine's disk, with every file verified."""
@@ -64,23 +80,17 @@ def find_by_name(wanted: str, models: ModelStore) -> Artifact:
     """The artifact with this name or this sha256 (all of it, or its first 12 digits).
 
     Raises:
-        UserError: the store has no such artifact, or more than one.
+        UserError: the store has no such artifact, or more than one, or its folder cannot be used.
     """
-    known = {sha256: manifest.name for sha256, manifest in models.manifests().items()}
+    contents = models.contents()
+    known = {sha256: manifest.name for sha256, manifest in contents.manifests.items()}
     found = [sha256 for sha256, name in known.items() if wanted in (name, sha256, sha256[:12])]
+    if not found:
+        check_usable(wanted, contents.unusable)
     if len(found) != 1:
         names = ", ".join(f"{name} ({sha256[:12]})" for sha256, name in known.items()) or "no artifact"
         raise UserError(f"--model {wanted!r} matches {len(found)} artifacts; {models.address} holds {names}")
     return models.find(found[0])
-
-
-def load_new_artifacts(models: ModelStore, known: Container[str]) -> list[Artifact]:
-    """Every artifact of a store whose sha256 is not among the known ones, the oldest first, each verified.
-
-    Raises:
-        UserError: an artifact is damaged, or the store cannot be read.
-    """
-    return [models.find(sha256) for sha256 in models.manifests() if sha256 not in known]
 
 
 class FolderModelStore:
@@ -90,12 +100,12 @@ class FolderModelStore:
         self.address = str(folder)
         self.folder = folder
 
-    def manifests(self) -> dict[str, Manifest]:
+    def contents(self) -> StoreContents:
         """See `ModelStore`."""
-        found = self.folder.glob(f"*/{MANIFEST_FILE}") if self.folder.is_dir() else ()
-        published = [path for path in found if not path.parent.name.startswith(".")]
-        published.sort(key=lambda path: (path.stat().st_mtime, path))
-        return {file_sha256(path): read_manifest(path.parent) for path in published}
+        folders = sorted(self._list(), key=lambda folder: (_published_at(folder), folder))
+        return read_contents(
+            StoredFolder(address=str(folder), read_manifest=partial(read_manifest_bytes, folder)) for folder in folders
+        )
 
     def find(self, sha256: str) -> Artifact:
         """See `ModelStore`."""
@@ -108,6 +118,16 @@ class FolderModelStore:
             return parse_exports(path.read_bytes(), sha256, str(path))
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); 'trainer export' writes it") from error
+
+    def _list(self) -> list[Path]:
+        try:
+            entries = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be listed ({error.strerror})") from error
+        # Unlike `exists`, this raises nothing where a folder may not be searched.
+        return [path for path in entries if should_hold_artifact(path.name) or os.path.lexists(path / MANIFEST_FILE)]
 
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
         """See `ModelStore`."""
@@ -149,7 +169,7 @@ class SharedModelStore(FolderModelStore):
         # Verified before copying, so that an error about damage names the shared file that must be replaced.
         shared = super().find(sha256).folder
         try:
-            for path in shared.glob("[!.]*"):
+            for path in filter(Path.is_file, shared.glob("[!.]*")):
                 shutil.copyfile(path, incoming / path.name)
         except OSError as error:
             raise UserError(f"{shared}: cannot be copied to {incoming.parent} ({error.strerror})") from error
@@ -164,12 +184,15 @@ class S3ModelStore:
         self._local_store = FolderModelStore(local_folder)
         self._local_copies = LocalCopies(local_folder)
 
-    def manifests(self) -> dict[str, Manifest]:
+    def contents(self) -> StoreContents:
         """See `ModelStore`."""
-        published = [found for found in list_objects(self.address) if _is_manifest(found.name)]
-        published.sort(key=lambda found: (found.modified, found.name))
-        contents = [(found.location, _read(found.location)) for found in published]
-        return {hashlib.sha256(content).hexdigest(): parse_manifest(content, where) for where, content in contents}
+        published = self._list()
+        return read_contents(
+            StoredFolder(
+                address=self._location(name), read_manifest=partial(_read, self._location(name, MANIFEST_FILE))
+            )
+            for name in sorted(published, key=lambda name: (published[name], name))
+        )
 
     def find(self, sha256: str) -> Artifact:
         """See `ModelStore`. An intact local copy is used without fetching it again."""
@@ -184,33 +207,51 @@ class S3ModelStore:
         """See `ModelStore`."""
         artifact = self._local_store.publish(staging, manifest, formats)
         for path in _sorted_with_last(artifact.folder, MANIFEST_FILE):
-            write_object(self._location(artifact.sha256, path.name), path)
+            write_object(self._location(artifact.sha256[:12], path.name), path)
         return artifact
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
         """See `ModelStore`."""
         for path in _sorted_with_last(folder, last):
-            write_object(self._location(artifact.sha256, path.name), path)
+            write_object(self._location(artifact.sha256[:12], path.name), path)
         self._local_store.add(artifact, folder, last=last)
 
-    def _location(self, sha256: str, name: str) -> str:
-        return f"{self.address}/{sha256[:12]}/{name}"
+    def _list(self) -> dict[str, datetime]:
+        """When each folder was published, by its name; one without a manifest is a part of an artifact."""
+        published: dict[str, datetime] = {}
+        for found in list_objects(self.address):
+            folder, _, file = found.name.partition("/")
+            is_part = file != "" and folder not in published and should_hold_artifact(folder)
+            if folder and (file == MANIFEST_FILE or is_part):
+                published[folder] = found.modified
+        return published
+
+    def _location(self, *names: str) -> str:
+        return "/".join((self.address, *names))
 
     def _fetch(self, sha256: str, incoming: Path) -> None:
         """Download every file of the artifact, its exports included."""
-        for found in list_objects(self._location(sha256, "")):
-            (incoming / Path(found.name).name).write_bytes(_read(found.location))
-        if not (incoming / MANIFEST_FILE).exists():
+        address = self._location(sha256[:12])
+        # Consoles and copy tools mark a folder by an empty object of its name; artifacts have no folders.
+        files = {found.name: found.location for found in list_objects(address) if found.name and "/" not in found.name}
+        if MANIFEST_FILE not in files:
             raise UserError(f"{self.address}: no artifact {sha256[:12]} here; CXR_MODEL_DIR must hold the model")
+        # Before anything is downloaded: other files may still be on their way to the store.
+        check_no_file_is_missing(parse_manifest(_read(files[MANIFEST_FILE]), files[MANIFEST_FILE]), files, address)
+        for name, location in files.items():
+            (incoming / name).write_bytes(_read(location))
 
 
 def _sorted_with_last(folder: Path, last: str) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
 
 
-def _is_manifest(name: str) -> bool:
-    folder, _, file = name.rpartition("/")
-    return file == MANIFEST_FILE and bool(folder) and "/" not in folder
+def _published_at(folder: Path) -> float:
+    """When the folder's manifest was written, in seconds since 1970; 0 if nobody can tell."""
+    try:
+        return (folder / MANIFEST_FILE).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _read(location: str) -> bytes:

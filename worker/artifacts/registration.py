@@ -1,9 +1,12 @@
 """Registers the artifacts of a model store in SQL, and checks their exports against what SQL noted."""
 
-from sqlalchemy import Engine
+import logging
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from db.engine.database_errors import cause_of
+from db.engine.database_errors import cause_of, is_transient
 from db.engine.session import address_of, read_transaction
 from db.errors import DatabaseUnavailable, UserError
 from db.ledger.model_exports import note_exports, noted_exports, replace_exports
@@ -11,34 +14,73 @@ from db.ledger.models import ModelInfo, UsedScan, find_model, register_model, re
 from db.ledger.open_run import lock_for_enqueue
 from worker.artifacts.exports import read_exports
 from worker.artifacts.manifest import Artifact
-from worker.artifacts.model_store import ModelStore, load_new_artifacts
+from worker.artifacts.model_store import ModelStore
 from worker.artifacts.split_file import read_split
+from worker.artifacts.store_contents import UnusableFolder, check_usable, unusable_folder
 
 
-def register_artifacts(engine: Engine, models: ModelStore) -> list[ModelInfo]:
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What `register_artifacts` found.
+
+    Attributes:
+        new: the newly registered models, the oldest first.
+        unusable: the folders of the store that cannot be used.
+    """
+
+    new: list[ModelInfo]
+    unusable: list[UnusableFolder]
+
+    def find_model(self, connection: Connection, wanted: str | None) -> ModelInfo:
+        """The registered model with this name or hash; None means the active model.
+
+        Raises:
+            UserError: there is no such model; the message says why if its folder cannot be used.
+        """
+        try:
+            return find_model(connection, wanted)
+        except UserError:
+            check_usable(wanted, self.unusable)
+            raise
+
+
+def register_artifacts(engine: Engine, models: ModelStore) -> Registration:
     """Register every artifact of the store that SQL does not have yet, with its split and exports.
 
-    Returns:
-        The newly registered models, the oldest first.
+    An artifact that is damaged, or whose name belongs to another model, is left out. A later call registers it once it
+    is whole.
 
     Raises:
-        UserError: an artifact is damaged, or its name belongs to another model.
+        UserError: the store cannot be read.
     """
+    contents = models.contents()
+    registration = Registration(new=[], unusable=contents.unusable)
     with read_transaction(engine) as connection:
         known = registered_hashes(connection)
-    new = load_new_artifacts(models, known)
-    if not new:
-        return []
-    with engine.begin() as connection:
-        # When many workers start at once, each finds the same new model.
-        lock_for_enqueue(connection)
-        registered = []
-        for artifact in new:
+    for sha256, manifest in contents.manifests.items():
+        if sha256 not in known:
+            try:
+                registration.new.append(_register(engine, models.find(sha256)))
+            except (UserError, OSError) as error:
+                address = f"{models.address}/{sha256[:12]}"
+                registration.unusable.append(unusable_folder(address, manifest.name, error))
+    return registration
+
+
+def _register(engine: Engine, artifact: Artifact) -> ModelInfo:
+    try:
+        with engine.begin() as connection:
+            # When many workers start at once, each finds the same new model.
+            lock_for_enqueue(connection)
             manifest = artifact.manifest.model_dump(mode="json")
             model = register_model(connection, sha256=artifact.sha256, manifest=manifest, used=_used_scans(artifact))
             note_exports(connection, model.id, _export_hashes(artifact))
-            registered.append(model)
-        return registered
+            return model
+    except DBAPIError as error:
+        if is_transient(error):
+            raise
+        # A scan that its split lists twice, or a text that the database cannot store.
+        raise UserError(f"the database refuses its manifest or split ({cause_of(error)}); remove its folder") from error
 
 
 def check_export(engine: Engine, artifact: Artifact, name: str, sha256: str) -> None:
@@ -109,3 +151,18 @@ def _used_scans(artifact: Artifact) -> list[UsedScan]:
         UsedScan(image_name=row.image_name, patient_id=row.patient_id, subset=row.subset)
         for row in read_split(artifact.folder)
     ]
+
+
+class UnusableFolderLog:
+    """Logs each folder that cannot be used once, and again only after it was usable."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._logged: set[str] = set()
+
+    def report(self, unusable: list[UnusableFolder]) -> None:
+        """Log the folders that were not unusable at the last call."""
+        for folder in unusable:
+            if folder.name not in self._logged:
+                self._logger.warning("a model folder is ignored: %s", folder.problem)
+        self._logged = {folder.name for folder in unusable}

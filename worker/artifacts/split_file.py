@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from db.errors import UserError
-from db.labels.cells import quoted
 from worker.artifacts.manifest import SPLIT_FILE
 
 SUBSETS: Final = ("train", "validation", "test")
@@ -37,20 +36,21 @@ def read_split(folder: Path) -> Iterator[SplitRow]:
             table = csv.DictReader(file)
             if not set(_COLUMNS) <= set(table.fieldnames or ()):
                 raise ValueError("columns are missing")
-            yield from (_split_row(cells, path) for cells in table)
+            yield from (_split_row(cells, f"{path}: line {table.line_num}") for cells in table)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a table of {', '.join(_COLUMNS)}") from error
 
 
-def _split_row(cells: dict[str | Any, str | Any], path: Path) -> SplitRow:
+def _split_row(cells: dict[str | Any, str | Any], where: str) -> SplitRow:
     name, patient, subset = (cells[column] for column in _COLUMNS)
     # DictReader gives a missing cell the value None, and puts surplus cells under the key None.
     if None in cells or not name or patient is None or subset is None or "\0" in name + patient:
         raise ValueError("a row is too short, too long or without a name")
     if subset not in SUBSETS:
-        raise UserError(f"{path}: subset is {quoted(subset)}, not one of {', '.join(SUBSETS)}")
+        # Without the cell's text: in a shifted row it may name a patient, and workers log this sentence.
+        raise UserError(f"{where}: the subset is not one of {', '.join(SUBSETS)}")
     return SplitRow(image_name=name, patient_id=patient or None, subset=subset)
 
 

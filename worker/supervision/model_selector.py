@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final
 
 from sqlalchemy import Engine
@@ -11,7 +11,7 @@ from db.engine.session import read_transaction
 from db.errors import UserError
 from db.ledger.models import ModelInfo, read_demand
 from worker.artifacts.model_store import ModelStore
-from worker.artifacts.registration import register_artifacts
+from worker.artifacts.registration import UnusableFolderLog, register_artifacts
 
 #: Seconds until a model that could not be fetched or loaded is tried again.
 RETRY_AFTER: Final = 300.0
@@ -28,6 +28,7 @@ class ModelSelector:
         self._clock = clock
         #: When each model that failed here may be tried again, by sha256.
         self._retry_at: dict[str, float] = {}
+        self._unusable_log = UnusableFolderLog(logger)
 
     def select(self, current: ModelInfo | None) -> ModelInfo | None:
         """The model to serve from now on, its artifact fetched and verified.
@@ -36,21 +37,35 @@ class ModelSelector:
             `current` where nothing changes; None while there is no model at all.
 
         Raises:
-            UserError: the first model cannot be fetched. A later one is refused for a while instead.
+            UserError: no first model can be fetched. A later one is refused for a while instead.
         """
         if current is None:
-            register_artifacts(self._engine, self._models)
+            return self._select_first()
         chosen = self._choose(current)
-        if chosen is None or (current is not None and chosen.sha256 == current.sha256):
+        if chosen is None or chosen.sha256 == current.sha256:
             return current
         try:
             self._models.find(chosen.sha256)
         except (UserError, OSError) as error:
             # OSError: a share that fails. Neither the scoring nor the search for lost work must wait for it.
-            if current is None:
-                raise
             self.refuse(chosen, error)
             return current
+        return chosen
+
+    def _select_first(self) -> ModelInfo | None:
+        """The first model to serve; a model that cannot be fetched gives way to the others that are wanted."""
+        self._unusable_log.report(register_artifacts(self._engine, self._models).unusable)
+        failures: dict[str, tuple[ModelInfo, Exception]] = {}
+        while chosen := self._choose(None, failures):
+            try:
+                self._models.find(chosen.sha256)
+                break
+            except (UserError, OSError) as error:
+                failures[chosen.sha256] = (chosen, error)
+        for model, failure in failures.values():
+            if chosen is None:
+                raise failure
+            self.refuse(model, failure)
         return chosen
 
     def refuse(self, model: ModelInfo, error: Exception) -> None:
@@ -59,17 +74,18 @@ class ModelSelector:
         minutes = RETRY_AFTER / 60
         logger.error("model %s cannot be served; trying it again in %.0f minutes: %s", model.name, minutes, error)
 
-    def _choose(self, current: ModelInfo | None) -> ModelInfo | None:
+    def _choose(self, current: ModelInfo | None, failed: Container[str] = ()) -> ModelInfo | None:
+        """The model to serve, among those that may be tried and whose sha256 is not in `failed`."""
         with read_transaction(self._engine) as connection:
             wanted = read_demand(connection)
-        servable = {model.sha256: model for model in wanted.with_work if self._may_be_tried(model)}
-        active = wanted.active if wanted.active and self._may_be_tried(wanted.active) else None
+        servable = {model.sha256: model for model in wanted.with_work if self._may_be_tried(model, failed)}
+        active = wanted.active if wanted.active and self._may_be_tried(wanted.active, failed) else None
         sha256 = choose_model(_sha256(current), _sha256(active), list(servable))
         known = [*servable.values(), active, current]
         return next((model for model in known if model and model.sha256 == sha256), None)
 
-    def _may_be_tried(self, model: ModelInfo) -> bool:
-        return self._clock() >= self._retry_at.get(model.sha256, 0.0)
+    def _may_be_tried(self, model: ModelInfo, failed: Container[str]) -> bool:
+        return model.sha256 not in failed and self._clock() >= self._retry_at.get(model.sha256, 0.0)
 
 
 def _sha256(model: ModelInfo | None) -> str | None:

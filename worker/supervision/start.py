@@ -1,6 +1,7 @@
 """The commands `worker start` and `worker check`."""
 
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from db.engine.session import make_engine, open_database, read_transaction
-from db.ledger.models import ModelInfo, find_model
+from db.ledger.models import ModelInfo
 from db.settings import load_settings
 from worker.artifacts.model_store import ModelStore, open_model_store
 from worker.artifacts.registration import check_export, register_artifacts
@@ -90,6 +91,8 @@ def _find_and_fetch(engine: Engine, models: ModelStore, model: str | None) -> Mo
 
 
 def _find(engine: Engine, models: ModelStore, model: str | None) -> ModelInfo:
-    register_artifacts(engine, models)
+    registration = register_artifacts(engine, models)
+    for folder in registration.unusable:
+        print(f"warning: a model folder is ignored: {folder.problem}", file=sys.stderr, flush=True)
     with read_transaction(engine) as connection:
-        return find_model(connection, model)
+        return registration.find_model(connection, model)

@@ -10,7 +10,7 @@ from tests.support.s3_server import VISITOR, client_of
 from tests.support.world import hash_artifact
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE
-from worker.artifacts.model_store import S3ModelStore, load_new_artifacts, open_model_store
+from worker.artifacts.model_store import S3ModelStore, open_model_store
 from worker.artifacts.registration import register_artifacts
 
 
@@ -54,7 +54,7 @@ def test_what_was_published_is_found_on_another_machine(models, bucket, tmp_path
         f"chest/{artifact.sha256[:12]}/{file}" for file in (MANIFEST_FILE, MODEL_FILE, SPLIT_FILE)
     ]
     other = elsewhere(models, tmp_path)
-    assert other.manifests() == {artifact.sha256: artifact.manifest}
+    assert other.contents().manifests == {artifact.sha256: artifact.manifest}
     found = other.find(artifact.sha256)
     assert (found.sha256, found.manifest) == (artifact.sha256, artifact.manifest)
     assert found.folder.parent == tmp_path / "another machine"
@@ -76,7 +76,7 @@ def test_an_artifact_cannot_be_seen_before_it_is_whole(models, bucket, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         models.publish(*staged(tmp_path))
     assert len(keys(bucket)) == 2
-    assert elsewhere(models, tmp_path).manifests() == {}
+    assert elsewhere(models, tmp_path).contents().manifests == {}
 
 
 def test_what_is_fetched_is_fetched_once_unless_it_was_damaged_here(models, bucket, tmp_path):
@@ -100,6 +100,34 @@ def test_damage_in_the_store_is_refused(models, bucket, tmp_path):
         elsewhere(models, tmp_path).find(artifact.sha256)
 
 
+def test_folder_markers_are_not_files(models, bucket, tmp_path):
+    """Consoles and copy tools leave an empty object of a folder's name."""
+    artifact = models.publish(*staged(tmp_path))
+    client, name = bucket
+    for marker in ("", f"{artifact.sha256[:12]}/", f"{artifact.sha256[:12]}/more/", "abababababab/", "notes/"):
+        client.put_object(Bucket=name, Key=f"chest/{marker}", Body=b"")
+    other = elsewhere(models, tmp_path)
+    assert (list(other.contents().manifests), other.contents().unusable) == ([artifact.sha256], [])
+    assert load_artifact(other.find(artifact.sha256).folder).sha256 == artifact.sha256
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_half_uploaded_artifact_stops_nothing_but_itself(models, engine, bucket, tmp_path):
+    """Its missing files are named, and none of it is downloaded until it is whole."""
+    client, name = bucket
+    whole, lacks_model, lacks_manifest = (models.publish(*staged(tmp_path, name=name)) for name in ("a", "b", "c"))
+    for artifact, file in ((lacks_model, MODEL_FILE), (lacks_manifest, MANIFEST_FILE)):
+        client.delete_object(Bucket=name, Key=f"chest/{artifact.sha256[:12]}/{file}")
+    registration = register_artifacts(engine, elsewhere(models, tmp_path))
+    assert [model.name for model in registration.new] == ["a"]
+    problems = sorted(folder.problem for folder in registration.unusable)
+    assert any(
+        problem.startswith(f"{models.address}/{lacks_model.sha256[:12]}: lacks model.keras") for problem in problems
+    )
+    assert any(f"{lacks_manifest.sha256[:12]}/manifest.json: cannot be read" in problem for problem in problems)
+    assert [path.name for path in (tmp_path / "another machine").iterdir()] == [whole.sha256[:12]]
+
+
 def test_exports_lie_beside_an_artifact_and_are_fetched_with_it(models, tmp_path):
     """They do not change its identity."""
     artifact = models.publish(*staged(tmp_path))
@@ -119,15 +147,14 @@ def test_models_in_s3_are_registered_once_in_the_order_of_their_publication(mode
         # S3 tells moments in whole seconds.
         time.sleep(1.1)
     other = elsewhere(models, tmp_path)
-    registered = register_artifacts(engine, other)
+    registered = register_artifacts(engine, other).new
     assert [(model.name, model.active) for model in registered] == [
         ("second by name", True),
         ("a first by name", False),
     ]
     shutil.rmtree(tmp_path / "another machine")
-    assert register_artifacts(engine, other) == []
+    assert register_artifacts(engine, other).new == []
     assert not (tmp_path / "another machine").exists()
-    assert load_new_artifacts(other, {model.sha256 for model in registered}) == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +170,7 @@ def test_a_place_that_cannot_be_read_is_one_sentence(boto, tmp_path, address, en
     """It names the place and the cause."""
     boto(**env)
     with pytest.raises(UserError, match=sentence):
-        open_model_store(address, tmp_path).manifests()
+        open_model_store(address, tmp_path).contents()
 
 
 def test_an_artifact_that_is_not_there_is_one_sentence(models, tmp_path):

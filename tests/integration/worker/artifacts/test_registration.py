@@ -1,100 +1,102 @@
-"""The ledger notes the exports of a model, and workers score with no others."""
+"""An artifact that cannot be registered stops nothing but itself, on either database."""
 
-from dataclasses import replace
-from functools import partial
+import logging
+import shutil
 
 import pytest
-from sqlalchemy import delete, text
 
 from db.engine.session import read_transaction
 from db.errors import UserError
-from db.ledger.model_exports import noted_exports
-from db.ledger.models import find_model
-from db.ledger.outcomes import record_outcomes
-from db.schema.tables import ModelExport
-from tests.support.ledger import enqueue, ids_of, scored
-from tests.support.small_graph import artifact_in, replace_export
-from worker.artifacts.exports import read_exports
-from worker.artifacts.model_store import open_model_store
-from worker.artifacts.registration import accept_exports, check_export, register_artifacts
-from worker.scoring.open_scorer import open_scorer
+from db.ledger.models import list_models
+from tests.support.broken_artifacts import LISTED, VERIFIED, half_copied, other, taken_name
+from tests.support.world import hash_artifact
+from worker.artifacts.model_store import FolderModelStore
+from worker.artifacts.registration import UnusableFolderLog, register_artifacts
+
+PROBLEMS = {**LISTED, **VERIFIED}
 
 
 @pytest.fixture
-def artifact(tmp_path):
-    return artifact_in(tmp_path)
+def good(tmp_path):
+    return hash_artifact(tmp_path / "models", name="good")
 
 
 @pytest.fixture
-def models(tmp_path, artifact):
-    """A shared folder, of which this machine keeps copies."""
-    return open_model_store(str(tmp_path / "models"), tmp_path / "home")
+def models(good):
+    return FolderModelStore(good.folder.parent)
 
 
-@pytest.fixture
-def load(engine):
-    """Loads an artifact as a worker does."""
-    return lambda artifact: open_scorer(artifact, check_export=partial(check_export, engine, artifact))
-
-
-def noted(engine, artifact):
+def names(engine):
     with read_transaction(engine) as connection:
-        return noted_exports(connection, find_model(connection, artifact.sha256).id)
+        return [model.name for model in list_models(connection)]
 
 
-def test_registering_a_model_notes_its_exports(engine, artifact, models, load):
-    """What is noted is the hash of what a worker loads later."""
+def find(engine, registration, wanted):
+    with read_transaction(engine) as connection:
+        return registration.find_model(connection, wanted)
+
+
+@pytest.mark.parametrize("break_one", PROBLEMS, ids=lambda broken: broken.__name__)
+def test_a_broken_folder_stops_nothing_but_itself(engine, models, break_one):
+    """The whole artifacts before and after it are registered, and its problem is one sentence."""
+    broken = break_one(models.folder)
+    hash_artifact(models.folder, name="later", model=b"a third model")
+    registration = register_artifacts(engine, models)
+    assert names(engine) == [model.name for model in registration.new] == ["good", "later"]
+    (folder,) = registration.unusable
+    assert folder.name == broken.name
+    assert "Mrs Roe" not in folder.problem, "workers log this sentence"
+    with pytest.raises(UserError, match=PROBLEMS[break_one]) as caught:
+        find(engine, registration, broken.name)
+    assert str(caught.value).startswith(str(broken))
+    assert find(engine, registration, None).name == "good"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_name_that_the_database_cannot_store_stops_nothing_but_itself(engine, models):
+    """PostgreSQL stores no NUL; a manifest may have one."""
+    other(models.folder, name="a\0b")
+    registration = register_artifacts(engine, models)
+    assert names(engine) == ["good"]
+    assert [folder.problem.isprintable() for folder in registration.unusable] == [True]
+
+
+def test_a_half_copied_artifact_is_registered_once_it_is_whole(engine, models, tmp_path):
+    """A copy that is still going on needs no command but the next one."""
+    whole = other(tmp_path / "elsewhere")
+    half_copied(models.folder)
     register_artifacts(engine, models)
-    assert noted(engine, artifact) == read_exports(artifact).hashes == {"openvino": load(artifact).export_sha256}
+    shutil.copytree(whole, models.folder / whole.name, dirs_exist_ok=True)
+    registration = register_artifacts(engine, models)
+    assert (names(engine), registration.unusable) == (["good", "other"], [])
 
 
-def test_a_replaced_export_is_refused_though_its_list_was_replaced_too(engine, artifact, models, load):
-    """It would score under the name and hash of the model; nor does Keras take over without a word."""
-    register_artifacts(engine, models)
-    replace_export(artifact.folder, artifact.sha256)
-    with pytest.raises(UserError, match=r"openvino export was replaced: .*'producer model accept-export small'"):
-        load(artifact)
+def test_only_a_wanted_model_is_refused_for_its_folder(engine, models):
+    """A name that two artifacts have is that of the registered one; a broken one is refused by name and by hash."""
+    taken_name(models.folder)
+    broken = half_copied(models.folder)
+    registration = register_artifacts(engine, models)
+    assert find(engine, registration, "good").active
+    for wanted in ("other", broken.name):
+        with pytest.raises(UserError, match=r"lacks model\.keras"):
+            find(engine, registration, wanted)
+    with pytest.raises(UserError, match="no model 'nobody' is registered"):
+        find(engine, registration, "nobody")
 
 
-def test_an_export_that_comes_later_is_noted_by_the_first_worker_that_loads_it(engine, artifact, models, load):
-    """A model may have been registered by an earlier program, or before it was exported."""
-    register_artifacts(engine, models)
-    with engine.begin() as connection:
-        connection.execute(delete(ModelExport))
-    first = load(artifact).export_sha256
-    assert noted(engine, artifact) == {"openvino": first}
-    replace_export(artifact.folder, artifact.sha256)
-    with pytest.raises(UserError, match="was replaced"):
-        load(artifact)
+def test_if_no_model_is_whole_the_reason_is_given(engine, tmp_path):
+    """Not only that there is no model."""
+    half_copied(tmp_path / "models")
+    registration = register_artifacts(engine, FolderModelStore(tmp_path / "models"))
+    with pytest.raises(UserError, match=r"lacks model\.keras"):
+        find(engine, registration, None)
 
 
-def test_a_new_export_is_scored_with_once_a_person_accepts_it(engine, artifact, models, load):
-    """What is accepted lies in the store; a machine's own copy of an earlier export is still refused."""
-    register_artifacts(engine, models)
-    copy = models.find(artifact.sha256)
-    exports = replace_export(artifact.folder, artifact.sha256)
-    model, accepted = accept_exports(engine, models, "small")
-    assert (model.sha256, accepted) == (artifact.sha256, exports.hashes)
-    assert load(artifact).export_sha256 == exports.hashes["openvino"]
-    with pytest.raises(UserError, match="delete the folder if it is a copy"):
-        load(copy)
-
-
-def test_a_model_without_exports_has_none_to_accept(engine, artifact, models):
-    """The sentence says how to make one."""
-    register_artifacts(engine, models)
-    (artifact.folder / "exports.json").unlink()
-    with pytest.raises(UserError, match=r"exports\.json: cannot be read .*'trainer export' writes it"):
-        accept_exports(engine, models, "small")
-
-
-def test_an_outcome_names_the_export_that_computed_it(engine, tmp_path):
-    """Keras' outcomes name none: the model's hash covers its file."""
-    run, _ = enqueue(engine, tmp_path)
-    by_export, by_keras, *_ = ids_of(engine, run)
-    with engine.begin() as connection:
-        record_outcomes(connection, [replace(scored(by_export), export_sha256="e" * 64), scored(by_keras)])
-        found = connection.execute(
-            text("SELECT export_sha256 FROM results_wide WHERE state = 'scored' ORDER BY 1 DESC")
-        )
-        assert set(found.scalars()) == {"e" * 64, None}
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_problem_is_logged_once(engine, models, caplog):
+    """And again if it comes back after it was gone."""
+    half_copied(models.folder)
+    unusable, log = register_artifacts(engine, models).unusable, UnusableFolderLog(logging.getLogger(__name__))
+    for now, expected in ((unusable, 1), (unusable, 1), ([], 1), (unusable, 2)):
+        log.report(now)
+        assert caplog.text.count("a model folder is ignored: ") == expected

@@ -52,6 +52,12 @@ def test_damage_on_the_share_is_refused_where_it_is(models, artifact, share, tmp
     assert list((tmp_path / "home" / "fetched-models").iterdir()) == []
 
 
+def test_a_stray_folder_in_an_artifact_is_left_on_the_share(models, artifact):
+    """File servers put folders of their own beside the files."""
+    (artifact.folder / "@eaDir").mkdir()
+    assert not (models.find(artifact.sha256).folder / "@eaDir").exists()
+
+
 def test_an_interrupted_fetch_leaves_nothing_half(models, artifact, tmp_path, monkeypatch):
     """The copy appears once it is whole."""
 
@@ -84,7 +90,7 @@ def test_what_is_published_goes_to_the_share(models, artifact, share, tmp_path):
     shutil.copytree(made.folder, tmp_path / "staging")
     (tmp_path / "staging" / MANIFEST_FILE).unlink()
     assert models.publish(tmp_path / "staging", made.manifest).folder.parent == share
-    assert set(models.manifests()) == {artifact.sha256, made.sha256}
+    assert set(models.contents().manifests) == {artifact.sha256, made.sha256}
 
 
 def test_a_folder_of_this_machines_own_is_used_in_place(tmp_path):

@@ -63,6 +63,23 @@ def test_a_first_model_that_cannot_be_had_is_a_mistake(engine, selector, models)
         selector.select(None)
 
 
+def test_a_broken_folder_does_not_hide_the_first_model(selector, models, caplog):
+    """It is logged once, however often the first model is looked for."""
+    (hash_artifact(models.folder, name="broken").folder / MODEL_FILE).unlink()
+    for _ in range(3):
+        assert selector.select(None) is None
+    assert caplog.text.count("a model folder is ignored: ") == 1
+    hash_artifact(models.folder, name="first")
+    assert selector.select(None).name == "first"
+
+
+def test_a_model_that_scans_wait_for_and_that_is_not_there_keeps_no_worker_from_starting(engine, models, first, caplog):
+    """The worker serves the active model, and tries the other one again later."""
+    enqueue(engine, models.folder)
+    assert ModelSelector(engine, models).select(None) == first
+    assert caplog.text.count("model m cannot be served; trying it again in 5 minutes") == 1
+
+
 def test_the_active_model_is_followed(selector, first, second):
     """And the former one again once that is active."""
     assert selector.select(first).name == "second"
