@@ -75,6 +75,8 @@ def evaluate(
         context, evaluation = evaluate_artifact(artifact, csv, images, cache=cache, include_seen=include_seen)
     written = write_file(out / EVALUATION_FILE, evaluation_json(context, evaluation).encode())
     print_tables(evaluation)
+    if context.held_out_note:
+        print(context.held_out_note)
     print(f"scans left out because the model was fitted or tuned on them or on their patients: {context.seen}")
     print(written)
 

@@ -1,8 +1,7 @@
-"""Finds the columns of a labels CSV by their names."""
+"""Finds the columns of a labels CSV by their names, in every common spelling."""
 
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -10,14 +9,59 @@ from db.labels.text import InvalidLabels
 
 T = TypeVar("T")
 
-_IMAGE: Final = "Image Index"
-_LABELS: Final = "Finding Labels"
-_PATIENT: Final = "Patient ID"
-_AGE: Final = "Patient Age"
-#: The name in NIH's file of 2017, and in that of 2020.
-_SEX: Final = ("Patient Gender", "Patient Sex")
-_VIEW: Final = "View Position"
-_FOLLOW_UP: Final = "Follow-up #"
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """Something that a labels CSV says of a scan, and the names that its column may have.
+
+    Names are compared by their letters and digits alone, so `patient_id` is `Patient ID`. The README lists them all.
+    """
+
+    #: What the column holds, as a message says it.
+    content: str
+    #: NIH's names, preferred in this order: that of the file of 2017, then that of 2020.
+    nih: tuple[str, ...]
+    #: Names that others use. None of them is preferred to another.
+    others: tuple[str, ...] = ()
+    #: The flag of `producer` that names the column.
+    flag: str | None = None
+
+
+#: By the attribute of `Layout` and, if a flag names the column, of `Columns`.
+FIELDS: Final[Mapping[str, Field]] = {
+    "image": Field(
+        content="image names",
+        nih=("Image Index",),
+        others=(
+            "Image",
+            "Image ID",
+            "Image Name",
+            "Image File",
+            "Image Path",
+            "File",
+            "File Name",
+            "File Path",
+            "Path",
+        ),
+        flag="--image-column",
+    ),
+    "labels": Field(
+        content="findings",
+        nih=("Finding Labels",),
+        others=("Finding Label", "Findings", "Finding", "Labels", "Label"),
+        flag="--label-column",
+    ),
+    "patient": Field(
+        content="patient ids",
+        nih=("Patient ID",),
+        others=("Patient", "Patient Number", "PID", "Subject ID", "Subject", "MRN"),
+        flag="--patient-column",
+    ),
+    "age": Field(content="ages", nih=("Patient Age",), others=("Age", "Age Years")),
+    "sex": Field(content="sexes", nih=("Patient Gender", "Patient Sex"), others=("Gender", "Sex")),
+    "view": Field(content="views", nih=("View Position",), others=("View", "Projection", "AP/PA")),
+    "follow_up": Field(content="follow-up numbers", nih=("Follow-up #",), others=("Follow-up Number",)),
+}
 #: Maximum length of a cell in UTF-8, as of an S3 key; PostgreSQL's indexes accept little more.
 _MAX_CELL_BYTES: Final = 1024
 #: Length to which a message shortens a header.
@@ -26,7 +70,7 @@ _MAX_QUOTED_CHARACTERS: Final = 150
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """A hospital's own column names; None means NIH's name.
+    """A hospital's own column names; None means that the column is found by its `Field`.
 
     A label set's hash depends on this class's `repr`, so neither the class nor a field may be renamed.
     """
@@ -71,28 +115,25 @@ class Layout:
     follow_up: Column
 
 
-def has_images(header: Sequence[str], columns: Columns) -> bool:
-    """Whether a header has a column of image names."""
-    return bool(_matching_indices(header, columns.image or _IMAGE))
+def count_fields(header: Sequence[str], columns: Columns) -> int:
+    """How many fields have a column in this header; 0 without a column of image names."""
+    found = {name: _best_indices(header, field, getattr(columns, name, None)) for name, field in FIELDS.items()}
+    return sum(map(bool, found.values())) if found["image"] else 0
 
 
 def find_columns(header: Sequence[str], columns: Columns) -> Layout:
-    """Find NIH's columns and those named in `columns`, whatever their case, spaces or underscores.
+    """Find the column of each field: the one that `columns` names, else NIH's, else one by another common name.
 
     Raises:
-        InvalidLabels: a required column, or one named in `columns`, is missing or occurs twice.
+        InvalidLabels: a required column, or one named in `columns`, is missing; or two columns fit a field equally.
     """
-    # A CSV with its own name for the image column is not NIH's, and may have no labels.
-    labels = columns.labels or (None if columns.image else _LABELS)
-    return Layout(
-        image=_require_column(header, columns.image or _IMAGE),
-        labels=_require_column(header, labels) if labels else _find_column(header, _LABELS),
-        patient=_require_column(header, columns.patient) if columns.patient else _find_column(header, _PATIENT),
-        age=_find_column(header, _AGE),
-        sex=_find_column(header, *_SEX),
-        view=_find_column(header, _VIEW),
-        follow_up=_find_column(header, _FOLLOW_UP),
-    )
+    # A CSV whose image column had to be named may have no labels.
+    required = ("image",) if columns.image else ("image", "labels")
+    found: dict[str, Column] = {}
+    for name, field in FIELDS.items():
+        named: str | None = getattr(columns, name, None)
+        found[name] = _find_column(header, field, named, required=named is not None or name in required)
+    return Layout(**found)
 
 
 def is_utf8(cell: str) -> bool:
@@ -100,35 +141,55 @@ def is_utf8(cell: str) -> bool:
     return cell.isascii() or cell == cell.encode(errors="ignore").decode()
 
 
-def _require_column(header: Sequence[str], name: str) -> Column:
-    column = _find_column(header, name)
-    if column.index < len(header):
-        return column
-    if not all(map(is_utf8, header)):
-        raise InvalidLabels("not a labels file: it is not valid UTF-8")
-    names = ", ".join(repr(cell.strip()) for cell in header if cell.strip())
-    quoted = f"{names[:_MAX_QUOTED_CHARACTERS]} ..." if len(names) > _MAX_QUOTED_CHARACTERS else names
-    raise InvalidLabels(f"not a labels file: no column {name!r} among {quoted}")
+def _find_column(header: Sequence[str], field: Field, named: str | None, *, required: bool) -> Column:
+    indices = _best_indices(header, field, named)
+    if len(indices) > 1:
+        raise _ambiguous([header[index].strip() for index in indices], field)
+    if indices:
+        return Column(index=indices[0], name=header[indices[0]].strip())
+    if required:
+        raise _missing(header, field, named)
+    return Column(index=sys.maxsize, name=field.nih[0])
 
 
-def _find_column(header: Sequence[str], *names: str) -> Column:
-    for name in names:
-        indices = _matching_indices(header, name)
-        if len(indices) > 1:
-            raise InvalidLabels(f"{len(indices)} columns are named {name!r}; rename all but one")
-        if indices:
-            return Column(index=indices[0], name=header[indices[0]].strip())
-    return Column(index=sys.maxsize, name=names[0])
+def _best_indices(header: Sequence[str], field: Field, named: str | None) -> list[int]:
+    for name in (named,) if named else field.nih:
+        if found := _matching_indices(header, name):
+            return found
+    others = () if named else {_normalise(name) for name in field.others}
+    return [index for index, cell in enumerate(header) if _normalise(cell) in others]
 
 
 def _matching_indices(header: Sequence[str], name: str) -> list[int]:
     """The columns with exactly this name, or else with a similar one: a hospital may have both `ID` and `id`."""
     exact = [index for index, cell in enumerate(header) if cell.strip() == name]
-    return exact or [index for index, cell in enumerate(header) if _normalise(cell) == _normalise(name)]
+    similar = _normalise(name)
+    return exact or [index for index, cell in enumerate(header) if similar and _normalise(cell) == similar]
 
 
 def _normalise(name: str) -> str:
-    return re.sub(r"[\s_]+", " ", name).strip().casefold()
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
+def _ambiguous(names: Sequence[str], field: Field) -> InvalidLabels:
+    listed = _shorten(" and ".join(map(repr, names)))
+    # A flag cannot tell columns of one name apart.
+    choose = f"name one with {field.flag}, or rename" if field.flag and len(set(names)) > 1 else "rename"
+    return InvalidLabels(f"columns {listed} may each hold the {field.content}; {choose} all but one")
+
+
+def _missing(header: Sequence[str], field: Field, named: str | None) -> InvalidLabels:
+    if not all(map(is_utf8, header)):
+        return InvalidLabels("not a labels file: it is not valid UTF-8")
+    present = _shorten(", ".join(repr(cell.strip()) for cell in header if cell.strip()))
+    if named:
+        return InvalidLabels(f"not a labels file: no column {named!r} among {present}")
+    wanted = f"no column of {field.content}, such as {field.nih[0]!r}, among {present}"
+    return InvalidLabels(f"not a labels file: {wanted}; name it with {field.flag}, or rename it")
+
+
+def _shorten(names: str) -> str:
+    return f"{names[:_MAX_QUOTED_CHARACTERS]} ..." if len(names) > _MAX_QUOTED_CHARACTERS else names
 
 
 def _check_text(cell: str) -> str:

@@ -2,7 +2,7 @@
 
     text      bytes -> lines        gzip, UTF-8 or UTF-16, any line end; hashes the bytes on the way
     table     lines -> rows         comma, semicolon or tab; quotes; blank lines
-    columns   header -> layout      NIH's names, or a hospital's own
+    columns   header -> layout      NIH's names, other common ones, or a hospital's own
     cells     cell -> value         findings, ages, patient ids, image names
 
 Those modules raise `InvalidLabels`; this one adds the file's name and raises the `UserError` that a person reads.
@@ -26,7 +26,7 @@ from db.labels.cells import (
     text_or_none,
     whole_number,
 )
-from db.labels.columns import Columns, Layout, find_columns, has_images, is_utf8
+from db.labels.columns import Columns, Layout, count_fields, find_columns, is_utf8
 from db.labels.table import read_table
 from db.labels.text import HashedFile, InvalidLabels, read_lines
 
@@ -86,7 +86,7 @@ def read_labels_csv(path: Path, columns: Columns = _NIH_COLUMNS) -> LabelsFile:
 
 def _rows(lines: Iterator[str], columns: Columns) -> Iterator[tuple[int, LabelRow]]:
     layout: Layout | None = None
-    for line, cells in read_table(lines, partial(has_images, columns=columns)):
+    for line, cells in read_table(lines, partial(count_fields, columns=columns)):
         try:
             if layout is None:
                 layout = find_columns(cells, columns)

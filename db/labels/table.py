@@ -18,10 +18,10 @@ _HEADER_LINES: Final = 64
 Row = tuple[int, list[str]]
 
 
-def read_table(lines: Iterator[str], is_header: Callable[[list[str]], bool]) -> Iterator[Row]:
+def read_table(lines: Iterator[str], count_fields: Callable[[list[str]], int]) -> Iterator[Row]:
     """Yield the number of the line on which each row begins, from 1, and the row's cells. Empty rows are skipped.
 
-    The first row is the header; the separator is the one with which `is_header` accepts it.
+    The first row is the header; the separator is the one with which `count_fields` finds most in it.
 
     Raises:
         InvalidLabels: a quote is not closed and would swallow rows, a row has more cells than the header, or the file
@@ -31,9 +31,9 @@ def read_table(lines: Iterator[str], is_header: Callable[[list[str]], bool]) -> 
     if start and _SEPARATOR_LINE.fullmatch(start[0]):
         start[0] = "\n"
 
-    def rank_separator(separator: str) -> tuple[bool, int]:
+    def rank_separator(separator: str) -> tuple[int, int]:
         header = _header(start, separator)
-        return is_header(header), len(header)
+        return count_fields(header), len(header)
 
     yield from _check_row_lengths(chain(start, lines), max(_SEPARATORS, key=rank_separator))
 

@@ -335,7 +335,7 @@ def _pending(connection: Connection, condition: Any, limit: int | None = None) -
     ]
 
 
-def _location() -> ColumnElement[str | None]:
+def _location() -> ColumnElement[Any]:
     """Where the image of an outcome lies. One that an older program opened does not say it; its scan does."""
     return func.coalesce(Outcome.location, Scan.location)
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from db.engine.bulk_insert import insert_rows
 from db.engine.session import STREAMING
-from db.labels.csv_file import LabelRow
-from db.schema.tables import Scan
+from db.errors import UserError
+from db.labels.csv_file import LabelRow, LabelsFile
+from db.schema.tables import Run, RunFindingMetric, RunThresholdMetric, Scan
 
 #: Columns that a later CSV or listing updates.
 _UPDATED_COLUMNS: Final = ("location", "patient_id", "view", "sex", "age_years", "follow_up")
@@ -100,6 +101,50 @@ def find_conflicts(
         if places or people:
             conflicts[name] = Conflict(scan_id=scan_id, image_name=name, locations=places, patients=people)
     return conflicts
+
+
+def add_patient_ids(connection: Connection, dataset: str, file: LabelsFile) -> int:
+    """Give each scan of the dataset without a patient the one that the file names. A known patient stays.
+
+    Figures of the dataset's runs are deleted if a patient was added, because another scan may be held out now.
+
+    Args:
+        connection: in the caller's transaction, which holds the lock of `lock_for_enqueue`.
+        dataset: of the scans.
+        file: its rows of other scans are skipped.
+
+    Returns:
+        How many scans got a patient.
+
+    Raises:
+        UserError: the file names another patient than the one that a scan has; nothing was written.
+    """
+    named = {row.image_name: row.patient_id for row in file.rows if row.patient_id is not None}
+    query = select(Scan.image_name, Scan.patient_id).where(Scan.dataset == dataset).order_by(Scan.image_name)
+    scans = [row for row in connection.execute(query, execution_options=STREAMING) if row.image_name in named]
+    _refuse_other_patients(file, dataset, {row.image_name: (row.patient_id, named[row.image_name]) for row in scans})
+    added = [
+        {"dataset": dataset, "image_name": row.image_name, "patient_id": named[row.image_name]}
+        for row in scans
+        if row.patient_id is None
+    ]
+    insert_rows(connection, Scan.__table__, added, key=("dataset", "image_name"), update=("patient_id",))
+    if added:
+        runs = select(Run.id).where(Run.dataset == dataset)
+        for metric in (RunThresholdMetric, RunFindingMetric):
+            connection.execute(delete(metric).where(metric.run_id.in_(runs)))
+    return len(added)
+
+
+def _refuse_other_patients(file: LabelsFile, dataset: str, pairs: Mapping[str, tuple[str | None, str]]) -> None:
+    """Check pairs of the patient that is known and the one that the file names, by image name."""
+    others = {name: (known, other) for name, (known, other) in pairs.items() if known not in {None, other}}
+    if others:
+        name, (known, other) = next(iter(others.items()))
+        raise UserError(
+            f"{file.path}: {len(others):,} images are of other patients in dataset {dataset!r}, such as {name!r}, of"
+            f" patient {other!r} here and of patient {known!r} there; correct the file, or name its --dataset"
+        )
 
 
 def scan_ids_by_name(connection: Connection, dataset: str) -> dict[str, int]:

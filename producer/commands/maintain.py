@@ -32,6 +32,8 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
         print_json(asdict(imported))
         return
     print_line(f"label set {name}: {imported.labelled:,} scans of dataset {imported.dataset} labelled")
+    if imported.patients_added:
+        print_line(f"{imported.patients_added:,} scans whose patient was unknown have one now")
     print_line(f"'producer report --labels {name}' judges a run by this label set")
 
 

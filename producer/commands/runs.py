@@ -12,6 +12,7 @@ from db.engine.session import address_of, read_transaction
 from db.errors import TemporaryError, UserError
 from db.ledger.cancel_run import cancel_run
 from db.ledger.runs import progress
+from db.metrics.known_patients import KnownPatients
 from producer.commands.common import (
     err,
     exit_on_rejects,
@@ -105,6 +106,7 @@ def _print_enqueued(enqueued: Enqueued) -> None:
     print_line(f"run {enqueued.run_id} {verb}, model {enqueued.model.name} ({enqueued.model.sha256[:12]})")
     print_line(format_progress(counts))
     _print_skipped(enqueued.skipped_entries)
+    _print_unknown_patients(enqueued.patients)
     if not counts.pending:
         print_line("nothing to score: every scan already has an outcome")
 
@@ -128,11 +130,17 @@ def _print_plan(plan: EnqueuePlan, *, as_json: bool) -> None:
     print_line(f"{plan.decided:>12,}  scans already have an outcome")
     print_line(f"{plan.due:>12,}  scans would be scored, in {plan.chunks:,} chunks, {_format_duration(plan.seconds)}")
     _print_skipped(plan.skipped_entries)
+    _print_unknown_patients(plan.patients)
 
 
 def _print_skipped(entries: int) -> None:
     if entries:
         print_line(f"skipped {entries:,} entries: not images, unreadable folders, or symlinked folders")
+
+
+def _print_unknown_patients(patients: KnownPatients) -> None:
+    if patients.note:
+        print_line(patients.note)
 
 
 def _format_duration(seconds: float | None) -> str:
@@ -153,6 +161,7 @@ def _enqueued_as_dict(enqueued: Enqueued) -> dict[str, object]:
         "model_sha256": enqueued.model.sha256,
         "sent": enqueued.sent,
         "left_out": enqueued.skipped_entries,
+        "held_out_note": enqueued.patients.note,
     }
 
 
@@ -166,4 +175,5 @@ def _plan_as_dict(plan: EnqueuePlan) -> dict[str, object]:
         "chunks": plan.chunks,
         "seconds": plan.seconds,
         "left_out": plan.skipped_entries,
+        "held_out_note": plan.patients.note,
     }

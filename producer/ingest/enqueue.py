@@ -17,6 +17,7 @@ from db.ledger.outcomes import note_seen, pending_of_run
 from db.ledger.runs import Progress, find_run, progress, rate_of
 from db.ledger.scans import Conflict, find_conflicts, register_scans
 from db.ledger.stop_run import resume_run
+from db.metrics.known_patients import KnownPatients, read_known_patients
 from producer.ingest.changed_images import ImageChanges, find_image_changes
 from producer.ingest.conflicts import describe_conflicts
 from producer.ingest.source import Source, SourceContents, read_source
@@ -38,6 +39,7 @@ class Enqueued:
     Attributes:
         joined: the run was open before.
         resumed: the run was stopped before, and goes on now.
+        patients: how many of its scans, and of the scans of its model's fit, have a patient id.
         sent: scans that were sent to the queue; None if no broker answered, so that they wait for `worker start`.
         skipped_entries: see `SourceContents`.
     """
@@ -47,6 +49,7 @@ class Enqueued:
     joined: bool
     resumed: bool
     progress: Progress
+    patients: KnownPatients
     sent: int | None
     skipped_entries: int
 
@@ -60,6 +63,7 @@ class EnqueuePlan:
         images: of these, those whose image was found.
         decided: of these, those that have an outcome and keep it.
         due: scans that would be scored.
+        patients: see `Enqueued`.
         chunks: messages that would be sent.
         seconds: expected time at the rate of the model's latest run; None if the model has not scored anything yet.
         skipped_entries: see `SourceContents`.
@@ -70,6 +74,7 @@ class EnqueuePlan:
     images: int
     decided: int
     due: int
+    patients: KnownPatients
     chunks: int
     seconds: float | None
     skipped_entries: int
@@ -97,13 +102,14 @@ def enqueue(
     close_finished_runs(engine)
     sent = _send(settings, engine, opened)
     with read_transaction(engine) as connection:
-        counts = progress(connection, opened.run_id)
+        counts, patients = progress(connection, opened.run_id), read_known_patients(connection, opened.run_id)
     return Enqueued(
         run_id=opened.run_id,
         model=opened.model,
         joined=opened.joined,
         resumed=opened.resumed,
         progress=counts,
+        patients=patients,
         sent=sent,
         skipped_entries=opened.skipped_entries,
     )
@@ -121,6 +127,7 @@ def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source, repor
     with engine.connect() as connection, connection.begin() as transaction:
         opened = _commit(connection, source, contents, changes, None)
         counts, rate = progress(connection, opened.run_id), rate_of(connection, opened.model.id)
+        patients = read_known_patients(connection, opened.run_id)
         transaction.rollback()
     scans_per_chunk = chunk_size(settings, make_app(settings), opened.model.sha256, counts.pending)
     return EnqueuePlan(
@@ -129,6 +136,7 @@ def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source, repor
         images=len(contents.found),
         decided=counts.expected - counts.pending if opened.joined else counts.reused,
         due=counts.pending,
+        patients=patients,
         chunks=-(-counts.pending // scans_per_chunk),
         seconds=counts.pending / rate if rate else None,
         skipped_entries=contents.skipped_entries,

@@ -12,7 +12,7 @@ from db.labels.csv_file import LabelsFile
 from db.labels.label_sets import import_labels
 from db.ledger.open_run import lock_for_enqueue
 from db.ledger.runs import find_run
-from db.ledger.scans import list_datasets, register_scans, scan_ids_by_name
+from db.ledger.scans import add_patient_ids, list_datasets, register_scans, scan_ids_by_name
 
 _MAX_NAME_LENGTH: Final = 100
 
@@ -27,10 +27,12 @@ class ImportedLabels:
     rows: int
     #: Scans of the dataset with a label.
     labelled: int
+    #: Scans of the dataset whose patient was unknown and is in the CSV.
+    patients_added: int
 
 
 def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str | None = None) -> ImportedLabels:
-    """Import the labels of a dataset's scans; rows of other scans are skipped.
+    """Import the labels of a dataset's scans, and their patients where unknown; rows of other scans are skipped.
 
     Args:
         engine: the ledger.
@@ -40,8 +42,8 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
             names. A new dataset gets the scans of the CSV, without images.
 
     Raises:
-        UserError: the name is empty, too long or another file's, there is no such dataset, or no row labels a scan of
-            it.
+        UserError: the name is empty, too long or another file's, there is no such dataset, no row labels a scan of it,
+            or a scan of it has another patient; nothing was written.
     """
     _check_name(name)
     if not any(row.findings for row in file.rows):
@@ -54,9 +56,12 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
         rows = [row for row in file.rows if row.image_name in ids]
         if not rows:
             raise UserError(f"{file.path}: none of its {len(names):,} images is a scan of dataset {dataset!r}")
+        patients_added = add_patient_ids(connection, dataset, file)
         import_labels(connection, file, rows, ids, name)
     labelled = sum(1 for row in rows if row.findings)
-    return ImportedLabels(label_set=name, dataset=dataset, rows=len(file.rows), labelled=labelled)
+    return ImportedLabels(
+        label_set=name, dataset=dataset, rows=len(file.rows), labelled=labelled, patients_added=patients_added
+    )
 
 
 def _check_name(name: str) -> None:

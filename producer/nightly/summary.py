@@ -7,9 +7,8 @@ from sqlalchemy import Connection
 
 from db.ledger.nightly_runs import night_of
 from db.ledger.runs import find_run, rate_of_run
-from db.metrics.scored_scans import HELD_OUT
 from producer.report.build import Report
-from producer.report.table import format_rate, mixed_runtimes_line
+from producer.report.table import describe_subset, format_rate, mixed_runtimes_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +49,8 @@ class Summary:
     #: The finding and scans that the figures below are of; all of these are None for a run without labels.
     finding: str | None
     subset: str | None
+    #: The subset in words, which call it held out only if patients can be compared.
+    subset_name: str | None
     #: In [0, 1]; None if only one class is present.
     auroc: float | None
     positives: int | None
@@ -82,6 +83,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
         scans_per_second=rate_of_run(connection, run.id),
         finding=report.finding if figures else None,
         subset=report.subset if figures else None,
+        subset_name=describe_subset(report) if figures else None,
         auroc=figures.auroc if figures else None,
         positives=figures.positives if figures else None,
         negatives=figures.negatives if figures else None,
@@ -134,8 +136,7 @@ def _duration_line(summary: Summary) -> str:
 
 
 def _accuracy_line(summary: Summary) -> str:
-    which = "held-out scans" if summary.subset == HELD_OUT else "all scans"
     return (
-        f"{summary.finding} on {which}: AUROC {format_rate(summary.auroc)}, "
+        f"{summary.finding} on {summary.subset_name}: AUROC {format_rate(summary.auroc)}, "
         f"{summary.positives:,} positive and {summary.negatives:,} negative"
     )

@@ -12,6 +12,7 @@ from db.findings import ABNORMAL
 from db.ledger.runs import find_run, progress
 from db.metrics.aggregate import DEFAULT_THRESHOLDS, GIVEN, aggregate, is_current
 from db.metrics.formulas import ConfusionMatrix
+from db.metrics.known_patients import KnownPatients, read_known_patients
 from db.metrics.report_queries import (
     Coverage,
     FindingRow,
@@ -63,6 +64,8 @@ class Report:
     created_at: datetime
     finished_at: datetime | None
     coverage: Coverage
+    #: Without patient ids, `held_out` leaves out scans by their names alone.
+    patients: KnownPatients
     #: The main finding, of `spread` and `baselines`: `Abnormal` if the model scores it, else the model's first.
     finding: str
     #: None if no scan is used.
@@ -136,6 +139,7 @@ def build_report(
         created_at=run.created_at,
         finished_at=run.finished_at,
         coverage=read_coverage(connection, run_id, scored, label_set_id, subset),
+        patients=read_known_patients(connection, run_id),
         finding=finding,
         spread=_spread(used, finding),
         baselines=_baselines(used, finding) if labels else None,

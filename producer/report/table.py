@@ -37,17 +37,29 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 
 def to_json(report: Report) -> str:
-    """The whole report as JSON; `mixture` is the sentence of `mixed_runtimes_line`, or null."""
-    return as_json({**asdict(report), "mixture": mixed_runtimes_line(report.coverage.runtimes)}) + "\n"
+    """The whole report as JSON; `mixture` and `held_out_note` are the sentences of the functions below, or null."""
+    notes = {"mixture": mixed_runtimes_line(report.coverage.runtimes), "held_out_note": held_out_note(report)}
+    return as_json(asdict(report) | notes) + "\n"
 
 
 def scope_line(report: Report, finding: str | None = None) -> str:
     """The finding (None: the main one), scans and label set that figures are of."""
-    which = (
-        "held-out scans" if report.subset == HELD_OUT else "scans including those that the model was fitted or tuned on"
-    )
     labels = f"label set {report.label_set}" if report.label_set is not None else "no label set, so no metrics"
-    return f"{finding or report.finding}, {report.coverage.used:,} {which}, {labels}"
+    return f"{finding or report.finding}, {report.coverage.used:,} {describe_subset(report)}, {labels}"
+
+
+def describe_subset(report: Report) -> str:
+    """The scans that figures are of, in words. They are called held out only if patients can be compared."""
+    if report.subset != HELD_OUT:
+        return "scans including those that the model was fitted or tuned on"
+    if report.patients.can_tell_held_out:
+        return "held-out scans"
+    return "scans that the model was not fitted or tuned on by name (held out by patient cannot be told)"
+
+
+def held_out_note(report: Report) -> str | None:
+    """A sentence if held out by patient cannot be told for every scan, and figures are of held-out scans; else None."""
+    return report.patients.note if report.subset == HELD_OUT else None
 
 
 def mixed_runtimes_line(runtimes: Mapping[str, int]) -> str | None:
@@ -76,9 +88,10 @@ def coverage_lines(report: Report) -> list[tuple[str, int]]:
 
 def _left_out_lines(report: Report) -> list[tuple[str, int]]:
     verb = "left out" if report.subset == HELD_OUT else "included"
+    known = "" if report.patients.can_tell_held_out else ", as far as patient ids tell"
     lines = [
         (f"{verb}: the model was fitted or tuned on the scan", report.coverage.seen_itself),
-        (f"{verb}: the model was fitted or tuned on another scan of the patient", report.coverage.seen_patient),
+        (f"{verb}: the model was fitted or tuned on another scan of the patient{known}", report.coverage.seen_patient),
     ]
     if report.coverage.unlabelled is not None:
         lines.insert(0, ("left out: scored, but without a label", report.coverage.unlabelled))
@@ -109,11 +122,11 @@ def format_threshold(row: ThresholdRow) -> str:
 
 def _heading_lines(report: Report) -> list[str]:
     partial = "PARTIAL: the run is not finished. " if report.is_partial else ""
-    mixed = mixed_runtimes_line(report.coverage.runtimes)
+    notes = (held_out_note(report), mixed_runtimes_line(report.coverage.runtimes))
     return [
         f"{partial}Run {report.run_id}: dataset {report.dataset}, model {report.model} ({report.model_hash})",
         scope_line(report),
-        *([mixed] if mixed else []),
+        *filter(None, notes),
     ]
 
 

@@ -22,8 +22,10 @@ from producer.report.table import (
     UNDEFINED,
     baseline_line,
     coverage_lines,
+    describe_subset,
     format_rate,
     format_threshold,
+    held_out_note,
     mixed_runtimes_line,
     scope_line,
     to_json,
@@ -83,6 +85,7 @@ def to_csv(report: Report) -> str:
         "model_sha256": report.model_sha256,
         "label_set": report.label_set,
         "subset": report.subset,
+        "held_out_note": held_out_note(report),
         "is_partial": report.is_partial,
     }
     out = StringIO(newline="")
@@ -104,7 +107,8 @@ def to_html(report: Report, plots: Mapping[str, bytes]) -> str:
     return template.render(
         report=report,
         scope=scope_line(report),
-        mixed_runtimes=mixed_runtimes_line(report.coverage.runtimes),
+        subset=describe_subset(report),
+        notes=[*filter(None, (held_out_note(report), mixed_runtimes_line(report.coverage.runtimes)))],
         coverage=coverage_lines(report),
         baselines=baseline_line(report),
         plots=embedded,

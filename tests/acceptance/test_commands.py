@@ -103,12 +103,38 @@ def test_a_name_is_printed_unchanged_except_for_control_characters(ledger, tmp_p
     assert "a\N{REPLACEMENT CHARACTER}b.png" in printed
 
 
+def test_enqueue_says_that_held_out_by_patient_cannot_be_told_until_labels_name_patients(ledger, tmp_path):
+    """A folder names no patients: enqueue and report say so, and `producer labels` fills them in."""
+    hash_artifact(ledger.home / "models", name="fitted", split=[(image_name(0), "1", "train")])
+    source = ("--images", tmp_path / "images", "--model", "fitted", "--dataset", "sample_labels")
+    note = "Held out by patient cannot be told: no scan has a patient id."
+    assert note in ledger.producer("enqueue", *source, "--dry-run").stdout
+    assert as_json(ledger, "enqueue", *source)["held_out_note"] == note
+    assert note in ledger.producer("enqueue", *source).stdout
+    score_all(ledger.engine, 1)
+    named = as_json(ledger, "labels", "--csv", ledger.csv, "--name", "nih")
+    assert named["patients_added"] == 6
+    report = as_json(ledger, "report", "--labels", "nih")
+    assert (report["held_out_note"], report["coverage"]["seen_itself"], report["coverage"]["seen_patient"]) == (
+        None,
+        1,
+        2,
+    )
+    assert report["findings"][0]["positives"] + report["findings"][0]["negatives"] == report["coverage"]["used"] == 3
+
+
 def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
     """`producer labels` enqueues nothing, and `report --labels` writes a second report on the same scores."""
     revised = write_csv(tmp_path / "revised.csv", SCANS, labels=dict.fromkeys(SCANS, "No Finding") | {5: "Mass"})
     before = count_rows(scored)
     imported = as_json(scored, "labels", "--csv", revised, "--name", "nih2020")
-    assert imported == {"label_set": "nih2020", "dataset": "sample_labels", "rows": 6, "labelled": 6}
+    assert imported == {
+        "label_set": "nih2020",
+        "dataset": "sample_labels",
+        "rows": 6,
+        "labelled": 6,
+        "patients_added": 0,
+    }
     after = count_rows(scored)
     assert {name for name in after if after[name] != before[name]} == {"label_sets", "labels"}
 

@@ -94,7 +94,10 @@ def _split_row(row: LabelRow, subset: str) -> SplitRow:
 
 def _patient_of(row: LabelRow) -> str:
     if row.patient_id is None:
-        raise UserError("a row of the CSV has no patient; a split by patient needs the column 'Patient ID'")
+        raise UserError(
+            "a row of the CSV has no patient, and a split by patient needs one in each row; fill in the column"
+            " 'Patient ID', or choose --split image"
+        )
     return row.patient_id
 
 

@@ -111,9 +111,14 @@ def _subset(name: str, examples: Examples, split: Sequence[SplitRow], findings: 
 
 def _print_subsets(split: Sequence[SplitRow]) -> None:
     scans = Counter(row.subset for row in split)
-    patients = Counter(subset for _, subset in {(row.patient_id, row.subset) for row in split})
+    known = {(row.patient_id, row.subset) for row in split if row.patient_id is not None}
+    patients = Counter(subset for _, subset in known)
     sizes = (f"{subset} {scans[subset]} scans of {patients[subset]} patients" for subset in SUBSETS if scans[subset])
-    print_status(f"{', '.join(sizes)}; patients in more than one subset: {shared_patients(split)}")
+    unknown = sum(row.patient_id is None for row in split)
+    print_status(
+        f"{', '.join(sizes)}; patients in more than one subset: {shared_patients(split)}"
+        + (f", scans without a patient id: {unknown}" if unknown else "")
+    )
 
 
 def _check_shared_patients(split: Sequence[SplitRow], recipe: Recipe) -> None:

@@ -1,19 +1,21 @@
 """`trainer evaluate`: evaluates an artifact on the scans of any CSV."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, read_labels_csv
+from db.metrics.known_patients import KnownPatients, count_known_patients
 from trainer.console.progress import native_stderr_muted
 from trainer.data.dataset import label_matrix, labelled_rows, read_scans
 from trainer.data.held_out import unseen_rows
 from trainer.data.training_data import Subset
 from trainer.evaluation.evaluator import Evaluation, evaluate
 from worker.artifacts.manifest import Artifact
+from worker.artifacts.split_file import SplitRow, read_split
 
 EVALUATION_FILE: Final = "evaluation.json"
 
@@ -31,8 +33,17 @@ class EvaluationContext:
     subset: str
     #: Number of scans left out because the model was fitted or tuned on them or on their patients.
     seen: int
+    #: A sentence if held out by patient cannot be told for every scan, and seen scans are left out; else None.
+    held_out_note: str | None
     #: Reason code to the number of labelled scans that could not be read.
     unreadable: Mapping[str, int]
+
+
+def known_patients(rows: Iterable[LabelRow], split: Iterable[SplitRow]) -> KnownPatients:
+    """How many of the evaluated rows, and of the scans that the model was fitted or tuned on, have a patient id."""
+    return count_known_patients(
+        (row.patient_id for row in rows), (row.patient_id for row in split if row.subset != "test")
+    )
 
 
 def evaluation_json(context: EvaluationContext, evaluation: Evaluation) -> str:
@@ -71,6 +82,7 @@ def evaluate_artifact(
         labels_sha256=file.sha256,
         subset="all" if include_seen else "unseen",
         seen=len(labelled) - len(rows),
+        held_out_note=None if include_seen else known_patients(subset.rows, read_split(artifact.folder)).note,
         unreadable=unreadable,
     )
     return context, _score_and_evaluate(artifact, subset)

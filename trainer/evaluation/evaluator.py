@@ -59,8 +59,10 @@ class Evaluation:
     """The figures of all findings on one set of scans."""
 
     scans: int
+    #: With a known id.
     patients: int
-    #: Bootstrap draws of patients behind each 95% interval.
+    scans_without_patient: int
+    #: Bootstrap draws of patients behind each 95% interval. A scan without a patient is drawn by itself.
     bootstrap_rounds: int
     #: Mean over the NIH findings that have both classes.
     mean_auroc: Estimate
@@ -96,7 +98,8 @@ def evaluate(
     nih = [index for index, finding in enumerate(findings) if finding != ABNORMAL]
     return Evaluation(
         scans=len(rows),
-        patients=len(set(patients_of(rows))),
+        patients=len({row.patient_id for row in rows} - {None}),
+        scans_without_patient=sum(row.patient_id is None for row in rows),
         bootstrap_rounds=rounds,
         mean_auroc=_mean_auroc(rows, truth[:, nih], exact[:, nih], rounds),
         findings={

@@ -7,14 +7,17 @@ import jinja2
 from db.findings import ABNORMAL
 from trainer.console.progress import format_figure
 from trainer.evaluation.evaluator import Evaluation
-from trainer.evaluation.tables import format_interval
+from trainer.evaluation.tables import drawn_by, format_interval, format_patients
 from worker.artifacts.manifest import Manifest
 
 MODEL_CARD_FILE: Final = "MODEL_CARD.md"
 
 
-def render_model_card(manifest: Manifest, evaluation: Evaluation) -> str:
-    """The card as Markdown. Source of its sections: Mitchell et al., Model cards for model reporting, FAT* 2019."""
+def render_model_card(manifest: Manifest, evaluation: Evaluation, held_out_note: str | None) -> str:
+    """The card as Markdown. Source of its sections: Mitchell et al., Model cards for model reporting, FAT* 2019.
+
+    `held_out_note` is that of `db.metrics.known_patients`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.evaluation", "."),
         undefined=jinja2.StrictUndefined,
@@ -23,12 +26,18 @@ def render_model_card(manifest: Manifest, evaluation: Evaluation) -> str:
         autoescape=False,  # noqa: S701 - Markdown
         keep_trailing_newline=True,
     )
-    environment.filters |= {"interval": format_interval, "figure": format_figure}
+    environment.filters |= {
+        "interval": format_interval,
+        "figure": format_figure,
+        "patients": format_patients,
+        "drawn_by": drawn_by,
+    }
     main = ABNORMAL if ABNORMAL in manifest.findings else manifest.findings[0]
     return environment.get_template("model_card.md.j2").render(
         manifest=manifest,
         about=manifest.about,
         evaluation=evaluation,
+        held_out_note=held_out_note,
         main_finding=main,
         main=evaluation.findings[main],
     )

@@ -24,9 +24,22 @@ def format_interval(figure: Estimate) -> str:
     return f"{format_figure(figure.value)} ({format_figure(figure.low)} to {format_figure(figure.high)})"
 
 
+def format_patients(evaluation: Evaluation) -> str:
+    """`9 patients`, `9 patients and 3 scans without a patient id`, or `unknown patients`."""
+    if not evaluation.patients:
+        return "unknown patients"
+    without = evaluation.scans_without_patient
+    return f"{evaluation.patients} patients" + (f" and {without} scans without a patient id" if without else "")
+
+
+def drawn_by(evaluation: Evaluation) -> str:
+    """What the bootstrap draws: `patients`, or `scans` where no patient is known."""
+    return "patients" if evaluation.patients else "scans"
+
+
 def _findings_table(evaluation: Evaluation) -> Table:
-    intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of patients"
-    table = _table(f"{evaluation.scans} scans of {evaluation.patients} patients, {intervals}")
+    intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of {drawn_by(evaluation)}"
+    table = _table(f"{evaluation.scans} scans of {format_patients(evaluation)}, {intervals}")
     # The table is at most 80 columns wide, which fits every terminal.
     for column in ("finding", "cases", "AUROC", "avg. prec.", "calib. err."):
         table.add_column(column, justify="left" if column == "finding" else "right")

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from trainer.console.progress import FitProgress, format_figure, native_stderr_muted, print_status
 from trainer.data.training_data import Source, TrainingData, load_training_data
 from trainer.evaluation.contact_sheet import draw_contact_sheet
-from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, EvaluationContext, evaluation_json
+from trainer.evaluation.evaluate_artifact import (
+    EVALUATION_FILE,
+    EvaluationContext,
+    evaluation_json,
+    known_patients,
+)
 from trainer.evaluation.evaluator import Evaluation, evaluate
 from trainer.evaluation.model_card import MODEL_CARD_FILE, render_model_card
 from trainer.fitting.base_model import add_base_model_scans, find_base_model, refuse_data_leak
@@ -156,10 +161,11 @@ def _publish(
     options: FitOptions,
 ) -> Artifact:
     test = data.subsets["test"]
+    note = known_patients(test.rows, split).note
     documents = {
-        EVALUATION_FILE: evaluation_json(_evaluation_context(manifest.name, data), evaluation).encode(),
+        EVALUATION_FILE: evaluation_json(_evaluation_context(manifest.name, data, note), evaluation).encode(),
         CURVES_FILE: draw_curves(history),
-        MODEL_CARD_FILE: render_model_card(manifest, evaluation).encode(),
+        MODEL_CARD_FILE: render_model_card(manifest, evaluation, note).encode(),
     }
     export = partial(export_for_workers, pixels=test.pixels, indices=test.indices, batch_size=manifest.batch_size)
     return write_artifact(
@@ -173,7 +179,7 @@ def _publish(
     )
 
 
-def _evaluation_context(name: str, data: TrainingData) -> EvaluationContext:
+def _evaluation_context(name: str, data: TrainingData, held_out_note: str | None) -> EvaluationContext:
     return EvaluationContext(
         model=name,
         model_sha256=None,
@@ -181,6 +187,7 @@ def _evaluation_context(name: str, data: TrainingData) -> EvaluationContext:
         labels_sha256=data.labels_file.sha256,
         subset="test",
         seen=len(data.split) - len(data.subsets["test"].rows),
+        held_out_note=held_out_note,
         unreadable=data.unreadable,
     )
 

@@ -42,10 +42,10 @@ def select_images(
 ) -> Listing:
     """Select the images whose relative path, or else base name, is wanted; without `wanted`, all image files.
 
-    Memory grows with `wanted`, not with the number of candidates.
+    Of copies, the one at the relative path is taken. Memory grows with `wanted`, not with the number of candidates.
 
     Raises:
-        UserError: two files with different bytes have one wanted name.
+        UserError: a wanted name without a folder is that of two files with different bytes, wherever they are.
     """
     exact, by_base = _Selection(same_bytes=same_bytes), _Selection(same_bytes=same_bytes)
     other_files = 0
@@ -59,8 +59,9 @@ def select_images(
             by_base.add(base, describe())
         else:
             other_files += 1
-    _refuse_conflicts({name: places for name, places in by_base.conflicts.items() if name not in exact.images})
-    _refuse_conflicts(exact.conflicts)
+    for name in by_base.images.keys() & exact.images.keys():
+        by_base.add(name, exact.images[name])
+    _refuse_conflicts(by_base.conflicts | exact.conflicts)
     return Listing(images={**by_base.images, **exact.images}, other_files=other_files)
 
 
@@ -86,7 +87,8 @@ def _refuse_conflicts(conflicts: dict[str, tuple[str, str]]) -> None:
         name = min(conflicts)
         one, other = sorted(conflicts[name])
         raise UserError(
-            f"two different images are named {name!r}: {one!r} and {other!r}; name them by their relative paths"
+            f"two different images are named {name!r}: {one!r} and {other!r}; "
+            "name them by their relative paths, or rename one of them"
         )
 
 

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import re
 import zipfile
 from collections import Counter
 from dataclasses import replace
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 import db.labels.text
 from db.errors import UserError
 from db.findings import NIH_FINDINGS, NO_FINDING
+from db.labels.columns import FIELDS, find_columns
 from db.labels.csv_file import Columns, normalise_patient_id, parse_age, read_labels_csv
 
 DATA = Path(__file__).resolve().parents[4].parent / "shared" / "data"
+README = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
 
 
@@ -303,10 +306,80 @@ def test_a_header_alone_is_refused(write):
 
 def test_a_missing_column_is_refused_with_its_name(write):
     """The message also quotes the columns that are there."""
-    sentence = refusal(write("a.png,Mass", header="file,Finding Labels"))
-    assert "'Image Index'" in sentence
-    assert "file" in sentence
-    assert "'Finding Labels'" in refusal(write("a.png,Mass", header="Image Index,labels"))
+    sentence = refusal(write("a.png,Mass", header="Bild,Finding Labels"))
+    assert "no column of image names, such as 'Image Index', among 'Bild', 'Finding Labels'" in sentence
+    assert "name it with --image-column" in sentence
+    assert "'Finding Labels'" in refusal(write("a.png,Mass", header="Image Index,Befund"))
+
+
+def documented_columns():
+    """The README's table of columns, as (field, name, NIH's names, flag)."""
+    text = README[README.index("| column | NIH's name |") : README.index("NIH's name goes before the others")]
+    rows = [line.strip("| ").split("|") for line in text.splitlines()[2:] if line.startswith("|")]
+    for field, (_, nih, others, *flag) in zip(FIELDS, rows, strict=True):
+        for name in re.findall("`(.*?)`", nih + others):
+            yield field, name, nih, "".join(flag).strip(" `")
+
+
+@pytest.mark.parametrize(("field", "name", "nih", "flag"), [*documented_columns()])
+def test_a_column_is_found_by_each_name_that_the_readme_lists(field, name, nih, flag):
+    """Case, spaces and marks do not matter, and the README lists neither more nor less than the reader knows."""
+    for spelling in (name, name.upper(), name.replace(" ", ""), name.lower().replace(" ", "_"), f" {name} ."):
+        header = ["x", spelling, *(FIELDS[other].nih[0] for other in FIELDS if other != field)]
+        column = getattr(find_columns(header, Columns()), field)
+        assert (column.index, column.name) == (1, spelling.strip()), spelling
+    known = FIELDS[field]
+    assert name in (known.nih if f"`{name}`" in nih else known.others)
+    assert len([one for one in documented_columns() if one[0] == field]) == len(known.nih + known.others)
+    assert flag == (known.flag or "")
+
+
+def test_a_patient_column_of_one_word_gives_patients(write):
+    """`PatientID` and its neighbours, as DICOM spells them, are read like NIH's."""
+    header = "Image Index,Finding Labels,PatientID,PatientAge,PatientSex,ViewPosition"
+    (row,) = read_labels_csv(write("a.png,Mass,007,060Y,F,PA", header=header)).rows
+    assert (row.patient_id, row.age_years, row.sex, row.view) == ("7", 60, "F", "PA")
+
+
+@pytest.mark.parametrize(
+    ("header", "named", "remedy"),
+    [
+        ("Image Index,Labels,patient_id,PatientID", "'patient_id' and 'PatientID'", "--patient-column, or rename"),
+        ("Image Index,Labels,subject_id,MRN", "'subject_id' and 'MRN'", "name one with --patient-column, or rename"),
+        ("image_id,Labels,path,x", "'image_id' and 'path'", "name one with --image-column, or rename"),
+        ("Image Index,label,findings,x", "'label' and 'findings'", "name one with --label-column, or rename"),
+        ("Image Index,Labels,age,Age years", "'age' and 'Age years'", "ages; rename all but one"),
+        ("Image Index,Labels,Patient ID,Patient ID", "'Patient ID' and 'Patient ID'", "ids; rename all but one"),
+    ],
+)
+def test_two_columns_for_one_field_are_refused_with_both_and_the_flag(write, header, named, remedy):
+    """Which patient a scan belongs to is not guessed; a flag is no remedy where there is none, or names are equal."""
+    sentence = refusal(write("a.png,Mass,1,1", header=header))
+    assert f"row 1: columns {named} may each hold the " in sentence
+    assert remedy in sentence
+
+
+@pytest.mark.parametrize(
+    "header", ["path,subject_id,Image Index,Labels,patient_id", "a,patient_id,image index,labels,Patient ID"]
+)
+def test_nihs_name_goes_before_other_names_and_the_exact_one_before_similar_ones(write, header):
+    """A file that was read by NIH's names is read as before, whatever other columns it has."""
+    (row,) = read_labels_csv(write("1.png,1,2.png,Mass,2", header=header)).rows
+    assert (row.image_name, row.patient_id) == ("2.png", "2")
+
+
+def test_a_flag_decides_between_two_columns(write):
+    """The named column is taken, and no other."""
+    path = write("1,a.png,Mass,4", header="MRN,image,Labels,subject_id")
+    (row,) = read_labels_csv(path, Columns(patient="subject_id")).rows
+    assert row.patient_id == "4"
+
+
+def test_the_separator_is_the_one_that_sets_most_columns_apart(write):
+    """A remark in a header may hold a comma and a name that is a column's elsewhere."""
+    header = "Image Index;Finding Labels;Notes, path, a, b, c"
+    (row,) = read_labels_csv(write("a,b.png;Mass;x", header=header)).rows
+    assert (row.image_name, row.findings) == ("a,b.png", ("Mass",))
 
 
 @pytest.mark.parametrize(
@@ -472,7 +545,7 @@ def test_an_exact_column_name_goes_before_a_similar_one(write):
     (row,) = hospital(write, "x;a.png;Mass;y", header="ID;File;Dx;id", patient="id")
     assert row.patient_id == "y"
     path = write("x;a.png;Mass;y", header="ID;File;Dx;id")
-    assert "2 columns are named 'Id'" in refusal(path, image="file", labels="DX", patient="Id")
+    assert "columns 'ID' and 'id' may each hold" in refusal(path, image="file", labels="DX", patient="Id")
 
 
 @pytest.mark.parametrize("flag", ["image", "labels", "patient"])

@@ -35,6 +35,7 @@ SUMMARY = Summary(
     scans_per_second=31.25,
     finding="Abnormal",
     subset="held_out",
+    subset_name="held-out scans",
     auroc=0.8125,
     positives=40,
     negatives=160,

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from db.findings import FINDINGS
+from db.metrics.known_patients import KnownPatients
 from db.metrics.report_queries import Coverage, FindingRow, ThresholdRow
 from db.metrics.scored_scans import ScoredScans
 from producer.report.build import Baselines, Report, Spread
@@ -49,6 +50,7 @@ COVERAGE = Coverage(
     seen_patient=2,
     used=4,
 )
+KNOWN = KnownPatients(scans=20, scans_with_patient=20, fitted=9, fitted_with_patient=9)
 REPORT = Report(
     run_id=3,
     dataset="sample",
@@ -60,6 +62,7 @@ REPORT = Report(
     created_at=NOW,
     finished_at=NOW,
     coverage=COVERAGE,
+    patients=KNOWN,
     finding="Abnormal",
     spread=Spread(
         minimum=0.1, lower_quartile=0.2, median=0.3, upper_quartile=0.4, maximum=0.5, standard_deviation=0.125
@@ -120,6 +123,35 @@ def test_every_form_of_the_report_says_that_scores_have_two_precisions():
     assert sentence in " ".join(printed(report).partition("threshold ")[0].split())
     assert json.loads(to_json(REPORT))["mixture"] is None
     assert "2 ways" not in to_html(REPORT, {}) + printed(REPORT)
+
+
+@pytest.mark.parametrize("unknown", ["scans_with_patient", "fitted_with_patient"])
+def test_no_form_of_the_report_calls_scans_held_out_where_no_patient_is_known(unknown):
+    """Each says instead that held out by patient cannot be told; with `all`, nothing is said to be held out anyway."""
+    report = dataclasses.replace(REPORT, patients=dataclasses.replace(KNOWN, **{unknown: 0}))
+    note = report.patients.note
+    assert json.loads(to_json(report))["held_out_note"] == note
+    assert f"<strong>{note}</strong>" in to_html(report, {})
+    assert [row["held_out_note"] for row in csv.DictReader(io.StringIO(to_csv(report)))] == [note] * 2
+    text = " ".join(printed(report).split())
+    assert note in text.partition("threshold ")[0]
+    scope = "4 scans that the model was not fitted or tuned on by name (held out by patient cannot be told)"
+    for form in (text, " ".join(to_html(report, {}).split())):
+        assert scope in form
+        assert "held-out" not in form
+        assert "another scan of the patient, as far as patient ids tell" in form
+    everything = dataclasses.replace(report, subset="all")
+    assert json.loads(to_json(everything))["held_out_note"] is None
+    assert "cannot be told" not in to_html(everything, {}) + printed(everything)
+
+
+def test_a_report_in_which_some_patients_are_unknown_says_of_how_many_scans():
+    """Its scans are called held out, and the note limits it."""
+    report = dataclasses.replace(REPORT, patients=dataclasses.replace(KNOWN, scans_with_patient=15))
+    text = " ".join(printed(report).split())
+    assert "4 held-out scans" in text
+    assert "cannot be told for all scans: 5 of the 20 scans have no patient id." in text
+    assert json.loads(to_json(REPORT))["held_out_note"] is None
 
 
 def test_the_report_says_if_scans_that_the_model_was_fitted_on_are_included():

@@ -84,6 +84,19 @@ def test_a_csv_of_only_seen_scans_is_refused_in_one_sentence(artifact, phantoms,
         evaluate_artifact(artifact, tmp_path / "seen.csv", str(phantoms.parent / "images"), cache=tmp_path)
 
 
+def test_a_csv_without_patients_is_evaluated_with_a_note(artifact, phantoms, tmp_path):
+    """Held out by patient cannot be told then, and the evaluation says so; that of its own CSV does not."""
+    text = phantoms.read_text().replace("Patient ID", "Case")
+    (tmp_path / "other.csv").write_text(text)
+    context, evaluation = evaluate_artifact(
+        artifact, tmp_path / "other.csv", str(phantoms.parent / "images"), cache=tmp_path
+    )
+    note = "Held out by patient cannot be told: no scan has a patient id."
+    assert json.loads(evaluation_json(context, evaluation))["of"]["held_out_note"] == note
+    assert (evaluation.patients, evaluation.scans_without_patient) == (0, evaluation.scans)
+    assert evaluate_artifact(artifact, phantoms, None, cache=tmp_path)[0].held_out_note is None
+
+
 def test_an_artifact_is_found_by_name_and_by_hash(artifact):
     """A name that no artifact has is refused with the names that exist."""
     models = FolderModelStore(artifact.folder.parent)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,14 +140,41 @@ def test_a_class_with_too_few_patients_has_no_metadata_baseline(evaluation):
     assert "metadata_only" not in evaluation.findings["Hernia"].baselines
 
 
+@pytest.mark.parametrize("age", [None, 60.0])
+def test_a_csv_without_age_sex_or_view_is_evaluated(age):
+    """Columns that are unknown everywhere do no harm; if all are, there is no metadata baseline."""
+    rows = [row(number, age_years=age if number % 2 else None, sex=None, view=None) for number in range(120)]
+    labels = np.tile(np.array([[0], [1]], np.float32), (60, 1))
+    one = evaluate(rows, labels, labels, {}, findings=FINDINGS[:1], mean_pixels=np.arange(120.0), rounds=5)
+    assert ("metadata_only" in one.findings["Abnormal"].baselines) == (age is not None)
+
+
+ABOUT = {
+    "parameters": 7_000_000, "weights": "none", "scans_train": 1, "scans_validation": 1, "scans_test": 300,
+    "split": "image", "seed": 0, "epochs": 3, "epochs_fitted": 2, "batch_size": 32, "optimizer": "adamw",
+    "learning_rate": 0.001, "computed_in": "float32",
+}  # fmt: skip
+MANIFEST = Manifest(name="first", findings=FINDINGS, dataset="sample", about=ABOUT)
+
+
+def test_the_model_card_claims_nothing_of_patients_that_are_unknown(scored):
+    """It has the note, and says neither that patients are shared nor how many there are."""
+    rows, labels, scores = scored
+    anonymous = [replace(row, patient_id=None) for row in rows]
+    found = evaluate(anonymous, labels, scores, {}, findings=FINDINGS, mean_pixels=np.arange(300.0), rounds=5)
+    assert (found.patients, found.scans_without_patient) == (0, 300)
+    card = render_model_card(MANIFEST, found, "Held out by patient cannot be told: x.")
+    assert "**Held out by patient cannot be told: x.**" in card
+    assert "300 scans that the model was not fitted on, of unknown patients" in card
+    assert "bootstrap draws of scans." in card
+    assert "flatter" not in card
+
+
 def test_the_model_card_has_the_same_figures(evaluation):
     """Each finding's AUROC is the one of the JSON."""
-    about = {
-        "parameters": 7_000_000, "weights": "none", "scans_train": 1, "scans_validation": 1, "scans_test": 300,
-        "split": "image", "seed": 0, "epochs": 3, "epochs_fitted": 2, "batch_size": 32, "optimizer": "adamw",
-        "learning_rate": 0.001, "computed_in": "float32",
-    }  # fmt: skip
-    card = render_model_card(Manifest(name="first", findings=FINDINGS, dataset="sample", about=about), evaluation)
+    card = render_model_card(MANIFEST, evaluation, None)
+    assert "300 scans that the model was not fitted on, of 100 patients" in card
+    assert "cannot be told" not in card
     abnormal = evaluation.findings["Abnormal"].auroc
     assert f"{abnormal.value:.3f} ({abnormal.low:.3f} to {abnormal.high:.3f})" in card
     assert "| Hernia | 0 of 300 | undefined |" in card

@@ -76,18 +76,27 @@ def test_wanted_names_are_found_by_path_or_else_by_base_name_whatever_their_suff
 
 
 def test_two_different_images_of_one_wanted_name_are_refused_with_both_places(root):
-    """None is chosen silently. An exact path, or the same bytes twice, is unambiguous."""
+    """None is chosen silently. A path with its folder, or the same bytes twice, is unambiguous."""
     one, other = put(root / "p1" / "a.png", b"1"), put(root / "p2" / "a.png", b"2")
     with pytest.raises(UserError) as caught:
         find_images(None, str(root), {"a.png"})
     assert all(word in str(caught.value) for word in ("'a.png'", str(one), str(other)))
     assert "\n" not in str(caught.value)
     assert listed(root, {"p2/a.png"}) == {"p2/a.png": str(other)}
-    exact = put(root / "a.png", b"3")
-    assert listed(root, {"a.png"}) == {"a.png": str(exact)}
-    exact.unlink()
     other.write_bytes(b"1")
     assert listed(root, {"a.png"}) == {"a.png": str(one)}
+
+
+def test_an_image_in_the_folder_itself_is_refused_beside_a_different_one_of_its_name_below(root):
+    """Its bare name is that of both; the one in the folder is not preferred, unless both have the same bytes."""
+    below, top = put(root / "p1" / "a.png", b"1"), put(root / "a.png", b"2")
+    with pytest.raises(UserError) as caught:
+        find_images(None, str(root), {"a.png"})
+    assert all(word in str(caught.value) for word in ("'a.png'", str(below), str(top), "rename one of them"))
+    assert listed(root, {"a.png", "p1/a.png"}) == {"a.png": str(top), "p1/a.png": str(below)}
+    assert set(listed(root)) == {"a.png", "p1/a.png"}
+    below.write_bytes(b"2")
+    assert listed(root, {"a.png"}) == {"a.png": str(top)}
 
 
 def test_copies_beside_the_csv_are_one_image_and_others_are_refused(tmp_path):

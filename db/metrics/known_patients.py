@@ -1,0 +1,62 @@
+"""Says for how many scans held out by patient can be told: it cannot without patient ids."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from db.schema.tables import ModelScan, Run, RunScan, Scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownPatients:
+    """How many scans have a patient id: of the judged scans, and of those that the model was fitted or tuned on."""
+
+    scans: int
+    scans_with_patient: int
+    fitted: int
+    fitted_with_patient: int
+
+    @property
+    def can_tell_held_out(self) -> bool:
+        """Whether the patient of any judged scan can be compared with one that the model was fitted or tuned on."""
+        return self.scans_with_patient > 0 and self.fitted_with_patient > 0
+
+    @property
+    def note(self) -> str | None:
+        """One sentence if held out by patient cannot be told for every scan; else None. It names no patient."""
+        if not self.scans_with_patient:
+            return "Held out by patient cannot be told: no scan has a patient id."
+        if not self.fitted_with_patient:
+            return "Held out by patient cannot be told: no scan that the model was fitted or tuned on has a patient id."
+        unknown = [
+            f"{total - known:,} of the {total:,} {which} have no patient id"
+            for which, total, known in (
+                ("scans", self.scans, self.scans_with_patient),
+                ("scans that the model was fitted or tuned on", self.fitted, self.fitted_with_patient),
+            )
+            if known < total
+        ]
+        return f"Held out by patient cannot be told for all scans: {' and '.join(unknown)}." if unknown else None
+
+
+def count_known_patients(scans: Iterable[str | None], fitted: Iterable[str | None]) -> KnownPatients:
+    """Count the ids among the patients of the judged scans, and of those that the model was fitted or tuned on."""
+    judged, used = list(scans), list(fitted)
+    return KnownPatients(
+        scans=len(judged),
+        scans_with_patient=len(judged) - judged.count(None),
+        fitted=len(used),
+        fitted_with_patient=len(used) - used.count(None),
+    )
+
+
+def read_known_patients(connection: Connection, run_id: int) -> KnownPatients:
+    """Count the ids in the patients of a run's scans, and of the scans that its model was fitted or tuned on."""
+    of_run = select(func.count(), func.count(Scan.patient_id)).select_from(RunScan).join(Scan)
+    scans, with_patient = connection.execute(of_run.where(RunScan.run_id == run_id)).one()
+    of_model = select(func.count(), func.count(ModelScan.patient_id)).join(Run, Run.model_id == ModelScan.model_id)
+    fitted, fitted_with_patient = connection.execute(of_model.where(Run.id == run_id, ModelScan.subset != "test")).one()
+    return KnownPatients(
+        scans=scans, scans_with_patient=with_patient, fitted=fitted, fitted_with_patient=fitted_with_patient
+    )
