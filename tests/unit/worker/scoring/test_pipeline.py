@@ -144,7 +144,7 @@ def test_a_chunk_without_scans_does_nothing(run):
 def test_slow_images_do_not_change_the_order(run):
     """The first image to arrive is not the first scan."""
 
-    def slow_start(location):
+    def slow_start(location, version=None):
         time.sleep(0.05 if int(location) % BATCH == 0 else 0)
         return Disk()(location)
 
@@ -275,7 +275,7 @@ def test_images_are_read_side_by_side(run):
     """Two reads wait for each other here, so a sequence would time out."""
     both = threading.Barrier(2, timeout=5)
 
-    def read(location):
+    def read(location, version=None):
         both.wait()
         return Disk()(location)
 
@@ -333,7 +333,7 @@ def test_each_stage_of_a_chunk_is_timed(run):
     moment, watch = 0.02, Stopwatch()
     disk = Disk()
 
-    def slow_disk(location):
+    def slow_disk(location, version=None):
         time.sleep(moment)
         return disk(location)
 
@@ -352,7 +352,7 @@ def test_a_scan_that_hangs_lets_the_others_pass_and_is_left(run):
     over, started = threading.Event(), time.monotonic()
     disk = Disk()
 
-    def hangs(location):
+    def hangs(location, version=None):
         if location == "0":
             over.wait(10)
         return disk(location)
