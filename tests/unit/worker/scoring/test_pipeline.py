@@ -367,7 +367,7 @@ def test_a_scan_that_hangs_lets_the_others_pass_and_is_left(run):
 def test_images_that_all_hang_hold_no_chunk_beyond_its_time(run):
     """Beyond its time, another worker would count the chunk as a crash."""
     over, started = threading.Event(), time.monotonic()
-    left, written = run(scans(12), disk=lambda _: over.wait(10), out_of_time=lambda: time.monotonic() > started + 1)
+    left, written = run(scans(12), disk=lambda *_: over.wait(10), out_of_time=lambda: time.monotonic() > started + 1)
     took = time.monotonic() - started
     over.set()
     assert (left, written) == (scans(12), [])
