@@ -137,11 +137,11 @@ def upgrade(engine: Engine) -> None:
             with read_transaction(engine) as connection:
                 if _current_revision(connection) == head_revision():
                     return
-            with engine.connect() as connection, unchecked_foreign_keys(connection):
+            # Begun here, or Alembic would commit each migration on SQLite, and a failure would leave no views.
+            with engine.connect() as connection, unchecked_foreign_keys(connection), connection.begin():
                 config = _alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-                connection.commit()
         except CommandError as error:
             raise UserError(f"{address_of(engine)}: its tables are newer than this program ({error})") from error
         except OperationalError as error:

@@ -89,8 +89,7 @@ def unchecked_foreign_keys(connection: Connection) -> Iterator[None]:
     """Let a migration rebuild a table that others refer to: with checks, SQLite refuses to drop the former table.
 
     Args:
-        connection: of any database, outside a transaction, as SQLite ignores the setting in one. A transaction that is
-            open at the end is rolled back.
+        connection: of any database; it is in no transaction before and after, as SQLite ignores the setting in one.
     """
     if connection.dialect.name != "sqlite":
         yield
@@ -100,7 +99,6 @@ def unchecked_foreign_keys(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.rollback()
         connection.connection.cursor().execute("PRAGMA foreign_keys = ON")
 
 

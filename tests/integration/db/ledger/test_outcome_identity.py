@@ -1,12 +1,12 @@
-"""An outcome is written only while it means the work that the worker asked for, and ids are given once."""
+"""An outcome is written only while it means the work that the worker asked for."""
 
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import insert, select, text
 
 from db.ledger.outcomes import Rejected, count_attempt, forgive_attempt, record_outcomes
-from db.schema.tables import Base, LabelSet, Model, Outcome, Run, Scan, Scores
+from db.schema.tables import Outcome, Scan, Scores
 from tests.support.ledger import enqueue, ids_of, pending_scan, scored
 
 #: What may differ under the id of an outcome when a ledger was restored under a worker.
@@ -62,20 +62,3 @@ def test_only_the_counted_scan_is_forgiven(engine, tmp_path):
         assert connection.execute(attempts).scalar() == 1
         forgive_attempt(connection, held)
         assert connection.execute(attempts).scalar() == 0
-
-
-def test_the_id_of_a_deleted_row_is_never_given_again(engine, tmp_path):
-    """By default SQLite gives a new row the id of a deleted one, which a worker may still hold."""
-
-    def ids():
-        with engine.connect() as connection:
-            return {t: set(connection.execute(select(t.id)).scalars()) for t in (Scan, Outcome, Run, LabelSet, Model)}
-
-    enqueue(engine, tmp_path)
-    former = ids()
-    with engine.begin() as connection:
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(delete(table))
-    enqueue(engine, tmp_path)
-    for table, now in ids().items():
-        assert min(now) > max(former[table]), table.__tablename__

@@ -114,6 +114,14 @@ def flat(written):
     return [outcome for batch in written for outcome in batch]
 
 
+def test_a_score_names_the_export_that_computed_it(run):
+    """A scorer that uses the artifact's own model has no export."""
+    scorer = Recorder()
+    assert [outcome.export_sha256 for outcome in flat(run(scans(1), scorer=scorer)[1])] == [None]
+    scorer.export_sha256 = "e" * 64
+    assert [outcome.export_sha256 for outcome in flat(run(scans(1), scorer=scorer)[1])] == ["e" * 64]
+
+
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 23])
 def test_each_scan_gets_the_scores_of_its_own_image_in_the_chunks_order(run, count):
     """This holds in a last batch that is not full, too; no scan is left or written twice."""
