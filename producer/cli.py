@@ -43,13 +43,13 @@ Images = Annotated[
     ),
 ]
 ImageColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the image names. If omitted, NIH's 'Image Index'.")
+    str | None, typer.Option(help="CSV column with the image names. If omitted, 'Image Index' or another common name.")
 ]
 LabelColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the findings. If omitted, NIH's 'Finding Labels'.")
+    str | None, typer.Option(help="CSV column with the findings. If omitted, 'Finding Labels' or another common name.")
 ]
 PatientColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the patient ids. If omitted, NIH's 'Patient ID'.")
+    str | None, typer.Option(help="CSV column with the patient ids. If omitted, 'Patient ID' or another common name.")
 ]
 Dataset = Annotated[
     str | None,

@@ -132,7 +132,7 @@ def find_columns(header: Sequence[str], columns: Columns) -> Layout:
     found: dict[str, Column] = {}
     for name, field in FIELDS.items():
         named: str | None = getattr(columns, name, None)
-        found[name] = _find_column(header, field, named, required=named is not None or name in required)
+        found[name] = _find_column(header, field, named, required=bool(named) or name in required)
     return Layout(**found)
 
 

@@ -99,17 +99,17 @@ def test_scans_of_other_datasets_are_not_part_of_a_run(engine, tmp_path, monkeyp
 
 
 def test_an_image_that_changes_while_its_run_is_open_is_scored_again_in_that_run(engine, tmp_path):
-    """A joined run gets a new revision of decided outcomes, and keeps pending ones as they are."""
+    """A joined run gets a new revision of what was decided, or waits, for the image as it was; the rest stays."""
     run, _ = enqueue(engine, tmp_path)
-    one, two, three, four = ids_of(engine, run)
+    one, _, three, four = ids_of(engine, run)
     with engine.begin() as connection:
         record_outcomes(connection, [scored(one)])
     assert enqueue(engine, tmp_path, changed=[1, 2]) == (run, True)
-    assert ids_of(engine, run) == [two, three, four, four + 1]
+    assert ids_of(engine, run) == [three, four, four + 1, four + 2]
     with engine.connect() as connection:
         assert progress(connection, run).expected == 4
         revisions = select(Outcome.scan_id, Outcome.revision).where(Outcome.id > four)
-        assert connection.execute(revisions).all() == [(1, 2)]
+        assert connection.execute(revisions).all() == [(1, 2), (2, 2)]
 
 
 def test_a_run_that_gets_new_outcomes_is_not_closed_meanwhile(engine, tmp_path):

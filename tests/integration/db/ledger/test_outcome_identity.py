@@ -14,7 +14,7 @@ CHANGES = {
     "scan_id": "UPDATE outcomes SET scan_id = (SELECT max(id) FROM scans WHERE dataset = 'spare') WHERE id = :id",
     "model_sha256": "UPDATE models SET sha256 = 'another'",
     "revision": "UPDATE outcomes SET revision = 2 WHERE id = :id",
-    "location": "UPDATE scans SET location = '/elsewhere.png' WHERE id = (SELECT scan_id FROM outcomes WHERE id = :id)",
+    "location": "UPDATE outcomes SET location = '/elsewhere.png' WHERE id = :id",
 }
 
 

@@ -151,6 +151,7 @@ def test_an_image_that_a_stopped_run_rejected_is_read_again_though_its_listing_i
     first = ids_of(engine, run)[0]
     reject(engine, [first], reason="not_image", content="sha256:of-a-page")
     with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE scans SET location = '{image}' WHERE image_name = '{image.name}'")
         connection.exec_driver_sql(f"UPDATE outcomes SET seen_as = 'stat:6-1 {image}'")
     assert not find_image_changes(engine, "sample_labels", None, found).changed
     stop(engine, run)
