@@ -351,7 +351,7 @@ def test_a_report_says_what_it_is_of_and_names_no_scan_or_patient(engine: Engine
     cases = [Case(findings=case.findings, score=case.score, image=f"0000471{n}_000.png", patient=f"9471{n}",
                   state=case.state, reason=case.reason) for n, case in enumerate(MIXED)]  # fmt: skip
     with engine.begin() as connection:
-        fill(connection, cases)
+        fill(connection, cases, [Fitted(image="another.png", patient="1")])
         write_report(connection, RUN, tmp_path)
     page, report = (tmp_path / "index.html").read_text(), json.loads((tmp_path / "report.json").read_text())
     assert set(PLOTS) <= {path.name for path in tmp_path.iterdir()}
