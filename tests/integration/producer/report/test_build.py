@@ -4,15 +4,19 @@ import pytest
 from sqlalchemy import select, text
 
 from db.engine.session import read_transaction
+from db.ledger.models import UsedScan
 from db.metrics.scored_scans import ALL, SUBSETS
 from db.schema.tables import Base
 from producer.report.build import build_report
 from producer.report.write import write_report
-from tests.support.ledger import enqueue, score_all
+from tests.support.ledger import a_model, enqueue, score_all
 
 
 @pytest.fixture
 def run(engine, tmp_path):
+    """A finished run of four scans; its model was fitted on the first."""
+    with engine.begin() as connection:
+        a_model(connection, used=[UsedScan(image_name="00000000_000.png", patient_id="0", subset="train")])
     run, _ = enqueue(engine, tmp_path)
     score_all(engine, run)
     return run
