@@ -26,7 +26,7 @@ def insert_rows(
     *,
     key: Sequence[str] = (),
     update: Sequence[str] = (),
-) -> None:
+) -> int:
     """Insert rows that all have the same columns. A row that already exists keeps every column not named in `update`.
 
     PostgreSQL reads the rows from JSON, twice as fast as with a statement per row. SQLite, which has no network in
@@ -38,8 +38,11 @@ def insert_rows(
         rows: values by column; only a few thousand rows are in memory at once.
         key: the unique columns that identify an existing row; required with `update`.
         update: columns of an existing row that take the new row's value, unless the new value is NULL.
+
+    Returns:
+        How many rows were inserted or, with `update`, written at all.
     """
-    remaining = iter(rows)
+    remaining, written = iter(rows), 0
     while rows_slice := list(islice(remaining, _ROWS_PER_STATEMENT)):
         if connection.dialect.name == "postgresql":
             names = list(rows_slice[0])
@@ -47,7 +50,11 @@ def insert_rows(
             values: Any = {"rows": json.dumps(rows_slice, default=str)}
         else:
             statement, values = sqlite.insert(table), rows_slice
-        connection.execute(_on_conflict(statement, table, key, update), values)
+        done = connection.execute(
+            _on_conflict(statement, table, key, update), values, execution_options={"preserve_rowcount": True}
+        )
+        written += done.rowcount
+    return written
 
 
 def _select_from_json(table: Table, names: Sequence[str]) -> Any:

@@ -93,8 +93,11 @@ def make_engine(url: str, *, lock_timeout: float | None = None) -> Engine:
 
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads; on SQLite it never waits for a writer."""
-    with engine.connect().execution_options(**{READ_ONLY: True}) as connection, connection.begin():
+    """A transaction that only reads, and sees one moment of the database; on SQLite it never waits for a writer."""
+    options: dict[str, Any] = {READ_ONLY: True}
+    if engine.dialect.name == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 

@@ -8,13 +8,17 @@ from sqlalchemy import Connection, insert, select
 from db.engine.bulk_insert import insert_rows
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile
-from db.schema.tables import Label, LabelSet
+from db.metrics.stale_metrics import delete_metrics
+from db.schema.tables import Label, LabelSet, Run
 
 
 def import_labels(
     connection: Connection, file: LabelsFile, rows: Iterable[LabelRow], ids: Mapping[str, int], name: str | None = None
 ) -> int:
     """Import a file's labels for the scans in `ids`. Labels that were imported before stay as they are.
+
+    If labels were added, the metrics that rest on the label set are deleted: the caller closes runs afterwards, see
+    `delete_metrics`.
 
     Args:
         connection: in the caller's transaction.
@@ -38,7 +42,8 @@ def import_labels(
         for finding in row.findings
     )
     # A run with `--limit N` imported only the first N rows; the rest of the same file may follow.
-    insert_rows(connection, Label.__table__, labels)
+    if insert_rows(connection, Label.__table__, labels):
+        delete_metrics(connection, Run.label_set_id == label_set_id)
     return label_set_id
 
 

@@ -4,10 +4,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, select, text
+from sqlalchemy import ColumnElement, Connection, case, exists, false, func, select, text
 
 from db.errors import UserError
-from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, LabelSet, Model, Outcome, Run, RunScan, Scan
+from db.schema.tables import (
+    PENDING,
+    QUARANTINED,
+    REJECTED,
+    SCORED,
+    LabelSet,
+    Model,
+    Outcome,
+    Run,
+    RunFindingMetric,
+    RunScan,
+    Scan,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +58,26 @@ class Progress:
 
 
 def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = None) -> list[int]:
-    """The open runs in which nothing is pending, in order: those of these outcomes, or all."""
-    finished = select(Run.id).where(_is_over()).order_by(Run.id)
+    """The runs to close, in order: those of these outcomes, or all. Nothing is pending in them.
+
+    They are open, or finished without metrics under their label set: these were deleted when something changed that
+    they rest on, or the run was cancelled.
+    """
+    due = select(Run.id).where(is_to_close()).order_by(Run.id)
     if outcome_ids is not None:
-        finished = finished.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
-    return list(connection.execute(finished).scalars())
+        due = due.where(Run.id.in_(select(RunScan.run_id).where(RunScan.outcome_id.in_(outcome_ids))))
+    return list(connection.execute(due).scalars())
 
 
-def _is_over() -> ColumnElement[bool]:
+def is_to_close() -> ColumnElement[bool]:
+    """Whether nothing is pending in a run that is open or lacks its metrics."""
+    of_run = (RunFindingMetric.run_id == Run.id) & (RunFindingMetric.label_set_id == Run.label_set_id)
+    lacks_metrics = Run.label_set_id.is_not(None) & ~exists().where(of_run)
+    # CASE keeps this order. A database may otherwise read all outcomes of every finished run, to find none pending.
+    return case((Run.finished_at.is_(None) | lacks_metrics, _has_nothing_pending()), else_=false())
+
+
+def _has_nothing_pending() -> ColumnElement[bool]:
     # This looks for the first pending outcome. PostgreSQL turns NOT EXISTS into a join over the whole run: 200 ms for a
     # million scans where this takes 2, and each chunk asks.
     first = (
@@ -64,7 +88,7 @@ def _is_over() -> ColumnElement[bool]:
         .correlate(Run)
         .scalar_subquery()
     )
-    return Run.finished_at.is_(None) & first.is_(None)
+    return first.is_(None)
 
 
 def find_run(connection: Connection, run_id: int | None) -> RunInfo:

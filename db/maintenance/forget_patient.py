@@ -11,7 +11,7 @@ from db.engine.sqlite import BUSY_TIMEOUT_SECONDS
 from db.errors import UserError, WorkStopped
 from db.labels.csv_file import normalise_patient_id
 from db.ledger.open_run import lock_for_enqueue
-from db.metrics.aggregate import GIVEN, aggregate
+from db.metrics.stale_metrics import delete_metrics
 from db.schema.tables import (
     Forgotten,
     Label,
@@ -19,9 +19,7 @@ from db.schema.tables import (
     ModelScan,
     Outcome,
     Run,
-    RunFindingMetric,
     RunScan,
-    RunThresholdMetric,
     Scan,
     Scores,
 )
@@ -44,10 +42,9 @@ class ForgetResult:
 def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) -> ForgetResult:
     """Delete a patient's scans, outcomes, scores and labels, and their rows in the models' splits.
 
-    One transaction deletes them and the metrics that they were part of, and records that a patient was forgotten. The
-    metrics are computed again afterwards, one run at a time; after an interruption, the next report computes them. A
-    worker that holds one of the scans finds it gone and drops it. Runs may have become complete: the caller closes
-    them.
+    One transaction deletes them and the metrics that rest on them, and records that a patient was forgotten. A worker
+    that holds one of the scans finds it gone and drops it. Runs may have become complete or lack their metrics: the
+    caller closes them.
 
     SQLite's file is then rewritten, because deleted rows stay readable in its free space. That needs disk space for a
     copy, and writers wait for it. If a reader stays for more than a minute, the old pages remain until a later
@@ -66,10 +63,7 @@ def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) 
     with engine.begin() as connection:
         # Waits for a producer that is opening a run, which may be linking these scans.
         lock_for_enqueue(connection)
-        forgotten, deleted_metrics = _forget_rows(connection, _find_patient(connection, patient_id, dataset))
-    for stored in deleted_metrics:
-        with engine.begin() as connection:
-            aggregate(connection, stored.run_id, label_set_id=stored.label_set_id, thresholds=stored.thresholds)
+        forgotten = _forget_rows(connection, _find_patient(connection, patient_id, dataset))
     if engine.dialect.name == "sqlite":
         _vacuum(engine)
     return forgotten
@@ -98,15 +92,6 @@ class _Patient:
         return (ModelScan.dataset == self.dataset) & known
 
 
-@dataclass(frozen=True, kw_only=True)
-class _StoredMetrics:
-    """A run's metrics that were deleted: under which label set, and at which given thresholds."""
-
-    run_id: int
-    label_set_id: int
-    thresholds: tuple[float, ...]
-
-
 def _find_patient(connection: Connection, patient_id: str, dataset: str | None) -> _Patient:
     known = normalise_patient_id(patient_id)
     if known is None:
@@ -120,43 +105,25 @@ def _find_patient(connection: Connection, patient_id: str, dataset: str | None) 
     return _Patient(id=known, dataset=dataset or datasets[0])
 
 
-def _forget_rows(connection: Connection, patient: _Patient) -> tuple[ForgetResult, list[_StoredMetrics]]:
+def _forget_rows(connection: Connection, patient: _Patient) -> ForgetResult:
     runs = _lock_runs(connection, patient)
-    deleted_metrics = _delete_metrics(connection, runs)
-    names = select(Model.name).where(Model.id.in_(select(ModelScan.model_id).where(patient.in_splits)))
-    models = tuple(connection.execute(names.order_by(Model.name)).scalars())
+    fitted = select(ModelScan.model_id).where(patient.in_splits)
+    # Without the patient's rows in a model's split, its runs may count other scans as held out.
+    delete_metrics(connection, Run.id.in_(runs) | Run.model_id.in_(fitted))
+    # Locked in the order of ids, as `record_outcomes` does; scores that were recorded first are deleted too.
+    connection.execute(patient.outcomes.order_by(Outcome.id).with_for_update())
+    names = select(Model.name).where(Model.id.in_(fitted)).order_by(Model.name)
+    models = tuple(connection.execute(names).scalars())
     counts = _delete_rows(connection, patient)
     connection.execute(insert(Forgotten).values(forgotten_at=datetime.now(UTC), **counts))
-    return ForgetResult(**counts, models=models, runs=runs), deleted_metrics
+    return ForgetResult(**counts, models=models, runs=runs)
 
 
 def _lock_runs(connection: Connection, patient: _Patient) -> tuple[int, ...]:
-    """Lock the patient's runs and outcomes, so that no aggregator or worker is writing to them; returns the runs."""
+    """Lock and return the patient's runs, so that no aggregator is writing to them."""
     losing = select(RunScan.run_id).where(RunScan.outcome_id.in_(patient.outcomes))
     runs = select(Run.id).where(Run.id.in_(losing)).order_by(Run.id).with_for_update(key_share=True)
-    found = tuple(connection.execute(runs).scalars())
-    # Locked in the order of ids, as `record_outcomes` does; scores that were recorded first are deleted too.
-    connection.execute(patient.outcomes.order_by(Outcome.id).with_for_update())
-    return found
-
-
-def _delete_metrics(connection: Connection, runs: tuple[int, ...]) -> list[_StoredMetrics]:
-    """Delete the runs' metrics, and return which ones were stored."""
-    metric = RunThresholdMetric
-    rows = connection.execute(
-        select(metric.run_id, metric.label_set_id, metric.threshold)
-        .where(metric.run_id.in_(runs), metric.chosen_by == GIVEN)
-        .distinct()
-        .order_by(metric.threshold)
-    )
-    stored: dict[tuple[int, int], list[float]] = {}
-    for run_id, label_set_id, threshold in rows:
-        stored.setdefault((run_id, label_set_id), []).append(threshold)
-    for table in (RunThresholdMetric, RunFindingMetric):
-        connection.execute(delete(table).where(table.run_id.in_(runs)))
-    return [
-        _StoredMetrics(run_id=key[0], label_set_id=key[1], thresholds=tuple(given)) for key, given in stored.items()
-    ]
+    return tuple(connection.execute(runs).scalars())
 
 
 def _delete_rows(connection: Connection, patient: _Patient) -> dict[str, int]:

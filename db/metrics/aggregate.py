@@ -1,33 +1,20 @@
 """The aggregator: computes a run's metrics from its scores and labels, and stores them for the views."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
-from db.metrics.formulas import ConfusionMatrix, RocCurve, roc_curve
+from db.metrics.run_metrics import DEFAULT_THRESHOLDS, FindingRow, RunMetrics, ThresholdRow, compute_metrics
 from db.metrics.scored_scans import ALL, HELD_OUT, ScoredScans, read_scored_scans
-from db.schema.tables import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric
-
-#: The thresholds of the mini project's table.
-DEFAULT_THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
-#: How a threshold was chosen: given by the caller, or as the best of a criterion. The latter are chosen on the same
-#: scans that they are measured on, so their rows are optimistic.
-GIVEN: Final = "given"
-BEST_F1: Final = "best_f1"
-YOUDEN: Final = "youden"
+from db.schema.tables import Run, RunFindingMetric, RunThresholdMetric
 
 
-def aggregate(
-    connection: Connection,
-    run_id: int,
-    *,
-    label_set_id: int | None = None,
-    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
-) -> bool:
-    """Compute a run's metrics under a label set (by default its own), and replace the stored ones.
+def aggregate(connection: Connection, run_id: int, *, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> bool:
+    """Compute the metrics of a run in which nothing is pending under its own label set, and replace the stored ones.
 
     Covers both subsets and every finding of the model, at the given thresholds and at the two chosen ones. Idempotent;
     a second caller waits for the first. Runs in the caller's transaction.
@@ -35,72 +22,20 @@ def aggregate(
     Returns:
         False if there is no label set, hence no metrics, or if the run was pruned in the meantime.
     """
+    # Locked before anything is read: `delete_metrics` waits for this transaction, or this one sees what it changed.
     run = _lock(connection, run_id)
-    label_set_id = run.label_set_id if run and label_set_id is None else label_set_id
-    if run is None or label_set_id is None:
+    if run is None or run.label_set_id is None:
         return False
-    # Checked before the scores are read: complete metrics may be marked partial, but never partial ones complete.
+    by_subset = _compute_subsets(read_scored_scans(connection, run_id, run.label_set_id), thresholds)
     common = {
         "run_id": run_id,
-        "label_set_id": label_set_id,
+        "label_set_id": run.label_set_id,
         "computed_at": datetime.now(UTC),
-        "is_partial": has_pending(connection, run_id),
+        "is_partial": False,
     }
-    scored = read_scored_scans(connection, run_id, label_set_id)
-    by_threshold, by_finding = _metric_rows(scored, tuple(dict.fromkeys(thresholds)))
-    _replace(connection, RunThresholdMetric, common, by_threshold)
-    _replace(connection, RunFindingMetric, common, by_finding)
+    _replace(connection, RunThresholdMetric, common, {name: rows.thresholds for name, rows in by_subset.items()})
+    _replace(connection, RunFindingMetric, common, {name: rows.findings for name, rows in by_subset.items()})
     return True
-
-
-def is_current(
-    connection: Connection,
-    run_id: int,
-    label_set_id: int | None,
-    *,
-    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
-) -> bool:
-    """Whether the stored metrics equal what `aggregate` would compute now.
-
-    They do not if they are missing, at other thresholds, older than an outcome of the run, or partial: an outcome that
-    was decided since may bear the earlier time of another machine's clock. Without a label set there is nothing to
-    compute, and the answer is True.
-    """
-    if label_set_id is None:
-        return True
-    stored = select(RunFindingMetric.computed_at, RunFindingMetric.is_partial).where(
-        RunFindingMetric.run_id == run_id, RunFindingMetric.label_set_id == label_set_id
-    )
-    row = connection.execute(stored.limit(1)).first()
-    if row is None or row.is_partial:
-        return False
-    if _given_thresholds(connection, run_id, label_set_id) != set(thresholds):
-        return False
-    newest = connection.execute(
-        select(func.max(Outcome.scored_at))
-        .join(RunScan, RunScan.outcome_id == Outcome.id)
-        .where(RunScan.run_id == run_id)
-    ).scalar()
-    return newest is None or newest <= row.computed_at
-
-
-def has_pending(connection: Connection, run_id: int) -> bool:
-    """Whether an outcome of the run is still pending."""
-    pending = (
-        select(Outcome.id)
-        .join(RunScan, RunScan.outcome_id == Outcome.id)
-        .where(RunScan.run_id == run_id, Outcome.state == PENDING)
-    )
-    return connection.execute(pending.limit(1)).first() is not None
-
-
-def _given_thresholds(connection: Connection, run_id: int, label_set_id: int) -> set[float]:
-    """The thresholds of the stored metrics that a caller had given."""
-    metric = RunThresholdMetric
-    given = select(metric.threshold).where(
-        metric.run_id == run_id, metric.label_set_id == label_set_id, metric.chosen_by == GIVEN
-    )
-    return set(connection.execute(given.distinct()).scalars())
 
 
 def _lock(connection: Connection, run_id: int) -> Row[int | None] | None:
@@ -112,56 +47,21 @@ def _lock(connection: Connection, run_id: int) -> Row[int | None] | None:
     return connection.execute(row).first()
 
 
-def _metric_rows(scored: ScoredScans, given: Sequence[float]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    by_threshold, by_finding = [], []
-    for key, curve in _roc_curves(scored):
-        by_threshold += [key | row for row in _threshold_rows(curve, given)]
-        by_finding.append(key | _finding_row(curve))
-    return by_threshold, by_finding
-
-
-def _roc_curves(scored: ScoredScans) -> Iterator[tuple[dict[str, str], RocCurve]]:
-    """The curve of every finding in both subsets, by its key. Both subsets share it if the model has seen no scan."""
+def _compute_subsets(scored: ScoredScans, thresholds: Sequence[float]) -> dict[str, RunMetrics]:
+    """The metrics of both subsets, which are the same if the model has seen no labelled scan."""
     labelled = scored.labelled
     held_out = labelled & scored.in_subset(HELD_OUT)
-    are_equal = np.array_equal(held_out, labelled)
-    for finding in scored.findings:
-        curve = roc_curve(*scored.labels_and_scores(finding, labelled))
-        yield {"subset": ALL, "finding": finding}, curve
-        if not are_equal:
-            curve = roc_curve(*scored.labels_and_scores(finding, held_out))
-        yield {"subset": HELD_OUT, "finding": finding}, curve
-
-
-def _threshold_rows(curve: RocCurve, given: Sequence[float]) -> Iterator[dict[str, Any]]:
-    for chosen_by, threshold in _thresholds(curve, given):
-        yield {"chosen_by": chosen_by, "threshold": threshold} | _rates(curve.confusion_matrix_at(threshold))
-
-
-def _finding_row(curve: RocCurve) -> dict[str, Any]:
-    return {name: getattr(curve, name) for name in ("auroc", "average_precision", "positives", "negatives")}
-
-
-def _thresholds(curve: RocCurve, given: Sequence[float]) -> Iterator[tuple[str, float]]:
-    for threshold in given:
-        yield GIVEN, threshold
-    for chosen_by, best in ((BEST_F1, curve.best_f1_threshold), (YOUDEN, curve.youden_threshold)):
-        if best is not None:
-            yield chosen_by, best
-
-
-def _rates(counts: ConfusionMatrix) -> dict[str, Any]:
-    names = ("tp", "fp", "fn", "tn", "precision", "recall", "specificity", "f1", "accuracy", "balanced_accuracy")
-    return {name: getattr(counts, name) for name in names}
+    of_all = compute_metrics(scored, thresholds, labelled)
+    of_held_out = of_all if np.array_equal(held_out, labelled) else compute_metrics(scored, thresholds, held_out)
+    return {ALL: of_all, HELD_OUT: of_held_out}
 
 
 def _replace(
     connection: Connection,
     table: type[RunThresholdMetric | RunFindingMetric],
     common: dict[str, Any],
-    rows: list[dict[str, Any]],
+    by_subset: dict[str, tuple[ThresholdRow, ...]] | dict[str, tuple[FindingRow, ...]],
 ) -> None:
-    connection.execute(
-        delete(table).where(table.run_id == common["run_id"], table.label_set_id == common["label_set_id"])
-    )
-    connection.execute(insert(table), [common | row for row in rows])
+    connection.execute(delete(table).where(table.run_id == common["run_id"]))
+    rows = [common | {"subset": subset} | asdict(row) for subset, rows in by_subset.items() for row in rows]
+    connection.execute(insert(table), rows)

@@ -1,4 +1,4 @@
-"""Reads what a report shows of a run: the counts of its scans, and its stored metrics."""
+"""Reads what a report shows of a run beside its metrics: the counts of its scans, and the label set."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,9 +16,7 @@ from db.schema.tables import (
     LabelSet,
     Outcome,
     Run,
-    RunFindingMetric,
     RunScan,
-    RunThresholdMetric,
 )
 
 
@@ -51,37 +49,6 @@ class Coverage:
         return sum(self.rejected.values())
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThresholdRow:
-    """The counts and rates of one finding at one threshold; an undefined rate is None."""
-
-    finding: str
-    #: `given`, `best_f1` or `youden`.
-    chosen_by: str
-    threshold: float
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-    precision: float | None
-    recall: float | None
-    specificity: float | None
-    f1: float | None
-    accuracy: float | None
-    balanced_accuracy: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindingRow:
-    """The metrics of one finding that need no threshold; an area is None unless both classes are present."""
-
-    finding: str
-    auroc: float | None
-    average_precision: float | None
-    positives: int
-    negatives: int
-
-
 def read_coverage(
     connection: Connection, run_id: int, scored: ScoredScans, label_set_id: int | None, subset: str
 ) -> Coverage:
@@ -110,35 +77,6 @@ def read_coverage(
         runtimes=dict(sorted(runtimes.items())),
         **_exclusion_counts(scored, label_set_id, subset),
     )
-
-
-def read_threshold_rows(connection: Connection, run_id: int, label_set_id: int, subset: str) -> list[ThresholdRow]:
-    """Read the stored counts and rates, ordered by finding (A to Z) and threshold."""
-    metric = RunThresholdMetric
-    rows = connection.execute(
-        select(
-            metric.finding,
-            metric.chosen_by,
-            metric.threshold,
-            *(metric.tp, metric.fp, metric.fn, metric.tn),
-            *(metric.precision, metric.recall, metric.specificity),
-            *(metric.f1, metric.accuracy, metric.balanced_accuracy),
-        )
-        .where(metric.run_id == run_id, metric.label_set_id == label_set_id, metric.subset == subset)
-        .order_by(metric.finding, metric.threshold, metric.chosen_by)
-    )
-    return [ThresholdRow(**row) for row in rows.mappings()]
-
-
-def read_finding_rows(connection: Connection, run_id: int, label_set_id: int, subset: str) -> list[FindingRow]:
-    """Read the stored areas under curves, ordered by finding (A to Z)."""
-    metric = RunFindingMetric
-    rows = connection.execute(
-        select(metric.finding, metric.auroc, metric.average_precision, metric.positives, metric.negatives)
-        .where(metric.run_id == run_id, metric.label_set_id == label_set_id, metric.subset == subset)
-        .order_by(metric.finding)
-    )
-    return [FindingRow(**row) for row in rows.mappings()]
 
 
 def find_label_set(connection: Connection, run_id: int, name: str | None) -> tuple[int, str] | None:

@@ -303,6 +303,7 @@ class RunThresholdMetric(Base):
     accuracy: Mapped[float | None] = mapped_column(Double)
     balanced_accuracy: Mapped[float | None] = mapped_column(Double)
     computed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    #: Always false: a run gets its metrics once nothing in it is pending.
     is_partial: Mapped[bool]
 
 

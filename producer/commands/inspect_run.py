@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from db.engine.session import read_transaction
 from db.errors import UserError
 from db.ledger.runs import Progress, RunInfo, failures_of
-from db.metrics.aggregate import DEFAULT_THRESHOLDS
+from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
 from producer.commands.common import (
     err,
@@ -124,7 +124,7 @@ def report_run(
     from producer.report.write import write_report
 
     folder = folder or settings.home / "reports" / _folder_name(run_id, options)
-    with engine.begin() as connection:
+    with read_transaction(engine) as connection:
         report = write_report(
             connection,
             run_id,

@@ -28,6 +28,7 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
     """`producer labels`."""
     _, engine = open_ledger()
     imported = import_label_set(engine, read_labels_csv(csv, columns), name, dataset)
+    close_finished_runs(engine)
     if as_json:
         print_json(asdict(imported))
         return

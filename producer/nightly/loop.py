@@ -142,7 +142,7 @@ class NightlyLoop:
 
         # The folder of `producer report`.
         folder = self._settings.home / "reports" / f"run-{run_id}"
-        with self._engine.begin() as connection:
+        with read_transaction(self._engine) as connection:
             # A stopped run has pending scans; so has a cancelled one that shares them with an open run.
             return summarise(connection, write_report(connection, run_id, folder, partial=True))
 

@@ -10,19 +10,15 @@ from sqlalchemy import Connection
 from db.errors import UserError
 from db.findings import ABNORMAL
 from db.ledger.runs import find_run, progress
-from db.metrics.aggregate import DEFAULT_THRESHOLDS, GIVEN, aggregate, is_current
 from db.metrics.formulas import ConfusionMatrix
 from db.metrics.known_patients import KnownPatients, read_known_patients
 from db.metrics.report_queries import (
     Coverage,
-    FindingRow,
-    ThresholdRow,
     eligible_scans,
     find_label_set,
     read_coverage,
-    read_finding_rows,
-    read_threshold_rows,
 )
+from db.metrics.run_metrics import DEFAULT_THRESHOLDS, FindingRow, RunMetrics, ThresholdRow, compute_metrics
 from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored_scans
 
 
@@ -96,11 +92,10 @@ def build_report(
     subset: str,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
 ) -> tuple[Report, ScoredScans]:
-    """Build a run's report, and compute its stored metrics again if they are out of date or at other thresholds.
+    """Build a run's report from its scores and labels; it writes nothing and needs no stored metrics.
 
     Args:
-        connection: a transaction that may write. In PostgreSQL, the counts of an unfinished run add up only under
-            REPEATABLE READ; SQLite's transactions see one moment anyway.
+        connection: a `read_transaction`: its counts add up only if it sees one moment.
         run_id: the run.
         partial: build it for an unfinished run, too.
         label_set: name of the label set to judge by; None is the run's own.
@@ -120,14 +115,12 @@ def build_report(
     is_partial = _check_finished(connection, run_id, partial=partial)
     labels = find_label_set(connection, run_id, label_set)
     label_set_id = labels[0] if labels else None
-    if not is_current(connection, run_id, label_set_id, thresholds=thresholds):
-        aggregate(connection, run_id, label_set_id=label_set_id, thresholds=thresholds)
     scored = read_scored_scans(connection, run_id, label_set_id)
     if label_set is not None:
         _check_labelled(scored, run_id, label_set)
     used = scored.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
     finding = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
-    threshold_rows, finding_rows = _read_metrics(connection, run_id, label_set_id, subset)
+    metrics = compute_metrics(used, thresholds) if labels else RunMetrics()
     report = Report(
         run_id=run.id,
         dataset=run.dataset,
@@ -143,8 +136,8 @@ def build_report(
         finding=finding,
         spread=_spread(used, finding),
         baselines=_baselines(used, finding) if labels else None,
-        thresholds=threshold_rows,
-        findings=finding_rows,
+        thresholds=metrics.thresholds,
+        findings=metrics.findings,
     )
     return report, used
 
@@ -165,16 +158,6 @@ def _check_labelled(scored: ScoredScans, run_id: int, label_set: str) -> None:
         raise UserError(
             f"label set {label_set!r} labels none of the {len(scored.labelled):,} scored scans of run {run_id}"
         )
-
-
-def _read_metrics(
-    connection: Connection, run_id: int, label_set_id: int | None, subset: str
-) -> tuple[tuple[ThresholdRow, ...], tuple[FindingRow, ...]]:
-    if label_set_id is None:
-        return (), ()
-    thresholds = read_threshold_rows(connection, run_id, label_set_id, subset)
-    thresholds.sort(key=lambda row: (row.finding, row.chosen_by != GIVEN, row.threshold))
-    return tuple(thresholds), tuple(read_finding_rows(connection, run_id, label_set_id, subset))
 
 
 def _spread(used: ScoredScans, finding: str) -> Spread | None:

@@ -8,8 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from db.metrics.aggregate import BEST_F1, GIVEN, YOUDEN
-from db.metrics.report_queries import ThresholdRow
+from db.metrics.run_metrics import BEST_F1, GIVEN, YOUDEN, ThresholdRow
 from db.metrics.scored_scans import HELD_OUT
 from producer.json_output import as_json
 from producer.report.build import Report

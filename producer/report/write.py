@@ -13,8 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from db.errors import UserError
-from db.metrics.aggregate import DEFAULT_THRESHOLDS
-from db.metrics.report_queries import ThresholdRow
+from db.metrics.run_metrics import DEFAULT_THRESHOLDS, ThresholdRow
 from db.metrics.scored_scans import HELD_OUT
 from producer.report.build import Report, build_report
 from producer.report.plots import PLOTS, draw_plots
@@ -49,7 +48,7 @@ def write_report(
     """Write a run's report to a folder. It replaces an earlier report there; other files stay.
 
     Args:
-        connection: a transaction that may write, see `build_report`.
+        connection: see `build_report`.
         run_id: the run.
         out_dir: created if it does not exist.
         partial: report an unfinished run, too, and mark the report as partial.

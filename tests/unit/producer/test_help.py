@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from db.metrics.aggregate import DEFAULT_THRESHOLDS
+from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from producer import cli
 from producer.commands.inspect_run import parse_thresholds
 from tests.support.imports import loaded

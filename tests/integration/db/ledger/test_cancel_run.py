@@ -11,8 +11,7 @@ from db.errors import UserError
 from db.ledger.cancel_run import cancel_run
 from db.ledger.outcomes import record_outcomes, still_pending
 from db.ledger.runs import find_run, progress
-from db.metrics.aggregate import aggregate, is_current
-from db.schema.tables import Outcome, Run, Scores
+from db.schema.tables import Outcome, RunFindingMetric, Scores
 from tests.support.ledger import enqueue, ids_of, scored
 
 
@@ -69,22 +68,18 @@ def test_the_next_enqueue_gives_cancelled_scans_a_new_revision(engine, tmp_path)
 
 
 def test_scans_that_another_open_run_waits_for_are_scored_and_count_for_both(engine, tmp_path):
-    """Shared outcomes stay pending in the cancelled run; its metrics are partial until they are recorded."""
+    """Shared outcomes stay pending in the cancelled run, which has no metrics until they are recorded."""
     run, _ = enqueue(engine, tmp_path)
     other, _ = enqueue(engine, tmp_path, sha256="b" * 64)
     ids = ids_of(engine, other)
     assert cancel_run(engine, run) == 0
     assert (ids_of(engine, run), close_finished_runs(engine)) == (ids, [])
-    label_set = _label_set(engine, run)
-    with engine.begin() as connection:
-        aggregate(connection, run)
+    assert _runs_with_metrics(engine) == []
     _score(engine, ids)
-    assert close_finished_runs(engine) == [other]
+    assert close_finished_runs(engine, ids) == [other]
     with engine.begin() as connection:
         assert [progress(connection, each).scored for each in (run, other)] == [4, 4]
-        assert not is_current(connection, run, label_set)
-        aggregate(connection, run)
-        assert is_current(connection, run, label_set)
+    assert _runs_with_metrics(engine) == [run, other]
 
 
 def test_the_last_of_two_runs_to_be_cancelled_rejects_their_shared_scans(engine, tmp_path):
@@ -153,6 +148,7 @@ def _state_of(engine, run):
         return progress(connection, run), find_run(connection, run)
 
 
-def _label_set(engine, run):
+def _runs_with_metrics(engine):
     with engine.connect() as connection:
-        return connection.execute(select(Run.label_set_id).where(Run.id == run)).scalar_one()
+        runs = select(RunFindingMetric.run_id).distinct().order_by(RunFindingMetric.run_id)
+        return list(connection.execute(runs).scalars())

@@ -20,7 +20,7 @@ from db.ledger import open_run as opening
 from db.ledger.models import UsedScan, activate, find_model
 from db.ledger.outcomes import Rejected, count_attempt, record_outcomes, still_pending
 from db.ledger.runs import find_run, progress
-from db.schema.tables import PENDING, Base, LabelSet, Outcome, RunScan, Scan, Scores
+from db.schema.tables import PENDING, Base, LabelSet, Outcome, RunFindingMetric, RunScan, Scan, Scores
 from db.schema.views import VIEWS
 from tests.support.ledger import a_model, commit, enqueue, ids_of, pending_scan, scored
 
@@ -127,6 +127,7 @@ def test_a_run_that_gets_new_outcomes_is_not_closed_meanwhile(engine, tmp_path):
     assert closed == []
     with engine.connect() as connection:
         assert (progress(connection, run).pending, find_run(connection, run).finished_at) == (1, None)
+        assert connection.execute(select(RunFindingMetric)).all() == []
 
 
 def test_two_producers_at_once_leave_one_run(engine, tmp_path):

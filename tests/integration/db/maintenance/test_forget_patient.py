@@ -15,7 +15,7 @@ from db.ledger.models import UsedScan
 from db.ledger.outcomes import count_attempt, record_outcomes, still_pending
 from db.ledger.runs import find_run, progress
 from db.maintenance.forget_patient import forget_patient
-from db.metrics.aggregate import aggregate, is_current
+from db.metrics.aggregate import aggregate
 from db.schema.tables import (
     Base,
     Forgotten,
@@ -24,7 +24,6 @@ from db.schema.tables import (
     Outcome,
     RunFindingMetric,
     RunScan,
-    RunThresholdMetric,
     Scan,
     Scores,
 )
@@ -45,7 +44,6 @@ def test_everything_about_a_patient_goes_and_everybody_else_stays(engine, tmp_pa
     assert _sizes(engine, Scan, Outcome, Scores, Label, RunScan) == [3, 6, 3, 3, 6]
     with engine.connect() as connection:
         assert IMAGE not in connection.execute(select(Scan.image_name)).scalars().all()
-        assert is_current(connection, 1, 1)
 
 
 def test_a_row_records_the_forgetting_but_not_the_patient(engine, tmp_path):
@@ -110,18 +108,14 @@ def test_models_forget_what_they_were_fitted_on_and_are_named(engine, tmp_path):
         assert connection.execute(select(ModelScan.image_name)).scalars().all() == ["x.png", "x.png"]
 
 
-def test_metrics_are_computed_again_without_the_patient(engine, tmp_path):
-    """Each label set with metrics gets them at its own thresholds, of three scans instead of four."""
-    run = _scored_run(engine, tmp_path)
-    with engine.begin() as connection:
-        aggregate(connection, run, label_set_id=1, thresholds=[0.15, 0.95])
+def test_metrics_are_deleted_and_closing_computes_them_without_the_patient(engine, tmp_path):
+    """They are of three scans instead of four; in between there are none."""
+    _scored_run(engine, tmp_path)
+    assert _counts_of(engine) == [(2, 2)]
     forget_patient(engine, PATIENT)
-    with engine.connect() as connection:
-        metric = RunFindingMetric
-        counts = select(metric.positives, metric.negatives).where(metric.finding == "Effusion").distinct()
-        assert connection.execute(counts).all() == [(1, 2)]
-        given = select(RunThresholdMetric.threshold).where(RunThresholdMetric.chosen_by == "given").distinct()
-        assert sorted(connection.execute(given).scalars()) == [0.15, 0.95]
+    assert _counts_of(engine) == []
+    close_finished_runs(engine)
+    assert _counts_of(engine) == [(1, 2)]
 
 
 def test_a_run_whose_last_pending_scan_goes_can_be_closed(engine, tmp_path):
@@ -139,6 +133,7 @@ def test_a_run_of_forgotten_patients_only_is_empty(engine, tmp_path):
     run = _scored_run(engine, tmp_path)
     for number in range(4):
         forget_patient(engine, str(number))
+    close_finished_runs(engine)
     with engine.connect() as connection:
         assert find_run(connection, run).finished_at is not None
         assert progress(connection, run).expected == 0
@@ -190,7 +185,7 @@ def test_a_worker_that_writes_second_skips_deleted_scans(new_postgres_engine, tm
 
 
 def test_an_aggregator_that_began_before_leaves_no_metrics_of_the_patient(new_postgres_engine, tmp_path):
-    """Forgetting waits for it, though no metrics were stored yet, and computes them again."""
+    """Forgetting waits for it, though no metrics were stored yet, and deletes what it stored."""
     engine = new_postgres_engine
     run, _ = enqueue(engine, tmp_path)
     _decide(engine, ids_of(engine, run))
@@ -200,8 +195,7 @@ def test_an_aggregator_that_began_before_leaves_no_metrics_of_the_patient(new_po
         forgetting.start()
         _wait_for_waiting(engine, 1)
     forgetting.join()
-    with engine.connect() as connection:
-        assert connection.execute(select(func.max(RunFindingMetric.positives))).scalar() == 1
+    assert _counts_of(engine) == []
 
 
 def test_sqlite_keeps_no_trace_in_its_files(sqlite_engine, tmp_path):
@@ -220,14 +214,12 @@ def test_sqlite_keeps_no_trace_in_its_files(sqlite_engine, tmp_path):
 
 def test_an_error_says_that_the_file_cannot_be_rewritten(sqlite_engine, tmp_path):
     """The patient is forgotten even so, and the sentence says what is left to do."""
-    run = _scored_run(sqlite_engine, tmp_path)
+    _scored_run(sqlite_engine, tmp_path)
     sqlite_engine.dispose()
     event.listen(sqlite_engine, "connect", _without_vacuum)
     with pytest.raises(WorkStopped, match=r"the patient is forgotten, but .*; run VACUUM on it"):
         forget_patient(sqlite_engine, PATIENT)
     assert _sizes(sqlite_engine, Scan) == [3]
-    with sqlite_engine.connect() as connection:
-        assert is_current(connection, run, 1), "the metrics are computed first"
 
 
 @pytest.fixture
@@ -272,6 +264,14 @@ def _scored_run(engine, tmp_path):
     run, _ = enqueue(engine, tmp_path)
     score_all(engine, run)
     return run
+
+
+def _counts_of(engine):
+    """The positive and negative scans of `Effusion` in the stored metrics."""
+    with engine.connect() as connection:
+        metric = RunFindingMetric
+        counts = select(metric.positives, metric.negatives).where(metric.finding == "Effusion").distinct()
+        return connection.execute(counts).all()
 
 
 def _in_hospital(engine):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from db.errors import UserError
 from db.findings import column_of
-from db.metrics.aggregate import aggregate, is_current
+from db.metrics.aggregate import aggregate
 from db.metrics.report_queries import read_coverage
 from db.metrics.scored_scans import ALL, HELD_OUT, SUBSETS, read_scored_scans
 from db.schema.tables import (
@@ -201,28 +201,27 @@ def test_the_stored_metrics_equal_scikit_learns_on_the_same_scans(engine: Engine
             assert tuple(row) == pytest.approx(oracle)
 
 
-def test_aggregating_twice_leaves_one_set_of_rows_and_other_label_sets_alone(engine: Engine) -> None:
-    """Only the rows of this run and label set are replaced."""
+def test_aggregating_twice_leaves_one_set_of_rows_and_other_runs_alone(engine: Engine) -> None:
+    """Only the rows of this run are replaced."""
     with engine.begin() as connection:
         fill(connection, MIXED)
-        connection.execute(insert(LabelSet), [{"id": 2, "name": "2020", "sha256": "1" * 64, "imported_at": LONG_AGO}])
-        connection.execute(insert(Label), [{"label_set_id": 2, "scan_id": 5, "finding": "Mass"}])
-        aggregate(connection, RUN, label_set_id=2)
-        keys = (RunThresholdMetric.label_set_id, RunThresholdMetric.subset, RunThresholdMetric.finding)
-        query = select(*keys, RunThresholdMetric.threshold, RunThresholdMetric.tp).order_by(*keys)
-        other = sorted(connection.execute(query).all())
         aggregate(connection, RUN)
+        other = {"id": 2, "identity": "2", "source": "s", "sha256": "1" * 64, "dataset": "s", "options": {}}
+        other |= {"model_id": MODEL, "label_set_id": LABELS, "created_at": LONG_AGO}
+        connection.execute(insert(Run), [other])
+        aggregate(connection, 2)
+        keys = (RunThresholdMetric.run_id, RunThresholdMetric.subset, RunThresholdMetric.finding)
+        query = select(*keys, RunThresholdMetric.threshold, RunThresholdMetric.tp)
         once = sorted(connection.execute(query).all())
         aggregate(connection, RUN)
         assert sorted(connection.execute(query).all()) == once
-        assert [row for row in once if row.label_set_id == 2] == other
+        assert {row.run_id for row in once} == {RUN, 2}
 
 
 def test_a_run_that_was_pruned_meanwhile_has_no_metrics(engine: Engine) -> None:
     """A caller that is about to compute them, for a run that closed or lost a patient, finds the run gone."""
     with engine.begin() as connection:
         assert not aggregate(connection, 4711)
-        assert not aggregate(connection, 4711, label_set_id=1)
 
 
 def test_two_aggregators_at_once_wait_for_each_other(engine: Engine) -> None:
@@ -291,35 +290,6 @@ def test_held_out_metrics_exclude_seen_scans_and_all_include_them(engine: Engine
         assert counts(stored(connection, subset=ALL)["given", 0.5]) == (2, 1, 1, 1)
 
 
-def test_metrics_are_current_once_the_run_has_ended_until_an_outcome_comes(engine: Engine) -> None:
-    """Metrics are stale if they are missing, partial, or older than an outcome."""
-    with engine.begin() as connection:
-        fill(connection, [*MIXED, Case(state=PENDING)])
-        assert not is_current(connection, RUN, LABELS)
-        aggregate(connection, RUN)
-        assert stored(connection)["given", 0.5].is_partial
-        # Partial metrics are stale even so: another machine's clock may be slow and date an outcome earlier.
-        assert not is_current(connection, RUN, LABELS)
-        last = update(Outcome).where(Outcome.state == PENDING)
-        connection.execute(last.values(state=REJECTED, reason="empty", scored_at=LONG_AGO))
-        assert not is_current(connection, RUN, LABELS)
-        aggregate(connection, RUN)
-        assert not stored(connection)["given", 0.5].is_partial
-        assert is_current(connection, RUN, LABELS)
-        connection.execute(update(Outcome).values(scored_at=datetime.now(UTC) + timedelta(seconds=1)))
-        assert not is_current(connection, RUN, LABELS)
-
-
-def test_metrics_at_other_thresholds_are_not_current(engine: Engine) -> None:
-    """A request for other thresholds computes metrics again; the chosen ones do not matter."""
-    with engine.begin() as connection:
-        fill(connection, MIXED)
-        aggregate(connection, RUN, thresholds=(0.25, 0.8))
-        assert is_current(connection, RUN, LABELS, thresholds=(0.8, 0.25))
-        assert not is_current(connection, RUN, LABELS, thresholds=(0.25,))
-        assert not is_current(connection, RUN, LABELS)
-
-
 def test_a_run_without_a_label_set_has_no_metrics_but_a_report(engine: Engine, tmp_path: Path) -> None:
     """The report still has scores and coverage."""
     with engine.begin() as connection:
@@ -375,17 +345,6 @@ def test_an_unfinished_run_is_refused_unless_partial_and_then_marked(engine: Eng
         assert write_report(connection, RUN, tmp_path, partial=True).is_partial
     assert "PARTIAL" in (tmp_path / "index.html").read_text()
     assert json.loads((tmp_path / "report.json").read_text())["is_partial"] is True
-
-
-def test_a_report_computes_metrics_only_if_they_are_not_current(engine: Engine, tmp_path: Path) -> None:
-    """Missing metrics are computed; current ones are read as they are."""
-    with engine.begin() as connection:
-        fill(connection, MIXED)
-        report = write_report(connection, RUN, tmp_path, subset=ALL)
-        assert [row.tp for row in report.main_thresholds if row.threshold == 0.5] == [2]
-        computed_at = stored(connection)["given", 0.5].computed_at
-        write_report(connection, RUN, tmp_path, subset=ALL)
-        assert stored(connection)["given", 0.5].computed_at == computed_at
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from db.findings import FINDINGS
 from db.metrics.known_patients import KnownPatients
-from db.metrics.report_queries import Coverage, FindingRow, ThresholdRow
+from db.metrics.report_queries import Coverage
+from db.metrics.run_metrics import FindingRow, ThresholdRow
 from db.metrics.scored_scans import ScoredScans
 from producer.report.build import Baselines, Report, Spread
 from producer.report.plots import PLOTS, draw_plots, thin_curve

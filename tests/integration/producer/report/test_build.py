@@ -1,0 +1,87 @@
+"""A report on real databases computes what it shows, and writes nothing."""
+
+import pytest
+from sqlalchemy import select, text
+
+from db.engine.session import read_transaction
+from db.ledger.models import UsedScan
+from db.metrics.scored_scans import ALL, SUBSETS
+from db.schema.tables import Base
+from producer.report.build import build_report
+from producer.report.write import write_report
+from tests.support.ledger import a_model, enqueue, score_all
+
+
+@pytest.fixture
+def run(engine, tmp_path):
+    """A finished run of four scans; its model was fitted on the first."""
+    with engine.begin() as connection:
+        a_model(connection, used=[UsedScan(image_name="00000000_000.png", patient_id="0", subset="train")])
+    run, _ = enqueue(engine, tmp_path)
+    score_all(engine, run)
+    return run
+
+
+def every_row(engine):
+    """All rows of all tables."""
+    with read_transaction(engine) as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(select(table)).all()))
+            for table in Base.metadata.sorted_tables
+        }
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param({}, id="default"),
+        pytest.param({"thresholds": (0.15, 0.95)}, id="thresholds"),
+        pytest.param({"label_set": "other"}, id="labels"),
+        pytest.param({"partial": True, "subset": ALL}, id="partial"),
+    ],
+)
+def test_a_report_leaves_every_table_as_it_is(engine, tmp_path, run, asked):
+    """Neither thresholds nor a label set of the reader's own, nor a missing figure, changes what others see."""
+    with engine.begin() as connection:
+        columns = "SELECT 9, 'other', 'x', imported_at FROM label_sets"
+        connection.execute(text(f"INSERT INTO label_sets (id, name, sha256, imported_at) {columns}"))
+        connection.execute(text("INSERT INTO labels SELECT 9, scan_id, 'Mass' FROM labels"))
+        connection.execute(text("DELETE FROM run_finding_metrics WHERE finding = 'Effusion'"))
+    before = every_row(engine)
+    with read_transaction(engine) as connection:
+        write_report(connection, run, tmp_path / "out", **asked)
+    assert every_row(engine) == before
+
+
+def test_a_report_shows_the_figures_that_closing_stored(engine, run):
+    """The same rows in the same numbers, of both subsets."""
+    for subset in SUBSETS:
+        with read_transaction(engine) as connection:
+            report, _ = build_report(connection, run, partial=False, label_set=None, subset=subset)
+            stored = connection.execute(
+                text("SELECT * FROM threshold_metrics WHERE run_id = :run AND subset = :subset"),
+                {"run": run, "subset": subset},
+            ).all()
+        names = ("finding", "chosen_by", "threshold", "tp", "fp", "fn", "tn", "precision", "recall", "f1", "accuracy")
+        shown = {tuple(getattr(row, name) for name in names) for row in report.thresholds}
+        assert shown == {tuple(getattr(row, name) for name in names) for row in stored}
+
+
+def test_a_report_by_another_label_set_counts_its_labels(engine, tmp_path, run):
+    """At the thresholds that were asked for; labels that come later are counted in the next report."""
+    enqueue(engine, tmp_path, sha256="b" * 64)
+    with engine.begin() as connection:
+        name = connection.execute(text("SELECT name FROM label_sets WHERE id = 2")).scalar_one()
+        connection.execute(text("DELETE FROM labels WHERE label_set_id = 2 AND scan_id > 2"))
+    positives = []
+    for more in (False, True):
+        if more:
+            enqueue(engine, tmp_path, sha256="b" * 64)
+        with read_transaction(engine) as connection:
+            report, _ = build_report(
+                connection, run, partial=False, label_set=name, subset=ALL, thresholds=(0.25, 0.25, 0.15)
+            )
+        positives.append({row.finding: row.positives + row.negatives for row in report.findings})
+        given = [row.threshold for row in report.main_thresholds if row.chosen_by == "given"]
+        assert given == [0.15, 0.25]
+    assert positives == [{"Abnormal": 2, "Effusion": 2}, {"Abnormal": 4, "Effusion": 4}]
