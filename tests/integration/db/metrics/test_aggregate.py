@@ -240,30 +240,6 @@ def test_two_aggregators_at_once_wait_for_each_other(engine: Engine) -> None:
         assert len(stored(connection)) == 7
 
 
-@pytest.mark.parametrize(
-    ("case", "fitted", "is_seen"),
-    [
-        pytest.param(Case(image="a.png", patient="1"), Fitted(image="a.png", patient="1"), True, id="same scan"),
-        pytest.param(Case(image="a.png"), Fitted(image="a.png", patient="1"), True, id="patient unknown in the run"),
-        pytest.param(Case(image="a.png", patient="1"), Fitted(image="a.png"), True, id="patient unknown in the split"),
-        pytest.param(Case(image="a.png", patient="2"), Fitted(image="a.png", patient="1"), False, id="other patient"),
-        pytest.param(Case(image="b.png", patient="1"), Fitted(image="a.png", patient="1"), False, id="other dataset"),
-        pytest.param(
-            Case(image="b.png", patient="1", dataset="nih"), Fitted(image="a.png", patient="1"), True, id="same patient"
-        ),
-        pytest.param(Case(image="b.png", dataset="nih"), Fitted(image="a.png"), False, id="no patient is no patient"),
-        pytest.param(Case(image="a.png"), Fitted(image="a.png", subset="validation"), True, id="tuned on it"),
-        pytest.param(Case(image="a.png"), Fitted(image="a.png", subset="test"), False, id="only tested on it"),
-    ],
-)
-def test_a_scan_is_seen_by_image_name_or_patient(engine: Engine, case: Case, fitted: Fitted, *, is_seen: bool) -> None:
-    """A file name identifies a scan in any dataset, a patient id only a patient of its own dataset."""
-    with engine.begin() as connection:
-        fill(connection, [case], [fitted])
-        held_out = read_scored_scans(connection, RUN, LABELS).in_subset(HELD_OUT)
-    assert held_out.tolist() == [not is_seen]
-
-
 def test_a_seen_scan_takes_its_patient_along_in_a_renamed_dataset(engine: Engine) -> None:
     """A fitted scan, in the run or not, makes the other scans of its patient seen; both kinds are counted."""
     with engine.begin() as connection:
