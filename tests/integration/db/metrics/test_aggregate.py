@@ -152,6 +152,16 @@ def test_scored_scans_are_counted_by_runtime_and_precision(engine: Engine) -> No
     assert coverage.runtimes == {"r 1 float32": 1, "r 1 int8": 5}
 
 
+def test_scored_scans_that_share_their_bytes_are_counted(engine: Engine) -> None:
+    """Each scan of a pair counts; the rejected scan, and those whose bytes are not known, do not."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        for content, scans in (("sha256:a", (1, 2, 7)), ("sha256:b", (3,)), ("sha256:c", (4, 5))):
+            connection.execute(update(Outcome).where(Outcome.id.in_(scans)).values(content=content))
+        coverage = read_coverage(connection, RUN, read_scored_scans(connection, RUN, LABELS), LABELS, HELD_OUT)
+    assert coverage.duplicates == 4
+
+
 def test_thresholds_are_the_given_and_the_two_chosen_ones(engine: Engine) -> None:
     """At 0.2 F1 is 6/7; Youden's index is 1/2 there too, and nowhere more."""
     with engine.begin() as connection:
