@@ -30,6 +30,10 @@ class UsedScan:
     image_name: str
     patient_id: str | None
     subset: str
+    #: None means the manifest's dataset.
+    dataset: str | None = None
+    #: `sha256:...` of the encoded image; None if it is not known.
+    content: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +133,11 @@ def _insert(connection: Connection, sha256: str, name: str, manifest: dict[str, 
     rows = [
         {
             "model_id": model_id,
-            "dataset": manifest["dataset"],
+            "dataset": scan.dataset or manifest["dataset"],
             "image_name": scan.image_name,
             "patient_id": scan.patient_id,
             "subset": scan.subset,
+            "content": scan.content,
         }
         for scan in used
     ]

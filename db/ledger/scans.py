@@ -10,6 +10,7 @@ from db.engine.bulk_insert import insert_rows
 from db.engine.session import STREAMING
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile
+from db.metrics.held_out import base_name
 from db.metrics.stale_metrics import delete_metrics
 from db.schema.tables import ModelScan, Run, Scan
 
@@ -178,7 +179,8 @@ def _may_see_other_scans(dataset: str, newest_before: int, *, learned: bool) -> 
     if not learned:
         # A new scan changes what other scans are only if a model was fitted on it: then its patient is seen.
         is_new = (Scan.id > newest_before) & (Scan.dataset == dataset) & Scan.patient_id.is_not(None)
-        models = models.join(Scan, Scan.image_name == ModelScan.image_name).where(is_new)
+        new = select(base_name(Scan.image_name)).where(is_new)
+        models = models.where(base_name(ModelScan.image_name).in_(new))
     return (Run.dataset == dataset) & Run.model_id.in_(models)
 
 

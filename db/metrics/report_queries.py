@@ -34,6 +34,8 @@ class Coverage:
     reused: int
     #: Scored scans by runtime and numeric precision, such as "openvino bfloat16".
     runtimes: dict[str, int]
+    #: Scored scans whose image is byte for byte that of another scored scan of the run.
+    duplicates: int
     #: Scored scans without a row in the label set. None without a label set.
     unlabelled: int | None
     #: Eligible scans (see `eligible_scans`) on which the model itself was fitted or tuned.
@@ -75,6 +77,7 @@ def read_coverage(
         pending=states[PENDING],
         reused=reused,
         runtimes=dict(sorted(runtimes.items())),
+        duplicates=_count_duplicates(connection, run_id),
         **_exclusion_counts(scored, label_set_id, subset),
     )
 
@@ -100,6 +103,19 @@ def find_label_set(connection: Connection, run_id: int, name: str | None) -> tup
 def eligible_scans(scored: ScoredScans, label_set_id: int | None) -> Mask:
     """(N,) bool: the scans that metrics can count. A label set excludes the scans that it does not label."""
     return scored.labelled if label_set_id is not None else scored.in_subset(ALL)
+
+
+def _count_duplicates(connection: Connection, run_id: int) -> int:
+    shared = (
+        select(func.count().label("scans"))
+        .select_from(RunScan)
+        .join(Outcome, Outcome.id == RunScan.outcome_id)
+        .where(RunScan.run_id == run_id, Outcome.state == SCORED, Outcome.content.is_not(None))
+        .group_by(Outcome.content)
+        .having(func.count() > 1)
+        .subquery()
+    )
+    return int(connection.execute(select(func.coalesce(func.sum(shared.c.scans), 0))).scalar_one())
 
 
 def _exclusion_counts(scored: ScoredScans, label_set_id: int | None, subset: str) -> dict[str, Any]:

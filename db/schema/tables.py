@@ -145,6 +145,8 @@ class ModelScan(Base):
     image_name: Mapped[str] = mapped_column(primary_key=True)
     patient_id: Mapped[str | None]
     subset: Mapped[str]
+    #: `sha256:...` of the encoded image, as in `Outcome.content`; NULL if the artifact does not say.
+    content: Mapped[str | None]
 
 
 class ModelExport(Base):

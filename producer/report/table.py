@@ -80,6 +80,7 @@ def coverage_lines(report: Report) -> list[tuple[str, int]]:
         ("quarantined: the scan kept killing its worker", coverage.quarantined),
         ("pending", coverage.pending),
         ("reused: the outcome is from an earlier run", coverage.reused),
+        ("scored, but the image is byte for byte that of another scan of the run", coverage.duplicates),
         *_left_out_lines(report),
         ("used for the figures", coverage.used),
     ]

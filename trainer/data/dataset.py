@@ -1,8 +1,8 @@
 """The labelled scans of a CSV: their pixels in the cache, their labels in arrays."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,8 +32,26 @@ class Examples:
     pixels: Pixels
     #: (N,) index in `pixels` of each of `rows`.
     indices: NDArray[np.int64]
+    #: `sha256:...` of the encoded image of each of `rows`.
+    contents: tuple[str, ...]
     #: Reason code to the number of labelled scans that could not be read.
     unreadable: Mapping[str, int]
+
+    @property
+    def content_by_name(self) -> dict[str, str]:
+        """`contents` by image name."""
+        return {row.image_name: content for row, content in zip(self.rows, self.contents, strict=True)}
+
+    def select(self, rows: Collection[LabelRow]) -> "Examples":
+        """The examples of these rows; they keep their order."""
+        wanted = set(rows)
+        kept = [number for number, row in enumerate(self.rows) if row in wanted]
+        return replace(
+            self,
+            rows=tuple(self.rows[number] for number in kept),
+            indices=self.indices[kept],
+            contents=tuple(self.contents[number] for number in kept),
+        )
 
 
 def read_scans(
@@ -80,6 +98,7 @@ def load_examples(
         rows=tuple(rows[index] for index in indices),
         pixels=cached.pixels,
         indices=np.array(indices, np.int64),
+        contents=tuple(f"sha256:{cached.hashes[index].tobytes().hex()}" for index in indices),
         unreadable=unreadable,
     )
 

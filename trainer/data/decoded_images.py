@@ -1,9 +1,9 @@
 """Decodes every image of a fit once, by the worker's own preprocessing, into one file of uint8.
 
-The file `pixels` holds one scan after the other. The file `decoded` holds one byte for each scan, which is 1 once its
-pixels are on disk. They are written in place, so that a killed fit continues where it stopped. Two fits of the same
-scans write the same bytes, and the next fit tries again what could not be read. `pixels` is read through a memory map,
-which costs a process no memory of its own.
+The file `pixels` holds one scan after the other. The file `contents` holds the sha256 of each encoded image, which is
+zeros until its pixels are on disk. They are written in place, so that a killed fit continues where it stopped. Two fits
+of the same scans write the same bytes, and the next fit tries again what could not be read. `pixels` is read through a
+memory map, which costs a process no memory of its own.
 """
 
 import hashlib
@@ -26,8 +26,9 @@ from worker.images.pixels import Pixels, to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import read_image
 
-#: Scans between two writes of `decoded`.
+#: Scans between two writes of `contents`.
 _BLOCK_SCANS: Final = 256
+_HASH_BYTES: Final = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class DecodedImages:
     folder: Path
     #: uint8 (N, H, W, C), a memory map; zeros for a scan that could not be read.
     pixels: Pixels
+    #: uint8 (N, 32), the sha256 of each encoded image, from a bucket too; zeros for one that could not be read.
+    hashes: NDArray[np.uint8]
     #: By position: the reason why a scan could not be read.
     unreadable: dict[int, str]
 
@@ -66,7 +69,8 @@ def load_decoded_images(
     except OSError as error:
         raise UserError(f"{folder}: the decoded images cannot be written ({error.strerror})") from error
     pixels = np.memmap(folder / "pixels", np.uint8, "r", shape=(len(images), *rule.shape))
-    return DecodedImages(folder=folder, pixels=pixels, unreadable=unreadable)
+    hashes = np.fromfile(folder / "contents", np.uint8).reshape(-1, _HASH_BYTES)
+    return DecodedImages(folder=folder, pixels=pixels, hashes=hashes, unreadable=unreadable)
 
 
 def _key(images: Sequence[FoundImage | None], rule: Preprocessing) -> str:
@@ -85,22 +89,23 @@ def _decode_missing(
     # Written with `pwrite`, where a full disk is an error; in a memory map it is a crash.
     with (
         _open_sized(folder / "pixels", len(images) * size) as pixels,
-        _open_sized(folder / "decoded", len(images)) as decoded,
+        _open_sized(folder / "contents", len(images) * _HASH_BYTES) as hashes,
         ThreadPoolExecutor() as pool,
     ):
         for start in range(0, len(images), _BLOCK_SCANS):
             block = images[start : start + _BLOCK_SCANS]
-            done = np.frombuffer(os.pread(decoded, len(block), start), np.uint8).copy()
-            waiting = [start + int(place) for place in np.flatnonzero(done == 0)]
+            stored = os.pread(hashes, len(block) * _HASH_BYTES, start * _HASH_BYTES)
+            known = np.frombuffer(stored, np.uint8).reshape(-1, _HASH_BYTES).copy()
+            waiting = [start + int(place) for place in np.flatnonzero(~known.any(axis=1))]
             for place, one in zip(waiting, pool.map(partial(_read, rule), [images[at] for at in waiting]), strict=True):
                 if isinstance(one, str):
                     unreadable[place] = one
                 else:
-                    os.pwrite(pixels, one.tobytes(), place * size)
-                    done[place - start] = 1
+                    os.pwrite(pixels, one.pixels.tobytes(), place * size)
+                    known[place - start] = np.frombuffer(one.sha256, np.uint8)
             if waiting:
                 os.fsync(pixels)
-                os.pwrite(decoded, done.tobytes(), start)
+                os.pwrite(hashes, known.tobytes(), start * _HASH_BYTES)
             advance(len(block))
     return unreadable
 
@@ -115,11 +120,18 @@ def _open_sized(path: Path, size: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _read(rule: Preprocessing, image: FoundImage | None) -> NDArray[np.uint8] | str:
+@dataclass(frozen=True, kw_only=True)
+class _Decoded:
+    pixels: NDArray[np.uint8]
+    sha256: bytes
+
+
+def _read(rule: Preprocessing, image: FoundImage | None) -> _Decoded | str:
     if image is None:
         return "missing"
     try:
-        return to_pixels(read_image(image.location).data, rule)
+        data = read_image(image.location).data
+        return _Decoded(pixels=to_pixels(data, rule), sha256=hashlib.sha256(data).digest())
     except PermanentError as error:
         return error.reason
     except TemporaryError:

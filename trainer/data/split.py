@@ -1,8 +1,14 @@
-"""Assigns scans to training, validation and test; by default all scans of a patient stay together."""
+"""Assigns scans to training, validation and test; by default all scans of a patient stay together.
+
+Scans whose images are byte for byte the same stay together in any split, and take what belongs to them along: only
+official lists can part them. `contents` are hashes of the encoded images by image name, as far as they are known.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
@@ -10,9 +16,16 @@ from db.errors import UserError
 from db.labels.csv_file import LabelRow
 from worker.artifacts.split_file import SUBSETS, SplitRow
 
+_UNKNOWN: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 def split_by_patient(
-    rows: Sequence[LabelRow], *, validation_share: float, test_share: float, seed: int
+    rows: Sequence[LabelRow],
+    *,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+    contents: Mapping[str, str] = _UNKNOWN,
 ) -> tuple[SplitRow, ...]:
     """Assign whole patients, in random order, to test, then to validation, until each has its share of scans.
 
@@ -22,18 +35,31 @@ def split_by_patient(
     Raises:
         UserError: a scan has no patient, or there are too few patients for the subsets.
     """
-    return _assign(rows, [_patient_of(row) for row in rows], _shares(validation_share, test_share), seed, "patients")
+    groups = _join_duplicates(rows, [_patient_of(row) for row in rows], contents)
+    return _assign(rows, groups, _shares(validation_share, test_share), seed, "patients")
 
 
 def split_by_image(
-    rows: Sequence[LabelRow], *, validation_share: float, test_share: float, seed: int
+    rows: Sequence[LabelRow],
+    *,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+    contents: Mapping[str, str] = _UNKNOWN,
 ) -> tuple[SplitRow, ...]:
     """Assign scans regardless of patients. Test figures then flatter the model, because it knows the patients."""
-    return _assign(rows, [row.image_name for row in rows], _shares(validation_share, test_share), seed, "scans")
+    groups = _join_duplicates(rows, [row.image_name for row in rows], contents)
+    return _assign(rows, groups, _shares(validation_share, test_share), seed, "scans")
 
 
 def split_by_lists(
-    rows: Sequence[LabelRow], *, train_list: Path, test_list: Path, validation_share: float, seed: int
+    rows: Sequence[LabelRow],
+    *,
+    train_list: Path,
+    test_list: Path,
+    validation_share: float,
+    seed: int,
+    contents: Mapping[str, str] = _UNKNOWN,
 ) -> tuple[SplitRow, ...]:
     """Take NIH's official lists of image names, and assign whole patients of the training list to validation.
 
@@ -51,18 +77,55 @@ def split_by_lists(
     for path, found in chosen.items():
         if not found:
             raise UserError(f"{path}: names no labelled scan of the CSV; choose the list that belongs to it")
-    fitted = split_by_patient(chosen[train_list], validation_share=validation_share, test_share=0, seed=seed)
+    fitted = split_by_patient(
+        chosen[train_list], validation_share=validation_share, test_share=0, seed=seed, contents=contents
+    )
     subsets = {row.image_name: row.subset for row in fitted} | {row.image_name: "test" for row in chosen[test_list]}
     return tuple(_split_row(row, subsets[row.image_name]) for row in rows if row.image_name in subsets)
 
 
 def shared_patients(split: Iterable[SplitRow]) -> int:
     """The number of patients with scans in more than one subset."""
+    return _count_shared(split, lambda row: row.patient_id)
+
+
+def shared_images(split: Iterable[SplitRow]) -> int:
+    """The number of images, by their bytes, that are in more than one subset."""
+    return _count_shared(split, lambda row: row.content)
+
+
+def count_duplicates(split: Iterable[SplitRow]) -> int:
+    """The number of scans whose image is byte for byte that of another scan."""
+    return sum(scans for content, scans in Counter(row.content for row in split).items() if content and scans > 1)
+
+
+def _count_shared(split: Iterable[SplitRow], key_of: Callable[[SplitRow], str | None]) -> int:
     subsets: dict[str, set[str]] = {}
     for row in split:
-        if row.patient_id is not None:
-            subsets.setdefault(row.patient_id, set()).add(row.subset)
+        if (key := key_of(row)) is not None:
+            subsets.setdefault(key, set()).add(row.subset)
     return sum(len(found) > 1 for found in subsets.values())
+
+
+def _join_duplicates(rows: Sequence[LabelRow], keys: Sequence[str], contents: Mapping[str, str]) -> list[str]:
+    """The key of each row's group: keys whose rows share a content are one group, which has the least of these keys.
+
+    So a split is the same with and without contents where no two scans share one.
+    """
+    parents = {key: key for key in keys}
+
+    def root(key: str) -> str:
+        while parents[key] != key:
+            # Halves the path, or a chain of joins would be walked again and again.
+            parents[key] = key = parents[parents[key]]
+        return key
+
+    first: dict[str, str] = {}
+    for row, key in zip(rows, keys, strict=True):
+        if (content := contents.get(row.image_name)) is not None:
+            one, other = sorted((root(key), root(first.setdefault(content, key))))
+            parents[other] = one
+    return [root(key) for key in keys]
 
 
 def _shares(validation: float, test: float) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,14 @@ from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
 from trainer.console.progress import print_status
 from trainer.data.dataset import Examples, label_matrix, labelled_rows, learnable_findings, read_scans
-from trainer.data.split import shared_patients, split_by_image, split_by_lists, split_by_patient
+from trainer.data.split import (
+    count_duplicates,
+    shared_images,
+    shared_patients,
+    split_by_image,
+    split_by_lists,
+    split_by_patient,
+)
 from trainer.recipe import Recipe
 from worker.artifacts.split_file import SUBSETS, SplitRow
 from worker.images.pixels import Pixels
@@ -66,24 +73,35 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
     """Read the labels, assign scans to subsets, decode images that the cache lacks, and print the subsets' sizes.
 
     Raises:
-        UserError: the CSV is wrong, images are missing, there are too few patients, or official lists share patients.
+        UserError: the CSV is wrong, images are missing, there are too few patients, or official lists share patients
+            or images.
     """
     file = read_labels_csv(source.csv)
-    assigned = {row.image_name: row for row in _split(source, recipe, labelled_rows(file.rows))}
-    rows = [row for row in file.rows if row.image_name in assigned]
+    # Refuses a wrong source before the images are read, which tells the duplicates and can take hours.
+    listed = {row.image_name for row in _split(source, recipe, labelled_rows(file.rows), {})}
+    rows = [row for row in file.rows if row.image_name in listed]
     examples = read_scans(source.csv, source.images, rows, recipe.preprocessing, cache=cache)
-    split = tuple(assigned[row.image_name] for row in examples.rows)
+    split = _split_examples(source, recipe, file.dataset, rows, examples)
     training_rows = [row for row, split_row in zip(examples.rows, split, strict=True) if split_row.subset == "train"]
     findings = learnable_findings(training_rows, recipe.targets)
     subsets = {name: _subset(name, examples, split, findings) for name in SUBSETS}
     _print_subsets(split)
-    _check_shared_patients(split, recipe)
+    _check_apart(split, recipe)
     return TrainingData(
         labels_file=file, findings=findings, split=split, subsets=subsets, unreadable=examples.unreadable
     )
 
 
-def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow]) -> Sequence[SplitRow]:
+def _split_examples(
+    source: Source, recipe: Recipe, dataset: str, rows: Sequence[LabelRow], examples: Examples
+) -> tuple[SplitRow, ...]:
+    """A row for each readable scan. Unreadable ones are assigned too, so that the others' subsets rest on all rows."""
+    contents = examples.content_by_name
+    assigned = {row.image_name: row for row in _split(source, recipe, rows, contents)}
+    return tuple(replace(assigned[name], dataset=dataset, content=content) for name, content in contents.items())
+
+
+def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow], contents: Mapping[str, str]) -> Sequence[SplitRow]:
     if (source.train_list is None) != (source.test_list is None):
         raise UserError("--train-list and --test-list are used together; give both or neither")
     if source.train_list and source.test_list:
@@ -93,9 +111,16 @@ def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow]) -> Sequence
             test_list=source.test_list,
             validation_share=recipe.validation_share,
             seed=recipe.seed,
+            contents=contents,
         )
     split = split_by_patient if recipe.split == "patient" else split_by_image
-    return split(rows, validation_share=recipe.validation_share, test_share=recipe.test_share, seed=recipe.seed)
+    return split(
+        rows,
+        validation_share=recipe.validation_share,
+        test_share=recipe.test_share,
+        seed=recipe.seed,
+        contents=contents,
+    )
 
 
 def _subset(name: str, examples: Examples, split: Sequence[SplitRow], findings: Sequence[str]) -> Subset:
@@ -119,12 +144,16 @@ def _print_subsets(split: Sequence[SplitRow]) -> None:
         f"{', '.join(sizes)}; patients in more than one subset: {shared_patients(split)}"
         + (f", scans without a patient id: {unknown}" if unknown else "")
     )
+    print_status(
+        f"scans whose image is byte for byte that of another: {count_duplicates(split)};"
+        f" such images in more than one subset: {shared_images(split)}"
+    )
 
 
-def _check_shared_patients(split: Sequence[SplitRow], recipe: Recipe) -> None:
-    shared = shared_patients(split)
-    if recipe.split == "patient" and shared:
-        raise UserError(
-            f"{shared} patients have scans in both of --train-list and --test-list, so test figures would flatter the"
-            " model; remove them from one list, or choose --split image"
-        )
+def _check_apart(split: Sequence[SplitRow], recipe: Recipe) -> None:
+    for what, shared in (("patients have scans", shared_patients(split)), ("images are", shared_images(split))):
+        if recipe.split == "patient" and shared:
+            raise UserError(
+                f"{shared} {what} in both of --train-list and --test-list, so test figures would flatter the"
+                " model; remove them from one list, or choose --split image"
+            )

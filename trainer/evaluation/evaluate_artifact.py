@@ -1,16 +1,17 @@
 """`trainer evaluate`: evaluates an artifact on the scans of any CSV."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.labels.csv_file import LabelRow, read_labels_csv
+from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
 from db.metrics.known_patients import KnownPatients, count_known_patients
 from trainer.console.progress import native_stderr_muted
-from trainer.data.dataset import label_matrix, labelled_rows, read_scans
+from trainer.data.dataset import Examples, label_matrix, labelled_rows, read_scans
 from trainer.data.held_out import unseen_rows
 from trainer.data.training_data import Subset
 from trainer.evaluation.evaluator import Evaluation, evaluate
@@ -68,41 +69,48 @@ def evaluate_artifact(
     """
     file = read_labels_csv(csv)
     labelled = labelled_rows(file.rows)
-    rows = labelled if include_seen else unseen_rows(file.dataset, labelled, artifact)
-    if not rows:
-        raise UserError(
-            f"{csv}: {artifact.manifest.name} was fitted or tuned on every scan or its patient; choose another CSV, or"
-            " evaluate on them with --include-seen"
-        )
-    subset, unreadable = _read_subset(artifact, csv, images, rows, cache)
+    read = partial(read_scans, csv, images, rule=artifact.manifest.preprocessing, cache=cache)
+    examples = read(labelled) if include_seen else _read_unseen(artifact, file, read)
+    unreadable = sum(examples.unreadable.values())
     context = EvaluationContext(
         model=artifact.manifest.name,
         model_sha256=artifact.sha256,
         dataset=file.dataset,
         labels_sha256=file.sha256,
         subset="all" if include_seen else "unseen",
-        seen=len(labelled) - len(rows),
-        held_out_note=None if include_seen else known_patients(subset.rows, read_split(artifact.folder)).note,
-        unreadable=unreadable,
+        seen=len(labelled) - len(examples.rows) - unreadable,
+        held_out_note=None if include_seen else known_patients(examples.rows, read_split(artifact.folder)).note,
+        unreadable=examples.unreadable,
     )
-    return context, _score_and_evaluate(artifact, subset)
+    return context, _score_and_evaluate(artifact, examples)
 
 
-def _read_subset(
-    artifact: Artifact, csv: Path, images: str | None, rows: Sequence[LabelRow], cache: Path
-) -> tuple[Subset, Mapping[str, int]]:
-    examples = read_scans(csv, images, rows, artifact.manifest.preprocessing, cache=cache)
-    labels = label_matrix(examples.rows, artifact.manifest.findings)
-    return Subset(
-        rows=examples.rows, pixels=examples.pixels, indices=examples.indices, labels=labels
-    ), examples.unreadable
+def _read_unseen(artifact: Artifact, file: LabelsFile, read: Callable[[Sequence[LabelRow]], Examples]) -> Examples:
+    """Read the labelled scans that are unseen by name and patient, and keep those that are unseen by their bytes."""
+    # Unlabelled rows are asked about too, because they can lead to patients.
+    by_name = [row for row in unseen_rows(file.dataset, file.rows, artifact) if row.findings]
+    _check_any_unseen(file, artifact, by_name)
+    examples = read(by_name)
+    unseen = unseen_rows(file.dataset, examples.rows, artifact, contents=examples.content_by_name)
+    _check_any_unseen(file, artifact, unseen)
+    return examples.select(unseen)
 
 
-def _score_and_evaluate(artifact: Artifact, subset: Subset) -> Evaluation:
+def _check_any_unseen(file: LabelsFile, artifact: Artifact, unseen: Sequence[LabelRow]) -> None:
+    if not unseen:
+        raise UserError(
+            f"{file.path}: {artifact.manifest.name} was fitted or tuned on every scan or its patient; choose another"
+            " CSV, or evaluate on them with --include-seen"
+        )
+
+
+def _score_and_evaluate(artifact: Artifact, examples: Examples) -> Evaluation:
     with native_stderr_muted():
         from trainer.network.predict import predict
         from worker.artifacts.keras_model import load_keras_model
     manifest = artifact.manifest
+    labels = label_matrix(examples.rows, manifest.findings)
+    subset = Subset(rows=examples.rows, pixels=examples.pixels, indices=examples.indices, labels=labels)
     scores = predict(load_keras_model(artifact), subset.pixels, subset.indices)
     return evaluate(
         subset.rows,

@@ -77,8 +77,7 @@ def fit(name: str, source: Source, recipe: Recipe, options: FitOptions) -> Fitte
     base_model = find_base_model(recipe.weights)
     data = load_training_data(source, recipe, cache=options.scratch / "pixels")
     if base_model:
-        rows = {subset: data.subsets[subset].rows for subset in ("validation", "test")}
-        refuse_data_leak(base_model, data.labels_file.dataset, **rows)
+        refuse_data_leak(base_model, data.labels_file.dataset, data.split)
     checkpoint_file = CheckpointFile(path=options.scratch / "fits" / f"{name}.npz", inputs=_inputs(recipe, data))
     weights, history, policy = _train(recipe, data, checkpoint_file, options)
     published = build_published_model(recipe, data, weights)

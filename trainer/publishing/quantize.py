@@ -86,9 +86,10 @@ def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count:
         UserError: the CSV or an image is wrong, or the CSV has no training scans or too few validation patients.
     """
     file = read_labels_csv(csv)
-    fitted = used_rows(file.rows, artifact, used=("train",))
+    fitted = used_rows(file.dataset, file.rows, artifact, used=("train",))
     apart = set(unseen_rows(file.dataset, file.rows, artifact, used=("train",)))
-    tuned = [row for row in used_rows(labelled_rows(file.rows), artifact, used=("validation",)) if row in apart]
+    validation = used_rows(file.dataset, labelled_rows(file.rows), artifact, used=("validation",))
+    tuned = [row for row in validation if row in apart]
     _check_scans(csv, artifact.manifest.name, fitted, tuned)
     chosen = [fitted[at] for at in np.linspace(0, len(fitted) - 1, min(count, len(fitted))).astype(int)]
     examples = read_scans(csv, images, [*chosen, *tuned], artifact.manifest.preprocessing, cache=cache)

@@ -148,7 +148,13 @@ def _export_hashes(artifact: Artifact) -> dict[str, str]:
 
 def _used_scans(artifact: Artifact) -> list[UsedScan]:
     return [
-        UsedScan(image_name=row.image_name, patient_id=row.patient_id, subset=row.subset)
+        UsedScan(
+            image_name=row.image_name,
+            patient_id=row.patient_id,
+            subset=row.subset,
+            dataset=row.dataset,
+            content=row.content,
+        )
         for row in read_split(artifact.folder)
     ]
 

@@ -46,6 +46,7 @@ COVERAGE = Coverage(
     pending=2,
     reused=4,
     runtimes={"tensorflow bfloat16": 12},
+    duplicates=3,
     unlabelled=1,
     seen_itself=5,
     seen_patient=2,

@@ -40,17 +40,34 @@ def test_an_image_is_decoded_once(images, tmp_path):
 
 
 def test_a_killed_fit_continues_where_it_stopped(images, tmp_path):
-    """Images that are not marked as decoded are decoded; the others are not read again."""
+    """Images whose hash is not written are decoded; the others are not read again."""
     whole = load_decoded_images(tmp_path / "cache", images, RULE)
     expected = np.array(whole.pixels)
-    with (whole.folder / "decoded").open("r+b") as decoded, (whole.folder / "pixels").open("r+b") as pixels:
-        decoded.seek(5)
-        decoded.write(b"\0" * (len(images) - 5))
+    with (whole.folder / "contents").open("r+b") as contents, (whole.folder / "pixels").open("r+b") as pixels:
+        contents.seek(5 * 32)
+        contents.write(bytes(32 * (len(images) - 5)))
         pixels.truncate(5 * 32 * 32)
     shutil.move(images[0].location, images[0].location + ".gone")
     again = load_decoded_images(tmp_path / "cache", images, RULE)
     assert not again.unreadable
     np.testing.assert_array_equal(again.pixels, expected)
+    np.testing.assert_array_equal(again.hashes, whole.hashes)
+
+
+def test_a_hash_is_of_the_encoded_bytes(images, tmp_path):
+    """It is what a worker records of the same file; an image that cannot be read has none."""
+    hashes = load_decoded_images(tmp_path / "cache", [images[3], None], RULE).hashes
+    assert read_image(images[3].location).content == f"sha256:{hashes[0].tobytes().hex()}"
+    assert not hashes[1].any()
+
+
+def test_pixels_that_were_decoded_without_hashes_are_decoded_again(images, tmp_path):
+    """An earlier version noted only that an image was decoded."""
+    whole = load_decoded_images(tmp_path / "cache", images, RULE)
+    (whole.folder / "contents").rename(whole.folder / "decoded")
+    again = load_decoded_images(tmp_path / "cache", images, RULE)
+    assert again.hashes.any(axis=1).all()
+    np.testing.assert_array_equal(again.pixels, whole.pixels)
 
 
 def test_a_bad_image_has_its_reason_and_is_tried_again(images, tmp_path):

@@ -2,8 +2,15 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow
-from trainer.data.split import shared_patients, split_by_image, split_by_lists, split_by_patient
-from worker.artifacts.split_file import read_split, write_split
+from trainer.data.split import (
+    count_duplicates,
+    shared_images,
+    shared_patients,
+    split_by_image,
+    split_by_lists,
+    split_by_patient,
+)
+from worker.artifacts.split_file import SplitRow, read_split, write_split
 
 
 def row(patient, scan):
@@ -21,8 +28,16 @@ def row(patient, scan):
 ROWS = [row(patient, scan) for patient in range(1, 61) for scan in range(patient % 5 + 1)]
 
 
-def split(rows=ROWS, seed=0):
-    return split_by_patient(rows, validation_share=0.15, test_share=0.25, seed=seed)
+#: The first scans of the patients 1 to 10 are one image; so are the second of 9 and 11, and the first of 20 and 30.
+DUPLICATES = {
+    **{row(patient, 0).image_name: "a" for patient in range(1, 11)},
+    **{row(patient, 1).image_name: "b" for patient in (9, 11)},
+    **{row(patient, 0).image_name: "c" for patient in (20, 30)},
+}
+
+
+def split(rows=ROWS, seed=0, **options):
+    return split_by_patient(rows, validation_share=0.15, test_share=0.25, seed=seed, **options)
 
 
 def patients_of(rows, subset):
@@ -70,6 +85,52 @@ def test_a_split_by_image_divides_patients():
     assert {one.subset for one in rows} == {"train", "test"}
     assert shared_patients(rows) > 10
     assert shared_patients(split()) == 0
+
+
+def subsets_of(rows, patients):
+    return {one.subset for one in rows if int(one.patient_id) in patients}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("order", [1, -1])
+def test_patients_with_one_image_are_in_one_subset(seed, order):
+    """They are perhaps one person under several ids; a chain of shared images joins all of its patients."""
+    rows = split(ROWS[::order], seed=seed, contents=DUPLICATES)
+    assert len(subsets_of(rows, range(1, 12))) == len(subsets_of(rows, {20, 30})) == 1
+    assert shared_patients(rows) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_image_is_in_one_subset_in_a_split_by_image(seed):
+    """Test figures would flatter a model that was fitted on the very image."""
+    rows = split_by_image(ROWS, validation_share=0.2, test_share=0.3, seed=seed, contents=DUPLICATES)
+    for content in "abc":
+        names = {name for name, found in DUPLICATES.items() if found == content}
+        assert len({one.subset for one in rows if one.image_name in names}) == 1
+
+
+def test_contents_that_differ_change_no_split():
+    """A fit whose images all differ has the split that it had before contents were known."""
+    contents = {one.image_name: one.image_name for one in ROWS}
+    assert split(contents=contents) == split()
+
+
+def test_duplicates_and_shared_images_are_counted():
+    """By content; a scan whose content is not known is no duplicate."""
+    where = [
+        ("a", "train"),
+        ("a", "test"),
+        ("a", "test"),
+        ("b", "train"),
+        ("b", "train"),
+        ("c", "test"),
+        (None, "test"),
+    ]
+    rows = [
+        SplitRow(image_name=f"{number}.png", patient_id=None, subset=subset, content=content)
+        for number, (content, subset) in enumerate([*where, (None, "train")])
+    ]
+    assert (count_duplicates(rows), shared_images(rows)) == (5, 1)
 
 
 def test_shares_that_leave_no_training_scans_are_refused():

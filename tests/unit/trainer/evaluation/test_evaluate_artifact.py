@@ -1,6 +1,7 @@
 """Evaluating an artifact on the scans of a CSV: which scans are used, and what the result says about them."""
 
 import csv
+import hashlib
 import json
 import shutil
 
@@ -17,11 +18,18 @@ from trainer.publishing.publish import write_artifact
 from trainer.recipe import make_recipe
 from worker.artifacts.manifest import Manifest
 from worker.artifacts.model_store import FolderModelStore, find_by_name
+from worker.artifacts.split_file import SplitRow
 
 
 @pytest.fixture(scope="module")
 def artifact(phantoms, tmp_path_factory):
     """A model with random weights, whose split says that it was fitted on some of the phantoms."""
+    split = split_by_patient(read_labels_csv(phantoms).rows, validation_share=0.15, test_share=0.25, seed=0)
+    return publish_random(phantoms, tmp_path_factory.mktemp("models"), split)
+
+
+def publish_random(phantoms, models, split):
+    """Publish a model with random weights and this split."""
     recipe = make_recipe("best", encoder="densenet37", size=32)
     findings = ("Abnormal", "Effusion")
     manifest = Manifest(
@@ -31,10 +39,7 @@ def artifact(phantoms, tmp_path_factory):
         dataset=phantoms.stem,
         thresholds={"Abnormal": {"youden": 0.5}},
     )
-    split = split_by_patient(read_labels_csv(phantoms).rows, validation_share=0.15, test_share=0.25, seed=0)
-    return write_artifact(
-        build_model(recipe, findings), manifest, split=split, models=FolderModelStore(tmp_path_factory.mktemp("models"))
-    )
+    return write_artifact(build_model(recipe, findings), manifest, split=split, models=FolderModelStore(models))
 
 
 def subset_of(artifact, *wanted):
@@ -95,6 +100,31 @@ def test_a_csv_without_patients_is_evaluated_with_a_note(artifact, phantoms, tmp
     assert json.loads(evaluation_json(context, evaluation))["of"]["held_out_note"] == note
     assert (evaluation.patients, evaluation.scans_without_patient) == (0, evaluation.scans)
     assert evaluate_artifact(artifact, phantoms, None, cache=tmp_path)[0].held_out_note is None
+
+
+def test_a_renamed_film_is_known_by_its_bytes_and_leads_to_its_patient(phantoms, tmp_path):
+    """One of the patient's two films was fitted on; another patient's film remains."""
+    rows = read_labels_csv(phantoms).rows
+    patient = next(row.patient_id for row in rows if sum(one.patient_id == row.patient_id for one in rows) > 1)
+    same = [row.image_name for row in rows if row.patient_id == patient]
+    other = next(row.image_name for row in rows if row.patient_id != patient)
+    images = phantoms.parent / "images"
+    content = f"sha256:{hashlib.sha256((images / same[0]).read_bytes()).hexdigest()}"
+    fitted = SplitRow(image_name="old.png", patient_id="x", subset="train", dataset="d", content=content)
+    artifact = publish_random(phantoms, tmp_path / "models", [fitted])
+    context, evaluation = evaluate_artifact(
+        artifact, _subset_csv(phantoms, tmp_path, [*same, other]), str(images), cache=tmp_path
+    )
+    assert (context.seen, evaluation.scans) == (len(same), 1)
+    with pytest.raises(UserError, match="fitted or tuned on every scan"):
+        evaluate_artifact(artifact, _subset_csv(phantoms, tmp_path, same), str(images), cache=tmp_path)
+
+
+def _subset_csv(phantoms, folder, names):
+    head, *lines = phantoms.read_text().splitlines()
+    path = folder / "renamed.csv"
+    path.write_text("\n".join([head, *(line for line in lines if line.split(",")[0] in names)]))
+    return path
 
 
 def test_an_artifact_is_found_by_name_and_by_hash(artifact):

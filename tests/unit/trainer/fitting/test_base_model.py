@@ -1,5 +1,7 @@
 """A model that starts from another model's weights has seen that model's scans, too."""
 
+from dataclasses import replace
+
 import pytest
 
 from db.errors import UserError
@@ -26,9 +28,11 @@ def base_model(phantoms, options):
     return fit("base", Source(csv=phantoms), make_recipe("best", **TINY), options).artifact
 
 
-def rows_of(phantoms, base_model, *subsets):
+def split_of(phantoms, base_model, subsets, *, subset):
+    """The base model's scans of these subsets, as scans of a subset of another fit."""
     used = {row.image_name for row in read_split(base_model.folder) if row.subset in subsets}
-    return [row for row in read_labels_csv(phantoms).rows if row.image_name in used]
+    rows = (row for row in read_labels_csv(phantoms).rows if row.image_name in used)
+    return [SplitRow(image_name=row.image_name, patient_id=row.patient_id, subset=subset) for row in rows]
 
 
 def test_a_fit_starts_from_a_models_encoder_at_another_size(phantoms, options, base_model):
@@ -60,12 +64,24 @@ def test_another_split_than_the_base_models_is_refused(phantoms, options, base_m
 )
 def test_scans_may_be_used_as_the_base_model_used_them(phantoms, base_model, validation, test, leaks):
     """Its validation scans may be validation scans but not test scans; its training scans may be neither."""
-    rows = {"validation": rows_of(phantoms, base_model, *validation), "test": rows_of(phantoms, base_model, *test)}
+    split = [
+        *split_of(phantoms, base_model, validation, subset="validation"),
+        *split_of(phantoms, base_model, test, subset="test"),
+    ]
     if not leaks:
-        refuse_data_leak(base_model, phantoms.stem, **rows)
+        refuse_data_leak(base_model, phantoms.stem, split)
         return
     with pytest.raises(UserError, match="--weights"):
-        refuse_data_leak(base_model, phantoms.stem, **rows)
+        refuse_data_leak(base_model, phantoms.stem, split)
+
+
+def test_a_renamed_film_of_the_base_model_is_no_test_scan(base_model):
+    """It is known by its bytes, under whatever name, patient and dataset."""
+    film = next(row for row in read_split(base_model.folder) if row.subset == "train")
+    renamed = replace(film, image_name="new.png", patient_id="new", dataset="new", subset="test")
+    with pytest.raises(UserError, match="base was fitted on 1 of the 1 test scans"):
+        refuse_data_leak(base_model, "new", [renamed])
+    refuse_data_leak(base_model, "new", [replace(renamed, content=None)])
 
 
 def test_the_split_includes_the_scans_that_the_base_model_has_seen(base_model):
@@ -76,6 +92,14 @@ def test_the_split_includes_the_scans_that_the_base_model_has_seen(base_model):
     assert both == (own, *seen)
     assert add_base_model_scans(both, base_model) == both
     assert add_base_model_scans([own], None) == (own,)
+
+
+def test_inherited_scans_keep_the_dataset_that_their_patients_are_of(base_model):
+    """Also those of an older artifact, whose rows name none, and beside an own scan of the same name."""
+    film = next(row for row in read_split(base_model.folder) if row.subset == "train")
+    assert film.dataset == base_model.manifest.dataset
+    both = add_base_model_scans([replace(film, dataset="new")], base_model)
+    assert {row.dataset for row in both if row.image_name == film.image_name} == {"new", film.dataset}
 
 
 @pytest.mark.parametrize("weights", ["none", "imagenet", "nowhere/file.h5", "nowhere/model.keras"])

@@ -12,7 +12,7 @@ from tests.support.world import hash_artifact
 from worker.artifacts.artifact import file_sha256, find_artifact, load_artifact, publish
 from worker.artifacts.manifest import MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, Manifest
 from worker.artifacts.model_store import FolderModelStore
-from worker.artifacts.split_file import SplitRow, read_split
+from worker.artifacts.split_file import SplitRow, read_split, write_split
 
 
 @pytest.fixture
@@ -131,6 +131,16 @@ def test_a_split_is_read_row_by_row(artifact):
     ]
 
 
+def test_a_split_names_datasets_and_contents_where_they_are_known(artifact):
+    """Older artifacts have neither column, and other rows have empty cells."""
+    rows = [
+        SplitRow(image_name="a.png", patient_id="1", subset="train", dataset="donor", content=f"sha256:{'ab' * 32}"),
+        SplitRow(image_name="b.png", patient_id=None, subset="test"),
+    ]
+    write_split(artifact.folder, rows)
+    assert list(read_split(artifact.folder)) == rows
+
+
 def test_an_unknown_subset_is_refused_beside_the_known_ones(artifact):
     """A scan that was trained on must not pass as held out for a spelling."""
     (artifact.folder / SPLIT_FILE).write_text("image_name,patient_id,subset\na.png,1,Train\n")
@@ -149,8 +159,14 @@ def test_an_unknown_subset_is_refused_beside_the_known_ones(artifact):
         b"image_name,patient_id,subset\na\0.png,1,train\n",
         b"image_name,patient_id,subset\n\xff.png,1,train\n",
         b"image_name,patient_id,subset\n" + b"a" * 200_000 + b",1,train\n",
+        b"image_name,patient_id,subset,dataset\na.png,1,train,d\0\n",
+        b"image_name,patient_id,subset,dataset,content\na.png,1,train,d\n",
+        b"image_name,patient_id,subset,dataset,content\na.png,1,train,d,ABAB\n",
     ],
-    ids=["empty", "a column less", "a short row", "a long row", "no name", "NUL", "no UTF-8", "a huge cell"],
+    ids=[
+        *("empty", "a column less", "a short row", "a long row", "no name", "NUL", "no UTF-8", "a huge cell"),
+        *("NUL in the dataset", "no cell of a content", "no sha256"),
+    ],
 )
 def test_a_split_that_is_no_such_table_is_one_sentence(artifact, content):
     """Found by fuzzing: a hand-made artifact with such a file caused a traceback."""
