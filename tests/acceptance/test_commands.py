@@ -124,7 +124,7 @@ def test_enqueue_says_that_held_out_by_patient_cannot_be_told_until_labels_name_
 
 
 def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
-    """`producer labels` enqueues nothing, and `report --labels` writes a second report on the same scores."""
+    """`producer labels` enqueues nothing, and `report --labels` writes a second report, in files alone."""
     revised = write_csv(tmp_path / "revised.csv", SCANS, labels=dict.fromkeys(SCANS, "No Finding") | {5: "Mass"})
     before = count_rows(scored)
     imported = as_json(scored, "labels", "--csv", revised, "--name", "nih2020")
@@ -143,14 +143,17 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
     assert (own["label_set"], other["label_set"], positives) == ("sample_labels", "nih2020", [2, 1])
     assert own["spread"] == other["spread"]
     assert sorted(path.name for path in (scored.home / "reports").iterdir()) == ["run-1", "run-1-labels-nih2020"]
-    assert len(scored.rows("SELECT DISTINCT label_set FROM finding_metrics")) == 2
+    assert scored.rows("SELECT DISTINCT label_set FROM finding_metrics") == [("sample_labels",)]
 
 
 def test_a_report_takes_other_thresholds(scored):
-    """`--thresholds` sets the rows of the table, and a number above 1 is refused."""
+    """`--thresholds` sets the rows of the report and of no view, and a number above 1 is refused."""
+    query = "SELECT * FROM threshold_metrics ORDER BY subset, finding, chosen_by, threshold"
+    before = scored.rows(query)
     report = as_json(scored, "report", "--thresholds", "0.15,0.95")
     given = {row["threshold"] for row in report["thresholds"] if row["chosen_by"] == "given"}
     assert given == {0.15, 0.95}
+    assert scored.rows(query) == before
     done = scored.producer("report", "--thresholds", "0.5,2", check=False)
     assert (done.returncode, "from 0 to 1" in done.stderr) == (2, True)
 

@@ -121,7 +121,7 @@ def finished_run(engine, rows=None, fitted=()):
 
 
 def test_labels_that_come_later_are_counted(engine):
-    """The same file is read again with its label column: stored figures go with the commit, closing counts them."""
+    """Labels join a run's own label set: the commit deletes the stored figures, and closing counts again."""
     half = (*rows_of(range(6)), *rows_of(range(6, 12), labels=False))
     run = finished_run(engine, half)
     again = enqueue(engine, rows_of(range(12)))
