@@ -126,8 +126,11 @@ def _is_same_scan(pair: _Pair, *, seen: Mapping[int, SeenBytes]) -> bool:
     if evidence is None:
         # Nothing was ever read from the place that the ledger knows.
         return True
-    if evidence.content is not None:
-        return _has_content(now, evidence.content) is True
+    if evidence.content is not None and _has_content(now, evidence.content):
+        return True
+    if not evidence.is_open:
+        return False
+    # Its newest bytes were not hashed yet.
     version = known.seen_as.partition(" ")[0] if known.seen_as else None
     if version is not None and version == now.version:
         return True
@@ -153,6 +156,7 @@ def _has_content(now: FoundImage, content: str) -> bool | None:
     except NightreadError:
         # A worker could not score it either: the outcome stands for now.
         return None
-    if content.startswith(_SHA256_PREFIX):
-        return content == f"{_SHA256_PREFIX}{hashlib.sha256(read.data).hexdigest()}"
-    return content == read.content
+    sha256 = f"{_SHA256_PREFIX}{hashlib.sha256(read.data).hexdigest()}"
+    # Of an object that was uploaded in one part, most stores' ETag is the MD5 hash.
+    etag = f"{_ETAG_PREFIX}{hashlib.md5(read.data, usedforsecurity=False).hexdigest()}"
+    return content in (read.content, sha256, etag)

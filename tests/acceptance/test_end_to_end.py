@@ -74,14 +74,14 @@ def test_a_second_enqueue_sends_nothing_and_links_the_existing_outcomes(world, s
 
 @embedded_first
 def test_a_moved_image_keeps_its_score_and_a_changed_image_is_scored_again(world, source, tmp_path):
-    """Equal bytes in another folder keep their score, and changed or repaired bytes under the same name are due."""
+    """Equal bytes in another folder keep their score; with `--moved`, changed or repaired bytes are scored again."""
     world.producer("enqueue", "--csv", source)
     world.worker()
     wait_until(finished(world), what="the run's end")
     elsewhere = tmp_path / "elsewhere"
     write_images(elsewhere, SCANS)
     (elsewhere / image_name(9)).write_bytes((elsewhere / image_name(10)).read_bytes())
-    world.producer("enqueue", "--csv", source, "--images", elsewhere)
+    world.producer("enqueue", "--csv", source, "--images", elsewhere, "--moved")
     wait_until(finished(world), what="the second run's end")
     again = world.rows("SELECT image_name FROM results_wide WHERE run_id = 2 AND revision = 2 AND state = 'scored'")
     assert sorted(again) == [(image_name(3),), (image_name(5),), (image_name(9),)]

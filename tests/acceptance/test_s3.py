@@ -56,7 +56,8 @@ def test_scans_in_s3_are_scored_like_those_on_disk(world, bucket, tmp_path):
     assert world.rows("SELECT count(*) FROM outcomes WHERE state = 'scored' AND content LIKE 'etag:%'") == [(9,)]
     by_name = dict(world.rows("SELECT image_name, abnormal FROM results_wide WHERE state = 'scored'"))
 
-    world.producer("enqueue", "--csv", csv, "--images", tmp_path / "local", "--rescore")
+    # One of them was no image in the bucket, and is one on disk.
+    world.producer("enqueue", "--csv", csv, "--images", tmp_path / "local", "--rescore", "--moved")
     wait_until(lambda: world.rows("SELECT pending FROM run_progress WHERE run_id = 2") == [(0,)], what="its end")
     again = dict(world.rows("SELECT image_name, abnormal FROM results_wide WHERE run_id = 2 AND state = 'scored'"))
     assert {image: again[image] for image in by_name} == by_name

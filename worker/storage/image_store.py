@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from db.errors import PermanentError, UserError
+from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
 from worker.storage.folder import list_folder, read_file, same_file_bytes
 from worker.storage.matching import Candidate, Listing, select_images
@@ -85,6 +85,12 @@ def same_bytes(one: FoundImage, other: FoundImage) -> bool:
     """Whether two images have the same bytes; False where one cannot be read or was not checked."""
     if one.version is None or other.version is None:
         return False
-    if SCHEME in (one.location[: len(SCHEME)], other.location[: len(SCHEME)]):
+    in_stores = one.location.startswith(SCHEME) + other.location.startswith(SCHEME)
+    if in_stores == 2:
         return one.version == other.version
-    return same_file_bytes(one.location, other.location)
+    if in_stores == 0:
+        return same_file_bytes(one.location, other.location)
+    try:
+        return read_image(one.location).data == read_image(other.location).data
+    except (PermanentError, TemporaryError):
+        return False

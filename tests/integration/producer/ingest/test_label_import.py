@@ -3,21 +3,23 @@
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from db.engine.session import read_transaction
 from db.errors import UserError
-from db.schema.tables import Label, LabelSet, RunFindingMetric, RunThresholdMetric, Scan
+from db.schema.tables import Label, LabelSet, ModelScan, RunFindingMetric, RunThresholdMetric, Scan
 from producer.ingest.label_import import import_label_set
 from tests.support.ledger import enqueue, labels_file, score_all
 
 
 @pytest.fixture
 def ledger(engine, tmp_path):
-    """A finished run of four scans with figures; the first two scans have no patient."""
+    """A finished run of four scans with figures, by a model with a split; the first two scans have no patient."""
     run, _ = enqueue(engine, tmp_path)
     score_all(engine, run)
     with engine.begin() as connection:
+        fitted = {"model_id": 1, "dataset": "sample_labels", "image_name": "fitted.png", "subset": "train"}
+        connection.execute(insert(ModelScan).values(fitted))
         connection.execute(update(Scan).where(Scan.image_name < "00000002").values(patient_id=None))
     return engine
 

@@ -19,10 +19,10 @@ def test_a_message_with_another_location_is_dropped_and_its_work_stays_pending(w
     assert not any(second.location.rpartition("/")[2] in record.message for record in caplog.records)
 
 
-def test_a_scan_that_moved_since_is_not_read_at_its_old_place(work):
-    """A later enqueue found the image elsewhere, so the message is old and the next one has the new location."""
+def test_a_message_with_another_location_than_its_outcome_is_dropped(work):
+    """A restored ledger gave the id to another scan, so the message is old, and nothing of it is read."""
     first, *_ = work.scans
-    work.execute("UPDATE scans SET location = :new WHERE location = :old", new="/elsewhere.png", old=first.location)
+    work.execute("UPDATE outcomes SET location = :new WHERE location = :old", new="/elsewhere.png", old=first.location)
     work.handle([first])
     assert work.pending == len(work.scans)
 
@@ -48,7 +48,7 @@ def test_a_score_goes_to_no_scan_that_took_the_id_while_it_was_computed(work, mo
     score = work.process._scorer.score
 
     def restored_meanwhile(pixels):
-        work.execute("UPDATE scans SET location = :new WHERE location = :old", new="/new.png", old=first.location)
+        work.execute("UPDATE outcomes SET location = :new WHERE location = :old", new="/new.png", old=first.location)
         return score(pixels)
 
     monkeypatch.setattr(work.process._scorer, "score", restored_meanwhile)
@@ -62,7 +62,7 @@ def test_an_attempt_counts_against_no_scan_that_took_the_id(work, monkeypatch):
     first, *_ = work.scans
 
     def fail(_pixels):
-        work.execute("UPDATE scans SET location = :new WHERE location = :old", new="/new.png", old=first.location)
+        work.execute("UPDATE outcomes SET location = :new WHERE location = :old", new="/new.png", old=first.location)
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(work.process._scorer, "score", fail)
