@@ -251,6 +251,18 @@ def test_images_that_were_enqueued_without_a_check_are_read_once(folder, reads):
     assert len(reads) == 3
 
 
+def test_a_conflict_hides_no_change(folder):
+    """Another source took the scan for another one: what counts is the scan's own outcome, which is older."""
+    with folder.engine.begin() as connection:
+        request = RunRequest(
+            source="another", sha256="c" * 64, dataset="sample_labels", model_id=1, label_set_id=None, options={}
+        )
+        open_run(connection, request, [], conflicts={1: "a sentence"})
+    assert folder.enqueue() == (set(), {})
+    (folder.root / NAMES[0]).write_bytes(b"other")
+    assert folder.enqueue()[0] == {NAMES[0]}
+
+
 def test_an_image_that_changed_under_one_model_changed_under_every_other(folder):
     """What an enqueue for one model noted does not hide the change from another model."""
     folder.decide(folder.enqueue(model="n")[1])
