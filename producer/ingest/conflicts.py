@@ -16,16 +16,16 @@ def describe_conflicts(conflicts: Mapping[str, Conflict], source: str, dataset: 
     first = conflicts[min(conflicts)]
     differences = []
     if first.patients:
-        differences.append("the ledger has patient {}, the source patient {}".format(*first.patients))
+        differences.append("is of patient {} there and of patient {} here".format(*first.patients))
     if first.locations:
-        differences.append("the ledger has {}, the source {} with other bytes".format(*first.locations))
+        differences.append("is {} there and {}, with other bytes, here".format(*first.locations))
     remedies = ["--dataset NAME if they are other scans"]
     if any(conflict.locations for conflict in conflicts.values()):
         remedies.append("--moved if the same scans lie there now")
     if any(conflict.patients for conflict in conflicts.values()):
         remedies.append("--correct-patients if the source's patients are right")
-    count = f"{len(conflicts):,} scans are" if len(conflicts) > 1 else "a scan is"
+    which = f"{len(conflicts):,} scans are others" if len(conflicts) > 1 else "one scan is another"
     return (
-        f"{source}: {count} known in dataset {dataset!r} as another: {first.image_name!r}: {'; '.join(differences)}; "
+        f"{source}: {which} in dataset {dataset!r}: {first.image_name!r} {' and '.join(differences)}; "
         f"add {', or '.join(remedies)}"
     )

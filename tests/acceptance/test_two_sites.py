@@ -93,7 +93,13 @@ def test_a_csv_of_the_same_name_with_other_patients_is_refused_until_it_is_a_dat
     a, b = sites
     home.producer("enqueue", "--csv", a.csv)
     message = refusal(home, "--csv", b.csv)
-    for part in (str(a.images / NAMES[0]), str(b.images / NAMES[0]), "patient 100", "patient 900", "4 scans"):
+    for part in (
+        str(a.images / NAMES[0]),
+        str(b.images / NAMES[0]),
+        "patient 100",
+        "patient 900",
+        "4 scans are others",
+    ):
         assert part in message
     for flag in ("--dataset", "--moved", "--correct-patients"):
         assert flag in message
