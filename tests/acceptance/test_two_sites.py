@@ -123,6 +123,7 @@ def test_folders_of_one_name_are_refused_unless_their_bytes_are_the_same(home, s
     assert home.rows("SELECT scored, reused FROM run_progress WHERE run_id = 2") == [(4, 4)]
 
 
+@pytest.mark.slow
 def test_moved_scans_with_other_bytes_are_scored_anew_and_the_earlier_run_keeps_its_scores(home, sites):
     """`--moved` and `--correct-patients` are a person's word that these are the same scans."""
     a, b = sites
