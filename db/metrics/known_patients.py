@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from db.metrics.held_out import FITTED_SUBSETS
 from db.schema.tables import ModelScan, Run, RunScan, Scan
 
 
@@ -56,7 +57,8 @@ def read_known_patients(connection: Connection, run_id: int) -> KnownPatients:
     of_run = select(func.count(), func.count(Scan.patient_id)).select_from(RunScan).join(Scan)
     scans, with_patient = connection.execute(of_run.where(RunScan.run_id == run_id)).one()
     of_model = select(func.count(), func.count(ModelScan.patient_id)).join(Run, Run.model_id == ModelScan.model_id)
-    fitted, fitted_with_patient = connection.execute(of_model.where(Run.id == run_id, ModelScan.subset != "test")).one()
+    of_model = of_model.where(Run.id == run_id, ModelScan.subset.in_(FITTED_SUBSETS))
+    fitted, fitted_with_patient = connection.execute(of_model).one()
     return KnownPatients(
         scans=scans, scans_with_patient=with_patient, fitted=fitted, fitted_with_patient=fitted_with_patient
     )

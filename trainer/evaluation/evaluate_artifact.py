@@ -9,6 +9,7 @@ from typing import Final
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
+from db.metrics.held_out import FITTED_SUBSETS
 from db.metrics.known_patients import KnownPatients, count_known_patients
 from trainer.console.progress import native_stderr_muted
 from trainer.data.dataset import Examples, label_matrix, labelled_rows, read_scans
@@ -43,7 +44,7 @@ class EvaluationContext:
 def known_patients(rows: Iterable[LabelRow], split: Iterable[SplitRow]) -> KnownPatients:
     """How many of the evaluated rows, and of the scans that the model was fitted or tuned on, have a patient id."""
     return count_known_patients(
-        (row.patient_id for row in rows), (row.patient_id for row in split if row.subset != "test")
+        (row.patient_id for row in rows), (row.patient_id for row in split if row.subset in FITTED_SUBSETS)
     )
 
 
