@@ -141,6 +141,11 @@ class KnownImage:
     #: None where its bytes were never hashed: it is pending, or kept killing its worker.
     content: str | None
 
+    @property
+    def version(self) -> str | None:
+        """`FoundImage.version` in that listing."""
+        return _version_of(self.seen_as)
+
 
 def known_images(connection: Connection, dataset: str, model_id: int) -> Iterator[KnownImage]:
     """The image of each scan of a dataset, with the newest outcome under a model."""

@@ -131,10 +131,9 @@ def _is_same_scan(pair: _Pair, *, seen: Mapping[int, SeenBytes]) -> bool:
     if not evidence.is_open:
         return False
     # Its newest bytes were not hashed yet.
-    version = known.seen_as.partition(" ")[0] if known.seen_as else None
-    if version is not None and version == now.version:
+    if known.version is not None and known.version == now.version:
         return True
-    return same_bytes(FoundImage(location=str(known.location), version=version), now)
+    return same_bytes(FoundImage(location=str(known.location), version=known.version), now)
 
 
 def _differs(pair: _Pair) -> bool | None:
@@ -142,7 +141,7 @@ def _differs(pair: _Pair) -> bool | None:
     known, now = pair
     if known.content is None:
         # The bytes were never hashed: the listed version has to do, if there is one.
-        return known.seen_as.partition(" ")[0] != now.version if known.seen_as else None
+        return known.version != now.version if known.version else None
     has_content = _has_content(now, known.content)
     return None if has_content is None else not has_content
 
@@ -156,7 +155,11 @@ def _has_content(now: FoundImage, content: str) -> bool | None:
     except NightreadError:
         # A worker could not score it either: the outcome stands for now.
         return None
-    sha256 = f"{_SHA256_PREFIX}{hashlib.sha256(read.data).hexdigest()}"
+    if content == read.content:
+        return True
+    if content.startswith(_SHA256_PREFIX):
+        # Of a file, `read.content` is this hash already.
+        is_hashed = read.content.startswith(_SHA256_PREFIX)
+        return not is_hashed and content == f"{_SHA256_PREFIX}{hashlib.sha256(read.data).hexdigest()}"
     # Of an object that was uploaded in one part, most stores' ETag is the MD5 hash.
-    etag = f"{_ETAG_PREFIX}{hashlib.md5(read.data, usedforsecurity=False).hexdigest()}"
-    return content in (read.content, sha256, etag)
+    return content == f"{_ETAG_PREFIX}{hashlib.md5(read.data, usedforsecurity=False).hexdigest()}"
