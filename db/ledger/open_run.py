@@ -211,11 +211,14 @@ def _insert_due(
         for scan_id in scan_ids:
             last, has_image, has_changed = latest.get(scan_id), scan_id in locations, scan_id in changed
             if last is None or last.is_due(has_image=has_image, has_changed=has_changed, rescore=rescore):
-                key = {"scan_id": scan_id, "model_id": request.model_id, "revision": last.revision + 1 if last else 1}
-                yield key | _image_columns(locations.get(scan_id), images.get(scan_id))
+                yield _next_key(request, scan_id, last) | _image_columns(locations.get(scan_id), images.get(scan_id))
 
     insert_rows(connection, Outcome.__table__, due())
     return _read_latest_outcomes(connection, request, scan_ids)
+
+
+def _next_key(request: RunRequest, scan_id: int, last: _LatestOutcome | None) -> dict[str, Any]:
+    return {"scan_id": scan_id, "model_id": request.model_id, "revision": last.revision + 1 if last else 1}
 
 
 def _image_columns(location: str | None, listed: FoundImage | None) -> dict[str, Any]:
@@ -240,8 +243,7 @@ def _insert_conflicts(
         for scan_id in scan_ids:
             last = latest.get(scan_id)
             if last is None or last.reason != CONFLICT:
-                key = {"scan_id": scan_id, "model_id": request.model_id, "revision": last.revision + 1 if last else 1}
-                yield key | _rejected(CONFLICT, sentences[scan_id])
+                yield _next_key(request, scan_id, last) | _rejected(CONFLICT, sentences[scan_id])
 
     insert_rows(connection, Outcome.__table__, due())
     return dict(_read_outcomes(connection, request, scan_ids))

@@ -44,12 +44,12 @@ def register_scans(
     If patients become known, other scans may count as seen by a model: the metrics that may rest on that are deleted,
     and the caller closes runs afterwards, see `delete_metrics`.
     """
-    learned = _learns_patients(connection, dataset, rows)
     newest_before = connection.execute(select(func.max(Scan.id))).scalar() or 0
+    learned = _learns_patients(connection, dataset, rows)
     # Sorted, so that two producers lock rows in the same order and cannot deadlock.
     values = (_scan_values(dataset, row, found) for row in sorted(rows, key=lambda row: row.image_name))
     insert_rows(connection, Scan.__table__, values, key=("dataset", "image_name"), update=_UPDATED_COLUMNS)
-    delete_metrics(connection, _may_see_other_scans(dataset, newest_before, learned=learned))
+    delete_metrics(connection, _may_see_other_scans(dataset, None if learned else newest_before))
     # Reuses the rows' own strings as keys: a second copy of each name would take about 100 bytes per scan.
     ids = dict.fromkeys((row.image_name for row in rows), 0)
     for name, scan_id in _names_and_ids(connection, dataset):
@@ -138,7 +138,7 @@ def add_patient_ids(connection: Connection, dataset: str, file: LabelsFile) -> i
     ]
     insert_rows(connection, Scan.__table__, added, key=("dataset", "image_name"), update=("patient_id",))
     if added:
-        delete_metrics(connection, (Run.dataset == dataset) & Run.model_id.in_(select(ModelScan.model_id)))
+        delete_metrics(connection, _may_see_other_scans(dataset, None))
     return len(added)
 
 
@@ -173,10 +173,15 @@ def _learns_patients(connection: Connection, dataset: str, rows: Sequence[LabelR
         return any(given.get(name, patient) != patient for name, patient in scans)
 
 
-def _may_see_other_scans(dataset: str, newest_before: int, *, learned: bool) -> ColumnElement[bool]:
-    """The runs of a dataset of which other scans may be held out now (see `db.metrics.held_out`)."""
+def _may_see_other_scans(dataset: str, newest_before: int | None) -> ColumnElement[bool]:
+    """The runs of a dataset of which other scans may be held out now (see `db.metrics.held_out`).
+
+    Args:
+        dataset: the dataset whose scans were registered.
+        newest_before: scans with greater ids are new; None if known scans got patients.
+    """
     models = select(ModelScan.model_id)
-    if not learned:
+    if newest_before is not None:
         # A new scan changes what other scans are only if a model was fitted on it: then its patient is seen.
         is_new = (Scan.id > newest_before) & (Scan.dataset == dataset) & Scan.patient_id.is_not(None)
         new = select(base_name(Scan.image_name)).where(is_new)
