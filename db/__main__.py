@@ -4,6 +4,7 @@ import sys
 
 from db.engine.session import head_revision, make_engine, upgrade
 from db.errors import EXIT_DONE, EXIT_USER, UserError
+from db.home import command_process, open_home
 from db.schema.view_grants import grant_read
 from db.settings import Settings, load_settings
 
@@ -12,21 +13,32 @@ _USAGE = "usage: python -m db upgrade | grant-read ROLE   (the database is CXR_D
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code; any other arguments print the usage and return 2."""
-    try:
-        match arguments:
-            case ["upgrade"]:
-                upgrade(make_engine(load_settings(Settings).database_url))
-                print(f"the database's tables are at revision {head_revision()}")
-            case ["grant-read", role]:
-                grant_read(load_settings(Settings).database_url, role)
-                print(f"{role} may read the views, and no table")
-            case _:
-                print(_USAGE, file=sys.stderr)
-                return EXIT_USER
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER
+    with command_process():
+        try:
+            return _run(arguments)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_USER
+
+
+def _run(arguments: list[str]) -> int:
+    match arguments:
+        case ["upgrade"]:
+            upgrade(make_engine(_database_url()))
+            print(f"the database's tables are at revision {head_revision()}")
+        case ["grant-read", role]:
+            grant_read(_database_url(), role)
+            print(f"{role} may read the views, and no table")
+        case _:
+            print(_USAGE, file=sys.stderr)
+            return EXIT_USER
     return EXIT_DONE
+
+
+def _database_url() -> str:
+    settings = load_settings(Settings)
+    open_home(settings.home)
+    return settings.database_url
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.errors import UserError
-
-PREFIX: Final = "CXR_"
+from db.variables import PREFIX
 
 
 class Settings(BaseSettings):

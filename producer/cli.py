@@ -301,16 +301,15 @@ def forget(
         str | None, typer.Option(help="Dataset of the patient. If omitted, the only dataset with this id.")
     ] = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for confirmation; required without a terminal.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Delete a patient's scans, outcomes, scores and labels for good."""
-    import sys
-
     from producer.commands import maintain
 
-    # A script cannot answer.
-    maintain.forget_command(patient, dataset, ask=not yes and sys.stdin.isatty(), as_json=as_json)
+    maintain.forget_command(patient, dataset, ask=not yes, as_json=as_json)
 
 
 @app.command()

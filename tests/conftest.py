@@ -98,7 +98,7 @@ def _ping(port):
 def world(request, tmp_path):
     """A home folder with its servers: embedded ones in one variant, separately started ones in the other."""
     home = tmp_path / "home"
-    home.mkdir()
+    home.mkdir(mode=0o700)
     env = {
         "CXR_HOME": str(home),
         "CXR_RUNTIME": "tests.support.hash_scorer:HashScorer",

@@ -126,13 +126,15 @@ def main() -> None:
 
 def _open_artifact(model: str) -> tuple["Artifact", "ModelStore", Path]:
     """The artifact of this name or hash, its store, and the folder of the pixel cache."""
+    from db.home import open_home
     from db.settings import load_settings
     from worker.artifacts.model_store import find_by_name, open_model_store
     from worker.settings import ModelSettings
 
     settings = load_settings(ModelSettings)
+    open_home(settings.home)
     models = open_model_store(settings.model_dir, settings.home)
-    return find_by_name(model, models), models, settings.home / "trainer" / "pixels"
+    return find_by_name(model, models), models, settings.trainer_folder / "pixels"
 
 
 def _export_formats(

@@ -84,6 +84,7 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
     from trainer.console.optional_packages import EVALUATION_PACKAGES, check_installed
 
     check_installed("trainer fit", EVALUATION_PACKAGES)
+    from db.home import open_home
     from db.settings import load_settings
     from trainer.data.training_data import Source
     from trainer.evaluation.tables import print_tables
@@ -96,9 +97,10 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
     overrides = {flag: value for flag, value in arguments.items() if flag in Recipe.model_fields}
     recipe = make_recipe(preset, **overrides, targets=tuple(target) if target else None)
     settings = load_settings(ModelSettings)
+    open_home(settings.home)
     options = FitOptions(
         models=open_model_store(settings.model_dir, settings.home),
-        scratch=settings.home / "trainer",
+        scratch=settings.trainer_folder,
         tensorboard=tensorboard,
         all_gpus=all_gpus,
         export=export,

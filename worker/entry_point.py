@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from db.errors import EXIT_STOPPED, EXIT_USER, UserError, WorkStopped
+from db.home import command_process
 
 
 def printable(text: str) -> str:
@@ -15,7 +16,8 @@ def printable(text: str) -> str:
 def run_command(command: Callable[[], object]) -> None:
     """Run a command. A person's mistake becomes one sentence on stderr and exit code 2, a stop becomes exit code 4."""
     try:
-        command()
+        with command_process():
+            command()
     except SystemExit:
         raise
     except UserError as error:

@@ -39,6 +39,11 @@ class ModelSettings(Settings):
 
     model_dir: str = ""
 
+    @property
+    def trainer_folder(self) -> Path:
+        """The folder of what the trainer keeps: decoded scans, contact sheets, checkpoints of unfinished fits."""
+        return self.home / "trainer"
+
     @model_validator(mode="after")
     def _set_default_model_dir(self) -> "ModelSettings":
         if not self.model_dir:

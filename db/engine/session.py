@@ -224,6 +224,8 @@ def _migration_lock(engine: Engine) -> Iterator[None]:
         return
     try:
         Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite would let others read a file that it makes; `-wal` and `-shm` get the mode of this one.
+        os.close(os.open(file, os.O_CREAT | os.O_RDONLY, 0o600))
         descriptor = os.open(f"{file}.migrating", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
         raise UserError(f"{file}: the database cannot be created here ({error.strerror})") from error

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from db.engine.session import open_database, read_transaction
 from db.errors import EXIT_REJECTS
+from db.home import open_home
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
 from producer.json_output import as_json
@@ -21,9 +22,9 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def open_ledger() -> tuple[WorkerSettings, Engine]:
-    """Load the settings, open the database, and print on stderr where CXR_HOME is."""
+    """Load the settings, and open CXR_HOME and the database."""
     settings = load_settings(WorkerSettings)
-    err.print(f"home: {settings.home}", markup=False)
+    open_home(settings.home)
     return settings, open_database(settings.database_url)
 
 

@@ -1,6 +1,8 @@
 """Commands that maintain the ledger: labels, model, forget, prune."""
 
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -8,20 +10,23 @@ from pathlib import Path
 import typer
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy import Engine
 
 from db.close_run import close_finished_runs
 from db.engine.session import read_transaction
-from db.errors import WorkStopped
+from db.errors import TemporaryError, UserError, WorkStopped
 from db.labels.csv_file import Columns, read_labels_csv
 from db.ledger.models import ModelInfo, activate, list_models, read_demand
 from db.ledger.outcomes import count_pending
-from db.maintenance.forget_patient import forget_patient
+from db.maintenance.forget_patient import ForgetResult, forget_patient
 from db.maintenance.prune_runs import prune_runs
 from producer.commands.common import open_ledger, out, print_json, print_line, print_unusable
 from producer.ingest.label_import import import_label_set
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import accept_exports, register_artifacts
 from worker.artifacts.store_contents import UnusableFolder
+from worker.messaging.embedded_broker import EmbeddedBroker
+from worker.settings import WorkerSettings
 
 
 def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, *, as_json: bool) -> None:
@@ -99,6 +104,9 @@ def model_accept_export_command(name: str, *, as_json: bool) -> None:
 
 def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: bool) -> None:
     """`producer forget`."""
+    # A closed stdin is no terminal either.
+    if ask and not os.isatty(0):
+        raise UserError("nothing was deleted: forget cannot be undone, and there is no terminal to ask on; add --yes")
     settings, engine = open_ledger()
     if ask and not typer.confirm(
         "Delete every scan, score and label of this patient? This cannot be undone.", err=True
@@ -106,22 +114,51 @@ def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: boo
         raise WorkStopped("nothing was deleted")
     try:
         forgotten = forget_patient(engine, patient, dataset)
-    finally:
-        close_finished_runs(engine)
-        # The whole cache: its files do not say whose they are, and workers fill it again.
-        shutil.rmtree(settings.pixel_cache, ignore_errors=True)
+    except (WorkStopped, KeyboardInterrupt):
+        # The rows are deleted, though their traces in the database's file may not be.
+        _delete_copies(settings, engine)
+        raise
+    left = _delete_copies(settings, engine)
     if as_json:
         print_json(asdict(forgotten))
         return
     print_line(f"deleted {forgotten.scans:,} scans, {forgotten.outcomes:,} outcomes, {forgotten.labels:,} labels")
-    print_line(
-        "images, CSVs, exports and backups stay; if a CSV still lists the patient, enqueue registers the scans again"
-    )
-    print_line(
-        f"workers on other machines keep pixels: delete the folder {settings.pixel_cache.name}/ in their CXR_HOME"
+    print_line("deleted what this machine keeps of any patient: pixels, contact sheets, unfinished fits, sent messages")
+    print_line("not deleted; take care of these yourself:")
+    for line in (*left, *_out_of_reach(settings, engine, forgotten)):
+        print_line(f"- {line}")
+
+
+def _delete_copies(settings: WorkerSettings, engine: Engine) -> list[str]:
+    """Close the runs that lost scans, and delete this machine's copies of all patients; returns those that stay.
+
+    Its files do not say whose they are, and all are made again: pixels by workers and fits, messages from SQL.
+    """
+    close_finished_runs(engine)
+    folders = (settings.pixel_cache, settings.trainer_folder)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    left = [f"the folder {folder}, which cannot be deleted" for folder in folders if folder.exists()]
+    try:
+        EmbeddedBroker(settings).forget_messages()
+    except (TemporaryError, OSError) as error:
+        left.append(f"the folder {settings.home / 'broker'}: its messages cannot be deleted ({error})")
+    return left
+
+
+def _out_of_reach(settings: WorkerSettings, engine: Engine, forgotten: ForgetResult) -> Iterator[str]:
+    """What a person must take care of, because `forget` cannot delete it."""
+    yield "images, CSVs, exports, reports, backups; if a CSV still lists the patient, enqueue registers the scans again"
+    yield (
+        f"on other machines the folders {settings.pixel_cache.name}/ and {settings.trainer_folder.name}/ in CXR_HOME, "
+        "where workers and fits keep scans; a fit that runs now"
     )
     if forgotten.models:
-        print_line(f"the split.csv files of these models still list the patient: {', '.join(forgotten.models)}")
+        yield f"the split.csv of these models, which lists the patient: {', '.join(forgotten.models)}"
+    if not settings.owns_broker:
+        yield "messages with names of images in the files of the broker, CXR_BROKER_URL"
+    if engine.dialect.name == "postgresql":
+        yield "PostgreSQL's dead rows until autovacuum removes them, and its WAL"
 
 
 def prune_command(days: int, *, as_json: bool) -> None:

@@ -8,8 +8,9 @@ from sqlalchemy import Engine
 
 from db.engine.session import open_database
 from db.errors import UserError, WorkStopped
+from db.home import open_home
 from db.settings import load_settings
-from producer.commands.common import err, exit_on_rejects, load_run, print_json, print_line
+from producer.commands.common import exit_on_rejects, load_run, print_json, print_line
 from producer.ingest.source import Source, check_source
 from producer.monitoring.progress import why_stopped
 from producer.monitoring.prometheus import serve_fleet_metrics
@@ -44,7 +45,7 @@ def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, clock.stop)
     settings = load_settings(NightlySettings)
-    err.print(f"home: {settings.home}", markup=False)
+    open_home(settings.home)
     engine = open_database(settings.database_url)
     loop = NightlyLoop(settings, engine, source, clock)
     if schedule is None:

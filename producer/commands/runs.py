@@ -95,8 +95,8 @@ def cancel_command(run_id: int | None, *, as_json: bool) -> None:
 
 def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued) -> None:
     with ExitStack() as stack:
-        worker = stack.enter_context(local_worker(settings, enqueued.model.sha256))
-        err.print(f"a worker is loading the model; its log is {settings.home / 'worker.log'}", markup=False)
+        worker = stack.enter_context(local_worker(settings, enqueued.run_id, enqueued.model.sha256))
+        err.print(f"a worker is loading the model; its log is {worker.log}", markup=False)
         follow(engine, enqueued.run_id, err, alive=worker.check)
 
 

@@ -29,7 +29,7 @@ from producer.report.table import (
     scope_line,
     to_json,
 )
-from worker.files import open_atomically
+from worker.files import make_folder, open_atomically
 
 _PAGE: Final = "index.html"
 _TEMPLATE: Final = "index.html.j2"
@@ -118,7 +118,7 @@ def to_html(report: Report, plots: Mapping[str, bytes]) -> str:
 
 def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write each file atomically, and none before all could be written; the last one, the page, appears last."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with ExitStack() as files:
         # The stack closes them in reverse.
         for name, content in reversed([*contents.items()]):

@@ -241,14 +241,21 @@ def test_an_export_goes_to_stdout_or_a_file(scored, tmp_path):
 
 def test_a_forgotten_patient_is_gone(scored):
     """`forget` deletes a patient's scans permanently and does not print the patient's id."""
-    done = scored.producer("forget", "--patient", "00000001")
+    done = scored.producer("forget", "--patient", "00000001", "--yes")
     assert "3 scans" in done.stdout
     assert image_name(0)[:8] not in done.stdout + done.stderr
     assert scored.rows("SELECT expected FROM run_progress") == [(4,)]
     assert scored.rows("SELECT count(*) FROM scans WHERE patient_id = '1'") == [(0,)]
     assert scored.rows("SELECT scans FROM forgotten") == [(3,)]
-    again = scored.producer("forget", "--patient", "00000001", check=False)
+    again = scored.producer("forget", "--patient", "00000001", "--yes", check=False)
     assert again.returncode == 2
+
+
+def test_forget_asks_and_where_it_cannot_it_refuses(scored):
+    """Without a terminal a script must say `--yes`; nothing is deleted."""
+    done = scored.producer("forget", "--patient", "00000001", check=False)
+    assert (done.returncode, "add --yes" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+    assert scored.rows("SELECT count(*) FROM scans WHERE patient_id = '1'") == [(3,)]
 
 
 def test_flags_map_the_columns_of_a_hospitals_csv(ledger, tmp_path):

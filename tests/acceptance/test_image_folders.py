@@ -26,8 +26,12 @@ def home(world):
 def score(world, *arguments):
     """Run `producer run --json` and return its report and exit code, which is 3 if a scan was rejected."""
     done = world.producer("run", *arguments, "--json", check=False)
-    assert done.returncode in (0, 3), f"{done.stderr}\n{(world.home / 'worker.log').read_text()}"
+    assert done.returncode in (0, 3), f"{done.stderr}\n{_logs_of_runs(world)}"
     return json.loads(done.stdout), done.returncode
+
+
+def _logs_of_runs(world):
+    return "\n".join(path.read_text() for path in (world.home / "logs").iterdir())
 
 
 def rejection_reasons(world):
@@ -121,7 +125,7 @@ def test_every_unusable_file_ends_as_one_row_with_a_reason(home, tmp_path):
     for name in ("folder.png", "link.png", "dangling.png", "pipe.png"):
         assert reasons[name] in ("unreadable", "missing"), name
     assert odd in home.producer("failures", "--run", "1").stdout or odd not in reasons
-    assert "Traceback" not in (home.home / "worker.log").read_text()
+    assert "Traceback" not in _logs_of_runs(home)
 
 
 @pytest.mark.slow

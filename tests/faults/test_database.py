@@ -302,7 +302,7 @@ def test_commands_that_follow_a_run_wait_for_the_database(scenario, postgres):
     begun = ["run 1 joined", "scans pending", "a worker is loading"]
     wait_until(lambda: all(word in log.read_text() for word, log in zip(begun, logs, strict=True)), 60, "them")
     # A worker that had not loaded yet would exit, and `run` with it.
-    wait_until(lambda: "loaded:" in (world.home / "worker.log").read_text(), 60, "the worker of `run`")
+    wait_until(lambda: "loaded:" in (world.home / "logs" / "run-1.log").read_text(), 60, "the worker of `run`")
     postgres.stop()
     time.sleep(5)
     postgres.start()

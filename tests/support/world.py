@@ -184,6 +184,8 @@ class World:
         done = subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             env=self.environment,
+            # No command may wait for an answer of the person who runs the tests.
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout,

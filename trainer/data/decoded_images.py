@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
+from worker.files import PRIVATE
 from worker.images.pixels import Pixels, to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import read_image
@@ -112,7 +113,7 @@ def _decode_missing(
 
 @contextmanager
 def _open_sized(path: Path, size: int) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE)
     try:
         os.ftruncate(descriptor, size)
         yield descriptor

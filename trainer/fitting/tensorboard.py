@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from db.errors import UserError
+from db.home import persons_files
 from trainer.console.optional_packages import check_installed
 from trainer.fitting.history import Epoch
 
@@ -25,7 +26,9 @@ def tensorboard_writer(folder: Path | None) -> Iterator[Callable[[Epoch], None]]
     from tensorboardX import SummaryWriter
 
     try:
-        writer = SummaryWriter(str(folder))
+        # The constructor makes the folder and the file.
+        with persons_files():
+            writer = SummaryWriter(str(folder))
     except OSError as error:
         raise UserError(
             f"--tensorboard {folder}: cannot be written ({error.strerror}); choose a folder that can"

@@ -18,7 +18,7 @@ from trainer.phantoms.anatomy import draw_anatomy
 from trainer.phantoms.exposure import encode_png, expose
 from trainer.phantoms.opacities import draw_abnormal_chest
 from trainer.phantoms.plan import PATIENT_STREAM, SCAN_STREAM, Phantom, labels_csv, plan_phantoms
-from worker.files import write_atomically
+from worker.files import make_folder, write_atomically
 
 CSV_NAME: Final = "sample_labels.csv"
 
@@ -74,7 +74,7 @@ def _prepare_folder(out: Path, images: Path, content: bytes) -> None:
     if not path.exists() and images.is_dir() and any(images.iterdir()):
         raise UserError(f"{images}: holds images that this command did not draw; choose another --out")
     try:
-        images.mkdir(parents=True, exist_ok=True)
+        make_folder(images)
         write_atomically(path, content)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from error

@@ -70,8 +70,7 @@ def staging_folder() -> Iterator[Path]:
     """A temporary folder for an artifact's files before they are published."""
     with TemporaryDirectory(prefix="nightread-", ignore_cleanup_errors=True) as parent:
         staging = Path(parent) / "staging"
-        # Publishing keeps the folder's mode, and the default 0700 would shut out workers that run as another user.
-        staging.mkdir(mode=0o755)
+        staging.mkdir()
         yield staging
 
 

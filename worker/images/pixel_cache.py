@@ -19,7 +19,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from worker.files import write_atomically
+from worker.files import PRIVATE, write_atomically
 from worker.images.pixels import PIXELS_VERSION, Pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.folder import read_all
@@ -91,7 +91,7 @@ class PixelCache:
         path, data = self._path(key), pixels.tobytes()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(path, data + _checksum(key, data))
+            write_atomically(path, data + _checksum(key, data), mode=PRIVATE)
             if next(self._puts) % _CHECK_EVERY == 0:
                 self._evict(path.parent)
         except FileNotFoundError:

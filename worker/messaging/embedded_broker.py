@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from db.errors import UserError
+from db.errors import TemporaryError, UserError
 from worker.processes import die_with_parent
 from worker.settings import WorkerSettings
 
@@ -83,6 +83,33 @@ class EmbeddedBroker:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def forget_messages(self) -> None:
+        """Remove all messages, past and waiting, from the server and its file. The work is sent again from SQL.
+
+        A server that runs rewrites its file within moments.
+
+        Raises:
+            TemporaryError: the server that another process owns does not answer.
+            OSError: the file cannot be deleted.
+        """
+        # Only here: `worker health` imports this module, and must stay quick.
+        from redis import Redis
+        from redis.exceptions import RedisError
+
+        if not self._folder.exists():
+            return
+        if self._take_lock():
+            for folder in self._folder.glob(f"{_APPEND_ONLY_FOLDER}*"):
+                shutil.rmtree(folder)
+            self.stop()
+            return
+        try:
+            with Redis(unix_socket_path=str(socket_path(self._settings)), socket_timeout=10) as client:
+                client.flushall()
+                client.bgrewriteaof()
+        except RedisError as error:
+            raise TemporaryError(f"the embedded broker does not answer ({type(error).__name__})") from error
 
     def _take_lock(self) -> bool:
         if self._lock is not None:

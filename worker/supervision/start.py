@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from db.engine.session import make_engine, open_database, read_transaction
+from db.home import open_home
 from db.ledger.models import ModelInfo
 from db.settings import load_settings
 from worker.artifacts.model_store import ModelStore, open_model_store
@@ -37,8 +38,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
         UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database.
     """
     configure_logging()
-    settings = _settings(runtime, precision)
-    print(f"home: {settings.home}", flush=True)
+    settings = _open_settings(runtime, precision)
     devices = choose_devices(gpus, settings.per_gpu)
     engine, models = open_database(settings.database_url), open_model_store(settings.model_dir, settings.home)
     first = _find_and_fetch(engine, models, model) if model is not None else ModelSelector(engine, models).select(None)
@@ -59,7 +59,7 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     from worker.scoring.open_scorer import open_scorer
     from worker.scoring.scorer import streams_of
 
-    settings = _settings(runtime, precision)
+    settings = _open_settings(runtime, precision)
     models = open_model_store(settings.model_dir, settings.home)
     engine = open_database(settings.database_url)
     artifact = models.find(_find(engine, models, model).sha256)
@@ -75,12 +75,14 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     print(f"a blank scan scores {scores[0, 0]:.4f} for {scorer.findings[0]}")
 
 
-def _settings(runtime: str | None, precision: str | None) -> WorkerSettings:
+def _open_settings(runtime: str | None, precision: str | None) -> WorkerSettings:
     # The scoring processes read their settings from the environment.
     for name, value in (("CXR_RUNTIME", runtime), ("CXR_PRECISION", precision)):
         if value is not None:
             os.environ[name] = value
-    return load_settings(WorkerSettings)
+    settings = load_settings(WorkerSettings)
+    open_home(settings.home)
+    return settings
 
 
 def _find_and_fetch(engine: Engine, models: ModelStore, model: str | None) -> ModelInfo:

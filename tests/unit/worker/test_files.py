@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from db.errors import UserError
+from db.home import command_process
 from worker.files import PRIVATE, new_folder, open_atomically, write_atomically, write_file
 
 
@@ -60,6 +61,7 @@ def test_a_full_disk_at_the_last_byte_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_file_has_the_mode_of_any_other_unless_stated(tmp_path):
     """A web server may have to read a report; a status file is its owner's."""
+    tmp_path.chmod(0o755)
     with umask(0o027):
         write_atomically(tmp_path / "report", b"")
         write_atomically(tmp_path / "status", b"", mode=PRIVATE)
@@ -75,14 +77,40 @@ def test_a_file_that_was_asked_for_gets_its_folder_or_one_sentence(tmp_path):
         write_file(path / "b", b"content")
 
 
+def test_a_command_gives_what_was_asked_for_the_persons_permissions(tmp_path):
+    """Although the command's own umask is stricter; no more than the folder grants, though."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "team").mkdir()
+    (tmp_path / "team").chmod(0o750)
+    with umask(0o022), command_process():
+        write_file(tmp_path / "new" / "export", b"")
+        write_file(tmp_path / "team" / "new" / "export", b"")
+    modes = [mode_of(path) for top in ("new", "team/new") for path in (tmp_path / top, tmp_path / top / "export")]
+    assert modes == [0o755, 0o644, 0o750, 0o640]
+
+
+def test_what_lies_in_the_home_is_private_although_others_may_enter_it(tmp_path, monkeypatch):
+    """A link to the home does not change that."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
+    with umask(0o022):
+        write_file(tmp_path / "link" / "reports" / "index.html", b"")
+        with new_folder(tmp_path / "home" / "models" / "abc") as folder:
+            (folder / "split.csv").touch()
+    below = {mode_of(path) for path in (tmp_path / "home").rglob("*")}
+    assert below == {0o700, 0o600}
+
+
 def test_a_folder_appears_whole_with_a_mode_that_lets_others_read(tmp_path):
     """Workers may run as another user than the trainer."""
+    tmp_path.chmod(0o755)
     path = tmp_path / "models" / "abc"
-    with umask(0o002), new_folder(path) as folder:
+    with umask(0o002), command_process(), new_folder(path) as folder:
         (folder / "file").write_bytes(b"content")
         assert not path.exists()
     assert (path / "file").read_bytes() == b"content"
-    assert mode_of(path) == 0o755
+    assert (mode_of(path), mode_of(path / "file")) == (0o755, 0o644)
     assert list(path.parent.iterdir()) == [path]
 
 

@@ -1,11 +1,14 @@
 """TensorBoard logs have the figures of every epoch."""
 
+import os
+import stat
 import time
 
 import pytest
 import tensorflow as tf
 
 from db.errors import UserError
+from db.home import command_process
 from trainer.fitting.history import Epoch
 from trainer.fitting.tensorboard import tensorboard_writer
 
@@ -44,6 +47,16 @@ def test_every_figure_of_every_epoch_is_there(tmp_path):
     assert {name for _, name in found} == {
         *("loss", "accuracy", "watched_loss", "watched_accuracy", "watched_auroc", "seconds", "images_per_second")
     }
+
+
+def test_the_logs_are_as_open_as_the_persons_other_files(tmp_path):
+    """A colleague's TensorBoard may read them, although what a command keeps for itself is private."""
+    before = os.umask(0o022)
+    with command_process(), tensorboard_writer(tmp_path / "new"):
+        pass
+    os.umask(before)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {0o755, 0o644}
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
