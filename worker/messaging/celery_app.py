@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from celery import Celery
+from celery.loaders.app import AppLoader
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 from redis import Redis
@@ -32,13 +33,20 @@ logger = logging.getLogger(__name__)
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.messaging.redis_transport:Transport"))
 
 
+class _Loader(AppLoader):  # type: ignore[misc]
+    """Imports task modules as Python does; Celery's loader looks for them in the current folder first."""
+
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:
+        return (imp or self.import_module)(module, package=package)
+
+
 def make_app(settings: WorkerSettings) -> Celery:
     """Make a Celery application whose messages survive the death of the worker that holds them.
 
     With late acknowledgement and a prefetch multiplier of 1, a worker holds exactly the chunk that it works on. Results
     are ignored, because SQL holds them.
     """
-    app = Celery("nightread", broker=broker_url(settings))
+    app = Celery("nightread", broker=broker_url(settings), loader=_Loader)
     app.conf.update(
         accept_content=["json"],
         # A broker that is out of memory or read-only is waited for like one that is unavailable.

@@ -26,7 +26,6 @@ KEEP_MEMORY: Final = {
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
     "MALLOC_TOP_PAD_": str(2**24),
 }
-_OPTIONS: Final = ("--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING")
 
 logger = logging.getLogger(__name__)
 
@@ -150,5 +149,4 @@ class WorkerProcess:
         }
 
     def _command(self) -> list[str]:
-        celery = [sys.executable, "-m", "celery", "-q", "-A", "worker.tasks", "worker"]
-        return [*celery, "-Q", queue_of(self._model), "-n", self._name, *_OPTIONS]
+        return [sys.executable, "-m", "worker.celery_worker", queue_of(self._model), self._name]
