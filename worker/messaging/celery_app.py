@@ -18,10 +18,6 @@ from worker.messaging.envelope import held_queue
 from worker.messaging.messages import TASK, Chunk, queue_of
 from worker.settings import WorkerSettings
 
-#: The hash in which kombu's Redis transport keeps messages that are delivered but not acknowledged.
-_UNACKED: Final = "unacked"
-#: The sorted set of their delivery times, by the broker's clock.
-_UNACKED_INDEX: Final = "unacked_index"
 #: What celery, kombu or redis raise if the broker is unavailable.
 BROKER_ERRORS: Final = (OperationalError, RedisError, OSError)
 #: Seconds that a stopping worker gives its chunk to finish before it returns the chunk to the queue.
@@ -33,6 +29,30 @@ logger = logging.getLogger(__name__)
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.messaging.redis_transport:Transport"))
 
 
+class LedgerApp(Celery):  # type: ignore[misc]
+    """A Celery application whose keys in the broker all name one ledger, because several may share a broker.
+
+    Attributes:
+        ledger: `db.ledger.ledger_id`.
+    """
+
+    ledger: str
+
+    @property
+    def unacked_key(self) -> str:
+        """The hash in which kombu's Redis transport keeps messages that are delivered but not acknowledged."""
+        return f"unacked.{self.ledger}"
+
+    @property
+    def unacked_index_key(self) -> str:
+        """The sorted set of their delivery times, by the broker's clock."""
+        return f"unacked_index.{self.ledger}"
+
+    def queue_of(self, model_sha256: str) -> str:
+        """The queue of a model's chunks."""
+        return queue_of(self.ledger, model_sha256)
+
+
 class _Loader(AppLoader):  # type: ignore[misc]
     """Imports task modules as Python does; Celery's loader looks for them in the current folder first."""
 
@@ -40,13 +60,14 @@ class _Loader(AppLoader):  # type: ignore[misc]
         return (imp or self.import_module)(module, package=package)
 
 
-def make_app(settings: WorkerSettings) -> Celery:
+def make_app(settings: WorkerSettings, ledger: str) -> LedgerApp:
     """Make a Celery application whose messages survive the death of the worker that holds them.
 
     With late acknowledgement and a prefetch multiplier of 1, a worker holds exactly the chunk that it works on. Results
     are ignored, because SQL holds them.
     """
-    app = Celery("nightread", broker=broker_url(settings), loader=_Loader)
+    app = LedgerApp("nightread", broker=broker_url(settings), loader=_Loader)
+    app.ledger = ledger
     app.conf.update(
         accept_content=["json"],
         # A broker that is out of memory or read-only is waited for like one that is unavailable.
@@ -56,6 +77,8 @@ def make_app(settings: WorkerSettings) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
+            "unacked_key": app.unacked_key,
+            "unacked_index_key": app.unacked_index_key,
             # With kombu's defaults a dead worker's chunk comes back up to 100 s late.
             "unacked_restore_interval": 2,
             # Without these timeouts a worker waits forever for a broker whose connection was cut silently.
@@ -106,25 +129,25 @@ def send_chunk(app: Celery, chunk: Chunk) -> None:
         raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
 
 
-def nothing_in_flight(app: Celery, model_sha256: str) -> bool:
+def nothing_in_flight(app: LedgerApp, model_sha256: str) -> bool:
     """Whether neither the model's queue nor any worker holds a chunk of the model.
 
     Raises:
         TemporaryError: the broker does not answer.
     """
-    queue = queue_of(model_sha256)
+    queue = app.queue_of(model_sha256)
     with redis_client(app) as client:
-        return client.llen(queue) == 0 and queue not in _held_queues(client)
+        return client.llen(queue) == 0 and queue not in _held_queues(app, client)
 
 
-def waiting_chunks(app: Celery, models: Iterable[str]) -> dict[str, int]:
+def waiting_chunks(app: LedgerApp, models: Iterable[str]) -> dict[str, int]:
     """How many chunks wait in the queue of each of these models (sha256), without those that workers hold.
 
     Raises:
         TemporaryError: the broker does not answer.
     """
     with redis_client(app) as client:
-        return {model: int(client.llen(queue_of(model))) for model in models}
+        return {model: int(client.llen(app.queue_of(model))) for model in models}
 
 
 @contextmanager
@@ -143,8 +166,8 @@ def redis_client(app: Celery) -> Iterator[Any]:
         raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
 
 
-def _held_queues(client: Any) -> set[str]:
+def _held_queues(app: LedgerApp, client: Any) -> set[str]:
     # A message in the hash alone is held by no worker, and would never be delivered again.
-    tags = client.zrange(_UNACKED_INDEX, 0, -1)
-    entries: Iterable[bytes | None] = client.hmget(_UNACKED, tags) if tags else []
+    tags = client.zrange(app.unacked_index_key, 0, -1)
+    entries: Iterable[bytes | None] = client.hmget(app.unacked_key, tags) if tags else []
     return {queue for entry in entries if entry and (queue := held_queue(entry))}

@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from db.engine.session import make_engine, open_database, read_transaction
+from db.ledger.ledger_id import ledger_id
 from db.ledger.models import ModelInfo
 from db.settings import load_settings
 from worker.artifacts.model_store import ModelStore, open_model_store
@@ -46,8 +47,9 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     # From now on with a short timeout: a supervisor that waits for a database lock supervises no worker.
     engine = make_engine(settings.database_url, lock_timeout=settings.time_budget)
     selector = ModelSelector(engine, models) if model is None else None
-    reconciler = Reconciler(make_app(settings), engine, settings)
-    Supervisor(settings, devices, reconciler, model=first, selector=selector).run()
+    ledger = ledger_id(engine)
+    app = make_app(settings, ledger)
+    Supervisor(settings, ledger, devices, Reconciler(app, engine, settings), model=first, selector=selector).run()
 
 
 def check_model(*, model: str | None, runtime: str | None, precision: str | None) -> None:
