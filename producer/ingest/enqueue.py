@@ -25,6 +25,7 @@ from producer.ingest.source import Source, SourceContents, read_source
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
 from worker.artifacts.store_contents import UnusableFolder
+from worker.messaging.broker_errors import BrokerRefused
 from worker.messaging.celery_app import make_app, nothing_in_flight
 from worker.messaging.chunk_size import chunk_size, send_pending
 from worker.settings import WorkerSettings
@@ -96,7 +97,8 @@ def enqueue(
 
     Raises:
         UserError: the CSV is not a labels file, no image was found, there is no such model, or, without a night, a row
-            takes a known scan for another one. Nothing was written.
+            takes a known scan for another one: nothing was written. Or the broker refuses this program: the run is
+            committed, and workers send its scans.
     """
     opened = _read_and_commit(settings, engine, source, report_unusable, night)
     # A run without due scans is finished at once.
@@ -286,5 +288,10 @@ def _send(settings: WorkerSettings, engine: Engine, opened: _OpenedRun) -> int |
         if opened.joined and not opened.resumed and not nothing_in_flight(app, opened.model.sha256):
             return 0
         return send_pending(app, settings, opened.model.sha256, pending)
+    except BrokerRefused as error:
+        raise UserError(
+            f"{error}; run {opened.run_id} and its {len(pending):,} pending scans are saved: correct the address or "
+            "the broker's rules, then 'worker start' sends them"
+        ) from error
     except TemporaryError:
         return None

@@ -7,19 +7,15 @@ from typing import Any, Final, cast
 
 from celery import Celery
 from celery.loaders.app import AppLoader
-from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 from redis import Redis
-from redis.exceptions import RedisError
 
-from db.errors import TemporaryError
+from worker.messaging.broker_errors import broker_errors
 from worker.messaging.embedded_broker import broker_url
 from worker.messaging.envelope import held_queue
 from worker.messaging.messages import TASK, Chunk, queue_of
 from worker.settings import WorkerSettings
 
-#: What celery, kombu or redis raise if the broker is unavailable.
-BROKER_ERRORS: Final = (OperationalError, RedisError, OSError)
 #: Seconds that a stopping worker gives its chunk to finish before it returns the chunk to the queue.
 SOFT_SHUTDOWN_SECONDS: Final = 3.0
 
@@ -116,7 +112,7 @@ def send_chunk(app: Celery, chunk: Chunk) -> None:
         for half in chunk.halves():
             send_chunk(app, half)
         return
-    try:
+    with broker_errors():
         app.send_task(
             TASK,
             args=[chunk.to_message()],
@@ -125,8 +121,6 @@ def send_chunk(app: Celery, chunk: Chunk) -> None:
             queue=chunk.queue,
             retry=False,
         )
-    except BROKER_ERRORS as error:
-        raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
 
 
 def nothing_in_flight(app: LedgerApp, model_sha256: str) -> bool:
@@ -157,13 +151,10 @@ def redis_client(app: Celery) -> Iterator[Any]:
     Raises:
         TemporaryError: the broker does not answer.
     """
-    try:
-        # From the pool: otherwise the heartbeats and sweeps of a large fleet would connect a thousand times per second.
-        with app.pool.acquire(block=True) as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=3)
-            yield cast("Redis", connection.default_channel.client)
-    except BROKER_ERRORS as error:
-        raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
+    # From the pool: otherwise the heartbeats and sweeps of a large fleet would connect a thousand times per second.
+    with broker_errors(), app.pool.acquire(block=True) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=3)
+        yield cast("Redis", connection.default_channel.client)
 
 
 def _held_queues(app: LedgerApp, client: Any) -> set[str]:

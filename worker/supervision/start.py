@@ -16,6 +16,7 @@ from db.ledger.models import ModelInfo
 from db.settings import load_settings
 from worker.artifacts.model_store import ModelStore, open_model_store
 from worker.artifacts.registration import check_export, register_artifacts
+from worker.messaging.broker_check import check_broker
 from worker.messaging.celery_app import make_app
 from worker.messaging.reconciler import Reconciler
 from worker.settings import WorkerSettings
@@ -35,7 +36,8 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     none yet.
 
     Raises:
-        UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database.
+        UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database; a broker that refuses
+            this program.
     """
     configure_logging()
     settings = _settings(runtime, precision)
@@ -49,6 +51,8 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     selector = ModelSelector(engine, models) if model is None else None
     ledger = ledger_id(engine)
     app = make_app(settings, ledger)
+    if not settings.owns_broker:
+        check_broker(app)
     Supervisor(settings, ledger, devices, Reconciler(app, engine, settings), model=first, selector=selector).run()
 
 
