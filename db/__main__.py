@@ -2,6 +2,10 @@
 
 import sys
 
+# `python -m` puts the current folder first, where a file may have the name of a library: its code would be run.
+if __name__ == "__main__" and not sys.flags.safe_path and __file__ != f"{sys.path[0]}/db/__main__.py":
+    del sys.path[0]
+
 from db.engine.session import head_revision, make_engine, upgrade
 from db.errors import EXIT_DONE, EXIT_USER, UserError
 from db.home import command_process, open_home

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from db.errors import EXIT_STOPPED, EXIT_USER, UserError, WorkStopped
 from db.home import command_process
+from worker.environment import isolate_process
 
 
 def printable(text: str) -> str:
@@ -15,6 +16,7 @@ def printable(text: str) -> str:
 
 def run_command(command: Callable[[], object]) -> None:
     """Run a command. A person's mistake becomes one sentence on stderr and exit code 2, a stop becomes exit code 4."""
+    isolate_process()
     try:
         with command_process():
             command()

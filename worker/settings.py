@@ -9,9 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from db.settings import Settings
 
-# A supervisor sets these three for the processes that it starts.
+# A supervisor sets these four for the processes that it starts.
 #: The sha256 of the model that a process scores with.
 MODEL_VARIABLE: Final = "NIGHTREAD_MODEL"
+#: The id of the ledger whose chunks a process takes, `db.ledger.ledger_id`.
+LEDGER_VARIABLE: Final = "NIGHTREAD_LEDGER"
 #: The file in which a process counts what it has done.
 STATUS_VARIABLE: Final = "NIGHTREAD_CHILD_STATUS"
 #: How many processes score on this machine.

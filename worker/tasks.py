@@ -20,13 +20,13 @@ from db.settings import load_settings
 from worker.messaging.celery_app import make_app
 from worker.messaging.messages import TASK
 from worker.processes import die_with_parent
-from worker.settings import MODEL_VARIABLE, STATUS_VARIABLE, WorkerSettings
+from worker.settings import LEDGER_VARIABLE, MODEL_VARIABLE, STATUS_VARIABLE, WorkerSettings
 from worker.supervision.restart_policy import pause_before_load
 from worker.telemetry.counters import ScoringCounters
 from worker.telemetry.logs import configure_logging
 
 settings = load_settings(WorkerSettings)
-app = make_app(settings)
+app = make_app(settings, os.environ.get(LEDGER_VARIABLE, ""))
 logger = logging.getLogger(__name__)
 _parent = os.getppid()
 _scoring_process: Any = None

@@ -7,6 +7,7 @@ models ─┬─ model_scans                  the scans that a model was fitted,
         └─ model_exports                the files of other runtimes that may score for a model
 runs ── run_threshold_metrics, run_finding_metrics
 forgotten                               when a patient was forgotten, but not which patient
+ledger                                  the id of this ledger: one row
 """
 
 from datetime import UTC, datetime
@@ -336,3 +337,12 @@ class Forgotten(Base):
     scans: Mapped[int]
     outcomes: Mapped[int]
     labels: Mapped[int]
+
+
+class Ledger(Base):
+    """The one row of this table names the ledger, because several may share a broker."""
+
+    __tablename__ = "ledger"
+
+    #: 12 hex digits, drawn by the migration that made the table.
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)

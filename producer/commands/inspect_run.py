@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
 from db.errors import UserError
+from db.ledger.ledger_id import ledger_id
 from db.ledger.runs import Progress, RunInfo, failures_of
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
@@ -49,7 +50,7 @@ DEFAULT_OPTIONS: Final = ReportOptions()
 def status_command(run_id: int | None, *, watch: bool, as_json: bool) -> None:
     """`producer status`."""
     settings, engine = open_ledger()
-    workers = WorkerPoller(settings)
+    workers = WorkerPoller(settings, ledger_id(engine))
     run, counts = load_run(engine, run_id)
     if watch and run.finished_at is None:
         counts = follow(engine, run.id, err, alive=lambda: None, workers=workers)

@@ -10,6 +10,7 @@ from db.close_run import close_finished_runs
 from db.engine.session import read_transaction
 from db.errors import TemporaryError, UserError
 from db.labels.label_sets import import_labels
+from db.ledger.ledger_id import ledger_id
 from db.ledger.models import ModelInfo, find_model
 from db.ledger.nightly_runs import assign_night, run_of_night
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
@@ -24,6 +25,7 @@ from producer.ingest.source import Source, SourceContents, read_source
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
 from worker.artifacts.store_contents import UnusableFolder
+from worker.messaging.broker_errors import BrokerRefused
 from worker.messaging.celery_app import make_app, nothing_in_flight
 from worker.messaging.chunk_size import chunk_size, send_pending
 from worker.settings import WorkerSettings
@@ -95,7 +97,8 @@ def enqueue(
 
     Raises:
         UserError: the CSV is not a labels file, no image was found, there is no such model, or, without a night, a row
-            takes a known scan for another one. Nothing was written.
+            takes a known scan for another one: nothing was written. Or the broker refuses this program: the run is
+            committed, and workers send its scans.
     """
     opened = _read_and_commit(settings, engine, source, report_unusable, night)
     # A run without due scans is finished at once.
@@ -129,7 +132,7 @@ def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source, repor
         counts, rate = progress(connection, opened.run_id), rate_of(connection, opened.model.id)
         patients = read_known_patients(connection, opened.run_id)
         transaction.rollback()
-    scans_per_chunk = chunk_size(settings, make_app(settings), opened.model.sha256, counts.pending)
+    scans_per_chunk = chunk_size(settings, make_app(settings, ledger_id(engine)), opened.model.sha256, counts.pending)
     return EnqueuePlan(
         model=opened.model,
         scans=counts.expected,
@@ -159,7 +162,7 @@ def resume(settings: WorkerSettings, engine: Engine, run_id: int, model_sha256: 
     close_finished_runs(engine)
     with read_transaction(engine) as connection:
         pending = pending_of_run(connection, run_id)
-    return send_pending(make_app(settings), settings, model_sha256, pending)
+    return send_pending(make_app(settings, ledger_id(engine)), settings, model_sha256, pending)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,11 +282,16 @@ def _send(settings: WorkerSettings, engine: Engine, opened: _OpenedRun) -> int |
         pending = pending_of_run(connection, opened.run_id)
     if not pending:
         return 0
-    app = make_app(settings)
+    app = make_app(settings, ledger_id(engine))
     try:
         # The producer that opened a joined run has sent its scans, unless it died in between.
         if opened.joined and not opened.resumed and not nothing_in_flight(app, opened.model.sha256):
             return 0
         return send_pending(app, settings, opened.model.sha256, pending)
+    except BrokerRefused as error:
+        raise UserError(
+            f"{error}; run {opened.run_id} and its {len(pending):,} pending scans are saved: correct the address or "
+            "the broker's rules, then 'worker start' sends them"
+        ) from error
     except TemporaryError:
         return None

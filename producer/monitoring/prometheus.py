@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 from typing import Final
 
-from celery import Celery
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
@@ -16,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.ledger.backlog import Backlog, read_backlog
-from worker.messaging.celery_app import make_app, waiting_chunks
+from db.ledger.ledger_id import ledger_id
+from worker.messaging.celery_app import LedgerApp, make_app, waiting_chunks
 from worker.messaging.heartbeats import read_heartbeats
 from worker.settings import WorkerSettings
 from worker.telemetry.device_status import IDLE, LOADING, SCORING
@@ -34,13 +34,13 @@ def serve_fleet_metrics(settings: WorkerSettings, engine: Engine) -> None:
     Raises:
         UserError: the port is in use, or the address is not this machine's.
     """
-    serve_metrics(settings, FleetCollector(engine, make_app(settings)))
+    serve_metrics(settings, FleetCollector(engine, make_app(settings, ledger_id(engine))))
 
 
 class FleetCollector(Collector):
     """The fleet's gauges. Gauges of a database or broker that is away are absent, which an alert can tell from 0."""
 
-    def __init__(self, engine: Engine, app: Celery, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine, app: LedgerApp, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._app = app
         self._clock = clock

@@ -23,8 +23,8 @@ SHOW_STALL_AFTER: Final = 60.0
 class WorkerPoller:
     """Asks the broker for the workers' heartbeats; does not fail where the broker is away."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        self._app = make_app(settings)
+    def __init__(self, settings: WorkerSettings, ledger: str) -> None:
+        self._app = make_app(settings, ledger)
         self._heartbeats: list[Heartbeat] | None = None
         self._poll_after = 0.0
 

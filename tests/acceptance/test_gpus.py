@@ -29,7 +29,7 @@ def machine(world):
 def is_celery_worker(process):
     """Return whether this is a worker process that already has its own command line."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return "celery" in process.cmdline()
+        return "worker.celery_worker" in process.cmdline()
     return False
 
 
@@ -122,4 +122,4 @@ def test_sigterm_drains_every_gpu(machine, tmp_path):
     pending = {row[0] for row in machine.rows("SELECT id FROM outcomes WHERE state = 'pending'")}
     assert pending
     assert pending <= queued_outcomes(machine)
-    assert machine.broker.hlen("unacked") == 0
+    assert machine.broker.hlen(f"unacked.{machine.ledger}") == 0

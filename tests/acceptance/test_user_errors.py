@@ -86,6 +86,19 @@ def test_without_a_broker_the_scans_are_committed_and_wait(world, images):
     assert image_name(4) in world.producer("failures").stdout
 
 
+def test_a_broker_that_refuses_the_password_ends_enqueue_and_worker_and_the_work_stays(world, images, valkey_port):
+    """Neither waits for ever; the sentence gives the broker's reason, and repeats no password."""
+    world.env["CXR_BROKER_URL"] = f"redis://nobody:canary@127.0.0.1:{valkey_port}/0"
+    hash_artifact(world.home / "models")
+    sentence = error_of(world, "enqueue", "--csv", write_csv(images / "sample_labels.csv", range(5)))
+    assert "CXR_BROKER_URL: the broker refuses this program (invalid username-password pair" in sentence
+    assert "run 1 and its 4 pending scans are saved" in sentence
+    assert world.rows("SELECT count(*) FROM outcomes WHERE state = 'pending'") == [(4,)]
+    assert world.worker().wait(60) == 2
+    assert "error: CXR_BROKER_URL: the broker refuses this program" in world.logs()
+    assert "canary" not in sentence + world.logs()
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data is not beside this checkout")
 def test_the_genuine_kaggle_file_is_enqueued_whole(world, tmp_path):
     """All 5,606 rows of the genuine sample become scans with labels and outcomes; a second enqueue joins the run."""

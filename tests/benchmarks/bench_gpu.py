@@ -175,7 +175,7 @@ def measure(world, csv, processes, gpus):
 def start(world, processes, gpus):
     """Start a supervisor, and return the seconds until all of its scoring processes have loaded the model."""
     world.start("worker.cli", "start", "--gpus", gpus)
-    app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]))
+    app = make_app(WorkerSettings(home=world.home, broker_url=world.env["CXR_BROKER_URL"]), world.ledger)
     idle = ["idle"] * processes
     return wait_until(lambda: [heartbeat.state for heartbeat in read_heartbeats(app)] == idle, 400, "loaded models")
 

@@ -7,7 +7,6 @@ import pytest
 from tests.support.proxy import Proxy
 from tests.support.scenario import load_seconds
 from tests.support.world import wait_until
-from worker.messaging.messages import queue_of
 
 #: Celery reconnects after 2, 4, 6 ... seconds.
 RECONNECT_SECONDS = 15
@@ -82,7 +81,7 @@ def test_a_producer_that_loses_its_broker_while_sending_reports_it_and_loses_not
         load_seconds(scenario, scenario.worker())
     log = len(scenario.world.processes)
     producer = scenario.world.start("producer.cli", "enqueue", "--csv", str(scenario.csv))
-    queue, client, enough = queue_of(scenario.model()), scenario.broker, scenario.rng.randrange(3, 60)
+    queue, client, enough = scenario.queue, scenario.broker, scenario.rng.randrange(3, 60)
     while client.llen(queue) < enough:
         assert producer.poll() is None, "it sent everything too soon"
     valkey.freeze()
@@ -145,5 +144,24 @@ def test_workers_wait_for_a_broker_without_memory(scenario, valkey):
     assert worker.poll() is None
     client.config_set("maxmemory", 0)
     scenario.recovers("broker without room", since=time.monotonic(), stated=40, lost=lost)
+    scenario.finish()
+    scenario.check()
+
+
+def test_workers_try_again_while_the_broker_refuses_their_password(scenario, valkey):
+    """An operator changes a password on both sides, one after the other: no worker ends, and the log says why."""
+    worker = scenario.start()
+    lost = scenario.in_hand_and_next()
+    operator = valkey.client
+    operator.config_set("requirepass", "other")
+    # Connections that are open stay so; the operator's own, too.
+    operator.client_kill_filter(skipme=True, _type="normal")
+    wait_until(lambda: "the broker refuses this program" in scenario.world.logs(), 60, "the reason in the log")
+    refused = scenario.world.producer("resume", check=False)
+    assert refused.returncode == 2
+    assert "Authentication required" in refused.stderr
+    assert worker.poll() is None
+    operator.config_set("requirepass", "")
+    scenario.recovers("broker refuses the password", since=time.monotonic(), stated=40, lost=lost)
     scenario.finish()
     scenario.check()

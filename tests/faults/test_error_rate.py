@@ -94,7 +94,7 @@ def check_at_rest(scenario):
 
     def at_rest():
         waiting = [key for key in scenario.broker.scan_iter("score.*") if scenario.broker.llen(key)]
-        return not waiting and not scenario.broker.hlen("unacked")
+        return not waiting and not scenario.broker.hlen(scenario.unacked)
 
     wait_until(at_rest, 20, "an empty queue")
     decided = scenario.decided()

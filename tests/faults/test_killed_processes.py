@@ -128,8 +128,9 @@ def test_a_chunk_from_before_a_restored_backup_gives_no_scan_the_scores_of_anoth
     others = [ChunkScan(outcome_id=key, location=where) for key, where in zip(ids, reversed(locations), strict=True)]
     model = scenario.world.rows("SELECT sha256 FROM models")[0][0]
     scenario.broker.flushall()
-    app = make_app(WorkerSettings(broker_url=scenario.world.env["CXR_BROKER_URL"]))
-    send_chunk(app, Chunk(model=model, scans=tuple(others)))
+    ledger = scenario.world.ledger
+    app = make_app(WorkerSettings(broker_url=scenario.world.env["CXR_BROKER_URL"]), ledger)
+    send_chunk(app, Chunk(ledger=ledger, model=model, scans=tuple(others)))
     scenario.worker()
     scenario.finish()
     assert "another location" in scenario.world.logs()

@@ -8,7 +8,6 @@ import pytest
 from tests.support.malicious_messages import NAME, chunk, dropped, harmless, message
 from tests.support.scenario import descendants, ids_in, in_every_suite
 from tests.support.world import wait_until
-from worker.messaging.messages import queue_of
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +34,8 @@ def test_a_flushed_broker_loses_nothing(scenario):
 def test_a_message_delivered_100_times_changes_nothing(scenario):
     """Four workers score its scans at once, and each scan is written once."""
     scenario.start()
-    model, client = scenario.model(), scenario.broker
-    queue = queue_of(model)
+    client = scenario.broker
+    queue = scenario.queue
     [again] = client.lrange(queue, 0, 0)
     client.lpush(queue, *[again] * 100)
     sent = time.monotonic()
@@ -57,8 +56,8 @@ def count_dropped(scenario):
 )
 def test_hostile_messages_are_dropped_and_the_run_goes_on(scenario, tmp_path):
     """No worker dies, no message comes again or is unpickled, and no log line repeats its content."""
-    trap, queue = tmp_path / "unpickled", queue_of(scenario.model())
-    refused, odd = dropped(scenario.model(), trap), harmless(scenario.model())
+    trap, queue, ids = tmp_path / "unpickled", scenario.queue, (scenario.world.ledger, scenario.model())
+    refused, odd = dropped(*ids, trap), harmless(*ids)
     messages = scenario.rng.sample(both := [*refused.values(), *odd.values()], len(both))
     first = scenario.start()
     before, waited, sent = {process.pid for process in descendants(first)}, scenario.queued(), time.monotonic()
@@ -78,11 +77,11 @@ def test_hostile_messages_are_dropped_and_the_run_goes_on(scenario, tmp_path):
 def test_an_older_programs_messages_are_dropped_and_its_work_is_sent_again(scenario):
     """The whole queue has a version that this worker does not read, and SQL holds the work."""
     scenario.start()
-    model, client = scenario.model(), scenario.broker
+    ids, client, queue = (scenario.world.ledger, scenario.model()), scenario.broker, scenario.queue
     waiting = scenario.queued()
-    client.delete(queue_of(model))
+    client.delete(queue)
     for outcome in waiting:
-        client.lpush(queue_of(model), message(chunk(model, [[outcome, "somewhere"]], version=0)))
+        client.lpush(queue, message(chunk(*ids, [[outcome, "somewhere"]], version=0)))
     changed = time.monotonic()
     assert scenario.waits_for(waiting), "nothing was lost"
     scenario.recovers("an older program's messages", since=changed, stated=30, lost=waiting)
@@ -94,26 +93,27 @@ def test_an_older_programs_messages_are_dropped_and_its_work_is_sent_again(scena
 def test_foreign_entries_among_held_messages_stop_no_worker(scenario):
     """Lost work is found and sent despite entries that are not JSON, not messages, or held by no worker."""
     scenario.start()
-    client, queue = scenario.broker, queue_of(scenario.model())
+    client, queue = scenario.broker, scenario.queue
     waiting, [ours, *_] = scenario.queued(), client.lrange(queue, 0, 0)
     left = {"a": NAME, "b": "[" * 100_000, "c": "[1, 2, 3]", "d": json.dumps(["{}", "", queue]), "e": "{}"}
     nobodys = {"f": json.dumps([json.loads(ours), queue, queue])}
-    client.hset("unacked", mapping=left | nobodys)
-    client.zadd("unacked_index", dict.fromkeys(left, 1.0))
+    index = scenario.unacked.replace("unacked", "unacked_index")
+    client.hset(scenario.unacked, mapping=left | nobodys)
+    client.zadd(index, dict.fromkeys(left, 1.0))
     client.delete(queue)
     lost = time.monotonic()
     assert scenario.waits_for(waiting), "nothing was lost"
     scenario.recovers("foreign entries among what is held", since=lost, stated=30, lost=waiting)
     scenario.finish()
-    assert client.hdel("unacked", *left, *nobodys) == len(left) + len(nobodys), "what is not ours was touched"
-    client.zrem("unacked_index", *left)
+    assert client.hdel(scenario.unacked, *left, *nobodys) == len(left) + len(nobodys), "what is not ours was touched"
+    client.zrem(index, *left)
     scenario.check()
 
 
 def test_workers_wait_while_a_key_of_another_type_replaces_the_queue(scenario):
     """Another program took the queue's name; workers survive and go on once the key is deleted."""
     worker = scenario.start()
-    client, queue = scenario.broker, queue_of(scenario.model())
+    client, queue = scenario.broker, scenario.queue
     waiting = scenario.queued()
     client.set(queue, "taken")
     assert scenario.waits_for(waiting), "nothing was lost"

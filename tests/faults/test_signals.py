@@ -97,7 +97,7 @@ def test_a_stopped_celery_worker_is_started_again(scenario, busy_worker):
     """SIGQUIT to the Celery process under the supervisor hands the chunk back, too."""
     worker, load = busy_worker()
     lost = scenario.held_by_somebody()
-    parent = next(child for child in psutil.Process(worker.pid).children() if "celery" in child.cmdline())
+    parent = next(child for child in psutil.Process(worker.pid).children() if "worker.celery_worker" in child.cmdline())
     parent.send_signal(signal.SIGQUIT)
     wait_until(lambda: not is_alive(parent), MAX_STOP_SECONDS, "its end")
     stopped = time.monotonic()

@@ -69,7 +69,10 @@ def _part_of(worker, part):
     if part == "child":
         return scoring_process(worker)
     with contextlib.suppress(psutil.NoSuchProcess):
-        return next((child for child in psutil.Process(worker.pid).children() if "celery" in child.cmdline()), None)
+        return next(
+            (child for child in psutil.Process(worker.pid).children() if "worker.celery_worker" in child.cmdline()),
+            None,
+        )
     return None
 
 

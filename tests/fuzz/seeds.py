@@ -49,13 +49,13 @@ def tables():
 def wires():
     """Messages, manifests and splits; the first byte tells them apart."""
     scans = tuple(ChunkScan(outcome_id=number, location=f"/scans/{number}.png") for number in range(1, 5))
-    message = Chunk(model="a" * 64, scans=scans).to_message()
+    message = Chunk(ledger="b" * 12, model="a" * 64, scans=scans).to_message()
     manifest = Manifest(
         name="m", findings=NIH_FINDINGS, dataset="d", files={"model.keras": "b" * 64}, thresholds={"Mass": {"y": 0.4}}
     )
     split = "image_name,patient_id,subset\n00000001_000.png,1,train\n00000002_000.png,2,test\n"
     return [
-        *(b"\0" + json.dumps(message).encode(), b"\0" + json.dumps({**message, "version": 2}).encode()),
+        *(b"\0" + json.dumps(message).encode(), b"\0" + json.dumps({**message, "version": 1}).encode()),
         *(b"\1" + manifest.model_dump_json().encode(), b"\2" + split.encode()),
     ]
 

@@ -31,7 +31,7 @@ _MODULES = (
         "producer.commands.maintain",
         "worker.supervision.start",
     ),
-    *("producer.commands.nightly", "celery.bin.worker", "boto3", "psycopg", "alembic.config"),
+    *("producer.commands.nightly", "celery.apps.worker", "boto3", "psycopg", "alembic.config"),
 )
 
 

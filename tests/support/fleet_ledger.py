@@ -20,6 +20,11 @@ class Ledger:
     scans: int
 
     @property
+    def unacked(self):
+        """The key of the messages that workers hold."""
+        return f"unacked.{self.stack.rows('SELECT id FROM ledger')[0][0]}"
+
+    @property
     def broker(self):
         password = Path(self.stack.env["SECRETS"], "broker_password").read_text().strip()
         return redis.Redis(host=self.stack.address("broker"), password=password, socket_timeout=5)
@@ -38,7 +43,7 @@ class Ledger:
     def held(self):
         """The outcomes whose chunks a worker holds now."""
         held = []
-        for value in self.broker.hvals("unacked"):
+        for value in self.broker.hvals(self.unacked):
             body = json.loads(base64.b64decode(json.loads(value)[0]["body"]))
             held += [outcome for outcome, _ in body[0][0]["scans"]]
         return held
@@ -66,5 +71,5 @@ class Ledger:
         columns = ", ".join(COLUMNS)
         scores = f"SELECT scan_id, {columns} FROM results_wide WHERE run_id = {{}} ORDER BY scan_id"
         assert self.stack.rows(scores.format(run)) == self.stack.rows(scores.format(quiet))
-        wait_until(lambda: not self.broker.hlen("unacked"), 30, "an empty hash of unacknowledged messages")
+        wait_until(lambda: not self.broker.hlen(self.unacked), 30, "an empty hash of unacknowledged messages")
         assert not [key for key in self.broker.keys("score.*") if self.broker.llen(key)]

@@ -104,7 +104,7 @@ def _check_broker(scenario):
     def left():
         client = scenario.broker
         queues = {key: client.llen(key) for key in client.scan_iter("score.*")}
-        return [*(key for key, length in queues.items() if length), *client.hkeys("unacked")]
+        return [*(key for key, length in queues.items() if length), *client.hkeys(scenario.unacked)]
 
     wait_until(lambda: not left(), 30, f"I7: an empty queue; {left()[:3]} are left")
 

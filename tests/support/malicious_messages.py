@@ -11,11 +11,12 @@ from worker.messaging.messages import TASK
 
 NAME = "77310042_000.png"
 MODEL = "0" * 64
+LEDGER = "0" * 12
 
 
-def chunk(model, scans, **changes):
+def chunk(ledger, model, scans, **changes):
     """The content of a chunk's message."""
-    return {"version": 1, "model": model, "scans": scans, **changes}
+    return {"version": 2, "ledger": ledger, "model": model, "scans": scans, **changes}
 
 
 def message(body, *, content_type="application/json", headers=(), properties=()):
@@ -55,15 +56,16 @@ class _Touch:
         return Path.touch, (self.path,)
 
 
-def dropped(model, trap):
+def dropped(ledger, model, trap):
     """Messages in which a worker finds nothing to do, by what is wrong with them.
 
     Args:
-        model: the model of the workers.
+        ledger: the ledger of the workers.
+        model: their model.
         trap: a file that exists as soon as any process has unpickled one.
     """
     scans = [[1, NAME]]
-    good = chunk(model, scans)
+    good = chunk(ledger, model, scans)
     deep = b"[" * 100_000 + b"]" * 100_000
     return {
         "not JSON": b"\x80\xff" + NAME.encode(),
@@ -77,7 +79,7 @@ def dropped(model, trap):
         "nested deeply": deep,
         "a body nested deeply": message(deep),
         "50 MB": message(b"[[" + b"7," * 19_000_000 + b"7], {}, {}]"),
-        "50 MB of one name": message(chunk(model, [[1, NAME * 2_300_000]])),
+        "50 MB of one name": message(chunk(ledger, model, [[1, NAME * 2_300_000]])),
         "base64 that is none": message(good).replace(b'"body": "', b'"body": "%%%' + NAME.encode()),
         "pickle": message(pickle.dumps(([good], {}, _Touch(trap))), content_type="application/x-python-serialize"),
         "pickle as JSON": message(pickle.dumps(_Touch(trap))),
@@ -94,33 +96,39 @@ def dropped(model, trap):
         "keyword arguments": message(json.dumps([[good], {NAME: 1}, {}]).encode()),
         "a custom type": message(json.dumps([[{"__type__": "uuid", "__value__": NAME}], {}, {}]).encode()),
         "an id that is a name": message(good, headers={"id": NAME}),
-        "version 0": message(chunk(model, scans, version=0)),
-        "a large version": message(chunk(model, scans, version=77310042)),
-        "no version": message({"model": model, "scans": scans}),
-        "an unknown field": message(chunk(model, scans, **{NAME: 1})),
-        "no scans": message(chunk(model, [])),
-        "scans by name": message(chunk(model, [[NAME, NAME]])),
-        "an id below SQL's": message(chunk(model, [[-1, NAME]])),
-        "an id beyond SQL's": message(chunk(model, [[10**30, NAME]])),
-        "another model": message(chunk(MODEL, scans)),
+        "version 0": message(chunk(ledger, model, scans, version=0)),
+        "a large version": message(chunk(ledger, model, scans, version=77310042)),
+        "no version": message({"ledger": ledger, "model": model, "scans": scans}),
+        "version 1, without a ledger": message({"version": 1, "model": model, "scans": scans}),
+        "an unknown field": message(chunk(ledger, model, scans, **{NAME: 1})),
+        "no scans": message(chunk(ledger, model, [])),
+        "scans by name": message(chunk(ledger, model, [[NAME, NAME]])),
+        "an id below SQL's": message(chunk(ledger, model, [[-1, NAME]])),
+        "an id beyond SQL's": message(chunk(ledger, model, [[10**30, NAME]])),
+        "another model": message(chunk(ledger, MODEL, scans)),
+        "another ledger": message(chunk(LEDGER, model, scans)),
     }
 
 
-def harmless(model):
+def harmless(ledger, model):
     """Messages of which a worker takes the chunk and nothing else, by what is odd about them."""
     nowhere = [[1, f"/nowhere/{NAME}"], [2, f"s3://nowhere/{NAME}"], [10**12, NAME]]
     bad = {"task": "celery.backend_cleanup", "args": [NAME], "kwargs": {}, "options": {}, "subtask_type": None}
-    embedded = [[chunk(model, nowhere)], {}, {"callbacks": [bad], "errbacks": [bad], "chain": [bad], "chord": bad}]
+    embedded = [
+        [chunk(ledger, model, nowhere)],
+        {},
+        {"callbacks": [bad], "errbacks": [bad], "chain": [bad], "chord": bad},
+    ]
     return {
-        "images elsewhere": message(chunk(model, nowhere)),
-        "ids of nobody": message(chunk(model, [[10**9, NAME], [10**9 + 1, NAME]])),
-        "for the year 3000": message(chunk(model, nowhere), headers={"eta": "3000-01-01T00:00:00+00:00"}),
-        "said to be compressed": message(chunk(model, nowhere), headers={"compression": NAME}),
-        "expired": message(chunk(model, nowhere), headers={"expires": "1990-01-01T00:00:00+00:00"}),
-        "a time limit": message(chunk(model, nowhere), headers={"timelimit": [0.001, 0.001]}),
+        "images elsewhere": message(chunk(ledger, model, nowhere)),
+        "ids of nobody": message(chunk(ledger, model, [[10**9, NAME], [10**9 + 1, NAME]])),
+        "for the year 3000": message(chunk(ledger, model, nowhere), headers={"eta": "3000-01-01T00:00:00+00:00"}),
+        "said to be compressed": message(chunk(ledger, model, nowhere), headers={"compression": NAME}),
+        "expired": message(chunk(ledger, model, nowhere), headers={"expires": "1990-01-01T00:00:00+00:00"}),
+        "a time limit": message(chunk(ledger, model, nowhere), headers={"timelimit": [0.001, 0.001]}),
         "an answer wanted": message(
-            chunk(model, nowhere), properties={"reply_to": NAME}, headers={"ignore_result": False}
+            chunk(ledger, model, nowhere), properties={"reply_to": NAME}, headers={"ignore_result": False}
         ),
         "tasks to follow": message(json.dumps(embedded).encode(), headers={"group": NAME, "shadow": NAME}),
-        "from a patient": message(chunk(model, nowhere), headers={"origin": NAME}),
+        "from a patient": message(chunk(ledger, model, nowhere), headers={"origin": NAME}),
     }

@@ -142,22 +142,26 @@ class Scenario:
 
     def held(self):
         """The outcomes of the chunks that workers hold at this moment."""
-        return [outcome for value in self.broker.hvals("unacked") for outcome in ids_in(json.loads(value)[0])]
+        return [outcome for value in self.broker.hvals(self.unacked) for outcome in ids_in(json.loads(value)[0])]
 
     def queued(self):
         """The outcomes of the chunks that wait in the queue."""
-        return [outcome for raw in self.broker.lrange(self._queue, 0, -1) for outcome in ids_in(json.loads(raw))]
+        return [outcome for raw in self.broker.lrange(self.queue, 0, -1) for outcome in ids_in(json.loads(raw))]
 
     @property
-    def _queue(self):
-        return queue_of(self.model())
+    def queue(self):
+        """The key of the queue."""
+        return queue_of(self.world.ledger, self.model())
+
+    @property
+    def unacked(self):
+        """The key of the messages that workers hold."""
+        return f"unacked.{self.world.ledger}"
 
     def in_hand_and_next(self):
         """The outcomes of the chunks that workers hold, and of the chunk that will be taken next."""
         held = self.held_by_somebody()
-        return held + [
-            outcome for raw in self.broker.lrange(self._queue, -1, -1) for outcome in ids_in(json.loads(raw))
-        ]
+        return held + [outcome for raw in self.broker.lrange(self.queue, -1, -1) for outcome in ids_in(json.loads(raw))]
 
     def model(self):
         """The hash of the model."""

@@ -20,8 +20,9 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from db.engine.session import make_engine, read_transaction
+from db.engine.session import make_engine, open_database, read_transaction
 from db.findings import FINDINGS
+from db.ledger.ledger_id import ledger_id
 from worker.artifacts.artifact import publish
 from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
 from worker.images.preprocessing import Preprocessing
@@ -147,7 +148,19 @@ class World:
     @property
     def engine(self):
         """An engine with which the test reads the ledger."""
-        return make_engine(self.env.get("CXR_DATABASE_URL") or f"sqlite:///{self.home / 'nightread.sqlite'}")
+        return make_engine(self._database_url)
+
+    @property
+    def ledger(self):
+        """The ledger's id; like a command, this makes the tables of a SQLite file."""
+        engine = open_database(self._database_url)
+        found = ledger_id(engine)
+        engine.dispose()
+        return found
+
+    @property
+    def _database_url(self):
+        return self.env.get("CXR_DATABASE_URL") or f"sqlite:///{self.home / 'nightread.sqlite'}"
 
     def rows(self, query, **values):
         """All rows of a query."""

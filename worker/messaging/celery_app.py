@@ -6,23 +6,16 @@ from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from celery import Celery
-from kombu.exceptions import OperationalError
+from celery.loaders.app import AppLoader
 from kombu.transport import TRANSPORT_ALIASES
 from redis import Redis
-from redis.exceptions import RedisError
 
-from db.errors import TemporaryError
+from worker.messaging.broker_errors import broker_errors
 from worker.messaging.embedded_broker import broker_url
 from worker.messaging.envelope import held_queue
 from worker.messaging.messages import TASK, Chunk, queue_of
 from worker.settings import WorkerSettings
 
-#: The hash in which kombu's Redis transport keeps messages that are delivered but not acknowledged.
-_UNACKED: Final = "unacked"
-#: The sorted set of their delivery times, by the broker's clock.
-_UNACKED_INDEX: Final = "unacked_index"
-#: What celery, kombu or redis raise if the broker is unavailable.
-BROKER_ERRORS: Final = (OperationalError, RedisError, OSError)
 #: Seconds that a stopping worker gives its chunk to finish before it returns the chunk to the queue.
 SOFT_SHUTDOWN_SECONDS: Final = 3.0
 
@@ -32,13 +25,45 @@ logger = logging.getLogger(__name__)
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.messaging.redis_transport:Transport"))
 
 
-def make_app(settings: WorkerSettings) -> Celery:
+class LedgerApp(Celery):  # type: ignore[misc]
+    """A Celery application whose keys in the broker all name one ledger, because several may share a broker.
+
+    Attributes:
+        ledger: `db.ledger.ledger_id`.
+    """
+
+    ledger: str
+
+    @property
+    def unacked_key(self) -> str:
+        """The hash in which kombu's Redis transport keeps messages that are delivered but not acknowledged."""
+        return f"unacked.{self.ledger}"
+
+    @property
+    def unacked_index_key(self) -> str:
+        """The sorted set of their delivery times, by the broker's clock."""
+        return f"unacked_index.{self.ledger}"
+
+    def queue_of(self, model_sha256: str) -> str:
+        """The queue of a model's chunks."""
+        return queue_of(self.ledger, model_sha256)
+
+
+class _Loader(AppLoader):  # type: ignore[misc]
+    """Imports task modules as Python does; Celery's loader looks for them in the current folder first."""
+
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:
+        return (imp or self.import_module)(module, package=package)
+
+
+def make_app(settings: WorkerSettings, ledger: str) -> LedgerApp:
     """Make a Celery application whose messages survive the death of the worker that holds them.
 
     With late acknowledgement and a prefetch multiplier of 1, a worker holds exactly the chunk that it works on. Results
     are ignored, because SQL holds them.
     """
-    app = Celery("nightread", broker=broker_url(settings))
+    app = LedgerApp("nightread", broker=broker_url(settings), loader=_Loader)
+    app.ledger = ledger
     app.conf.update(
         accept_content=["json"],
         # A broker that is out of memory or read-only is waited for like one that is unavailable.
@@ -48,6 +73,8 @@ def make_app(settings: WorkerSettings) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
+            "unacked_key": app.unacked_key,
+            "unacked_index_key": app.unacked_index_key,
             # With kombu's defaults a dead worker's chunk comes back up to 100 s late.
             "unacked_restore_interval": 2,
             # Without these timeouts a worker waits forever for a broker whose connection was cut silently.
@@ -85,7 +112,7 @@ def send_chunk(app: Celery, chunk: Chunk) -> None:
         for half in chunk.halves():
             send_chunk(app, half)
         return
-    try:
+    with broker_errors():
         app.send_task(
             TASK,
             args=[chunk.to_message()],
@@ -94,29 +121,27 @@ def send_chunk(app: Celery, chunk: Chunk) -> None:
             queue=chunk.queue,
             retry=False,
         )
-    except BROKER_ERRORS as error:
-        raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
 
 
-def nothing_in_flight(app: Celery, model_sha256: str) -> bool:
+def nothing_in_flight(app: LedgerApp, model_sha256: str) -> bool:
     """Whether neither the model's queue nor any worker holds a chunk of the model.
 
     Raises:
         TemporaryError: the broker does not answer.
     """
-    queue = queue_of(model_sha256)
+    queue = app.queue_of(model_sha256)
     with redis_client(app) as client:
-        return client.llen(queue) == 0 and queue not in _held_queues(client)
+        return client.llen(queue) == 0 and queue not in _held_queues(app, client)
 
 
-def waiting_chunks(app: Celery, models: Iterable[str]) -> dict[str, int]:
+def waiting_chunks(app: LedgerApp, models: Iterable[str]) -> dict[str, int]:
     """How many chunks wait in the queue of each of these models (sha256), without those that workers hold.
 
     Raises:
         TemporaryError: the broker does not answer.
     """
     with redis_client(app) as client:
-        return {model: int(client.llen(queue_of(model))) for model in models}
+        return {model: int(client.llen(app.queue_of(model))) for model in models}
 
 
 @contextmanager
@@ -126,17 +151,14 @@ def redis_client(app: Celery) -> Iterator[Any]:
     Raises:
         TemporaryError: the broker does not answer.
     """
-    try:
-        # From the pool: otherwise the heartbeats and sweeps of a large fleet would connect a thousand times per second.
-        with app.pool.acquire(block=True) as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=3)
-            yield cast("Redis", connection.default_channel.client)
-    except BROKER_ERRORS as error:
-        raise TemporaryError(f"the broker does not answer ({type(error).__name__})") from error
+    # From the pool: otherwise the heartbeats and sweeps of a large fleet would connect a thousand times per second.
+    with broker_errors(), app.pool.acquire(block=True) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=3)
+        yield cast("Redis", connection.default_channel.client)
 
 
-def _held_queues(client: Any) -> set[str]:
+def _held_queues(app: LedgerApp, client: Any) -> set[str]:
     # A message in the hash alone is held by no worker, and would never be delivered again.
-    tags = client.zrange(_UNACKED_INDEX, 0, -1)
-    entries: Iterable[bytes | None] = client.hmget(_UNACKED, tags) if tags else []
+    tags = client.zrange(app.unacked_index_key, 0, -1)
+    entries: Iterable[bytes | None] = client.hmget(app.unacked_key, tags) if tags else []
     return {queue for entry in entries if entry and (queue := held_queue(entry))}

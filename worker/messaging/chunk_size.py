@@ -5,12 +5,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-from celery import Celery
-
 from db.engine.bulk_insert import sliced
 from db.errors import TemporaryError
 from db.ledger.outcomes import PendingScan
-from worker.messaging.celery_app import send_chunk
+from worker.messaging.celery_app import LedgerApp, send_chunk
 from worker.messaging.heartbeats import read_heartbeats
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
@@ -31,7 +29,7 @@ _DEFAULT_SCANS: Final = 512
 _DEFAULT_WORKERS: Final = 4
 
 
-def chunk_size(settings: WorkerSettings, app: Celery, model_sha256: str, pending: int) -> int:
+def chunk_size(settings: WorkerSettings, app: LedgerApp, model_sha256: str, pending: int) -> int:
     """Scans in one chunk, where `pending` scans wait: as set, or as suits the workers of this model."""
     if settings.chunk_size != "auto":
         return settings.chunk_size
@@ -43,7 +41,7 @@ def chunk_size(settings: WorkerSettings, app: Celery, model_sha256: str, pending
     return max(1, multiples) * _MULTIPLE
 
 
-def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans: Sequence[PendingScan]) -> int:
+def send_pending(app: LedgerApp, settings: WorkerSettings, model_sha256: str, scans: Sequence[PendingScan]) -> int:
     """Send pending scans in chunks.
 
     Returns:
@@ -54,11 +52,11 @@ def send_pending(app: Celery, settings: WorkerSettings, model_sha256: str, scans
     """
     for piece in sliced(scans, chunk_size(settings, app, model_sha256, len(scans))):
         found = (ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in piece)
-        send_chunk(app, Chunk(model=model_sha256, scans=tuple(found)))
+        send_chunk(app, Chunk(ledger=app.ledger, model=model_sha256, scans=tuple(found)))
     return len(scans)
 
 
-def _workers(app: Celery, model_sha256: str) -> list[Heartbeat]:
+def _workers(app: LedgerApp, model_sha256: str) -> list[Heartbeat]:
     try:
         return [one for one in read_heartbeats(app) if one.model_sha12 == model_sha256[:12]]
     except TemporaryError:

@@ -3,19 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from celery import Celery
 from pydantic import TypeAdapter, ValidationError
 
-from worker.messaging.celery_app import redis_client
+from worker.messaging.celery_app import LedgerApp, redis_client
 from worker.telemetry.device_status import Heartbeat
 
 #: Seconds after which a worker that sends no more heartbeats is no longer shown.
 EXPIRY_SECONDS: Final = 15
-_PREFIX: Final = "nightread.worker."
 _HEARTBEAT_JSON: Final = TypeAdapter(Heartbeat)
 
 
-def send_heartbeats(app: Celery, heartbeats: Sequence[Heartbeat]) -> None:
+def send_heartbeats(app: LedgerApp, heartbeats: Sequence[Heartbeat]) -> None:
     """Publish the heartbeats of one supervisor's devices.
 
     Raises:
@@ -23,10 +21,10 @@ def send_heartbeats(app: Celery, heartbeats: Sequence[Heartbeat]) -> None:
     """
     with redis_client(app) as client:
         for number, heartbeat in enumerate(heartbeats):
-            client.set(_key(heartbeat, number), _HEARTBEAT_JSON.dump_json(heartbeat), ex=EXPIRY_SECONDS)
+            client.set(_key(app, heartbeat, number), _HEARTBEAT_JSON.dump_json(heartbeat), ex=EXPIRY_SECONDS)
 
 
-def withdraw_heartbeats(app: Celery, heartbeats: Sequence[Heartbeat]) -> None:
+def withdraw_heartbeats(app: LedgerApp, heartbeats: Sequence[Heartbeat]) -> None:
     """Delete the heartbeats of workers that have stopped in good order.
 
     Raises:
@@ -34,23 +32,27 @@ def withdraw_heartbeats(app: Celery, heartbeats: Sequence[Heartbeat]) -> None:
     """
     with redis_client(app) as client:
         for number, heartbeat in enumerate(heartbeats):
-            client.delete(_key(heartbeat, number))
+            client.delete(_key(app, heartbeat, number))
 
 
-def read_heartbeats(app: Celery) -> list[Heartbeat]:
-    """Every worker that sent a heartbeat within `EXPIRY_SECONDS`, by host, supervisor and device.
+def read_heartbeats(app: LedgerApp) -> list[Heartbeat]:
+    """Every worker of this ledger that sent a heartbeat within `EXPIRY_SECONDS`, by host, supervisor and device.
 
     Raises:
         TemporaryError: the broker does not answer.
     """
     with redis_client(app) as client:
-        keys = list(client.scan_iter(f"{_PREFIX}*", count=1000))
+        keys = list(client.scan_iter(f"{_prefix(app)}*", count=1000))
         values = client.mget(keys) if keys else []
     return sorted(_parsed(values), key=lambda heartbeat: (heartbeat.host, heartbeat.pid, heartbeat.device))
 
 
-def _key(heartbeat: Heartbeat, number: int) -> str:
-    return f"{_PREFIX}{heartbeat.host}.{heartbeat.pid}.{number}"
+def _prefix(app: LedgerApp) -> str:
+    return f"nightread.worker.{app.ledger}."
+
+
+def _key(app: LedgerApp, heartbeat: Heartbeat, number: int) -> str:
+    return f"{_prefix(app)}{heartbeat.host}.{heartbeat.pid}.{number}"
 
 
 def _parsed(values: Iterable[bytes | None]) -> Iterable[Heartbeat]:

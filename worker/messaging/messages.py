@@ -1,7 +1,7 @@
-"""The message: a chunk of scans for one model, as JSON."""
+"""The message: a chunk of one ledger's scans for one model, as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictStr, ValidationError
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, StrictStr, Validation
 from db.errors import NightreadError
 
 #: A worker drops a message of another version; SQL still holds the work.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 #: Far above any chunk size: a longer message is hostile.
 MAX_SCANS: Final = 10_000
 #: Characters of a chunk's locations. In JSON and base64 a character may take 8 bytes; `envelope.MAX_BYTES` is 16 MiB.
@@ -43,16 +43,18 @@ class Chunk:
     """The scans of one message.
 
     Attributes:
+        ledger: `db.ledger.ledger_id` of the ledger whose outcomes are asked for.
         model: sha256 of the model's artifact.
     """
 
+    ledger: str
     model: str
     scans: tuple[ChunkScan, ...]
 
     @property
     def queue(self) -> str:
-        """The queue that only workers with this model read."""
-        return queue_of(self.model)
+        """The queue that only workers of this ledger with this model read."""
+        return queue_of(self.ledger, self.model)
 
     @property
     def printed(self) -> str:
@@ -68,15 +70,12 @@ class Chunk:
     def halves(self) -> tuple["Chunk", "Chunk"]:
         """Two chunks with half the scans each."""
         middle = len(self.scans) // 2
-        return (
-            Chunk(model=self.model, scans=self.scans[:middle]),
-            Chunk(model=self.model, scans=self.scans[middle:]),
-        )
+        return replace(self, scans=self.scans[:middle]), replace(self, scans=self.scans[middle:])
 
     def to_message(self) -> dict[str, Any]:
         """The JSON object of the message."""
         pairs = [[scan.outcome_id, scan.location] for scan in self.scans]
-        return {"version": FORMAT_VERSION, "model": self.model, "scans": pairs}
+        return {"version": FORMAT_VERSION, "ledger": self.ledger, "model": self.model, "scans": pairs}
 
     @staticmethod
     def from_message(message: object) -> "Chunk":
@@ -95,13 +94,14 @@ class Chunk:
         if wire.version != FORMAT_VERSION:
             raise InvalidMessage(f"a chunk of version {wire.version}, this worker reads {FORMAT_VERSION}")
         scans = tuple(ChunkScan(outcome_id=outcome_id, location=location) for outcome_id, location in wire.scans)
-        return Chunk(model=wire.model, scans=scans)
+        return Chunk(ledger=wire.ledger, model=wire.model, scans=scans)
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: int = Field(ge=0, lt=1000)
+    ledger: str = Field(pattern=r"^[0-9a-f]{12}$")
     model: str = Field(pattern=r"^[0-9a-f]{64}$")
     # JSON has no tuples: the pair arrives as a list, and its parts must have these very types.
     scans: list[Annotated[tuple[_Id, StrictStr], Strict(strict=False)]] = Field(min_length=1, max_length=MAX_SCANS)
@@ -112,6 +112,6 @@ def _place(parts: Sequence[int | str]) -> str:
     return ".".join(str(part) if isinstance(part, int) or part in _Wire.model_fields else "?" for part in parts)
 
 
-def queue_of(model_sha256: str) -> str:
-    """The queue of a model's chunks."""
-    return f"score.{model_sha256[:12]}"
+def queue_of(ledger: str, model_sha256: str) -> str:
+    """The queue of a ledger's chunks for one model."""
+    return f"score.{ledger}.{model_sha256[:12]}"

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from celery import Celery
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -21,9 +20,8 @@ from db.engine.session import read_transaction
 from db.engine.sqlite import trim_wal
 from db.ledger.models import ModelInfo
 from db.ledger.outcomes import pending_of_model
-from worker.messaging.celery_app import nothing_in_flight, redis_client
+from worker.messaging.celery_app import LedgerApp, nothing_in_flight, redis_client
 from worker.messaging.chunk_size import send_pending
-from worker.messaging.messages import queue_of
 from worker.settings import WorkerSettings
 from worker.telemetry.logs import about
 
@@ -42,7 +40,7 @@ logger = logging.getLogger(__name__)
 class Reconciler:
     """Looks for lost work of one model."""
 
-    def __init__(self, app: Celery, engine: Engine, settings: WorkerSettings) -> None:
+    def __init__(self, app: LedgerApp, engine: Engine, settings: WorkerSettings) -> None:
         self._app = app
         self._engine = engine
         self._settings = settings
@@ -69,7 +67,7 @@ class Reconciler:
     @contextmanager
     def _turn(self, model: ModelInfo) -> Iterator[bool]:
         """Whether it is this supervisor's turn: no other one has checked for an interval."""
-        key = f"nightread.looked.{queue_of(model.sha256)}"
+        key = f"nightread.looked.{self._app.queue_of(model.sha256)}"
         with redis_client(self._app) as client:
             is_mine = self._set_if_absent(client, key, _TURN_INTERVALS)
         try:
@@ -87,7 +85,7 @@ class Reconciler:
 
     def _lost_twice(self, model: ModelInfo, *, is_lost: bool) -> bool:
         """Whether work is lost now and was at the last check, by whichever supervisor."""
-        key = f"nightread.suspect.{queue_of(model.sha256)}"
+        key = f"nightread.suspect.{self._app.queue_of(model.sha256)}"
         with redis_client(self._app) as client:
             is_again = is_lost and not self._set_if_absent(client, key, _SUSPICION_INTERVALS)
             if is_again or not is_lost:
@@ -103,7 +101,7 @@ class Reconciler:
             self._trim_after = time.monotonic() + _TRIM_RETRY_SECONDS
 
     def _send(self, model: ModelInfo) -> int:
-        lock = f"nightread.sweep.{queue_of(model.sha256)}"
+        lock = f"nightread.sweep.{self._app.queue_of(model.sha256)}"
         with redis_client(self._app) as client:
             if not client.set(lock, 1, nx=True, ex=_SEND_LOCK_SECONDS):
                 return 0

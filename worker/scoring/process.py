@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
-from celery import Celery
 from sqlalchemy.exc import DBAPIError
 
 from db.engine.database_errors import cause_of, is_transient
@@ -21,7 +20,7 @@ from db.engine.session import open_database
 from db.errors import OutOfDeviceMemory, TemporaryError
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import check_export
-from worker.messaging.celery_app import send_chunk
+from worker.messaging.celery_app import LedgerApp, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan, InvalidMessage
 from worker.scoring.circuit_breaker import CircuitBreaker
 from worker.scoring.decoder import Decoder
@@ -45,7 +44,7 @@ logger = logging.getLogger(__name__)
 class ScoringProcess:
     """One loaded model and what it needs to work: the ledger, the queue and a pool of readers."""
 
-    def __init__(self, app: Celery, settings: WorkerSettings, model_sha256: str, counters: ScoringCounters) -> None:
+    def __init__(self, app: LedgerApp, settings: WorkerSettings, model_sha256: str, counters: ScoringCounters) -> None:
         # Before numba is imported: what it compiles is there for the next process.
         os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "compiled"))
         self._app = app
@@ -88,6 +87,8 @@ class ScoringProcess:
 
     def _receive(self, message: object) -> Chunk:
         chunk = Chunk.from_message(message)
+        if chunk.ledger != self._app.ledger:
+            raise InvalidMessage("a chunk of another ledger")
         if chunk.model != self._artifact.sha256:
             raise InvalidMessage(f"a chunk for model {chunk.model[:12]}")
         return chunk
@@ -154,7 +155,7 @@ class ScoringProcess:
     def _return(self, left: Sequence[ChunkScan], *, in_vain: bool, was_quick: bool) -> None:
         """Send back what a delivery left: halved where nothing was scored: its images are too slow side by side."""
         if in_vain and not was_quick and len(left) > 1:
-            self._isolate(Chunk(model=self._artifact.sha256, scans=tuple(left)))
+            self._isolate(self._chunk_of(left))
         else:
             # Without a pause where it took its time: it must not be held beyond its visibility.
             self._send_back(left, pause=_BACK_OFF if in_vain and was_quick else 0.0)
@@ -170,7 +171,10 @@ class ScoringProcess:
     def _send_back(self, scans: Sequence[ChunkScan], *, pause: float = _BACK_OFF) -> None:
         """Send these after a pause in seconds as a new message, which is not `redelivered`: no worker died of them."""
         time.sleep(pause)
-        send_chunk(self._app, Chunk(model=self._artifact.sha256, scans=tuple(scans)))
+        send_chunk(self._app, self._chunk_of(scans))
+
+    def _chunk_of(self, scans: Sequence[ChunkScan]) -> Chunk:
+        return Chunk(ledger=self._app.ledger, model=self._artifact.sha256, scans=tuple(scans))
 
     @contextmanager
     def _readers(self) -> Iterator[ThreadPoolExecutor]:

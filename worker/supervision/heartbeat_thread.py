@@ -25,15 +25,16 @@ logger = logging.getLogger(__name__)
 class HeartbeatThread(threading.Thread):
     """Sends heartbeats until it is stopped. A thread of its own: a slow broker must not hold up the supervisor."""
 
-    def __init__(self, settings: WorkerSettings, snapshots: Callable[[], Sequence[DeviceStatus]]) -> None:
+    def __init__(self, settings: WorkerSettings, ledger: str, snapshots: Callable[[], Sequence[DeviceStatus]]) -> None:
         """Prepare.
 
         Args:
             settings: give home, broker and the watchdog's seconds.
+            ledger: see `make_app`.
             snapshots: gives the status of each of the supervisor's workers as of now.
         """
         super().__init__(name="heartbeat", daemon=True)
-        self._app = make_app(settings)
+        self._app = make_app(settings, ledger)
         self._snapshots = snapshots
         self._health_file = health_folder(settings) / f"{os.getpid()}.json"
         self._throughputs: defaultdict[str, Throughput] = defaultdict(Throughput)

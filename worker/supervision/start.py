@@ -12,10 +12,12 @@ from sqlalchemy import Engine
 
 from db.engine.session import make_engine, open_database, read_transaction
 from db.home import open_home
+from db.ledger.ledger_id import ledger_id
 from db.ledger.models import ModelInfo
 from db.settings import load_settings
 from worker.artifacts.model_store import ModelStore, open_model_store
 from worker.artifacts.registration import check_export, register_artifacts
+from worker.messaging.broker_check import check_broker
 from worker.messaging.celery_app import make_app
 from worker.messaging.reconciler import Reconciler
 from worker.settings import WorkerSettings
@@ -35,7 +37,8 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     none yet.
 
     Raises:
-        UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database.
+        UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database; a broker that refuses
+            this program.
     """
     configure_logging()
     settings = _open_settings(runtime, precision)
@@ -46,8 +49,11 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
     # From now on with a short timeout: a supervisor that waits for a database lock supervises no worker.
     engine = make_engine(settings.database_url, lock_timeout=settings.time_budget)
     selector = ModelSelector(engine, models) if model is None else None
-    reconciler = Reconciler(make_app(settings), engine, settings)
-    Supervisor(settings, devices, reconciler, model=first, selector=selector).run()
+    ledger = ledger_id(engine)
+    app = make_app(settings, ledger)
+    if not settings.owns_broker:
+        check_broker(app)
+    Supervisor(settings, ledger, devices, Reconciler(app, engine, settings), model=first, selector=selector).run()
 
 
 def check_model(*, model: str | None, runtime: str | None, precision: str | None) -> None:

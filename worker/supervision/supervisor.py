@@ -44,6 +44,7 @@ class Supervisor:
     def __init__(
         self,
         settings: WorkerSettings,
+        ledger: str,
         devices: Sequence[Device],
         reconciler: Reconciler,
         *,
@@ -52,6 +53,7 @@ class Supervisor:
     ) -> None:
         """Without a selector it serves `model` for ever; without a model it waits until the selector finds one."""
         self._settings = settings
+        self._ledger = ledger
         self._devices = devices
         self._selector = selector
         self._model = model
@@ -60,7 +62,7 @@ class Supervisor:
         self._broker = EmbeddedBroker(settings) if settings.owns_broker else None
         self._reconciler = reconciler
         self._workers = self._new_workers()
-        self._heartbeat = HeartbeatThread(settings, self.snapshots)
+        self._heartbeat = HeartbeatThread(settings, ledger, self.snapshots)
         self._stop_signals = 0
         self._next_check = 0.0
         self._has_swept = False
@@ -178,7 +180,10 @@ class Supervisor:
         if self._model is None:
             return []
         count = len(self._devices)
-        return [WorkerProcess(self._model.sha256, device, number, count) for number, device in enumerate(self._devices)]
+        return [
+            WorkerProcess(self._ledger, self._model.sha256, device, number, count)
+            for number, device in enumerate(self._devices)
+        ]
 
     def _shut_down(self) -> None:
         self._stop_workers()

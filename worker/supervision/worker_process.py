@@ -14,7 +14,7 @@ from typing import Final
 from db.errors import UserError
 from worker.messaging.messages import queue_of
 from worker.processes import die_with_parent
-from worker.settings import MODEL_VARIABLE, PROCESSES_VARIABLE, STATUS_VARIABLE
+from worker.settings import LEDGER_VARIABLE, MODEL_VARIABLE, PROCESSES_VARIABLE, STATUS_VARIABLE
 from worker.supervision.devices import Device
 from worker.supervision.restart_policy import RestartPolicy
 from worker.telemetry.device_status import DeviceStatus, read_status, record_start
@@ -26,7 +26,6 @@ KEEP_MEMORY: Final = {
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
     "MALLOC_TOP_PAD_": str(2**24),
 }
-_OPTIONS: Final = ("--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING")
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +33,9 @@ logger = logging.getLogger(__name__)
 class WorkerProcess:
     """One celery worker process of concurrency 1, and when it may be started again."""
 
-    def __init__(self, model_sha256: str, device: Device, number: int, processes: int) -> None:
+    def __init__(self, ledger: str, model_sha256: str, device: Device, number: int, processes: int) -> None:
         """`processes` is how many of them share this machine's cores."""
+        self._ledger = ledger
         self._model = model_sha256
         self._processes = processes
         self._device = device
@@ -142,6 +142,7 @@ class WorkerProcess:
     def _environment(self) -> dict[str, str]:
         return {
             **self._device.environment,
+            LEDGER_VARIABLE: self._ledger,
             MODEL_VARIABLE: self._model,
             STATUS_VARIABLE: str(self._status_file),
             PROCESSES_VARIABLE: str(self._processes),
@@ -150,5 +151,5 @@ class WorkerProcess:
         }
 
     def _command(self) -> list[str]:
-        celery = [sys.executable, "-m", "celery", "-q", "-A", "worker.tasks", "worker"]
-        return [*celery, "-Q", queue_of(self._model), "-n", self._name, *_OPTIONS]
+        queue = queue_of(self._ledger, self._model)
+        return [sys.executable, "-m", "worker.celery_worker", queue, self._name]

@@ -18,6 +18,7 @@ from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
 CONNECTIONS = (1, 2, 4, 8)
+LEDGER = "1a2b3c4d5e6f"
 MEASURE_SECONDS = 3.0
 #: Chunks that are sent before their answers are read.
 CHUNKS_PER_SEND = 16
@@ -46,7 +47,7 @@ def load_broker(chunk_size):
 
 def chunk_of(size):
     scans = (ChunkScan(outcome_id=10**6 + n, location=LOCATION.format(n // 4, n % 4)) for n in range(size))
-    return Chunk(model="a" * 64, scans=tuple(scans))
+    return Chunk(ledger=LEDGER, model="a" * 64, scans=tuple(scans))
 
 
 def _through_kombu(valkey, count, chunk_size):
@@ -82,7 +83,7 @@ class _Client:
     """A context manager whose call sends a chunk, takes one from the queue and acknowledges it."""
 
     def __init__(self, port):
-        self._app = make_app(WorkerSettings(broker_url=f"redis://127.0.0.1:{port}/0"))
+        self._app = make_app(WorkerSettings(broker_url=f"redis://127.0.0.1:{port}/0"), LEDGER)
 
     def __enter__(self):
         self._connection = self._app.connection_for_read()

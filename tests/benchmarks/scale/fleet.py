@@ -65,10 +65,12 @@ class Fleet:
             self.relay = self._stack.enter_context(self._relay(self.postgres.port))
             self.url = self.postgres.url("nightread", self.relay.port)
         artifact = hash_artifact(self.folder / "home" / "models", batch_size=BATCH)
-        self.queue = queue_of(artifact.sha256)
         self.world = World(home=self.folder / "home", env=self._env())
+        self.queue = queue_of(self.world.ledger, artifact.sha256)
         self._stack.callback(self.world.stop)
-        self._app = make_app(WorkerSettings(home=self.world.home, broker_url=self.world.env["CXR_BROKER_URL"]))
+        self._app = make_app(
+            WorkerSettings(home=self.world.home, broker_url=self.world.env["CXR_BROKER_URL"]), self.world.ledger
+        )
         try:
             self._warm_up([self.world.worker() for _ in range(self.workers)])
         except BaseException:

@@ -24,7 +24,7 @@ def served(tmp_path):
     """Return the names of all metrics that the two collectors can serve."""
     backlog = Backlog(models=(MODEL,), pending={1: 2}, oldest_seconds={1: 3.0}, open_runs=1, stopped_runs=0)
     settings = WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0")
-    availability = FleetCollector(create_engine("sqlite://"), make_app(settings)).collect()
+    availability = FleetCollector(create_engine("sqlite://"), make_app(settings, "1a2b3c4d5e6f")).collect()
     families = [*WorkerCollector(lambda: [STATUS]).collect(), *_ledger(backlog), *availability]
     return {sample.name for family in families for sample in family.samples}
 

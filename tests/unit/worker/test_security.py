@@ -22,7 +22,7 @@ def settings(tmp_path, monkeypatch):
 
 def test_tasks_events_and_results_are_only_json(settings):
     """Tasks, events and results are never pickled, because a pickle can run code."""
-    conf = make_app(settings).conf
+    conf = make_app(settings, "1a2b3c4d5e6f").conf
     assert list(conf.accept_content) == ["json"]
     assert conf.result_accept_content is None
     assert (conf.task_serializer, conf.event_serializer, conf.result_serializer) == ("json", "json", "json")
@@ -40,7 +40,7 @@ def test_a_pickle_is_refused_before_it_is_read(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content_type, encoding, body = dumps(Bomb(), serializer="pickle")
     with pytest.raises(ContentDisallowed):
-        loads(body, content_type, encoding, accept=make_app(settings).conf.accept_content)
+        loads(body, content_type, encoding, accept=make_app(settings, "1a2b3c4d5e6f").conf.accept_content)
     assert not (tmp_path / "bomb").exists()
 
 

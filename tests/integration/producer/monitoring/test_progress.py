@@ -15,12 +15,13 @@ from worker.messaging.heartbeats import send_heartbeats
 from worker.settings import WorkerSettings
 
 HEARTBEAT = sample_heartbeat()
+LEDGER = "1a2b3c4d5e6f"
 
 
 @pytest.fixture
 def settings(tmp_path, valkey_port):
     settings = WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0")
-    send_heartbeats(make_app(settings), [HEARTBEAT])
+    send_heartbeats(make_app(settings, LEDGER), [HEARTBEAT])
     return settings
 
 
@@ -31,7 +32,7 @@ def test_the_workers_stand_under_the_bar_of_a_terminal_and_go_with_none(engine, 
     console = Console(file=StringIO(), force_terminal=True, width=120)
     decider = threading.Timer(1.5, score_all, (engine, 1))
     decider.start()
-    now = follow(engine, 1, console, alive=lambda: None, workers=WorkerPoller(settings))
+    now = follow(engine, 1, console, alive=lambda: None, workers=WorkerPoller(settings, LEDGER))
     decider.join()
     assert now.pending == 0
     drawn = console.file.getvalue()

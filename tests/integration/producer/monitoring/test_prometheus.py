@@ -18,17 +18,19 @@ from worker.messaging.celery_app import make_app, send_chunk
 from worker.messaging.messages import Chunk, ChunkScan
 from worker.settings import WorkerSettings
 
+LEDGER = "1a2b3c4d5e6f"
+
 
 @pytest.fixture
 def app(tmp_path, valkey_port):
     redis.Redis(port=valkey_port).flushall()
-    return make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"))
+    return make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"), LEDGER)
 
 
 @pytest.fixture
 def broker_away(tmp_path):
     """A broker that is away."""
-    return make_app(WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0"))
+    return make_app(WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0"), LEDGER)
 
 
 def values_of(collector):
@@ -68,7 +70,7 @@ def test_the_backlog_is_as_old_as_the_oldest_run_that_still_waits(engine, tmp_pa
 def test_metrics_of_ledger_queue_and_workers_exist_without_any_worker(engine, tmp_path, app):
     """Pending scans, queue depth, oldest pending, open runs, the active model; workers by state are 0."""
     enqueue(engine, tmp_path)
-    send_chunk(app, Chunk(model="m" * 64, scans=(ChunkScan(outcome_id=1, location="/x"),)))
+    send_chunk(app, Chunk(ledger=LEDGER, model="m" * 64, scans=(ChunkScan(outcome_id=1, location="/x"),)))
     found = values_of(FleetCollector(engine, app))
     assert 0 <= found.pop(("nightread_oldest_pending_seconds", "m")) < 60
     assert found == {

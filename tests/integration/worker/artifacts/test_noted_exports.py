@@ -98,10 +98,10 @@ def test_a_scoring_process_does_not_start_with_a_replaced_export(tmp_path, artif
     engine = open_database(settings.database_url)
     register_artifacts(engine, models)
     counters = ScoringCounters(None, artifact.sha256)
-    assert "openvino" in ScoringProcess(make_app(settings), settings, artifact.sha256, counters).runtime
+    assert "openvino" in ScoringProcess(make_app(settings, "1a2b3c4d5e6f"), settings, artifact.sha256, counters).runtime
     replace_export(models.find(artifact.sha256).folder, artifact.sha256)
     with pytest.raises(UserError, match="was replaced"):
-        ScoringProcess(make_app(settings), settings, artifact.sha256, counters)
+        ScoringProcess(make_app(settings, "1a2b3c4d5e6f"), settings, artifact.sha256, counters)
     engine.dispose()
 
 

@@ -9,12 +9,13 @@ from worker.messaging.heartbeats import send_heartbeats, withdraw_heartbeats
 from worker.settings import WorkerSettings
 
 MODEL = "a" * 64
+LEDGER = "1a2b3c4d5e6f"
 
 
 def size(valkey_port, pending, *speeds, **settings):
     """The chunk size with one worker of each of these speeds."""
     url = f"redis://127.0.0.1:{valkey_port}/0"
-    app = make_app(WorkerSettings(broker_url=url))
+    app = make_app(WorkerSettings(broker_url=url), LEDGER)
     heartbeats = [sample_heartbeat(pid=pid, model_sha12=MODEL[:12], speed=speed) for pid, speed in enumerate(speeds)]
     heartbeats.append(sample_heartbeat(pid=99, model_sha12="another's   ", speed=9999.0))
     send_heartbeats(app, heartbeats)
@@ -53,4 +54,4 @@ def test_a_configured_chunk_size_is_used(valkey_port):
 def test_the_chunk_size_falls_back_to_512_without_a_broker():
     """A dry run needs no broker."""
     settings = WorkerSettings(broker_url="redis://127.0.0.1:1/0")
-    assert chunk_size(settings, make_app(settings), MODEL, 100_000) == 512
+    assert chunk_size(settings, make_app(settings, LEDGER), MODEL, 100_000) == 512

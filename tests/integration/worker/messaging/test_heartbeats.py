@@ -12,7 +12,8 @@ from worker.messaging.heartbeats import read_heartbeats, send_heartbeats, withdr
 from worker.settings import WorkerSettings
 
 HEARTBEAT = sample_heartbeat(host="h", device="cpu", state="idle", rate=0.5)
-KEY = "nightread.worker.h.1.0"
+LEDGER = "1a2b3c4d5e6f"
+KEY = f"nightread.worker.{LEDGER}.h.1.0"
 #: The heartbeat that a worker of an older version sends.
 OLD_FORM = (
     '{"host":"h","pid":1,"device":"cpu","model":"m","model_sha12":"mmmmmmmmmmmm","state":"idle","decided":5,"rate":0.5,'
@@ -29,16 +30,16 @@ def client(valkey_port):
 
 @pytest.fixture
 def app(tmp_path, client, valkey_port):
-    return make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"))
+    return make_app(WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0"), LEDGER)
 
 
 def test_a_heartbeat_expires_unless_it_is_sent_again_and_can_be_withdrawn(app, client):
     """A lost machine is soon no longer shown, and an invalid heartbeat is skipped."""
     other = replace(HEARTBEAT, device="gpu 1")
     send_heartbeats(app, [other, HEARTBEAT])
-    client.set("nightread.worker.old.1.0", '{"host": "old"}')
+    client.set(f"nightread.worker.{LEDGER}.old.1.0", '{"host": "old"}')
     assert read_heartbeats(app) == [HEARTBEAT, other]
-    assert all(10 < client.ttl(key) <= 15 for key in client.keys("nightread.worker.h.*"))
+    assert all(10 < client.ttl(key) <= 15 for key in client.keys(f"nightread.worker.{LEDGER}.h.*"))
     withdraw_heartbeats(app, [other, HEARTBEAT])
     assert read_heartbeats(app) == []
 

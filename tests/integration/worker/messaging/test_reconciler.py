@@ -6,6 +6,7 @@ from sqlalchemy.exc import DBAPIError
 
 import worker.messaging.reconciler
 from db.engine.session import read_transaction
+from db.ledger.ledger_id import ledger_id
 from db.ledger.models import find_model
 from tests.support.ledger import enqueue
 from worker.messaging.celery_app import make_app
@@ -30,7 +31,7 @@ def let_turns_pass(valkey_port):
 
 def reconciler_of(engine, tmp_path, valkey_port):
     settings = WorkerSettings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey_port}/0")
-    return Reconciler(make_app(settings), engine, settings)
+    return Reconciler(make_app(settings, ledger_id(engine)), engine, settings)
 
 
 def reconcile(engine, tmp_path, valkey_port):
@@ -38,7 +39,7 @@ def reconcile(engine, tmp_path, valkey_port):
     enqueue(engine, tmp_path)
     with read_transaction(engine) as connection:
         model = find_model(connection, None)
-    redis.Redis(port=valkey_port).delete(queue_of(model.sha256))
+    redis.Redis(port=valkey_port).delete(queue_of(ledger_id(engine), model.sha256))
     return reconciler_of(engine, tmp_path, valkey_port).reconcile(model, at_once=True)
 
 

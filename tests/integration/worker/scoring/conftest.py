@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tests.support.scenario import ids_in
 from tests.support.world import World, hash_artifact, write_csv, write_images
 from worker.messaging.celery_app import make_app
-from worker.messaging.messages import Chunk, ChunkScan, queue_of
+from worker.messaging.messages import Chunk, ChunkScan
 from worker.scoring.process import ScoringProcess
 from worker.settings import WorkerSettings
 from worker.telemetry.counters import ScoringCounters
@@ -38,15 +38,20 @@ class Work:
             time_budget=self.budget,
             read_threads=2,
         )
-        self.process = ScoringProcess(make_app(settings), settings, self.model, ScoringCounters(None, self.model))
+        self.process = ScoringProcess(
+            make_app(settings, self.world.ledger), settings, self.model, ScoringCounters(None, self.model)
+        )
         query = "SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id ORDER BY o.id"
         self.scans = [ChunkScan(outcome_id=key, location=where) for key, where in self.world.rows(query)]
 
     def handle(self, scans):
         """Let the scoring process handle a chunk, and return the outcome ids of each chunk that it sent."""
         self._broker.flushall()
-        self.process.handle(Chunk(model=self.model, scans=tuple(scans)).to_message(), redelivered=False)
-        return [ids_in(json.loads(raw)) for raw in self._broker.lrange(queue_of(self.model), 0, -1)]
+        self.process.handle(self.chunk(scans).to_message(), redelivered=False)
+        return [ids_in(json.loads(raw)) for raw in self._broker.lrange(self.chunk(()).queue, 0, -1)]
+
+    def chunk(self, scans):
+        return Chunk(ledger=self.world.ledger, model=self.model, scans=tuple(scans))
 
     def execute(self, statement, **values):
         with self.world.engine.begin() as connection:

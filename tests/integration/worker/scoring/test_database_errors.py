@@ -78,9 +78,12 @@ def test_an_attempt_is_taken_back_when_the_database_is_available_again(tmp_path,
     world = World(home=home, env={"CXR_HOME": str(home), "CXR_BROKER_URL": broker})
     world.producer("enqueue", "--csv", write_csv(tmp_path / "sample_labels.csv", [0]))
     settings = WorkerSettings(home=home, broker_url=broker, runtime="tests.support.hash_scorer:HashScorer")
-    child = ScoringProcess(make_app(settings), settings, artifact.sha256, ScoringCounters(None, artifact.sha256))
+    child = ScoringProcess(
+        make_app(settings, world.ledger), settings, artifact.sha256, ScoringCounters(None, artifact.sha256)
+    )
     outcome, location = world.rows("SELECT o.id, s.location FROM outcomes o JOIN scans s ON s.id = o.scan_id")[0]
-    message = Chunk(model=artifact.sha256, scans=(ChunkScan(outcome_id=outcome, location=location),)).to_message()
+    scans = (ChunkScan(outcome_id=outcome, location=location),)
+    message = Chunk(ledger=world.ledger, model=artifact.sha256, scans=scans).to_message()
     file, aside = home / "nightread.sqlite", home / "aside"
     score = child._scorer.score
     child._scorer.score = lambda pixels: (file.rename(aside), score(pixels))[1]

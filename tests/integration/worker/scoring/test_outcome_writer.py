@@ -5,8 +5,6 @@ import logging
 
 import pytest
 
-from worker.messaging.messages import Chunk
-
 
 def test_a_message_with_another_location_is_dropped_and_its_work_stays_pending(work, caplog):
     """A restored or pruned ledger may have another scan under the id: no image is read, and no name is logged."""
@@ -38,7 +36,7 @@ def test_another_location_of_a_scan_that_is_scored_already_drops_nothing(work):
 def test_a_dropped_message_of_a_lone_scan_costs_it_no_attempt(work):
     """It was redelivered and may have killed a worker, but no image was read, so the scan is not to blame."""
     lone = dataclasses.replace(work.scans[0], location="/elsewhere.png")
-    work.process.handle(Chunk(model=work.model, scans=(lone,)).to_message(), redelivered=True)
+    work.process.handle(work.chunk([lone]).to_message(), redelivered=True)
     assert work.world.rows("SELECT max(attempts) FROM outcomes") == [(0,)]
 
 

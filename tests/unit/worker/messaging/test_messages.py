@@ -9,15 +9,24 @@ from hypothesis import strategies as st
 
 from worker.messaging.messages import FORMAT_VERSION, MAX_SCANS, Chunk, ChunkScan, InvalidMessage, queue_of
 
+LEDGER = "1a2b3c4d5e6f"
 MODEL = "0123456789abcdef" * 4
 scans = st.builds(
     ChunkScan, outcome_id=st.integers(1, 2**53), location=st.text(st.characters(codec="utf-8"), min_size=1)
 )
-chunks = st.builds(Chunk, model=st.just(MODEL), scans=st.lists(scans, min_size=1, max_size=20).map(tuple))
+chunks = st.builds(
+    Chunk, ledger=st.just(LEDGER), model=st.just(MODEL), scans=st.lists(scans, min_size=1, max_size=20).map(tuple)
+)
 
 
 def message(**changes):
-    return {"version": FORMAT_VERSION, "model": MODEL, "scans": [[7, "/images/00000013_005.png"]], **changes}
+    return {
+        "version": FORMAT_VERSION,
+        "ledger": LEDGER,
+        "model": MODEL,
+        "scans": [[7, "/images/00000013_005.png"]],
+        **changes,
+    }
 
 
 def refusal(wire):
@@ -41,6 +50,7 @@ def test_a_chunk_survives_json(chunk):
 def test_the_printed_form_shows_ids_and_no_location():
     """Logs and events show the printed form, and file names contain patient ids."""
     chunk = Chunk(
+        ledger=LEDGER,
         model=MODEL,
         scans=(
             ChunkScan(outcome_id=12, location="/data/00000013_005.png"),
@@ -48,7 +58,7 @@ def test_the_printed_form_shows_ids_and_no_location():
         ),
     )
     assert chunk.printed == "(outcomes 9-12, 2 scans)"
-    assert Chunk(model=MODEL, scans=()).printed == "(empty)"
+    assert Chunk(ledger=LEDGER, model=MODEL, scans=()).printed == "(empty)"
 
 
 @given(chunk=chunks)
@@ -56,17 +66,21 @@ def test_halves_together_are_the_chunk_in_order(chunk):
     """No scan is lost or duplicated, and a chunk of two or more gets smaller."""
     first, second = chunk.halves()
     assert first.scans + second.scans == chunk.scans
-    assert {first.model, second.model} == {chunk.model}
+    assert {(half.ledger, half.model) for half in (first, second)} == {(chunk.ledger, chunk.model)}
     if len(chunk.scans) > 1:
         assert abs(len(first.scans) - len(second.scans)) <= 1
 
 
-def test_a_queue_belongs_to_one_model():
-    """A worker receives only chunks for its model."""
-    assert Chunk(model=MODEL, scans=()).queue == queue_of(MODEL) == "score.0123456789ab"
+def test_a_queue_belongs_to_one_ledger_and_one_model():
+    """A worker receives only chunks of its ledger for its model."""
+    assert (
+        Chunk(ledger=LEDGER, model=MODEL, scans=()).queue
+        == queue_of(LEDGER, MODEL)
+        == "score.1a2b3c4d5e6f.0123456789ab"
+    )
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 1, 99])
 def test_another_version_is_refused_with_both_numbers(version):
     """The message is not interpreted, and the sentence gives both versions."""
     sentence = refusal(message(version=version))
@@ -88,6 +102,10 @@ def test_another_version_is_refused_with_both_numbers(version):
         message(model=MODEL.upper()),
         message(model=MODEL + "\n"),
         message(model=None),
+        message(ledger=None),
+        message(ledger="../../etc"),
+        message(ledger=LEDGER.upper()),
+        message(ledger=LEDGER + "\n"),
         message(scans=None),
         message(scans={"7": "/images/00000013_005.png"}),
         message(scans=[7, "/images/00000013_005.png"]),
@@ -114,7 +132,8 @@ def test_a_malformed_chunk_is_refused_without_repeating_it(wire):
     wire=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
         lambda inner: (
-            st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["version", "model", "scans", "x"]), inner)
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.sampled_from(["version", "ledger", "model", "scans", "x"]), inner)
         ),
     )
 )
@@ -126,7 +145,7 @@ def test_arbitrary_json_raises_nothing_but_a_refusal(wire):
 @pytest.mark.parametrize("name", ["a\n2026-11-26 INFO all is well", "\x1b[2J", "00000013_005.png"])
 def test_an_unknown_field_is_not_repeated_in_the_log(name):
     """Its name could look like a log line, clear a terminal, or contain a patient id."""
-    message = Chunk(model="a" * 64, scans=(ChunkScan(outcome_id=1, location="/a.png"),)).to_message()
+    message = Chunk(ledger=LEDGER, model=MODEL, scans=(ChunkScan(outcome_id=1, location="/a.png"),)).to_message()
     with pytest.raises(InvalidMessage) as caught:
         Chunk.from_message({**message, name: 1})
     assert name not in str(caught.value)

@@ -11,7 +11,7 @@ MODEL = "a" * 64
 
 @pytest.fixture
 def process():
-    process = WorkerProcess(MODEL, Device(uuid=None), number=0, processes=1)
+    process = WorkerProcess("1a2b3c4d5e6f", MODEL, Device(uuid=None), number=0, processes=1)
     yield process
     process.kill()
 
