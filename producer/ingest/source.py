@@ -112,11 +112,11 @@ def _read_csv(source: Source, file: LabelsFile) -> SourceContents:
         rows=rows,
         found=listing.images if listing else _assume_locations(source, rows),
         labels=file if any(row.findings for row in rows) else None,
-        left_out=_not_entered(listing.left_out) if listing else None,
+        left_out=_without_other_names(listing.left_out) if listing else None,
     )
 
 
-def _not_entered(left_out: Mapping[LeftOut, int]) -> Mapping[str, int]:
+def _without_other_names(left_out: Mapping[str, int]) -> Mapping[str, int]:
     return {reason: count for reason, count in left_out.items() if reason != LeftOut.OTHER_NAME}
 
 
@@ -172,5 +172,6 @@ def _sha256_of(found: Mapping[str, FoundImage]) -> str:
 
 def describe_left_out(left_out: Mapping[str, int]) -> str:
     """The entries of a folder or prefix that were left out, in words."""
-    words = ((count, *_LEFT_OUT_WORDS[reason]) for reason, count in sorted(left_out.items()))
+    # A later version may have noted reasons that this one does not know.
+    words = ((count, *_LEFT_OUT_WORDS.get(reason, (reason, ""))) for reason, count in sorted(left_out.items()))
     return ", ".join(counted(count, noun) + why for count, noun, why in words)

@@ -37,8 +37,8 @@ class Listing:
 
     #: By image name.
     images: dict[str, FoundImage]
-    #: How many entries were left out, by reason; reasons without an entry are absent.
-    left_out: Mapping[LeftOut, int]
+    #: How many entries were left out, by `LeftOut`; reasons without an entry are absent.
+    left_out: Mapping[str, int]
 
 
 def has_image_name(name: str) -> bool:
@@ -64,7 +64,7 @@ def select_images(
         UserError: a wanted name without a folder is that of two files with different bytes, wherever they are.
     """
     exact, by_base = _Selection(same_bytes=same_bytes), _Selection(same_bytes=same_bytes)
-    left_out: Counter[LeftOut] = Counter()
+    left_out = Counter[str]()
     for name, describe in candidates:
         base = name.rpartition("/")[2]
         if not can_store_name(name):
