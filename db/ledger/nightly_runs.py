@@ -4,15 +4,32 @@ A night is a text `JOB SCHEDULE DATE`, such as `3fa9c1d2e4b5 02:00 Europe/Berlin
 with the job's digest and a space; all nights of a schedule begin with job, schedule and a space.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy.orm import aliased
 
-from db.schema.tables import Run
+from db.schema.tables import QUARANTINED, REJECTED, SCORED, Outcome, Run, RunScan
 
 #: Older runs get no summary: a webhook that works again after months must not receive a hundred of them.
 _MAX_SUMMARY_AGE: Final = timedelta(days=7)
+#: Key of `Run.options`. It is no part of the run's identity.
+_LEFT_OUT: Final = "left_out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnWork:
+    """What a run decided itself, in scans; it reused all other outcomes."""
+
+    #: Scans that had no outcome before, under any model.
+    new: int
+    scored: int
+    #: By reason code.
+    rejected: dict[str, int]
+    quarantined: int
 
 
 def run_of_night(connection: Connection, night: str) -> int | None:
@@ -31,6 +48,42 @@ def night_of(connection: Connection, run_id: int) -> str:
     """The last word of a run's night: its date, or its date and time. Empty if it has no night."""
     night = connection.execute(select(Run.night).where(Run.id == run_id)).scalar()
     return (night or "").rsplit(" ", 1)[-1]
+
+
+def note_left_out(connection: Connection, run_id: int, left_out: Mapping[str, int] | None) -> None:
+    """Keep with a night's run what the listing of its source left out, for the summary; None if nothing was listed."""
+    options = connection.execute(select(Run.options).where(Run.id == run_id)).scalar_one()
+    noted = None if left_out is None else {str(reason): count for reason, count in left_out.items()}
+    connection.execute(update(Run).where(Run.id == run_id).values(options={**options, _LEFT_OUT: noted}))
+
+
+def left_out_of(connection: Connection, run_id: int) -> dict[str, int] | None:
+    """What the listing of a night's source left out, by reason; None if that was not noted or nothing was listed."""
+    left_out: dict[str, int] | None = (
+        connection.execute(select(Run.options).where(Run.id == run_id)).scalar_one().get(_LEFT_OUT)
+    )
+    return left_out
+
+
+def own_work_of(connection: Connection, run_id: int) -> OwnWork:
+    """Count what a run decided itself."""
+    of_run = select(Outcome.state, Outcome.reason, func.count())
+    of_run = of_run.join(RunScan, RunScan.outcome_id == Outcome.id).where(RunScan.run_id == run_id, ~RunScan.reused)
+    rows = connection.execute(of_run.group_by(Outcome.state, Outcome.reason).order_by(Outcome.reason)).all()
+    counts = {(state, reason or ""): count for state, reason, count in rows}
+    return OwnWork(
+        new=_count_new(connection, run_id),
+        scored=sum(count for (state, _), count in counts.items() if state == SCORED),
+        rejected={reason: count for (state, reason), count in counts.items() if state == REJECTED},
+        quarantined=sum(count for (state, _), count in counts.items() if state == QUARANTINED),
+    )
+
+
+def _count_new(connection: Connection, run_id: int) -> int:
+    older = aliased(Outcome)
+    has_older = exists().where(older.scan_id == RunScan.scan_id, older.id < RunScan.outcome_id)
+    new = select(func.count()).where(RunScan.run_id == run_id, ~RunScan.reused, ~has_older)
+    return connection.execute(new.select_from(RunScan)).scalar_one()
 
 
 def latest_night(connection: Connection, series: str) -> date | None:

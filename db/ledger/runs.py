@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, case, exists, false, func, select, text
 
 from db.errors import UserError
+from db.rates import measured_rate
 from db.schema.tables import (
     PENDING,
     QUARANTINED,
@@ -20,6 +22,11 @@ from db.schema.tables import (
     RunScan,
     Scan,
 )
+
+#: The outcomes of one batch get their moments within this time.
+_BATCH_SPREAD: Final = timedelta(milliseconds=10)
+#: How many of a model's runs are asked for a rate, the latest first.
+_RUNS_ASKED: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,24 +162,28 @@ def progress(connection: Connection, run_id: int) -> Progress:
 
 
 def rate_of(connection: Connection, model_id: int) -> float | None:
-    """Scans per second between the first and last score of the model's latest run; None where it scored fewer than 2.
+    """Scans per second of the model's latest run that was long enough to measure; None if none of the last ten was.
 
     It was measured with the machines and workers of that run: an expectation, not a promise.
     """
-    own = (Outcome.model_id == model_id) & (Outcome.state == SCORED) & ~RunScan.reused
-    latest = select(func.max(RunScan.run_id)).join(Outcome, Outcome.id == RunScan.outcome_id).where(own)
-    run_id = connection.execute(latest).scalar()
-    return None if run_id is None else rate_of_run(connection, run_id)
+    latest = select(Run.id).where(Run.model_id == model_id).order_by(Run.id.desc()).limit(_RUNS_ASKED)
+    measured = (rate_of_run(connection, run_id) for run_id in connection.execute(latest).scalars().all())
+    return next((rate for rate in measured if rate is not None), None)
 
 
 def rate_of_run(connection: Connection, run_id: int) -> float | None:
-    """Scans per second between a run's first and last score; None where it scored fewer than 2 itself."""
-    scans, first, last = connection.execute(
-        select(func.count(), func.min(Outcome.scored_at), func.max(Outcome.scored_at))
+    """Scans per second between a run's first and last batch; None if it scored too little itself, see `db.rates`."""
+    scored_at = (
+        select(Outcome.scored_at)
         .join(RunScan, RunScan.outcome_id == Outcome.id)
         .where(Outcome.state == SCORED, ~RunScan.reused, RunScan.run_id == run_id)
-    ).one()
-    return scans / (last - first).total_seconds() if first and last and first < last else None
+        .subquery()
+    ).c.scored_at
+    first, last = connection.execute(select(func.min(scored_at), func.max(scored_at))).one()
+    if first is None or last is None:
+        return None
+    later = select(func.count()).where(scored_at > first + _BATCH_SPREAD)
+    return measured_rate(connection.execute(later).scalar_one(), (last - first).total_seconds())
 
 
 @dataclass(frozen=True, kw_only=True)

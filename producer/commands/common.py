@@ -12,6 +12,7 @@ from db.errors import EXIT_REJECTS
 from db.home import open_home
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
+from producer.counted import counted
 from producer.json_output import as_json
 from worker.artifacts.store_contents import UnusableFolder
 from worker.entry_point import printable
@@ -58,7 +59,7 @@ def print_json(value: object) -> None:
 def format_progress(counts: Progress) -> str:
     """A run's progress as one line of text."""
     return (
-        f"{counts.expected:,} scans: {counts.scored:,} scored, {counts.rejected:,} rejected, "
+        f"{counted(counts.expected, 'scan')}: {counts.scored:,} scored, {counts.rejected:,} rejected, "
         f"{counts.quarantined:,} quarantined, {counts.pending:,} pending ({counts.reused:,} reused)"
     )
 

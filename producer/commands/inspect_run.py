@@ -26,6 +26,7 @@ from producer.commands.common import (
     print_line,
     run_as_dict,
 )
+from producer.counted import counted
 from producer.monitoring.progress import follow, why_stopped
 from producer.monitoring.workers_table import WorkerPoller, lines_of
 from producer.results_export import export_run
@@ -89,7 +90,10 @@ def failures_command(run_id: int | None, *, as_json: bool) -> None:
     if as_json:
         print_json([asdict(failure) for failure in failures])
         return
-    title = f"run {run.id}: {len(failures):,} scans not scored"
+    if not failures:
+        print_line(f"run {run.id}: no scan was rejected or quarantined")
+        return
+    title = f"run {run.id}: {counted(len(failures), 'scan')} not scored"
     table = Table(Column("image", overflow="fold"), "state", "reason", "detail", title=title)
     for failure in failures:
         table.add_row(*map(_as_text, (failure.image_name, failure.state, failure.reason, failure.detail)))
@@ -159,7 +163,7 @@ def export_command(run_id: int | None, target: Path | None, *, export_format: st
         raise UserError("parquet is not text for a terminal: add --out FILE")
     with read_transaction(engine) as connection:
         rows = export_run(connection, run.id, target or sys.stdout.buffer, export_format=export_format, wide=wide)
-    err.print(f"run {run.id}: {rows:,} rows written to {target or 'stdout'}", markup=False)
+    err.print(f"run {run.id}: {counted(rows, 'row')} written to {target or 'stdout'}", markup=False)
 
 
 def parse_thresholds(text: str) -> tuple[float, ...]:

@@ -21,6 +21,7 @@ from db.ledger.outcomes import count_pending
 from db.maintenance.forget_patient import ForgetResult, forget_patient
 from db.maintenance.prune_runs import prune_runs
 from producer.commands.common import open_ledger, out, print_json, print_line, print_unusable
+from producer.counted import counted
 from producer.ingest.label_import import import_label_set
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import accept_exports, register_artifacts
@@ -37,9 +38,9 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
     if as_json:
         print_json(asdict(imported))
         return
-    print_line(f"label set {name}: {imported.labelled:,} scans of dataset {imported.dataset} labelled")
+    print_line(f"label set {name}: {counted(imported.labelled, 'scan')} of dataset {imported.dataset} labelled")
     if imported.patients_added:
-        print_line(f"{imported.patients_added:,} scans whose patient was unknown have one now")
+        print_line(f"{counted(imported.patients_added, 'scan')} got a patient, who was unknown before")
     print_line(f"'producer report --labels {name}' judges a run by this label set")
 
 
@@ -86,7 +87,8 @@ def model_activate_command(name: str, *, as_json: bool) -> None:
         return
     print_line(f"model {model.name} ({model.sha256[:12]}) scores the next runs")
     if previous and waiting:
-        print_line(f"{waiting:,} scans still wait for {previous.name}; its workers score them first")
+        verb, them = ("waits", "it") if waiting == 1 else ("wait", "them")
+        print_line(f"{counted(waiting, 'scan')} still {verb} for {previous.name}; its workers score {them} first")
 
 
 def model_accept_export_command(name: str, *, as_json: bool) -> None:
@@ -122,7 +124,8 @@ def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: boo
     if as_json:
         print_json(asdict(forgotten))
         return
-    print_line(f"deleted {forgotten.scans:,} scans, {forgotten.outcomes:,} outcomes, {forgotten.labels:,} labels")
+    rows = {"scan": forgotten.scans, "outcome": forgotten.outcomes, "label": forgotten.labels}
+    print_line(f"deleted {', '.join(counted(count, noun) for noun, count in rows.items())}")
     print_line("deleted what this machine keeps of any patient: pixels, contact sheets, unfinished fits, sent messages")
     print_line("not deleted; take care of these yourself:")
     for line in (*left, *_out_of_reach(settings, engine, forgotten)):
@@ -168,5 +171,5 @@ def prune_command(days: int, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(pruned))
     else:
-        print_line(f"deleted {pruned.runs:,} runs older than {days} days")
-        print_line(f"deleted {pruned.outcomes:,} outcomes that no run shows any more")
+        print_line(f"deleted {counted(pruned.runs, 'run')} older than {counted(days, 'day')}")
+        print_line(f"deleted {counted(pruned.outcomes, 'outcome')} that no run shows any more")

@@ -2,15 +2,16 @@
 
 import logging
 import signal
+import sys
 from dataclasses import asdict
 
 from sqlalchemy import Engine
 
 from db.engine.session import open_database
-from db.errors import UserError, WorkStopped
+from db.errors import EXIT_REJECTS, UserError, WorkStopped
 from db.home import open_home
 from db.settings import load_settings
-from producer.commands.common import exit_on_rejects, load_run, print_json, print_line
+from producer.commands.common import load_run, print_json, print_line
 from producer.ingest.source import Source, check_source
 from producer.monitoring.progress import why_stopped
 from producer.monitoring.prometheus import serve_fleet_metrics
@@ -62,10 +63,11 @@ def _run_once(loop: NightlyLoop, engine: Engine, *, as_json: bool) -> None:
         print_json(asdict(summary))
     else:
         print_line(to_text(summary).rstrip())
-    run, counts = load_run(engine, summary.run_id)
     if summary.stop_reason is not None:
-        raise WorkStopped(why_stopped(run, counts))
-    exit_on_rejects(counts)
+        raise WorkStopped(why_stopped(*load_run(engine, summary.run_id)))
+    if summary.failed_tonight:
+        # What earlier nights rejected is no news to whoever cron sends it to.
+        sys.exit(EXIT_REJECTS)
 
 
 def _run_every_night(loop: NightlyLoop, schedule: Schedule) -> None:

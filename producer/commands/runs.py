@@ -1,6 +1,6 @@
 """Commands that open or change a run: enqueue, run, resume, cancel."""
 
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -24,10 +24,11 @@ from producer.commands.common import (
     print_unusable,
 )
 from producer.commands.inspect_run import report_run
+from producer.counted import counted
 from producer.ingest.enqueue import Enqueued, EnqueuePlan, enqueue, plan_enqueue, resume
-from producer.ingest.source import Source
+from producer.ingest.source import Source, describe_left_out
 from producer.local_worker import local_worker
-from producer.monitoring.progress import follow
+from producer.monitoring.progress import FollowingStopped, follow, how_to_continue
 from worker.settings import WorkerSettings
 
 _SECONDS_PER_UNIT: Final = {"d": 86_400, "h": 3_600, "min": 60}
@@ -78,7 +79,7 @@ def resume_command(run_id: int | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"run_id": run.id, "sent": sent})
     else:
-        print_line(f"run {run.id}: {sent:,} scans sent again")
+        print_line(f"run {run.id}: {counted(sent, 'scan')} sent again")
 
 
 def cancel_command(run_id: int | None, *, as_json: bool) -> None:
@@ -90,14 +91,20 @@ def cancel_command(run_id: int | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"run_id": run.id, "cancelled": cancelled})
     else:
-        print_line(f"run {run.id} cancelled: {cancelled:,} scans are skipped; the next enqueue picks them up")
+        print_line(
+            f"run {run.id} cancelled: {counted(cancelled, 'scan')} skipped; the next enqueue picks up what is due"
+        )
 
 
 def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued) -> None:
-    with ExitStack() as stack:
-        worker = stack.enter_context(local_worker(settings, enqueued.run_id, enqueued.model.sha256))
-        err.print(f"a worker is loading the model; its log is {worker.log}", markup=False)
-        follow(engine, enqueued.run_id, err, alive=worker.check)
+    try:
+        with local_worker(settings, enqueued.run_id, enqueued.model.sha256) as worker:
+            err.print(f"a worker is loading the model; its log is {worker.log}", markup=False)
+            follow(engine, enqueued.run_id, err, alive=worker.check)
+    except FollowingStopped:
+        # The worker has written the batch that it had in hand.
+        run, counts = load_run(engine, enqueued.run_id)
+        raise FollowingStopped(how_to_continue(run.id, counts)) from None
 
 
 def _print_enqueued(enqueued: Enqueued) -> None:
@@ -105,7 +112,7 @@ def _print_enqueued(enqueued: Enqueued) -> None:
     verb = "resumed (it had been stopped)" if enqueued.resumed else "joined" if enqueued.joined else "opened"
     print_line(f"run {enqueued.run_id} {verb}, model {enqueued.model.name} ({enqueued.model.sha256[:12]})")
     print_line(format_progress(counts))
-    _print_skipped(enqueued.skipped_entries)
+    _print_absent(enqueued.missing, enqueued.left_out)
     _print_unknown_patients(enqueued.patients)
     if not counts.pending:
         print_line("nothing to score: every scan already has an outcome")
@@ -114,9 +121,10 @@ def _print_enqueued(enqueued: Enqueued) -> None:
 def _print_sent(enqueued: Enqueued) -> None:
     pending = enqueued.progress.pending
     if enqueued.sent is None:
-        print_line(f"{pending:,} scans wait for 'worker start', which sends them")
+        verb = "waits" if pending == 1 else "wait"
+        print_line(f"{counted(pending, 'scan')} {verb} for 'worker start', which sends them")
     elif pending:
-        print_line(f"{enqueued.sent:,} scans sent")
+        print_line(f"{counted(enqueued.sent, 'scan')} sent")
 
 
 def _print_plan(plan: EnqueuePlan, *, as_json: bool) -> None:
@@ -125,17 +133,20 @@ def _print_plan(plan: EnqueuePlan, *, as_json: bool) -> None:
         return
     print_line("dry run: no run, scan or label was written, and nothing was sent")
     print_line(f"model {plan.model.name} ({plan.model.sha256[:12]})")
-    print_line(f"{plan.scans:>12,}  scans in the source")
-    print_line(f"{plan.images:>12,}  images found")
-    print_line(f"{plan.decided:>12,}  scans already have an outcome")
-    print_line(f"{plan.due:>12,}  scans would be scored, in {plan.chunks:,} chunks, {_format_duration(plan.seconds)}")
-    _print_skipped(plan.skipped_entries)
+    print_line(f"{plan.scans:>12,}  {'scan' if plan.scans == 1 else 'scans'} in the source")
+    print_line(f"{plan.images:>12,}  images found, {plan.missing:,} missing")
+    print_line(f"{plan.decided:>12,}  already have an outcome")
+    work = f", in {counted(plan.chunks, 'chunk')}, {_format_duration(plan.seconds)}" if plan.due else ""
+    print_line(f"{plan.due:>12,}  would be scored{work}")
+    _print_absent(0, plan.left_out)
     _print_unknown_patients(plan.patients)
 
 
-def _print_skipped(entries: int) -> None:
-    if entries:
-        print_line(f"skipped {entries:,} entries: not images, unreadable folders, or symlinked folders")
+def _print_absent(missing: int, left_out: Mapping[str, int] | None) -> None:
+    if missing:
+        print_line(f"{counted(missing, 'image')} of the source {'is' if missing == 1 else 'are'} missing")
+    if left_out:
+        print_line(f"left out: {describe_left_out(left_out)}")
 
 
 def _print_unknown_patients(patients: KnownPatients) -> None:
@@ -145,11 +156,12 @@ def _print_unknown_patients(patients: KnownPatients) -> None:
 
 def _format_duration(seconds: float | None) -> str:
     if seconds is None:
-        return "time unknown: this model has not scored anything yet"
+        return "time unknown: none of this model's latest runs was long enough to measure a rate"
+    source = "at the rate of this model's latest run that was long enough to measure"
     for name, length in _SECONDS_PER_UNIT.items():
         if seconds >= length:
-            return f"about {seconds / length:.1f} {name} at the rate of this model's latest run"
-    return f"about {seconds:.0f} s at the rate of this model's latest run"
+            return f"about {seconds / length:.1f} {name} {source}"
+    return f"about {max(1, round(seconds))} s {source}"
 
 
 def _enqueued_as_dict(enqueued: Enqueued) -> dict[str, object]:
@@ -160,7 +172,8 @@ def _enqueued_as_dict(enqueued: Enqueued) -> dict[str, object]:
         "model": enqueued.model.name,
         "model_sha256": enqueued.model.sha256,
         "sent": enqueued.sent,
-        "left_out": enqueued.skipped_entries,
+        "missing": enqueued.missing,
+        **_left_out_as_dict(enqueued.left_out),
         "held_out_note": enqueued.patients.note,
     }
 
@@ -170,10 +183,15 @@ def _plan_as_dict(plan: EnqueuePlan) -> dict[str, object]:
         "model": plan.model.name,
         "rows": plan.scans,
         "images": plan.images,
+        "missing": plan.missing,
         "decided": plan.decided,
         "due": plan.due,
         "chunks": plan.chunks,
         "seconds": plan.seconds,
-        "left_out": plan.skipped_entries,
+        **_left_out_as_dict(plan.left_out),
         "held_out_note": plan.patients.note,
     }
+
+
+def _left_out_as_dict(left_out: Mapping[str, int] | None) -> dict[str, object]:
+    return {"left_out": sum((left_out or {}).values()), "left_out_by_reason": left_out}

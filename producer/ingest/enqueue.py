@@ -12,7 +12,7 @@ from db.errors import TemporaryError, UserError
 from db.labels.label_sets import import_labels
 from db.ledger.ledger_id import ledger_id
 from db.ledger.models import ModelInfo, find_model
-from db.ledger.nightly_runs import assign_night, run_of_night
+from db.ledger.nightly_runs import assign_night, note_left_out, run_of_night
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import note_seen, pending_of_run
 from db.ledger.runs import Progress, find_run, progress, rate_of
@@ -43,7 +43,8 @@ class Enqueued:
         resumed: the run was stopped before, and goes on now.
         patients: how many of its scans, and of the scans of its model's fit, have a patient id.
         sent: scans that were sent to the queue; None if no broker answered, so that they wait for `worker start`.
-        skipped_entries: see `SourceContents`.
+        missing: how many scans of the source have no image.
+        left_out: see `SourceContents`.
     """
 
     run_id: int
@@ -53,7 +54,8 @@ class Enqueued:
     progress: Progress
     patients: KnownPatients
     sent: int | None
-    skipped_entries: int
+    missing: int
+    left_out: Mapping[str, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +65,25 @@ class EnqueuePlan:
     Attributes:
         scans: scans of the source.
         images: of these, those whose image was found.
+        missing: the others.
         decided: of these, those that have an outcome and keep it.
         due: scans that would be scored.
         patients: see `Enqueued`.
         chunks: messages that would be sent.
-        seconds: expected time at the rate of the model's latest run; None if the model has not scored anything yet.
-        skipped_entries: see `SourceContents`.
+        seconds: expected time at the rate of the model's latest run that was long enough to measure; None without one.
+        left_out: see `SourceContents`.
     """
 
     model: ModelInfo
     scans: int
     images: int
+    missing: int
     decided: int
     due: int
     patients: KnownPatients
     chunks: int
     seconds: float | None
-    skipped_entries: int
+    left_out: Mapping[str, int] | None
 
 
 def enqueue(
@@ -114,7 +118,8 @@ def enqueue(
         progress=counts,
         patients=patients,
         sent=sent,
-        skipped_entries=opened.skipped_entries,
+        missing=opened.missing,
+        left_out=opened.left_out,
     )
 
 
@@ -137,12 +142,13 @@ def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source, repor
         model=opened.model,
         scans=counts.expected,
         images=len(contents.found),
+        missing=contents.missing,
         decided=counts.expected - counts.pending if opened.joined else counts.reused,
         due=counts.pending,
         patients=patients,
         chunks=-(-counts.pending // scans_per_chunk),
         seconds=counts.pending / rate if rate else None,
-        skipped_entries=contents.skipped_entries,
+        left_out=contents.left_out,
     )
 
 
@@ -171,7 +177,8 @@ class _OpenedRun:
     model: ModelInfo
     joined: bool
     resumed: bool
-    skipped_entries: int
+    missing: int
+    left_out: Mapping[str, int] | None
 
 
 def _read_and_commit(
@@ -211,9 +218,15 @@ def _commit(
         run_id, joined = _register_and_open(connection, source, contents, changes, model, conflicts=conflicts)
         if night is not None:
             assign_night(connection, run_id, night)
+            note_left_out(connection, run_id, contents.left_out)
         resumed = joined and resume_run(connection, run_id)
     return _OpenedRun(
-        run_id=run_id, model=model, joined=joined, resumed=resumed, skipped_entries=contents.skipped_entries
+        run_id=run_id,
+        model=model,
+        joined=joined,
+        resumed=resumed,
+        missing=contents.missing,
+        left_out=contents.left_out,
     )
 
 

@@ -4,11 +4,21 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from db.errors import UserError
 from db.labels.csv_file import Columns, LabelRow, LabelsFile, read_labels_csv
 from db.ledger.scans import FoundImage
-from worker.storage.image_store import SCHEME, find_images
+from producer.counted import counted
+from worker.storage.image_store import SCHEME, LeftOut, Listing, find_images
+
+#: What was left out, as noun and why.
+_LEFT_OUT_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    LeftOut.OTHER_NAME: ("file", " not named like an image"),
+    LeftOut.INVALID_NAME: ("name", " that SQL cannot store"),
+    LeftOut.UNREADABLE_FOLDER: ("folder", " that cannot be read"),
+    LeftOut.SYMLINKED_FOLDER: ("symlinked folder", ""),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +62,14 @@ class SourceContents:
     found: Mapping[str, FoundImage]
     #: None if no row has a label.
     labels: LabelsFile | None
-    #: Entries of a folder without a CSV that are not images, cannot be listed or are symlinked folders.
-    skipped_entries: int = 0
+    #: How many entries of the folder or prefix were left out, by reason. With a CSV, without the files
+    #: that it does not list. None if nothing was listed.
+    left_out: Mapping[str, int] | None
+
+    @property
+    def missing(self) -> int:
+        """How many scans have no image."""
+        return sum(row.image_name not in self.found for row in self.rows)
 
 
 def check_source(source: Source) -> None:
@@ -89,21 +105,28 @@ def read_source(source: Source) -> SourceContents:
 
 def _read_csv(source: Source, file: LabelsFile) -> SourceContents:
     rows = file.rows[: source.limit]
+    listing = _list_images(source, rows) if source.check else None
     return SourceContents(
         dataset=source.dataset or file.dataset,
         sha256=file.sha256,
         rows=rows,
-        found=_list_images(source, rows) if source.check else _assume_locations(source, rows),
+        found=listing.images if listing else _assume_locations(source, rows),
         labels=file if any(row.findings for row in rows) else None,
+        left_out=_without_other_names(listing.left_out) if listing else None,
     )
 
 
-def _list_images(source: Source, rows: Sequence[LabelRow]) -> Mapping[str, FoundImage]:
-    found = find_images(source.csv, source.images, {row.image_name for row in rows}).images
-    if not found:
+def _without_other_names(left_out: Mapping[str, int]) -> Mapping[str, int]:
+    return {reason: count for reason, count in left_out.items() if reason != LeftOut.OTHER_NAME}
+
+
+def _list_images(source: Source, rows: Sequence[LabelRow]) -> Listing:
+    listing = find_images(source.csv, source.images, {row.image_name for row in rows})
+    if not listing.images:
         where = source.images or f"the CSV's folder, its images/, images_*/images/ or sample/images/ ({source.csv})"
-        raise UserError(f"none of the {len(rows)} images of {source.display_name} is in {where}; set --images")
-    return found
+        images = counted(len(rows), "image")
+        raise UserError(f"none of the {images} of {source.display_name} is in {where}; set --images")
+    return listing
 
 
 def _assume_locations(source: Source, rows: Sequence[LabelRow]) -> Mapping[str, FoundImage]:
@@ -117,7 +140,7 @@ def _assume_locations(source: Source, rows: Sequence[LabelRow]) -> Mapping[str, 
 def _read_images(source: Source, images: str) -> SourceContents:
     listing = find_images(None, images)
     if not listing.images:
-        raise UserError(f"{images}: no image is here ({listing.other_files} other files)")
+        raise UserError(f"{images}: no image is here ({counted(sum(listing.left_out.values()), 'other file')})")
     names = sorted(listing.images)[: source.limit]
     found = {name: listing.images[name] for name in names}
     return SourceContents(
@@ -126,7 +149,7 @@ def _read_images(source: Source, images: str) -> SourceContents:
         rows=tuple(_unlabelled_row(name) for name in names),
         found=found,
         labels=None,
-        skipped_entries=listing.other_files,
+        left_out=listing.left_out,
     )
 
 
@@ -145,3 +168,10 @@ def _dataset_of(images: str) -> str:
 def _sha256_of(found: Mapping[str, FoundImage]) -> str:
     listed = "".join(f"{name}\0{image.version}\0" for name, image in found.items())
     return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def describe_left_out(left_out: Mapping[str, int]) -> str:
+    """The entries of a folder or prefix that were left out, in words."""
+    # A later version may have noted reasons that this one does not know.
+    words = ((count, *_LEFT_OUT_WORDS.get(reason, (reason, ""))) for reason, count in sorted(left_out.items()))
+    return ", ".join(counted(count, noun) + why for count, noun, why in words)

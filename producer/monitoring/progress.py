@@ -1,13 +1,16 @@
-"""Follows a run: a progress bar with rate and time left from SQL, and below it the workers of all machines."""
+"""Follows a run: a progress bar with rate and time left from SQL, and below it the workers of all machines.
+
+The rate is that of the last minute, as each worker's is.
+"""
 
 import signal
 import time
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Final
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
@@ -15,6 +18,8 @@ from db.errors import WorkStopped
 from db.ledger.runs import Progress as RunProgress
 from db.ledger.runs import RunInfo, find_run
 from db.ledger.runs import progress as run_progress
+from db.rates import SlidingRate
+from producer.counted import counted
 from producer.monitoring.workers_table import WorkerPoller, lines_of, table_of
 from producer.retry import DATABASE_ERRORS, cause_of
 
@@ -23,12 +28,8 @@ POLL_SECONDS: Final = 0.5
 LOG_EVERY: Final = 10.0
 
 
-class _RateColumn(ProgressColumn):
-    """Scans per second, measured since this command began to follow the run."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} scans/s" if speed else "– scans/s")
+class FollowingStopped(WorkStopped):
+    """Ctrl+C was pressed while a run was followed."""
 
 
 class _Bar(Progress):
@@ -50,13 +51,14 @@ class _WorkersView:
         self._poller = poller
         self._log_after = time.monotonic()
 
-    def show(self, run_id: int, now: RunProgress) -> None:
+    def show(self, run_id: int, now: RunProgress, pace: str) -> None:
         heartbeats = self._poller.heartbeats()
         if self._bar.console.is_terminal:
             self._bar.below = table_of(heartbeats)
         elif time.monotonic() >= self._log_after:
             self._log_after = time.monotonic() + LOG_EVERY
-            for line in (f"run {run_id}: {now.pending:,} of {now.expected:,} scans pending", *lines_of(heartbeats)):
+            progress = f"run {run_id}: {now.pending:,} of {counted(now.expected, 'scan')} pending, {pace}"
+            for line in (progress, *lines_of(heartbeats)):
                 self._bar.console.print(line, markup=False)
 
 
@@ -75,33 +77,48 @@ def follow(
         workers: shown with the run; None shows none.
 
     Raises:
-        WorkStopped: the run was stopped, or Ctrl+C was pressed.
+        FollowingStopped: Ctrl+C was pressed.
+        WorkStopped: the run was stopped.
     """
+    rate = SlidingRate()
     with _new_bar(console) as bar:
         view = _WorkersView(bar, workers) if workers else None
         poller = RunPoller(engine, run_id, bar.console)
         now = poller.poll()
-        task = bar.add_task("scoring", total=now.expected, completed=now.expected - now.pending, run=run_id)
+        task = bar.add_task("scoring", total=now.expected, run=run_id, pace="")
         try:
-            while now.pending:
+            while True:
+                decided = now.expected - now.pending
+                pace = _describe_pace(rate.update(time.monotonic(), decided), now.pending)
+                bar.update(task, completed=decided, pace=pace)
+                if not now.pending:
+                    return now
                 alive()
                 if view:
-                    view.show(run_id, now)
+                    view.show(run_id, now, pace)
                 time.sleep(POLL_SECONDS)
                 now = poller.poll(now)
-                bar.update(task, completed=now.expected - now.pending)
         except KeyboardInterrupt:
             # A second Ctrl+C must not cut short what is done on the way out.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            raise WorkStopped(
-                f"run {run_id} has {now.pending} scans pending; run the same command again to continue"
-            ) from None
-    return now
+            raise FollowingStopped(how_to_continue(run_id, now)) from None
 
 
 def _new_bar(console: Console) -> _Bar:
-    name, left = TextColumn("run {task.fields[run]}"), TextColumn("left")
-    return _Bar(name, BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn(), left, console=console)
+    name, pace = TextColumn("run {task.fields[run]}"), TextColumn("{task.fields[pace]}")
+    return _Bar(name, BarColumn(), MofNCompleteColumn(), pace, console=console)
+
+
+def _describe_pace(rate: float | None, pending: int) -> str:
+    if rate is None:
+        return "rate not known yet" if pending else "too short for a rate"
+    left = f", {timedelta(seconds=round(pending / rate))} left" if pending else ""
+    return f"{rate:.1f} scans/s in the last minute{left}"
+
+
+def how_to_continue(run_id: int, now: RunProgress) -> str:
+    """How many scans an interrupted command has left pending, in one sentence."""
+    return f"run {run_id} has {counted(now.pending, 'scan')} pending; run the same command again to continue"
 
 
 def why_stopped(run: RunInfo, now: RunProgress) -> str:

@@ -1,12 +1,16 @@
 """The summary of a nightly run: counts and rates that may be sent out, without names of scans, files or patients."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from db.ledger.nightly_runs import night_of
+from db.ledger.nightly_runs import left_out_of, night_of, own_work_of
+from db.ledger.outcomes import CONFLICT
 from db.ledger.runs import find_run, rate_of_run
+from producer.counted import counted
+from producer.ingest.source import describe_left_out
 from producer.report.build import Report
 from producer.report.table import describe_subset, format_rate, mixed_runtimes_line
 
@@ -44,7 +48,7 @@ class Summary:
     finished_at: datetime
     #: Seconds from `created_at` to `finished_at`.
     seconds: float
-    #: Between the run's first and last score; None if it scored fewer than 2 scans.
+    #: Between the run's first and last batch; None if it scored too little to measure, see `db.rates`.
     scans_per_second: float | None
     #: The finding and scans that the figures below are of; all of these are None for a run without labels.
     finding: str | None
@@ -55,6 +59,22 @@ class Summary:
     auroc: float | None
     positives: int | None
     negatives: int | None
+    #: Of the expected scans, those that had no outcome before, under any model.
+    new_scans: int
+    #: The run's own outcomes: those that it did not reuse. By these `--now` exits with 0 or 3.
+    scored_tonight: int
+    #: By reason code.
+    rejected_tonight: dict[str, int]
+    quarantined_tonight: int
+    #: Of the rejected scans, also those of earlier nights, the ones that a person must settle.
+    conflicts: int
+    #: Entries of the folder or prefix that were left out, by reason; None if that is not known.
+    left_out: dict[str, int] | None
+
+    @property
+    def failed_tonight(self) -> int:
+        """Scans that the run itself rejected or quarantined."""
+        return sum(self.rejected_tonight.values()) + self.quarantined_tonight
 
 
 def summarise(connection: Connection, report: Report) -> Summary:
@@ -62,6 +82,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
     run, coverage = find_run(connection, report.run_id), report.coverage
     ended = run.finished_at or run.stopped_at or run.created_at
     figures = next((row for row in report.findings if row.finding == report.finding), None)
+    own = own_work_of(connection, run.id)
     return Summary(
         run_id=run.id,
         night=night_of(connection, run.id),
@@ -87,21 +108,26 @@ def summarise(connection: Connection, report: Report) -> Summary:
         auroc=figures.auroc if figures else None,
         positives=figures.positives if figures else None,
         negatives=figures.negatives if figures else None,
+        new_scans=own.new,
+        scored_tonight=own.scored,
+        rejected_tonight=own.rejected,
+        quarantined_tonight=own.quarantined,
+        conflicts=coverage.rejected.get(CONFLICT, 0),
+        left_out=left_out_of(connection, run.id),
     )
 
 
 def headline(summary: Summary) -> str:
     """The summary in one line."""
-    failed = sum(summary.rejected.values()) + summary.quarantined
     return (
         f"run {summary.run_id}, night {summary.night}, {_end_state(summary)}: "
-        f"{summary.scored:,} of {summary.expected:,} scans scored, {failed:,} rejected or quarantined"
+        f"tonight {summary.scored_tonight:,} scored, {summary.failed_tonight:,} rejected or quarantined; "
+        f"in all {summary.scored:,} of {counted(summary.expected, 'scan')} scored"
     )
 
 
 def to_text(summary: Summary) -> str:
     """The summary as text, one fact per line."""
-    reasons = ", ".join(f"{reason} {scans:,}" for reason, scans in summary.rejected.items())
     state, mixed = _end_state(summary), mixed_runtimes_line(summary.runtimes)
     lines = [
         f"Run {summary.run_id}, night {summary.night}, {state}",
@@ -109,9 +135,18 @@ def to_text(summary: Summary) -> str:
         f"Model {summary.model} ({summary.model_sha256[:12]})",
         *([mixed] if mixed else []),
         "",
+        "Tonight",
+        f"{summary.new_scans:>12,}  new: no outcome before",
+        f"{summary.scored_tonight:>12,}  scored",
+        _rejected_line(summary.rejected_tonight),
+        f"{summary.quarantined_tonight:>12,}  quarantined",
+        f"{summary.conflicts:>12,}  conflicts, also of earlier nights, that a person must settle",
+        _left_out_line(summary.left_out),
+        "",
+        "The whole source",
         f"{summary.expected:>12,}  expected",
         f"{summary.scored:>12,}  scored",
-        f"{sum(summary.rejected.values()):>12,}  rejected{f' ({reasons})' if reasons else ''}",
+        _rejected_line(summary.rejected),
         f"{summary.quarantined:>12,}  quarantined",
         f"{summary.pending:>12,}  pending",
         f"{summary.reused:>12,}  reused: the outcome is from an earlier run",
@@ -123,6 +158,18 @@ def to_text(summary: Summary) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rejected_line(rejected: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{reason} {scans:,}" for reason, scans in rejected.items())
+    return f"{sum(rejected.values()):>12,}  rejected{f' ({reasons})' if reasons else ''}"
+
+
+def _left_out_line(left_out: Mapping[str, int] | None) -> str:
+    if left_out is None:
+        return "              entries left out: not known"
+    words = describe_left_out(left_out)
+    return f"{sum(left_out.values()):>12,}  entries left out{f' ({words})' if words else ''}"
+
+
 def _end_state(summary: Summary) -> str:
     if summary.stop_reason:
         return "stopped"
@@ -132,7 +179,7 @@ def _end_state(summary: Summary) -> str:
 def _duration_line(summary: Summary) -> str:
     duration = f"Duration {summary.seconds:,.0f} s"
     rate = summary.scans_per_second
-    return duration if rate is None else f"{duration}, {rate:,.1f} scans/s from the first score to the last"
+    return duration if rate is None else f"{duration}, {rate:,.1f} scans/s from the first batch to the last"
 
 
 def _accuracy_line(summary: Summary) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from db.metrics.run_metrics import BEST_F1, GIVEN, YOUDEN, ThresholdRow
 from db.metrics.scored_scans import HELD_OUT
+from producer.counted import counted
 from producer.json_output import as_json
 from producer.report.build import Report
 
@@ -65,7 +66,7 @@ def mixed_runtimes_line(runtimes: Mapping[str, int]) -> str | None:
     """A sentence if scores were computed with several runtimes or precisions, given scans by both; else None."""
     if len(runtimes) < 2:
         return None
-    parts = ", ".join(f"{runtime} ({scans:,} scans)" for runtime, scans in runtimes.items())
+    parts = ", ".join(f"{runtime} ({counted(scans, 'scan')})" for runtime, scans in runtimes.items())
     return f"Scores were computed in {len(runtimes)} ways, whose results differ slightly: {parts}."
 
 

@@ -2,11 +2,12 @@
 
 import json
 import os
+import signal
 
 import pytest
 
 from tests.support.ledger import score_all
-from tests.support.world import embedded_first, hash_artifact, image_name, write_csv, write_images
+from tests.support.world import embedded_first, hash_artifact, image_name, wait_until, write_csv, write_images
 
 pytestmark = embedded_first
 
@@ -47,22 +48,68 @@ def count_rows(world):
 def test_a_dry_run_counts_and_writes_nothing(ledger):
     """`--dry-run` counts rows, images, decided scans and chunks, estimates the time and writes no row."""
     plan = as_json(ledger, "enqueue", "--csv", ledger.csv, "--dry-run")
-    assert {key: plan[key] for key in ("rows", "images", "decided", "due", "chunks", "seconds")} == {
+    assert {key: plan[key] for key in ("rows", "images", "missing", "decided", "due", "chunks", "seconds")} == {
         "rows": 7,
         "images": 6,
+        "missing": 1,
         "decided": 0,
         "due": 6,
         "chunks": 1,
         "seconds": None,
     }
     assert set(count_rows(ledger).values()) == {0}
-    assert "would be scored" in ledger.producer("enqueue", "--csv", ledger.csv, "--dry-run").stdout
+    printed = ledger.producer("enqueue", "--csv", ledger.csv, "--dry-run").stdout
+    assert "6  images found, 1 missing" in printed
+    assert "6  would be scored, in 1 chunk, time unknown" in printed
 
 
 def test_a_dry_run_counts_scans_that_are_scored_already(scored):
     """After a run, a dry run of the same source finds no scan that is due."""
     plan = as_json(scored, "enqueue", "--csv", scored.csv, "--dry-run")
     assert (plan["decided"], plan["due"], plan["chunks"]) == (7, 0, 0)
+
+
+def test_a_dry_run_does_not_estimate_from_a_run_that_was_too_short(scored):
+    """Six scans in a moment would promise 375,000 scans/s."""
+    plan = as_json(scored, "enqueue", "--csv", scored.csv, "--dry-run", "--rescore")
+    assert (plan["due"], plan["seconds"]) == (6, None)
+
+
+def test_enqueue_says_how_many_images_are_missing_and_what_was_left_out(ledger, tmp_path):
+    """By reason, and in JSON as well; one is singular."""
+    assert "1 image of the source is missing" in ledger.producer("enqueue", "--csv", ledger.csv).stdout
+    assert as_json(ledger, "enqueue", "--csv", ledger.csv)["missing"] == 1
+    (tmp_path / "images" / "notes.txt").touch()
+    (tmp_path / "images" / "archive").symlink_to(tmp_path)
+    source = ("--images", tmp_path / "images")
+    assert "left out: 1 file not named like an image, 1 symlinked folder" in ledger.producer("enqueue", *source).stdout
+    enqueued = as_json(ledger, "enqueue", *source)
+    assert (enqueued["left_out"], enqueued["left_out_by_reason"]) == (2, {"other_name": 1, "symlinked_folder": 1})
+
+
+def test_a_run_without_failures_says_so_in_a_sentence(ledger, tmp_path):
+    """No empty table."""
+    ledger.producer("enqueue", "--images", tmp_path / "images")
+    assert ledger.producer("failures").stdout == "run 1: no scan was rejected or quarantined\n"
+
+
+def test_ctrl_c_in_run_says_how_many_scans_are_pending_after_its_worker_has_stopped(ledger, tmp_path):
+    """The batch that the worker had in hand is counted; `status` then says the same, and that no worker runs."""
+    del ledger.env["CXR_BROKER_URL"]
+    ledger.env["HASH_SCORER_SECONDS"] = "2"
+    write_images(tmp_path / "images", range(48))
+    csv = write_csv(tmp_path / "sample_labels.csv", range(48))
+    ledger.producer("enqueue", "--csv", csv)
+    run = ledger.start("producer.cli", "run", "--csv", str(csv))
+    wait_until(lambda: ledger.rows("SELECT count(*) FROM outcomes WHERE state = 'scored'") > [(0,)], 60, "a batch")
+    run.send_signal(signal.SIGINT)
+    assert run.wait(60) == 4, ledger.logs()
+    printed = ledger.producer("status").stdout
+    ((pending,),) = ledger.rows("SELECT pending FROM run_progress")
+    assert 0 < pending < 48
+    assert f"run 1 has {pending} scans pending" in ledger.logs()
+    assert f"{pending} pending" in printed
+    assert "workers: none is running" in printed
 
 
 def test_every_command_prints_json(scored, tmp_path):

@@ -61,8 +61,10 @@ def test_each_night_scores_the_new_images_under_the_prefix(world, hook, s3, tmp_
         3,
         {"not_image": 1},
     )
+    assert (summary["new_scans"], summary["scored_tonight"], summary["rejected_tonight"]) == (2, 1, {"not_image": 1})
+    assert world.producer(*night).returncode == 0, "the bad file is no news in the third night"
     assert world.rows("SELECT count(*), max(revision) FROM outcomes") == [(5, 1)]
-    assert [sent["run_id"] for sent in summaries(hook)] == [1, 2]
+    assert [sent["run_id"] for sent in summaries(hook)] == [1, 2, 3]
     assert summaries(hook)[1] == summary
     assert (world.home / "reports" / "run-2" / "report.json").exists()
     for output in (first.stderr, second.stderr, first.stdout, *(str(body) for _, _, body in hook.taken)):

@@ -165,7 +165,9 @@ def test_a_night_rejects_what_it_would_have_to_ask_about_and_scores_the_rest(hom
     assert [row[1:4] for row in rows] == [("rejected", "conflict", sentence)] * 2 + [("scored", None, None)] * 2
     assert scored(home, 2) == {row for row in b.expected if row[0] in NAMES[2:]}
     assert scored(home, 1) == {(name, a.patients[name], a.content(name)) for name in NAMES[:2]}
-    home.producer(*nightly, check=False)
+    assert (summary["new_scans"], summary["conflicts"], summary["rejected_tonight"]) == (2, 2, {"conflict": 2})
+    again = json.loads(home.producer(*nightly).stdout)
+    assert (again["conflicts"], again["rejected_tonight"]) == (2, {}), "they wait for a person, but are no news"
     assert home.rows("SELECT count(*) FROM outcomes WHERE reason = 'conflict'") == [(2,)]
     home.producer("run", "--csv", a.csv)
     assert home.rows("SELECT reused FROM run_progress WHERE run_id = 4") == [(2,)]

@@ -37,12 +37,12 @@ def enqueue(engine, tmp_path, **options):
         return commit(connection, tmp_path, **options)
 
 
-def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64):
+def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64, count=4):
     """The same in the caller's transaction.
 
     Images are at /x/NAME, except for the row numbers in `missing`; `changed` has scan ids.
     """
-    file = labels_file(tmp_path, sha256=sha256)
+    file = labels_file(tmp_path, count, sha256)
     found = {
         row.image_name: FoundImage(location=f"/x/{row.image_name}")
         for i, row in enumerate(file.rows)

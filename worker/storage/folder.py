@@ -11,7 +11,7 @@ from typing import Final
 
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
-from worker.storage.matching import Candidate, can_store_name, has_image_name
+from worker.storage.matching import Candidate, LeftOut, can_store_name, has_image_name
 from worker.storage.size_limit import MAX_FILE_BYTES, too_large
 
 #: Errors that do not pass by waiting. ENXIO: a socket. EIO: a bad sector, which would keep a run open for ever.
@@ -30,7 +30,8 @@ def list_folder(root: Path, *, recursive: bool) -> Iterator[Candidate]:
     """Yield every file under a folder. Hidden folders and links to folders are not entered.
 
     A link to a file within the folder is yielded with that file's location. Any other link is yielded as itself, and
-    `read_file` refuses it. A subfolder that cannot be listed is yielded as one entry, which no name matches.
+    `read_file` refuses it. A subfolder that cannot be listed is yielded as left out; so is a link to a folder, unless
+    it is named like an image.
 
     Raises:
         UserError: the folder cannot be listed.
@@ -48,12 +49,14 @@ def list_folder(root: Path, *, recursive: bool) -> Iterator[Candidate]:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if is_folder and recursive and not entry.name.startswith("."):
                     waiting.append(f"{name}/")
-                if not is_folder or has_image_name(name):
+                if has_image_name(name) or not (is_folder or (recursive and _is_linked_folder(entry))):
                     yield name, partial(_describe, entry, top, real_top)
+                elif not is_folder:
+                    yield name, LeftOut.SYMLINKED_FOLDER
         except OSError as error:
             if not prefix:
                 raise UserError(f"{root}: cannot be listed ({error.strerror})") from error
-            yield prefix, partial(FoundImage, location=str(top / prefix))
+            yield prefix, LeftOut.UNREADABLE_FOLDER
 
 
 def read_file(path: str, version: str | None = None) -> bytes:
@@ -116,6 +119,14 @@ def same_file_bytes(one: str, other: str) -> bool:
 def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
     with os.scandir(folder) as entries:
         yield from entries
+
+
+def _is_linked_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:
+        # A loop of links, or one into a folder that is closed.
+        return False
 
 
 def _describe(entry: "os.DirEntry[str]", top: Path, real_top: Path) -> FoundImage:

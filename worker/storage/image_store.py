@@ -11,11 +11,11 @@ from typing import Final
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
 from worker.storage.folder import list_folder, read_file, same_file_bytes
-from worker.storage.matching import Candidate, Listing, select_images
+from worker.storage.matching import Candidate, LeftOut, Listing, select_images
 from worker.storage.s3 import SCHEME, list_s3, read_object
 from worker.storage.size_limit import MAX_FILE_BYTES
 
-__all__ = ["SCHEME", "EncodedImage", "Listing", "find_images", "read_image", "same_bytes"]
+__all__ = ["SCHEME", "EncodedImage", "LeftOut", "Listing", "find_images", "read_image", "same_bytes"]
 
 #: Where Kaggle's and NIH's archives unpack to; NIH's full set is `images_001/images` to `images_012/images`.
 _IMAGE_FOLDERS: Final = ("images", "images_*/images", "sample/images")

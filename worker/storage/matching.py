@@ -1,16 +1,32 @@
 """Selects the wanted images from the files of a folder or prefix."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from db.errors import UserError
 from db.ledger.scans import FoundImage
 
-#: A file's name relative to the root, with '/' between its parts, and a function that finds its location and version.
-#: Calling it costs a `stat`.
-Candidate = tuple[str, Callable[[], FoundImage]]
+
+class LeftOut(StrEnum):
+    """Why an entry of a folder or prefix is left out. The values are keys of JSON, so they are public interface."""
+
+    #: Not wanted, not named like an image, or hidden.
+    OTHER_NAME = "other_name"
+    #: SQL cannot store the name.
+    INVALID_NAME = "invalid_name"
+    #: A folder that cannot be listed.
+    UNREADABLE_FOLDER = "unreadable_folder"
+    #: A link to a folder, which is not entered.
+    SYMLINKED_FOLDER = "symlinked_folder"
+
+
+#: A file's name relative to the root, with '/' between its parts, and a function that finds its location and version,
+#: which costs a `stat`; or a folder's name, and why it was not entered.
+Candidate = tuple[str, Callable[[], FoundImage] | LeftOut]
 
 _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
@@ -21,8 +37,8 @@ class Listing:
 
     #: By image name.
     images: dict[str, FoundImage]
-    #: How many files were left out: not wanted, not named like an image, hidden, or with a name that SQL cannot store.
-    other_files: int
+    #: How many entries were left out, by `LeftOut`; reasons without an entry are absent.
+    left_out: Mapping[str, int]
 
 
 def has_image_name(name: str) -> bool:
@@ -48,21 +64,23 @@ def select_images(
         UserError: a wanted name without a folder is that of two files with different bytes, wherever they are.
     """
     exact, by_base = _Selection(same_bytes=same_bytes), _Selection(same_bytes=same_bytes)
-    other_files = 0
+    left_out = Counter[str]()
     for name, describe in candidates:
         base = name.rpartition("/")[2]
         if not can_store_name(name):
-            other_files += 1
+            left_out[LeftOut.INVALID_NAME] += 1
+        elif isinstance(describe, LeftOut):
+            left_out[describe] += 1
         elif name in wanted if wanted is not None else has_image_name(name):
             exact.add(name, describe())
         elif wanted and base in wanted and not _is_hidden(name):
             by_base.add(base, describe())
         else:
-            other_files += 1
+            left_out[LeftOut.OTHER_NAME] += 1
     for name in by_base.images.keys() & exact.images.keys():
         by_base.add(name, exact.images[name])
     _refuse_conflicts(by_base.conflicts | exact.conflicts)
-    return Listing(images={**by_base.images, **exact.images}, other_files=other_files)
+    return Listing(images={**by_base.images, **exact.images}, left_out=left_out)
 
 
 @dataclass(kw_only=True)

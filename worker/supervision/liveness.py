@@ -3,14 +3,10 @@
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Final
 
+from db.rates import SlidingRate
 from worker.telemetry.device_status import IDLE, DeviceStatus, Heartbeat
-
-#: Seconds over which a rate is measured.
-RATE_WINDOW: Final = 60.0
 
 
 class Throughput:
@@ -21,8 +17,8 @@ class Throughput:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        #: Moments, and how many scans were decided by then.
-        self._history: deque[tuple[float, int]] = deque()
+        self._rate = SlidingRate()
+        self._decided: int | None = None
         self._progress_at = clock()
 
     def heartbeat(self, status: DeviceStatus, waiting: int) -> Heartbeat:
@@ -33,7 +29,8 @@ class Throughput:
             waiting: chunks in its model's queue.
         """
         now = self._clock()
-        stalled = self._stalled(now, status, waiting)
+        if is_unemployed := status.state == IDLE and not waiting:
+            self._rate.restart()
         return Heartbeat(
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -42,30 +39,19 @@ class Throughput:
             model_sha12=status.model[:12],
             state=status.state,
             decided=status.decided,
-            rate=self._rate(now, status.decided),
+            rate=self._rate.update(now, status.decided) or 0.0,
             speed=status.speed,
             restarts=status.restarts,
             progress_age=max(0.0, time.time() - status.progress_at) if status.progress_at else None,
-            stalled=stalled,
+            stalled=self._stalled(now, status.decided, is_unemployed=is_unemployed),
         )
 
-    def _stalled(self, now: float, status: DeviceStatus, waiting: int) -> float:
+    def _stalled(self, now: float, decided: int, *, is_unemployed: bool) -> float:
         """Seconds. Loading is not progress: a worker that dies of each chunk loads again and again."""
-        nothing_to_do = status.state == IDLE and not waiting
-        has_decided = bool(self._history) and status.decided != self._history[-1][1]
-        if nothing_to_do or has_decided:
+        if is_unemployed or self._decided not in (None, decided):
             self._progress_at = now
+        self._decided = decided
         return now - self._progress_at
-
-    def _rate(self, now: float, decided: int) -> float:
-        if self._history and decided < self._history[-1][1]:
-            # The count of another model.
-            self._history.clear()
-        self._history.append((now, decided))
-        while len(self._history) > 2 and now - self._history[1][0] >= RATE_WINDOW:
-            self._history.popleft()
-        since, before = self._history[0]
-        return (decided - before) / (now - since) if now > since else 0.0
 
 
 class Watchdog:

@@ -111,7 +111,7 @@ class Heartbeat:
     state: str
     #: Scans decided since this model has been served here.
     decided: int
-    #: Scans decided per second over the last minute, or since the start where that is less.
+    #: Scans decided per second over the last minute; 0 while that is unknown (see `db.rates`) or there is no work.
     rate: float
     #: Scans per second of the model alone; 0 until it has scored enough scans to tell.
     speed: float = 0.0

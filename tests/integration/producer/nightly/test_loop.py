@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from db.engine.session import make_engine
 from db.errors import WorkStopped
 from db.ledger.cancel_run import cancel_run
-from db.ledger.nightly_runs import claim_summary
+from db.ledger.nightly_runs import claim_summary, left_out_of
 from db.ledger.runs import find_run, progress
 from db.ledger.stop_run import stop_run
 from db.maintenance.prune_runs import prune_runs
@@ -358,6 +358,71 @@ def test_a_stopped_night_says_why_once_and_the_next_night_resumes_it(site, hook)
     loop.check(SCHEDULE)
     assert [(told["run_id"], told["stop_reason"]) for told in summaries(hook)][1:] == [(1, None)]
     assert site.runs() == [(1, site.today(), True)]
+
+
+def test_a_summary_says_what_is_new_tonight(site, hook):
+    """The second night has a new scan and a new failure beside those of the first; the third has nothing new."""
+    site.images.joinpath(image_name(2)).unlink()
+    loop = site.opened(webhook_url=hook.url)
+    score_all(site.engine, 1)
+    loop.check(SCHEDULE)
+    site.arrive(range(5))
+    site.images.joinpath(image_name(2)).unlink()
+    site.images.joinpath(image_name(4)).unlink()
+    for run_id in (2, 3):
+        site.clock.time += DAY
+        loop.check(SCHEDULE)
+        score_all(site.engine, run_id)
+        loop.check(SCHEDULE)
+    keys = ("new_scans", "scored_tonight", "rejected_tonight", "rejected")
+    assert [tuple(summary[key] for key in keys) for summary in summaries(hook)] == [
+        (3, 2, {"missing": 1}, {"missing": 1}),
+        (2, 1, {"missing": 1}, {"missing": 2}),
+        (0, 0, {}, {"missing": 2}),
+    ]
+
+
+def test_a_changed_scan_is_scored_tonight_but_not_new(site, hook):
+    """Its earlier outcome says so."""
+    site.with_history()
+    site.images.joinpath(image_name(0)).write_bytes(b"other bytes")
+    site.clock.time += DAY
+    loop = site.nightly(webhook_url=hook.url)
+    loop.check(SCHEDULE)
+    score_all(site.engine, 2)
+    loop.check(SCHEDULE)
+    (summary,) = summaries(hook)
+    assert (summary["new_scans"], summary["scored_tonight"]) == (0, 1)
+
+
+def test_a_summary_counts_what_was_left_out_even_if_another_process_sends_it(site, hook):
+    """By reason, without names; a run of an older version does not know it."""
+    site.images.joinpath("canary notes.txt").write_text("x")
+    site.images.joinpath("canary").symlink_to(site.home)
+    folder = NightlyLoop(site.settings, site.engine, Source(images=str(site.images)), site.clock)
+    folder._open_run(f"{folder._job} {SCHEDULE.name} {site.today()}")
+    score_all(site.engine, 1)
+    settings = site.settings.model_copy(update={"webhook_url": hook.url})
+    other = NightlyLoop(settings, site.engine, Source(images=str(site.images)), site.clock)
+    other.check(SCHEDULE)
+    with site.engine.begin() as connection:
+        connection.execute(update(Run).values(options={}, summarised_at=None))
+    other.check(SCHEDULE)
+    first, second = summaries(hook)
+    assert (first["left_out"], second["left_out"]) == ({"other_name": 1, "symlinked_folder": 1}, None)
+
+
+def test_a_run_with_left_out_files_is_still_joined(site):
+    """What was left out is no part of the run's identity."""
+    site.images.joinpath("notes.txt").write_text("x")
+    source = Source(images=str(site.images))
+    loop = NightlyLoop(site.settings, site.engine, source, site.clock)
+    for night in ("2026-11-25", "2026-11-26"):
+        loop._open_run(f"{loop._job} {SCHEDULE.name} {night}")
+        site.images.joinpath(f"{night}.txt").write_text("x")
+    assert [run for run, _, _ in site.runs()] == [1]
+    with site.engine.connect() as connection:
+        assert left_out_of(connection, 1) == {"other_name": 2}
 
 
 def test_pruned_nights_are_not_missed_nights(site):

@@ -39,6 +39,12 @@ SUMMARY = Summary(
     auroc=0.8125,
     positives=40,
     negatives=160,
+    new_scans=208,
+    scored_tonight=206,
+    rejected_tonight={"truncated": 3},
+    quarantined_tonight=1,
+    conflicts=2,
+    left_out={"other_name": 12, "symlinked_folder": 1},
 )
 
 
@@ -105,13 +111,31 @@ def test_a_mail_goes_to_all_recipients_as_text(monkeypatch):
     assert recipients == ["a@ward.example", "b@ward.example"]
     assert (
         mail["Subject"]
-        == "nightread: run 7, night 2026-11-25, finished: 1,204 of 1,210 scans scored, 6 rejected or quarantined"
+        == "nightread: run 7, night 2026-11-25, finished: tonight 206 scored, 4 rejected or quarantined; "
+        "in all 1,204 of 1,210 scans scored"
     )
     assert (mail["From"], mail["Auto-Submitted"]) == ("nightread@ward.example", "auto-generated")
     text = mail.get_content()
     assert text.replace("\r\n", "\n") == to_text(SUMMARY)
     for words in ("1,204  scored", "5  rejected (missing 2, truncated 3)", "31.2 scans/s", "AUROC 0.812", "held-out"):
         assert words in text
+
+
+def test_the_text_says_what_is_new_tonight_before_all_else():
+    """New scans, what became of them, what a person must settle, and what was left out by reason."""
+    tonight, _, rest = to_text(SUMMARY).partition("The whole source")
+    assert "expected" in rest
+    for words in (
+        "208  new",
+        "206  scored",
+        "3  rejected (truncated 3)",
+        "1  quarantined",
+        "2  conflicts",
+        "13  entries left out (12 files not named like an image, 1 symlinked folder)",
+    ):
+        assert words in tonight
+    assert "left out: not known" in to_text(dataclasses.replace(SUMMARY, left_out=None))
+    assert "0  entries left out\n" in to_text(dataclasses.replace(SUMMARY, left_out={}))
 
 
 def test_a_mail_says_if_scores_were_computed_in_more_than_one_way():

@@ -57,7 +57,7 @@ def test_without_a_csv_every_file_named_like_an_image_is_found_under_its_path(ro
     listing = find_images(None, str(root))
     assert set(listing.images) == set(names)
     assert all(image.location == str(root / name) for name, image in listing.images.items())
-    assert listing.other_files == 3
+    assert listing.left_out == {"other_name": 3}
 
 
 def test_wanted_names_are_found_by_path_or_else_by_base_name_whatever_their_suffix(root):
@@ -72,7 +72,7 @@ def test_wanted_names_are_found_by_path_or_else_by_base_name_whatever_their_suff
         "b": str(root / "deep/er/b"),
         "c.txt": str(root / "c.txt"),
     }
-    assert listing.other_files == 2
+    assert listing.left_out == {"other_name": 2}
 
 
 def test_two_different_images_of_one_wanted_name_are_refused_with_both_places(root):
@@ -135,7 +135,7 @@ def test_a_name_that_is_not_unicode_is_left_out_and_counted(root):
     put(root / os.fsdecode(b"\xff\xfe.png"))
     put(root / os.fsdecode(b"caf\xe9") / "a.png")
     listing = find_images(None, str(root))
-    assert (listing.images, listing.other_files) == ({}, 2)
+    assert (listing.images, listing.left_out) == ({}, {"invalid_name": 2})
 
 
 def test_a_root_that_is_not_unicode_is_refused(tmp_path):
@@ -192,7 +192,7 @@ def test_links_to_folders_are_not_entered_but_the_root_may_be_one(root, tmp_path
     assert {name: image.location for name, image in listing.images.items()} == {
         "ward/a.png": str(tmp_path / "alias" / "ward" / "a.png")
     }
-    assert listing.other_files == 2
+    assert listing.left_out == {"symlinked_folder": 2}
 
 
 def test_other_things_named_like_an_image_are_rejected_without_waiting(root):
@@ -229,7 +229,7 @@ def test_a_file_without_permission_is_rejected_and_a_folder_without_is_counted()
         root.chmod(0o755)
         with as_nobody():
             listing = find_images(None, str(root))
-            assert (set(listing.images), listing.other_files) == ({"a.png"}, 1)
+            assert (set(listing.images), listing.left_out) == ({"a.png"}, {"unreadable_folder": 1})
             assert reason_of(root / "a.png") == "unreadable"
         (root / "closed").chmod(0o700)
 
@@ -245,7 +245,7 @@ def test_a_folder_too_deep_to_be_listed_is_counted(root):
         here = deeper
     os.close(here)
     listing = find_images(None, str(root))
-    assert (set(listing.images), listing.other_files) == ({"a.png"}, 1)
+    assert (set(listing.images), listing.left_out) == ({"a.png"}, {"unreadable_folder": 1})
 
 
 @pytest.mark.parametrize("location", ["/x" * 3000, "/" + "x" * 300, "/a\0b.png", "/\ud800.png", ""])

@@ -20,22 +20,30 @@ class Worker:
         return self.throughput.heartbeat(status, waiting)
 
 
-def test_a_rate_is_that_of_the_last_minute():
-    """Ten scans a second for a minute, then none: the rate falls to 0 within a minute, not at once."""
+def test_an_idle_worker_has_no_rate_and_its_idle_time_slows_none():
+    """Ten scans a second, then an hour without work, then twenty a second."""
     worker = Worker()
-    heartbeats = [worker.heartbeat(scored=20 * turn, scoring=True) for turn in range(40)]
-    assert (heartbeats[0].rate, heartbeats[-1].rate) == (0, 10)
-    idle = [worker.heartbeat(scored=780) for _ in range(40)]
-    assert 5 < idle[10].rate < 10
-    assert idle[-1].rate == 0
+    busy = [worker.heartbeat(scored=20 * turn, scoring=True) for turn in range(40)]
+    assert (busy[0].rate, busy[-1].rate) == (0, 10)
+    assert {worker.heartbeat(scored=780).rate for _ in range(1800)} == {0}
+    assert [worker.heartbeat(scored=780 + 40 * turn, scoring=True) for turn in range(1, 6)][-1].rate == 20
+
+
+def test_a_worker_between_two_chunks_keeps_its_rate():
+    """It holds no chunk for a moment, but more wait."""
+    worker = Worker()
+    for turn in range(40):
+        worker.heartbeat(scored=20 * turn, scoring=True)
+    assert worker.heartbeat(scored=800, waiting=3).rate == 10
 
 
 def test_a_new_models_counts_begin_at_0_and_give_no_negative_rate():
     """A switch of models does not count as a loss of scans."""
     worker = Worker()
-    worker.heartbeat(scored=500), worker.heartbeat(scored=600)
-    assert worker.heartbeat(scored=0).rate == 0
-    assert worker.heartbeat(scored=10).rate == 5
+    for turn in range(40):
+        worker.heartbeat(scored=20 * turn, scoring=True)
+    assert worker.heartbeat(scored=0, scoring=True).rate == 0
+    assert [worker.heartbeat(scored=100 * turn, scoring=True) for turn in range(1, 6)][-1].rate == 50
 
 
 def test_an_idle_worker_never_stalls_and_work_starts_its_clock():
