@@ -20,6 +20,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from db.addresses import sqlite_address
 from db.engine.session import make_engine, read_transaction
 from db.findings import FINDINGS
 from worker.artifacts.artifact import publish
@@ -147,7 +148,7 @@ class World:
     @property
     def engine(self):
         """An engine with which the test reads the ledger."""
-        return make_engine(self.env.get("CXR_DATABASE_URL") or f"sqlite:///{self.home / 'nightread.sqlite'}")
+        return make_engine(self.env.get("CXR_DATABASE_URL") or sqlite_address(self.home / "nightread.sqlite"))
 
     def rows(self, query, **values):
         """All rows of a query."""
@@ -160,9 +161,9 @@ class World:
     @property
     def broker(self):
         """A client of the broker."""
-        settings = WorkerSettings(home=self.home)
-        url = self.env.get("CXR_BROKER_URL") or f"unix://{socket_path(settings)}"
-        return redis.Redis.from_url(url)
+        if url := self.env.get("CXR_BROKER_URL"):
+            return redis.Redis.from_url(url)
+        return redis.Redis(unix_socket_path=str(socket_path(WorkerSettings(home=self.home))))
 
     def worker(self):
         return self.start("worker.cli", "start", "--gpus", "none")
