@@ -49,8 +49,8 @@ def load_settings(kind: type[S]) -> S:
     """Read the settings from the environment.
 
     Raises:
-        UserError: a variable has an invalid value, the file of its `_FILE` twin cannot be read, or `CXR_HOME` is not set
-            and the user has no home folder.
+        UserError: a variable has an invalid value, the file of its `_FILE` twin cannot be read, or the user has no home
+            folder and sets no `CXR_HOME`.
     """
     try:
         return kind()
