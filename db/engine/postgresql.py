@@ -27,8 +27,8 @@ def configure_postgresql(engine: Engine, lock_timeout: float | None) -> None:
 
     Args:
         engine: of a PostgreSQL database.
-        lock_timeout: seconds that a transaction waits for a lock before it fails with an `OperationalError`. None is the
-            server's own setting.
+        lock_timeout: seconds that a transaction waits for a lock before it fails with an `OperationalError`. None: as
+            the server is set.
     """
     # Imported here: it takes a tenth of a second, and SQLite does without it.
     from db.engine.binary_cursors import use_binary_results
