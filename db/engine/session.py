@@ -223,7 +223,8 @@ def _migration_lock(engine: Engine) -> Iterator[None]:
         Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(f"{file}.migrating", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
-        raise UserError(f"{file}: the database cannot be created here ({error.strerror})") from error
+        cause = f"the database cannot be created here ({error.strerror})"
+        raise UserError(f"{file}: {cause}; CXR_HOME or CXR_DATABASE_URL names the folder") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
