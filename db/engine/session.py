@@ -110,15 +110,15 @@ def ledger_session(engine: Engine) -> Iterator[LedgerSession]:
         yield LedgerSession(read_transaction=partial(read_transaction, engine), write_transaction=engine.begin)
         return
     with engine.connect() as connection:
-        begin: Callable[[], AbstractContextManager[Connection]] = partial(_transaction, connection)
         if not is_pooled(connection):
-            begin = partial(nullcontext, connection.execution_options(isolation_level="AUTOCOMMIT"))
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        begin = partial(_transaction, connection)
         yield LedgerSession(read_transaction=begin, write_transaction=begin)
 
 
 @contextmanager
 def _transaction(connection: Connection) -> Iterator[Connection]:
-    with connection.begin():
+    with connection.begin() if is_pooled(connection) else nullcontext():
         yield connection
 
 
