@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from db.addresses import absolute_path, check_sqlite_address, sqlite_address
 from db.errors import UserError
 from db.variables import PREFIX
 
@@ -17,12 +18,13 @@ class Settings(BaseSettings):
 
     Attributes:
         home: the folder of everything that a machine keeps; it holds the SQLite file by default. Absolute.
-        database_url: SQLAlchemy's form of the address. The default is the SQLite file in `home`.
+        database_url: SQLAlchemy's form of the address. The default is the SQLite file in `home`. A SQLite address names
+            a file by its absolute path.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
-    home: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "nightread")
+    home: Path = Path("~/.local/share/nightread")
     database_url: str = ""
 
     @model_validator(mode="before")
@@ -32,9 +34,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _set_defaults(self) -> "Settings":
-        object.__setattr__(self, "home", self.home.expanduser().absolute())
-        if not self.database_url:
-            object.__setattr__(self, "database_url", f"sqlite:///{self.home / 'nightread.sqlite'}")
+        object.__setattr__(self, "home", absolute_path(self.home, "CXR_HOME"))
+        ledger = self.home / "nightread.sqlite"
+        check_sqlite_address(self.database_url, default=ledger)
+        object.__setattr__(self, "database_url", self.database_url or sqlite_address(ledger))
         return self
 
 
@@ -45,7 +48,8 @@ def load_settings(kind: type[S]) -> S:
     """Read the settings from the environment.
 
     Raises:
-        UserError: a variable has an invalid value, or the file of its `_FILE` twin cannot be read.
+        UserError: a variable has an invalid value, the file of its `_FILE` twin cannot be read, or the user has no home
+            folder and sets no `CXR_HOME`.
     """
     try:
         return kind()

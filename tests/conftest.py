@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 
 from db.engine.session import make_engine, open_database, upgrade
+from tests.support.pgbouncer import find_pgbouncer, pgbouncer, through
 from tests.support.s3_server import s3_server
 from tests.support.world import EMBEDDED, SEPARATE, World, free_port, wait_until, which_or_none
 
@@ -49,6 +50,25 @@ def new_postgres(postgres_url):
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_port(postgres_url):
+    """The port of a PgBouncer in transaction mode. No package of pip brings it, so the test is skipped in CI too."""
+    if (binary := find_pgbouncer()) is None:
+        pytest.skip("PgBouncer is not installed (apt install pgbouncer)")
+    with pgbouncer(binary, postgres_url) as port:
+        yield port
+
+
+@pytest.fixture
+def pooled_postgres(new_postgres, pgbouncer_port):
+    """A new database with this program's tables, through PgBouncer."""
+    url = through(pgbouncer_port, new_postgres)
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    return url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,8 +1,11 @@
 """Ends every command with a result, or with one sentence and an exit code."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from db.errors import EXIT_STOPPED, EXIT_USER, UserError, WorkStopped
 from db.home import command_process
@@ -33,9 +36,9 @@ def run_command(command: Callable[[], object]) -> None:
         print(printable(f"stopped: {error}"), file=sys.stderr)
         sys.exit(EXIT_STOPPED)
     except Exception as error:
-        if (cause := _database_error_sentence(error)) is None:
+        if (sentence := _database_error_sentence(error) or _home_error_sentence(error)) is None:
             raise
-        print(printable(f"error: the database is unavailable ({cause})"), file=sys.stderr)
+        print(printable(f"error: {sentence}"), file=sys.stderr)
         sys.exit(EXIT_USER)
 
 
@@ -49,10 +52,24 @@ def stoppable(what_stays: str) -> Iterator[None]:
 
 
 def _database_error_sentence(error: Exception) -> str | None:
-    """The database's own sentence if it is unavailable, full, locked or damaged; None for any other error."""
+    """A sentence if the database is unavailable, full, locked or damaged; None for any other error."""
     # Imported only after an error, so that `--help` does not import SQLAlchemy.
     from sqlalchemy.exc import DBAPIError
 
     from db.engine.database_errors import first_line, is_transient
 
-    return first_line(error) if isinstance(error, DBAPIError) and is_transient(error) else None
+    if not isinstance(error, DBAPIError) or not is_transient(error):
+        return None
+    return f"the database is unavailable ({first_line(error)})"
+
+
+def _home_error_sentence(error: Exception) -> str | None:
+    """A sentence if this user may not write to `CXR_HOME`; None for any other error."""
+    from db.settings import Settings, load_settings
+
+    if not isinstance(error, OSError) or error.errno not in (errno.EACCES, errno.EROFS):
+        return None
+    file, home = Path(os.fsdecode(error.filename or "")), load_settings(Settings).home
+    if not file.is_absolute() or not (file.is_relative_to(home) or home.is_relative_to(file)):
+        return None
+    return f"{file}: cannot be written ({error.strerror}); set CXR_HOME to a folder that this user may write to"

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from db.addresses import absolute_path
 from db.settings import Settings
 
 # A supervisor sets these four for the processes that it starts.
@@ -35,8 +36,8 @@ class ModelSettings(Settings):
     """The shared settings and the place of the models: all that the trainer needs.
 
     Attributes:
-        model_dir: where artifacts are published and found, a folder or `s3://bucket/prefix`. The default is
-            `home/models`.
+        model_dir: where artifacts are published and found, the absolute path of a folder or `s3://bucket/prefix`. The
+            default is `home/models`.
     """
 
     model_dir: str = ""
@@ -48,8 +49,9 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _set_default_model_dir(self) -> "ModelSettings":
-        if not self.model_dir:
-            object.__setattr__(self, "model_dir", str(self.home / "models"))
+        if not self.model_dir.startswith("s3://"):
+            folder = absolute_path(Path(self.model_dir or self.home / "models"), "CXR_MODEL_DIR")
+            object.__setattr__(self, "model_dir", str(folder))
         return self
 
 

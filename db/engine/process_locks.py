@@ -40,9 +40,13 @@ class ScanLocks:
     def hold(self, outcome_id: int) -> Iterator[bool]:
         """Hold an outcome's lock until the block or the process ends; yields False if another process holds it."""
         if self._file is None:
-            # The transaction stays open without a snapshot, so it delays no vacuum.
+            # The transaction stays open without a snapshot, so it delays no vacuum. It ends at once without the lock: a
+            # pooler keeps a session of the server for it.
             with self._engine.begin() as connection:
-                yield bool(connection.execute(_TRY_LOCK, {"key": _KEY_OFFSET + outcome_id}).scalar_one())
+                if connection.execute(_TRY_LOCK, {"key": _KEY_OFFSET + outcome_id}).scalar_one():
+                    yield True
+                    return
+            yield False
             return
         acquired = _try_lock_byte(self._file, outcome_id)
         try:

@@ -9,28 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
 from db.engine.database_errors import first_line, hide_values
+from db.engine.postgresql import CONNECT_ARGS, configure_postgresql, is_pooled
 from db.engine.sqlite import BUSY_TIMEOUT_SECONDS, READ_ONLY, configure_sqlite, unchecked_foreign_keys
 from db.errors import DatabaseUnavailable, UserError
 
-_POSTGRESQL_CONNECT_ARGS: Final = {
-    # A database that was created without an encoding (SQL_ASCII) would return bytes instead of text.
-    "client_encoding": "utf8",
-    # An unplugged cable closes no connection: without these settings, a connection waits a quarter of an hour for its
-    # answer (Linux's default `tcp_retries2`). Seconds, except for the last, which is in milliseconds.
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
 #: Execution options of a query that returns many rows: only these few are in memory. A million would take 300 MB.
 STREAMING: Final = {"yield_per": 5_000}
-_INVALID_URL: Final = "CXR_DATABASE_URL: not a database address (sqlite:///FILE or postgresql://...)"
+_INVALID_URL: Final = "CXR_DATABASE_URL: not a database address (sqlite:////FOLDER/FILE or postgresql://...)"
 _MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
 
 
@@ -76,7 +66,7 @@ def make_engine(url: str, *, lock_timeout: float | None = None) -> Engine:
         engine = create_engine(
             parsed,
             pool_pre_ping=not is_sqlite,
-            connect_args={} if is_sqlite else _POSTGRESQL_CONNECT_ARGS,
+            connect_args={} if is_sqlite else CONNECT_ARGS,
             # Parameters hold image names, and an error's text goes into logs.
             hide_parameters=True,
         )
@@ -85,8 +75,7 @@ def make_engine(url: str, *, lock_timeout: float | None = None) -> Engine:
     if engine.dialect.name == "sqlite":
         configure_sqlite(engine, BUSY_TIMEOUT_SECONDS if lock_timeout is None else lock_timeout)
     else:
-        if lock_timeout is not None:
-            _set_lock_timeout(engine, lock_timeout)
+        configure_postgresql(engine, lock_timeout)
         hide_values(engine)
     return engine
 
@@ -114,15 +103,23 @@ def ledger_session(engine: Engine) -> Iterator[LedgerSession]:
     """Transactions for one chunk of a worker.
 
     On PostgreSQL they share one connection in autocommit, so that a statement costs one round trip. On SQLite, where no
-    network is in between, each is a transaction.
+    network is in between, and through a pooler, which forgets the lock timeout between two statements, each is a
+    transaction.
     """
     if engine.dialect.name != "postgresql":
         yield LedgerSession(read_transaction=partial(read_transaction, engine), write_transaction=engine.begin)
         return
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        yield LedgerSession(
-            read_transaction=lambda: nullcontext(connection), write_transaction=lambda: nullcontext(connection)
-        )
+    with engine.connect() as connection:
+        if not is_pooled(connection):
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        begin = partial(_transaction, connection)
+        yield LedgerSession(read_transaction=begin, write_transaction=begin)
+
+
+@contextmanager
+def _transaction(connection: Connection) -> Iterator[Connection]:
+    with connection.begin() if is_pooled(connection) else nullcontext():
+        yield connection
 
 
 def upgrade(engine: Engine) -> None:
@@ -200,7 +197,7 @@ def _parse_url(url: str) -> URL:
         raise UserError("CXR_DATABASE_URL: an '@' in a password must be written as %40")
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
-    if backend != "sqlite":
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise UserError(_INVALID_URL)
     return parsed
 
@@ -228,18 +225,10 @@ def _migration_lock(engine: Engine) -> Iterator[None]:
         os.close(os.open(file, os.O_CREAT | os.O_RDONLY, 0o600))
         descriptor = os.open(f"{file}.migrating", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
-        raise UserError(f"{file}: the database cannot be created here ({error.strerror})") from error
+        cause = f"the database cannot be created here ({error.strerror})"
+        raise UserError(f"{file}: {cause}; CXR_HOME or CXR_DATABASE_URL names the folder") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
-
-
-def _set_lock_timeout(engine: Engine, seconds: float) -> None:
-    @event.listens_for(engine, "connect")
-    def _on_connect(dbapi: Any, _record: object) -> None:
-        # Not as a connection option: the address may have options of its own, and poolers refuse them.
-        # In milliseconds; 0 would mean no limit.
-        dbapi.execute(f"SET lock_timeout = {max(1, round(1000 * seconds))}")
-        dbapi.commit()

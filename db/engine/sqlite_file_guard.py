@@ -21,7 +21,7 @@ def guard_file(engine: Engine) -> None:
     to that file replaces the old one.
     """
     file = engine.url.database
-    if not file or file == ":memory:" or file.startswith("file:"):
+    if not file or file == ":memory:":
         return
     has_connected = False
 

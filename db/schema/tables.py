@@ -45,14 +45,16 @@ QUARANTINED: Final = "quarantined"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A date and time in UTC. SQLite drops the time zone; this type restores it."""
+    """A date and time in UTC. SQLite drops the time zone, and PostgreSQL gives that of its session."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Attach UTC if the database returned a datetime without a time zone."""
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        """The same moment in UTC; without a time zone, it is in UTC already."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import ProgrammingError
@@ -28,7 +29,8 @@ def grant_read(url: str, role: str) -> None:
     """
     engine = make_engine(url)
     if engine.dialect.name != "postgresql":
-        raise UserError(f"SQLite has no roles; to read only, open 'file:{engine.url.database}?mode=ro'")
+        file = Path(str(engine.url.database)).as_uri()
+        raise UserError(f"SQLite has no roles; to read only, open '{file}?mode=ro'")
     try:
         with open_database(url).begin() as connection:
             _grant(connection, role)

@@ -18,8 +18,8 @@ from worker.artifacts.store_contents import UnusableFolder
 from worker.entry_point import printable
 from worker.settings import WorkerSettings
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 def open_ledger() -> tuple[WorkerSettings, Engine]:

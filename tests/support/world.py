@@ -20,6 +20,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from db.addresses import sqlite_address
 from db.engine.session import make_engine, open_database, read_transaction
 from db.findings import FINDINGS
 from db.ledger.ledger_id import ledger_id
@@ -160,7 +161,7 @@ class World:
 
     @property
     def _database_url(self):
-        return self.env.get("CXR_DATABASE_URL") or f"sqlite:///{self.home / 'nightread.sqlite'}"
+        return self.env.get("CXR_DATABASE_URL") or sqlite_address(self.home / "nightread.sqlite")
 
     def rows(self, query, **values):
         """All rows of a query."""
@@ -173,9 +174,9 @@ class World:
     @property
     def broker(self):
         """A client of the broker."""
-        settings = WorkerSettings(home=self.home)
-        url = self.env.get("CXR_BROKER_URL") or f"unix://{socket_path(settings)}"
-        return redis.Redis.from_url(url)
+        if url := self.env.get("CXR_BROKER_URL"):
+            return redis.Redis.from_url(url)
+        return redis.Redis(unix_socket_path=str(socket_path(WorkerSettings(home=self.home))))
 
     def worker(self):
         return self.start("worker.cli", "start", "--gpus", "none")

@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from db.errors import TemporaryError, UserError
 from worker.processes import die_with_parent
@@ -24,6 +25,8 @@ from worker.settings import WorkerSettings
 
 #: Within this time a server must answer, also one with a large append-only file.
 _START_TIMEOUT_SECONDS: Final = 30.0
+#: Linux's limit for the path of a socket.
+_MAX_SOCKET_BYTES: Final = 107
 #: The folder of the append-only file, in the broker's folder.
 _APPEND_ONLY_FOLDER: Final = "appendonlydir"
 
@@ -34,18 +37,23 @@ def broker_url(settings: WorkerSettings) -> str:
     """The address of the broker that this machine uses: the configured one, or the embedded one.
 
     Raises:
-        UserError: the folder of the embedded broker's socket belongs to another user.
+        UserError: the folder of the embedded broker's socket belongs to another user, or its path is too long.
     """
     if settings.broker_url:
         return settings.broker_url
     path = socket_path(settings)
+    if len(os.fsencode(path)) > _MAX_SOCKET_BYTES:
+        raise UserError(f"{path}: too long for a socket; set XDG_RUNTIME_DIR to a folder with a shorter path")
     _check_owner(path.parent)
-    return f"redis+socket://{path}"
+    return f"redis+socket://{quote(str(path))}"
 
 
 def socket_path(settings: WorkerSettings) -> Path:
-    """Where the embedded broker listens. Not in `CXR_HOME`: a socket's path may have at most 107 bytes."""
+    """Where the embedded broker listens. Not in `CXR_HOME`, whose path may be too long for a socket."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    if not base.is_absolute():
+        # https://specifications.freedesktop.org/basedir-spec says to ignore it.
+        base = Path(tempfile.gettempdir())
     home = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:12]
     return base / f"nightread-{os.getuid()}-{home}" / "broker.sock"
 

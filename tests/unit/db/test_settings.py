@@ -44,8 +44,8 @@ def test_a_secret_may_lie_in_a_file(monkeypatch, tmp_path):
     (tmp_path / "secret").write_text("postgresql://u:p@h/d\n")
     monkeypatch.setenv("CXR_DATABASE_URL_FILE", str(tmp_path / "secret"))
     assert load_settings(Settings).database_url == "postgresql://u:p@h/d"
-    monkeypatch.setenv("CXR_DATABASE_URL", "sqlite:///plain")
-    assert load_settings(Settings).database_url == "sqlite:///plain"
+    monkeypatch.setenv("CXR_DATABASE_URL", "sqlite:////plain")
+    assert load_settings(Settings).database_url == "sqlite:////plain"
 
 
 def test_an_unreadable_twin_is_named(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""One living process at a time holds the lock of a scan, on both databases."""
+"""One living process at a time holds the lock of a scan, on both databases and through PgBouncer."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from db.engine.process_locks import ScanLocks
+from db.engine.session import make_engine, upgrade
 from tests.support.world import wait_until
 
 HOLD = (
@@ -14,6 +15,21 @@ HOLD = (
     "    print(mine, flush=True)\n"
     "    sys.stdin.read()\n"
 )
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "pgbouncer"])
+def database_url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'nightread.sqlite'}"
+    return request.getfixturevalue("new_postgres" if request.param == "postgresql" else "pooled_postgres")
+
+
+@pytest.fixture
+def engine(database_url):
+    engine = make_engine(database_url)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

@@ -124,12 +124,11 @@ def test_only_the_owner_of_the_views_can_grant_them(ledger, role, as_role):
 
 
 def test_the_command_on_sqlite_says_how_to_read_only_and_makes_no_file(tmp_path, monkeypatch, capsys):
-    """SQLite has no roles; the command exits with 2 and one sentence."""
-    file = tmp_path / "nightread.sqlite"
-    monkeypatch.setenv("CXR_DATABASE_URL", f"sqlite:///{file}")
+    """SQLite has no roles; the command exits with 2 and one sentence, whose address is right for any path."""
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "ward?a 100%"))
     assert main(["grant-read", "analyst"]) == 2
-    assert f"file:{file}?mode=ro" in capsys.readouterr().err
-    assert not file.exists()
+    assert f"'file://{tmp_path}/ward%3Fa%20100%25/nightread.sqlite?mode=ro'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sqlite_file_that_is_opened_read_only_is_read_and_not_written(tmp_path):
