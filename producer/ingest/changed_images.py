@@ -1,9 +1,13 @@
 """Compares the images of a source with those that the ledger knows: which have changed, and which lie elsewhere now.
 
-A listing gives an image's location and version (an object's ETag, a file's size and time). Only an image that is listed
-differently than when its scan was decided is compared. A new ETag means other content; a file is read and hashed, so
-that a file that was merely moved or touched keeps its score. A file of the same size, time and place counts as
-unchanged. An image that cannot be read now is compared again by the next enqueue.
+A listing gives an image's location and version: its size and time, and the ETag of an object. Only an image that is
+listed differently than when its scan was decided is compared. It is read and hashed, so that an image that was merely
+moved or touched keeps its score. One of the same version and place counts as unchanged. An image that cannot be read
+now is compared again by the next enqueue.
+
+Older programs noted only an object's ETag, both as its version and as its content. Such a version holds if the object
+at that place still has that ETag, and from then on size and time count too. Such a content holds if it is the MD5 hash
+of the bytes, as most stores' ETags are.
 
 An image in another place may be another scan of the same name. It counts as the same one if its bytes are those that
 were read before, or if nothing was ever read from the place that the ledger knows.
@@ -24,7 +28,8 @@ from db.errors import NightreadError
 from db.ledger.models import find_model
 from db.ledger.outcomes import KnownImage, SeenBytes, known_images, seen_bytes
 from db.ledger.scans import FoundImage
-from worker.storage.image_store import read_image, same_bytes
+from worker.storage.image_store import SCHEME, read_image, same_bytes
+from worker.storage.versions import Version
 
 T = TypeVar("T")
 
@@ -32,7 +37,6 @@ T = TypeVar("T")
 _READ_THREADS: Final = 16
 #: Images in the thread pool's queue at a time: after a restored backup, every image is compared.
 _MAX_QUEUED_READS: Final = 1024
-_SHA256_PREFIX: Final = "sha256:"
 _ETAG_PREFIX: Final = "etag:"
 
 
@@ -78,7 +82,7 @@ def find_image_changes(
                 _note_unchanged(changes, known, now)
             elif known.stands:
                 here.append((known, now))
-    changes.changed |= {known.image_name for known, _ in here if known.is_pending}
+    changes.changed |= {known.image_name for known, now in here if known.is_pending and not _has_noted_etag(known, now)}
     for (known, now), differs in _in_threads(_differs, [pair for pair in here if pair[0].stands]):
         if differs:
             changes.changed.add(known.image_name)
@@ -130,8 +134,11 @@ def _is_same_scan(pair: _Pair, *, seen: Mapping[int, SeenBytes]) -> bool:
         return True
     if not evidence.is_open:
         return False
-    # Its newest bytes were not hashed yet.
-    if known.version is not None and known.version == now.version:
+    # Its newest bytes were not hashed yet. A file that was moved keeps its time, in nanoseconds.
+    if known.version is not None and known.version == now.version and not now.location.startswith(SCHEME):
+        return True
+    listed = _listed_content(known)
+    if listed is not None and _has_content(now, listed):
         return True
     return same_bytes(FoundImage(location=str(known.location), version=known.version), now)
 
@@ -139,27 +146,35 @@ def _is_same_scan(pair: _Pair, *, seen: Mapping[int, SeenBytes]) -> bool:
 def _differs(pair: _Pair) -> bool | None:
     """Whether the image has other bytes than its scan was decided from; None if it cannot be read."""
     known, now = pair
-    if known.content is None:
+    if _has_noted_etag(known, now):
+        return False
+    content = known.content or _listed_content(known)
+    if content is None:
         # The bytes were never hashed: the listed version has to do, if there is one.
         return known.version != now.version if known.version else None
-    has_content = _has_content(now, known.content)
+    has_content = _has_content(now, content)
     return None if has_content is None else not has_content
+
+
+def _has_noted_etag(known: KnownImage, now: FoundImage) -> bool:
+    """Whether an older program noted an object's ETag, which is all that it noted, and the object still has it."""
+    seen = known.seen_as and FoundImage.from_seen_as(known.seen_as)
+    return bool(seen and seen.location == now.location and str(now.version).startswith(f"{seen.version} stat:"))
+
+
+def _listed_content(known: KnownImage) -> str | None:
+    """The ETag under which an object was listed, as the content that it may be the hash of."""
+    etag = Version.parse(known.version).etag if known.version else None
+    return etag and f"{_ETAG_PREFIX}{etag}"
 
 
 def _has_content(now: FoundImage, content: str) -> bool | None:
     """Whether the image has the bytes that `content` identifies; None if it cannot be read."""
-    if content.startswith(_ETAG_PREFIX) and (now.version or "").startswith(_ETAG_PREFIX):
-        return content == now.version
     try:
         read = read_image(now.location)
     except NightreadError:
         # A worker could not score it either: the outcome stands for now.
         return None
-    if content == read.content:
-        return True
-    if content.startswith(_SHA256_PREFIX):
-        # Of a file, `read.content` is this hash already.
-        is_hashed = read.content.startswith(_SHA256_PREFIX)
-        return not is_hashed and content == f"{_SHA256_PREFIX}{hashlib.sha256(read.data).hexdigest()}"
-    # Of an object that was uploaded in one part, most stores' ETag is the MD5 hash.
-    return content == f"{_ETAG_PREFIX}{hashlib.md5(read.data, usedforsecurity=False).hexdigest()}"
+    if content.startswith(_ETAG_PREFIX):
+        return content == f"{_ETAG_PREFIX}{hashlib.md5(read.data, usedforsecurity=False).hexdigest()}"
+    return content == read.content

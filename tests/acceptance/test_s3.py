@@ -36,7 +36,7 @@ def bucket(s3, world, tmp_path):
 
 
 def test_scans_in_s3_are_scored_like_those_on_disk(world, bucket, tmp_path):
-    """Scores equal those from disk, ETags are recorded, and missing or invalid objects are rejected."""
+    """Scores and hashes equal those from disk, and missing or invalid objects are rejected."""
     client, name = bucket
     hash_artifact(world.home / "models")
     csv = write_csv(tmp_path / "sample_labels.csv", [*SCANS, 12])
@@ -53,7 +53,7 @@ def test_scans_in_s3_are_scored_like_those_on_disk(world, bucket, tmp_path):
         image_name(7): "missing",
         image_name(12): "missing",
     }
-    assert world.rows("SELECT count(*) FROM outcomes WHERE state = 'scored' AND content LIKE 'etag:%'") == [(9,)]
+    assert world.rows("SELECT count(*) FROM outcomes WHERE state = 'scored' AND content LIKE 'sha256:%'") == [(9,)]
     by_name = dict(world.rows("SELECT image_name, abnormal FROM results_wide WHERE state = 'scored'"))
 
     # One of them was no image in the bucket, and is one on disk.

@@ -35,6 +35,22 @@ s3 = boto3.client("s3")
 for path in pathlib.Path("/scans/images").iterdir():
     s3.upload_file(str(path), "scans", "phantoms/" + path.name)
 """
+OPEN_PORTS = """
+import socket
+address = socket.gethostbyname("s3")
+for port in range(1, 65536):
+    with socket.socket() as probe:
+        probe.settimeout(5)
+        if probe.connect_ex((address, port)) == 0:
+            print(port)
+"""
+STATUS_WITHOUT_A_KEY = """
+import urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen("http://s3:8333/scans", timeout=9).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
 
 
 def test_the_images_are_unprivileged_and_the_producer_has_no_tensorflow(stack, figure):
@@ -61,6 +77,15 @@ def test_up_creates_the_tables_and_workers_wait_for_a_model(stack, figure):
     wait_until(lambda: all(map(stack.is_healthy, stack.containers("worker"))), 120, stack.logs())
     figure("compose up to three healthy workers, s", round(time.monotonic() - started, 1))
     assert stack.rows("SELECT count(*) FROM run_progress") == [(0,)]
+
+
+def test_the_store_serves_its_neighbours_s3_and_nothing_else(stack):
+    """Of all ports, a worker's container reaches only S3, which wants a key, and its gRPC, which wants another one."""
+    neighbour = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "python3", "worker", "-c")
+    assert stack.compose(*neighbour, OPEN_PORTS).split() == ["8333", "18333"]
+    assert stack.compose(*neighbour, STATUS_WITHOUT_A_KEY).strip() == "403"
+    add_administrator = (ROOT / "tests/support/s3_grpc.py").read_text()
+    assert stack.compose(*neighbour, add_administrator, "s3:18333").strip() == "UNAUTHENTICATED"
 
 
 def test_a_model_fitted_in_the_trainers_container_is_published_to_s3(stack):

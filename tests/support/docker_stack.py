@@ -70,7 +70,9 @@ def build_worker(base, source, tag):
         for name in ("pyproject.toml", "README.md", "LICENSE", "db", "worker", "producer", "trainer"):
             copy = shutil.copytree if Path(source, name).is_dir() else shutil.copy
             copy(Path(source, name), Path(folder, name))
-        shutil.copytree(ROOT / "docker", Path(folder, "docker"), ignore=shutil.ignore_patterns("secrets", "scans"))
+        shutil.copytree(
+            ROOT / "docker", Path(folder, "docker"), ignore=shutil.ignore_patterns("secrets", "scans", ".env")
+        )
         options = ("--build-arg", "LOCK=worker", "--target", "worker", "-t", f"{PROJECT}-worker:{tag}")
         sh(*_build(base), *options, "-f", Path(folder, "docker/Dockerfile"), folder)
 
@@ -89,7 +91,9 @@ class Stack:
     def compose(self, *arguments, check=True, **changes):
         files = [part for file in self.files for part in ("-f", file)]
         env = {**os.environ, **self.env, "COMPOSE_PROJECT_NAME": PROJECT, **changes}
-        return sh(*compose_command(), *files, *arguments, env=env, check=check)
+        # Not the settings of this host in docker/.env.
+        settings = ("--env-file", ROOT / "docker/.env.example")
+        return sh(*compose_command(), *settings, *files, *arguments, env=env, check=check)
 
     def producer(self, *arguments, **kwargs):
         return self.compose("run", "--rm", "-T", "producer", *arguments, **kwargs)

@@ -256,6 +256,6 @@ def _published_at(folder: Path) -> float:
 
 def _read(location: str) -> bytes:
     try:
-        return read_object(location, _READ_TIMEOUT_SECONDS)[0]
+        return read_object(location, _READ_TIMEOUT_SECONDS)
     except (PermanentError, TemporaryError) as error:
         raise UserError(f"{location}: cannot be read: {error}") from error

@@ -69,10 +69,8 @@ class PixelCache:
         return hits
 
     def key(self, image: EncodedImage) -> str:
-        """The key of an image's pixels. It uses no ETag, because a store may give two objects the same one."""
-        is_sha256 = image.content.startswith("sha256:")
-        content = image.content if is_sha256 else f"sha256:{hashlib.sha256(image.data).hexdigest()}"
-        return hashlib.sha256(f"{self._made_by} {content}".encode()).hexdigest()
+        """The key of an image's pixels."""
+        return hashlib.sha256(f"{self._made_by} {image.content}".encode()).hexdigest()
 
     def get(self, key: str) -> Pixels | None:
         """The pixels under a key, uint8 of the rule's shape; None if there are none or if they are damaged."""

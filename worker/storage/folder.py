@@ -13,6 +13,7 @@ from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
 from worker.storage.matching import Candidate, LeftOut, can_store_name, has_image_name
 from worker.storage.size_limit import MAX_FILE_BYTES, too_large
+from worker.storage.versions import Version
 
 #: Errors that do not pass by waiting. ENXIO: a socket. EIO: a bad sector, which would keep a run open for ever.
 _PERMANENT_ERRNOS: Final = frozenset(
@@ -20,8 +21,6 @@ _PERMANENT_ERRNOS: Final = frozenset(
 )
 #: Opening a pipe must not wait for its writer. A link is not followed, because it may lead out of the folder.
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: Another host may see a share's times rounded: FAT's to 2 s.
-_MTIME_TOLERANCE_NS: Final = 2_000_000_000
 #: Bytes of each further read of a file whose size is not what `fstat` said.
 _READ_BYTES: Final = 2**20
 
@@ -64,7 +63,7 @@ def read_file(path: str, version: str | None = None) -> bytes:
 
     Args:
         path: of the file.
-        version: as it was listed (`stat:size-mtime`, in bytes and nanoseconds); None takes any.
+        version: as it was listed (`stat:SIZE-MODIFIED`, see `Version`); None takes any.
 
     Raises:
         PermanentError: `missing`, `unreadable` or `too_large`; `changed` if the file has another version now.
@@ -80,7 +79,7 @@ def read_file(path: str, version: str | None = None) -> bytes:
                 raise too_large(found.st_size)
             data = read_all(descriptor, found.st_size)
             # Asked again: it may have been written to while it was read.
-            if version is not None and not _is_version(version, os.fstat(descriptor)):
+            if version is not None and not Version.parse(version).may_be(_version(os.fstat(descriptor))):
                 raise PermanentError("changed", "the file was changed after it was listed")
             return data
         finally:
@@ -132,24 +131,19 @@ def _is_linked_folder(entry: "os.DirEntry[str]") -> bool:
 def _describe(entry: "os.DirEntry[str]", top: Path, real_top: Path) -> FoundImage:
     try:
         if not entry.is_symlink():
-            return FoundImage(location=entry.path, version=_version(entry.stat()))
+            return FoundImage(location=entry.path, version=str(_version(entry.stat())))
         target = Path(entry.path).resolve(strict=True)
         if target.is_relative_to(real_top):
             inside = top / target.relative_to(real_top)
-            return FoundImage(location=str(inside), version=_version(target.stat()))
+            return FoundImage(location=str(inside), version=str(_version(target.stat())))
     except (OSError, RuntimeError):
         # The file is gone, or the link dangles or is a loop. Reading it will report that.
         pass
     return FoundImage(location=entry.path)
 
 
-def _version(found: os.stat_result) -> str:
-    return f"stat:{found.st_size}-{found.st_mtime_ns}"
-
-
-def _is_version(version: str, found: os.stat_result) -> bool:
-    size, _, mtime = version.removeprefix("stat:").partition("-")
-    return int(size) == found.st_size and abs(int(mtime) - found.st_mtime_ns) <= _MTIME_TOLERANCE_NS
+def _version(found: os.stat_result) -> Version:
+    return Version(size=found.st_size, modified=found.st_mtime_ns)
 
 
 def _refusal(error: OSError) -> PermanentError | TemporaryError:

@@ -14,6 +14,7 @@ from worker.storage.folder import list_folder, read_file, same_file_bytes
 from worker.storage.matching import Candidate, LeftOut, Listing, select_images
 from worker.storage.s3 import SCHEME, list_s3, read_object
 from worker.storage.size_limit import MAX_FILE_BYTES
+from worker.storage.versions import Version
 
 __all__ = ["SCHEME", "EncodedImage", "LeftOut", "Listing", "find_images", "read_image", "same_bytes"]
 
@@ -23,7 +24,7 @@ _IMAGE_FOLDERS: Final = ("images", "images_*/images", "sample/images")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedImage:
-    """The bytes of an image and what identifies them (`sha256:...` or `etag:...`)."""
+    """The bytes of an image, and their hash (`sha256:...`)."""
 
     data: bytes
     content: str
@@ -58,11 +59,9 @@ def read_image(location: str, version: str | None = None, seconds: float = 60.0)
         TemporaryError: the disk or the store did not answer.
     """
     if location.startswith(SCHEME):
-        data, etag = read_object(location, seconds, max_bytes=MAX_FILE_BYTES)
-        if version not in (None, etag):
-            raise PermanentError("changed", "the object was replaced after it was listed")
-        return EncodedImage(data=data, content=etag)
-    data = read_file(location, version)
+        data = read_object(location, seconds, version=version, max_bytes=MAX_FILE_BYTES)
+    else:
+        data = read_file(location, version)
     return EncodedImage(data=data, content=f"sha256:{hashlib.sha256(data).hexdigest()}")
 
 
@@ -85,12 +84,12 @@ def same_bytes(one: FoundImage, other: FoundImage) -> bool:
     """Whether two images have the same bytes; False where one cannot be read or was not checked."""
     if one.version is None or other.version is None:
         return False
-    in_stores = one.location.startswith(SCHEME) + other.location.startswith(SCHEME)
-    if in_stores == 2:
-        return one.version == other.version
-    if in_stores == 0:
+    if not (one.location.startswith(SCHEME) or other.location.startswith(SCHEME)):
         return same_file_bytes(one.location, other.location)
+    if Version.parse(one.version).size != Version.parse(other.version).size:
+        return False
     try:
+        # Not their ETags: a store may give all objects the same one.
         return read_image(one.location).data == read_image(other.location).data
     except (PermanentError, TemporaryError):
         return False

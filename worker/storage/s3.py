@@ -6,10 +6,12 @@ import os
 import re
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +19,9 @@ from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
 from worker.storage.matching import Candidate
 from worker.storage.s3_errors import SCHEME, classify_error, describe_error, note_answer
+from worker.storage.s3_pages import list_pages
 from worker.storage.size_limit import too_large
+from worker.storage.versions import Version
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -27,6 +31,9 @@ __all__ = ["SCHEME", "list_objects", "list_s3", "read_object", "write_object"]
 #: Bytes of one read.
 _READ_BYTES: Final = 1 << 18
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+#: Sorts before every other.
+_UNKNOWN_TIME: Final = datetime.min.replace(tzinfo=UTC)
 
 _client_lock = threading.Lock()
 
@@ -39,21 +46,22 @@ class S3Object:
     name: str
     #: `s3://bucket/key`
     location: str
-    etag: str
+    version: Version
+    #: When it was written.
     modified: datetime
 
 
 def list_s3(address: str) -> Iterator[Candidate]:
     """Yield every object under `s3://bucket/prefix` as a candidate. Raises what `list_objects` raises."""
     for found in list_objects(address):
-        yield found.name, partial(FoundImage, location=found.location, version=_etag(found.etag))
+        yield found.name, partial(FoundImage, location=found.location, version=str(found.version) or None)
 
 
 def list_objects(address: str) -> Iterator[S3Object]:
     """Yield every object under `s3://bucket/prefix`, page by page, named relative to the prefix.
 
     Raises:
-        UserError: the address has another form, or the store refuses or does not answer.
+        UserError: the address has another form, or the store refuses, does not answer or does not list everything.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -61,55 +69,79 @@ def list_objects(address: str) -> Iterator[S3Object]:
     if not bucket:
         raise UserError(f"{address}: not of the form s3://bucket/prefix")
     prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
+    where = {"Bucket": bucket, "Prefix": prefix}
     try:
-        for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for entry in page.get("Contents", ()):
-                key = entry["Key"]
-                yield S3Object(
-                    name=key.removeprefix(prefix),
-                    location=f"{SCHEME}{bucket}/{key}",
-                    etag=entry["ETag"],
-                    modified=entry["LastModified"],
-                )
+        pages = list_pages(address, partial(_s3().list_objects_v2, **where), partial(_s3().list_objects, **where))
+        for entry in chain.from_iterable(pages):
+            key = entry["Key"]
+            yield S3Object(
+                name=key.removeprefix(prefix),
+                location=f"{SCHEME}{bucket}/{key}",
+                version=_version(entry, entry.get("Size")),
+                modified=entry.get("LastModified") or _UNKNOWN_TIME,
+            )
     except (ClientError, BotoCoreError, ValueError) as error:
         raise UserError(f"{address}: cannot be listed: {describe_error(error)}") from error
 
 
-def read_object(location: str, seconds: float, *, max_bytes: float = math.inf) -> tuple[bytes, str]:
-    """Return the bytes of an object, and its ETag as `etag:...`.
+def read_object(location: str, seconds: float, *, version: str | None = None, max_bytes: float = math.inf) -> bytes:
+    """Return the bytes of an object, unpacked if the store says that they are compressed by gzip.
 
     Args:
         location: `s3://bucket/key`.
         seconds: how long the bytes may take, once the store has begun to answer.
+        version: as it was listed (see `Version`); None takes any.
         max_bytes: the largest size that is read.
 
     Raises:
-        PermanentError: `missing`, `unreadable`, `too_large` or `s3`, as `StoreRefused` if the whole store is refused.
+        PermanentError: `missing`, `unreadable`, `too_large` or `s3`, as `StoreRefused` if the whole store is refused;
+            `changed` if the object has another version now.
         TemporaryError: the store did not answer in time, or sent other bytes than it holds.
     """
     # urlsplit is not used, because '?', '#' and '%' are ordinary characters in a key.
     bucket, _, key = location.removeprefix(SCHEME).partition("/")
     if not bucket or not key:
         raise PermanentError("unreadable", "the scan's location is not of the form s3://bucket/key")
-    data, answer = _get(bucket, key, seconds, max_bytes)
-    # If the same bytes come twice, nothing was damaged on the way: the store's ETags are not MD5 hashes.
-    if has_etag_mismatch(data, answer) and _get(bucket, key, seconds, max_bytes)[0] != data:
+    data, sent, answer = _get(bucket, key, seconds, max_bytes)
+    # If the same bytes come twice, nothing was damaged on the way: the store's ETags are not MD5 hashes. What gzip
+    # unpacked had the right checksum.
+    if data is sent and has_etag_mismatch(data, answer) and _get(bucket, key, seconds, max_bytes)[0] != data:
         raise TemporaryError("the object's bytes were damaged on the way, or changed while they were read")
-    return data, _etag(answer["ETag"])
+    # Of compressed bytes a listing may give the size before or after.
+    if version and not _is_version(Version.parse(version), data, _version(answer, len(data) if data is sent else None)):
+        raise PermanentError("changed", "the object was replaced after it was listed")
+    return data
 
 
-def _get(bucket: str, key: str, seconds: float, max_bytes: float) -> tuple[bytes, dict[str, Any]]:
+def _get(bucket: str, key: str, seconds: float, max_bytes: float) -> tuple[bytes, bytes, dict[str, Any]]:
+    """The object's bytes, the same as they were sent, and the answer that brought them."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         answer: dict[str, Any] = _s3().get_object(Bucket=bucket, Key=key)
-        if "ETag" not in answer:
-            # A gateway may answer with a page of its own, and with status 200.
+        # A gateway may answer with a page of its own, and with status 200.
+        if "ETag" not in answer and ("LastModified" not in answer or "html" in answer.get("ContentType", "")):
             raise TemporaryError("something other than an S3 store answered")
         note_answer(bucket)
-        return read_body(answer, seconds, max_bytes), answer
+        sent = read_body(answer, seconds, max_bytes)
+        return _unpack(sent, answer, max_bytes), sent, answer
     except (ClientError, BotoCoreError, ValueError) as error:
         raise classify_error(error, bucket, partial(_may_be_listed, bucket, key)) from error
+
+
+def _unpack(sent: bytes, answer: Mapping[str, Any], max_bytes: float) -> bytes:
+    """The bytes that were compressed for sending or storing; others, and damaged ones, as they are."""
+    # Some stores unpack an object and still call it compressed. No image begins like gzip.
+    if "gzip" not in answer.get("ContentEncoding", "") or not sent.startswith(_GZIP_MAGIC):
+        return sent
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        data = stream.decompress(sent, 0 if math.isinf(max_bytes) else int(max_bytes) + 1)
+    except zlib.error:
+        return sent
+    if len(data) > max_bytes:
+        raise too_large(len(data))
+    return data if stream.eof else sent
 
 
 def write_object(location: str, path: Path) -> None:
@@ -148,8 +180,27 @@ def _may_be_listed(bucket: str, key: str) -> bool:
     return True
 
 
-def _etag(quoted: str) -> str:
-    return f"etag:{quoted.strip(chr(34))}"
+def _version(told: Mapping[str, Any], size: int | None) -> Version:
+    """The version of an object that an entry of a listing, or the answer that brings the object, tells."""
+    modified = told.get("LastModified")
+    return Version(
+        etag=_bare(told.get("ETag", "")) or None,
+        size=size,
+        modified=round(modified.timestamp() * 1000) * 1_000_000 if modified else None,
+    )
+
+
+def _is_version(listed: Version, data: bytes, found: Version) -> bool:
+    """Whether bytes that were read are of the listed version; a listed ETag that is their hash is proof enough."""
+    return listed.may_be(found) or listed.etag == _md5(data)
+
+
+def _bare(etag: str) -> str:
+    return etag.strip('"')
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _s3() -> "BaseClient":
@@ -214,8 +265,8 @@ def has_etag_mismatch(data: bytes, answer: Mapping[str, Any]) -> bool:
     S3's ETag is not the MD5 hash of an object that was uploaded in parts or is encrypted with a key of the customer or
     of KMS. Other stores may use ETags of their own.
     """
-    etag = answer["ETag"].strip('"')
+    etag = _bare(answer.get("ETag", ""))
     encrypted = answer.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in answer
     if encrypted or not _MD5.fullmatch(etag):
         return False
-    return bool(hashlib.md5(data, usedforsecurity=False).hexdigest() != etag)
+    return _md5(data) != etag

@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from sqlalchemy import update
 
 import db.ledger.open_run
 import producer.ingest.changed_images
@@ -14,10 +15,13 @@ from db.errors import TemporaryError
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import Rejected, Scored, count_attempt, note_seen, pending_of_run, record_outcomes
 from db.ledger.scans import FoundImage, register_scans
+from db.schema.tables import Outcome
 from producer.ingest.changed_images import find_image_changes
 from tests.support.ledger import a_model, labels_file
+from tests.support.odd_s3 import OddStore
 from tests.support.s3_server import client_of
 from worker.storage.image_store import find_images, read_image
+from worker.storage.versions import Version
 
 NAMES = [f"{n:08d}_000.png" for n in range(4)]
 TRUNCATED, POISON = NAMES[2], NAMES[3]
@@ -290,8 +294,8 @@ def test_a_location_without_a_version_is_not_a_change(folder):
     assert find_image_changes(folder.engine, "sample_labels", None, found).changed == set()
 
 
-def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, store, reads):
-    """The listing is enough; no object is read, and one that is written again with the same bytes is not due."""
+def test_an_overwritten_object_is_due_again_if_it_has_other_bytes(engine, tmp_path, store, reads):
+    """Only objects that are listed differently are read; one that is written again with the same bytes is not due."""
     client, name = store
     bucket = Folder(engine, tmp_path, f"s3://{name}/night")
     bucket.decide(bucket.enqueue()[1])
@@ -301,7 +305,105 @@ def test_an_overwritten_object_is_due_again_by_its_etag_alone(engine, tmp_path, 
     assert (changed, set(pending)) == ({NAMES[0]}, {NAMES[0]})
     bucket.decide(pending)
     assert bucket.enqueue() == (set(), {})
+    assert set(reads) <= {f"s3://{name}/night/{image}" for image in NAMES[:2]}
+
+
+def write_as_an_older_program(engine):
+    """Let the ledger say of objects what programs noted that knew only their ETags."""
+    with engine.begin() as connection:
+        rows = connection.exec_driver_sql("SELECT id, seen_as, content FROM outcomes").all()
+        for key, seen_as, content in rows:
+            seen = FoundImage.from_seen_as(seen_as)
+            etag = f"etag:{Version.parse(seen.version).etag}"
+            values = {"seen_as": f"{etag} {seen.location}", "content": content and etag}
+            connection.execute(update(Outcome).where(Outcome.id == key).values(values))
+
+
+def test_objects_that_an_older_program_saw_stay_decided_and_are_not_read(engine, tmp_path, store, reads):
+    """Their ETag is the same; from then on their size and time count too."""
+    client, name = store
+    bucket = Folder(engine, tmp_path, f"s3://{name}/night")
+    bucket.decide(bucket.enqueue()[1])
+    write_as_an_older_program(engine)
+    assert bucket.enqueue() == (set(), {})
+    with read_transaction(engine) as connection:
+        seen = connection.exec_driver_sql("SELECT seen_as FROM outcomes").scalars().all()
+    assert {image.seen_as for image in find_images(None, bucket.images).images.values()} == set(seen)
     assert reads == []
+    client.put_object(Bucket=name, Key=f"night/{NAMES[0]}", Body=b"other")
+    assert bucket.enqueue()[0] == {NAMES[0]}
+
+
+def test_objects_that_wait_since_an_older_program_still_wait(engine, tmp_path, store):
+    """Their workers still compare the ETag."""
+    bucket = Folder(engine, tmp_path, f"s3://{store[1]}/night")
+    pending = bucket.enqueue()[1]
+    write_as_an_older_program(engine)
+    changed, still_pending = bucket.enqueue()
+    assert changed == set()
+    assert {scan.outcome_id for scan in still_pending.values()} == {scan.outcome_id for scan in pending.values()}
+    for scan in still_pending.values():
+        read_image(scan.location, scan.version)
+
+
+@pytest.mark.parametrize("is_decided", [True, False], ids=["decided", "pending"])
+def test_objects_that_an_older_program_saw_may_move(engine, tmp_path, store, is_decided):
+    """Their ETags are the hashes of the bytes that lie in the other place now."""
+    client, name = store
+    bucket = Folder(engine, tmp_path, f"s3://{name}/night")
+    pending = bucket.enqueue()[1]
+    if is_decided:
+        bucket.decide(pending)
+    write_as_an_older_program(engine)
+    for image in NAMES:
+        client.put_object(Bucket=name, Key=f"moved/{image}", Body=image.encode())
+        client.delete_object(Bucket=name, Key=f"night/{image}")
+    bucket.images = f"s3://{name}/moved"
+    changes = bucket.changes()
+    assert set(changes.moved) == {*NAMES}
+    assert changes.changed == (set() if is_decided else {*NAMES})
+
+
+@pytest.fixture
+def one_etag(engine, tmp_path, monkeypatch):
+    """The four images, decided, in a store whose objects all have one ETag; the folder and the store."""
+    store = OddStore("one etag")
+    for image in NAMES:
+        store.put(f"night/{image}", image.encode())
+    with store.serving() as address:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+            monkeypatch.setenv(name, "us-east-1")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        worker.storage.s3._s3_client.cache_clear()
+        bucket = Folder(engine, tmp_path, "s3://ward/night")
+        bucket.decide(bucket.enqueue()[1])
+        yield bucket, store
+    worker.storage.s3._s3_client.cache_clear()
+
+
+def test_another_film_under_the_same_key_is_due_though_it_has_the_same_etag(one_etag, reads):
+    """And the same size: its time differs."""
+    bucket, store = one_etag
+    assert bucket.enqueue() == (set(), {})
+    assert reads == []
+    store.put(f"night/{NAMES[0]}", NAMES[0].encode()[::-1])
+    changed, pending = bucket.enqueue()
+    assert (changed, set(pending)) == ({NAMES[0]}, {NAMES[0]})
+
+
+@pytest.mark.parametrize("is_decided", [True, False], ids=["decided", "pending"])
+def test_another_film_under_another_key_is_not_the_same_scan_though_it_has_the_same_etag(one_etag, is_decided):
+    """Its copies are: the bytes count."""
+    bucket, store = one_etag
+    if not is_decided:
+        for image in NAMES:
+            store.put(f"night/{image}", b"new " + image.encode())
+        assert bucket.enqueue()[0] == {*NAMES}
+    for key, (data, modified) in dict(store.objects).items():
+        store.put(key.replace("night", "copy"), data, modified)
+    store.put(f"copy/{NAMES[0]}", store.objects[f"copy/{NAMES[0]}"][0][::-1], store.objects[f"copy/{NAMES[0]}"][1])
+    bucket.images = "s3://ward/copy"
+    assert set(bucket.changes().moved) == {*NAMES[1:]}
 
 
 def test_images_that_moved_into_a_bucket_keep_their_scores(folder, store, reads):

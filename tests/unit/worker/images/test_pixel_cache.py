@@ -63,13 +63,6 @@ def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, mon
     assert len(keys) == 6
 
 
-def test_an_etag_is_not_used_as_content(cache):
-    """A store may give two objects the same ETag."""
-    one, other = (EncodedImage(data=data, content="etag:1") for data in (b"one", b"other"))
-    assert cache.key(one) != cache.key(other)
-    assert cache.key(one) == cache.key(EncodedImage(data=b"one", content="etag:2"))
-
-
 @pytest.mark.parametrize(
     "damage",
     [
