@@ -43,8 +43,9 @@ def test_only_a_scoring_worker_has_a_rate_and_an_unknown_one_is_said_to_be():
 
 def test_without_the_embedded_broker_no_worker_runs(tmp_path):
     """On one machine a worker owns the broker, so that its absence is no fault; another broker is missed."""
-    assert WorkerPoller(WorkerSettings(home=tmp_path)).as_json() == []
-    assert WorkerPoller(WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0")).as_json() is None
+    assert WorkerPoller(WorkerSettings(home=tmp_path), "0" * 12).as_json() == []
+    away = WorkerSettings(home=tmp_path, broker_url="redis://127.0.0.1:1/0")
+    assert WorkerPoller(away, "0" * 12).as_json() is None
 
 
 def test_a_worker_without_progress_is_marked():
