@@ -41,7 +41,7 @@ def make_manifest(
 
 
 def _about(recipe: Recipe, data: TrainingData, history: Sequence[Epoch]) -> dict[str, str | int | float]:
-    import keras
+    from worker.artifacts.keras_import import keras
 
     flags = {key: value for key, value in recipe.model_dump().items() if isinstance(value, str | int | float)}
     return {

@@ -9,11 +9,11 @@ import os
 from typing import Any, Final
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.recipe import Recipe
+from worker.artifacts.keras_import import keras
 from worker.images.pixels import Pixels
 
 #: Part of the seed, so that the order of scans and their augmentation draw different random numbers.

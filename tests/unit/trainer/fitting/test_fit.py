@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -19,6 +18,7 @@ from trainer.fitting.fit import FitOptions, fit
 from trainer.recipe import make_recipe
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.exports import EXPORTS_FILE, read_format
+from worker.artifacts.keras_import import keras
 from worker.artifacts.manifest import MODEL_FILE
 from worker.artifacts.model_store import FolderModelStore
 from worker.artifacts.split_file import read_split
