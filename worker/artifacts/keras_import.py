@@ -48,8 +48,8 @@ __all__ = ["keras", "set_download_folder"]
 
 def set_download_folder() -> None:
     """Let Keras download weights to, and find them in, the folder that it would use by itself."""
-    folder = os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))  # noqa: PTH111 -- pathlib raises
-    with suppress(OSError):
-        # Keras uses a folder in /tmp where this one is missing or may not be written.
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    keras.src.backend.config._KERAS_DIR = folder  # noqa: SLF001 -- Keras has no public way
+    # Where this folder cannot be made, or a user has no home, Keras uses one in /tmp.
+    with suppress(OSError, RuntimeError):
+        folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        keras.src.backend.config._KERAS_DIR = str(folder)  # noqa: SLF001 -- Keras has no public way
