@@ -47,6 +47,7 @@ def _about(recipe: Recipe, data: TrainingData, history: Sequence[Epoch]) -> dict
     return {
         **flags,
         "epochs_fitted": len(history),
+        "recipe_sha256": recipe.sha256,
         "csv_sha256": data.labels_file.sha256,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
