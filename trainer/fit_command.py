@@ -1,12 +1,16 @@
 """The `trainer fit` command. A flag of the recipe is None where the preset decides."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
 
+from db.errors import EXIT_REJECTS
 from trainer import recipe_flags as flags
-from worker.entry_point import stoppable
+
+#: The model is published, but a part of what belongs beside it could not be made.
+EXIT_INCOMPLETE: Final = EXIT_REJECTS
 
 Preset: TypeAlias = Literal["best", "report"]
 
@@ -78,7 +82,8 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
 ) -> None:
     """Fit a model and publish it to CXR_MODEL_DIR.
 
-    If the fit is interrupted, the same command resumes it after the last complete epoch.
+    If the fit is interrupted, the same command resumes it after the last complete epoch. Once the model is published,
+    the same command makes what is missing beside it. Exit code 3: the model is published, but something is missing.
     """
     arguments = dict(locals())
     from trainer.console.optional_packages import EVALUATION_PACKAGES, check_installed
@@ -86,17 +91,22 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
     check_installed("trainer fit", EVALUATION_PACKAGES)
     from db.home import open_home
     from db.settings import load_settings
+    from worker.settings import ModelSettings
+
+    settings = load_settings(ModelSettings)
+    # Before matplotlib is imported: otherwise it writes to the home folder.
+    os.environ.setdefault("MPLCONFIGDIR", str(settings.trainer_folder / "matplotlib"))
+    from trainer.console.progress import print_status
     from trainer.data.training_data import Source
     from trainer.evaluation.tables import print_tables
     from trainer.fitting.fit import FitOptions
     from trainer.fitting.fit import fit as fit_model
     from trainer.recipe import Recipe, make_recipe
     from worker.artifacts.model_store import open_model_store
-    from worker.settings import ModelSettings
+    from worker.entry_point import printable
 
     overrides = {flag: value for flag, value in arguments.items() if flag in Recipe.model_fields}
     recipe = make_recipe(preset, **overrides, targets=tuple(target) if target else None)
-    settings = load_settings(ModelSettings)
     open_home(settings.home)
     options = FitOptions(
         models=open_model_store(settings.model_dir, settings.home),
@@ -106,10 +116,16 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
         export=export,
     )
     source = Source(csv=csv, images=images, train_list=train_list, test_list=test_list)
-    with stoppable("nothing was published; the same command resumes the fit after the last complete epoch"):
-        fitted = fit_model(name, source, recipe, options)
-    print_tables(fitted.evaluation)
+    fitted = fit_model(name, source, recipe, options)
+    if fitted.evaluation:
+        print_tables(fitted.evaluation)
     print(f"published model {name} as artifact {fitted.artifact.sha256[:12]}")
     print(f"folder {fitted.artifact.folder}")
     if fitted.contact_sheet:
         print(f"scans whose labels may be wrong: {fitted.contact_sheet} (not published: it shows names and pixels)")
+    if fitted.missing:
+        lacking = printable("; ".join(fitted.missing))
+        print_status(
+            f"incomplete: model {name} is published and usable, but lacks {lacking}; the same command makes the rest"
+        )
+        raise typer.Exit(EXIT_INCOMPLETE)

@@ -1,5 +1,6 @@
 """What a person can choose about a fit, and two presets: `best`, and the mini project's own recipe, `report`."""
 
+import hashlib
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -80,6 +81,11 @@ class Recipe(BaseModel):
     def preprocessing(self) -> Preprocessing:
         """How images become pixels. The manifest repeats it, so that workers do the same."""
         return Preprocessing(height=self.size, width=self.size, color=self.color, interpolation=self.interpolation)
+
+    @property
+    def sha256(self) -> str:
+        """Identifies the recipe; files that it names count by their paths."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 #: What the mini project's listing does, without anything that it left out. The listing does not say how it scaled

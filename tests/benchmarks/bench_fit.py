@@ -68,12 +68,11 @@ def images_in(folder: Path, count: int) -> list[FoundImage]:
 
 def measure_speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Images per second of epochs from the cache and from memory, and their ratio."""
-    import keras
-
     from trainer.network.batches import TrainingBatches
     from trainer.network.compiled_model import compile_model
     from trainer.network.hardware import dtype_policy
     from trainer.network.model import build_model
+    from worker.artifacts.keras_import import keras
 
     class FromMemory(keras.utils.PyDataset):  # type: ignore[misc]
         """The batches of an epoch, made once and kept in memory."""
@@ -127,9 +126,8 @@ def in_process(folder: str, count: int) -> dict[str, Any]:
 
 def memory_of(folder: Path, count: int) -> dict[str, Any]:
     """Decode `count` scans at 64x64 into a cache, and make every batch of two epochs."""
-    import keras  # noqa: F401 - its memory must count as the base
-
     from trainer.network.batches import TrainingBatches
+    from worker.artifacts.keras_import import keras  # noqa: F401 - its memory must count as the base
 
     recipe: Recipe = make_recipe("best", size=64)
     images = images_in(folder, count)

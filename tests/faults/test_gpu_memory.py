@@ -161,8 +161,7 @@ def test_keras_without_memory_for_one_scan_raises_an_error(densenet):
 
 def test_keras_without_memory_to_warm_up_starts_with_a_smaller_batch(densenet, monkeypatch):
     """A GPU that is too small for the artifact's batch can still score."""
-    import keras
-
+    from worker.artifacts.keras_import import keras
     from worker.scoring.runtimes.keras import KerasScorer
 
     score = KerasScorer.score

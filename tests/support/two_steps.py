@@ -6,7 +6,6 @@ KERAS_BACKEND=jax python two_steps.py OUT.npz
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from trainer.data.training_data import Subset
@@ -16,6 +15,7 @@ from trainer.network.hardware import dtype_policy
 from trainer.network.model import build_model
 from trainer.network.predict import predict
 from trainer.recipe import make_recipe
+from worker.artifacts.keras_import import keras
 
 
 def main(out: Path) -> None:

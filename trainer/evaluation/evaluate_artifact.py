@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
@@ -16,7 +16,7 @@ from trainer.data.dataset import Examples, label_matrix, labelled_rows, read_sca
 from trainer.data.held_out import unseen_rows
 from trainer.data.training_data import Subset
 from trainer.evaluation.evaluator import Evaluation, evaluate
-from worker.artifacts.manifest import Artifact
+from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.split_file import SplitRow, read_split
 
 EVALUATION_FILE: Final = "evaluation.json"
@@ -27,8 +27,7 @@ class EvaluationContext:
     """What an evaluation is of: model, data set and subset. The fields are keys of `evaluation.json`."""
 
     model: str
-    #: The artifact's; None in an artifact's own evaluation, because the hash depends on that file.
-    model_sha256: str | None
+    model_sha256: str
     dataset: str
     labels_sha256: str
     #: `test`, `unseen` (all scans that the model was not fitted or tuned on), or `all`.
@@ -83,7 +82,25 @@ def evaluate_artifact(
         held_out_note=None if include_seen else known_patients(examples.rows, read_split(artifact.folder)).note,
         unreadable=examples.unreadable,
     )
-    return context, _score_and_evaluate(artifact, examples)
+    labels = label_matrix(examples.rows, artifact.manifest.findings)
+    subset = Subset(rows=examples.rows, pixels=examples.pixels, indices=examples.indices, labels=labels)
+    with native_stderr_muted():
+        from worker.artifacts.keras_model import load_keras_model
+    return context, score_and_evaluate(load_keras_model(artifact), artifact.manifest, subset)
+
+
+def score_and_evaluate(model: Any, manifest: Manifest, subset: Subset) -> Evaluation:
+    """Score a subset's scans with a `keras.Model` and evaluate the scores, also at the manifest's thresholds."""
+    from trainer.network.predict import predict
+
+    return evaluate(
+        subset.rows,
+        subset.labels,
+        predict(model, subset.pixels, subset.indices),
+        manifest.thresholds,
+        findings=manifest.findings,
+        mean_pixels=subset.mean_pixels,
+    )
 
 
 def _read_unseen(artifact: Artifact, file: LabelsFile, read: Callable[[Sequence[LabelRow]], Examples]) -> Examples:
@@ -103,21 +120,3 @@ def _check_any_unseen(file: LabelsFile, artifact: Artifact, unseen: Sequence[Lab
             f"{file.path}: {artifact.manifest.name} was fitted or tuned on every scan or its patient; choose another"
             " CSV, or evaluate on them with --include-seen"
         )
-
-
-def _score_and_evaluate(artifact: Artifact, examples: Examples) -> Evaluation:
-    with native_stderr_muted():
-        from trainer.network.predict import predict
-        from worker.artifacts.keras_model import load_keras_model
-    manifest = artifact.manifest
-    labels = label_matrix(examples.rows, manifest.findings)
-    subset = Subset(rows=examples.rows, pixels=examples.pixels, indices=examples.indices, labels=labels)
-    scores = predict(load_keras_model(artifact), subset.pixels, subset.indices)
-    return evaluate(
-        subset.rows,
-        subset.labels,
-        scores,
-        manifest.thresholds,
-        findings=manifest.findings,
-        mean_pixels=subset.mean_pixels,
-    )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,9 @@ class CheckpointFile:
             raise UserError(f"{self.path}: the checkpoint cannot be written ({error.strerror})") from error
 
     def remove(self) -> None:
-        """Delete the file after the fit."""
-        self.path.unlink(missing_ok=True)
+        """Delete the file after the fit. One that cannot be deleted is no reason to lose what follows."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def _by_number(letter: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:

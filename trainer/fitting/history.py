@@ -1,7 +1,9 @@
 """The figures of a fit's epochs: which epoch is the best, and when a fit stops early."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 #: Columns of `history.csv`, keys in checkpoints and TensorBoard's names, where they differ from `Epoch`'s fields.
@@ -44,6 +46,13 @@ class Epoch:
     def from_row(cls, row: Mapping[str, Any]) -> "Epoch":
         """The epoch that `as_row` gave this row."""
         return cls(**{_FIELDS.get(column, column): figure for column, figure in row.items()})
+
+
+def read_history(path: Path) -> list[Epoch]:
+    """The epochs of a `history.csv`."""
+    with path.open(newline="", encoding="utf-8") as file:
+        figures = [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
+    return [Epoch.from_row({**row, "epoch": number}) for number, row in enumerate(figures, start=1)]
 
 
 def best_epoch(history: Sequence[Epoch]) -> int:

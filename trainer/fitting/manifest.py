@@ -41,12 +41,13 @@ def make_manifest(
 
 
 def _about(recipe: Recipe, data: TrainingData, history: Sequence[Epoch]) -> dict[str, str | int | float]:
-    import keras
+    from worker.artifacts.keras_import import keras
 
     flags = {key: value for key, value in recipe.model_dump().items() if isinstance(value, str | int | float)}
     return {
         **flags,
         "epochs_fitted": len(history),
+        "recipe_sha256": recipe.sha256,
         "csv_sha256": data.labels_file.sha256,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),

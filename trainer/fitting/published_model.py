@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.training_data import TrainingData
@@ -24,8 +23,6 @@ class PublishedModel:
     temperatures: dict[str, float]
     #: By finding, then by the threshold's name.
     thresholds: dict[str, dict[str, float]]
-    #: Of the validation subset, float32 (N, findings).
-    validation_scores: NDArray[np.float32]
 
 
 def build_published_model(recipe: Recipe, data: TrainingData, weights: Sequence[NDArray[Any]]) -> PublishedModel:
@@ -35,8 +32,7 @@ def build_published_model(recipe: Recipe, data: TrainingData, weights: Sequence[
     model = build_model(recipe, data.findings, load_weights=False)
     model.set_weights(weights)
     if not data.subsets["validation"].rows:
-        no_scores = np.zeros((0, len(data.findings)), np.float32)
-        return PublishedModel(model=model, temperatures={}, thresholds={}, validation_scores=no_scores)
+        return PublishedModel(model=model, temperatures={}, thresholds={})
     return _calibrated(model, recipe, data)
 
 
@@ -60,5 +56,4 @@ def _calibrated(model: Any, recipe: Recipe, data: TrainingData) -> PublishedMode
             finding: choose_thresholds(validation.labels[:, index], scores[:, index])
             for index, finding in enumerate(data.findings)
         },
-        validation_scores=scores,
     )

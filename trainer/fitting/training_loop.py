@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from trainer.network.batches import TrainingBatches
 from trainer.network.compiled_model import compile_model
 from trainer.network.predict import predict
 from trainer.recipe import Recipe
+from worker.artifacts.keras_import import keras
 
 
 @dataclass(frozen=True, kw_only=True)

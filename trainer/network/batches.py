@@ -9,11 +9,11 @@ import os
 from typing import Any, Final
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.recipe import Recipe
+from worker.artifacts.keras_import import keras
 from worker.images.pixels import Pixels
 
 #: Part of the seed, so that the order of scans and their augmentation draw different random numbers.
@@ -52,16 +52,17 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class ScoringBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Scans in their order; the last batch may be shorter."""
+    """Scans in their order. The last batch is filled with scans again: TensorFlow compiles once per size of batch."""
 
     def __init__(self, pixels: Pixels, indices: NDArray[np.int64], *, batch_size: int = 32) -> None:
         """`pixels` are uint8 (M, H, W, C), and `indices` (N,) chooses from them."""
         super().__init__(workers=_THREADS)
-        self._pixels, self._indices, self._batch_size = pixels, indices, batch_size
+        self._pixels, self._batch_size = pixels, batch_size
+        self._indices = np.resize(indices, math.ceil(len(indices) / batch_size) * batch_size)
 
     def __len__(self) -> int:
-        """The number of batches, including a shorter last one."""
-        return math.ceil(len(self._indices) / self._batch_size)
+        """The number of batches."""
+        return len(self._indices) // self._batch_size
 
     def __getitem__(self, index: int) -> tuple[Pixels]:
         """One batch: a tuple of uint8 (B, H, W, C)."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.network.model import LOGITS, logits_model
 from trainer.recipe import Recipe
+from worker.artifacts.keras_import import keras
 
 Labels = NDArray[np.float32]
 

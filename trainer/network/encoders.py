@@ -4,12 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import keras
-
-# Keras' public API has only three depths; this function builds any.
-from keras.src.applications.densenet import DenseNet
-
 from db.errors import UserError
+from worker.artifacts.keras_import import keras, set_download_folder
 
 #: Layers in each of a DenseNet's four blocks. Source: Huang et al., Densely Connected Convolutional Networks,
 #: CVPR 2017, table 1. `densenet37` is ours: fewer of the same layers, for a fit of one minute on two cores.
@@ -104,7 +100,8 @@ def _build_without_weights(name: str, shape: tuple[int, int, int]) -> Any:
     fixed = {"include_top": False, "weights": None, "pooling": "avg", "input_shape": shape, "name": name}
     if name == "resnet50":
         return keras.applications.ResNet50(**fixed)
-    return DenseNet(list(DENSENETS[name]), **fixed)
+    # Keras' public API has only three depths; this function builds any.
+    return keras.src.applications.densenet.DenseNet(list(DENSENETS[name]), **fixed)
 
 
 def _build_with_imagenet_weights(name: str, shape: tuple[int, int, int]) -> Any:
@@ -113,6 +110,7 @@ def _build_with_imagenet_weights(name: str, shape: tuple[int, int, int]) -> Any:
             f"--weights imagenet: Keras has none for {name}; choose --encoder from {', '.join(_IMAGENET_ENCODERS)}"
         )
     class_name = {"resnet50": "ResNet50"}.get(name, name.replace("densenet", "DenseNet"))
+    set_download_folder()
     try:
         return getattr(keras.applications, class_name)(
             include_top=False, weights="imagenet", pooling="avg", input_shape=shape, name=name

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import keras
-
 from db.errors import UserError
+from worker.artifacts.keras_import import keras
 from worker.artifacts.keras_model import has_gpu
 from worker.scoring.precision import cpu_has_bfloat16
 

@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-import keras
-from keras import layers
-
 from trainer.network.encoders import (
     GRAY_TO_THREE_CHANNELS,
     build_encoder,
@@ -14,7 +11,9 @@ from trainer.network.encoders import (
     scale_for_imagenet,
 )
 from trainer.recipe import Recipe
+from worker.artifacts.keras_import import keras
 
+layers = keras.layers
 #: Name of the layer that computes the logits, which calibration changes.
 LOGITS: Final = "logits"
 

@@ -12,4 +12,4 @@ from worker.images.pixels import Pixels
 def predict(model: Any, pixels: Pixels, indices: NDArray[np.int64]) -> NDArray[np.float32]:
     """A model's outputs, float32 (N, findings), for `pixels[indices]`, in that order."""
     outputs: NDArray[np.float32] = model.predict(ScoringBatches(pixels, indices), verbose=0)
-    return outputs
+    return outputs[: len(indices)]

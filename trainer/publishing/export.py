@@ -83,7 +83,7 @@ def check_export_possible() -> None:
     """
     check_installed("trainer export", _PACKAGES)
     with native_stderr_muted():
-        import keras
+        from worker.artifacts.keras_import import keras
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"trainer export needs KERAS_BACKEND=tensorflow, and it is {keras.backend.backend()}")
 
@@ -104,7 +104,7 @@ def write_formats(model: Any, folder: Path, pixels: Pixels, *, batch_size: int, 
     Raises:
         UserError: a format's scores differ by more than `tolerance`.
     """
-    import keras
+    from worker.artifacts.keras_import import keras
 
     expected = _scores(lambda batch: keras.ops.convert_to_numpy(model(batch, training=False)), pixels, batch_size)
     _write_files(model, folder)

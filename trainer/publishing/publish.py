@@ -1,18 +1,18 @@
 """Publishes a fitted model with its split and history as one artifact."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
 from typing import Any, Final
 
 from db.errors import UserError
-from worker.artifacts.exports import Export
+from db.labels.csv_file import read_labels_csv
+from trainer.recipe import Recipe
 from worker.artifacts.manifest import MODEL_FILE, Artifact, Manifest
 from worker.artifacts.model_store import ModelStore
-from worker.artifacts.split_file import SplitRow, write_split
+from worker.artifacts.split_file import SplitRow, read_split, write_split
 
 HISTORY_FILE: Final = "history.csv"
 
@@ -24,8 +24,6 @@ def write_artifact(
     split: Iterable[SplitRow],
     models: ModelStore,
     history: Sequence[Mapping[str, float | None]] = (),
-    documents: Mapping[str, bytes] = MappingProxyType({}),
-    export: Callable[[Any, Path], Mapping[str, Export]] = lambda _model, _folder: {},
 ) -> Artifact:
     """Publish a Keras model as an artifact, completely or not at all.
 
@@ -35,34 +33,54 @@ def write_artifact(
         split: the subset of each scan.
         models: the store to publish to.
         history: one mapping of figures for each epoch.
-        documents: contents of further files by name.
-        export: writes the model into a folder in other runtimes' formats, and returns the exports by format.
 
     Raises:
         UserError: the store cannot be written.
     """
     with staging_folder() as staging:
-        model.save(staging / MODEL_FILE)
+        _save(model, staging / MODEL_FILE)
         write_split(staging, split)
         _write_history(staging / HISTORY_FILE, history)
-        for name, content in documents.items():
-            (staging / name).write_bytes(content)
-        return models.publish(staging, manifest, export(model, staging))
+        return models.publish(staging, manifest)
 
 
-def check_name_is_free(name: str, models: ModelStore) -> None:
-    """Check before a fit that no artifact has this name, because a name stands for one artifact only.
+def find_published(name: str, recipe: Recipe, csv: Path, models: ModelStore) -> Artifact | None:
+    """The artifact that a fit with this name, recipe and CSV has published before; None if the name is free.
 
     Raises:
-        UserError: an artifact has this name already.
+        UserError: an artifact of another fit has this name, because a name stands for one artifact only.
     """
     contents = models.contents()
-    taken = {manifest.name: sha256[:12] for sha256, manifest in contents.manifests.items()}
-    taken |= {folder.model: folder.name for folder in contents.unusable if folder.model is not None}
-    if name in taken:
-        raise UserError(
-            f"--name {name!r} already belongs to artifact {taken[name]} in {models.address}; choose another"
-        )
+    found = {sha256: manifest.about for sha256, manifest in contents.manifests.items() if manifest.name == name}
+    taken = [*found, *(folder.name for folder in contents.unusable if folder.model == name)]
+    if not taken:
+        return None
+    about = found.get(taken[0], {})
+    has_same_recipe = len(taken) == 1 and about.get("recipe_sha256") == recipe.sha256
+    if not has_same_recipe or about.get("csv_sha256") != read_labels_csv(csv).sha256:
+        raise _name_is_taken(name, taken[0], models)
+    return models.find(taken[0])
+
+
+def check_same_scans(artifact: Artifact, split: Iterable[SplitRow], models: ModelStore) -> None:
+    """Check that an artifact was fitted and tested on the same images in the same subsets.
+
+    Raises:
+        UserError: its split is another one.
+    """
+    if list(read_split(artifact.folder)) != list(split):
+        raise _name_is_taken(artifact.manifest.name, artifact.sha256, models)
+
+
+def add_file(artifact: Artifact, name: str, content: bytes, models: ModelStore) -> None:
+    """Write a file beside an artifact's own files. It is no part of the artifact's identity.
+
+    Raises:
+        UserError: the store cannot be written.
+    """
+    with staging_folder() as staging:
+        (staging / name).write_bytes(content)
+        models.add(artifact, staging, last=name)
 
 
 @contextmanager
@@ -72,6 +90,19 @@ def staging_folder() -> Iterator[Path]:
         staging = Path(parent) / "staging"
         staging.mkdir()
         yield staging
+
+
+def _name_is_taken(name: str, identity: str, models: ModelStore) -> UserError:
+    return UserError(f"--name {name!r} already belongs to artifact {identity[:12]} in {models.address}; choose another")
+
+
+def _save(model: Any, path: Path) -> None:
+    try:
+        model.save(path)
+    except (OSError, RuntimeError) as error:
+        # On a full disk h5py raises either.
+        cause = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise UserError(f"{path}: the model cannot be written ({cause[0]:.200}); make room and try again") from error
 
 
 def _write_history(path: Path, history: Sequence[Mapping[str, float | None]]) -> None:

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import keras
-
 from db.errors import UserError
 from worker.artifacts.artifact import verified_copy
+from worker.artifacts.keras_import import keras
 from worker.artifacts.manifest import MODEL_FILE, Artifact
 
 

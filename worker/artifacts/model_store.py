@@ -163,7 +163,8 @@ class SharedModelStore(FolderModelStore):
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
         """See `ModelStore`."""
         super().add(artifact, folder, last=last)
-        self._local_store.add(artifact, folder, last=last)
+        if (self._local_store.folder / artifact.sha256[:12]).is_dir():
+            self._local_store.add(artifact, folder, last=last)
 
     def _copy(self, sha256: str, incoming: Path) -> None:
         # Verified before copying, so that an error about damage names the shared file that must be replaced.

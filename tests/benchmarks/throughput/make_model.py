@@ -10,7 +10,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from db.findings import FINDINGS
@@ -18,6 +17,7 @@ from trainer.network.encoders import scale_for_imagenet
 from trainer.publishing.export import export_for_workers
 from worker.artifacts.artifact import file_sha256, publish
 from worker.artifacts.exports import FILES_BY_FORMAT, INT8, OPENVINO_FILE, OPENVINO_INT8_FILE, Int8Export
+from worker.artifacts.keras_import import keras
 from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
 from worker.images.pixels import to_pixels
 from worker.images.preprocessing import Preprocessing

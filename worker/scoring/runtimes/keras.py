@@ -6,13 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-# TensorFlow reads this when it is imported, and prints a page of logs without it.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
 import numpy as np
 
-from db.errors import UserError
+from worker.artifacts.keras_import import keras
 from worker.artifacts.keras_model import has_gpu, load_keras_model
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
@@ -95,10 +91,8 @@ def _compile(model: Any) -> Callable[[Pixels], Any]:
             lambda batch: model.stateless_call(trained, fixed, batch, training=False)[0]
         )
         return forward
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    import tensorflow as tf
 
-        # On a CPU oneDNN, without XLA, scores 1.1 (float32) to 1.6 (bfloat16) times as many scans per second.
-        compiled = tf.function(lambda batch: model(batch, training=False), jit_compile=has_gpu())
-        return lambda batch: compiled(tf.constant(batch))
-    raise UserError(f"--runtime keras: KERAS_BACKEND is {keras.backend.backend()}, not tensorflow or jax")
+    # On a CPU oneDNN, without XLA, scores 1.1 (float32) to 1.6 (bfloat16) times as many scans per second.
+    compiled = tf.function(lambda batch: model(batch, training=False), jit_compile=has_gpu())
+    return lambda batch: compiled(tf.constant(batch))

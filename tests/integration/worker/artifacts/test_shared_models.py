@@ -84,6 +84,15 @@ def test_exports_are_put_beside_both(models, artifact, share, tmp_path):
         assert (folder / "model.onnx").read_bytes() == b"graph"
 
 
+def test_a_machine_without_a_copy_adds_to_the_share_alone(models, artifact, share, tmp_path):
+    """As the machine does that has just published the model."""
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "exports" / "model.onnx").write_bytes(b"graph")
+    models.add(artifact, tmp_path / "exports", last="model.onnx")
+    assert (share / artifact.folder.name / "model.onnx").read_bytes() == b"graph"
+    assert not (tmp_path / "home").exists()
+
+
 def test_what_is_published_goes_to_the_share(models, artifact, share, tmp_path):
     """Whole, for every machine."""
     made = hash_artifact(tmp_path / "made", name="mine")

@@ -1,10 +1,10 @@
-import keras
 import numpy as np
 import pytest
 
 from trainer.fitting.calibrate import Calibration, calibrate, choose_thresholds, fold_calibrations
 from trainer.network.model import LOGITS, build_model, logits_model
 from trainer.recipe import make_recipe
+from worker.artifacts.keras_import import keras
 
 RNG = np.random.default_rng(0)
 

@@ -1,6 +1,5 @@
 """The training loop, on a network whose epochs take milliseconds; `test_fit` uses a real one."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from trainer.fitting.checkpoint import CheckpointFile
 from trainer.fitting.training_loop import Listener, train
 from trainer.network.model import LOGITS
 from trainer.recipe import make_recipe
+from worker.artifacts.keras_import import keras
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,6 @@
 from collections import Counter
 from typing import get_args
 
-import keras
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from trainer.network.encoders import DENSENETS, ENCODERS, build_encoder
 from trainer.network.model import LOGITS, build_model
 from trainer.recipe import make_recipe
 from trainer.recipe_flags import EncoderName
+from worker.artifacts.keras_import import keras
 
 
 def test_densenet121_has_the_parameters_of_the_paper():

@@ -1,6 +1,5 @@
 """A model in another runtime's format scores as it does in Keras, or is not published."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from trainer.publishing.publish import write_artifact
 from trainer.recipe import make_recipe
 from worker.artifacts.artifact import file_sha256, load_artifact
 from worker.artifacts.exports import EXPORTS_FILE, INT8, ONNX_FILE, OPENVINO_FILE, Exports, Int8Export, write_exports
+from worker.artifacts.keras_import import keras
 from worker.artifacts.manifest import MODEL_FILE, Manifest
 from worker.artifacts.model_store import FolderModelStore
 

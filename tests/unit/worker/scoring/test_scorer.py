@@ -1,6 +1,9 @@
 """A scan's scores depend on its pixels alone, and a model that contradicts its manifest does not load."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,7 +28,7 @@ BATCH = 32
 @pytest.fixture(scope="module")
 def keras_file(tmp_path_factory):
     """A real model in miniature: rescaling, convolutions with batch normalisation, sigmoids."""
-    import keras
+    from worker.artifacts.keras_import import keras
 
     keras.utils.set_random_seed(7)
     layers = keras.layers
@@ -55,7 +58,7 @@ def keras_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(keras_file, pixels):
     """Keras' own scores."""
-    import keras
+    from worker.artifacts.keras_import import keras
 
     return keras.models.load_model(keras_file, compile=False).predict(pixels, verbose=0)
 
@@ -63,7 +66,7 @@ def expected(keras_file, pixels):
 @pytest.fixture(scope="module")
 def exported(keras_file, pixels, expected):
     """The miniature for OpenVINO: a folder and what lies in it."""
-    import keras
+    from worker.artifacts.keras_import import keras
 
     folder = keras_file.parent / "exported"
     folder.mkdir()
@@ -187,9 +190,34 @@ def test_keras_compiled_by_xla_as_on_a_gpu_gives_the_same_scores(
     assert np.abs(scores - expected).max() < (1e-5 if precision == "float32" else 0.02)
 
 
+FOREIGN_SETTINGS = '{"backend": "jax", "floatx": "float16", "epsilon": 0.5, "image_data_format": "channels_first"}'
+SCORE = """
+import sys
+from pathlib import Path
+import numpy as np
+from worker.artifacts.artifact import load_artifact
+from worker.scoring.open_scorer import open_scorer
+folder, pixels, scores = map(Path, sys.argv[1:])
+np.save(scores, open_scorer(load_artifact(folder), "keras", "float32").score(np.load(pixels)))
+"""
+
+
+@pytest.mark.slow
+def test_another_programs_keras_json_changes_no_score(make_artifact, pixels, tmp_path):
+    """Its backend, precision and order of dimensions are not a worker's."""
+    artifact = make_artifact()
+    np.save(tmp_path / "pixels.npy", pixels)
+    (tmp_path / "keras.json").write_text(FOREIGN_SETTINGS)
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    arguments = [artifact.folder, tmp_path / "pixels.npy", tmp_path / "scores.npy"]
+    subprocess.run([sys.executable, "-c", SCORE, *arguments], env={**environment, "KERAS_HOME": tmp_path}, check=True)
+    expected = open_scorer(artifact, "keras", "float32").score(pixels)
+    assert np.array_equal(np.load(tmp_path / "scores.npy"), expected)
+
+
 def test_bfloat16_is_one_scorers_own(make_artifact, pixels, keras_file, expected):
     """Whatever else Keras computes in this process, a fit above all, it computes as before."""
-    import keras
+    from worker.artifacts.keras_import import keras
 
     open_scorer(make_artifact(), "keras", "bfloat16" if cpu_has_bfloat16() else "auto").score(pixels)
     model = keras.models.load_model(keras_file, compile=False)
@@ -385,7 +413,7 @@ def test_a_gpu_that_keras_cannot_use_is_said(make_artifact, monkeypatch, caplog,
 
 def test_a_model_that_brings_code_is_refused_unrun(make_artifact, tmp_path):
     """A Lambda layer holds Python bytecode. A hash identifies an artifact, but does not make its maker trustworthy."""
-    import keras
+    from worker.artifacts.keras_import import keras
 
     model = keras.Sequential(
         [
