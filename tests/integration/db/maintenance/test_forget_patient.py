@@ -73,6 +73,7 @@ def test_an_id_is_read_as_a_csv_writes_it(engine, tmp_path):
         ("1", "elsewhere", "no patient 1 in dataset 'elsewhere'"),
         ("2", None, "patient 2 is in several datasets; choose one with --dataset: hospital, sample_labels"),
         (" ", None, "no patient id was given; give one as it is in the CSV"),
+        ("2.01911E+11", None, "the patient id is in scientific notation .*save the file again"),
     ],
 )
 def test_a_patient_who_is_not_exactly_one_is_refused(engine, tmp_path, patient, dataset, sentence):
