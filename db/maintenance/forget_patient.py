@@ -32,7 +32,7 @@ class ForgetResult:
 
     scans: int
     outcomes: int
-    #: Rows: a scan with two findings has two rows in each label set.
+    #: Rows, of all label sets: a scan with two findings has two, and successive label sets share a row.
     labels: int
     #: Names of the models whose split had the patient: their artifacts' `split.csv` still names them.
     models: tuple[str, ...]

@@ -35,7 +35,7 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
     print_line(f"label set {name}: {imported.labelled:,} scans of dataset {imported.dataset} labelled")
     if imported.patients_added:
         print_line(f"{imported.patients_added:,} scans whose patient was unknown have one now")
-    print_line(f"'producer report --labels {name}' judges a run by this label set")
+    print_line(f"'producer report --labels {imported.exact_name}' judges a run by this label set")
 
 
 def model_list_command(*, as_json: bool) -> None:
@@ -133,3 +133,6 @@ def prune_command(days: int, *, as_json: bool) -> None:
     else:
         print_line(f"deleted {pruned.runs:,} runs older than {days} days")
         print_line(f"deleted {pruned.outcomes:,} outcomes that no run shows any more")
+        print_line(
+            f"deleted {pruned.label_sets:,} label sets that a later file replaced, with {pruned.labels:,} labels"
+        )
