@@ -46,6 +46,14 @@ def test_everything_about_a_patient_goes_and_everybody_else_stays(engine, tmp_pa
         assert IMAGE not in connection.execute(select(Scan.image_name)).scalars().all()
 
 
+def test_the_labels_of_earlier_files_go_too(engine, tmp_path):
+    """The patient's one scan was labelled otherwise in the file before; everybody else has one row for both files."""
+    enqueue(engine, tmp_path)
+    enqueue(engine, tmp_path, sha256="b" * 64, relabelled={1: "Mass"})
+    assert forget_patient(engine, PATIENT).labels == 2
+    assert _sizes(engine, Label) == [3]
+
+
 def test_a_row_records_the_forgetting_but_not_the_patient(engine, tmp_path):
     """It holds a time and three counts."""
     _scored_run(engine, tmp_path)
