@@ -230,7 +230,11 @@ def report(
     run_id: RunId = None,
     out: Out = None,
     labels: Annotated[
-        str | None, typer.Option(help="Name of the label set to compare with. If omitted, the run's own.")
+        str | None,
+        typer.Option(
+            help="Label set to compare with: a name means its latest file, NAME@HASH that file. "
+            "If omitted, or a name that the run's own label set has, the run's own."
+        ),
     ] = None,
     subset: Annotated[
         str, typer.Option(help="held_out leaves out scans that the model was fitted or tuned on; all includes them.")
@@ -273,7 +277,7 @@ def export(
 def labels(
     *,
     csv: LabelsCsv,
-    name: Annotated[str, typer.Option(help="Name of the new label set.")],
+    name: Annotated[str, typer.Option(help="Name of the label set. If it exists, the CSV may only add to it.")],
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     patient_column: PatientColumn = None,
@@ -286,7 +290,7 @@ def labels(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Import a labels CSV as a new label set, without enqueueing. 'report --labels NAME' compares a run with it."""
+    """Import a labels CSV as a label set, without enqueueing. 'report --labels NAME' compares a run with it."""
     from db.labels.csv_file import Columns
     from producer.commands import maintain
 

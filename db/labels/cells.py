@@ -16,6 +16,13 @@ _YEARS_PER: Final = {"Y": 1.0, "M": 1 / 12, "D": 1 / 365.25}
 _ABSOLUTE: Final = re.compile(r"/|\w+:/")
 #: pandas writes the whole numbers of a column that has gaps like this.
 _WHOLE_FLOAT: Final = re.compile(r"(\d+)\.0+")
+#: How Excel writes a number of twelve digits or more: `201911000123` as `2.01911E+11`, in some countries with a decimal
+#: comma. pandas writes a small e. A hospital's own id such as `1E5` or `12E3` has no sign, so it is not meant.
+_SCIENTIFIC: Final = re.compile(r"\d([.,]\d+)?E\+\d{2,3}", re.IGNORECASE)
+#: Thousands separators: `1,234` would be another patient than `1234`, and `13.000` may be patient 13 or 13000.
+_THOUSANDS: Final = re.compile(r"\d{1,3}(,\d{3})+|[1-9]\d{0,2}(\.000)+")
+#: What a spreadsheet shows for a formula that failed (`#N/A`, in German `#NV`), and for a column that is too narrow.
+_FAILED_FORMULA: Final = re.compile(r"#N/A|#NV|#[A-Z0/]+[!?]|##+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 #: Distinct cells to remember. NIH's 112,120 rows have 836 distinct combinations of findings.
 _CACHE_SIZE: Final = 4096
@@ -30,6 +37,9 @@ _FINDINGS: Final = {
     "no findings": NO_FINDING,
     "normal": NO_FINDING,
 }
+#: Numbers with more than 15 digits end in zeros once Excel has read them, and nothing tells those from real ones.
+_AS_TEXT: Final = "in Excel, format the column as text before the ids come in, and save the file again"
+_SHORTENED: Final = f"is in scientific notation (like 1.2E+11), so digits of it are lost; {_AS_TEXT}"
 #: Length to which a message shortens a cell.
 _MAX_QUOTED_CHARACTERS: Final = 60
 
@@ -38,8 +48,10 @@ def parse_image_name(cell: str) -> str:
     """Parse an image name: a path relative to the images' folder, with its parts joined by '/' on every system.
 
     Raises:
-        InvalidLabels: the cell does not name a file, or names one outside the folder.
+        InvalidLabels: the cell does not name a file, names one outside the folder, or is a number that Excel shortened.
     """
+    if "+" in cell and _SCIENTIFIC.fullmatch(cell):
+        raise InvalidLabels(_SHORTENED)
     parts = [part for part in cell.replace("\\", "/").split("/") if part != "."]
     name = "/".join(parts)
     if _ABSOLUTE.match(name):
@@ -65,13 +77,34 @@ def parse_findings(cell: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def parse_patient_id(cell: str) -> str | None:
+    """Parse the patient id of a CSV, see `normalise_patient_id`.
+
+    Raises:
+        InvalidLabels: a spreadsheet wrote something else than the id.
+    """
+    if not cell.isdigit() and _THOUSANDS.fullmatch(cell):
+        raise InvalidLabels(f"seems to have thousands separators; {_AS_TEXT}")
+    return normalise_patient_id(cell)
+
+
 def normalise_patient_id(cell: str) -> str | None:
     """Normalise a patient id: `00000013`, `13` and `13.0` are one patient. Other texts stay as they are.
 
     Returns:
         The id, or None for an empty cell and for `nan`.
+
+    Raises:
+        InvalidLabels: a spreadsheet wrote the same instead of the ids of many patients.
     """
-    cell = _strip_decimals(cell.strip())
+    cell = cell.strip()
+    if not cell.isdigit():
+        cell = _strip_decimals(cell)
+        # Messages are without the cell's text: it may be a patient's, and the nightly producer logs them.
+        if _SCIENTIFIC.fullmatch(cell):
+            raise InvalidLabels(_SHORTENED)
+        if _FAILED_FORMULA.fullmatch(cell):
+            raise InvalidLabels("is a spreadsheet's error instead of an id; correct it there and save the file again")
     if cell.lower() == "nan":
         return None
     return text_or_none((cell.lstrip("0") or "0") if cell.isdigit() else cell)

@@ -22,6 +22,7 @@ from db.labels.cells import (
     parse_age,
     parse_findings,
     parse_image_name,
+    parse_patient_id,
     quoted,
     text_or_none,
     whole_number,
@@ -102,7 +103,7 @@ def _row(layout: Layout, cells: Sequence[str]) -> LabelRow:
     return LabelRow(
         image_name=layout.image.read(cells, parse_image_name),
         findings=layout.labels.read(cells, parse_findings),
-        patient_id=layout.patient.read(cells, normalise_patient_id),
+        patient_id=layout.patient.read(cells, parse_patient_id),
         view=layout.view.read(cells, text_or_none),
         sex=layout.sex.read(cells, text_or_none),
         age_years=layout.age.read(cells, parse_age),

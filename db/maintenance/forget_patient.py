@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Delete, Engine, Select, delete
 from db.engine.sqlite import BUSY_TIMEOUT_SECONDS
 from db.errors import UserError, WorkStopped
 from db.labels.csv_file import normalise_patient_id
+from db.labels.text import InvalidLabels
 from db.ledger.open_run import lock_for_enqueue
 from db.metrics.stale_metrics import delete_metrics
 from db.schema.tables import (
@@ -31,7 +32,7 @@ class ForgetResult:
 
     scans: int
     outcomes: int
-    #: Rows: a scan with two findings has two rows in each label set.
+    #: Rows, of all label sets: a scan with two findings has two, and successive label sets share a row.
     labels: int
     #: Names of the models whose split had the patient: their artifacts' `split.csv` still names them.
     models: tuple[str, ...]
@@ -57,7 +58,8 @@ def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) 
         dataset: the patient's dataset; None means the only dataset that has this id.
 
     Raises:
-        UserError: no patient has the id, or several datasets have it and none was named; nothing was written.
+        UserError: it is not an id (see `normalise_patient_id`), no patient has it, or several datasets have it and
+            none was named; nothing was written.
         WorkStopped: the patient is forgotten, but SQLite's file could not be rewritten.
     """
     with engine.begin() as connection:
@@ -93,7 +95,10 @@ class _Patient:
 
 
 def _find_patient(connection: Connection, patient_id: str, dataset: str | None) -> _Patient:
-    known = normalise_patient_id(patient_id)
+    try:
+        known = normalise_patient_id(patient_id)
+    except InvalidLabels as error:
+        raise UserError(f"the patient id {error}") from error
     if known is None:
         raise UserError("no patient id was given; give one as it is in the CSV")
     holders = union(*(select(table.dataset).where(table.patient_id == known) for table in (Scan, ModelScan)))

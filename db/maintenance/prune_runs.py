@@ -1,18 +1,29 @@
-"""Prunes old runs, and the outcomes that only those runs still showed."""
+"""Prunes old runs, and the outcomes, label sets and labels that only those runs still showed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, Engine, Select, delete, exists, func, select
+from sqlalchemy import CompoundSelect, Connection, Engine, Select, delete, exists, func, select, union
 from sqlalchemy.orm import aliased
 
 from db.engine.session import read_transaction
 from db.ledger.open_run import lock_for_enqueue
-from db.schema.tables import PENDING, Outcome, Run, RunFindingMetric, RunScan, RunThresholdMetric, Scores
+from db.schema.label_history import is_label_of
+from db.schema.tables import (
+    PENDING,
+    Label,
+    LabelSet,
+    Outcome,
+    Run,
+    RunFindingMetric,
+    RunScan,
+    RunThresholdMetric,
+    Scores,
+)
 
-#: Range of outcome ids per transaction, small enough that other writers wait only for a moment.
+#: Range of outcome or scan ids per transaction, small enough that other writers wait only for a moment.
 _IDS_PER_TRANSACTION: Final = 50_000
 
 
@@ -22,21 +33,25 @@ class PruneResult:
 
     runs: int
     outcomes: int
+    label_sets: int
+    #: Rows: a scan with two findings has two.
+    labels: int
 
 
 def prune_runs(engine: Engine, older_than: timedelta, *, now: datetime | None = None) -> PruneResult:
-    """Delete old finished runs with their metrics, then every superseded outcome that no run shows any more.
+    """Delete old finished runs with their metrics, then every superseded outcome and label that no run shows any more.
 
     The latest finished run of each dataset and model stays, however old, because people ask for its report; a cancelled
     run does not count as one. The newest outcome of each scan and model stays too, even if no run shows it: without it,
-    the next enqueue would score the scan again. Scans, labels and models stay.
+    the next enqueue would score the scan again. A label set goes if it is as old, no run is judged by it, and its name
+    has a later one; then the labels go that belong to no label set. Scans and models stay.
 
-    Each run and each slice of the outcomes is deleted in a transaction of its own; after an interruption, the next call
+    Each run and each slice of the rows is deleted in a transaction of its own; after an interruption, the next call
     does the rest. Later rows reuse the space; neither database returns it to the disk by itself.
 
     Args:
         engine: the ledger.
-        older_than: minimum age of a run, since it was opened.
+        older_than: minimum age of a run, since it was opened, and of a label set, since it was imported.
         now: the present, with a time zone; None means the clock's time.
     """
     limit = (now or datetime.now(UTC)).astimezone(UTC) - older_than
@@ -46,7 +61,12 @@ def prune_runs(engine: Engine, older_than: timedelta, *, now: datetime | None = 
     for run_id in runs:
         with engine.begin() as connection:
             _delete_run(connection, run_id)
-    return PruneResult(runs=len(runs), outcomes=sum(_delete_superseded(engine, newest)))
+    return PruneResult(
+        runs=len(runs),
+        outcomes=sum(_delete_superseded(engine, newest)),
+        label_sets=_delete_label_sets(engine, limit),
+        labels=sum(_delete_labels(engine)),
+    )
 
 
 def _old_runs(limit: datetime) -> Select[int]:
@@ -83,3 +103,33 @@ def _superseded() -> Select[int]:
         ~exists().where(RunScan.outcome_id == Outcome.id),
         exists().where(same, newer.revision > Outcome.revision),
     )
+
+
+def _delete_label_sets(engine: Engine, limit: datetime) -> int:
+    """Delete the old label sets that nothing rests on; returns how many. The latest of each name stays."""
+    latest = select(func.max(LabelSet.id)).group_by(LabelSet.series_id)
+    used: CompoundSelect[int] = union(
+        select(Run.label_set_id).where(Run.label_set_id.is_not(None)),
+        select(RunThresholdMetric.label_set_id),
+        select(RunFindingMetric.label_set_id),
+    )
+    old = delete(LabelSet).where(LabelSet.imported_at < limit, LabelSet.id.not_in(latest), LabelSet.id.not_in(used))
+    with engine.begin() as connection:
+        # Waits for a producer that is opening a run, which may be judged by one of them.
+        lock_for_enqueue(connection)
+        return connection.execute(old).rowcount
+
+
+def _delete_labels(engine: Engine) -> Iterator[int]:
+    """Delete the labels that belong to no label set; yields the number that each transaction deleted."""
+    # The latest label set has all labels that did not end.
+    is_gone = Label.until_id.is_not(None) & ~exists().where(is_label_of())
+    with read_transaction(engine) as connection:
+        ranges = select(Label.series_id, func.min(Label.scan_id), func.max(Label.scan_id)).where(is_gone)
+        found = connection.execute(ranges.group_by(Label.series_id)).all()
+    for series_id, lowest, highest in found:
+        for first in range(lowest, highest + 1, _IDS_PER_TRANSACTION):
+            in_slice = Label.scan_id.between(first, first + _IDS_PER_TRANSACTION - 1)
+            with engine.begin() as connection:
+                lock_for_enqueue(connection)
+                yield connection.execute(delete(Label).where(Label.series_id == series_id, in_slice, is_gone)).rowcount

@@ -4,10 +4,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, case, false, func, select
 
 from db.errors import UserError
 from db.metrics.scored_scans import ALL, Mask, ScoredScans
+from db.schema.label_history import EXACT_NAME
 from db.schema.tables import (
     PENDING,
     QUARANTINED,
@@ -82,22 +83,44 @@ def read_coverage(
     )
 
 
-def find_label_set(connection: Connection, run_id: int, name: str | None) -> tuple[int, str] | None:
-    """The id and name of the named label set, or by default of the run's own; None if the run has none.
+@dataclass(frozen=True, kw_only=True)
+class LabelSetInfo:
+    """A label set. Those of later files may have the same name."""
+
+    id: int
+    name: str
+    sha256: str
+
+
+def find_label_set(connection: Connection, run_id: int, name: str | None) -> LabelSetInfo | None:
+    """The label set to judge a run by; None if that is the run's own, and it has none.
+
+    Args:
+        connection: only reads.
+        run_id: the run.
+        name: None or the name of the run's own label set means that one. Any other name means its latest label set,
+            and `NAME@HASH` the one of a file whose sha256 begins with these 8 digits or more.
 
     Raises:
         UserError: no label set has this name.
     """
-    query = select(LabelSet.id, LabelSet.name)
-    if name is None:
-        query = query.join(Run, Run.label_set_id == LabelSet.id).where(Run.id == run_id)
-    else:
-        query = query.where(LabelSet.name == name)
-    row = connection.execute(query).first()
+    own = select(Run.label_set_id).where(Run.id == run_id).scalar_subquery()
+    is_own = LabelSet.id == own
+    named = is_own if name is None else _is_named(name)
+    first = (case((LabelSet.name == name, 0), else_=1), case((is_own, 0), else_=1), LabelSet.id.desc())
+    query = select(LabelSet.id, LabelSet.name, LabelSet.sha256).where(named).order_by(*first)
+    row = connection.execute(query.limit(1)).mappings().first()
     if row is None and name is not None:
-        known = ", ".join(connection.execute(select(LabelSet.name).order_by(LabelSet.name)).scalars())
+        names = select(LabelSet.name).distinct().order_by(LabelSet.name)
+        known = ", ".join(connection.execute(names).scalars())
         raise UserError(f"no label set {name!r}; there are: {known or 'none'}")
-    return None if row is None else (row.id, row.name)
+    return None if row is None else LabelSetInfo(**row)
+
+
+def _is_named(name: str) -> ColumnElement[bool]:
+    exact = EXACT_NAME.fullmatch(name)
+    is_exact = (LabelSet.name == exact["name"]) & LabelSet.sha256.startswith(exact["hash"]) if exact else false()
+    return (LabelSet.name == name) | is_exact
 
 
 def eligible_scans(scored: ScoredScans, label_set_id: int | None) -> Mask:

@@ -11,7 +11,8 @@ from db.engine.session import STREAMING
 from db.findings import FINDINGS, NO_FINDING, column_of
 from db.metrics.formulas import Labels, ScoreArray
 from db.metrics.held_out import seen_scans
-from db.schema.tables import SCORED, Label, Model, Outcome, Run, RunScan, Scores
+from db.schema.label_history import is_label_of
+from db.schema.tables import SCORED, Label, LabelSet, Model, Outcome, Run, RunScan, Scores
 
 #: (N,) true for the scans that are meant.
 Mask: TypeAlias = NDArray[np.bool_]
@@ -121,7 +122,8 @@ def _read_labels(connection: Connection, run_id: int, label_set_id: int | None, 
     query = (
         select(Label.scan_id, bits)
         .join(RunScan, RunScan.scan_id == Label.scan_id)
-        .where(RunScan.run_id == run_id, Label.label_set_id == label_set_id)
+        .join(LabelSet, is_label_of())
+        .where(RunScan.run_id == run_id, LabelSet.id == label_set_id)
         .group_by(Label.scan_id)
     )
     labels = _align(_fetch_matrix(connection, query), scan_ids, missing=0)

@@ -1,6 +1,6 @@
 """The tables. They may change; the views over them (`db.schema.views`) are the public interface.
 
-scans ─┬─ labels ── label_sets          the labels that each CSV gives
+scans ─┬─ labels ── label_sets          the labels that each CSV gives, as the differences between files of one name
        ├─ outcomes ── scores            what became of each scan under each model
        └─ run_scans ── runs             the scans of each run
 models ─┬─ model_scans                  the scans that a model was fitted, tuned or tested on
@@ -96,25 +96,34 @@ class Scan(Base):
 
 
 class LabelSet(Base):
-    """One labels file as it was read. It is never edited: another file is another label set."""
+    """One labels file as it was read. It is never edited: another file of the same name is the next of its series.
+
+    `db.schema.label_history` says which labels it has.
+    """
 
     __tablename__ = "label_sets"
-    __table_args__ = _NEVER_REUSE_IDS
+    __table_args__ = (UniqueConstraint("name", "sha256"), Index(None, "series_id"), _NEVER_REUSE_IDS)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    #: The same for all label sets of one name, in which a greater id is a later file. The latest is never deleted.
+    series_id: Mapped[int] = mapped_column(Id)
+    name: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(64))
     imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Label(Base):
-    """One finding of a scan in a label set. `No Finding` is a row too; a scan without a row is unlabelled."""
+    """One finding of a scan in successive label sets. `No Finding` is a row too; a scan without a row is unlabelled."""
 
     __tablename__ = "labels"
 
-    label_set_id: Mapped[int] = mapped_column(ForeignKey("label_sets.id"), primary_key=True)
+    series_id: Mapped[int] = mapped_column(Id, primary_key=True)
     scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"), primary_key=True)
     finding: Mapped[str] = mapped_column(primary_key=True)
+    #: The first label set that has it, and the first later one that does not; NULL if the latest has it. Either of
+    #: these may have been pruned since, so they are no references.
+    since_id: Mapped[int] = mapped_column(Id, primary_key=True)
+    until_id: Mapped[int | None] = mapped_column(Id)
 
 
 class Model(Base):

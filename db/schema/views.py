@@ -6,8 +6,14 @@ Every migration recreates them (`migrations/env.py`), so a changed view needs a 
 from typing import Final
 
 from sqlalchemy import Connection, text
+from sqlalchemy.orm import aliased
 
 from db.findings import ABNORMAL, FINDINGS, NIH_FINDINGS, NO_FINDING, column_of
+from db.schema.label_history import is_label_of
+from db.schema.tables import Label, LabelSet
+
+#: As SQL, with the names that the views give to both tables.
+_IS_LABEL: Final = str(is_label_of(aliased(LabelSet, name="ls"), aliased(Label, name="l")))
 
 
 def _label(finding: str) -> str:
@@ -15,7 +21,7 @@ def _label(finding: str) -> str:
     positive = f"<> '{NO_FINDING}'" if finding == ABNORMAL else f"= '{finding}'"
     return (
         f"(SELECT MAX(CASE WHEN l.finding {positive} THEN 1 ELSE 0 END) FROM labels l "
-        "WHERE l.label_set_id = r.label_set_id AND l.scan_id = rs.scan_id)"
+        f"WHERE l.scan_id = rs.scan_id AND {_IS_LABEL})"
     )
 
 

@@ -37,7 +37,7 @@ from worker.settings import WorkerSettings
 class ReportOptions:
     """Which figures of a run a report shows."""
 
-    #: Name of a label set; None is the run's own.
+    #: See `find_label_set`; None is the run's own.
     label_set: str | None = None
     #: `held_out` or `all`.
     subset: str = HELD_OUT

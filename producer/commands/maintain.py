@@ -41,7 +41,7 @@ def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, 
     print_line(f"label set {name}: {counted(imported.labelled, 'scan')} of dataset {imported.dataset} labelled")
     if imported.patients_added:
         print_line(f"{counted(imported.patients_added, 'scan')} got a patient, who was unknown before")
-    print_line(f"'producer report --labels {name}' judges a run by this label set")
+    print_line(f"'producer report --labels {imported.exact_name}' judges a run by this label set")
 
 
 def model_list_command(*, as_json: bool) -> None:
@@ -173,3 +173,5 @@ def prune_command(days: int, *, as_json: bool) -> None:
     else:
         print_line(f"deleted {counted(pruned.runs, 'run')} older than {counted(days, 'day')}")
         print_line(f"deleted {counted(pruned.outcomes, 'outcome')} that no run shows any more")
+        sets, labels = counted(pruned.label_sets, "label set"), counted(pruned.labels, "label")
+        print_line(f"deleted {sets} that a later file replaced, with {labels}")

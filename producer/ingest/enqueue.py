@@ -279,13 +279,13 @@ def _register_and_open(
 def _run_request(
     connection: Connection, source: Source, contents: SourceContents, model: ModelInfo, ids: Mapping[str, int]
 ) -> RunRequest:
-    labels = contents.labels
+    labels, name = contents.labels, contents.dataset
     return RunRequest(
         source=source.display_name,
         sha256=contents.sha256,
         dataset=contents.dataset,
         model_id=model.id,
-        label_set_id=import_labels(connection, labels, contents.rows, ids) if labels else None,
+        label_set_id=import_labels(connection, labels, contents.rows, ids, name) if labels else None,
         options={"images": source.images, "limit": source.limit, "rescore": source.rescore},
     )
 

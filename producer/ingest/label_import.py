@@ -1,4 +1,4 @@
-"""`producer labels`: imports a labels CSV as a new label set, without enqueueing."""
+"""`producer labels`: imports a labels CSV as a label set, without enqueueing."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from db.labels.label_sets import import_labels
 from db.ledger.open_run import lock_for_enqueue
 from db.ledger.runs import find_run
 from db.ledger.scans import add_patient_ids, list_datasets, register_scans, scan_ids_by_name
+from db.schema.label_history import EXACT_NAME, exact_name
 
 _MAX_NAME_LENGTH: Final = 100
 
@@ -22,6 +23,8 @@ class ImportedLabels:
     """How much was imported."""
 
     label_set: str
+    #: `NAME@HASH`: this file's own label set, whatever is imported under the name later.
+    exact_name: str
     dataset: str
     #: Rows of the CSV.
     rows: int
@@ -37,12 +40,13 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
     Args:
         engine: the ledger.
         file: the labels CSV.
-        name: of the label set.
+        name: of the label set. If it is known, the file may only add to it.
         dataset: of the labelled scans; None is the CSV's stem, or the latest run's dataset if that has scans of these
             names. A new dataset gets the scans of the CSV, without images.
 
     Raises:
-        UserError: the name is empty, too long or another file's, there is no such dataset, no row labels a scan of it,
+        UserError: the name is empty, too long or looks like one file's (`NAME@HASH`), its latest label set labels a
+            scan that this file labels differently or not at all, there is no such dataset, no row labels a scan of it,
             or a scan of it has another patient; nothing was written.
     """
     _check_name(name)
@@ -57,10 +61,15 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
         if not rows:
             raise UserError(f"{file.path}: none of its {len(names):,} images is a scan of dataset {dataset!r}")
         patients_added = add_patient_ids(connection, dataset, file)
-        import_labels(connection, file, rows, ids, name)
+        import_labels(connection, file, rows, ids, name, may_change=False)
     labelled = sum(1 for row in rows if row.findings)
     return ImportedLabels(
-        label_set=name, dataset=dataset, rows=len(file.rows), labelled=labelled, patients_added=patients_added
+        label_set=name,
+        exact_name=exact_name(name, file.sha256),
+        dataset=dataset,
+        rows=len(file.rows),
+        labelled=labelled,
+        patients_added=patients_added,
     )
 
 
@@ -72,6 +81,8 @@ def _check_name(name: str) -> None:
         raise UserError(
             f"--name has {len(name):,} characters: use at most {_MAX_NAME_LENGTH}, all printable and on one line"
         )
+    if EXACT_NAME.fullmatch(name):
+        raise UserError(f"--name {name!r} ends in a hash, by which one file of a name is asked for; leave the hash out")
 
 
 def _register(connection: Connection, dataset: str, file: LabelsFile) -> dict[str, int]:

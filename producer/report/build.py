@@ -20,6 +20,7 @@ from db.metrics.report_queries import (
 )
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS, FindingRow, RunMetrics, ThresholdRow, compute_metrics
 from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored_scans
+from db.schema.label_history import exact_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class Report:
     model: str
     model_sha256: str
     label_set: str | None
+    #: Of its file: later files may have a label set of the same name.
+    label_set_sha256: str | None
     #: `held_out` leaves out scans and patients that the model was fitted or tuned on; `all` includes them.
     subset: str
     #: Scans of the run are pending, so every figure may change.
@@ -78,6 +81,13 @@ class Report:
         return self.model_sha256[:12]
 
     @property
+    def exact_label_set(self) -> str | None:
+        """The name by which `--labels` finds this very label set; None without one."""
+        if self.label_set is None or self.label_set_sha256 is None:
+            return None
+        return exact_name(self.label_set, self.label_set_sha256)
+
+    @property
     def main_thresholds(self) -> tuple[ThresholdRow, ...]:
         """The rows of the main finding."""
         return tuple(row for row in self.thresholds if row.finding == self.finding)
@@ -98,7 +108,7 @@ def build_report(
         connection: a `read_transaction`: its counts add up only if it sees one moment.
         run_id: the run.
         partial: build it for an unfinished run, too.
-        label_set: name of the label set to judge by; None is the run's own.
+        label_set: the label set to judge by, see `find_label_set`.
         subset: `held_out` or `all`.
         thresholds: each in [0, 1].
 
@@ -114,7 +124,7 @@ def build_report(
     run = find_run(connection, run_id)
     is_partial = _check_finished(connection, run_id, partial=partial)
     labels = find_label_set(connection, run_id, label_set)
-    label_set_id = labels[0] if labels else None
+    label_set_id = labels.id if labels else None
     scored = read_scored_scans(connection, run_id, label_set_id)
     if label_set is not None:
         _check_labelled(scored, run_id, label_set)
@@ -126,7 +136,8 @@ def build_report(
         dataset=run.dataset,
         model=run.model,
         model_sha256=run.model_sha256,
-        label_set=labels[1] if labels else None,
+        label_set=labels.name if labels else None,
+        label_set_sha256=labels.sha256 if labels else None,
         subset=subset,
         is_partial=is_partial,
         created_at=run.created_at,

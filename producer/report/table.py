@@ -44,7 +44,8 @@ def to_json(report: Report) -> str:
 
 def scope_line(report: Report, finding: str | None = None) -> str:
     """The finding (None: the main one), scans and label set that figures are of."""
-    labels = f"label set {report.label_set}" if report.label_set is not None else "no label set, so no metrics"
+    name = report.exact_label_set
+    labels = f"label set {name}" if name is not None else "no label set, so no metrics"
     return f"{finding or report.finding}, {report.coverage.used:,} {describe_subset(report)}, {labels}"
 
 

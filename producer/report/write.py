@@ -52,7 +52,7 @@ def write_report(
         run_id: the run.
         out_dir: created if it does not exist.
         partial: report an unfinished run, too, and mark the report as partial.
-        label_set: name of the label set to judge by; None is the run's own.
+        label_set: the label set to judge by, see `find_label_set`.
         subset: `held_out` or `all`.
         thresholds: each in [0, 1].
 
@@ -83,6 +83,7 @@ def to_csv(report: Report) -> str:
         "model": report.model,
         "model_sha256": report.model_sha256,
         "label_set": report.label_set,
+        "label_set_sha256": report.label_set_sha256,
         "subset": report.subset,
         "held_out_note": held_out_note(report),
         "is_partial": report.is_partial,

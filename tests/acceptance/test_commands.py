@@ -1,5 +1,6 @@
 """The producer's commands around a run, as people and scripts use them."""
 
+import hashlib
 import json
 import os
 import signal
@@ -124,7 +125,8 @@ def test_every_command_prints_json(scored, tmp_path):
     assert as_json(scored, "model", "activate", "hash")["active"] is True
     assert as_json(scored, "model", "activate", "hash")["waiting_for_former"] == 0
     assert as_json(scored, "labels", "--csv", scored.csv, "--name", "again")["labelled"] == 7
-    assert as_json(scored, "prune", "--older-than", "1") == {"runs": 0, "outcomes": 0}
+    nothing = {"runs": 0, "outcomes": 0, "label_sets": 0, "labels": 0}
+    assert as_json(scored, "prune", "--older-than", "1") == nothing
     assert as_json(scored, "run", "--csv", scored.csv, code=3)["label_set"] == "sample_labels"
 
 
@@ -179,6 +181,7 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
     imported = as_json(scored, "labels", "--csv", revised, "--name", "nih2020")
     assert imported == {
         "label_set": "nih2020",
+        "exact_name": f"nih2020@{hashlib.sha256(revised.read_bytes()).hexdigest()[:8]}",
         "dataset": "sample_labels",
         "rows": 6,
         "labelled": 6,
@@ -208,7 +211,7 @@ def test_a_report_takes_other_thresholds(scored):
 
 
 def test_a_label_set_is_never_edited(scored, tmp_path):
-    """A second file cannot be imported under the name of an existing label set."""
+    """A file that contradicts an existing label set cannot be imported under its name."""
     other = write_csv(tmp_path / "other.csv", SCANS, labels=dict.fromkeys(SCANS, "Mass"))
     done = scored.producer("labels", "--csv", other, "--name", "sample_labels", check=False)
     assert (done.returncode, "never edited" in done.stderr) == (2, True)
@@ -221,8 +224,8 @@ def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
     for reader in ("r1", "r2"):
         flags = ("--image-column", "File", "--label-column", reader, "--images", tmp_path / "images")
         ledger.producer("enqueue", "--csv", csv, *flags)
-    assert ledger.rows("SELECT label_set_id, finding FROM labels ORDER BY 1") == [(1, "Effusion"), (2, "No Finding")]
-    assert ledger.rows("SELECT count(*) FROM run_progress") == [(2,)]
+    labels = "SELECT run_id, effusion_label, abnormal_label FROM results_wide ORDER BY 1"
+    assert ledger.rows(labels) == [(1, 1, 1), (2, 0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -232,13 +235,14 @@ def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
         (("labels", "--csv", "CSV", "--name", " "), "--name is empty"),
         (("labels", "--csv", "CSV", "--name", "two\nlines"), "one line"),
         (("labels", "--csv", "CSV", "--name", "n" * 101), "at most 100"),
+        (("labels", "--csv", "CSV", "--name", "x@0123abcd"), "leave the hash out"),
         (("labels", "--csv", "BARE", "--name", "x", "--image-column", "File"), "no row has a label"),
         (("report", "--labels", "nope"), "no label set 'nope'"),
         (("enqueue", "--csv", "CSV", "--dataset", b"\xff"), "not valid UTF-8"),
         (("enqueue", "--csv", "CSV", "--dataset", ""), "--dataset is empty"),
         (("enqueue", "--images", ".", "--label-column", "Dx"), "add --csv"),
     ],
-    ids=["dataset", "name", "lines", "long", "labels", "label set", "bytes", "no dataset", "columns"],
+    ids=["dataset", "name", "lines", "long", "hash", "labels", "label set", "bytes", "no dataset", "columns"],
 )
 def test_a_wrong_flag_gives_one_sentence(scored, tmp_path, arguments, sentence):
     """A wrong flag ends the command with code 2 and one sentence, and nothing is written."""

@@ -106,6 +106,7 @@ def test_a_csv_of_the_same_name_with_other_patients_is_refused_until_it_is_a_dat
     home.producer("enqueue", "--csv", b.csv, "--dataset", "site B")
     score_all(home)
     assert (scored(home, 1), scored(home, 2)) == (a.expected, b.expected)
+    assert home.rows("SELECT label_set FROM run_progress ORDER BY run_id") == [("labels",), ("site B",)]
     assert "--moved" in refusal(home, "--csv", b.csv), "after the first run is scored, too"
 
 

@@ -68,9 +68,9 @@ def _source(connection: Connection, ledger: BigLedger, source: int) -> None:
     scans = ((first + n, _dataset(source), _name(source, n), f"/{n}.png", *_about(n)) for n in range(ledger.scans))
     columns = "id, dataset, image_name, location, patient_id, view, sex, age_years, follow_up"
     _fill(connection, "scans", columns, scans)
-    label_set = (source + 1, _dataset(source), f"{source:064}", LONG_AGO)
-    _fill(connection, "label_sets", "id, name, sha256, imported_at", [label_set])
-    _fill(connection, "labels", "label_set_id, scan_id, finding", _labels(source, first, ledger.scans))
+    label_set = (source + 1, source + 1, _dataset(source), f"{source:064}", LONG_AGO)
+    _fill(connection, "label_sets", "id, series_id, name, sha256, imported_at", [label_set])
+    _fill(connection, "labels", "series_id, scan_id, finding, since_id", _labels(source, first, ledger.scans))
 
 
 def _about(number: int) -> tuple[str, str, str, float, int]:
@@ -78,15 +78,15 @@ def _about(number: int) -> tuple[str, str, str, float, int]:
     return str(number // SCANS_PER_PATIENT), "PA" if number % 2 else "AP", "F", 60.0, number % SCANS_PER_PATIENT
 
 
-def _labels(source: int, first: int, scans: int) -> Iterator[tuple[int, int, str]]:
+def _labels(source: int, first: int, scans: int) -> Iterator[tuple[int, int, str, int]]:
     """Half of the labelled scans are normal; the others have one finding, or two."""
     draws = np.random.default_rng(source).integers(0, 10, (scans, 3)).tolist()
     for n, (kind, one, other) in enumerate(draws):
         if kind < 4:
-            yield source + 1, first + n, NO_FINDING
+            yield source + 1, first + n, NO_FINDING, source + 1
         elif kind < 8:
             for finding in sorted({NIH_FINDINGS[one], NIH_FINDINGS[one + other % 5]}):
-                yield source + 1, first + n, finding
+                yield source + 1, first + n, finding, source + 1
 
 
 def _run(connection: Connection, ledger: BigLedger, number: int, *, source: int, model: int, revision: int) -> None:

@@ -10,11 +10,13 @@ from db.ledger.outcomes import Scored, pending_of_run, record_outcomes, still_pe
 from db.ledger.scans import FoundImage, register_scans
 
 
-def labels_file(tmp_path, count=4, sha256="a" * 64):
+def labels_file(tmp_path, count=4, sha256="a" * 64, relabelled=None):
+    """A labels CSV; `relabelled` has other findings than the usual ones by the row's number."""
+    relabelled = relabelled or {}
     rows = tuple(
         LabelRow(
             image_name=f"{n:08d}_000.png",
-            findings=("Effusion",) if n % 2 else ("No Finding",),
+            findings=(relabelled.get(n, "Effusion" if n % 2 else "No Finding"),),
             patient_id=str(n),
             view="PA",
             sex="F",
@@ -37,12 +39,14 @@ def enqueue(engine, tmp_path, **options):
         return commit(connection, tmp_path, **options)
 
 
-def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64, count=4):
+def commit(
+    connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64, count=4, relabelled=None
+):
     """The same in the caller's transaction.
 
     Images are at /x/NAME, except for the row numbers in `missing`; `changed` has scan ids.
     """
-    file = labels_file(tmp_path, count, sha256)
+    file = labels_file(tmp_path, count, sha256=sha256, relabelled=relabelled)
     found = {
         row.image_name: FoundImage(location=f"/x/{row.image_name}")
         for i, row in enumerate(file.rows)
@@ -56,7 +60,7 @@ def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha25
         sha256=sha256,
         dataset=file.dataset,
         model_id=model.id,
-        label_set_id=import_labels(connection, file, file.rows, ids),
+        label_set_id=import_labels(connection, file, file.rows, ids, file.dataset),
         options={"rescore": rescore},
     )
     return open_run(connection, request, list(ids.values()), changed=frozenset(changed), rescore=rescore)

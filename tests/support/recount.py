@@ -9,6 +9,7 @@ from db.schema.tables import (
     PENDING,
     SCORED,
     Label,
+    LabelSet,
     Model,
     ModelScan,
     Outcome,
@@ -84,8 +85,10 @@ def _recount(connection):
 
 def _labels_of(connection, label_set_id):
     labels = {}
-    for row in connection.execute(select(Label.scan_id, Label.finding).where(Label.label_set_id == label_set_id)):
-        labels.setdefault(row.scan_id, set()).add(row.finding)
+    series = connection.execute(select(LabelSet.series_id).where(LabelSet.id == label_set_id)).scalar_one()
+    for row in connection.execute(select(Label.__table__).where(Label.series_id == series)):
+        if row.since_id <= label_set_id and (row.until_id is None or label_set_id < row.until_id):
+            labels.setdefault(row.scan_id, set()).add(row.finding)
     return labels
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from db.errors import UserError
+from db.labels.csv_file import normalise_patient_id
+from db.labels.text import InvalidLabels
 from worker.artifacts.manifest import SPLIT_FILE
 
 SUBSETS: Final = ("train", "validation", "test")
@@ -36,7 +38,8 @@ def read_split(folder: Path) -> Iterator[SplitRow]:
     """The rows of an artifact's `split.csv` (image_name, patient_id, subset, dataset, content); an empty cell is None.
 
     Raises:
-        UserError: the file cannot be read, is not such a table, or names an unknown subset.
+        UserError: the file cannot be read, is not such a table, names an unknown subset, or has an id that a
+            spreadsheet changed.
     """
     path = folder / SPLIT_FILE
     try:
@@ -59,6 +62,10 @@ def _split_row(cells: dict[str | Any, str | Any], where: str) -> SplitRow:
         raise ValueError("a row is too short, too long or without a name")
     if "\0" in name + patient + dataset or not _CONTENT.fullmatch(content):
         raise ValueError("a cell holds a NUL, or a content is not a sha256")
+    try:
+        normalise_patient_id(patient)
+    except InvalidLabels as error:
+        raise UserError(f"{where}: the patient id {error}") from error
     if subset not in SUBSETS:
         # Without the cell's text: in a shifted row it may name a patient, and workers log this sentence.
         raise UserError(f"{where}: the subset is not one of {', '.join(SUBSETS)}")

@@ -255,12 +255,14 @@ def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path
 
 
 def test_an_edited_csv_is_a_label_set_of_its_own(engine, tmp_path):
-    """Labels are never edited: another file under the same name becomes another label set."""
+    """Labels are never edited: another file becomes another label set, which is asked for by the same name."""
     enqueue(engine, tmp_path)
     enqueue(engine, tmp_path, sha256="b" * 64)
     with engine.connect() as connection:
-        names = connection.execute(select(LabelSet.name).order_by(LabelSet.id)).scalars().all()
-    assert names == ["sample_labels", "sample_labels@bbbbbbbb"]
+        sets = connection.execute(select(LabelSet.name, LabelSet.sha256).order_by(LabelSet.id)).all()
+        runs = connection.execute(text("SELECT label_set FROM run_progress")).scalars().all()
+    assert list(map(tuple, sets)) == [("sample_labels", "a" * 64), ("sample_labels", "b" * 64)]
+    assert runs == ["sample_labels"] * 2
 
 
 def test_a_location_moves_and_is_never_forgotten(engine, tmp_path):

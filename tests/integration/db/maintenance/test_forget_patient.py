@@ -46,6 +46,14 @@ def test_everything_about_a_patient_goes_and_everybody_else_stays(engine, tmp_pa
         assert IMAGE not in connection.execute(select(Scan.image_name)).scalars().all()
 
 
+def test_the_labels_of_earlier_files_go_too(engine, tmp_path):
+    """The patient's one scan was labelled otherwise in the file before; everybody else has one row for both files."""
+    enqueue(engine, tmp_path)
+    enqueue(engine, tmp_path, sha256="b" * 64, relabelled={1: "Mass"})
+    assert forget_patient(engine, PATIENT).labels == 2
+    assert _sizes(engine, Label) == [3]
+
+
 def test_a_row_records_the_forgetting_but_not_the_patient(engine, tmp_path):
     """It holds a time and three counts."""
     _scored_run(engine, tmp_path)
@@ -73,6 +81,7 @@ def test_an_id_is_read_as_a_csv_writes_it(engine, tmp_path):
         ("1", "elsewhere", "no patient 1 in dataset 'elsewhere'"),
         ("2", None, "patient 2 is in several datasets; choose one with --dataset: hospital, sample_labels"),
         (" ", None, "no patient id was given; give one as it is in the CSV"),
+        ("2.01911E+11", None, "the patient id is in scientific notation .*save the file again"),
     ],
 )
 def test_a_patient_who_is_not_exactly_one_is_refused(engine, tmp_path, patient, dataset, sentence):

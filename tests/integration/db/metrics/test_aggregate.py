@@ -70,7 +70,7 @@ def fill(connection: Connection, cases: Sequence[Case], fitted: Sequence[Fitted]
     manifest = {"findings": ["Abnormal", "Mass"]}
     model = {"id": MODEL, "sha256": "ab" * 32, "name": "first", "manifest": manifest, "active": True}
     connection.execute(insert(Model), [model | {"registered_at": LONG_AGO}])
-    connection.execute(insert(LabelSet), [{"id": LABELS, "name": "2017", "sha256": "0" * 64, "imported_at": LONG_AGO}])
+    connection.execute(insert(LabelSet), [_label_set(LABELS, "2017")])
     row = {"id": RUN, "identity": "1", "source": "s.csv", "sha256": "0" * 64, "dataset": "renamed", "options": {}}
     connection.execute(insert(Run), [row | {"model_id": MODEL, "label_set_id": LABELS, "created_at": LONG_AGO, **run}])
     for number, case in enumerate(cases, start=1):
@@ -95,7 +95,12 @@ def add(connection: Connection, number: int, case: Case, *, in_run: bool = True)
         scores = {column_of(finding): case.score for finding in ("Abnormal", "Mass")}
         connection.execute(insert(Scores), [{"outcome_id": number, **scores}])
     for finding in case.findings or ():
-        connection.execute(insert(Label), [{"label_set_id": LABELS, "scan_id": number, "finding": finding}])
+        label = {"series_id": LABELS, "scan_id": number, "finding": finding, "since_id": LABELS}
+        connection.execute(insert(Label), [label])
+
+
+def _label_set(number: int, name: str) -> dict[str, Any]:
+    return {"id": number, "series_id": number, "name": name, "sha256": str(number) * 64, "imported_at": LONG_AGO}
 
 
 def stored(connection: Connection, finding: str = "Abnormal", subset: str = ALL) -> dict[tuple[str, float], Any]:
@@ -351,9 +356,7 @@ def test_labels_of_other_scans_make_no_report(engine: Engine, tmp_path: Path) ->
     """A label set that labels no scored scan of the run is refused; a table of zeros would look like metrics."""
     with engine.begin() as connection:
         fill(connection, MIXED)
-        connection.execute(
-            insert(LabelSet).values(id=LABELS + 1, name="elsewhere", sha256="e" * 64, imported_at=LONG_AGO)
-        )
+        connection.execute(insert(LabelSet), [_label_set(LABELS + 1, "elsewhere")])
         with pytest.raises(UserError, match="'elsewhere' labels none of the"):
             write_report(connection, RUN, tmp_path, label_set="elsewhere")
 

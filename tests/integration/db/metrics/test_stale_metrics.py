@@ -61,7 +61,7 @@ def commit(connection, rows, *, dataset=DATASET, sha256="a" * 64, rescore=False,
         sha256=sha256,
         dataset=dataset,
         model_id=model.id,
-        label_set_id=import_labels(connection, file, rows, ids),
+        label_set_id=import_labels(connection, file, rows, ids, dataset),
         options={"limit": len(rows), "rescore": rescore},
     )
     outdated = frozenset(ids[name] for name in changed)
@@ -72,7 +72,7 @@ def add_labels(connection, rows):
     """Import labels of known scans from the CSV of `commit`, as `producer labels` does."""
     file = LabelsFile(path=Path(f"{DATASET}.csv"), sha256="a" * 64, dataset=DATASET, rows=rows)
     lock_for_enqueue(connection)
-    import_labels(connection, file, rows, scan_ids_by_name(connection, DATASET))
+    import_labels(connection, file, rows, scan_ids_by_name(connection, DATASET), DATASET)
 
 
 def enqueue(engine, rows, **options):

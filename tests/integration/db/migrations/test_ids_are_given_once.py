@@ -25,7 +25,8 @@ INSERT INTO runs (id, identity, source, sha256, dataset, model_id, label_set_id,
 INSERT INTO run_scans (run_id, scan_id, outcome_id, reused) VALUES (5, 7, 11, 0);
 CREATE VIEW mine AS SELECT image_name, score, label FROM results WHERE finding = 'Abnormal'
 """
-TABLES = ("label_sets", "models", "scans", "labels", "outcomes", "scores", "runs", "run_scans")
+#: Without labels, which `test_label_history.py` has.
+TABLES = ("label_sets", "models", "scans", "outcomes", "scores", "runs", "run_scans")
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_rows_indexes_and_views_stay(older):
     rows_now, indexes_now = contents(older)
     for table in TABLES:
         assert [{**new, **old} for old, new in zip(rows[table], rows_now[table], strict=True)] == rows_now[table]
-    assert indexes_now == indexes
+    assert set(indexes) <= set(indexes_now)
     with older.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         assert connection.execute(text("SELECT * FROM mine")).all() == [("a.png", 0.1, 1)]

@@ -49,7 +49,7 @@ def ledger(engine):
             scan = {"id": number, "dataset": "nights", "image_name": image(number), "patient_id": patient}
             put.row(Scan, **scan, follow_up=follow_up, view=view)
             if label:
-                put.row(Label, label_set_id=1, scan_id=number, finding=label)
+                put.row(Label, series_id=1, scan_id=number, finding=label, since_id=1)
         for run in RUNS:
             put.run(run)
             aggregate(connection, run)
@@ -68,7 +68,7 @@ class Put:
         self.connection.execute(insert(table), [values])
 
     def models_and_labels(self):
-        self.row(LabelSet, id=1, name="nights", sha256="0" * 64, imported_at=AFTERNOON)
+        self.row(LabelSet, id=1, series_id=1, name="nights", sha256="0" * 64, imported_at=AFTERNOON)
         manifest = {"findings": ["Abnormal", "Effusion"]}
         for model, name in ((1, "first"), (2, "second")):
             values = {"sha256": str(model) * 64, "name": name, "active": model == 1}
@@ -181,9 +181,9 @@ def test_labels_are_those_of_the_runs_own_label_set(ledger):
     """Another label set with other labels for the same scans changes no row."""
     before = rows(ledger, "SELECT scan_id, finding, label FROM results ORDER BY run_id, scan_id, finding")
     put = Put(ledger)
-    put.row(LabelSet, id=2, name="later", sha256="1" * 64, imported_at=EVENING)
+    put.row(LabelSet, id=2, series_id=2, name="later", sha256="1" * 64, imported_at=EVENING)
     for scan in range(1, 12):
-        put.row(Label, label_set_id=2, scan_id=scan, finding="Hernia")
+        put.row(Label, series_id=2, scan_id=scan, finding="Hernia", since_id=2)
     assert rows(ledger, "SELECT scan_id, finding, label FROM results ORDER BY run_id, scan_id, finding") == before
 
 

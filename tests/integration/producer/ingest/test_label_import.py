@@ -74,3 +74,20 @@ def test_figures_that_rest_on_unknown_patients_go_when_patients_are_added(ledger
     assert all(rows_of(ledger, *figures))
     import_label_set(ledger, replace(relabelled(tmp_path, _1="1"), sha256="c" * 64), "third")
     assert rows_of(ledger, *figures) == [[], []]
+
+
+def test_a_name_takes_a_file_that_adds_and_refuses_one_that_contradicts(ledger, tmp_path):
+    """The same name goes on for a CSV that grows; labels that a report was made of are never edited."""
+    grown = relabelled(tmp_path)
+    import_label_set(ledger, replace(grown, rows=grown.rows[:2], sha256="c" * 64), "second")
+    assert import_label_set(ledger, grown, "second").exact_name == "second@bbbbbbbb"
+    before = rows_of(ledger, LabelSet, Label)
+    with pytest.raises(UserError, match=r"never edited, .*; choose another --name"):
+        import_label_set(ledger, replace(grown, rows=grown.rows[1:], sha256="d" * 64), "second")
+    assert rows_of(ledger, LabelSet, Label) == before
+
+
+def test_a_name_that_ends_in_a_hash_is_refused(ledger, tmp_path):
+    """`NAME@HASH` means one file of a name."""
+    with pytest.raises(UserError, match=r"leave the hash out"):
+        import_label_set(ledger, relabelled(tmp_path), "second@bbbbbbbb")

@@ -43,9 +43,11 @@ def every_row(engine):
 def test_a_report_leaves_every_table_as_it_is(engine, tmp_path, run, asked):
     """Neither thresholds nor a label set of the reader's own, nor a missing figure, changes what others see."""
     with engine.begin() as connection:
-        columns = "SELECT 9, 'other', 'x', imported_at FROM label_sets"
-        connection.execute(text(f"INSERT INTO label_sets (id, name, sha256, imported_at) {columns}"))
-        connection.execute(text("INSERT INTO labels SELECT 9, scan_id, 'Mass' FROM labels"))
+        columns = "SELECT 9, 9, 'other', 'x', imported_at FROM label_sets"
+        connection.execute(text(f"INSERT INTO label_sets (id, series_id, name, sha256, imported_at) {columns}"))
+        connection.execute(
+            text("INSERT INTO labels (series_id, scan_id, finding, since_id) SELECT 9, scan_id, 'Mass', 9 FROM labels")
+        )
         connection.execute(text("DELETE FROM run_finding_metrics WHERE finding = 'Effusion'"))
     before = every_row(engine)
     with read_transaction(engine) as connection:
@@ -71,15 +73,19 @@ def test_a_report_by_another_label_set_counts_its_labels(engine, tmp_path, run):
     """At the thresholds that were asked for; labels that come later are counted in the next report."""
     enqueue(engine, tmp_path, sha256="b" * 64)
     with engine.begin() as connection:
-        name = connection.execute(text("SELECT name FROM label_sets WHERE id = 2")).scalar_one()
-        connection.execute(text("DELETE FROM labels WHERE label_set_id = 2 AND scan_id > 2"))
+        connection.execute(text("UPDATE labels SET until_id = 2 WHERE scan_id > 2"))
     positives = []
     for more in (False, True):
         if more:
             enqueue(engine, tmp_path, sha256="b" * 64)
         with read_transaction(engine) as connection:
             report, _ = build_report(
-                connection, run, partial=False, label_set=name, subset=ALL, thresholds=(0.25, 0.25, 0.15)
+                connection,
+                run,
+                partial=False,
+                label_set="sample_labels@bbbbbbbb",
+                subset=ALL,
+                thresholds=(0.25, 0.25, 0.15),
             )
         positives.append({row.finding: row.positives + row.negatives for row in report.findings})
         given = [row.threshold for row in report.main_thresholds if row.chosen_by == "given"]

@@ -592,3 +592,35 @@ def test_whole_numbers_are_read_as_pandas_writes_them_beside_gaps(write):
     assert (one.patient_id, one.follow_up, one.age_years) == ("13", 2, 60.0)
     assert (other.patient_id, other.follow_up, other.age_years) == (None, None, None)
     assert [normalise_patient_id(raw) for raw in ("1.2.0", "13.5", "P1.0")] == ["1.2.0", "13.5", "P1.0"]
+
+
+@pytest.mark.parametrize("cell", ["2.01911E+11", "2E+15", '"2,01911E+11"', "1.5e+16"])
+@pytest.mark.parametrize("column", ["Patient ID", "Image Index"])
+def test_an_id_in_scientific_notation_is_refused(write, cell, column):
+    """Excel shortens long numbers, and forty patients would become one; the sentence repeats no id."""
+    row = f"a.png,Mass,{cell}" if column == "Patient ID" else f"{cell},Mass,1"
+    sentence = refusal(write("0.png,Mass,1", row, header="Image Index,Finding Labels,Patient ID"))
+    assert f"row 3: {column!r} is in scientific notation" in sentence
+    assert "format the column as text" in sentence
+    assert cell.strip('"') not in sentence
+
+
+@pytest.mark.parametrize("cell", ["1E5", "12E+5", "E+11", "1.2E-11", "2.01911E+11.png"])
+def test_an_id_that_only_resembles_scientific_notation_stays(write, cell):
+    """Excel writes one digit before the point, a sign and two digits of exponent; hospitals have ids like `1E5`."""
+    (row,) = read_labels_csv(write(f"{cell},Mass,{cell}", header="Image Index,Finding Labels,Patient ID")).rows
+    assert (row.image_name, row.patient_id) == (cell, cell)
+
+
+@pytest.mark.parametrize("cell", ['"1,234"', '"12,345,678"', "13.000"])
+def test_a_patient_id_with_thousands_separators_is_refused(write, cell):
+    """`1,234` would be another patient than `1234`, and `13.000` was read as patient 13."""
+    sentence = refusal(write(f"a.png,Mass,{cell}", header="Image Index,Finding Labels,Patient ID"))
+    assert "row 2: 'Patient ID' seems to have thousands separators" in sentence
+
+
+@pytest.mark.parametrize("cell", ["#N/A", "#NV", "#REF!", "#NAME?", "#DIV/0!", "########"])
+def test_a_spreadsheets_error_is_no_patient(write, cell):
+    """Everybody whose id was not found would be one patient."""
+    sentence = refusal(write(f"a.png,Mass,{cell}", header="Image Index,Finding Labels,Patient ID"))
+    assert "row 2: 'Patient ID' is a spreadsheet's error instead of an id" in sentence

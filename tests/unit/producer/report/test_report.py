@@ -59,6 +59,7 @@ REPORT = Report(
     model="<first>",
     model_sha256="0123456789abcdef" * 4,
     label_set="2017",
+    label_set_sha256="89ab" * 16,
     subset="held_out",
     is_partial=False,
     created_at=NOW,
@@ -95,7 +96,8 @@ def scans(labels: np.ndarray) -> ScoredScans:
 def test_the_terminal_names_the_scope_of_the_figures():
     """Run, model and its hash, finding, number of scans, subset and label set come before any figure."""
     text = printed(REPORT)
-    assert text.startswith("Run 3: dataset sample, model <first> (0123456789ab)\nAbnormal, 4 held-out scans, label set")
+    scope = "Abnormal, 4 held-out scans, label set 2017@89ab89ab"
+    assert text.startswith(f"Run 3: dataset sample, model <first> (0123456789ab)\n{scope}\n")
 
 
 def test_the_terminal_table_fits_eighty_columns_with_the_largest_counts():
@@ -177,12 +179,8 @@ def test_undefined_is_null_in_json_empty_in_csv_and_a_dash_on_the_page():
 def test_each_csv_row_names_its_run_model_label_set_and_subset():
     """A row that is copied elsewhere can still be told apart."""
     for row in csv.DictReader(io.StringIO(to_csv(REPORT))):
-        assert [row[name] for name in ("run_id", "model", "label_set", "subset")] == [
-            "3",
-            "<first>",
-            "2017",
-            "held_out",
-        ]
+        names = ("run_id", "model", "label_set", "label_set_sha256", "subset")
+        assert [row[name] for name in names] == ["3", "<first>", "2017", "89ab" * 16, "held_out"]
 
 
 def test_the_page_marks_a_partial_report_and_no_other():

@@ -176,6 +176,13 @@ def test_a_split_that_is_no_such_table_is_one_sentence(artifact, content):
     assert str(caught.value).isprintable()
 
 
+def test_a_split_with_a_patient_id_that_excel_shortened_is_refused(artifact):
+    """Held out by patient would mean nothing: it stands for everybody whose id begins with these digits."""
+    (artifact.folder / "split.csv").write_text("image_name,patient_id,subset\na.png,2.01911E+11,train\n")
+    with pytest.raises(UserError, match=r"split\.csv: line 2: the patient id is in scientific notation"):
+        list(read_split(artifact.folder))
+
+
 def test_a_split_that_is_not_there_is_one_sentence(artifact):
     """A manifest need not list it."""
     (artifact.folder / SPLIT_FILE).unlink()
