@@ -39,9 +39,7 @@ def enqueue(engine, tmp_path, **options):
         return commit(connection, tmp_path, **options)
 
 
-def commit(
-    connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64, count=4, relabelled=None
-):
+def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64, count=4, relabelled=None):
     """The same in the caller's transaction.
 
     Images are at /x/NAME, except for the row numbers in `missing`; `changed` has scan ids.
