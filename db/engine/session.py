@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -212,6 +212,14 @@ def _unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"{address_of(engine)}: the database does not answer ({first_line(error)})")
 
 
+def _make_private_file(file: str) -> None:
+    """Make SQLite's file if it is missing, because SQLite would let others read it. `-wal` and `-shm` get its mode."""
+    # A file that exists is not opened: closing it would release the locks that SQLite holds on it in this process
+    # (https://sqlite.org/howtocorrupt.html, section 2.2).
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
 @contextmanager
 def _migration_lock(engine: Engine) -> Iterator[None]:
     """Keep two programs that start at the same time from both creating the tables of a SQLite file."""
@@ -221,8 +229,7 @@ def _migration_lock(engine: Engine) -> Iterator[None]:
         return
     try:
         Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite would let others read a file that it makes; `-wal` and `-shm` get the mode of this one.
-        os.close(os.open(file, os.O_CREAT | os.O_RDONLY, 0o600))
+        _make_private_file(file)
         descriptor = os.open(f"{file}.migrating", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
         cause = f"the database cannot be created here ({error.strerror})"
