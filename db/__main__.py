@@ -28,21 +28,18 @@ def main(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     match arguments:
         case ["upgrade"]:
-            upgrade(make_engine(_database_url()))
+            settings = load_settings(Settings)
+            if settings.database_url.startswith("sqlite"):
+                open_home(settings.home)
+            upgrade(make_engine(settings.database_url))
             print(f"the database's tables are at revision {head_revision()}")
         case ["grant-read", role]:
-            grant_read(_database_url(), role)
+            grant_read(load_settings(Settings).database_url, role)
             print(f"{role} may read the views, and no table")
         case _:
             print(_USAGE, file=sys.stderr)
             return EXIT_USER
     return EXIT_DONE
-
-
-def _database_url() -> str:
-    settings = load_settings(Settings)
-    open_home(settings.home)
-    return settings.database_url
 
 
 if __name__ == "__main__":

@@ -148,7 +148,10 @@ def test_a_dump_of_any_revision_is_restored_as_documented(server, documented, fr
     assert main(["upgrade"]) == 0
 
     now = rows(engine)
-    assert {t: [{**new, **old} for new, old in zip(now[t], before[t], strict=True)] for t in TABLES} == now
+    for table in TABLES:
+        for new, old in zip(now[table], before[table], strict=True):
+            # A later revision may have replaced a column.
+            assert new == {**new, **{name: value for name, value in old.items() if name in new}}
     assert server.schema() == fresh_schema
     with engine.begin() as connection:
         assert connection.execute(text(SCAN)).scalar() == 2
