@@ -141,7 +141,7 @@ def test_a_commit_whose_answer_is_lost_is_written_once(scenario, postgres):
         scenario.worker()
     scenario.world.env["CXR_DATABASE_URL"] = direct
     scenario.reach(scenario.rng.uniform(0.1, 0.3))
-    cutter.share = 0.4
+    cutter.share = 0.7
     wait_until(lambda: cutter.cut >= 5 and "chunk returned" in scenario.world.logs(), what="lost answers")
     cutter.share = 0
     check_recovery(scenario, "answers to COMMIT lost", since=time.monotonic(), stated=10)
