@@ -4,6 +4,7 @@ import os
 import subprocess
 import tempfile
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,13 @@ def unavailable(what):
     if os.environ.get("CI"):
         pytest.fail(f"{what} is not available, and this is CI")
     pytest.skip(f"{what} is not available")
+
+
+@pytest.fixture
+def short_folder():
+    """A folder whose path is short enough for that of a socket in it, which pytest's own folders are not."""
+    with tempfile.TemporaryDirectory(prefix="nr-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -43,10 +43,10 @@ FIRST = {
 
 
 @pytest.fixture
-def world(tmp_path):
+def world(tmp_path, short_folder):
     """A home that does not exist yet, and the umask of most people, under which others may read a new file."""
     before = os.umask(0o022)
-    env = {"CXR_RUNTIME": "tests.support.hash_scorer:HashScorer", "XDG_RUNTIME_DIR": str(tmp_path)}
+    env = {"CXR_RUNTIME": "tests.support.hash_scorer:HashScorer", "XDG_RUNTIME_DIR": str(short_folder)}
     yield World(home=tmp_path / "home", env={"CXR_HOME": str(tmp_path / "home"), **env})
     os.umask(before)
 

@@ -152,7 +152,8 @@ def test_help_shows_no_value_of_the_environment(commands, command):
 def test_a_worker_whose_broker_refuses_it_keeps_the_password_to_itself(tmp_path, home):
     """Neither the logs of worker, Celery and kombu nor its command lines nor its metrics show the password."""
     valkey, port = Valkey(), free_port()
-    valkey.client.config_set("requirepass", "another")
+    client = valkey.client
+    client.config_set("requirepass", CANARY)
     env = {
         "CXR_HOME": str(home),
         "CXR_MODEL_DIR": str(home / "models"),
@@ -162,6 +163,9 @@ def test_a_worker_whose_broker_refuses_it_keeps_the_password_to_itself(tmp_path,
     world = World(home=tmp_path, env=env)
     try:
         worker = world.worker()
+        wait_until(lambda: "hash float32" in world.logs(), 40, "a loaded model")
+        client.config_set("requirepass", "another")
+        client.client_kill_filter(_type="normal")
         wait_until(lambda: "invalid username-password" in world.logs() or "AuthenticationError" in world.logs(), 40)
         processes = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
         assert CANARY not in " ".join(word for process in processes for word in process.cmdline())

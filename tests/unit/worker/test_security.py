@@ -15,8 +15,8 @@ from worker.settings import WorkerSettings
 
 
 @pytest.fixture
-def settings(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def settings(tmp_path, short_folder, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_folder))
     return WorkerSettings(home=tmp_path)
 
 

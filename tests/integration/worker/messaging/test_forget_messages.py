@@ -11,8 +11,8 @@ NAME = b"00000104_000.png"
 
 
 @pytest.fixture
-def settings(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def settings(tmp_path, short_folder, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_folder))
     return WorkerSettings(home=tmp_path / "home")
 
 
