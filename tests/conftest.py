@@ -1,6 +1,7 @@
 """Real servers on free ports, which are started once per session and stopped at its end."""
 
 import os
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -19,6 +20,10 @@ from tests.support.world import EMBEDDED, SEPARATE, World, free_port, wait_until
 # other work, a pause of one process is longer than that and has nothing to do with the example.
 settings.register_profile("nightread", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nightread")
+
+
+# In the background a shell ignores Ctrl+C, and so would every command that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def unavailable(what):

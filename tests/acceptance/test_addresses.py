@@ -51,6 +51,7 @@ def test_two_homes_that_differ_after_a_question_mark_have_two_ledgers(tmp_path, 
     assert (status.returncode, "there is no run yet" in status.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_worker_scores_in_a_home_of_any_name(tmp_path, csv):
     """Its broker's socket lies in a folder of such a name too; the address of the broker has the path in it."""
     with tempfile.TemporaryDirectory(suffix=ODD) as runtime:

@@ -94,6 +94,7 @@ def test_a_run_without_failures_says_so_in_a_sentence(ledger, tmp_path):
     assert ledger.producer("failures").stdout == "run 1: no scan was rejected or quarantined\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_run_says_how_many_scans_are_pending_after_its_worker_has_stopped(ledger, tmp_path):
     """The batch that the worker had in hand is counted; `status` then says the same, and that no worker runs."""
     del ledger.env["CXR_BROKER_URL"]
@@ -113,6 +114,7 @@ def test_ctrl_c_in_run_says_how_many_scans_are_pending_after_its_worker_has_stop
     assert "workers: none is running" in printed
 
 
+@pytest.mark.slow
 def test_every_command_prints_json(scored, tmp_path):
     """`--json` prints one JSON value on stdout for each command that prints a result."""
     assert as_json(scored, "enqueue", "--csv", scored.csv)["sent"] == 0

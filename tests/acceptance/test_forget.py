@@ -65,6 +65,7 @@ def test_no_trace_is_left_but_the_models_split(scored):
         assert left in said
 
 
+@pytest.mark.slow
 def test_a_broker_that_runs_forgets_what_was_sent(scored):
     """A worker that runs meanwhile scores what is enqueued afterwards."""
     worker = scored.worker()

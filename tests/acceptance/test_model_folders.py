@@ -46,6 +46,7 @@ def test_commands_go_on_beside_broken_models(world, csv, broken):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["sqlite and embedded"], indirect=True)
 def test_workers_and_nights_go_on_beside_broken_models(world, csv, broken):
     """A worker logs each folder once; so does a night, and `run` with its own worker."""

@@ -76,6 +76,7 @@ ODD_KEYS = [
 ]
 
 
+@pytest.mark.slow
 def test_keys_with_special_characters_are_scored(world, s3, tmp_path):
     """Such keys pass through listing, SQL, message and worker, with a CSV that names them and without one."""
     world.env |= s3

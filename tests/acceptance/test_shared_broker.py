@@ -37,6 +37,7 @@ def pending(world):
     return world.rows("SELECT count(*) FROM outcomes WHERE state = 'pending'")[0][0]
 
 
+@pytest.mark.slow
 def test_two_ledgers_with_one_model_on_one_broker_each_finish_their_run(ledgers, tmp_path):
     """A worker receives only chunks of its own ledger, in which an outcome's id means the scan that it scores."""
     # The second one's chunks wait in front of the first one's.

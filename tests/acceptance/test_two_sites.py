@@ -110,6 +110,7 @@ def test_a_csv_of_the_same_name_with_other_patients_is_refused_until_it_is_a_dat
     assert "--moved" in refusal(home, "--csv", b.csv), "after the first run is scored, too"
 
 
+@pytest.mark.slow
 def test_folders_of_one_name_are_refused_unless_their_bytes_are_the_same(home, sites, tmp_path):
     """Without a CSV no patient tells them apart, but their bytes do; a copy of a folder keeps its scores."""
     a, b = sites
@@ -135,6 +136,7 @@ def test_moved_scans_with_other_bytes_are_scored_anew_and_the_earlier_run_keeps_
     assert home.rows("SELECT image_name, finding, score FROM results WHERE run_id = 1 ORDER BY 1, 2") == before
 
 
+@pytest.mark.slow
 def test_a_corrected_patient_id_needs_a_flag(home, sites):
     """The CSV of the same images names another patient: nothing is written until a person says that it is right."""
     a, _ = sites

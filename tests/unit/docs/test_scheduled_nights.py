@@ -29,12 +29,14 @@ def executed(name):
 
 
 @pytest.mark.parametrize("credentials", [False, True], ids=["as they are", "with secrets in files"])
-def test_systemd_takes_the_units(tmp_path, credentials):
+def test_systemd_takes_the_units(tmp_path, short_folder, credentials):
     """`systemd-analyze verify` finds nothing, also in the lines that a person may uncomment."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
+    # A path without spaces, which the checkout's may have.
+    (short_folder / "bin").symlink_to(Path(sys.executable).parent)
     for unit in UNITS:
-        text = unit.read_text().replace(BIN, f"{Path(sys.executable).parent}/")
+        text = unit.read_text().replace(BIN, f"{short_folder}/bin/")
         if credentials:
             text = re.sub(r"^#(?=LoadCredential=|Environment=)", "", text, flags=re.MULTILINE)
         (tmp_path / unit.name).write_text(text)

@@ -23,6 +23,7 @@ def pooled(pooled_postgres):
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_run_is_enqueued_scored_by_two_workers_and_reported(tmp_path, pooled_postgres):
     """More clients than sessions; nothing is handed back for an error of the database."""
     home = tmp_path / "home"
