@@ -105,10 +105,11 @@ def test_metrics_count_every_outcome_and_never_fall_when_the_scoring_process_die
 def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
     """A producer with another home folder sees each worker's device, model and counts until the worker is stopped."""
     # The command needs a second to start, and the run must last longer.
-    world.env["HASH_SCORER_SECONDS"] = "1"
+    world.env["HASH_SCORER_SECONDS"] = "2"
     world.producer("enqueue", "--csv", source)
     worker = world.worker()
-    wait_until(lambda: world.broker.keys("nightread.worker.*"), what="a heartbeat")
+    # Its first heartbeats say that it loads, and status prints a line only every few seconds.
+    wait_until(lambda: any(worker["state"] == "scoring" for worker in heartbeats(world)), what="a scoring worker")
     world.env["CXR_HOME"] = str(tmp_path / "elsewhere")
     watched = world.producer("status", "--watch", check=False)
     assert watched.returncode == 3
