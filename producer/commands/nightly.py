@@ -66,7 +66,7 @@ def _run_once(loop: NightlyLoop, engine: Engine, *, as_json: bool) -> None:
     if summary.stop_reason is not None:
         raise WorkStopped(why_stopped(*load_run(engine, summary.run_id)))
     if summary.failed_tonight:
-        # What earlier nights rejected is no news to whoever cron sends it to.
+        # Cron reports this exit code, and nobody needs to be told again of what earlier nights rejected.
         sys.exit(EXIT_REJECTS)
 
 

@@ -18,7 +18,7 @@ _START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 
 
 class OddStore:
-    """One bucket, `ward`, in memory. It answers whoever asks, and shows the oddities that it was made with.
+    """One bucket, `ward`, in memory. It asks for no key, and shows the oddities that it was made with.
 
     `one etag`: all objects have the same. `no etag`, `no etag listed`, `empty etag listed`, `no etag sent`.
     `no token`: pages end without one. `v1`: pages only by `marker`. `same page`: pages only seemingly.

@@ -38,7 +38,7 @@ def test_the_known_names_are_those_that_the_program_reads():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_document_names_another_variable(document):
-    """Whoever copies a line from there gets no warning."""
+    """A line that a person copies from there gives no warning."""
     named = set(re.findall(r"\bCXR_[A-Z_]*[A-Z]", document.read_text()))
     assert list(describe_unknown(named)) == []
 

@@ -28,7 +28,7 @@ def test_no_variable_that_celery_reads_survives(environment):
 def test_what_a_command_starts_imports_nothing_from_the_current_folder_and_keeps_other_variables(
     environment, monkeypatch
 ):
-    """The folder may belong to whoever sent the scans; the user's own import path stays."""
+    """Another person may have filled the folder with scans; the user's own import path stays."""
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     monkeypatch.setenv("BROKER_URL", "redis://another")
     isolate_process()

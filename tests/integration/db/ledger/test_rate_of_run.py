@@ -16,7 +16,7 @@ FIRST = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 
 
 def scored_run(engine, tmp_path, scans, *, seconds, **options):
-    """Open a run of so many scans, scored in batches of 32, one every so many seconds; give its number."""
+    """Open a run whose scans were scored in batches of 32 at this interval in seconds; give its number."""
     with engine.begin() as connection:
         run_id, _ = commit(connection, tmp_path, count=scans, **options)
     score_all(engine, run_id)
