@@ -10,13 +10,14 @@ Those modules raise `InvalidLabels`; this one adds the file's name and raises th
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
+from db.findings import NIH_FINDINGS
 from db.labels.cells import (
     normalise_patient_id,
     parse_age,
@@ -42,13 +43,18 @@ class LabelRow:
 
     #: The image's path relative to the images' folder, with its parts joined by '/'.
     image_name: str
-    #: Sorted. () means unlabelled, (`No Finding`,) means normal.
+    #: The positive ones, sorted; (`No Finding`,) means normal.
     findings: tuple[str, ...]
     patient_id: str | None
     view: str | None
     sex: str | None
     age_years: float | None
     follow_up: int | None
+    #: Findings that may be there or not. They are neither positive nor negative.
+    uncertain: tuple[str, ...] = ()
+    #: Findings that the row says are absent, and are not in `LabelsFile.covered`; `No Finding` if the row is labelled
+    #: but names nothing. A row that has no finding in any of the three is unlabelled.
+    negative: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,11 @@ class LabelsFile:
     dataset: str
     #: The first row of each image, in the file's order.
     rows: tuple[LabelRow, ...]
+    #: Findings that are absent wherever a labelled row does not name them, in the order of `SPECIFIC_FINDINGS`. What
+    #: the file says nothing of is unknown: NIH's labels do not tell whether a rib is broken.
+    covered: tuple[str, ...] = NIH_FINDINGS
+    #: How the file was read where that decides a label: its layout, and what -1 and blanks mean. For people.
+    reading: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_labels_csv(path: Path, columns: Columns = _NIH_COLUMNS) -> LabelsFile:

@@ -109,6 +109,11 @@ class LabelSet(Base):
     series_id: Mapped[int] = mapped_column(Id)
     name: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(64))
+    #: The findings that a labelled scan does not have if it has no row of them, joined by `|` in the order of
+    #: `SPECIFIC_FINDINGS`. Of any other finding, a scan without a row is unlabelled.
+    covered: Mapped[str]
+    #: How the file was read, see `db.labels.csv_file.LabelsFile.reading`.
+    reading: Mapped[dict[str, str]] = mapped_column(JSON)
     imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -124,6 +129,8 @@ class Label(Base):
     #: these may have been pruned since, so they are no references.
     since_id: Mapped[int] = mapped_column(Id, primary_key=True)
     until_id: Mapped[int | None] = mapped_column(Id)
+    #: 1 positive, 0 negative, -1 uncertain.
+    value: Mapped[int]
 
 
 class Model(Base):
@@ -248,6 +255,8 @@ class Outcome(Base):
     #: Short code of a rejection or quarantine, and its sentence, which holds no names.
     reason: Mapped[str | None]
     detail: Mapped[str | None]
+    #: Codes of what is unusual about the image, joined by `,`, such as `colour`; NULL if nothing is.
+    notes: Mapped[str | None]
     #: Absolute path or s3:// address that it was opened for: no other image is ever scored under it. NULL without one.
     location: Mapped[str | None]
     #: How often a worker died while this scan was alone in its chunk.
