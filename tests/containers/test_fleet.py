@@ -21,7 +21,6 @@ UNDO_0003_TO_0012 = """
 DROP VIEW run_progress;
 DROP VIEW results_wide;
 DROP VIEW results;
-DROP TABLE run_seen_scans;
 DROP TABLE model_exports;
 DROP TABLE ledger;
 ALTER TABLE scores DROP COLUMN enlarged_cardiomediastinum, DROP COLUMN fracture, DROP COLUMN lung_lesion;
@@ -30,6 +29,7 @@ ALTER TABLE outcomes DROP COLUMN export_sha256, DROP COLUMN location, DROP COLUM
 ALTER TABLE runs DROP COLUMN night, DROP COLUMN summarised_at;
 ALTER TABLE runs DROP COLUMN stopped_at, DROP COLUMN stop_reason, DROP COLUMN resumed_at;
 ALTER TABLE runs DROP COLUMN can_tell_held_out;
+ALTER TABLE run_scans DROP COLUMN seen;
 ALTER TABLE model_scans DROP COLUMN content;
 ALTER TABLE labels ADD COLUMN label_set_id BIGINT CONSTRAINT fk_labels_label_set_id REFERENCES label_sets;
 UPDATE labels SET label_set_id = since_id;
