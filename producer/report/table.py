@@ -43,10 +43,12 @@ def to_json(report: Report) -> str:
 
 
 def scope_line(report: Report, finding: str | None = None) -> str:
-    """The finding (None: the main one), scans and label set that figures are of."""
-    name = report.exact_label_set
+    """The finding (None: the main one), scans whose label of it is known, and label set that figures are of."""
+    name, finding = report.exact_label_set, finding or report.finding
     labels = f"label set {name}" if name is not None else "no label set, so no metrics"
-    return f"{finding or report.finding}, {report.coverage.used:,} {describe_subset(report)}, {labels}"
+    row = next((row for row in report.findings if row.finding == finding), None)
+    scans = report.coverage.used if row is None else row.positives + row.negatives
+    return f"{finding}, {scans:,} {describe_subset(report)}, {labels}"
 
 
 def describe_subset(report: Report) -> str:

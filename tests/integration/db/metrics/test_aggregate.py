@@ -37,7 +37,7 @@ from db.schema.tables import (
     Scores,
 )
 from producer.report.plots import PLOTS
-from producer.report.table import print_report
+from producer.report.table import print_report, scope_line
 from producer.report.write import write_report
 from producer.results_export import export_run
 
@@ -220,15 +220,18 @@ def test_the_stored_metrics_equal_scikit_learns_on_the_same_scans(engine: Engine
             assert tuple(row) == pytest.approx(oracle)
 
 
-def test_a_finding_counts_only_the_scans_of_which_its_label_is_known(engine: Engine) -> None:
-    """An uncertain label is neither positive nor negative; other findings of the same scan count."""
+def test_a_finding_counts_only_the_scans_of_which_its_label_is_known(engine: Engine, tmp_path: Path) -> None:
+    """An uncertain label is neither positive nor negative; what is known of the same scan's other findings counts."""
     with engine.begin() as connection:
         fill(connection, MIXED)
-        unsure = {"value": UNCERTAIN}
-        connection.execute(update(Label).where(Label.scan_id == 1, Label.finding == "Mass").values(unsure))
+        for scan, finding in ((1, "Mass"), (2, "Edema")):
+            unsure = update(Label).where(Label.scan_id == scan, Label.finding == finding).values(value=UNCERTAIN)
+            connection.execute(unsure)
         aggregate(connection, RUN)
         assert counts(stored(connection, "Mass")["given", 0.5]) == (0, 2, 0, 2)
-        assert counts(stored(connection)["given", 0.5]) == (2, 1, 1, 1)
+        assert counts(stored(connection)["given", 0.5]) == (1, 1, 1, 1)
+        report = write_report(connection, RUN, tmp_path)
+    assert scope_line(report).startswith("Abnormal, 4 ")
 
 
 def test_a_finding_of_which_the_label_set_says_nothing_has_no_metrics(engine: Engine, tmp_path: Path) -> None:
