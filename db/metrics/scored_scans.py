@@ -1,7 +1,6 @@
 """Reads a run's scored scans into arrays: scores, labels, and whether the model has seen the scan."""
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -173,7 +172,7 @@ def _read_labels(
     return _align(_fetch_matrix(connection, query), scan_ids, missing=0)
 
 
-def _decode(codes: NDArray[np.int64], findings: Sequence[str], covered: AbstractSet[str]) -> tuple[Labels, Mask]:
+def _decode(codes: NDArray[np.int64], findings: Sequence[str], covered: frozenset[str]) -> tuple[Labels, Mask]:
     """Labels and whether they are known, each (N, F), from (N,) labels in bits. `db.schema.views` has the same rule."""
     labels, known = (np.zeros((len(codes), len(findings)), np.bool_) for _ in range(2))
     # Column by column: all columns at once would take hundreds of bytes per scan.
@@ -185,7 +184,7 @@ def _decode(codes: NDArray[np.int64], findings: Sequence[str], covered: Abstract
     return labels, known
 
 
-def _is_covered(finding: str, covered: AbstractSet[str]) -> bool:
+def _is_covered(finding: str, covered: frozenset[str]) -> bool:
     """Whether a labelled scan has not got a finding if it has no row of it."""
     return covered.issuperset(NIH_FINDINGS if finding == ABNORMAL else (finding,))
 
