@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 #: Seconds between two lines within an epoch, where there is no terminal.
 _LOG_EVERY_SECONDS: Final = 30.0
-#: Steps and seconds that a fit's cost is measured on. The first steps find their batches ready, and a GPU may return from
-#: a step before it is done.
+#: The least steps and seconds that a fit's cost is measured on: the first steps find their batches ready, and a GPU may
+#: return from a step before it is done.
 _MEASURED_STEPS: Final = 3
 _MEASURED_SECONDS: Final = 10.0
 
