@@ -74,6 +74,7 @@ def evaluate(
     from trainer.data.training_data import Source
     from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, evaluate_artifact, evaluation_json
     from trainer.evaluation.tables import print_tables
+    from worker.artifacts.manifest import SYNTHETIC_NOTE
     from worker.files import write_file
 
     artifact, _, home, cache = _open_artifact(model)
@@ -84,6 +85,8 @@ def evaluate(
     folder = out or home / "evaluations" / name
     written = write_file(folder / EVALUATION_FILE, evaluation_json(context, evaluation).encode())
     print_tables(evaluation)
+    if artifact.manifest.synthetic:
+        print(f"model {artifact.manifest.name} was {SYNTHETIC_NOTE}")
     if context.held_out_note:
         print(context.held_out_note)
     print(f"scans left out because the model was fitted or tuned on them or on their patients: {context.seen}")

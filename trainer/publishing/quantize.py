@@ -18,8 +18,9 @@ from db.labels.csv_file import LabelRow
 from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
 from db.metrics.formulas import CountArray, has_both_classes, roc_curve
 from trainer.console.progress import print_status
-from trainer.data.dataset import label_matrix, labelled_rows, read_scans
+from trainer.data.dataset import read_scans
 from trainer.data.held_out import unseen_rows, used_rows
+from trainer.data.labels import is_known, known_only, label_matrix, labelled_rows
 from trainer.data.training_data import Source, Subset
 from trainer.evaluation.groups import patients_of
 from trainer.publishing.publish import staging_folder
@@ -101,7 +102,7 @@ def load_int8_scans(artifact: Artifact, source: Source, *, count: int, cache: Pa
             rows=rows,
             pixels=examples.pixels,
             indices=examples.indices[judged],
-            labels=label_matrix(rows, artifact.manifest.findings),
+            labels=label_matrix(rows, artifact.manifest.findings, covered=file.covered),
         ),
     )
 
@@ -194,16 +195,18 @@ def compare(
 
     Args:
         rows: the scans (N,), for their patients.
-        labels: float32 (N, findings), above 0 for positives.
+        labels: float32 (N, findings): 1, 0, or NaN for unknown.
         float32: scores, float32 (N, findings) in [0, 1].
         int8: the same of int8.
         rounds: bootstrap draws of patients.
     """
-    truth, both = labels > 0, (float32.astype(np.float64), int8.astype(np.float64))
+    known, both = is_known(labels), (float32.astype(np.float64), int8.astype(np.float64))
+    columns = [known_only(labels[:, at], *(scores[:, at] for scores in both)) for at in range(labels.shape[1])]
 
     def mean_aurocs(times: CountArray) -> list[float | None]:
         pairs = [
-            [roc_curve(truth[:, at], scores[:, at], times).auroc for scores in both] for at in range(truth.shape[1])
+            [roc_curve(truth > 0, scores, times[known[:, at]]).auroc for scores in both]
+            for at, (truth, *both) in enumerate(columns)
         ]
         defined = [pair for pair in pairs if None not in pair]
         if not defined:
@@ -240,7 +243,7 @@ def _check_scans(csv: Path, name: str, fitted: Sequence[LabelRow], tuned: Sequen
 
 def _proven_figures(validation: Subset, compared: Comparison, *, max_loss: float) -> dict[str, Any]:
     scans, patients = len(validation.rows), len(set(patients_of(validation.rows)))
-    findings = sum(has_both_classes(validation.labels[:, at] > 0) for at in range(validation.labels.shape[1]))
+    findings = sum(has_both_classes(known_only(labels)[0] > 0) for labels in validation.labels.T)
     float32, int8, bound = compared.float32.value, compared.int8.value, compared.loss.high
     if float32 is None or int8 is None or bound is None:
         raise UserError(f"int8: no finding has both classes on {scans} validation scans; nothing was written")

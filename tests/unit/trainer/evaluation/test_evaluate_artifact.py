@@ -4,12 +4,13 @@ import csv
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels.csv_file import read_labels_csv
+from db.labels.csv_file import LabelsFile, read_labels_csv
 from trainer.data.held_out import unseen_rows
 from trainer.data.split import split_by_patient
 from trainer.data.training_data import Source
@@ -129,6 +130,31 @@ def _subset_csv(phantoms, folder, names):
     return path
 
 
+def test_an_uncertain_label_is_in_no_figure_and_its_scan_stays_in_others(artifact, phantoms, tmp_path):
+    """As long as the labels file says so; the JSON has each finding's own number of scans."""
+    rows = read_labels_csv(phantoms).rows
+    doubtful = replace(
+        next(row for row in rows if row.findings == ("No Finding",)), findings=(), uncertain=("Effusion",)
+    )
+    file = replace(
+        read_labels_csv(phantoms),
+        rows=tuple(doubtful if row.image_name == doubtful.image_name else row for row in rows),
+    )
+    evaluation = evaluate_artifact(artifact, _Given(csv=phantoms, file=file), cache=tmp_path, include_seen=True)[1]
+    assert evaluation.scans == len(rows)
+    assert {finding: one.scans for finding, one in evaluation.findings.items()} == dict.fromkeys(
+        ("Abnormal", "Effusion"), len(rows) - 1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given(Source):
+    file: LabelsFile
+
+    def read_labels(self):
+        return self.file
+
+
 def test_an_artifact_is_found_by_name_and_by_hash(artifact):
     """A name that no artifact has is refused with the names that exist."""
     models = FolderModelStore(artifact.folder.parent)
@@ -138,9 +164,9 @@ def test_an_artifact_is_found_by_name_and_by_hash(artifact):
 
 
 def test_the_contact_sheet_shows_the_most_confident_errors():
-    """Positives from the lowest score up, negatives from the highest score down."""
+    """Positives from the lowest score up, negatives from the highest score down, and none whose label is unknown."""
     from trainer.evaluation.contact_sheet import most_confident_errors
 
-    truth = np.array([True, False, True, False, True])
-    scores = np.array([0.9, 0.8, 0.1, 0.2, 0.3], np.float32)
-    assert most_confident_errors(truth, scores) == ([2, 4, 0], [1, 3])
+    labels = np.array([1, 0, 1, 0, 1, np.nan], np.float32)
+    scores = np.array([0.9, 0.8, 0.1, 0.2, 0.3, 0.5], np.float32)
+    assert most_confident_errors(labels, scores) == ([2, 4, 0], [1, 3])

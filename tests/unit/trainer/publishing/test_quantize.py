@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
+from db.findings import NIH_FINDINGS
 from db.labels.csv_file import LabelRow, read_labels_csv
 from db.metrics.formulas import auroc
 from tests.support.audited_process import run_audited
 from tests.support.small_graph import BATCH, FINDINGS, SIDE, artifact_in
 from tests.support.world import radiograph
-from trainer.data.dataset import label_matrix
+from trainer.data.labels import label_matrix
 from trainer.data.split import split_by_image, split_by_patient
 from trainer.data.training_data import Source, Subset
 from trainer.publishing import quantize as module
@@ -48,7 +49,8 @@ def scans():
     means = pixels.mean(axis=(1, 2, 3)) + np.random.default_rng(1).normal(0, 4, 100)
     bright = means > np.median(means)
     rows = tuple(row(at, findings=("Effusion",) if bright[at] else ("No Finding",)) for at in range(40, 100))
-    validation = Subset(rows=rows, pixels=pixels, indices=np.arange(40, 100), labels=label_matrix(rows, FINDINGS))
+    labels = label_matrix(rows, FINDINGS, covered=NIH_FINDINGS)
+    validation = Subset(rows=rows, pixels=pixels, indices=np.arange(40, 100), labels=labels)
     return Int8Scans(calibration=pixels[:40], validation=validation)
 
 
@@ -163,6 +165,19 @@ def test_a_loss_is_judged_in_the_same_draws_of_patients():
     # The third finding has one class: it is in no mean.
     areas = [auroc(labels[:, at] > 0, float32[:, at].astype(np.float64)) for at in (0, 1)]
     assert found.float32.value == pytest.approx(np.mean(areas))
+
+
+def test_an_unknown_label_judges_nothing():
+    """The comparison is that of the scans with a known label, finding by finding."""
+    rng = np.random.default_rng(0)
+    rows = tuple(row(number) for number in range(60))
+    labels = (rng.random((60, 2)) < 0.4).astype(np.float32)
+    labels[:20, 1] = np.nan
+    float32 = (rng.random((60, 2)) + 0.3 * np.nan_to_num(labels)).astype(np.float32) / 2
+    areas = [
+        auroc(labels[kept, at] > 0, float32[kept, at].astype(np.float64)) for at, kept in ((0, ...), (1, slice(20, 60)))
+    ]
+    assert compare(rows, labels, float32, float32, rounds=1).float32.value == pytest.approx(np.mean(areas))
 
 
 def artifact_with_split(phantoms, tmp_path, split_rows):
