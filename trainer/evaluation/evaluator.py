@@ -1,7 +1,7 @@
 """Evaluates scores: figures with intervals, by group, and beside baselines that look at no image.
 
-The formulas are those of a run's report. An undefined figure is None. A finding's figures are of all scans that were
-given and whose label of it is known.
+The formulas are those of a run's report. An undefined figure is None. A finding's figures are of the given scans whose
+label of it is known.
 """
 
 from collections.abc import Mapping, Sequence

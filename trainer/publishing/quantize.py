@@ -200,8 +200,8 @@ def compare(
         int8: the same of int8.
         rounds: bootstrap draws of patients.
     """
-    known, both = is_known(labels), (float32.astype(np.float64), int8.astype(np.float64))
-    columns = [known_only(labels[:, at], *(scores[:, at] for scores in both)) for at in range(labels.shape[1])]
+    known, exact = is_known(labels), (float32.astype(np.float64), int8.astype(np.float64))
+    columns = [known_only(labels[:, at], *(scores[:, at] for scores in exact)) for at in range(labels.shape[1])]
 
     def mean_aurocs(times: CountArray) -> list[float | None]:
         pairs = [

@@ -100,7 +100,7 @@ def test_a_fit_that_is_killed_right_after_publishing_is_finished_by_the_same_com
     command = ["fit", "--csv", str(phantoms), "--name", "killed", "--no-export", *flags]
     environment = {**os.environ, "CXR_HOME": str(home), "CXR_MODEL_DIR": str(home / "killed")}
     process = subprocess.Popen([sys.executable, "-m", "trainer.cli", *command], env=environment, cwd=ROOT)
-    while not (published := list((home / "killed").glob("*/manifest.json"))):
+    while not (published := list((home / "killed").glob("[0-9a-f]*/manifest.json"))):
         assert process.poll() is None
         time.sleep(0.005)
     process.kill()
@@ -114,7 +114,7 @@ def test_a_fit_that_is_killed_right_after_publishing_is_finished_by_the_same_com
     assert done.exit_code == 0, done.stderr
     assert "model killed is published already; making what is missing beside it" in done.stderr
     assert manifest.read_bytes() == before
-    assert list((home / "killed").glob("*/manifest.json")) == published
+    assert list((home / "killed").glob("[0-9a-f]*/manifest.json")) == published
     assert all((manifest.parent / name).stat().st_size for name in DOCUMENTS)
     assert (home / "trainer" / "disagreements" / "killed.png").stat().st_size
     assert not (home / "trainer" / "fits" / "killed.npz").exists()
