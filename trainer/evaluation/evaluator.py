@@ -107,7 +107,7 @@ def evaluate(
         mean_auroc=_mean_auroc(rows, labels[:, specific], exact[:, specific], rounds),
         findings={
             finding: _evaluate_finding(
-                [rows[at] for at in np.flatnonzero(known[:, index])],
+                [rows[at] for at in np.flatnonzero(known[:, index]).tolist()],
                 *known_only(labels[:, index], exact[:, index], mean_pixels),
                 thresholds=thresholds.get(finding, {}),
                 rounds=rounds,

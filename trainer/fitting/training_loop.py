@@ -83,10 +83,11 @@ def validation_figures(labels: NDArray[np.float32], logits: NDArray[np.float32])
     columns = [known_only(labels[:, index], scores[:, index]) for index in range(labels.shape[1])]
     aurocs = [auroc(truth > 0, known) for truth, known in columns]
     defined = [value for value in aurocs if value is not None]
+    first, first_scores = columns[0]
     losses = (np.logaddexp(0, logits) - labels * logits)[is_known(labels)]
     return {
         "validation_loss": float(np.mean(losses)) if losses.size else None,
-        "validation_accuracy": confusion_matrix_at(*columns[0], 0.5).accuracy,
+        "validation_accuracy": confusion_matrix_at(first, first_scores, 0.5).accuracy,
         "validation_auroc": aurocs[0],
         "validation_mean_auroc": float(np.mean(defined)) if defined else None,
     }

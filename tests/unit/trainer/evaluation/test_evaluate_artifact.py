@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from db.errors import UserError
 from db.labels.csv_file import LabelsFile, read_labels_csv
+from trainer.cli import app
 from trainer.data.held_out import unseen_rows
 from trainer.data.split import split_by_patient
 from trainer.data.training_data import Source
@@ -153,6 +155,22 @@ class _Given(Source):
 
     def read_labels(self):
         return self.file
+
+
+def test_the_command_writes_into_the_home_and_not_into_the_current_folder(artifact, phantoms, tmp_path, monkeypatch):
+    """A folder for each model and CSV, whose file it prints; another one if all scans are used."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CXR_MODEL_DIR", str(artifact.folder.parent))
+    command = ["evaluate", "--model", "random", "--csv", str(phantoms)]
+    for flags, name in (((), phantoms.stem), (("--include-seen",), f"{phantoms.stem}-all")):
+        done = CliRunner().invoke(app, [*command, *flags])
+        file = tmp_path / "home" / "evaluations" / f"{artifact.sha256[:12]}-{name}" / "evaluation.json"
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == str(file)
+        assert json.loads(file.read_text())["of"]["model_sha256"] == artifact.sha256
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_an_artifact_is_found_by_name_and_by_hash(artifact):
