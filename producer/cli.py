@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from db.labels.flags import with_reading
+from db.labels.reading import DEFAULT_READING, Reading
 from worker.entry_point import run_command
 
 app = typer.Typer(
@@ -30,26 +32,17 @@ class ExportFormat(Enum):
 Csv = Annotated[
     Path | None,
     typer.Option(
-        help="Labels CSV in the NIH layout. If omitted, every image in --images is scored, without labels.",
+        help="Labels CSV, see docs/labels.md. If omitted, every image in --images is scored, without labels.",
         envvar="CXR_CSV",
     ),
 ]
-LabelsCsv = Annotated[Path, typer.Option("--csv", help="Labels CSV in the NIH layout.")]
+LabelsCsv = Annotated[Path, typer.Option("--csv", help="Labels CSV, see docs/labels.md.")]
 Images = Annotated[
     str | None,
     typer.Option(
         help="Folder or s3://bucket/prefix of the images. If omitted, they are looked for next to the CSV.",
         envvar="CXR_IMAGES",
     ),
-]
-ImageColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the image names. If omitted, 'Image Index' or another common name.")
-]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the findings. If omitted, 'Finding Labels' or another common name.")
-]
-PatientColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the patient ids. If omitted, 'Patient ID' or another common name.")
 ]
 Dataset = Annotated[
     str | None,
@@ -80,13 +73,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
+@with_reading
 def enqueue(
     *,
     csv: Csv = None,
     images: Images = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    patient_column: PatientColumn = None,
+    reading: Reading = DEFAULT_READING,
     dataset: Dataset = None,
     model: Model = None,
     limit: Limit = None,
@@ -99,15 +91,13 @@ def enqueue(
     as_json: Json = False,
 ) -> None:
     """Register the scans of a CSV, folder or bucket, and send those without an outcome to the workers."""
-    from db.labels.csv_file import Columns
     from producer.commands import runs
     from producer.ingest.source import Source
 
-    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(
         csv=csv,
         images=images,
-        columns=columns,
+        reading=reading,
         dataset=dataset,
         model=model,
         limit=limit,
@@ -120,13 +110,12 @@ def enqueue(
 
 
 @app.command()
+@with_reading
 def run(
     *,
     csv: Csv = None,
     images: Images = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    patient_column: PatientColumn = None,
+    reading: Reading = DEFAULT_READING,
     dataset: Dataset = None,
     model: Model = None,
     limit: Limit = None,
@@ -137,15 +126,13 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Do it all on this machine: enqueue, start a worker, show progress, write the report."""
-    from db.labels.csv_file import Columns
     from producer.commands import runs
     from producer.ingest.source import Source
 
-    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(
         csv=csv,
         images=images,
-        columns=columns,
+        reading=reading,
         dataset=dataset,
         model=model,
         limit=limit,
@@ -157,14 +144,13 @@ def run(
 
 
 @app.command()
+@with_reading
 def nightly(
     context: typer.Context,
     *,
     csv: Csv = None,
     images: Images = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    patient_column: PatientColumn = None,
+    reading: Reading = DEFAULT_READING,
     dataset: Dataset = None,
     model: Model = None,
     at: Annotated[
@@ -175,12 +161,10 @@ def nightly(
     as_json: Json = False,
 ) -> None:
     """Enqueue what is due every night, or once with --now; when the run ends, write its report and send a summary."""
-    from db.labels.csv_file import Columns
     from producer.commands.nightly import nightly_command
     from producer.ingest.source import Source
 
-    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
-    source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model)
+    source = Source(csv=csv, images=images, reading=reading, dataset=dataset, model=model)
     source_of_at = context.get_parameter_source("at")
     # CXR_NIGHTLY_AT is set in the container where a person types --now.
     if now and source_of_at is not None and source_of_at.name == "ENVIRONMENT":
@@ -274,13 +258,17 @@ def export(
 
 
 @app.command()
+@with_reading
 def labels(
     *,
     csv: LabelsCsv,
-    name: Annotated[str, typer.Option(help="Name of the label set. If it exists, the CSV may only add to it.")],
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    patient_column: PatientColumn = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the label set. If it exists, the CSV may only add to it.")
+    ] = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Print what would be read, with counts, and write nothing.")
+    ] = False,
+    reading: Reading = DEFAULT_READING,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -291,11 +279,14 @@ def labels(
     as_json: Json = False,
 ) -> None:
     """Import a labels CSV as a label set, without enqueueing. 'report --labels NAME' compares a run with it."""
-    from db.labels.csv_file import Columns
+    if inspect:
+        from producer.commands.inspect_labels import inspect_command
+
+        inspect_command(csv, reading, as_json=as_json)
+        return
     from producer.commands import maintain
 
-    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
-    maintain.labels_command(csv, name, dataset, columns, as_json=as_json)
+    maintain.labels_command(csv, name, dataset, reading, as_json=as_json)
 
 
 @app.command()

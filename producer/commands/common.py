@@ -1,7 +1,7 @@
 """What all commands share: opening the ledger, loading a run, printing results and exiting."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from db.engine.session import open_database, read_transaction
 from db.errors import EXIT_REJECTS
 from db.home import open_home
+from db.labels.words import describe_ignored
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
 from producer.counted import counted
@@ -49,6 +50,12 @@ def print_unusable(folders: Iterable[UnusableFolder]) -> None:
     """Print a warning on stderr for each model folder that cannot be used."""
     for folder in folders:
         err.print(f"warning: a model folder is ignored: {folder.problem}", markup=False)
+
+
+def print_ignored(ignored: Mapping[str, int]) -> None:
+    """Print the words of a labels CSV that were left out, if there are any."""
+    if ignored:
+        print_line(describe_ignored(ignored))
 
 
 def print_json(value: object) -> None:

@@ -15,12 +15,12 @@ from sqlalchemy import Engine
 from db.close_run import close_finished_runs
 from db.engine.session import read_transaction
 from db.errors import TemporaryError, UserError, WorkStopped
-from db.labels.csv_file import Columns, read_labels_csv
+from db.labels.csv_file import Reading, read_labels_csv
 from db.ledger.models import ModelInfo, activate, list_models, read_demand
 from db.ledger.outcomes import count_pending
 from db.maintenance.forget_patient import ForgetResult, forget_patient
 from db.maintenance.prune_runs import prune_runs
-from producer.commands.common import open_ledger, out, print_json, print_line, print_unusable
+from producer.commands.common import open_ledger, out, print_ignored, print_json, print_line, print_unusable
 from producer.counted import counted
 from producer.ingest.label_import import import_label_set
 from worker.artifacts.model_store import open_model_store
@@ -30,15 +30,18 @@ from worker.messaging.embedded_broker import EmbeddedBroker
 from worker.settings import WorkerSettings
 
 
-def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, *, as_json: bool) -> None:
+def labels_command(csv: Path, name: str | None, dataset: str | None, reading: Reading, *, as_json: bool) -> None:
     """`producer labels`."""
+    if name is None:
+        raise UserError("name the label set with --name NAME, or add --inspect to see only what would be read")
     _, engine = open_ledger()
-    imported = import_label_set(engine, read_labels_csv(csv, columns), name, dataset)
+    imported = import_label_set(engine, read_labels_csv(csv, reading), name, dataset)
     close_finished_runs(engine)
     if as_json:
         print_json(asdict(imported))
         return
     print_line(f"label set {name}: {counted(imported.labelled, 'scan')} of dataset {imported.dataset} labelled")
+    print_ignored(imported.ignored)
     if imported.patients_added:
         print_line(f"{counted(imported.patients_added, 'scan')} got a patient, who was unknown before")
     print_line(f"'producer report --labels {imported.exact_name}' judges a run by this label set")

@@ -19,6 +19,7 @@ from producer.commands.common import (
     format_progress,
     load_run,
     open_ledger,
+    print_ignored,
     print_json,
     print_line,
     print_unusable,
@@ -113,6 +114,7 @@ def _print_enqueued(enqueued: Enqueued) -> None:
     print_line(f"run {enqueued.run_id} {verb}, model {enqueued.model.name} ({enqueued.model.sha256[:12]})")
     print_line(format_progress(counts))
     _print_absent(enqueued.missing, enqueued.left_out)
+    print_ignored(enqueued.ignored)
     _print_unknown_patients(enqueued.patients)
     if not counts.pending:
         print_line("nothing to score: every scan already has an outcome")
@@ -139,6 +141,7 @@ def _print_plan(plan: EnqueuePlan, *, as_json: bool) -> None:
     work = f", in {counted(plan.chunks, 'chunk')}, {_format_duration(plan.seconds)}" if plan.due else ""
     print_line(f"{plan.due:>12,}  would be scored{work}")
     _print_absent(0, plan.left_out)
+    print_ignored(plan.ignored)
     _print_unknown_patients(plan.patients)
 
 
@@ -174,6 +177,7 @@ def _enqueued_as_dict(enqueued: Enqueued) -> dict[str, object]:
         "sent": enqueued.sent,
         "missing": enqueued.missing,
         **_left_out_as_dict(enqueued.left_out),
+        "ignored_words": enqueued.ignored,
         "held_out_note": enqueued.patients.note,
     }
 
@@ -189,6 +193,7 @@ def _plan_as_dict(plan: EnqueuePlan) -> dict[str, object]:
         "chunks": plan.chunks,
         "seconds": plan.seconds,
         **_left_out_as_dict(plan.left_out),
+        "ignored_words": plan.ignored,
         "held_out_note": plan.patients.note,
     }
 

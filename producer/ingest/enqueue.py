@@ -44,7 +44,7 @@ class Enqueued:
         patients: how many of its scans, and of the scans of its model's fit, have a patient id.
         sent: scans that were sent to the queue; None if no broker answered, so that they wait for `worker start`.
         missing: how many scans of the source have no image.
-        left_out: see `SourceContents`.
+        left_out, ignored: see `SourceContents`.
     """
 
     run_id: int
@@ -56,6 +56,7 @@ class Enqueued:
     sent: int | None
     missing: int
     left_out: Mapping[str, int] | None
+    ignored: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class EnqueuePlan:
         patients: see `Enqueued`.
         chunks: messages that would be sent.
         seconds: expected time at the rate of the model's latest run that was long enough to measure; None without one.
-        left_out: see `SourceContents`.
+        left_out, ignored: see `SourceContents`.
     """
 
     model: ModelInfo
@@ -84,6 +85,7 @@ class EnqueuePlan:
     chunks: int
     seconds: float | None
     left_out: Mapping[str, int] | None
+    ignored: Mapping[str, int]
 
 
 def enqueue(
@@ -120,6 +122,7 @@ def enqueue(
         sent=sent,
         missing=opened.missing,
         left_out=opened.left_out,
+        ignored=opened.ignored,
     )
 
 
@@ -149,6 +152,7 @@ def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source, repor
         chunks=-(-counts.pending // scans_per_chunk),
         seconds=counts.pending / rate if rate else None,
         left_out=contents.left_out,
+        ignored=contents.ignored,
     )
 
 
@@ -179,6 +183,7 @@ class _OpenedRun:
     resumed: bool
     missing: int
     left_out: Mapping[str, int] | None
+    ignored: Mapping[str, int]
 
 
 def _read_and_commit(
@@ -227,6 +232,7 @@ def _commit(
         resumed=resumed,
         missing=contents.missing,
         left_out=contents.left_out,
+        ignored=contents.ignored,
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.labels.csv_file import Columns, LabelRow, LabelsFile, read_labels_csv
+from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
+from db.labels.reading import DEFAULT_READING, Reading
 from db.ledger.scans import FoundImage
 from producer.counted import counted
 from worker.storage.image_store import SCHEME, LeftOut, Listing, find_images
@@ -28,7 +29,7 @@ class Source:
     csv: Path | None = None
     #: Folder or s3://bucket/prefix; None looks next to the CSV.
     images: str | None = None
-    columns: Columns = field(default_factory=Columns)
+    reading: Reading = DEFAULT_READING
     #: Image names are unique within it; None is the CSV's stem, or the name of the folder or prefix.
     dataset: str | None = None
     #: Name or hash; None is the active model.
@@ -65,6 +66,8 @@ class SourceContents:
     #: How many entries of the folder or prefix were left out, by reason. With a CSV, without the files
     #: that it does not list. None if nothing was listed.
     left_out: Mapping[str, int] | None
+    #: See `LabelsFile`.
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
@@ -86,8 +89,8 @@ def check_source(source: Source) -> None:
         raise UserError("nothing to score: add --csv FILE, --images FOLDER or s3://bucket/prefix, or both")
     if not source.check:
         raise UserError("--no-check takes the image names from a CSV: add --csv")
-    if source.columns != Columns():
-        raise UserError("--image-column, --label-column and --patient-column name columns of a CSV: add --csv")
+    if source.reading != DEFAULT_READING:
+        raise UserError("--image-column and the flags like it say how a CSV is read: add --csv")
 
 
 def read_source(source: Source) -> SourceContents:
@@ -99,7 +102,7 @@ def read_source(source: Source) -> SourceContents:
     """
     check_source(source)
     if source.csv is not None:
-        return _read_csv(source, read_labels_csv(source.csv, source.columns))
+        return _read_csv(source, read_labels_csv(source.csv, source.reading))
     return _read_images(source, source.images or "")
 
 
@@ -111,7 +114,8 @@ def _read_csv(source: Source, file: LabelsFile) -> SourceContents:
         sha256=file.sha256,
         rows=rows,
         found=listing.images if listing else _assume_locations(source, rows),
-        labels=file if any(row.findings for row in rows) else None,
+        labels=file if any(row.is_labelled for row in rows) else None,
+        ignored=file.ignored,
         left_out=_without_other_names(listing.left_out) if listing else None,
     )
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.errors import UserError
-from db.findings import NIH_FINDINGS, NO_FINDING
-from db.labels.csv_file import Columns, LabelRow, read_labels_csv
+from db.findings import NIH_FINDINGS, NO_FINDING, SPECIFIC_FINDINGS
+from db.labels.csv_file import Columns, LabelRow, Reading, read_labels_csv
 
 HEADER = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender"]
 HEADER += ["View Position", "OriginalImage[Width", "Height]", "a note"]
@@ -88,7 +88,7 @@ def path(tmp_path):
 def rows_or_one_sentence(path, columns):
     """The rows, or None if the file was refused in one sentence."""
     try:
-        rows = read_labels_csv(path, columns).rows
+        rows = read_labels_csv(path, Reading(columns=columns)).rows
     except UserError as error:
         sentence = str(error)
         assert sentence.startswith(f"{path}: ")
@@ -101,7 +101,7 @@ def rows_or_one_sentence(path, columns):
         assert "\0" not in repr(astuple(row))
         repr(astuple(row)).encode()
         assert row.image_name.encode()
-        assert set(row.findings) <= {*NIH_FINDINGS, NO_FINDING}
+        assert set(row.findings) <= {*SPECIFIC_FINDINGS, NO_FINDING}
     return rows
 
 
@@ -143,7 +143,7 @@ def test_any_cells_under_a_valid_header_are_rows_or_one_sentence_with_the_row(pa
     """The refusal names a row, or says that there are none."""
     path.write_bytes(in_dialect(["File", "Dx", "Patient ID", "Patient Age"], rows, d))
     try:
-        assert read_labels_csv(path, columns).rows
+        assert read_labels_csv(path, Reading(columns=columns)).rows
     except UserError as error:
         assert str(error).startswith(f"{path}: row ") or "no rows" in str(error)
 
