@@ -165,14 +165,14 @@ def find_columns(header: Sequence[str], reading: Reading, words: FindingWords) -
         InvalidLabels: a required column, or one named in `reading`, is missing; two columns fit a field equally; or a
             column is likely named after a finding, and misspelt.
     """
+    image = _find_image(header, reading.columns.image)
     name, labels, findings = _find_labels(header, reading, words)
-    found = {"labels": labels or _absent(FIELDS["labels"])}
+    found = {"image": image, "labels": labels or _absent(FIELDS["labels"])}
     for field_name, field in FIELDS.items():
-        named: str | None = getattr(reading.columns, field_name, None)
-        if field_name == "image":
-            found[field_name] = _find_image(header, named)
-        elif field_name != "labels":
-            found[field_name] = _find_column(header, field, named) or _absent(field)
+        if field_name not in found:
+            found[field_name] = _find_column(header, field, getattr(reading.columns, field_name, None)) or _absent(
+                field
+            )
     indices = {*(column.index for column in found.values()), *(column.index for column in findings)}
     unread = tuple(cell.strip() for index, cell in enumerate(header) if cell.strip() and index not in indices)
     return Layout(name=name, findings=findings, unread=unread, **found)
@@ -195,7 +195,6 @@ def _find_labels(
     # A CSV whose image column had to be named may have no labels.
     if wanted in {"auto", "list"} and reading.columns.image:
         return "unlabelled", None, ()
-    _find_image(header, reading.columns.image)
     raise _missing(header, field, reading.columns.labels)
 
 
@@ -206,15 +205,16 @@ def _finding_columns(header: Sequence[str], reading: Reading, words: FindingWord
         for name, field in others.items()
         for index in _best_indices(header, field, getattr(reading.columns, name, None))
     }
-    found = []
-    for index, cell in enumerate(header):
-        name = cell.strip()
-        if index in taken or not name:
-            continue
-        finding = _RSNA_FINDING if name == _RSNA_TARGET and _is_rsna(header) else words.finding_of_column(name)
-        if finding != NOTHING:
-            found.append(FindingColumn(index=index, name=name, finding=finding))
-    return tuple(found) if any(column.finding for column in found) else ()
+    of_rsna = {_RSNA_TARGET: _RSNA_FINDING} if _is_rsna(header) else {}
+    names = {index: cell.strip() for index, cell in enumerate(header) if index not in taken}
+    if not any(name in of_rsna or words.is_known(name) for name in names.values()):
+        return ()
+    found = {index: of_rsna.get(name) or words.finding_of_column(name) for index, name in names.items()}
+    return tuple(
+        FindingColumn(index=index, name=names[index], finding=finding)
+        for index, finding in found.items()
+        if finding != NOTHING
+    )
 
 
 def _find_image(header: Sequence[str], named: str | None) -> Column:
@@ -287,9 +287,11 @@ def _missing(header: Sequence[str], field: Field, named: str | None) -> InvalidL
     present = _shorten(", ".join(repr(cell.strip()) for cell in header if cell.strip()))
     if named:
         return InvalidLabels(f"not a labels file: no column {named!r} among {present}")
-    or_findings = " or columns named after findings" if field is FIELDS["labels"] else ""
-    wanted = f"no column of {field.content}, such as {field.nih[0]!r},{or_findings} among {present}"
-    return InvalidLabels(f"not a labels file: {wanted}; name it with {field.flag}, or rename it")
+    wanted = f"no column of {field.content}, such as {field.nih[0]!r}, among {present}"
+    remedy = f"name it with {field.flag}, or rename it"
+    if field is FIELDS["labels"]:
+        remedy = f"name it with {field.flag}, or columns of one finding each with --map 'NAME=FINDING'"
+    return InvalidLabels(f"not a labels file: {wanted}; {remedy}")
 
 
 def _shorten(names: str) -> str:

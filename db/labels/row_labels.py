@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from db.findings import NIH_FINDINGS, NO_FINDING, SPECIFIC_FINDINGS
@@ -72,6 +73,7 @@ class ColumnsParser:
     def __init__(self, columns: Sequence[FindingColumn], reading: Reading) -> None:
         self._columns = columns
         self._indices = [column.index for column in columns]
+        self._pick = itemgetter(*self._indices, self._indices[0])
         self._uncertain = {"ignore": -1, "positive": 1, "negative": 0}[reading.uncertain]
         self._blank = 0 if reading.blank == "negative" else None
         named = {column.finding for column in columns}
@@ -85,13 +87,15 @@ class ColumnsParser:
         Raises:
             InvalidLabels: a cell holds something else, or `No Finding` stands beside another finding.
         """
-        width = len(cells)
-        return self._parse(tuple(cells[index] if index < width else "" for index in self._indices))
+        if len(cells) <= self._indices[-1]:
+            cells = [*cells, *[""] * (self._indices[-1] + 1 - len(cells))]
+        return self._parse(self._pick(cells))
 
     def _parse_cells(self, cells: Sequence[str]) -> RowLabels:
         by_value: dict[int | None, set[str]] = {1: set(), -1: set(), 0: set(), None: set()}
         ignored = []
-        for column, cell in zip(self._columns, cells, strict=True):
+        # The cells end with the first one again: `itemgetter` gives a tuple of two or more.
+        for column, cell in zip(self._columns, cells, strict=False):
             value = self._value(column, cell)
             if column.finding is not None:
                 by_value[value].add(column.finding)

@@ -13,7 +13,7 @@ from db.labels.text import InvalidLabels
 #: A word that says that something is there, but none of our findings.
 NOTHING: Final = ""
 #: How alike two words are, from 0 to 1, of which the one is offered for the other.
-_ALIKE: Final = 0.4
+_ALIKE: Final = 0.6
 #: How alike a column's name is to a finding's if it is likely a misspelt one.
 _MISSPELT: Final = 0.85
 #: Names of columns that are like `Normal`, and are not findings.
@@ -92,6 +92,10 @@ class FindingWords:
         if found is None and not self._ignore_unknown:
             raise InvalidLabels(f"has {quoted(word.strip())}, which is not a known finding{nearest(word)}; {_REMEDIES}")
         return found
+
+    def is_known(self, name: str) -> bool:
+        """Whether the word names a finding."""
+        return bool(self._find(name))
 
     def finding_of_column(self, name: str) -> str | None:
         """The finding that a column is named after, `NOTHING` for any other column, or None if it is to be ignored.

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -319,6 +320,42 @@ def test_flags_map_the_columns_of_a_hospitals_csv(ledger, tmp_path):
     assert ledger.rows("SELECT patient_id, image_name FROM scans") == [("A-7", f"images/{image_name(0)}")]
     assert ledger.rows("SELECT finding FROM labels") == [("Pleural_Thickening",)]
     assert ledger.rows("SELECT pending FROM run_progress") == [(1,)]
+
+
+LAYOUTS = Path(__file__).parents[1] / "support" / "label_layouts"
+
+
+def test_chexperts_csv_is_enqueued_by_its_folders_and_patients(ledger, tmp_path):
+    """The same flags tell beforehand what is read; the set's own folder lies around its images."""
+    csv = LAYOUTS / "chexpert.csv"
+    names = [line.split(",")[0] for line in csv.read_text().splitlines()[1:]]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True)
+        write_images(tmp_path / "source", [number])
+        (tmp_path / "source" / image_name(number)).rename(tmp_path / name)
+    flags = ("--csv", csv, "--patient-pattern", r"patient(\d+)", "--blank", "ignore")
+    told = as_json(ledger, "labels", "--inspect", *flags)
+    assert told["reading"] == {"layout": "columns", "uncertain": "ignore", "blank": "ignore"}
+    assert (told["scans"], told["patients"], told["labelled"]) == (5, 4, 4)
+    assert told["findings"]["Edema"] == {"positive": 1, "negative": 1, "uncertain": 2, "unknown": 1}
+    assert count_rows(ledger)["scans"] == 0, "looking writes nothing"
+    ledger.producer("enqueue", *flags, "--images", tmp_path / "CheXpert-v1.0-small")
+    assert ledger.rows("SELECT pending FROM run_progress") == [(5,)]
+    assert ledger.rows("SELECT count(DISTINCT patient_id), min(view), max(sex) FROM scans") == [(4, "AP", "Male")]
+    labels = ledger.rows("SELECT finding, count(*) FROM labels WHERE finding = 'Fracture' GROUP BY finding")
+    assert labels[0][1] >= 2
+
+
+def test_unknown_words_end_the_command_or_are_counted(ledger, tmp_path):
+    """One sentence names both remedies; what is left out is printed, and is in the JSON."""
+    csv = tmp_path / "sample_labels.csv"
+    csv.write_text(f"Image Index,Finding Labels\n{image_name(0)},Scoliosis|Mass\n{image_name(1)},Vol. overload\n")
+    done = ledger.producer("enqueue", "--csv", csv, check=False)
+    assert (done.returncode, "--map" in done.stderr, "--ignore-unknown" in done.stderr) == (2, True, True)
+    flags = ("--csv", csv, "--ignore-unknown", "--map", "Vol. overload=Edema")
+    assert as_json(ledger, "enqueue", *flags)["ignored_words"] == {"Scoliosis": 1}
+    assert "Scoliosis 1" in ledger.producer("enqueue", *flags).stdout
+    assert ledger.rows("SELECT finding FROM labels ORDER BY finding") == [("Edema",), ("Mass",)]
 
 
 def test_no_check_assumes_that_every_image_exists(ledger, tmp_path):

@@ -315,7 +315,9 @@ def test_a_missing_column_is_refused_with_its_name(write):
 
 def documented_columns():
     """The table of columns in docs/labels.md, as (field, name, its rank of names, flag)."""
-    text = DOCUMENTED[DOCUMENTED.index("| column | NIH's name |") : DOCUMENTED.index("NIH's name goes before the others")]
+    text = DOCUMENTED[
+        DOCUMENTED.index("| column | NIH's name |") : DOCUMENTED.index("NIH's name goes before the others")
+    ]
     rows = [line.strip("| ").split("|") for line in text.splitlines()[2:] if line.startswith("|")]
     for field, (_, nih, others, *further) in zip(FIELDS, rows, strict=True):
         last, flag = [*further, "", ""][:2]
