@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
+from db.labels.csv_file import Columns, LabelRow, LabelsFile, read_labels_csv
 from trainer.console.progress import print_status
 from trainer.data.dataset import Examples, label_matrix, labelled_rows, learnable_findings, read_scans
 from trainer.data.split import (
@@ -32,9 +32,19 @@ class Source:
     csv: Path
     #: A folder or `s3://bucket/prefix`; None looks beside the CSV.
     images: str | None = None
+    #: The names of the CSV's columns.
+    columns: Columns = field(default_factory=Columns)
     #: NIH's official lists of image names; both or neither.
     train_list: Path | None = None
     test_list: Path | None = None
+
+    def read_labels(self) -> LabelsFile:
+        """Read and check the CSV.
+
+        Raises:
+            UserError: see `db.labels.csv_file.read_labels_csv`.
+        """
+        return read_labels_csv(self.csv, self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +86,7 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
         UserError: the CSV is wrong, images are missing, there are too few patients, or official lists share patients
             or images.
     """
-    file = read_labels_csv(source.csv)
+    file = source.read_labels()
     # Refuses a wrong source before the images are read, which tells the duplicates and can take hours.
     listed = {row.image_name for row in _split(source, recipe, labelled_rows(file.rows), {})}
     rows = [row for row in file.rows if row.image_name in listed]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from db.errors import UserError
-from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
+from db.labels.csv_file import LabelRow, LabelsFile
 from db.metrics.held_out import FITTED_SUBSETS
 from db.metrics.known_patients import KnownPatients, count_known_patients
 from trainer.console.progress import native_stderr_muted
 from trainer.data.dataset import Examples, label_matrix, labelled_rows, read_scans
 from trainer.data.held_out import unseen_rows
-from trainer.data.training_data import Subset
+from trainer.data.training_data import Source, Subset
 from trainer.evaluation.evaluator import Evaluation, evaluate
 from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.split_file import SplitRow, read_split
@@ -53,23 +53,22 @@ def evaluation_json(context: EvaluationContext, evaluation: Evaluation) -> str:
 
 
 def evaluate_artifact(
-    artifact: Artifact, csv: Path, images: str | None, *, cache: Path, include_seen: bool = False
+    artifact: Artifact, source: Source, *, cache: Path, include_seen: bool = False
 ) -> tuple[EvaluationContext, Evaluation]:
     """Score a CSV's labelled scans and evaluate the scores, also at the manifest's thresholds.
 
     Args:
         artifact: the model.
-        csv: a labels CSV.
-        images: the folder or S3 prefix of the images; None looks beside the CSV.
+        source: a labels CSV and its images.
         cache: the folder of pixel caches.
         include_seen: whether to keep scans that the model was fitted or tuned on, and those of the same patients.
 
     Raises:
         UserError: the CSV or images are wrong, or the model has seen every scan.
     """
-    file = read_labels_csv(csv)
+    file = source.read_labels()
     labelled = labelled_rows(file.rows)
-    read = partial(read_scans, csv, images, rule=artifact.manifest.preprocessing, cache=cache)
+    read = partial(read_scans, source.csv, source.images, rule=artifact.manifest.preprocessing, cache=cache)
     examples = read(labelled) if include_seen else _read_unseen(artifact, file, read)
     unreadable = sum(examples.unreadable.values())
     context = EvaluationContext(

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.labels.csv_file import LabelRow, read_labels_csv
+from db.labels.csv_file import LabelRow
 from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
 from db.metrics.formulas import CountArray, has_both_classes, roc_curve
 from trainer.console.progress import print_status
 from trainer.data.dataset import label_matrix, labelled_rows, read_scans
 from trainer.data.held_out import unseen_rows, used_rows
-from trainer.data.training_data import Subset
+from trainer.data.training_data import Source, Subset
 from trainer.evaluation.groups import patients_of
 from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
@@ -72,27 +72,26 @@ class Comparison:
     loss: Estimate
 
 
-def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int, cache: Path) -> Int8Scans:
+def load_int8_scans(artifact: Artifact, source: Source, *, count: int, cache: Path) -> Int8Scans:
     """Read a CSV's validation scans and some of its training scans, by the artifact's own split.
 
     Args:
         artifact: the model.
-        csv: the labels CSV that the model was fitted on.
-        images: the folder or S3 prefix of the images; None looks beside the CSV.
+        source: the labels CSV that the model was fitted on, and its images.
         count: the number of training scans, taken at even intervals from all of them.
         cache: the folder of decoded images.
 
     Raises:
         UserError: the CSV or an image is wrong, or the CSV has no training scans or too few validation patients.
     """
-    file = read_labels_csv(csv)
+    file = source.read_labels()
     fitted = used_rows(file.dataset, file.rows, artifact, used=("train",))
     apart = set(unseen_rows(file.dataset, file.rows, artifact, used=("train",)))
     validation = used_rows(file.dataset, labelled_rows(file.rows), artifact, used=("validation",))
     tuned = [row for row in validation if row in apart]
-    _check_scans(csv, artifact.manifest.name, fitted, tuned)
+    _check_scans(source.csv, artifact.manifest.name, fitted, tuned)
     chosen = [fitted[at] for at in np.linspace(0, len(fitted) - 1, min(count, len(fitted))).astype(int)]
-    examples = read_scans(csv, images, [*chosen, *tuned], artifact.manifest.preprocessing, cache=cache)
+    examples = read_scans(source.csv, source.images, [*chosen, *tuned], artifact.manifest.preprocessing, cache=cache)
     kept = set(tuned)
     judged = np.array([row in kept for row in examples.rows], np.bool_)
     rows = tuple(row for row in examples.rows if row in kept)

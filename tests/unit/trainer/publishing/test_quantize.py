@@ -13,7 +13,7 @@ from tests.support.small_graph import BATCH, FINDINGS, SIDE, artifact_in
 from tests.support.world import radiograph
 from trainer.data.dataset import label_matrix
 from trainer.data.split import split_by_image, split_by_patient
-from trainer.data.training_data import Subset
+from trainer.data.training_data import Source, Subset
 from trainer.publishing import quantize as module
 from trainer.publishing.quantize import Int8Scans, compare, export_int8, load_int8_scans
 from worker.artifacts.artifact import file_sha256, load_artifact
@@ -192,7 +192,7 @@ def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path,
     """By the artifact's own split; test scans are not looked at."""
     artifact, subsets, rows = artifact_with_split(phantoms, tmp_path, split_by_patient)
     asked = spied_rows(monkeypatch)
-    scans = load_int8_scans(artifact, phantoms, None, count=1000, cache=tmp_path / "cache")
+    scans = load_int8_scans(artifact, Source(csv=phantoms), count=1000, cache=tmp_path / "cache")
     validation = names(rows, subsets, "validation")
     assert {one.image_name for one in scans.validation.rows} == validation
     assert {one.image_name for one in asked} == validation | names(rows, subsets, "train")
@@ -200,7 +200,7 @@ def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path,
     assert scans.validation.labels.shape == (len(validation), len(FINDINGS))
     at = asked.index(scans.validation.rows[0])
     assert (scans.validation.pixels[scans.validation.indices[0]] == scans.validation.pixels[at]).all()
-    assert len(load_int8_scans(artifact, phantoms, None, count=3, cache=tmp_path / "cache").calibration) == 3
+    assert len(load_int8_scans(artifact, Source(csv=phantoms), count=3, cache=tmp_path / "cache").calibration) == 3
 
 
 def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
@@ -209,7 +209,7 @@ def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
     fitted = {one.patient_id for one in rows if subsets[one.image_name] == "train"}
     apart = {one.image_name for one in rows if subsets[one.image_name] == "validation" and one.patient_id not in fitted}
     assert set() < apart < names(rows, subsets, "validation")
-    scans = load_int8_scans(artifact, phantoms, None, count=9, cache=tmp_path / "cache")
+    scans = load_int8_scans(artifact, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
     assert {one.image_name for one in scans.validation.rows} == apart
 
 
@@ -219,10 +219,10 @@ def test_a_csv_of_other_scans_is_one_sentence(phantoms, tmp_path):
     with pytest.raises(
         UserError, match=r"\d+ labelled validation scans of \d patients that small was not fitted on; .* 20 such"
     ):
-        load_int8_scans(artifact, phantoms, None, count=9, cache=tmp_path / "cache")
+        load_int8_scans(artifact, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
     other = artifact_in(tmp_path / "other")
     with pytest.raises(UserError, match="small was fitted on none of these scans; --int8 needs the CSV"):
-        load_int8_scans(other, phantoms, None, count=9, cache=tmp_path / "cache")
+        load_int8_scans(other, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
 
 
 def test_quantizing_tells_nobody():
