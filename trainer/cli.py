@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from db.labels.flags import with_reading
+from db.labels.reading import DEFAULT_READING, Reading
 from trainer.fit_command import CsvFlag, ImagesFlag, fit
 from worker.entry_point import run_command, stoppable
 
@@ -51,10 +53,13 @@ app.command()(fit)
 
 
 @app.command()
+@with_reading
 def evaluate(
+    *,
     model: Model,
     csv: CsvFlag,
     images: ImagesFlag = None,
+    reading: Reading = DEFAULT_READING,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -62,7 +67,7 @@ def evaluate(
             file_okay=False,
         ),
     ] = None,
-    include_seen: Annotated[  # noqa: FBT002
+    include_seen: Annotated[
         bool,
         typer.Option("--include-seen", help="Also use scans and patients that the model was fitted or tuned on."),
     ] = False,
@@ -77,7 +82,7 @@ def evaluate(
     from worker.files import write_file
 
     artifact, _, home, cache = _open_artifact(model)
-    source = Source(csv=csv, images=images)
+    source = Source(csv=csv, images=images, reading=reading)
     with stoppable("nothing was written"):
         context, evaluation = evaluate_artifact(artifact, source, cache=cache, include_seen=include_seen)
     name = f"{artifact.sha256[:12]}-{context.dataset}" + ("-all" if include_seen else "")
@@ -91,11 +96,13 @@ def evaluate(
 
 
 @app.command()
+@with_reading
 def export(
     *,
     model: Model,
     csv: CsvFlag,
     images: ImagesFlag = None,
+    reading: Reading = DEFAULT_READING,
     scans: Annotated[
         int,
         typer.Option(
@@ -120,7 +127,7 @@ def export(
     from trainer.data.training_data import Source
 
     artifact, models, _, cache = _open_artifact(model)
-    source = Source(csv=csv, images=images)
+    source = Source(csv=csv, images=images, reading=reading)
     with stoppable("nothing was written"):
         if int8:
             _export_int8(artifact, source, models=models, cache=cache, scans=scans, max_loss=max_loss)

@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.labels.csv_file import Columns, LabelRow, LabelsFile, read_labels_csv
+from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
+from db.labels.reading import DEFAULT_READING, Reading
+from db.labels.words import describe_ignored
 from trainer.console.progress import print_status
 from trainer.data.dataset import Examples, label_matrix, labelled_rows, learnable_findings, read_scans
 from trainer.data.split import (
@@ -32,19 +34,21 @@ class Source:
     csv: Path
     #: A folder or `s3://bucket/prefix`; None looks beside the CSV.
     images: str | None = None
-    #: The names of the CSV's columns.
-    columns: Columns = field(default_factory=Columns)
+    reading: Reading = DEFAULT_READING
     #: NIH's official lists of image names; both or neither.
     train_list: Path | None = None
     test_list: Path | None = None
 
     def read_labels(self) -> LabelsFile:
-        """Read and check the CSV.
+        """Read and check the CSV, and print the words that it leaves out.
 
         Raises:
             UserError: see `db.labels.csv_file.read_labels_csv`.
         """
-        return read_labels_csv(self.csv, self.columns)
+        file = read_labels_csv(self.csv, self.reading)
+        if file.ignored:
+            print_status(describe_ignored(file.ignored))
+        return file
 
 
 @dataclass(frozen=True, kw_only=True)
