@@ -134,8 +134,8 @@ class ColumnsParser:
         if text in _UNCERTAIN:
             return self._uncertain
         raise InvalidLabels(
-            f"{column.name!r} has {quoted(cell.strip())} instead of 1, 0, -1, YES, NO or nothing; "
-            f"correct it, or leave the column out with --map '{column.name}='"
+            f"{quoted(column.name)} has {quoted(cell.strip())} instead of 1, 0, -1, YES, NO or nothing; "
+            f"correct it, or leave the column out with --map {quoted(f'{column.name}=')}"
         )
 
 

@@ -330,7 +330,7 @@ def test_chexperts_csv_is_enqueued_by_its_folders_and_patients(ledger, tmp_path)
     csv = LAYOUTS / "chexpert.csv"
     names = [line.split(",")[0] for line in csv.read_text().splitlines()[1:]]
     for number, name in enumerate(names):
-        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         write_images(tmp_path / "source", [number])
         (tmp_path / "source" / image_name(number)).rename(tmp_path / name)
     flags = ("--csv", csv, "--patient-pattern", r"patient(\d+)", "--blank", "ignore")
