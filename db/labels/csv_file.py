@@ -116,7 +116,7 @@ class _Reader:
     def described(self) -> Mapping[str, str]:
         """How the file was read; see `LabelsFile.reading`."""
         bracketed = self.layout.name == "list" and self._list.has_brackets
-        told = {"layout": "bracketed list" if bracketed else self.layout.name}
+        told: dict[str, str] = {"layout": "bracketed list" if bracketed else self.layout.name}
         if self._columns:
             told |= {"uncertain": self._reading.uncertain, "blank": self._reading.blank}
         if self._words.used:

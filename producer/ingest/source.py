@@ -158,8 +158,9 @@ def _read_images(source: Source, images: str) -> SourceContents:
 
 
 def _unlabelled_row(image_name: str) -> LabelRow:
-    unknown: dict[str, None] = dict.fromkeys(("patient_id", "view", "sex", "age_years", "follow_up"))
-    return LabelRow(image_name=image_name, findings=(), **unknown)
+    return LabelRow(
+        image_name=image_name, findings=(), patient_id=None, view=None, sex=None, age_years=None, follow_up=None
+    )
 
 
 def _dataset_of(images: str) -> str:
