@@ -134,6 +134,15 @@ def run(
     rescore: Rescore = False,
     moved: Moved = False,
     correct_patients: CorrectPatients = False,
+    reject_colour: Annotated[
+        bool,
+        typer.Option(
+            "--reject-colour",
+            help="Reject images that have colour in them, such as screenshots, instead of scoring them. "
+            "Scans that have a score keep it, unless --rescore is given.",
+            envvar="CXR_REJECT_COLOUR",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Do it all on this machine: enqueue, start a worker, show progress, write the report."""
@@ -153,7 +162,7 @@ def run(
         moved=moved,
         correct_patients=correct_patients,
     )
-    runs.run_command(source, out, as_json=as_json)
+    runs.run_command(source, out, reject_colour=reject_colour, as_json=as_json)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Commands that open or change a run: enqueue, run, resume, cancel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -51,14 +51,14 @@ def enqueue_command(source: Source, *, wait: bool, dry_run: bool, as_json: bool)
         exit_on_rejects(counts)
 
 
-def run_command(source: Source, report_folder: Path | None, *, as_json: bool) -> None:
+def run_command(source: Source, report_folder: Path | None, *, reject_colour: bool, as_json: bool) -> None:
     """`producer run`."""
     settings, engine = open_ledger()
     enqueued = enqueue(settings, engine, source, print_unusable)
     if not as_json:
         _print_enqueued(enqueued)
     if enqueued.progress.pending:
-        _score_here(settings, engine, enqueued)
+        _score_here(settings, engine, enqueued, ["--reject-colour"] if reject_colour else [])
     report_run(settings, engine, enqueued.run_id, report_folder, as_json=as_json)
     if not as_json:
         print_line(f"database: {address_of(engine)}")
@@ -96,9 +96,9 @@ def cancel_command(run_id: int | None, *, as_json: bool) -> None:
         )
 
 
-def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued) -> None:
+def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued, options: Sequence[str]) -> None:
     try:
-        with local_worker(settings, enqueued.run_id, enqueued.model.sha256) as worker:
+        with local_worker(settings, enqueued.run_id, enqueued.model.sha256, options=options) as worker:
             err.print(f"a worker is loading the model; its log is {worker.log}", markup=False)
             follow(engine, enqueued.run_id, err, alive=worker.check)
     except FollowingStopped:

@@ -12,7 +12,7 @@ from db.errors import OutOfDeviceMemory, PermanentError, TemporaryError
 from db.ledger.outcomes import PendingScan, Rejected, Scored
 from tests.support.hash_scorer import hash_scores
 from tests.support.world import radiograph
-from worker.images.pixels import preprocess, to_pixels
+from worker.images.pixels import prepare, preprocess
 from worker.images.preprocessing import Preprocessing
 from worker.scoring import pipeline as chunks
 from worker.scoring.pipeline import score_chunk
@@ -99,7 +99,7 @@ def run(pool):
             chunk,
             scorer=scorer or Recorder(),
             read_image=disk or Disk(),
-            to_pixels=lambda image: to_pixels(image.data, RULE, max_pixels),
+            decode_image=lambda image: prepare(image.data, RULE, max_pixels),
             record_outcomes=write or written.append,
             pool=pool,
             out_of_time=out_of_time,
