@@ -15,6 +15,7 @@ from db.home import open_home
 from db.ledger.ledger_id import ledger_id
 from db.ledger.models import ModelInfo
 from db.settings import load_settings
+from worker.artifacts.manifest import SYNTHETIC_NOTE
 from worker.artifacts.model_store import ModelStore, open_model_store
 from worker.artifacts.registration import check_export, register_artifacts
 from worker.messaging.broker_check import check_broker
@@ -81,8 +82,8 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     print(f"model {artifact.manifest.name} ({artifact.sha256[:12]}): {scorer.runtime} {scorer.precision}")
     print(f"loaded and warm in {loaded - started:.1f} s; {rate:.0f} scans/s in batches of {scorer.batch_size}")
     print(f"a blank scan scores {scores[0, 0]:.4f} for {scorer.findings[0]}: this shows only that the model answers")
-    if getattr(artifact.manifest, "synthetic", False):
-        print("this model was fitted on synthetic scans: its scores of real scans mean nothing")
+    if artifact.manifest.synthetic:
+        print(f"this model was {SYNTHETIC_NOTE}")
 
 
 def _open_settings(runtime: str | None, precision: str | None, *, reject_colour: bool = False) -> WorkerSettings:
