@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 #: A pixel's chroma is its strongest channel minus its weakest. Up to this it may be gray that a scanner tinted.
@@ -26,4 +27,4 @@ def has_colour(image: NDArray[Any]) -> bool:
         return False
     blue, green, red = cv2.split(image[::_ROW_STEP])
     chroma = cv2.subtract(cv2.max(cv2.max(blue, green), red), cv2.min(cv2.min(blue, green), red))
-    return cv2.countNonZero(cv2.compare(chroma, _MAX_CHROMA, cv2.CMP_GT)) > _MAX_SHARE * chroma.size
+    return np.count_nonzero(chroma > _MAX_CHROMA) > _MAX_SHARE * chroma.size
