@@ -6,14 +6,17 @@ from typing import Annotated
 
 import typer
 
-from worker.entry_point import run_command
+from worker.entry_point import add_version_flag, run_command
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Queue chest X-rays for scoring, follow runs and report accuracy.",
 )
-model_app = typer.Typer(no_args_is_help=True, help="List models, and choose the one that scores the next runs.")
+add_version_flag(app)
+model_app = typer.Typer(
+    no_args_is_help=True, help="List, publish and remove models, and choose the one that scores the next runs."
+)
 app.add_typer(model_app, name="model")
 
 # A default that the ledger or another option decides is said in the help text: typer would print it in brackets, as if

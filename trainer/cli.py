@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.fit_command import CsvFlag, ImagesFlag, fit
-from worker.entry_point import run_command, stoppable
+from worker.entry_point import add_version_flag, run_command, stoppable
 
 if TYPE_CHECKING:
     from worker.artifacts.manifest import Artifact
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Fit a model and publish the artifact that workers load."
 )
+add_version_flag(app)
 
 Model = Annotated[str, typer.Option(help="Name or hash of an artifact in CXR_MODEL_DIR.", envvar="CXR_MODEL")]
 Seed = Annotated[

@@ -4,13 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.entry_point import run_command
+from worker.entry_point import add_version_flag, run_command
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Score chest X-rays: hold a model in memory and work on the chunks in its queue.",
 )
+add_version_flag(app)
 
 
 def _option(variable: str, text: str) -> Any:
