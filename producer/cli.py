@@ -41,7 +41,7 @@ LabelsCsv = Annotated[Path, typer.Option("--csv", help="Labels CSV in the NIH la
 Images = Annotated[
     str | None,
     typer.Option(
-        help="Folder or s3://bucket/prefix of the images. If omitted, they are looked for next to the CSV.",
+        help="Folder or s3://bucket/prefix of the images, or one image. If omitted, the folders next to the CSV.",
         envvar="CXR_IMAGES",
     ),
 ]

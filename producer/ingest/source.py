@@ -10,7 +10,7 @@ from db.errors import UserError
 from db.labels.csv_file import Columns, LabelRow, LabelsFile, read_labels_csv
 from db.ledger.scans import FoundImage
 from producer.counted import counted
-from worker.storage.image_store import SCHEME, LeftOut, Listing, find_images
+from worker.storage.image_store import SCHEME, LeftOut, Listing, find_images, is_one_file
 
 #: What was left out, as noun and why.
 _LEFT_OUT_WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -26,7 +26,7 @@ class Source:
     """What a person wants scored, as typed on the command line."""
 
     csv: Path | None = None
-    #: Folder or s3://bucket/prefix; None looks next to the CSV.
+    #: Folder or s3://bucket/prefix, or one image; None looks next to the CSV.
     images: str | None = None
     columns: Columns = field(default_factory=Columns)
     #: Image names are unique within it; None is the CSV's stem, or the name of the folder or prefix.
@@ -144,7 +144,7 @@ def _read_images(source: Source, images: str) -> SourceContents:
     names = sorted(listing.images)[: source.limit]
     found = {name: listing.images[name] for name in names}
     return SourceContents(
-        dataset=source.dataset or _dataset_of(images),
+        dataset=source.dataset or _dataset_of(_folder_of(images, found)),
         sha256=_sha256_of(found),
         rows=tuple(_unlabelled_row(name) for name in names),
         found=found,
@@ -156,6 +156,14 @@ def _read_images(source: Source, images: str) -> SourceContents:
 def _unlabelled_row(image_name: str) -> LabelRow:
     unknown: dict[str, None] = dict.fromkeys(("patient_id", "view", "sex", "age_years", "follow_up"))
     return LabelRow(image_name=image_name, findings=(), **unknown)
+
+
+def _folder_of(images: str, found: Mapping[str, FoundImage]) -> str:
+    """The folder or prefix that was named, or in which the one image lies that was named."""
+    if is_one_file(images):
+        return str(Path(images).absolute().parent)
+    is_object = any(image.location == images for image in found.values())
+    return images.rpartition("/")[0] if is_object else images
 
 
 def _dataset_of(images: str) -> str:

@@ -94,6 +94,15 @@ def test_a_run_without_failures_says_so_in_a_sentence(ledger, tmp_path):
     assert ledger.producer("failures").stdout == "run 1: no scan was rejected or quarantined\n"
 
 
+def test_one_image_is_scored_as_if_its_folder_held_no_other(ledger, tmp_path):
+    """It is the same scan as in a run of the whole folder."""
+    ledger.producer("enqueue", "--images", tmp_path / "images" / image_name(2))
+    score_all(ledger.engine, 1)
+    assert ledger.rows("SELECT dataset, image_name FROM scans") == [("images", image_name(2))]
+    ledger.producer("enqueue", "--images", tmp_path / "images")
+    assert ledger.rows("SELECT expected, reused FROM run_progress WHERE run_id = 2") == [(6, 1)]
+
+
 @pytest.mark.slow
 def test_ctrl_c_in_run_says_how_many_scans_are_pending_after_its_worker_has_stopped(ledger, tmp_path):
     """The batch that the worker had in hand is counted; `status` then says the same, and that no worker runs."""
@@ -244,7 +253,18 @@ def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
         (("enqueue", "--csv", "CSV", "--dataset", ""), "--dataset is empty"),
         (("enqueue", "--images", ".", "--label-column", "Dx"), "add --csv"),
     ],
-    ids=["dataset", "name", "lines", "long", "hash", "labels", "label set", "bytes", "no dataset", "columns"],
+    ids=[
+        "dataset",
+        "name",
+        "lines",
+        "long",
+        "hash",
+        "labels",
+        "label set",
+        "bytes",
+        "no dataset",
+        "columns",
+    ],
 )
 def test_a_wrong_flag_gives_one_sentence(scored, tmp_path, arguments, sentence):
     """A wrong flag ends the command with code 2 and one sentence, and nothing is written."""
