@@ -199,9 +199,19 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how far a run is, and what each worker does."""
-    from producer.commands import inspect_run
+    from producer.commands.status import status_command
 
-    inspect_run.status_command(run_id, watch=watch, as_json=as_json)
+    status_command(run_id, watch=watch, as_json=as_json)
+
+
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option(help="Maximum number of runs.", min=1)] = 20, *, as_json: Json = False
+) -> None:
+    """List the runs, the newest first: their state, counts, model and source."""
+    from producer.commands.status import runs_command
+
+    runs_command(limit, as_json=as_json)
 
 
 @app.command()
@@ -222,10 +232,10 @@ def cancel(run_id: RunId = None, *, as_json: Json = False) -> None:
 
 @app.command()
 def failures(run_id: RunId = None, *, as_json: Json = False) -> None:
-    """List the scans of a run that could not be scored, and why."""
-    from producer.commands import inspect_run
+    """List the scans of a run that could not be scored, by reason."""
+    from producer.commands.failures import failures_command
 
-    inspect_run.failures_command(run_id, as_json=as_json)
+    failures_command(run_id, as_json=as_json)
 
 
 @app.command()

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, case, exists, false, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, case, exists, false, func, select, text
 
 from db.errors import UserError
 from db.rates import measured_rate
@@ -50,6 +50,15 @@ class RunInfo:
     def is_stopped(self) -> bool:
         """Whether it stands still until it is resumed."""
         return self.stopped_at is not None and self.finished_at is None
+
+    @property
+    def state(self) -> str:
+        """`open`, `stopped`, `cancelled` or `finished`."""
+        if self.is_stopped:
+            return "stopped"
+        if self.cancelled_at is not None:
+            return "cancelled"
+        return "open" if self.finished_at is None else "finished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +113,26 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
     Raises:
         UserError: there is no such run.
     """
-    query = (
+    query = _select_runs().limit(1)
+    row = connection.execute(query if run_id is None else query.where(Run.id == run_id)).mappings().first()
+    if row is None:
+        raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
+    return RunInfo(**row)
+
+
+def latest_runs(connection: Connection, limit: int) -> list[RunInfo]:
+    """The latest runs, at most so many as `limit`; the newest comes first."""
+    return [RunInfo(**row) for row in connection.execute(_select_runs().limit(limit)).mappings()]
+
+
+def count_runs(connection: Connection) -> int:
+    """How many runs the ledger has."""
+    return connection.execute(select(func.count()).select_from(Run)).scalar_one()
+
+
+def _select_runs() -> Select[*tuple[Any, ...]]:
+    """The columns of `RunInfo`, the newest run first."""
+    return (
         select(
             Run.id,
             Run.source,
@@ -121,12 +149,7 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
         .join(Model, Model.id == Run.model_id)
         .outerjoin(LabelSet, LabelSet.id == Run.label_set_id)
         .order_by(Run.id.desc())
-        .limit(1)
     )
-    row = connection.execute(query if run_id is None else query.where(Run.id == run_id)).mappings().first()
-    if row is None:
-        raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
-    return RunInfo(**row)
 
 
 def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int, dict[int, datetime | None]]:

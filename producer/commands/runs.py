@@ -134,7 +134,7 @@ def _print_plan(plan: EnqueuePlan, *, as_json: bool) -> None:
     print_line("dry run: no run, scan or label was written, and nothing was sent")
     print_line(f"model {plan.model.name} ({plan.model.sha256[:12]})")
     print_line(f"{plan.scans:>12,}  {'scan' if plan.scans == 1 else 'scans'} in the source")
-    print_line(f"{plan.images:>12,}  images found, {plan.missing:,} missing")
+    print_line(f"{plan.images:>12,}  {'image' if plan.images == 1 else 'images'} found, {plan.missing:,} missing")
     print_line(f"{plan.decided:>12,}  already have an outcome")
     work = f", in {counted(plan.chunks, 'chunk')}, {_format_duration(plan.seconds)}" if plan.due else ""
     print_line(f"{plan.due:>12,}  would be scored{work}")

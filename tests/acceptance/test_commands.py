@@ -94,6 +94,52 @@ def test_a_run_without_failures_says_so_in_a_sentence(ledger, tmp_path):
     assert ledger.producer("failures").stdout == "run 1: no scan was rejected or quarantined\n"
 
 
+def test_failures_are_counted_by_reason_and_each_sentence_stands_once_above_its_images(ledger, tmp_path):
+    """Names are never broken, however long."""
+    long = f"{'n' * 120}.png"
+    csv = tmp_path / "gone.csv"
+    csv.write_text(f"Image Index,Finding Labels\n{long},Mass\nb.png,Mass\n{image_name(0)},Mass\n")
+    ledger.producer("enqueue", "--csv", csv)
+    printed = ledger.producer("failures").stdout.splitlines()
+    assert printed == [
+        "run 1: 2 scans not scored",
+        "scans  state     reason",
+        "    2  rejected  missing",
+        "",
+        "missing: no image of this name was found when the run was opened",
+        "  b.png",
+        f"  {long}",
+    ]
+
+
+def test_runs_lists_the_newest_first(scored, tmp_path):
+    """With counts that add up, on one line each, and says how many runs it leaves out."""
+    other = write_csv(tmp_path / "other folder.csv", [0])
+    scored.producer("enqueue", "--csv", other)
+    titles, newest, oldest = (line.split() for line in scored.producer("runs").stdout.splitlines())
+    assert titles[:7] == ["run", "state", "expected", "scored", "rejected", "quarantined", "pending"]
+    assert newest[:7] == ["2", "open", "1", "0", "0", "0", "1"]
+    assert " ".join(newest).endswith(f"hash other folder {other}")
+    assert oldest[:7] == ["1", "finished", "7", "6", "1", "0", "0"]
+    assert [(run["run_id"], run["state"], run["pending"]) for run in as_json(scored, "runs")] == [
+        (2, "open", 1),
+        (1, "finished", 0),
+    ]
+    limited = scored.producer("runs", "--limit", "1").stdout.splitlines()
+    assert (len(limited), limited[-1]) == (3, "the latest 1 of 2 runs; --limit 2 shows all")
+
+
+def test_status_before_the_first_run_shows_the_workers(ledger):
+    """So does its JSON; `--watch` has nothing to wait for, and a run that does not exist is a mistake."""
+    printed = ledger.producer("status").stdout
+    assert printed.startswith("there is no run yet; 'producer enqueue' opens one\nworkers: ")
+    assert as_json(ledger, "status") == {"run_id": None, "workers": None}
+    assert "no run yet" in ledger.producer("runs").stdout
+    assert as_json(ledger, "runs") == []
+    assert ledger.producer("status", "--watch", check=False).returncode == 2
+    assert ledger.producer("status", "--run", "1", check=False).returncode == 2
+
+
 def test_one_image_is_scored_as_if_its_folder_held_no_other(ledger, tmp_path):
     """It is the same scan as in a run of the whole folder."""
     ledger.producer("enqueue", "--images", tmp_path / "images" / image_name(2))
@@ -130,6 +176,7 @@ def test_every_command_prints_json(scored, tmp_path):
     assert as_json(scored, "status", "--run", "1")["scored"] == 6
     assert as_json(scored, "status", "--run", "1")["created_at"][10] == "T", "moments are ISO 8601"
     assert as_json(scored, "failures", "--run", "1")[0]["reason"] == "missing"
+    assert as_json(scored, "runs")[0]["scored"] == 6
     assert as_json(scored, "resume", "--run", "1")["sent"] == 0
     assert as_json(scored, "report", "--run", "1", "--out", tmp_path / "report")["coverage"]["expected"] == 7
     assert as_json(scored, "model", "list")[0]["name"] == "hash"
