@@ -344,9 +344,9 @@ def prune(
 @model_app.command("list")
 def model_list(*, as_json: Json = False) -> None:
     """List every registered model."""
-    from producer.commands import maintain
+    from producer.commands import models
 
-    maintain.model_list_command(as_json=as_json)
+    models.list_command(as_json=as_json)
 
 
 @model_app.command("activate")
@@ -354,9 +354,38 @@ def model_activate(
     name: Annotated[str, typer.Argument(help="Name or hash of the model.")], *, as_json: Json = False
 ) -> None:
     """Make a model the active one, which scores the next runs."""
-    from producer.commands import maintain
+    from producer.commands import models
 
-    maintain.model_activate_command(name, as_json=as_json)
+    models.activate_command(name, as_json=as_json)
+
+
+@model_app.command("publish")
+def model_publish(
+    folder: Annotated[
+        Path, typer.Argument(help="The model's folder, such as ~/.local/share/nightread/models/0123456789ab.")
+    ],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Copy a model that lies elsewhere into CXR_MODEL_DIR, a folder or s3://bucket/prefix."""
+    from producer.commands import models
+
+    models.publish_command(folder, as_json=as_json)
+
+
+@model_app.command("remove")
+def model_remove(
+    name: Annotated[str, typer.Argument(help="Name or hash of the model.")],
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for confirmation; required without a terminal.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a model's files from CXR_MODEL_DIR. Its scores stay, and so does its name where it has any."""
+    from producer.commands import models
+
+    models.remove_command(name, ask=not yes, as_json=as_json)
 
 
 @model_app.command("accept-export")
@@ -364,9 +393,9 @@ def model_accept_export(
     name: Annotated[str, typer.Argument(help="Name or hash of the model.")], *, as_json: Json = False
 ) -> None:
     """Let workers score with the exports of a model that lie in CXR_MODEL_DIR now, after it was exported again."""
-    from producer.commands import maintain
+    from producer.commands import models
 
-    maintain.model_accept_export_command(name, as_json=as_json)
+    models.accept_export_command(name, as_json=as_json)
 
 
 def main() -> None:

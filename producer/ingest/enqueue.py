@@ -11,7 +11,7 @@ from db.engine.session import read_transaction
 from db.errors import TemporaryError, UserError
 from db.labels.label_sets import import_labels
 from db.ledger.ledger_id import ledger_id
-from db.ledger.models import ModelInfo, find_model
+from db.ledger.models import ModelInfo, check_not_removed, find_model
 from db.ledger.nightly_runs import assign_night, note_left_out, run_of_night
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import note_seen, pending_of_run
@@ -214,6 +214,8 @@ def _commit(
         joined, resumed, run_id = True, False, taken
     else:
         model = find_model(connection, source.model)
+        # It may have been removed since it was looked up.
+        check_not_removed(model)
         conflicts = _find_conflicts(connection, source, contents, changes, may_ask=night is None)
         run_id, joined = _register_and_open(connection, source, contents, changes, model, conflicts=conflicts)
         if night is not None:

@@ -27,7 +27,7 @@ from worker.storage.versions import Version
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-__all__ = ["SCHEME", "list_objects", "list_s3", "read_object", "write_object"]
+__all__ = ["SCHEME", "delete_object", "list_objects", "list_s3", "read_object", "write_object"]
 
 #: Bytes of one read.
 _READ_BYTES: Final = 1 << 18
@@ -193,6 +193,21 @@ def write_object(location: str, path: Path) -> None:
         raise UserError(f"{location}: cannot be written: {describe_error(error)}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def delete_object(location: str) -> None:
+    """Delete `s3://bucket/key`; an object that is not there is no error.
+
+    Raises:
+        UserError: the store refuses it or does not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = location.removeprefix(SCHEME).partition("/")
+    try:
+        _s3().delete_object(Bucket=bucket, Key=key)
+    except (ClientError, BotoCoreError, ValueError) as error:
+        raise UserError(f"{location}: cannot be deleted: {describe_error(error)}") from error
 
 
 def _may_be_listed(bucket: str, key: str) -> bool:

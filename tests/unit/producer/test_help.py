@@ -21,7 +21,7 @@ def test_help_is_light_and_writes_nothing(tmp_path, command):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("module", ["producer.commands.runs", "producer.commands.maintain"])
+@pytest.mark.parametrize("module", ["producer.commands.runs", "producer.commands.models"])
 def test_enqueueing_never_loads_a_model_library(tmp_path, module):
     """TensorFlow takes seconds and 600 MB, and the producer's image does not have it."""
     modules, _ = loaded(tmp_path, "-c", f"import {module}")
