@@ -256,6 +256,10 @@ def report(
         str, typer.Option(help="Thresholds from 0 to 1, separated by commas.")
     ] = "0.3,0.4,0.5,0.6,0.7",
     *,
+    finding: Annotated[
+        str | None,
+        typer.Option(help="Finding that text and page show at each threshold. If omitted, Abnormal if it is scored."),
+    ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Report a run that is not finished; the report is marked as partial.")
     ] = False,
@@ -265,7 +269,7 @@ def report(
     from producer.commands import inspect_run
 
     options = inspect_run.ReportOptions(
-        label_set=labels, subset=subset, thresholds=inspect_run.parse_thresholds(thresholds)
+        label_set=labels, subset=subset, thresholds=inspect_run.parse_thresholds(thresholds), finding=finding
     )
     inspect_run.report_command(run_id, out, options=options, partial=partial, as_json=as_json)
 

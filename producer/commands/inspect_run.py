@@ -27,6 +27,8 @@ class ReportOptions:
     subset: str = HELD_OUT
     #: Each in [0, 1].
     thresholds: tuple[float, ...] = DEFAULT_THRESHOLDS
+    #: The main finding, see `choose_finding`; None is `Abnormal`, or the model's first.
+    finding: str | None = None
 
 
 DEFAULT_OPTIONS: Final = ReportOptions()
@@ -51,7 +53,7 @@ def report_run(
     partial: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Write a run's report and print its figures. Each label set and subset has a folder of its own.
+    """Write a run's report and print its figures. Each label set, subset and main finding has a folder of its own.
 
     Raises:
         UserError: see `write_report`.
@@ -70,6 +72,7 @@ def report_run(
             label_set=options.label_set,
             subset=options.subset,
             thresholds=options.thresholds,
+            finding=options.finding,
         )
     if as_json:
         print(to_json(report))
@@ -84,6 +87,8 @@ def _folder_name(run_id: int, options: ReportOptions) -> str:
         parts.append(f"labels-{options.label_set.replace('/', '_')}")
     if options.subset != HELD_OUT:
         parts.append(options.subset)
+    if options.finding is not None:
+        parts.append(options.finding.casefold().replace("/", "_").replace(" ", "_"))
     return "-".join(parts)
 
 

@@ -268,6 +268,14 @@ def test_a_report_takes_other_thresholds(scored):
     assert (done.returncode, "from 0 to 1" in done.stderr) == (2, True)
 
 
+def test_a_report_of_one_finding_has_a_folder_of_its_own(scored):
+    """`--finding` in any case; the report of the whole run stays."""
+    scored.producer("report")
+    printed = scored.producer("report", "--finding", "effusion").stdout
+    assert "\nEffusion, 6 scans" in printed
+    assert sorted(path.name for path in (scored.home / "reports").iterdir()) == ["run-1", "run-1-effusion"]
+
+
 def test_a_label_set_is_never_edited(scored, tmp_path):
     """A file that contradicts an existing label set cannot be imported under its name."""
     other = write_csv(tmp_path / "other.csv", SCANS, labels=dict.fromkeys(SCANS, "Mass"))
@@ -296,6 +304,7 @@ def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
         (("labels", "--csv", "CSV", "--name", "x@0123abcd"), "leave the hash out"),
         (("labels", "--csv", "BARE", "--name", "x", "--image-column", "File"), "no row has a label"),
         (("report", "--labels", "nope"), "no label set 'nope'"),
+        (("report", "--finding", "Efusion"), "but of Effusion"),
         (("enqueue", "--csv", "CSV", "--dataset", b"\xff"), "not valid UTF-8"),
         (("enqueue", "--csv", "CSV", "--dataset", ""), "--dataset is empty"),
         (("enqueue", "--images", ".", "--label-column", "Dx"), "add --csv"),
@@ -308,6 +317,7 @@ def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
         "hash",
         "labels",
         "label set",
+        "finding",
         "bytes",
         "no dataset",
         "columns",
