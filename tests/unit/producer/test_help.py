@@ -16,7 +16,7 @@ def test_help_is_light_and_writes_nothing(tmp_path, command):
     modules, shown = loaded(tmp_path, "-m", "producer.cli", *command, "--help")
     assert "Usage" in shown
     assert "[default: (" not in shown, "typer puts what cannot be typed in brackets"
-    assert modules.isdisjoint({"tensorflow", "keras", "cv2", "pandas", "sqlalchemy", "celery", "numpy"})
+    assert modules.isdisjoint({"tensorflow", "keras", "cv2", "pandas", "pyarrow", "sqlalchemy", "celery", "numpy"})
     assert not any(tmp_path.iterdir())
 
 
