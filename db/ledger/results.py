@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, Row, column, select, table, text
+from sqlalchemy import Connection, Row, column, func, select, table, text
 
 from db.errors import UserError
 
@@ -69,13 +69,16 @@ def find_run_in_views(connection: Connection, run_id: int | None) -> int:
     Raises:
         UserError: there is no such run.
     """
-    query = select(column("run_id")).select_from(table("run_progress")).order_by(column("run_id").desc()).limit(1)
-    if run_id is not None:
-        query = query.where(column("run_id") == run_id)
-    found: int | None = connection.execute(query).scalar()
+    number = column("run_id")
+    wanted = number == run_id
+    if run_id is None:
+        # `run_progress` counts the scans of every run that it is asked for. From this run on, there are few.
+        with_scans = select(number).select_from(table("results_wide")).order_by(number.desc()).limit(1)
+        wanted = number >= (connection.execute(with_scans).scalar() or 0)
+    found = connection.execute(select(func.max(number)).select_from(table("run_progress")).where(wanted)).scalar()
     if found is None:
         raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
-    return found
+    return int(found)
 
 
 def check_views(connection: Connection) -> None:

@@ -35,7 +35,7 @@ def make_demo_ledger(demo):
     with engine.begin() as connection:
         findings = _register_demo_model(connection, file)
         run, _ = _open_demo_run(connection, file)
-        record_outcomes(connection, _outcomes(pending_of_run(connection, run), file, findings))
+        record_outcomes(connection, list(_outcomes(pending_of_run(connection, run), file, findings)))
     close_finished_runs(engine)
     engine.dispose()
     return home

@@ -108,7 +108,7 @@ def test_both_databases_give_the_same_dtypes(ledger):
 
 def test_a_frame_without_rows_has_the_dtypes_of_one_with_rows(ledger):
     """Code that works on a run works on an empty selection of it."""
-    full, empty = ledger.results(held_out=True), ledger.results(held_out=False)
+    full, empty = ledger.results(), ledger.results(held_out=False)
     assert (len(full), len(empty)) == (4, 0)
     assert dict(empty.dtypes) == dict(full.dtypes)
 
@@ -139,13 +139,13 @@ def test_a_selection_without_rows_is_one_empty_chunk(ledger):
 
 def test_postgresql_keeps_the_rows_of_later_chunks(postgresql):
     """The driver has a cursor on the server and has not fetched everything, so memory does not grow with the run."""
-    with Ledger(_address(postgresql.url)) as ledger, postgresql.connect() as connection:
+    with Ledger(_address(postgresql.url)) as ledger:
         chunks = ledger.results(wide=True, chunksize=1)
         next(chunks)
-        (query,) = _open_transactions(connection)
+        (query,) = _open_transactions(postgresql)
         assert query.startswith("FETCH FORWARD 1 ")
         assert len(list(chunks)) == 3
-        assert _open_transactions(connection) == []
+        assert _open_transactions(postgresql) == []
 
 
 def test_rows_are_of_one_moment(engine, ledger, run, tmp_path):
@@ -211,12 +211,13 @@ def _address(url):
     return url.render_as_string(hide_password=False)
 
 
-def _open_transactions(connection):
+def _open_transactions(engine):
     """The last statements of sessions that are in a transaction and wait for their client."""
     of_others = text(
         "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
     )
-    return list(connection.execute(of_others).scalars())
+    with engine.connect() as connection:
+        return list(connection.execute(of_others).scalars())
 
 
 def _as_python(value, name):

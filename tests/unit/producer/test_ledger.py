@@ -171,11 +171,14 @@ def test_an_unknown_run_is_refused_before_its_first_chunk(run):
 
 
 def test_the_latest_run_is_the_default(engine, run, tmp_path):
-    """As in every command."""
+    """As in every command, also if its scans are gone."""
     later, _ = enqueue(engine, tmp_path, sha256="b" * 64)
     with Ledger() as ledger:
         assert set(ledger.results(wide=True).run_id) == {later}
-        assert set(ledger.results(ledger.runs().run_id.min()).run_id) == {run}
+        assert set(ledger.results(run).run_id) == {run}
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM run_scans WHERE run_id > 1"))
+        assert (len(ledger.results(wide=True)), len(ledger.results())) == (0, 0)
 
 
 def test_a_run_may_be_a_number_out_of_a_frame(run):
