@@ -24,9 +24,10 @@ TIMESTAMP: Final = "timestamp"
 #: The type of each column of `results` and `results_wide`; a column that is not listed is written as text.
 COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dataset", "image_name", "patient_id", "view", "sex", "finding"), TEXT),
-    **dict.fromkeys(("state", "reason", "detail", "model", "label_set", "runtime", "precision", "export_sha256"), TEXT),
+    **dict.fromkeys(("state", "reason", "detail", "notes", "location", "model", "label_set"), TEXT),
+    **dict.fromkeys(("runtime", "precision", "export_sha256"), TEXT),
     **dict.fromkeys(("age_years", "score", *map(column_of, FINDINGS)), FLOAT),
-    **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label"), INTEGER),
+    **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label", "held_out"), INTEGER),
     **{f"{column_of(finding)}_label": INTEGER for finding in FINDINGS},
     "reused": BOOLEAN,
     "scored_at": TIMESTAMP,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, case, exists, false, func, select, text
+from sqlalchemy import ColumnElement, Connection, case, false, func, select, text
 
 from db.errors import UserError
 from db.rates import measured_rate
@@ -18,7 +18,6 @@ from db.schema.tables import (
     Model,
     Outcome,
     Run,
-    RunFindingMetric,
     RunScan,
     Scan,
 )
@@ -67,8 +66,8 @@ class Progress:
 def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = None) -> list[int]:
     """The runs to close, in order: those of these outcomes, or all. Nothing is pending in them.
 
-    They are open, or finished without metrics under their label set: these were deleted when something changed that
-    they rest on, or the run was cancelled.
+    They are open, or finished without what `db.metrics.aggregate` stores: that was deleted when something changed that
+    it rests on, or the run was cancelled.
     """
     due = select(Run.id).where(is_to_close()).order_by(Run.id)
     if outcome_ids is not None:
@@ -77,11 +76,10 @@ def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = 
 
 
 def is_to_close() -> ColumnElement[bool]:
-    """Whether nothing is pending in a run that is open or lacks its metrics."""
-    of_run = (RunFindingMetric.run_id == Run.id) & (RunFindingMetric.label_set_id == Run.label_set_id)
-    lacks_metrics = Run.label_set_id.is_not(None) & ~exists().where(of_run)
+    """Whether nothing is pending in a run that is open or lacks its metrics and seen scans."""
+    is_due = Run.finished_at.is_(None) | Run.can_tell_held_out.is_(None)
     # CASE keeps this order. A database may otherwise read all outcomes of every finished run, to find none pending.
-    return case((Run.finished_at.is_(None) | lacks_metrics, _has_nothing_pending()), else_=false())
+    return case((is_due, _has_nothing_pending()), else_=false())
 
 
 def _has_nothing_pending() -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ scans ─┬─ labels ── label_sets          the labels that each CSV gives
        └─ run_scans ── runs             the scans of each run
 models ─┬─ model_scans                  the scans that a model was fitted, tuned or tested on
         └─ model_exports                the files of other runtimes that may score for a model
-runs ── run_threshold_metrics, run_finding_metrics
+runs ── run_threshold_metrics, run_finding_metrics, run_seen_scans
 forgotten                               when a patient was forgotten, but not which patient
 ledger                                  the id of this ledger: one row
 """
@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from db.findings import FINDINGS, column_of
+from db.findings import FINDINGS, NIH_FINDINGS, column_of
 
 #: SQLite assigns ids by itself only if the key's type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -42,6 +42,11 @@ PENDING: Final = "pending"
 SCORED: Final = "scored"
 REJECTED: Final = "rejected"
 QUARANTINED: Final = "quarantined"
+
+#: The values of a label.
+POSITIVE: Final = 1
+NEGATIVE: Final = 0
+UNCERTAIN: Final = -1
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -111,14 +116,17 @@ class LabelSet(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     #: The findings that a labelled scan does not have if it has no row of them, joined by `|` in the order of
     #: `SPECIFIC_FINDINGS`. Of any other finding, a scan without a row is unlabelled.
-    covered: Mapped[str]
+    covered: Mapped[str] = mapped_column(server_default="|".join(NIH_FINDINGS))
     #: How the file was read, see `db.labels.csv_file.LabelsFile.reading`.
-    reading: Mapped[dict[str, str]] = mapped_column(JSON)
+    reading: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
     imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Label(Base):
-    """One finding of a scan in successive label sets. `No Finding` is a row too; a scan without a row is unlabelled."""
+    """One finding of a scan in successive label sets. `No Finding` is a row too; a scan without a row is unlabelled.
+
+    If a later file gives it another value, the row ends and another one begins.
+    """
 
     __tablename__ = "labels"
 
@@ -129,8 +137,8 @@ class Label(Base):
     #: these may have been pruned since, so they are no references.
     since_id: Mapped[int] = mapped_column(Id, primary_key=True)
     until_id: Mapped[int | None] = mapped_column(Id)
-    #: 1 positive, 0 negative, -1 uncertain.
-    value: Mapped[int]
+    #: `POSITIVE`, `NEGATIVE` or `UNCERTAIN`.
+    value: Mapped[int] = mapped_column(server_default="1")
 
 
 class Model(Base):
@@ -228,6 +236,9 @@ class Run(Base):
     night: Mapped[str | None]
     #: When a nightly producer claimed the sending of its summary.
     summarised_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: `db.metrics.known_patients.KnownPatients.can_tell_held_out`. NULL until the run's metrics and `run_seen_scans`
+    #: are computed, and again once something changes that they rest on.
+    can_tell_held_out: Mapped[bool | None]
 
 
 class Outcome(Base):
@@ -345,6 +356,17 @@ class RunFindingMetric(Base):
     negatives: Mapped[int]
     computed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     is_partial: Mapped[bool]
+
+
+class RunSeenScan(Base):
+    """A scan of a run that is not held out, see `db.metrics.held_out`."""
+
+    __tablename__ = "run_seen_scans"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"), primary_key=True)
+    #: The model was fitted or tuned on the scan itself, and not only on another one of the patient.
+    itself: Mapped[bool]
 
 
 class Forgotten(Base):

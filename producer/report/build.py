@@ -65,13 +65,14 @@ class Report:
     coverage: Coverage
     #: Without patient ids, `held_out` leaves out scans by their names alone.
     patients: KnownPatients
-    #: The main finding, of `spread` and `baselines`: `Abnormal` if the model scores it, else the model's first.
+    #: The main finding, of `spread` and `baselines`: `Abnormal` if the model scores it, else the model's first; if the
+    #: label set judges some of the model's findings, of these.
     finding: str
     #: None if no scan is used.
     spread: Spread | None
     #: None without a label set.
     baselines: Baselines | None
-    #: By finding; the given thresholds first, then those chosen on these very scans.
+    #: By finding that the label set judges; the given thresholds first, then those chosen on these very scans.
     thresholds: tuple[ThresholdRow, ...]
     findings: tuple[FindingRow, ...]
 
@@ -129,7 +130,8 @@ def build_report(
     if label_set is not None:
         _check_labelled(scored, run_id, label_set)
     used = scored.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
-    finding = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
+    candidates = used.judged or used.findings
+    finding = ABNORMAL if ABNORMAL in candidates else candidates[0]
     metrics = compute_metrics(used, thresholds) if labels else RunMetrics()
     report = Report(
         run_id=run.id,
@@ -172,7 +174,7 @@ def _check_labelled(scored: ScoredScans, run_id: int, label_set: str) -> None:
 
 
 def _spread(used: ScoredScans, finding: str) -> Spread | None:
-    _, scores = used.labels_and_scores(finding)
+    scores = used.scores_of(finding)
     if not len(scores):
         return None
     minimum, lower, median, upper, maximum = np.quantile(scores, (0, 0.25, 0.5, 0.75, 1)).tolist()

@@ -144,7 +144,9 @@ def _threshold_table(report: Report) -> Table:
 
 
 def _auroc_line(report: Report) -> str:
-    row = next(row for row in report.findings if row.finding == report.finding)
+    row = next((row for row in report.findings if row.finding == report.finding), None)
+    if row is None:
+        return "The label set says of no scan whether it has a finding that the model scores."
     return (
         f"AUROC {format_rate(row.auroc)}, average precision {format_rate(row.average_precision)}, "
         f"on {row.positives:,} positive and {row.negatives:,} negative scans"

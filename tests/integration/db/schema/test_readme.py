@@ -183,7 +183,7 @@ def test_a_run_without_a_label_set_labels_nothing(ledger):
     ledger.execute(update(Run).where(Run.id == 1).values(label_set_id=None))
     assert rows(ledger, "SELECT DISTINCT label, label_set FROM results WHERE run_id = 1") == [(None, None)]
     labels = ", ".join(f"COUNT({column_of(finding)}_label)" for finding in FINDINGS)
-    assert rows(ledger, f"SELECT {labels} FROM results_wide WHERE run_id = 1") == [(0,) * 15]
+    assert rows(ledger, f"SELECT {labels} FROM results_wide WHERE run_id = 1") == [(0,) * 21]
     assert rows(ledger, "SELECT expected, label_set FROM run_progress WHERE run_id = 1") == [(11, None)]
 
 
