@@ -76,7 +76,7 @@ def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = 
 
 
 def is_to_close() -> ColumnElement[bool]:
-    """Whether nothing is pending in a run that is open or lacks its metrics and seen scans."""
+    """Whether nothing is pending in a run that is open or lacks what `db.metrics.aggregate` stores."""
     is_due = Run.finished_at.is_(None) | Run.can_tell_held_out.is_(None)
     # CASE keeps this order. A database may otherwise read all outcomes of every finished run, to find none pending.
     return case((is_due, _has_nothing_pending()), else_=false())

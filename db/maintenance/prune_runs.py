@@ -19,7 +19,6 @@ from db.schema.tables import (
     Run,
     RunFindingMetric,
     RunScan,
-    RunSeenScan,
     RunThresholdMetric,
     Scores,
 )
@@ -79,7 +78,7 @@ def _old_runs(limit: datetime) -> Select[int]:
 def _delete_run(connection: Connection, run_id: int) -> None:
     # Waits for a report that is storing this run's metrics; a later report finds no run.
     connection.execute(select(Run.id).where(Run.id == run_id).with_for_update())
-    for table in (RunThresholdMetric, RunFindingMetric, RunSeenScan, RunScan):
+    for table in (RunThresholdMetric, RunFindingMetric, RunScan):
         connection.execute(delete(table).where(table.run_id == run_id))
     connection.execute(delete(Run).where(Run.id == run_id))
 

@@ -5,21 +5,21 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, literal, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from db.metrics.held_out import seen_scans
 from db.metrics.known_patients import read_known_patients
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS, FindingRow, RunMetrics, ThresholdRow, compute_metrics
 from db.metrics.scored_scans import ALL, HELD_OUT, ScoredScans, read_scored_scans
-from db.schema.tables import Run, RunFindingMetric, RunSeenScan, RunThresholdMetric
+from db.schema.tables import Run, RunFindingMetric, RunScan, RunThresholdMetric
 
 
 def aggregate(connection: Connection, run_id: int, *, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> bool:
     """Compute what is stored of a run in which nothing is pending, and replace what was stored before.
 
-    These are its seen scans, and its metrics under its own label set: of both subsets and every finding of the model
-    that the label set judges, at the given thresholds and at the two chosen ones. Idempotent; a second caller waits for
-    the first. Runs in the caller's transaction.
+    That is which of its scans are held out, and its metrics under its own label set: of both subsets and every finding
+    of the model that the label set judges, at the given thresholds and at the two chosen ones. Idempotent; a second
+    caller waits for the first. Runs in the caller's transaction.
 
     Returns:
         False if there is no label set, hence no metrics, or if the run was pruned in the meantime.
@@ -28,10 +28,10 @@ def aggregate(connection: Connection, run_id: int, *, thresholds: Sequence[float
     run = _lock(connection, run_id)
     if run is None:
         return False
-    seen = _store_seen_scans(connection, run_id)
+    _store_seen_scans(connection, run_id)
     if run.label_set_id is None:
         return False
-    by_subset = _compute_subsets(read_scored_scans(connection, run_id, run.label_set_id, seen=seen), thresholds)
+    by_subset = _compute_subsets(read_scored_scans(connection, run_id, run.label_set_id), thresholds)
     common = {
         "run_id": run_id,
         "label_set_id": run.label_set_id,
@@ -52,16 +52,14 @@ def _lock(connection: Connection, run_id: int) -> Row[int | None] | None:
     return connection.execute(row).first()
 
 
-def _store_seen_scans(connection: Connection, run_id: int) -> Select[int, bool]:
-    """Store which scans of a run its model has seen, and whether that can be told; returns their query."""
-    mine = RunSeenScan.run_id == run_id
-    connection.execute(delete(RunSeenScan).where(mine))
-    found = seen_scans(run_id).subquery()
-    rows = select(literal(run_id), found.c.scan_id, found.c.itself == 1)
-    connection.execute(insert(RunSeenScan).from_select(["run_id", "scan_id", "itself"], rows))
-    known = read_known_patients(connection, run_id).can_tell_held_out
-    connection.execute(update(Run).where(Run.id == run_id).values(can_tell_held_out=known))
-    return select(RunSeenScan.scan_id, RunSeenScan.itself).where(mine)
+def _store_seen_scans(connection: Connection, run_id: int) -> None:
+    """Store which scans of a run its model has seen, and whether that can be told."""
+    is_seen = RunScan.scan_id.in_(select(seen_scans(run_id).subquery().c.scan_id))
+    # Most scans stay as they are, and a row that is not written costs nothing.
+    changes = update(RunScan).where(RunScan.run_id == run_id, RunScan.seen != is_seen)
+    connection.execute(changes.values(seen=~RunScan.seen))
+    can_tell = read_known_patients(connection, run_id).can_tell_held_out
+    connection.execute(update(Run).where(Run.id == run_id).values(can_tell_held_out=can_tell))
 
 
 def _compute_subsets(scored: ScoredScans, thresholds: Sequence[float]) -> dict[str, RunMetrics]:

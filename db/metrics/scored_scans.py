@@ -98,20 +98,8 @@ class ScoredScans:
         return np.ascontiguousarray(self.scores[:, self.findings.index(finding)])
 
 
-def read_scored_scans(
-    connection: Connection,
-    run_id: int,
-    label_set_id: int | None,
-    *,
-    seen: Select[int, int] | Select[int, bool] | None = None,
-) -> ScoredScans:
+def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | None) -> ScoredScans:
     """Read everything that a run's metrics are computed from.
-
-    Args:
-        connection: only reads.
-        run_id: the run.
-        label_set_id: the label set; None means that no label is known.
-        seen: rows as of `seen_scans`, if they are known already.
 
     Raises:
         ValueError: a scored scan has no score for a finding that its model scores.
@@ -120,7 +108,7 @@ def read_scored_scans(
     scan_ids, scores = _read_scores(connection, run_id, findings)
     codes, covered = _read_labels(connection, run_id, label_set_id, scan_ids), _read_covered(connection, label_set_id)
     labels, known = _decode(codes, findings, covered)
-    seen_by_id = _align(_fetch_matrix(connection, seen_scans(run_id) if seen is None else seen), scan_ids, missing=-1)
+    seen = _align(_fetch_matrix(connection, seen_scans(run_id)), scan_ids, missing=-1)
     return ScoredScans(
         findings=findings,
         judged=tuple(
@@ -130,8 +118,8 @@ def read_scored_scans(
         labels=labels,
         known=known,
         labelled=codes > 0,
-        seen_itself=seen_by_id == 1,
-        seen_patient=seen_by_id == 0,
+        seen_itself=seen == 1,
+        seen_patient=seen == 0,
     )
 
 

@@ -1,12 +1,12 @@
-"""Deletes stored metrics and seen scans when something that they rest on changes.
+"""Deletes stored metrics when something that they rest on changes, and which scans of a run are held out.
 
-They rest on outcomes and scores, on labels, and on what makes a scan seen: names, patients and the models' splits.
+These rest on outcomes and scores, on labels, and on what makes a scan seen: names, patients and the models' splits.
 Whoever changes one of these calls `delete_metrics` in the same transaction. Closing computes the metrics again.
 """
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from db.schema.tables import Run, RunFindingMetric, RunSeenScan, RunThresholdMetric
+from db.schema.tables import Run, RunFindingMetric, RunThresholdMetric
 
 
 def delete_metrics(connection: Connection, runs: ColumnElement[bool]) -> None:
@@ -22,6 +22,6 @@ def delete_metrics(connection: Connection, runs: ColumnElement[bool]) -> None:
     """
     concerned = select(Run.id).where(runs).order_by(Run.id)
     ids = connection.execute(concerned.with_for_update(key_share=True, of=Run)).scalars().all()
-    for table in (RunThresholdMetric, RunFindingMetric, RunSeenScan):
+    for table in (RunThresholdMetric, RunFindingMetric):
         connection.execute(delete(table).where(table.run_id.in_(ids)))
     connection.execute(update(Run).where(Run.id.in_(ids)).values(can_tell_held_out=None))

@@ -5,7 +5,7 @@ scans ─┬─ labels ── label_sets          the labels that each CSV gives
        └─ run_scans ── runs             the scans of each run
 models ─┬─ model_scans                  the scans that a model was fitted, tuned or tested on
         └─ model_exports                the files of other runtimes that may score for a model
-runs ── run_threshold_metrics, run_finding_metrics, run_seen_scans
+runs ── run_threshold_metrics, run_finding_metrics
 forgotten                               when a patient was forgotten, but not which patient
 ledger                                  the id of this ledger: one row
 """
@@ -26,6 +26,7 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -236,8 +237,8 @@ class Run(Base):
     night: Mapped[str | None]
     #: When a nightly producer claimed the sending of its summary.
     summarised_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    #: `db.metrics.known_patients.KnownPatients.can_tell_held_out`. NULL until the run's metrics and `run_seen_scans`
-    #: are computed, and again once something changes that they rest on.
+    #: `db.metrics.known_patients.KnownPatients.can_tell_held_out`. NULL until the run's metrics and
+    #: `RunScan.seen` are computed, and again once something changes that they rest on.
     can_tell_held_out: Mapped[bool | None]
 
 
@@ -295,6 +296,8 @@ class RunScan(Base):
     outcome_id: Mapped[int] = mapped_column(ForeignKey("outcomes.id"))
     #: The outcome existed before this run was opened.
     reused: Mapped[bool]
+    #: The model has seen the scan, see `db.metrics.held_out`; means nothing while `Run.can_tell_held_out` is NULL.
+    seen: Mapped[bool] = mapped_column(server_default=false())
 
 
 class Scores(Base):
@@ -356,17 +359,6 @@ class RunFindingMetric(Base):
     negatives: Mapped[int]
     computed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     is_partial: Mapped[bool]
-
-
-class RunSeenScan(Base):
-    """A scan of a run that is not held out, see `db.metrics.held_out`."""
-
-    __tablename__ = "run_seen_scans"
-
-    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
-    scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"), primary_key=True)
-    #: The model was fitted or tuned on the scan itself, and not only on another one of the patient.
-    itself: Mapped[bool]
 
 
 class Forgotten(Base):

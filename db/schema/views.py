@@ -40,10 +40,10 @@ def _specific(finding: str) -> tuple[str, str]:
 
 def _abnormal() -> tuple[str, str]:
     """The same for `Abnormal`: 3 is one of NIH's findings, 2 is `No Finding`, 1 is an uncertain finding of NIH's."""
-    others = ", ".join(f"'{finding}'" for finding in (NO_FINDING, *CHEXPERT_FINDINGS))
+    others = ", ".join(f"'{finding}'" for finding in CHEXPERT_FINDINGS)
     codes = (
-        f"WHEN l.value = 0 THEN 0 WHEN l.finding NOT IN ({others}) THEN 2 + l.value "
-        f"WHEN l.finding = '{NO_FINDING}' AND l.value = 1 THEN 2 ELSE 0"
+        f"WHEN l.finding = '{NO_FINDING}' THEN CASE l.value WHEN 1 THEN 2 ELSE 0 END "
+        f"WHEN l.value = 0 OR l.finding IN ({others}) THEN 0 ELSE 2 + l.value"
     )
     # All of NIH's findings are covered: a label set names what it covers in one order, in which these come first.
     implied = f"CASE WHEN ls.covered LIKE '{'|'.join(NIH_FINDINGS)}%' THEN 0 END"
@@ -55,8 +55,9 @@ _ADDED_COLUMNS: Final = "rs.scan_id, sc.follow_up, ls.name AS label_set, rs.reus
 _OUTCOME_COLUMNS: Final = "m.name AS model, o.revision, o.runtime, o.precision, o.scored_at, rs.run_id"
 #: Columns that came later stand at the end, so that the others keep their places.
 _LAST_COLUMNS: Final = (
-    "CASE WHEN EXISTS (SELECT 1 FROM run_seen_scans x WHERE x.run_id = rs.run_id AND x.scan_id = rs.scan_id) THEN 0 "
-    "WHEN r.can_tell_held_out THEN 1 END AS held_out, COALESCE(o.location, sc.location) AS location, o.notes"
+    # `seen` is stored: computed here, it would cost more than all other columns together, once per finding.
+    "CASE WHEN r.can_tell_held_out IS NULL THEN NULL WHEN rs.seen THEN 0 WHEN r.can_tell_held_out THEN 1 END "
+    "AS held_out, COALESCE(o.location, sc.location) AS location, o.notes"
 )
 _FROM_RUNS: Final = (
     "FROM runs r JOIN run_scans rs ON rs.run_id = r.id JOIN scans sc ON sc.id = rs.scan_id "

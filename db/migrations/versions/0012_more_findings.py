@@ -8,7 +8,6 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 SCORES = ("enlarged_cardiomediastinum", "fracture", "lung_lesion", "lung_opacity", "pleural_other", "support_devices")
 #: NIH's fourteen findings: until now, they were all that a label could name, and a scan had none that it did not name.
 COVERED = (
@@ -18,7 +17,7 @@ COVERED = (
 
 
 def upgrade() -> None:
-    """Add columns and a table. What older programs write meanwhile gets the values that it has always meant.
+    """Add columns; no table is rebuilt. What older programs write meanwhile gets the values that it always meant.
 
     No run says yet which of its scans are held out, so the next closing computes that, and its metrics, again.
     """
@@ -29,12 +28,4 @@ def upgrade() -> None:
     op.add_column("label_sets", sa.Column("reading", sa.JSON(), server_default="{}", nullable=False))
     op.add_column("outcomes", sa.Column("notes", sa.String(), nullable=True))
     op.add_column("runs", sa.Column("can_tell_held_out", sa.Boolean(), nullable=True))
-    op.create_table(
-        "run_seen_scans",
-        sa.Column("run_id", ID, nullable=False),
-        sa.Column("scan_id", ID, nullable=False),
-        sa.Column("itself", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_run_seen_scans_run_id")),
-        sa.ForeignKeyConstraint(["scan_id"], ["scans.id"], name=op.f("fk_run_seen_scans_scan_id")),
-        sa.PrimaryKeyConstraint("run_id", "scan_id", name=op.f("pk_run_seen_scans")),
-    )
+    op.add_column("run_scans", sa.Column("seen", sa.Boolean(), server_default=sa.false(), nullable=False))

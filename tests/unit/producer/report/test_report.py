@@ -89,7 +89,14 @@ def scans(labels: np.ndarray) -> ScoredScans:
     scores = np.tile(np.linspace(0, 1, len(labels))[:, None], len(FINDINGS))
     none = np.zeros(len(labels), np.bool_)
     return ScoredScans(
-        findings=FINDINGS, scores=scores, labels=matrix, labelled=~none, seen_itself=none, seen_patient=none
+        findings=FINDINGS,
+        judged=FINDINGS,
+        scores=scores,
+        labels=matrix,
+        known=np.ones_like(matrix),
+        labelled=~none,
+        seen_itself=none,
+        seen_patient=none,
     )
 
 
