@@ -25,6 +25,8 @@ _TYPES: Final = {
     **dict.fromkeys(("created_at", "finished_at", "cancelled_at", "stopped_at", "computed_at"), TIMESTAMP),
     **dict.fromkeys(("held_out", "is_partial"), BOOLEAN),
 }
+#: In `run_progress`, `reused` is a count; in the others it says yes or no of a scan.
+_PROGRESS_TYPES: Final = {**_TYPES, "reused": INTEGER}
 #: In the views of figures, `precision` is a rate; in the others it is the type of numbers that a model computed with.
 _METRIC_TYPES: Final = {**_TYPES, **dict.fromkeys(("threshold", "auroc", "average_precision", *_RATES), FLOAT)}
 _FAILURE_COLUMNS: Final = ("run_id", "scan_id", "dataset", "image_name", "location", "state", "reason", "detail")
@@ -73,7 +75,7 @@ class Ledger:
 
     def runs(self) -> pd.DataFrame:
         """Every run with its progress, oldest first: the view `run_progress`."""
-        return self._read(stream_view, view="run_progress", order_by=("run_id",))
+        return self._read(stream_view, _PROGRESS_TYPES, view="run_progress", order_by=("run_id",))
 
     @overload
     def results(

@@ -102,8 +102,12 @@ def test_both_databases_give_the_same_dtypes(ledger):
         found |= {name: str(dtype) for name, dtype in frame.dtypes.items()}
     assert {name: found[name] for name in DTYPES} == DTYPES
     assert set(found.values()) == set(DTYPES.values())
-    assert ledger.results().precision.dtype == "str", "the type of numbers"
-    assert ledger.metrics().precision.dtype == "float64", "a rate"
+
+
+def test_a_name_that_means_two_things_has_the_dtype_of_each(ledger):
+    """The type of numbers or a rate; yes or no of a scan or a run's count."""
+    assert (ledger.results().precision.dtype, ledger.metrics().precision.dtype) == ("str", "float64")
+    assert (ledger.results().reused.dtype, ledger.runs().reused.dtype) == ("boolean", "Int64")
 
 
 def test_a_frame_without_rows_has_the_dtypes_of_one_with_rows(ledger):
