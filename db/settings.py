@@ -44,7 +44,7 @@ class Settings(BaseSettings):
 S = TypeVar("S", bound=Settings)
 
 
-def load_settings(kind: type[S], **given: str) -> S:
+def load_settings(kind: type[S], **given: Any) -> S:
     """Read the settings from the environment, except for those that are given.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, Row, column, func, select, table, text
+from sqlalchemy import BigInteger, Connection, Row, column, func, select, table, text
 
 from db.errors import UserError
 
@@ -69,7 +69,7 @@ def find_run_in_views(connection: Connection, run_id: int | None) -> int:
     Raises:
         UserError: there is no such run.
     """
-    number = column("run_id")
+    number = column("run_id", BigInteger)
     wanted = number == run_id
     if run_id is None:
         # `run_progress` counts the scans of every run that it is asked for. From this run on, there are few.
