@@ -17,7 +17,7 @@ from db.ledger.runs import still_open_runs
 from db.ledger.scans import FoundImage
 from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, Run, RunScan, Scan, Scores
 
-#: The reason codes of rejections. The README documents them.
+#: The reason codes of rejections. docs/scans.md documents them.
 REASONS: Final = (
     *("missing", "unreadable", "s3", "cancelled", "changed", "conflict"),
     *("empty", "not_image", "dicom", "truncated", "too_large", "unsupported", "constant"),

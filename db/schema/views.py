@@ -54,8 +54,8 @@ _METRICS_HEAD: Final = "t.run_id, m.name AS model, ls.name AS label_set, t.subse
 
 VIEWS: Final = {
     # One complete SELECT per finding: both databases skip the findings that a query does not ask for, and push its
-    # other conditions into those that it does. With the UNION inside the join, SQLite cannot, and the README's query
-    # for the agreement of two models took minutes.
+    # other conditions into those that it does. With the UNION inside the join, SQLite cannot, and the example
+    # of docs/results.md for the agreement of two models took minutes.
     "results": " UNION ALL ".join(map(_results_of, FINDINGS)),
     "results_wide": (
         f"SELECT {_SCAN_COLUMNS}, o.state, o.reason, o.detail, {_label(ABNORMAL)} AS abnormal_label, "
