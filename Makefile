@@ -57,7 +57,7 @@ demo: .venv/demo.installed
 	@if ls $(DEMO)/home/models/*/manifest.json >/dev/null 2>&1; then echo "The demo's model exists already."; \
 	else $(BIN)/trainer fit --csv $(DEMO)/scans/sample_labels.csv --name demo --size 64 --epochs 9 --batch-size 16 --no-export; fi
 	$(BIN)/producer run --csv $(DEMO)/scans/sample_labels.csv --out $(DEMO)/report
-	$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
+	@$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
 
 fast: .venv/test.installed
 	$(PYTEST) tests/unit $(MODEL_TESTS:%=--ignore=%) $(ARGS)
