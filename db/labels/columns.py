@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Field:
     """Something that a labels CSV says of a scan, and the names that its column may have.
 
-    Names are compared by their letters and digits alone, so `patient_id` is `Patient ID`; docs/scans.md lists all.
+    Names are compared by their letters and digits alone, so `patient_id` is `Patient ID`. The README lists them all.
     """
 
     #: What the column holds, as a message says it.

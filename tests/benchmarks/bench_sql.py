@@ -1,4 +1,4 @@
-"""Measures the SQL of docs/results.md on a million outcomes and the aggregator on a million scores, on both databases.
+"""Measures the README's SQL on a million outcomes and the aggregator on a million scores, on both databases.
 
 For each example it gives seconds (median of 3), rows, and the big tables that its plan reads from end to end.
 PostgreSQL does so if it estimates that an index would cost more; the seconds with indexes alone allow a comparison.
@@ -28,7 +28,7 @@ from db.engine.session import make_engine, read_transaction, upgrade
 from db.metrics.aggregate import aggregate
 from tests.benchmarks.big_ledger import BigLedger, fill_ledger
 
-PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+README = Path(__file__).parents[2] / "README.md"
 RUNS = 20
 THRESHOLDS = [n / 100 for n in range(1, 100)]
 REPEATS = 3
@@ -107,12 +107,12 @@ def measure(new_database: Callable[[BigLedger], str], outcomes: int) -> dict[str
 
 
 def run_examples(url: str) -> list[dict[str, Any]]:
-    """Figures of every example of docs/results.md, and of `SELECT *` from `run_progress`."""
+    """Figures of every example of the README, and of `SELECT *` from `run_progress`."""
     engine = make_engine(url)
     with engine.begin() as connection:
         for run in (1, 2):
             aggregate(connection, run, thresholds=THRESHOLDS)
-    queries = re.findall(r"```sql\n(.*?);\n```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    queries = re.findall(r"```sql\n(.*?);\n```", README.read_text(encoding="utf-8"), re.DOTALL)
     with read_transaction(engine) as connection:
         figures = [one_example(connection, query) for query in [*queries, "SELECT *\nFROM run_progress"]]
     engine.dispose()

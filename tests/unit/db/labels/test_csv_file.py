@@ -21,7 +21,7 @@ from db.labels.columns import FIELDS, find_columns
 from db.labels.csv_file import Columns, normalise_patient_id, parse_age, read_labels_csv
 
 DATA = Path(__file__).resolve().parents[4].parent / "shared" / "data"
-PAGE = (Path(__file__).parents[4] / "docs" / "scans.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
 
 
@@ -313,8 +313,8 @@ def test_a_missing_column_is_refused_with_its_name(write):
 
 
 def documented_columns():
-    """The table of columns in docs/scans.md, as (field, name, NIH's names, flag)."""
-    text = PAGE[PAGE.index("| column | NIH's name |") : PAGE.index("NIH's name goes before the others")]
+    """The README's table of columns, as (field, name, NIH's names, flag)."""
+    text = README[README.index("| column | NIH's name |") : README.index("NIH's name goes before the others")]
     rows = [line.strip("| ").split("|") for line in text.splitlines()[2:] if line.startswith("|")]
     for field, (_, nih, others, *flag) in zip(FIELDS, rows, strict=True):
         for name in re.findall("`(.*?)`", nih + others):
@@ -322,8 +322,8 @@ def documented_columns():
 
 
 @pytest.mark.parametrize(("field", "name", "nih", "flag"), [*documented_columns()])
-def test_a_column_is_found_by_each_name_that_the_page_lists(field, name, nih, flag):
-    """Case, spaces and marks do not matter, and the page lists neither more nor less than the reader knows."""
+def test_a_column_is_found_by_each_name_that_the_readme_lists(field, name, nih, flag):
+    """Case, spaces and marks do not matter, and the README lists neither more nor less than the reader knows."""
     for spelling in (name, name.upper(), name.replace(" ", ""), name.lower().replace(" ", "_"), f" {name} ."):
         header = ["x", spelling, *(FIELDS[other].nih[0] for other in FIELDS if other != field)]
         column = getattr(find_columns(header, Columns()), field)

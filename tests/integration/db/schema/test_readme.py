@@ -1,4 +1,4 @@
-"""The SQL examples and the tables of columns in docs/results.md hold on both databases."""
+"""The README's SQL examples and tables of columns hold on both databases."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,9 +13,9 @@ from db.metrics.aggregate import aggregate
 from db.schema.tables import Label, LabelSet, Model, ModelScan, Outcome, Run, RunScan, Scan, Scores
 from db.schema.views import VIEWS
 
-DOCS = Path(__file__).parents[4] / "docs"
-PAGE = (DOCS / "results.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```sql\n(.*?);\n```", PAGE, re.DOTALL)
+README = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
+SECTION = README[README.index("## Read the results") : README.index("## Settings")]
+EXAMPLES = re.findall(r"```sql\n(.*?);\n```", SECTION, re.DOTALL)
 
 EVENING = datetime(2026, 11, 23, 19, 50, tzinfo=UTC)
 AFTERNOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
@@ -205,9 +205,9 @@ def test_a_run_whose_scans_are_all_gone_still_has_progress(ledger):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_page_documents_exactly_the_columns_of_a_view(engine, view):
-    """Each column is in the page's table of that view once."""
-    table = re.search(rf"\| column of `{view}` \|.*?\n\n", PAGE, re.DOTALL).group(0)
+def test_the_readme_documents_exactly_the_columns_of_a_view(engine, view):
+    """Each column is in the README's table of that view once."""
+    table = re.search(rf"\| column of `{view}` \|.*?\n\n", SECTION, re.DOTALL).group(0)
     cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     real = [column["name"] for column in inspect(engine).get_columns(view)]
@@ -215,6 +215,5 @@ def test_the_page_documents_exactly_the_columns_of_a_view(engine, view):
 
 
 def test_every_reason_is_documented():
-    """docs/scans.md names every reason code that SQL can hold."""
-    scans = (DOCS / "scans.md").read_text(encoding="utf-8")
-    assert [reason for reason in REASONS if f"`{reason}`" not in scans] == []
+    """The README names every reason code that SQL can hold."""
+    assert [reason for reason in REASONS if f"`{reason}`" not in README] == []
