@@ -57,7 +57,7 @@ demo: .venv/demo.installed
 	@if ls $(DEMO)/home/models/*/manifest.json >/dev/null 2>&1; then echo "The demo's model exists already."; \
 	else $(BIN)/trainer fit --csv $(DEMO)/scans/sample_labels.csv --name demo --size 64 --epochs 9 --batch-size 16 --no-export; fi
 	$(BIN)/producer run --csv $(DEMO)/scans/sample_labels.csv --out $(DEMO)/report
-	$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
+	@$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
 
 fast: .venv/test.installed
 	$(PYTEST) tests/unit $(MODEL_TESTS:%=--ignore=%) $(ARGS)
@@ -127,9 +127,9 @@ COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --n
 	--no-annotate --no-header --quiet
 LOCK = $(COMPILE) --constraint tests/requirements.lock
 lock:
-	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --group build --group test --group check \
-		-o tests/requirements.lock
-	$(LOCK) pyproject.toml --extra worker --extra fit --group build -o requirements.lock
+	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --extra pandas --group build --group test \
+		--group check -o tests/requirements.lock
+	$(LOCK) pyproject.toml --extra worker --extra fit --extra pandas --group build -o requirements.lock
 	$(LOCK) pyproject.toml -o docker/requirements/producer.lock
 	$(LOCK) pyproject.toml --extra worker --extra openvino -o docker/requirements/worker.lock
 	$(LOCK) pyproject.toml --extra worker-gpu -o docker/requirements/worker-gpu.lock

@@ -44,15 +44,15 @@ class Settings(BaseSettings):
 S = TypeVar("S", bound=Settings)
 
 
-def load_settings(kind: type[S]) -> S:
-    """Read the settings from the environment.
+def load_settings(kind: type[S], **given: Any) -> S:
+    """Read the settings from the environment, except for those that are given.
 
     Raises:
         UserError: a variable has an invalid value, the file of its `_FILE` twin cannot be read, or the user has no home
             folder and sets no `CXR_HOME`.
     """
     try:
-        return kind()
+        return kind(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0] if first["loc"] else "").upper()

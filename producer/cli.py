@@ -6,14 +6,19 @@ from typing import Annotated
 
 import typer
 
-from worker.entry_point import run_command
+from db.labels.flags import with_reading
+from db.labels.reading import DEFAULT_READING, Reading
+from worker.entry_point import add_version_flag, run_command
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Queue chest X-rays for scoring, follow runs and report accuracy.",
 )
-model_app = typer.Typer(no_args_is_help=True, help="List models, and choose the one that scores the next runs.")
+add_version_flag(app)
+model_app = typer.Typer(
+    no_args_is_help=True, help="List, publish and remove models, and choose the one that scores the next runs."
+)
 app.add_typer(model_app, name="model")
 
 # A default that the ledger or another option decides is said in the help text: typer would print it in brackets, as if
@@ -30,26 +35,17 @@ class ExportFormat(Enum):
 Csv = Annotated[
     Path | None,
     typer.Option(
-        help="Labels CSV in the NIH layout. If omitted, every image in --images is scored, without labels.",
+        help="Labels CSV, see docs/labels.md. If omitted, every image in --images is scored, without labels.",
         envvar="CXR_CSV",
     ),
 ]
-LabelsCsv = Annotated[Path, typer.Option("--csv", help="Labels CSV in the NIH layout.")]
+LabelsCsv = Annotated[Path, typer.Option("--csv", help="Labels CSV, see docs/labels.md.")]
 Images = Annotated[
     str | None,
     typer.Option(
-        help="Folder or s3://bucket/prefix of the images. If omitted, they are looked for next to the CSV.",
+        help="Folder or s3://bucket/prefix of the images, or one image. If omitted, the folders next to the CSV.",
         envvar="CXR_IMAGES",
     ),
-]
-ImageColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the image names. If omitted, 'Image Index' or another common name.")
-]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the findings. If omitted, 'Finding Labels' or another common name.")
-]
-PatientColumn = Annotated[
-    str | None, typer.Option(help="CSV column with the patient ids. If omitted, 'Patient ID' or another common name.")
 ]
 Dataset = Annotated[
     str | None,
@@ -80,13 +76,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
+@with_reading
 def enqueue(
     *,
     csv: Csv = None,
     images: Images = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    patient_column: PatientColumn = None,
+    reading: Reading = DEFAULT_READING,
     dataset: Dataset = None,
     model: Model = None,
     limit: Limit = None,
@@ -99,15 +94,13 @@ def enqueue(
     as_json: Json = False,
 ) -> None:
     """Register the scans of a CSV, folder or bucket, and send those without an outcome to the workers."""
-    from db.labels.csv_file import Columns
     from producer.commands import runs
     from producer.ingest.source import Source
 
-    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(
         csv=csv,
         images=images,
-        columns=columns,
+        reading=reading,
         dataset=dataset,
         model=model,
         limit=limit,
@@ -120,13 +113,12 @@ def enqueue(
 
 
 @app.command()
+@with_reading
 def run(
     *,
     csv: Csv = None,
     images: Images = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    patient_column: PatientColumn = None,
+    reading: Reading = DEFAULT_READING,
     dataset: Dataset = None,
     model: Model = None,
     limit: Limit = None,
@@ -134,18 +126,25 @@ def run(
     rescore: Rescore = False,
     moved: Moved = False,
     correct_patients: CorrectPatients = False,
+    reject_colour: Annotated[
+        bool,
+        typer.Option(
+            "--reject-colour",
+            help="Reject images that have colour in them, such as screenshots, instead of scoring them. "
+            "Scans that have a score keep it, unless --rescore is given.",
+            envvar="CXR_REJECT_COLOUR",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Do it all on this machine: enqueue, start a worker, show progress, write the report."""
-    from db.labels.csv_file import Columns
     from producer.commands import runs
     from producer.ingest.source import Source
 
-    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
     source = Source(
         csv=csv,
         images=images,
-        columns=columns,
+        reading=reading,
         dataset=dataset,
         model=model,
         limit=limit,
@@ -153,18 +152,17 @@ def run(
         moved=moved,
         correct_patients=correct_patients,
     )
-    runs.run_command(source, out, as_json=as_json)
+    runs.run_command(source, out, reject_colour=reject_colour, as_json=as_json)
 
 
 @app.command()
+@with_reading
 def nightly(
     context: typer.Context,
     *,
     csv: Csv = None,
     images: Images = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    patient_column: PatientColumn = None,
+    reading: Reading = DEFAULT_READING,
     dataset: Dataset = None,
     model: Model = None,
     at: Annotated[
@@ -175,12 +173,10 @@ def nightly(
     as_json: Json = False,
 ) -> None:
     """Enqueue what is due every night, or once with --now; when the run ends, write its report and send a summary."""
-    from db.labels.csv_file import Columns
     from producer.commands.nightly import nightly_command
     from producer.ingest.source import Source
 
-    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
-    source = Source(csv=csv, images=images, columns=columns, dataset=dataset, model=model)
+    source = Source(csv=csv, images=images, reading=reading, dataset=dataset, model=model)
     source_of_at = context.get_parameter_source("at")
     # CXR_NIGHTLY_AT is set in the container where a person types --now.
     if now and source_of_at is not None and source_of_at.name == "ENVIRONMENT":
@@ -196,9 +192,19 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how far a run is, and what each worker does."""
-    from producer.commands import inspect_run
+    from producer.commands.status import status_command
 
-    inspect_run.status_command(run_id, watch=watch, as_json=as_json)
+    status_command(run_id, watch=watch, as_json=as_json)
+
+
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option(help="Maximum number of runs.", min=1)] = 20, *, as_json: Json = False
+) -> None:
+    """List the runs, the newest first: their state, counts, model and source."""
+    from producer.commands.status import runs_command
+
+    runs_command(limit, as_json=as_json)
 
 
 @app.command()
@@ -219,10 +225,10 @@ def cancel(run_id: RunId = None, *, as_json: Json = False) -> None:
 
 @app.command()
 def failures(run_id: RunId = None, *, as_json: Json = False) -> None:
-    """List the scans of a run that could not be scored, and why."""
-    from producer.commands import inspect_run
+    """List the scans of a run that could not be scored, by reason."""
+    from producer.commands.failures import failures_command
 
-    inspect_run.failures_command(run_id, as_json=as_json)
+    failures_command(run_id, as_json=as_json)
 
 
 @app.command()
@@ -243,6 +249,10 @@ def report(
         str, typer.Option(help="Thresholds from 0 to 1, separated by commas.")
     ] = "0.3,0.4,0.5,0.6,0.7",
     *,
+    finding: Annotated[
+        str | None,
+        typer.Option(help="Finding that text and page show at each threshold. If omitted, Abnormal if it is scored."),
+    ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Report a run that is not finished; the report is marked as partial.")
     ] = False,
@@ -252,7 +262,7 @@ def report(
     from producer.commands import inspect_run
 
     options = inspect_run.ReportOptions(
-        label_set=labels, subset=subset, thresholds=inspect_run.parse_thresholds(thresholds)
+        label_set=labels, subset=subset, thresholds=inspect_run.parse_thresholds(thresholds), finding=finding
     )
     inspect_run.report_command(run_id, out, options=options, partial=partial, as_json=as_json)
 
@@ -274,13 +284,17 @@ def export(
 
 
 @app.command()
+@with_reading
 def labels(
     *,
     csv: LabelsCsv,
-    name: Annotated[str, typer.Option(help="Name of the label set. If it exists, the CSV may only add to it.")],
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    patient_column: PatientColumn = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the label set. If it exists, the CSV may only add to it.")
+    ] = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Print what would be read, with counts, and write nothing.")
+    ] = False,
+    reading: Reading = DEFAULT_READING,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -291,11 +305,14 @@ def labels(
     as_json: Json = False,
 ) -> None:
     """Import a labels CSV as a label set, without enqueueing. 'report --labels NAME' compares a run with it."""
-    from db.labels.csv_file import Columns
+    if inspect:
+        from producer.commands.inspect_labels import inspect_command
+
+        inspect_command(csv, reading, as_json=as_json)
+        return
     from producer.commands import maintain
 
-    columns = Columns(image=image_column, labels=label_column, patient=patient_column)
-    maintain.labels_command(csv, name, dataset, columns, as_json=as_json)
+    maintain.labels_command(csv, name, dataset, reading, as_json=as_json)
 
 
 @app.command()
@@ -331,9 +348,9 @@ def prune(
 @model_app.command("list")
 def model_list(*, as_json: Json = False) -> None:
     """List every registered model."""
-    from producer.commands import maintain
+    from producer.commands import models
 
-    maintain.model_list_command(as_json=as_json)
+    models.list_command(as_json=as_json)
 
 
 @model_app.command("activate")
@@ -341,9 +358,38 @@ def model_activate(
     name: Annotated[str, typer.Argument(help="Name or hash of the model.")], *, as_json: Json = False
 ) -> None:
     """Make a model the active one, which scores the next runs."""
-    from producer.commands import maintain
+    from producer.commands import models
 
-    maintain.model_activate_command(name, as_json=as_json)
+    models.activate_command(name, as_json=as_json)
+
+
+@model_app.command("publish")
+def model_publish(
+    folder: Annotated[
+        Path, typer.Argument(help="The model's folder, such as ~/.local/share/nightread/models/0123456789ab.")
+    ],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Copy a model that lies elsewhere into CXR_MODEL_DIR, a folder or s3://bucket/prefix."""
+    from producer.commands import models
+
+    models.publish_command(folder, as_json=as_json)
+
+
+@model_app.command("remove")
+def model_remove(
+    name: Annotated[str, typer.Argument(help="Name or hash of the model.")],
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for confirmation; required without a terminal.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a model's files from CXR_MODEL_DIR. Its scores stay, and so does its name where it has any."""
+    from producer.commands import models
+
+    models.remove_command(name, ask=not yes, as_json=as_json)
 
 
 @model_app.command("accept-export")
@@ -351,9 +397,9 @@ def model_accept_export(
     name: Annotated[str, typer.Argument(help="Name or hash of the model.")], *, as_json: Json = False
 ) -> None:
     """Let workers score with the exports of a model that lie in CXR_MODEL_DIR now, after it was exported again."""
-    from producer.commands import maintain
+    from producer.commands import models
 
-    maintain.model_accept_export_command(name, as_json=as_json)
+    models.accept_export_command(name, as_json=as_json)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -33,16 +33,20 @@ class LocalWorker:
 
 
 @contextmanager
-def local_worker(settings: WorkerSettings, run_id: int, model_sha256: str) -> Iterator[LocalWorker]:
+def local_worker(
+    settings: WorkerSettings, run_id: int, model_sha256: str, *, options: Sequence[str] = ()
+) -> Iterator[LocalWorker]:
     """Run a worker, and stop it at the end; scans that it has not finished stay pending.
 
     Each run has a log in `CXR_HOME/logs`, to which a worker that continues the run appends.
+
+    Further `options` are those of `worker start`.
 
     While the worker is stopping, Ctrl+C makes it stop at once. After an error this stays so until the command exits.
     """
     before = signal.getsignal(signal.SIGINT)
     log = settings.home / "logs" / f"run-{run_id}.log"
-    command = [sys.executable, "-m", "worker.cli", "start", "--model", model_sha256]
+    command = [sys.executable, "-m", "worker.cli", "start", "--model", model_sha256, *options]
     with _open_log(log) as file:
         start = file.tell()
         # In a session of its own the worker does not get Ctrl+C: this command gets it, and stops the worker in order.

@@ -24,9 +24,10 @@ TIMESTAMP: Final = "timestamp"
 #: The type of each column of `results` and `results_wide`; a column that is not listed is written as text.
 COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dataset", "image_name", "patient_id", "view", "sex", "finding"), TEXT),
-    **dict.fromkeys(("state", "reason", "detail", "model", "label_set", "runtime", "precision", "export_sha256"), TEXT),
+    **dict.fromkeys(("state", "reason", "detail", "notes", "location", "model", "label_set"), TEXT),
+    **dict.fromkeys(("runtime", "precision", "export_sha256"), TEXT),
     **dict.fromkeys(("age_years", "score", *map(column_of, FINDINGS)), FLOAT),
-    **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label"), INTEGER),
+    **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label", "held_out"), INTEGER),
     **{f"{column_of(finding)}_label": INTEGER for finding in FINDINGS},
     "reused": BOOLEAN,
     "scored_at": TIMESTAMP,
@@ -60,7 +61,7 @@ def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, exp
     write, rows_at_a_time = (_write_csv, _CSV_ROWS) if export_format == "csv" else (_write_parquet, _PARQUET_GROUP_ROWS)
     with _open_output(out) as file:
         names, pages = stream_results(connection, run_id, wide=wide, page_rows=rows_at_a_time)
-        blocks = (_to_columns(names, rows) for rows in pages)
+        blocks = (to_columns(names, rows) for rows in pages)
         return write(file, names, blocks)
 
 
@@ -105,25 +106,33 @@ def _flush(buffer: StringIO, file: BinaryIO) -> None:
 
 
 def _write_parquet(file: BinaryIO, names: Sequence[str], blocks: Iterator[list[Column]]) -> int:
-    # The import takes a quarter of a second and 60 MB, which no other command needs.
-    import pyarrow as pa
     from pyarrow import parquet
 
-    types = {FLOAT: pa.float64(), INTEGER: pa.int64(), BOOLEAN: pa.bool_(), TIMESTAMP: pa.timestamp("us", tz="UTC")}
-    schema = pa.schema([(name, types.get(COLUMN_TYPES.get(name, TEXT), pa.string())) for name in names])
-    rows = 0
-    with parquet.ParquetWriter(file, schema) as writer:
+    rows, empty = 0, to_arrow(names, [()] * len(names))
+    with parquet.ParquetWriter(file, empty.schema) as writer:
         for columns in blocks:
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=_PARQUET_GROUP_ROWS)
+            writer.write_table(to_arrow(names, columns), row_group_size=_PARQUET_GROUP_ROWS)
             rows += len(columns[0])
     return rows
 
 
-def _to_columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Column]:
+def to_arrow(names: Sequence[str], columns: Sequence[Column], column_types: Mapping[str, str] = COLUMN_TYPES) -> Any:
+    """The columns as a `pyarrow.Table`: float64, int64, bool, timestamps in microseconds of UTC, and strings."""
+    # The import takes a quarter of a second and 60 MB, which most commands do not need.
+    import pyarrow as pa
+
+    types = {FLOAT: pa.float64(), INTEGER: pa.int64(), BOOLEAN: pa.bool_(), TIMESTAMP: pa.timestamp("us", tz="UTC")}
+    schema = pa.schema([(name, types.get(column_types.get(name, TEXT), pa.string())) for name in names])
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def to_columns(
+    names: Sequence[str], rows: Sequence[Sequence[Any]], column_types: Mapping[str, str] = COLUMN_TYPES
+) -> list[Column]:
     """The rows as columns, with the same Python types from both databases."""
-    columns = zip(*rows, strict=True)
-    return [_convert(COLUMN_TYPES.get(name), column) for name, column in zip(names, columns, strict=True)]
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return [_convert(column_types.get(name), column) for name, column in zip(names, columns, strict=True)]
 
 
 def _convert(column_type: str | None, column: Column) -> Column:

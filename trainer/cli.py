@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from db.labels.flags import with_reading
+from db.labels.reading import DEFAULT_READING, Reading
 from trainer.fit_command import CsvFlag, ImagesFlag, fit
-from worker.entry_point import run_command, stoppable
+from worker.entry_point import add_version_flag, run_command, stoppable
 
 if TYPE_CHECKING:
+    from trainer.data.training_data import Source
     from worker.artifacts.manifest import Artifact
     from worker.artifacts.model_store import ModelStore
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Fit a model and publish the artifact that workers load."
 )
+add_version_flag(app)
 
 Model = Annotated[str, typer.Option(help="Name or hash of an artifact in CXR_MODEL_DIR.", envvar="CXR_MODEL")]
 Seed = Annotated[
@@ -50,14 +54,21 @@ app.command()(fit)
 
 
 @app.command()
+@with_reading
 def evaluate(
+    *,
     model: Model,
     csv: CsvFlag,
     images: ImagesFlag = None,
-    out: Annotated[Path, typer.Option(help="Folder to write evaluation.json to.", file_okay=False)] = Path(
-        "evaluation"
-    ),
-    include_seen: Annotated[  # noqa: FBT002
+    reading: Reading = DEFAULT_READING,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write evaluation.json to. By default CXR_HOME has one for each model and CSV.",
+            file_okay=False,
+        ),
+    ] = None,
+    include_seen: Annotated[
         bool,
         typer.Option("--include-seen", help="Also use scans and patients that the model was fitted or tuned on."),
     ] = False,
@@ -66,15 +77,22 @@ def evaluate(
     from trainer.console.optional_packages import EVALUATION_PACKAGES, check_installed
 
     check_installed("trainer evaluate", EVALUATION_PACKAGES)
+    from trainer.data.training_data import Source
     from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, evaluate_artifact, evaluation_json
     from trainer.evaluation.tables import print_tables
+    from worker.artifacts.manifest import SYNTHETIC_NOTE
     from worker.files import write_file
 
-    artifact, _, cache = _open_artifact(model)
+    artifact, _, home, cache = _open_artifact(model)
+    source = Source(csv=csv, images=images, reading=reading)
     with stoppable("nothing was written"):
-        context, evaluation = evaluate_artifact(artifact, csv, images, cache=cache, include_seen=include_seen)
-    written = write_file(out / EVALUATION_FILE, evaluation_json(context, evaluation).encode())
+        context, evaluation = evaluate_artifact(artifact, source, cache=cache, include_seen=include_seen)
+    name = f"{artifact.sha256[:12]}-{context.dataset}" + ("-all" if include_seen else "")
+    folder = out or home / "evaluations" / name
+    written = write_file(folder / EVALUATION_FILE, evaluation_json(context, evaluation).encode())
     print_tables(evaluation)
+    if artifact.manifest.synthetic:
+        print(f"model {artifact.manifest.name} was {SYNTHETIC_NOTE}")
     if context.held_out_note:
         print(context.held_out_note)
     print(f"scans left out because the model was fitted or tuned on them or on their patients: {context.seen}")
@@ -82,11 +100,13 @@ def evaluate(
 
 
 @app.command()
+@with_reading
 def export(
     *,
     model: Model,
     csv: CsvFlag,
     images: ImagesFlag = None,
+    reading: Reading = DEFAULT_READING,
     scans: Annotated[
         int,
         typer.Option(
@@ -108,12 +128,15 @@ def export(
     The exports are written beside the Keras model. With --int8, only an int8 version of the OpenVINO export is
     written, if the validation scans prove that it is accurate; --csv must be the CSV that the model was fitted on.
     """
-    artifact, models, cache = _open_artifact(model)
+    from trainer.data.training_data import Source
+
+    artifact, models, _, cache = _open_artifact(model)
+    source = Source(csv=csv, images=images, reading=reading)
     with stoppable("nothing was written"):
         if int8:
-            _export_int8(artifact, csv, images, models=models, cache=cache, scans=scans, max_loss=max_loss)
+            _export_int8(artifact, source, models=models, cache=cache, scans=scans, max_loss=max_loss)
         else:
-            _export_formats(artifact, csv, images, models=models, cache=cache, scans=scans, tolerance=tolerance)
+            _export_formats(artifact, source, models=models, cache=cache, scans=scans, tolerance=tolerance)
     print(f"written beside artifact {artifact.sha256[:12]} in {models.address}")
     name = artifact.manifest.name
     print(f"workers that know a former export refuse another one until 'producer model accept-export {name}'")
@@ -124,8 +147,8 @@ def main() -> None:
     run_command(app)
 
 
-def _open_artifact(model: str) -> tuple["Artifact", "ModelStore", Path]:
-    """The artifact of this name or hash, its store, and the folder of the pixel cache."""
+def _open_artifact(model: str) -> tuple["Artifact", "ModelStore", Path, Path]:
+    """The artifact of this name or hash, its store, `CXR_HOME`, and the folder of the pixel cache."""
     from db.home import open_home
     from db.settings import load_settings
     from worker.artifacts.model_store import find_by_name, open_model_store
@@ -134,13 +157,12 @@ def _open_artifact(model: str) -> tuple["Artifact", "ModelStore", Path]:
     settings = load_settings(ModelSettings)
     open_home(settings.home)
     models = open_model_store(settings.model_dir, settings.home)
-    return find_by_name(model, models), models, settings.trainer_folder / "pixels"
+    return find_by_name(model, models), models, settings.home, settings.trainer_folder / "pixels"
 
 
 def _export_formats(
     artifact: "Artifact",
-    csv: Path,
-    images: str | None,
+    source: "Source",
     *,
     models: "ModelStore",
     cache: Path,
@@ -149,7 +171,7 @@ def _export_formats(
 ) -> None:
     from trainer.publishing.export import export_artifact, load_scans
 
-    compared = load_scans(artifact, csv, images, count=scans, cache=cache)
+    compared = load_scans(artifact, source, count=scans, cache=cache)
     for name, export in export_artifact(artifact, compared, models=models, tolerance=tolerance).items():
         difference = f"scores differ from Keras' by at most {export.max_difference:.2g} on {export.scans} scans"
         print(f"{name}: {', '.join(export.files)}; {difference}")
@@ -157,8 +179,7 @@ def _export_formats(
 
 def _export_int8(
     artifact: "Artifact",
-    csv: Path,
-    images: str | None,
+    source: "Source",
     *,
     models: "ModelStore",
     cache: Path,
@@ -170,7 +191,7 @@ def _export_int8(
     check_installed("trainer export --int8", QUANTIZATION_PACKAGES)
     from trainer.publishing.quantize import describe_int8, export_int8, load_int8_scans
 
-    int8_scans = load_int8_scans(artifact, csv, images, count=scans, cache=cache)
+    int8_scans = load_int8_scans(artifact, source, count=scans, cache=cache)
     print(describe_int8(export_int8(artifact, int8_scans, models=models, max_loss=max_loss)))
 
 

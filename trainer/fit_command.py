@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 import typer
 
 from db.errors import EXIT_REJECTS
+from db.labels.flags import with_reading
+from db.labels.reading import DEFAULT_READING, Reading
 from trainer import recipe_flags as flags
 
 #: The model is published, but a part of what belongs beside it could not be made.
@@ -14,7 +16,7 @@ EXIT_INCOMPLETE: Final = EXIT_REJECTS
 
 Preset: TypeAlias = Literal["best", "report"]
 
-CsvFlag = Annotated[Path, typer.Option(help="Labels CSV in NIH's layout.", dir_okay=False)]
+CsvFlag = Annotated[Path, typer.Option(help="Labels CSV, see docs/labels.md.", dir_okay=False)]
 ImagesFlag = Annotated[
     str | None,
     typer.Option(
@@ -24,10 +26,12 @@ ImagesFlag = Annotated[
 ]
 
 
+@with_reading
 def fit(  # noqa: PLR0917 - typer wants one parameter per flag
     csv: CsvFlag,
     name: Annotated[str, typer.Option(help="Name of the new model.")],
     images: ImagesFlag = None,
+    reading: Reading = DEFAULT_READING,
     preset: Annotated[
         Preset,
         typer.Option(
@@ -115,7 +119,7 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
         all_gpus=all_gpus,
         export=export,
     )
-    source = Source(csv=csv, images=images, train_list=train_list, test_list=test_list)
+    source = Source(csv=csv, images=images, reading=reading, train_list=train_list, test_list=test_list)
     fitted = fit_model(name, source, recipe, options)
     if fitted.evaluation:
         print_tables(fitted.evaluation)

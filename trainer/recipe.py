@@ -21,7 +21,8 @@ class Recipe(BaseModel):
             as the encoder's ImageNet weights expect.
         hidden: units of a hidden dense layer before the output layer; 0 adds none.
         dropout: share of features that are dropped before the output layer.
-        targets: findings to score; () stands for `Abnormal` and every NIH finding that occurs.
+        targets: findings to score; () stands for all that can be learned, see
+            `trainer.data.labels.learnable_findings`.
         optimizer: `adamw` with decoupled weight decay, or plain `adam`.
         learning_rate: the peak learning rate.
         weight_decay: weight decay of AdamW, on kernels only.

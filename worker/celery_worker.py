@@ -13,7 +13,10 @@ def main(queue: str, name: str) -> int:
     from celery.utils.nodenames import host_format
 
     from worker.tasks import app
+    from worker.telemetry.logs import configure_logging
 
+    # Celery warns against running as root before it sets up any log.
+    configure_logging()
     worker = app.Worker(
         hostname=host_format(name),
         queues=[queue],

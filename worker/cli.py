@@ -4,13 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.entry_point import run_command
+from worker.entry_point import add_version_flag, run_command
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Score chest X-rays: hold a model in memory and work on the chunks in its queue.",
 )
+add_version_flag(app)
 
 
 def _option(variable: str, text: str) -> Any:
@@ -31,17 +32,32 @@ Runtime = Annotated[str | None, _option("CXR_RUNTIME", "Runtime: auto (default),
 Precision = Annotated[
     str | None, _option("CXR_PRECISION", "Arithmetic of the model: auto (default), float32, bfloat16 or int8.")
 ]
+RejectColour = Annotated[
+    bool,
+    typer.Option(
+        "--reject-colour",
+        help="Reject images that have colour in them, such as screenshots, instead of scoring them.",
+        envvar="CXR_REJECT_COLOUR",
+    ),
+]
 
 
 @app.command()
-def start(model: Model = None, gpus: Gpus = "auto", runtime: Runtime = None, precision: Precision = None) -> None:
+def start(
+    *,
+    model: Model = None,
+    gpus: Gpus = "auto",
+    runtime: Runtime = None,
+    precision: Precision = None,
+    reject_colour: RejectColour = False,
+) -> None:
     """Score the queue's chunks until stopped, with one pinned process per GPU, or one on the CPU.
 
     With --model it scores for that model alone; without, it follows the active one.
     """
     from worker.supervision.start import start_worker
 
-    start_worker(model=model, gpus=gpus, runtime=runtime, precision=precision)
+    start_worker(model=model, gpus=gpus, runtime=runtime, precision=precision, reject_colour=reject_colour)
 
 
 @app.command()
@@ -53,8 +69,16 @@ def check(model: Model = None, runtime: Runtime = None, precision: Precision = N
 
 
 @app.command()
-def health() -> None:
-    """Check this machine's workers, as a container's health check: exit code 0, or 1 and the reason."""
+def health(
+    *,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Require also that every worker has loaded its model and takes chunks.")
+    ] = False,
+) -> None:
+    """Check this machine's workers, as a container's health check: exit code 0, or 1 and the reason.
+
+    A worker that is loading its model, or waits for one, is healthy but not ready.
+    """
     import sys
 
     from db.settings import load_settings
@@ -62,9 +86,9 @@ def health() -> None:
     from worker.supervision.health import Unhealthy, check_health
 
     try:
-        print(check_health(load_settings(WorkerSettings)))
+        print(check_health(load_settings(WorkerSettings), ready=ready))
     except Unhealthy as error:
-        print(f"unhealthy: {error}", file=sys.stderr)
+        print(f"{'not ready' if ready else 'unhealthy'}: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
 
 

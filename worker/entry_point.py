@@ -6,15 +6,39 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from db.errors import EXIT_STOPPED, EXIT_USER, UserError, WorkStopped
 from db.home import command_process
 from worker.environment import isolate_process
 
+if TYPE_CHECKING:
+    import typer
+
 
 def printable(text: str) -> str:
     """Replace the characters that control a terminal: an error may quote a file whose name contains them."""
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def add_version_flag(app: "typer.Typer") -> None:
+    """Give a command line the flag `--version`."""
+    import typer
+
+    flag = typer.Option("--version", help="Print the version, and exit.", callback=_print_version, is_eager=True)
+
+    @app.callback()
+    def read_flags(*, _version: Annotated[bool, flag] = False) -> None:
+        """Typer calls this before each command; the flag's own callback does the work."""
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        # Imported here, because it takes `--help` 20 ms.
+        from importlib.metadata import version
+
+        print(f"nightread {version('nightread')}")
+        sys.exit()
 
 
 def run_command(command: Callable[[], object]) -> None:

@@ -15,7 +15,14 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 
 from db.engine.database_errors import first_line, hide_values
 from db.engine.postgresql import CONNECT_ARGS, configure_postgresql, is_pooled
-from db.engine.sqlite import BUSY_TIMEOUT_SECONDS, READ_ONLY, configure_sqlite, unchecked_foreign_keys
+from db.engine.sqlite import (
+    BUSY_TIMEOUT_SECONDS,
+    READ_ONLY,
+    configure_read_only,
+    configure_sqlite,
+    connect_read_only,
+    unchecked_foreign_keys,
+)
 from db.errors import DatabaseUnavailable, UserError
 
 #: Execution options of a query that returns many rows: only these few are in memory. A million would take 300 MB.
@@ -45,6 +52,29 @@ def open_database(url: str, *, lock_timeout: float | None = None, must_exist: bo
         upgrade(engine)
     else:
         _check_revision(engine)
+    return engine
+
+
+def open_to_read(url: str) -> Engine:
+    """Connect to a database in order to read it alone: no file or table is made, migrated or changed.
+
+    On SQLite no statement can write; on PostgreSQL none of a `read_transaction` can. The revision of the tables is not
+    asked for, because a role that may read the views cannot see it.
+
+    Raises:
+        UserError: the address is invalid.
+        DatabaseUnavailable: there is no such SQLite file.
+    """
+    parsed = _parse_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return make_engine(url)
+    file = str(parsed.database)
+    if not Path(file).is_file():
+        raise DatabaseUnavailable(
+            f"{file}: there is no ledger; CXR_HOME or CXR_DATABASE_URL names it, and 'producer run' makes a new one"
+        )
+    engine = create_engine(parsed, creator=partial(connect_read_only, file), hide_parameters=True)
+    configure_read_only(engine)
     return engine
 
 

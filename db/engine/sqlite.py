@@ -61,6 +61,30 @@ def configure_sqlite(engine: Engine, lock_timeout: float) -> None:
     guard_file(engine)
 
 
+def connect_read_only(file: str) -> sqlite3.Connection:
+    """Open a SQLite file that exists; no statement of this connection can write.
+
+    Raises:
+        sqlite3.OperationalError: there is no such file.
+    """
+    return sqlite3.connect(f"{Path(file).as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+
+def configure_read_only(engine: Engine) -> None:
+    """Make the transactions of an engine whose connections are read-only wait, and keep it on the file of its path."""
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi: Any, _record: object) -> None:
+        dbapi.isolation_level = None
+        dbapi.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_TIMEOUT_SECONDS)}").close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN DEFERRED")
+
+    guard_file(engine)
+
+
 def _begin_immediate(connection: Connection, lock_timeout: float) -> None:
     """Wait for the write lock, and log the wait: the lock's holder may be a program that this one cannot see."""
     waited = 0.0

@@ -1,11 +1,10 @@
-"""Parses the cells of a labels CSV: image names, findings, patient ids, ages."""
+"""Parses the cells of a labels CSV: image names, patient ids, ages."""
 
 import re
 import sys
 from functools import lru_cache
 from typing import Final
 
-from db.findings import NIH_FINDINGS, NO_FINDING
 from db.labels.text import InvalidLabels
 
 #: Numbers of up to nine digits fit a SQL INTEGER of 32 bits.
@@ -24,19 +23,9 @@ _THOUSANDS: Final = re.compile(r"\d{1,3}(,\d{3})+|[1-9]\d{0,2}(\.000)+")
 #: What a spreadsheet shows for a formula that failed (`#N/A`, in German `#NV`), and for a column that is too narrow.
 _FAILED_FORMULA: Final = re.compile(r"#N/A|#NV|#[A-Z0/]+[!?]|##+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-#: Distinct cells to remember. NIH's 112,120 rows have 836 distinct combinations of findings.
+#: Distinct cells to remember.
 _CACHE_SIZE: Final = 4096
 
-
-def _normalise(finding: str) -> str:
-    return re.sub(r"[\s_-]+", " ", finding).strip().casefold()
-
-
-_FINDINGS: Final = {
-    **{_normalise(finding): finding for finding in (*NIH_FINDINGS, NO_FINDING)},
-    "no findings": NO_FINDING,
-    "normal": NO_FINDING,
-}
 #: Numbers with more than 15 digits end in zeros once Excel has read them, and nothing tells those from real ones.
 _AS_TEXT: Final = "in Excel, format the column as text before the ids come in, and save the file again"
 _SHORTENED: Final = f"is in scientific notation (like 1.2E+11), so digits of it are lost; {_AS_TEXT}"
@@ -59,22 +48,6 @@ def parse_image_name(cell: str) -> str:
     if not parts[-1:] or not parts[-1] or ".." in parts or _CONTROL.search(name):
         raise InvalidLabels(f"is {quoted(cell)}, not the name of an image")
     return name
-
-
-@lru_cache(_CACHE_SIZE)
-def parse_findings(cell: str) -> tuple[str, ...]:
-    """Parse findings separated by `|` or `;`, in any case and with spaces, `_` or `-`.
-
-    Returns:
-        NIH's names, sorted; () for an empty cell.
-
-    Raises:
-        InvalidLabels: a finding is unknown, or `No Finding` stands beside another finding.
-    """
-    found = {_finding(part) for part in re.split(r"[|;]", cell) if part.strip()}
-    if NO_FINDING in found and len(found) > 1:
-        raise InvalidLabels(f"has {NO_FINDING!r} beside another finding; remove one of them")
-    return tuple(sorted(found))
 
 
 def parse_patient_id(cell: str) -> str | None:
@@ -137,13 +110,6 @@ def text_or_none(cell: str) -> str | None:
 def quoted(text: str) -> str:
     """A file's own text as a message quotes it: on one line, and shortened."""
     return repr(text if len(text) <= _MAX_QUOTED_CHARACTERS else f"{text[:_MAX_QUOTED_CHARACTERS]}...")
-
-
-def _finding(part: str) -> str:
-    finding = _FINDINGS.get(_normalise(part))
-    if finding is None:
-        raise InvalidLabels(f"has {quoted(part.strip())}, which is not one of NIH's findings")
-    return finding
 
 
 def _strip_decimals(cell: str) -> str:

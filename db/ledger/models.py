@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, exists, func, insert, select, update
 
 from db.errors import UserError
 from db.ledger.outcomes import is_wanted
-from db.schema.tables import PENDING, Model, ModelScan, Outcome
+from db.schema.tables import PENDING, Model, ModelExport, ModelScan, Outcome, Run
+
+#: A key of the stored manifest that no artifact's own manifest has.
+_REMOVED: Final = "removed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,10 @@ class ModelInfo:
     name: str
     active: bool
     findings: tuple[str, ...]
+    #: It was fitted on synthetic scans, so its scores of real ones mean nothing.
+    synthetic: bool = False
+    #: `producer model remove` deleted its files. Its row stays for the outcomes that it has.
+    removed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +41,21 @@ class UsedScan:
     dataset: str | None = None
     #: `sha256:...` of the encoded image; None if it is not known.
     content: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovedModel:
+    """A model that was removed. Its row stays where it has outcomes or runs."""
+
+    name: str
+    sha256: str
+    outcomes: int
+    runs: int
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the ledger still has the model's row, so that its name stays taken."""
+        return bool(self.outcomes or self.runs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +85,9 @@ def register_model(
         )
     if holder is None:
         _insert(connection, sha256, name, manifest, used)
+    else:
+        # Its files may have been removed, and are back.
+        connection.execute(update(Model).where(Model.sha256 == sha256).values(manifest=manifest))
     return find_model(connection, sha256)
 
 
@@ -89,9 +114,63 @@ def list_models(connection: Connection) -> list[ModelInfo]:
     return [_info(row) for row in connection.execute(_select().order_by(Model.id))]
 
 
+def check_not_removed(model: ModelInfo) -> None:
+    """Check that a model can score.
+
+    Raises:
+        UserError: its files were removed.
+    """
+    if model.removed:
+        raise UserError(
+            f"model {model.name} ({model.sha256[:12]}) was removed: the scores that it gave stay, but it gives no more "
+            "until 'producer model publish FOLDER' brings it back"
+        )
+
+
 def registered_hashes(connection: Connection) -> set[str]:
-    """The sha256 of every registered artifact."""
-    return set(connection.execute(select(Model.sha256)).scalars())
+    """The sha256 of every registered artifact whose files were not removed."""
+    return {model.sha256 for model in list_models(connection) if not model.removed}
+
+
+def remove_model(connection: Connection, wanted: str) -> RemovedModel:
+    """Delete a model that no outcome or run refers to; of any other one, note that its files are removed.
+
+    Args:
+        connection: in the caller's transaction, which holds `lock_for_enqueue` and deletes the model's files.
+        wanted: name or hash.
+
+    Raises:
+        UserError: there is no such model, it is the active one, or scans wait for it.
+    """
+    model = find_model(connection, wanted)
+    if model.active:
+        raise UserError(
+            f"model {model.name} is the active one, which scores the next runs; activate another one first: "
+            "'producer model activate NAME'"
+        )
+    outcomes, pending = _count_outcomes(connection, model.id)
+    if pending:
+        raise UserError(
+            f"model {model.name} cannot be removed while scans wait for it ({pending:,}); let its runs finish, or "
+            "cancel them: 'producer runs' lists them, 'producer cancel --run N' cancels one"
+        )
+    runs = connection.execute(select(func.count()).where(Run.model_id == model.id)).scalar_one()
+    if outcomes or runs:
+        manifest = connection.execute(select(Model.manifest).where(Model.id == model.id)).scalar_one()
+        noted = update(Model).where(Model.id == model.id).values(manifest=manifest | {_REMOVED: True})
+        connection.execute(noted)
+    else:
+        for table in (ModelScan, ModelExport):
+            connection.execute(delete(table).where(table.model_id == model.id))
+        connection.execute(delete(Model).where(Model.id == model.id))
+    return RemovedModel(name=model.name, sha256=model.sha256, outcomes=outcomes, runs=runs)
+
+
+def _count_outcomes(connection: Connection, model_id: int) -> tuple[int, int]:
+    """How many outcomes a model has, and how many of them are pending, those of stopped runs included."""
+    pending = func.coalesce(func.sum(case((Outcome.state == PENDING, 1), else_=0)), 0)
+    row = connection.execute(select(func.count(), pending).where(Outcome.model_id == model_id)).one()
+    return row[0], int(row[1])
 
 
 def read_demand(connection: Connection) -> Demand:
@@ -122,7 +201,14 @@ def _select() -> Select[int, str, str, bool, dict[str, Any]]:
 
 def _info(row: Row[int, str, str, bool, dict[str, Any]]) -> ModelInfo:
     return ModelInfo(
-        id=row.id, sha256=row.sha256, name=row.name, active=row.active, findings=tuple(row.manifest["findings"])
+        id=row.id,
+        sha256=row.sha256,
+        name=row.name,
+        active=row.active,
+        findings=tuple(row.manifest["findings"]),
+        # Manifests of older programs do not say it.
+        synthetic=row.manifest.get("synthetic", False),
+        removed=row.manifest.get(_REMOVED, False),
     )
 
 

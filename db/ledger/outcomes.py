@@ -17,10 +17,10 @@ from db.ledger.runs import still_open_runs
 from db.ledger.scans import FoundImage
 from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outcome, Run, RunScan, Scan, Scores
 
-#: The reason codes of rejections. The README documents them.
+#: The reason codes of rejections. docs/scans.md documents them.
 REASONS: Final = (
     *("missing", "unreadable", "s3", "cancelled", "changed", "conflict"),
-    *("empty", "not_image", "dicom", "truncated", "too_large", "unsupported", "constant"),
+    *("empty", "not_image", "dicom", "truncated", "too_large", "unsupported", "constant", "colour"),
 )
 #: Rejections that may pass: the next run makes such a scan due again, as a new revision.
 PASSING_REASONS: Final = ("missing", "unreadable", "s3", "cancelled", "changed")
@@ -64,6 +64,8 @@ class Scored:
     precision: str
     #: sha256 of the export that computed them; None for Keras.
     export_sha256: str | None = None
+    #: Codes of what is unusual about the image, without commas.
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,6 +381,7 @@ def _scored_values(outcome: Scored) -> dict[str, Any]:
         "runtime": outcome.runtime,
         "precision": outcome.precision,
         "export_sha256": outcome.export_sha256,
+        "notes": ",".join(outcome.notes) or None,
         "scored_at": datetime.now(UTC),
     }
 

@@ -17,7 +17,9 @@ from db.schema.tables import PENDING, SCORED
 
 #: The columns of an outcome that are written, and the type in which each is sent.
 _COLUMNS: Final = {
-    **dict.fromkeys(("state", "reason", "detail", "content", "runtime", "precision", "export_sha256"), "varchar"),
+    **dict.fromkeys(
+        ("state", "reason", "detail", "content", "runtime", "precision", "export_sha256", "notes"), "varchar"
+    ),
     "scored_at": "timestamptz",
 }
 #: The fields of a `PendingScan` that are compared with the outcome's row, and their types.

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, case, exists, false, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, case, false, func, select, text
 
 from db.errors import UserError
 from db.rates import measured_rate
@@ -18,7 +18,6 @@ from db.schema.tables import (
     Model,
     Outcome,
     Run,
-    RunFindingMetric,
     RunScan,
     Scan,
 )
@@ -51,6 +50,15 @@ class RunInfo:
         """Whether it stands still until it is resumed."""
         return self.stopped_at is not None and self.finished_at is None
 
+    @property
+    def state(self) -> str:
+        """`open`, `stopped`, `cancelled` or `finished`."""
+        if self.is_stopped:
+            return "stopped"
+        if self.cancelled_at is not None:
+            return "cancelled"
+        return "open" if self.finished_at is None else "finished"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -67,8 +75,8 @@ class Progress:
 def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = None) -> list[int]:
     """The runs to close, in order: those of these outcomes, or all. Nothing is pending in them.
 
-    They are open, or finished without metrics under their label set: these were deleted when something changed that
-    they rest on, or the run was cancelled.
+    They are open, or finished without what `db.metrics.aggregate` stores: that was deleted when something changed that
+    it rests on, or the run was cancelled.
     """
     due = select(Run.id).where(is_to_close()).order_by(Run.id)
     if outcome_ids is not None:
@@ -77,11 +85,10 @@ def nothing_pending(connection: Connection, outcome_ids: Sequence[int] | None = 
 
 
 def is_to_close() -> ColumnElement[bool]:
-    """Whether nothing is pending in a run that is open or lacks its metrics."""
-    of_run = (RunFindingMetric.run_id == Run.id) & (RunFindingMetric.label_set_id == Run.label_set_id)
-    lacks_metrics = Run.label_set_id.is_not(None) & ~exists().where(of_run)
+    """Whether nothing is pending in a run that is open or lacks what `db.metrics.aggregate` stores."""
+    is_due = Run.finished_at.is_(None) | Run.can_tell_held_out.is_(None)
     # CASE keeps this order. A database may otherwise read all outcomes of every finished run, to find none pending.
-    return case((Run.finished_at.is_(None) | lacks_metrics, _has_nothing_pending()), else_=false())
+    return case((is_due, _has_nothing_pending()), else_=false())
 
 
 def _has_nothing_pending() -> ColumnElement[bool]:
@@ -104,7 +111,26 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
     Raises:
         UserError: there is no such run.
     """
-    query = (
+    query = _select_runs().limit(1)
+    row = connection.execute(query if run_id is None else query.where(Run.id == run_id)).mappings().first()
+    if row is None:
+        raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
+    return RunInfo(**row)
+
+
+def latest_runs(connection: Connection, limit: int) -> list[RunInfo]:
+    """The latest runs, at most so many as `limit`; the newest comes first."""
+    return [RunInfo(**row) for row in connection.execute(_select_runs().limit(limit)).mappings()]
+
+
+def count_runs(connection: Connection) -> int:
+    """How many runs the ledger has."""
+    return connection.execute(select(func.count()).select_from(Run)).scalar_one()
+
+
+def _select_runs() -> Select[*tuple[Any, ...]]:
+    """The columns of `RunInfo`, the newest run first."""
+    return (
         select(
             Run.id,
             Run.source,
@@ -121,12 +147,7 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
         .join(Model, Model.id == Run.model_id)
         .outerjoin(LabelSet, LabelSet.id == Run.label_set_id)
         .order_by(Run.id.desc())
-        .limit(1)
     )
-    row = connection.execute(query if run_id is None else query.where(Run.id == run_id)).mappings().first()
-    if row is None:
-        raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
-    return RunInfo(**row)
 
 
 def open_runs_of(connection: Connection, outcome_ids: Sequence[int]) -> dict[int, dict[int, datetime | None]]:

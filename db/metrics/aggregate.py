@@ -1,30 +1,35 @@
-"""The aggregator: computes a run's metrics from its scores and labels, and stores them for the views."""
+"""The aggregator: computes a run's metrics and which of its scans are held out, and stores them for the views."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from db.metrics.held_out import seen_scans
+from db.metrics.known_patients import read_known_patients
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS, FindingRow, RunMetrics, ThresholdRow, compute_metrics
 from db.metrics.scored_scans import ALL, HELD_OUT, ScoredScans, read_scored_scans
-from db.schema.tables import Run, RunFindingMetric, RunThresholdMetric
+from db.schema.tables import Run, RunFindingMetric, RunScan, RunThresholdMetric
 
 
 def aggregate(connection: Connection, run_id: int, *, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> bool:
-    """Compute the metrics of a run in which nothing is pending under its own label set, and replace the stored ones.
+    """Compute what is stored of a run in which nothing is pending, and replace what was stored before.
 
-    Covers both subsets and every finding of the model, at the given thresholds and at the two chosen ones. Idempotent;
-    a second caller waits for the first. Runs in the caller's transaction.
+    That is which of its scans are held out, and its metrics under its own label set: of both subsets and every finding
+    of the model that the label set judges, at the given thresholds and at the two chosen ones. Idempotent; a second
+    caller waits for the first. Runs in the caller's transaction.
 
     Returns:
         False if there is no label set, hence no metrics, or if the run was pruned in the meantime.
     """
     # Locked before anything is read: `delete_metrics` waits for this transaction, or this one sees what it changed.
     run = _lock(connection, run_id)
-    if run is None or run.label_set_id is None:
+    if run is None:
+        return False
+    _store_seen_scans(connection, run_id)
+    if run.label_set_id is None:
         return False
     by_subset = _compute_subsets(read_scored_scans(connection, run_id, run.label_set_id), thresholds)
     common = {
@@ -47,12 +52,21 @@ def _lock(connection: Connection, run_id: int) -> Row[int | None] | None:
     return connection.execute(row).first()
 
 
+def _store_seen_scans(connection: Connection, run_id: int) -> None:
+    """Store which scans of a run its model has seen, and whether that can be told."""
+    is_seen = RunScan.scan_id.in_(select(seen_scans(run_id).subquery().c.scan_id))
+    # Most scans stay as they are, and a row that is not written costs nothing.
+    changes = update(RunScan).where(RunScan.run_id == run_id, RunScan.seen != is_seen)
+    connection.execute(changes.values(seen=~RunScan.seen))
+    can_tell = read_known_patients(connection, run_id).can_tell_held_out
+    connection.execute(update(Run).where(Run.id == run_id).values(can_tell_held_out=can_tell))
+
+
 def _compute_subsets(scored: ScoredScans, thresholds: Sequence[float]) -> dict[str, RunMetrics]:
     """The metrics of both subsets, which are the same if the model has seen no labelled scan."""
-    labelled = scored.labelled
-    held_out = labelled & scored.in_subset(HELD_OUT)
-    of_all = compute_metrics(scored, thresholds, labelled)
-    of_held_out = of_all if np.array_equal(held_out, labelled) else compute_metrics(scored, thresholds, held_out)
+    held_out = scored.in_subset(HELD_OUT)
+    of_all = compute_metrics(scored, thresholds)
+    of_held_out = of_all if held_out[scored.labelled].all() else compute_metrics(scored, thresholds, held_out)
     return {ALL: of_all, HELD_OUT: of_held_out}
 
 
@@ -64,4 +78,5 @@ def _replace(
 ) -> None:
     connection.execute(delete(table).where(table.run_id == common["run_id"]))
     rows = [common | {"subset": subset} | asdict(row) for subset, rows in by_subset.items() for row in rows]
-    connection.execute(insert(table), rows)
+    if rows:
+        connection.execute(insert(table), rows)

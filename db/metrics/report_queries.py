@@ -43,7 +43,7 @@ class Coverage:
     seen_itself: int
     #: Eligible scans of which it was fitted or tuned on only another scan of the patient.
     seen_patient: int
-    #: Eligible scans in the subset: those that the metrics are computed on.
+    #: Eligible scans in the subset: those that the metrics are computed on, each finding's where its label is known.
     used: int
 
     @property

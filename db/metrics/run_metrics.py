@@ -59,17 +59,19 @@ class RunMetrics:
 def compute_metrics(
     scored: ScoredScans, thresholds: Iterable[float] = DEFAULT_THRESHOLDS, mask: Mask | None = None
 ) -> RunMetrics:
-    """Compute every finding's metrics, at these thresholds and at the two chosen ones.
+    """Compute the metrics of every judged finding, at these thresholds and at the two chosen ones.
+
+    Each finding's metrics are of the scans whose label of it is known.
 
     Args:
-        scored: all of the scans that count are labelled.
+        scored: the scans, under a label set.
         thresholds: each in [0, 1].
         mask: (N,) bool: the scans that count; None means all of them.
     """
     given = sorted(set(thresholds))
     threshold_rows: list[ThresholdRow] = []
     finding_rows = []
-    for finding in sorted(scored.findings):
+    for finding in sorted(scored.judged):
         # One sort of the scores serves every row of a finding.
         curve = roc_curve(*scored.labels_and_scores(finding, mask))
         threshold_rows += _threshold_rows(finding, curve, given)

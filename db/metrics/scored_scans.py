@@ -1,18 +1,31 @@
 """Reads a run's scored scans into arrays: scores, labels, and whether the model has seen the scan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import BigInteger, Connection, Select, case, cast, func, select
 
 from db.engine.session import STREAMING
-from db.findings import FINDINGS, NO_FINDING, column_of
+from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING, SPECIFIC_FINDINGS, column_of
 from db.metrics.formulas import Labels, ScoreArray
 from db.metrics.held_out import seen_scans
 from db.schema.label_history import is_label_of
-from db.schema.tables import SCORED, Label, LabelSet, Model, Outcome, Run, RunScan, Scores
+from db.schema.tables import (
+    NEGATIVE,
+    POSITIVE,
+    SCORED,
+    UNCERTAIN,
+    Label,
+    LabelSet,
+    Model,
+    Outcome,
+    Run,
+    RunScan,
+    Scores,
+)
 
 #: (N,) true for the scans that are meant.
 Mask: TypeAlias = NDArray[np.bool_]
@@ -22,20 +35,26 @@ ALL: Final = "all"
 #: The scans that metrics can be computed on: those that the model has not seen, or all.
 SUBSETS: Final = (HELD_OUT, ALL)
 
-_COLUMN_OF_LABEL: Final = {finding: column for column, finding in enumerate((*FINDINGS, NO_FINDING))}
+#: A scan's labels are read as one number, in which each of these findings has two bits, the first one the lowest.
+_LABELS: Final = (*SPECIFIC_FINDINGS, NO_FINDING)
+_CODES: Final = {POSITIVE: 1, NEGATIVE: 2, UNCERTAIN: 3}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredScans:
-    """The N scored scans of a run, in the order of their ids, under a label set. Without one, no scan is labelled."""
+    """The N scored scans of a run, in the order of their ids, under a label set. Without one, no label is known."""
 
-    #: The F findings that the model scores: the columns of `scores` and `labels`.
+    #: The F findings that the model scores: the columns of `scores`, `labels` and `known`.
     findings: tuple[str, ...]
+    #: Those of them that have metrics: the label set covers them, or says of any scan whether it has them.
+    judged: tuple[str, ...]
     #: (N, F) float64 in [0, 1].
     scores: ScoreArray
-    #: (N, F) bool; false for an unlabelled scan.
+    #: (N, F) bool; false where the label is not known.
     labels: Labels
-    #: (N,) bool: the label set has a row for the scan.
+    #: (N, F) bool: the label set says whether the scan has the finding.
+    known: Mask
+    #: (N,) bool: the label set has a row for the scan, of whatever finding.
     labelled: Mask
     #: (N,) bool: the model was fitted or tuned on the scan itself.
     seen_itself: Mask
@@ -53,18 +72,29 @@ class ScoredScans:
             return self
         return ScoredScans(
             findings=self.findings,
+            judged=self.judged,
             scores=self.scores[mask],
             labels=self.labels[mask],
+            known=self.known[mask],
             labelled=self.labelled[mask],
             seen_itself=self.seen_itself[mask],
             seen_patient=self.seen_patient[mask],
         )
 
     def labels_and_scores(self, finding: str, mask: Mask | None = None) -> tuple[Labels, ScoreArray]:
-        """One finding's labels and scores, each (N,), or those of the scans for which the mask, (N,) bool, is true."""
+        """One finding's labels and scores, each (K,), of the scans whose label of it is known.
+
+        Args:
+            finding: one of `findings`.
+            mask: (N,) bool: the scans that count; None means all of them.
+        """
         column = self.findings.index(finding)
-        rows = slice(None) if mask is None else mask
-        return self.labels[rows, column], np.ascontiguousarray(self.scores[rows, column])
+        rows = self.known[:, column] if mask is None else self.known[:, column] & mask
+        return self.labels[rows, column], self.scores[rows, column]
+
+    def scores_of(self, finding: str) -> ScoreArray:
+        """One finding's scores (N,), whatever is known of it."""
+        return np.ascontiguousarray(self.scores[:, self.findings.index(finding)])
 
 
 def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | None) -> ScoredScans:
@@ -75,13 +105,18 @@ def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | N
     """
     findings = _model_findings(connection, run_id)
     scan_ids, scores = _read_scores(connection, run_id, findings)
-    truth = _read_labels(connection, run_id, label_set_id, scan_ids)
+    codes, covered = _read_labels(connection, run_id, label_set_id, scan_ids), _read_covered(connection, label_set_id)
+    labels, known = _decode(codes, findings, covered)
     seen = _align(_fetch_matrix(connection, seen_scans(run_id)), scan_ids, missing=-1)
     return ScoredScans(
         findings=findings,
+        judged=tuple(
+            name for name, column in zip(findings, known.T, strict=True) if column.any() or _is_covered(name, covered)
+        ),
         scores=scores,
-        labels=truth[:, [_COLUMN_OF_LABEL[finding] for finding in findings]],
-        labelled=truth.max(axis=1),
+        labels=labels,
+        known=known,
+        labelled=codes > 0,
         seen_itself=seen == 1,
         seen_patient=seen == 0,
     )
@@ -115,25 +150,59 @@ def _check_complete(table: NDArray[np.float64], findings: tuple[str, ...]) -> No
         raise ValueError(f"scan {int(table[row, 0])} has no score for {findings[column - 1]}, which its model scores")
 
 
-def _read_labels(connection: Connection, run_id: int, label_set_id: int | None, scan_ids: NDArray[np.int64]) -> Labels:
-    """(N, 16) bool: one column for each of FINDINGS, the last for `No Finding`. An unlabelled row is all false."""
-    # One bit per finding, so that a scan is one short row, however many labels it has. A scan has each finding once.
-    bits = func.sum(case({finding: 1 << column for finding, column in _COLUMN_OF_LABEL.items()}, value=Label.finding))
+def _read_covered(connection: Connection, label_set_id: int | None) -> frozenset[str]:
+    covered = connection.execute(select(LabelSet.covered).where(LabelSet.id == label_set_id)).scalar()
+    return frozenset((covered or "").split("|"))
+
+
+def _read_labels(
+    connection: Connection, run_id: int, label_set_id: int | None, scan_ids: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(N,) the labels of each scan in two bits per finding, see `_LABELS`; 0 for an unlabelled scan."""
+    # So that a scan is one short row, however many labels it has. A scan has each finding once.
+    place = case({finding: 1 << 2 * number for number, finding in enumerate(_LABELS)}, value=Label.finding)
+    codes = cast(func.sum(place * case(_CODES, value=Label.value)), BigInteger)
     query = (
-        select(Label.scan_id, bits)
+        select(Label.scan_id, codes)
         .join(RunScan, RunScan.scan_id == Label.scan_id)
         .join(LabelSet, is_label_of())
         .where(RunScan.run_id == run_id, LabelSet.id == label_set_id)
         .group_by(Label.scan_id)
     )
-    labels = _align(_fetch_matrix(connection, query), scan_ids, missing=0)
-    truth = np.empty((len(scan_ids), len(_COLUMN_OF_LABEL)), np.bool_)
-    # Column by column: all columns at once would take 256 bytes per scan.
-    for column in range(truth.shape[1]):
-        truth[:, column] = labels >> column & 1
-    # No CSV has `Abnormal`: it means any of the fourteen findings.
-    truth[:, 0] = truth[:, 1:-1].any(axis=1)
-    return truth
+    return _align(_fetch_matrix(connection, query), scan_ids, missing=0)
+
+
+def _decode(codes: NDArray[np.int64], findings: Sequence[str], covered: frozenset[str]) -> tuple[Labels, Mask]:
+    """Labels and whether they are known, each (N, F), from (N,) labels in bits. `db.schema.views` has the same rule."""
+    labels, known = (np.zeros((len(codes), len(findings)), np.bool_) for _ in range(2))
+    # Column by column: all columns at once would take hundreds of bytes per scan.
+    for column, finding in enumerate(findings):
+        positive, negative, uncertain = _decode_abnormal(codes) if finding == ABNORMAL else _decode_one(codes, finding)
+        labels[:, column], known[:, column] = positive, positive | negative
+        if _is_covered(finding, covered):
+            known[:, column] |= (codes > 0) & ~uncertain
+    return labels, known
+
+
+def _is_covered(finding: str, covered: frozenset[str]) -> bool:
+    """Whether a labelled scan has not got a finding if it has no row of it."""
+    return covered >= set(NIH_FINDINGS if finding == ABNORMAL else (finding,))
+
+
+def _decode_one(codes: NDArray[np.int64], finding: str) -> tuple[Mask, Mask, Mask]:
+    """(N,) whether the label of a finding is positive, negative, uncertain."""
+    code = codes >> 2 * _LABELS.index(finding) & 3
+    return code == _CODES[POSITIVE], code == _CODES[NEGATIVE], code == _CODES[UNCERTAIN]
+
+
+def _decode_abnormal(codes: NDArray[np.int64]) -> tuple[Mask, Mask, Mask]:
+    """The same of `Abnormal`: positive if any of NIH's findings is, negative if `No Finding` is positive."""
+    positive, uncertain = (np.zeros(len(codes), np.bool_) for _ in range(2))
+    for finding in NIH_FINDINGS:
+        is_positive, _, is_uncertain = _decode_one(codes, finding)
+        positive |= is_positive
+        uncertain |= is_uncertain
+    return positive, _decode_one(codes, NO_FINDING)[0] & ~positive, uncertain
 
 
 def _align(pairs: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing: int) -> NDArray[np.int64]:

@@ -26,12 +26,13 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from db.findings import FINDINGS, column_of
+from db.findings import FINDINGS, NIH_FINDINGS, column_of
 
 #: SQLite assigns ids by itself only if the key's type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -42,6 +43,11 @@ PENDING: Final = "pending"
 SCORED: Final = "scored"
 REJECTED: Final = "rejected"
 QUARANTINED: Final = "quarantined"
+
+#: The values of a label.
+POSITIVE: Final = 1
+NEGATIVE: Final = 0
+UNCERTAIN: Final = -1
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -109,11 +115,19 @@ class LabelSet(Base):
     series_id: Mapped[int] = mapped_column(Id)
     name: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(64))
+    #: The findings that a labelled scan does not have if it has no row of them, joined by `|` in the order of
+    #: `SPECIFIC_FINDINGS`. Of any other finding, a scan without a row is unlabelled.
+    covered: Mapped[str] = mapped_column(server_default="|".join(NIH_FINDINGS))
+    #: How the file was read, see `db.labels.csv_file.LabelsFile.reading`.
+    reading: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
     imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Label(Base):
-    """One finding of a scan in successive label sets. `No Finding` is a row too; a scan without a row is unlabelled."""
+    """One finding of a scan in successive label sets. `No Finding` is a row too; a scan without a row is unlabelled.
+
+    If a later file gives it another value, the row ends and another one begins.
+    """
 
     __tablename__ = "labels"
 
@@ -124,6 +138,8 @@ class Label(Base):
     #: these may have been pruned since, so they are no references.
     since_id: Mapped[int] = mapped_column(Id, primary_key=True)
     until_id: Mapped[int | None] = mapped_column(Id)
+    #: `POSITIVE`, `NEGATIVE` or `UNCERTAIN`.
+    value: Mapped[int] = mapped_column(server_default="1")
 
 
 class Model(Base):
@@ -221,6 +237,9 @@ class Run(Base):
     night: Mapped[str | None]
     #: When a nightly producer claimed the sending of its summary.
     summarised_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: `db.metrics.known_patients.KnownPatients.can_tell_held_out`. NULL until the run's metrics and
+    #: `RunScan.seen` are computed, and again once something changes that they rest on.
+    can_tell_held_out: Mapped[bool | None]
 
 
 class Outcome(Base):
@@ -248,6 +267,8 @@ class Outcome(Base):
     #: Short code of a rejection or quarantine, and its sentence, which holds no names.
     reason: Mapped[str | None]
     detail: Mapped[str | None]
+    #: Codes of what is unusual about the image, joined by `,`, such as `colour`; NULL if nothing is.
+    notes: Mapped[str | None]
     #: Absolute path or s3:// address that it was opened for: no other image is ever scored under it. NULL without one.
     location: Mapped[str | None]
     #: How often a worker died while this scan was alone in its chunk.
@@ -275,6 +296,8 @@ class RunScan(Base):
     outcome_id: Mapped[int] = mapped_column(ForeignKey("outcomes.id"))
     #: The outcome existed before this run was opened.
     reused: Mapped[bool]
+    #: The model has seen the scan, see `db.metrics.held_out`; means nothing while `Run.can_tell_held_out` is NULL.
+    seen: Mapped[bool] = mapped_column(server_default=false())
 
 
 class Scores(Base):

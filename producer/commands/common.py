@@ -1,7 +1,7 @@
 """What all commands share: opening the ledger, loading a run, printing results and exiting."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from db.engine.session import open_database, read_transaction
 from db.errors import EXIT_REJECTS
 from db.home import open_home
+from db.labels.words import describe_ignored
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
 from producer.counted import counted
@@ -45,10 +46,37 @@ def print_line(text: str) -> None:
     out.print(printable(text), markup=False)
 
 
+def print_columns(titles: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
+    """Print a table of plain text whose lines are never broken; numbers stand on the right of their column.
+
+    Text from files stands in the last columns, because wide characters and long names move what follows them.
+    """
+    table = [titles, *rows]
+    is_number = [isinstance(cell, int) for cell in table[-1]]
+    texts = [[f"{cell:,}" if isinstance(cell, int) else on_one_line(cell) for cell in row] for row in table]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for cells in texts:
+        aligned = zip(cells, widths, is_number, strict=True)
+        print_line(
+            "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in aligned).rstrip()
+        )
+
+
+def on_one_line(name: str) -> str:
+    """A name from a file or a database as part of a line."""
+    return printable(name).replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
 def print_unusable(folders: Iterable[UnusableFolder]) -> None:
     """Print a warning on stderr for each model folder that cannot be used."""
     for folder in folders:
         err.print(f"warning: a model folder is ignored: {folder.problem}", markup=False)
+
+
+def print_ignored(ignored: Mapping[str, int]) -> None:
+    """Print the words of a labels CSV that were left out, if there are any."""
+    if ignored:
+        print_line(describe_ignored(ignored))
 
 
 def print_json(value: object) -> None:
@@ -66,7 +94,8 @@ def format_progress(counts: Progress) -> str:
 
 def run_as_dict(run: RunInfo, counts: Progress) -> dict[str, object]:
     """A run and its progress as one flat JSON object."""
-    return {"run_id": run.id, **{key: value for key, value in asdict(run).items() if key != "id"}, **asdict(counts)}
+    told = {key: value for key, value in asdict(run).items() if key != "id"}
+    return {"run_id": run.id, **told, "state": run.state, **asdict(counts)}
 
 
 def exit_on_rejects(counts: Progress) -> None:

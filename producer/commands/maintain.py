@@ -1,4 +1,4 @@
-"""Commands that maintain the ledger: labels, model, forget, prune."""
+"""Commands that maintain the ledger: labels, forget, prune."""
 
 import os
 import shutil
@@ -8,100 +8,35 @@ from datetime import timedelta
 from pathlib import Path
 
 import typer
-from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
 from db.close_run import close_finished_runs
-from db.engine.session import read_transaction
 from db.errors import TemporaryError, UserError, WorkStopped
-from db.labels.csv_file import Columns, read_labels_csv
-from db.ledger.models import ModelInfo, activate, list_models, read_demand
-from db.ledger.outcomes import count_pending
+from db.labels.csv_file import Reading, read_labels_csv
 from db.maintenance.forget_patient import ForgetResult, forget_patient
 from db.maintenance.prune_runs import prune_runs
-from producer.commands.common import open_ledger, out, print_json, print_line, print_unusable
+from producer.commands.common import open_ledger, print_ignored, print_json, print_line
 from producer.counted import counted
 from producer.ingest.label_import import import_label_set
-from worker.artifacts.model_store import open_model_store
-from worker.artifacts.registration import accept_exports, register_artifacts
-from worker.artifacts.store_contents import UnusableFolder
 from worker.messaging.embedded_broker import EmbeddedBroker
 from worker.settings import WorkerSettings
 
 
-def labels_command(csv: Path, name: str, dataset: str | None, columns: Columns, *, as_json: bool) -> None:
+def labels_command(csv: Path, name: str | None, dataset: str | None, reading: Reading, *, as_json: bool) -> None:
     """`producer labels`."""
+    if name is None:
+        raise UserError("name the label set with --name NAME, or add --inspect to see only what would be read")
     _, engine = open_ledger()
-    imported = import_label_set(engine, read_labels_csv(csv, columns), name, dataset)
+    imported = import_label_set(engine, read_labels_csv(csv, reading), name, dataset)
     close_finished_runs(engine)
     if as_json:
         print_json(asdict(imported))
         return
     print_line(f"label set {name}: {counted(imported.labelled, 'scan')} of dataset {imported.dataset} labelled")
+    print_ignored(imported.ignored)
     if imported.patients_added:
         print_line(f"{counted(imported.patients_added, 'scan')} got a patient, who was unknown before")
     print_line(f"'producer report --labels {imported.exact_name}' judges a run by this label set")
-
-
-def model_list_command(*, as_json: bool) -> None:
-    """`producer model list`."""
-    settings, engine = open_ledger()
-    unusable = register_artifacts(engine, open_model_store(settings.model_dir, settings.home)).unusable
-    print_unusable(unusable)
-    with read_transaction(engine) as connection:
-        models = list_models(connection)
-    if as_json:
-        print_json(_models_as_dicts(models, unusable))
-        return
-    table = Table("name", "hash", "active", "findings")
-    for model in models:
-        table.add_row(model.name, model.sha256[:12], "yes" if model.active else "", str(len(model.findings)))
-    for folder in unusable:
-        table.add_row(Text(folder.model or "?"), Text(folder.name), "unusable", "")
-    out.print(table)
-
-
-def _models_as_dicts(models: list[ModelInfo], unusable: list[UnusableFolder]) -> list[dict[str, object]]:
-    """Every registered model, then every folder that cannot be used, without an id."""
-    registered = [asdict(model) | {"problem": None} for model in models]
-    return registered + [
-        {"id": None, "sha256": None, "name": folder.model, "active": False, "findings": [], "problem": folder.problem}
-        for folder in unusable
-    ]
-
-
-def model_activate_command(name: str, *, as_json: bool) -> None:
-    """`producer model activate`."""
-    settings, engine = open_ledger()
-    registration = register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
-    print_unusable(registration.unusable)
-    with engine.begin() as connection:
-        registration.find_model(connection, name)
-        previous = read_demand(connection).active
-        model = activate(connection, name)
-        waiting = count_pending(connection, previous.id) if previous and previous.id != model.id else 0
-    if as_json:
-        former = previous.name if previous else None
-        print_json(asdict(model) | {"waiting_for_former": waiting, "former": former})
-        return
-    print_line(f"model {model.name} ({model.sha256[:12]}) scores the next runs")
-    if previous and waiting:
-        verb, them = ("waits", "it") if waiting == 1 else ("wait", "them")
-        print_line(f"{counted(waiting, 'scan')} still {verb} for {previous.name}; its workers score {them} first")
-
-
-def model_accept_export_command(name: str, *, as_json: bool) -> None:
-    """`producer model accept-export`."""
-    settings, engine = open_ledger()
-    models = open_model_store(settings.model_dir, settings.home)
-    register_artifacts(engine, models)
-    model, accepted = accept_exports(engine, models, name)
-    if as_json:
-        print_json({"model": model.name, "sha256": model.sha256, "exports": accepted})
-        return
-    for export, sha256 in accepted.items():
-        print_line(f"model {model.name} ({model.sha256[:12]}): workers may score with {export} {sha256[:12]}")
 
 
 def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """Commands that open or change a run: enqueue, run, resume, cancel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from producer.commands.common import (
     format_progress,
     load_run,
     open_ledger,
+    print_ignored,
     print_json,
     print_line,
     print_unusable,
@@ -51,14 +52,14 @@ def enqueue_command(source: Source, *, wait: bool, dry_run: bool, as_json: bool)
         exit_on_rejects(counts)
 
 
-def run_command(source: Source, report_folder: Path | None, *, as_json: bool) -> None:
+def run_command(source: Source, report_folder: Path | None, *, reject_colour: bool, as_json: bool) -> None:
     """`producer run`."""
     settings, engine = open_ledger()
     enqueued = enqueue(settings, engine, source, print_unusable)
     if not as_json:
         _print_enqueued(enqueued)
     if enqueued.progress.pending:
-        _score_here(settings, engine, enqueued)
+        _score_here(settings, engine, enqueued, ["--reject-colour"] if reject_colour else [])
     report_run(settings, engine, enqueued.run_id, report_folder, as_json=as_json)
     if not as_json:
         print_line(f"database: {address_of(engine)}")
@@ -96,9 +97,9 @@ def cancel_command(run_id: int | None, *, as_json: bool) -> None:
         )
 
 
-def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued) -> None:
+def _score_here(settings: WorkerSettings, engine: Engine, enqueued: Enqueued, options: Sequence[str]) -> None:
     try:
-        with local_worker(settings, enqueued.run_id, enqueued.model.sha256) as worker:
+        with local_worker(settings, enqueued.run_id, enqueued.model.sha256, options=options) as worker:
             err.print(f"a worker is loading the model; its log is {worker.log}", markup=False)
             follow(engine, enqueued.run_id, err, alive=worker.check)
     except FollowingStopped:
@@ -113,6 +114,7 @@ def _print_enqueued(enqueued: Enqueued) -> None:
     print_line(f"run {enqueued.run_id} {verb}, model {enqueued.model.name} ({enqueued.model.sha256[:12]})")
     print_line(format_progress(counts))
     _print_absent(enqueued.missing, enqueued.left_out)
+    print_ignored(enqueued.ignored)
     _print_unknown_patients(enqueued.patients)
     if not counts.pending:
         print_line("nothing to score: every scan already has an outcome")
@@ -134,11 +136,12 @@ def _print_plan(plan: EnqueuePlan, *, as_json: bool) -> None:
     print_line("dry run: no run, scan or label was written, and nothing was sent")
     print_line(f"model {plan.model.name} ({plan.model.sha256[:12]})")
     print_line(f"{plan.scans:>12,}  {'scan' if plan.scans == 1 else 'scans'} in the source")
-    print_line(f"{plan.images:>12,}  images found, {plan.missing:,} missing")
+    print_line(f"{plan.images:>12,}  {'image' if plan.images == 1 else 'images'} found, {plan.missing:,} missing")
     print_line(f"{plan.decided:>12,}  already have an outcome")
     work = f", in {counted(plan.chunks, 'chunk')}, {_format_duration(plan.seconds)}" if plan.due else ""
     print_line(f"{plan.due:>12,}  would be scored{work}")
     _print_absent(0, plan.left_out)
+    print_ignored(plan.ignored)
     _print_unknown_patients(plan.patients)
 
 
@@ -174,6 +177,7 @@ def _enqueued_as_dict(enqueued: Enqueued) -> dict[str, object]:
         "sent": enqueued.sent,
         "missing": enqueued.missing,
         **_left_out_as_dict(enqueued.left_out),
+        "ignored_words": enqueued.ignored,
         "held_out_note": enqueued.patients.note,
     }
 
@@ -189,6 +193,7 @@ def _plan_as_dict(plan: EnqueuePlan) -> dict[str, object]:
         "chunks": plan.chunks,
         "seconds": plan.seconds,
         **_left_out_as_dict(plan.left_out),
+        "ignored_words": plan.ignored,
         "held_out_note": plan.patients.note,
     }
 

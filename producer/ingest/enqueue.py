@@ -11,7 +11,7 @@ from db.engine.session import read_transaction
 from db.errors import TemporaryError, UserError
 from db.labels.label_sets import import_labels
 from db.ledger.ledger_id import ledger_id
-from db.ledger.models import ModelInfo, find_model
+from db.ledger.models import ModelInfo, check_not_removed, find_model
 from db.ledger.nightly_runs import assign_night, note_left_out, run_of_night
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import note_seen, pending_of_run
@@ -44,7 +44,7 @@ class Enqueued:
         patients: how many of its scans, and of the scans of its model's fit, have a patient id.
         sent: scans that were sent to the queue; None if no broker answered, so that they wait for `worker start`.
         missing: how many scans of the source have no image.
-        left_out: see `SourceContents`.
+        left_out, ignored: see `SourceContents`.
     """
 
     run_id: int
@@ -56,6 +56,7 @@ class Enqueued:
     sent: int | None
     missing: int
     left_out: Mapping[str, int] | None
+    ignored: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class EnqueuePlan:
         patients: see `Enqueued`.
         chunks: messages that would be sent.
         seconds: expected time at the rate of the model's latest run that was long enough to measure; None without one.
-        left_out: see `SourceContents`.
+        left_out, ignored: see `SourceContents`.
     """
 
     model: ModelInfo
@@ -84,6 +85,7 @@ class EnqueuePlan:
     chunks: int
     seconds: float | None
     left_out: Mapping[str, int] | None
+    ignored: Mapping[str, int]
 
 
 def enqueue(
@@ -120,6 +122,7 @@ def enqueue(
         sent=sent,
         missing=opened.missing,
         left_out=opened.left_out,
+        ignored=opened.ignored,
     )
 
 
@@ -149,6 +152,7 @@ def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source, repor
         chunks=-(-counts.pending // scans_per_chunk),
         seconds=counts.pending / rate if rate else None,
         left_out=contents.left_out,
+        ignored=contents.ignored,
     )
 
 
@@ -179,6 +183,7 @@ class _OpenedRun:
     resumed: bool
     missing: int
     left_out: Mapping[str, int] | None
+    ignored: Mapping[str, int]
 
 
 def _read_and_commit(
@@ -214,6 +219,8 @@ def _commit(
         joined, resumed, run_id = True, False, taken
     else:
         model = find_model(connection, source.model)
+        # It may have been removed since it was looked up.
+        check_not_removed(model)
         conflicts = _find_conflicts(connection, source, contents, changes, may_ask=night is None)
         run_id, joined = _register_and_open(connection, source, contents, changes, model, conflicts=conflicts)
         if night is not None:
@@ -227,6 +234,7 @@ def _commit(
         resumed=resumed,
         missing=contents.missing,
         left_out=contents.left_out,
+        ignored=contents.ignored,
     )
 
 

@@ -1,5 +1,6 @@
 """`producer labels`: imports a labels CSV as a label set, without enqueueing."""
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,8 @@ class ImportedLabels:
     labelled: int
     #: Scans of the dataset whose patient was unknown and is in the CSV.
     patients_added: int
+    #: See `LabelsFile`.
+    ignored: Mapping[str, int]
 
 
 def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str | None = None) -> ImportedLabels:
@@ -50,7 +53,7 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
             or a scan of it has another patient; nothing was written.
     """
     _check_name(name)
-    if not any(row.findings for row in file.rows):
+    if not any(row.is_labelled for row in file.rows):
         raise UserError(f"{file.path}: no row has a label; name the column of the labels with --label-column")
     names = {row.image_name for row in file.rows}
     dataset = dataset or _default_dataset(engine, file.dataset, names)
@@ -62,7 +65,7 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
             raise UserError(f"{file.path}: none of its {len(names):,} images is a scan of dataset {dataset!r}")
         patients_added = add_patient_ids(connection, dataset, file)
         import_labels(connection, file, rows, ids, name, may_change=False)
-    labelled = sum(1 for row in rows if row.findings)
+    labelled = sum(1 for row in rows if row.is_labelled)
     return ImportedLabels(
         label_set=name,
         exact_name=exact_name(name, file.sha256),
@@ -70,6 +73,7 @@ def import_label_set(engine: Engine, file: LabelsFile, name: str, dataset: str |
         rows=len(file.rows),
         labelled=labelled,
         patients_added=patients_added,
+        ignored=file.ignored,
     )
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from db.errors import UserError
-from db.labels.csv_file import Columns, LabelRow, LabelsFile, read_labels_csv
+from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
+from db.labels.reading import DEFAULT_READING, Reading
 from db.ledger.scans import FoundImage
 from producer.counted import counted
-from worker.storage.image_store import SCHEME, LeftOut, Listing, find_images
+from worker.storage.image_store import SCHEME, LeftOut, Listing, find_images, is_one_file
 
 #: What was left out, as noun and why.
 _LEFT_OUT_WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -26,9 +27,9 @@ class Source:
     """What a person wants scored, as typed on the command line."""
 
     csv: Path | None = None
-    #: Folder or s3://bucket/prefix; None looks next to the CSV.
+    #: Folder or s3://bucket/prefix, or one image; None looks next to the CSV.
     images: str | None = None
-    columns: Columns = field(default_factory=Columns)
+    reading: Reading = DEFAULT_READING
     #: Image names are unique within it; None is the CSV's stem, or the name of the folder or prefix.
     dataset: str | None = None
     #: Name or hash; None is the active model.
@@ -65,6 +66,8 @@ class SourceContents:
     #: How many entries of the folder or prefix were left out, by reason. With a CSV, without the files
     #: that it does not list. None if nothing was listed.
     left_out: Mapping[str, int] | None
+    #: See `LabelsFile`.
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
@@ -86,8 +89,8 @@ def check_source(source: Source) -> None:
         raise UserError("nothing to score: add --csv FILE, --images FOLDER or s3://bucket/prefix, or both")
     if not source.check:
         raise UserError("--no-check takes the image names from a CSV: add --csv")
-    if source.columns != Columns():
-        raise UserError("--image-column, --label-column and --patient-column name columns of a CSV: add --csv")
+    if source.reading != DEFAULT_READING:
+        raise UserError("--image-column and the flags like it say how a CSV is read: add --csv")
 
 
 def read_source(source: Source) -> SourceContents:
@@ -99,7 +102,7 @@ def read_source(source: Source) -> SourceContents:
     """
     check_source(source)
     if source.csv is not None:
-        return _read_csv(source, read_labels_csv(source.csv, source.columns))
+        return _read_csv(source, read_labels_csv(source.csv, source.reading))
     return _read_images(source, source.images or "")
 
 
@@ -111,7 +114,8 @@ def _read_csv(source: Source, file: LabelsFile) -> SourceContents:
         sha256=file.sha256,
         rows=rows,
         found=listing.images if listing else _assume_locations(source, rows),
-        labels=file if any(row.findings for row in rows) else None,
+        labels=file if any(row.is_labelled for row in rows) else None,
+        ignored=file.ignored,
         left_out=_without_other_names(listing.left_out) if listing else None,
     )
 
@@ -144,7 +148,7 @@ def _read_images(source: Source, images: str) -> SourceContents:
     names = sorted(listing.images)[: source.limit]
     found = {name: listing.images[name] for name in names}
     return SourceContents(
-        dataset=source.dataset or _dataset_of(images),
+        dataset=source.dataset or _dataset_of(_folder_of(images, found)),
         sha256=_sha256_of(found),
         rows=tuple(_unlabelled_row(name) for name in names),
         found=found,
@@ -154,8 +158,17 @@ def _read_images(source: Source, images: str) -> SourceContents:
 
 
 def _unlabelled_row(image_name: str) -> LabelRow:
-    unknown: dict[str, None] = dict.fromkeys(("patient_id", "view", "sex", "age_years", "follow_up"))
-    return LabelRow(image_name=image_name, findings=(), **unknown)
+    return LabelRow(
+        image_name=image_name, findings=(), patient_id=None, view=None, sex=None, age_years=None, follow_up=None
+    )
+
+
+def _folder_of(images: str, found: Mapping[str, FoundImage]) -> str:
+    """The folder or prefix that was named, or in which the one image lies that was named."""
+    if is_one_file(images):
+        return str(Path(images).absolute().parent)
+    is_object = any(image.location == images for image in found.values())
+    return images.rpartition("/")[0] if is_object else images
 
 
 def _dataset_of(images: str) -> str:

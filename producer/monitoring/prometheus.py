@@ -34,7 +34,7 @@ def serve_fleet_metrics(settings: WorkerSettings, engine: Engine) -> None:
     Raises:
         UserError: the port is in use, or the address is not this machine's.
     """
-    serve_metrics(settings, FleetCollector(engine, make_app(settings, ledger_id(engine))))
+    serve_metrics(settings, FleetCollector(engine, make_app(settings, ledger_id(engine))), probes={})
 
 
 class FleetCollector(Collector):

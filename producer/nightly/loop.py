@@ -107,6 +107,9 @@ class NightlyLoop:
         counts = enqueued.progress
         verb = "resumed" if enqueued.resumed else "joined" if enqueued.joined else "opened"
         logger.info("run %d %s: %d scans, %d pending", enqueued.run_id, verb, counts.expected, counts.pending)
+        if enqueued.ignored:
+            # Without the words: in a wrong column they might be names.
+            logger.info("run %d: %d unknown words of the labels were ignored", enqueued.run_id, len(enqueued.ignored))
         return enqueued.run_id
 
     def _has_ended(self, run_id: int) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from db.errors import UserError
+from db.labels.reading import Reading
 from producer.ingest.source import Source
 from worker.storage.image_store import SCHEME
 
@@ -87,6 +88,11 @@ def job_id(source: Source) -> str:
     """A digest that all nights of one source share, whatever folder the command was started in."""
     # The names of its fields count, too: renaming one would make every night a first night. These two no night has.
     fields = {name: value for name, value in asdict(source).items() if name not in ("moved", "correct_patients")}
+    # Version 0.1 knew only the names of columns.
+    reading = fields.pop("reading")
+    fields["columns"] = reading.pop("columns")
+    if source.reading != Reading(columns=source.reading.columns):
+        fields["reading"] = reading
     parts = fields | {
         "csv": source.csv and str(source.csv.absolute()),
         "images": _absolute(source.images),

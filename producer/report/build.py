@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from db.errors import UserError
-from db.findings import ABNORMAL
+from db.ledger.models import find_model
 from db.ledger.runs import find_run, progress
 from db.metrics.formulas import ConfusionMatrix
 from db.metrics.known_patients import KnownPatients, read_known_patients
@@ -18,9 +18,10 @@ from db.metrics.report_queries import (
     find_label_set,
     read_coverage,
 )
-from db.metrics.run_metrics import DEFAULT_THRESHOLDS, FindingRow, RunMetrics, ThresholdRow, compute_metrics
+from db.metrics.run_metrics import DEFAULT_THRESHOLDS, GIVEN, FindingRow, RunMetrics, ThresholdRow, compute_metrics
 from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored_scans
 from db.schema.label_history import exact_name
+from producer.report.main_finding import choose_finding, round_threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class Report:
     dataset: str
     model: str
     model_sha256: str
+    #: The model was fitted on synthetic scans.
+    synthetic: bool
     label_set: str | None
     #: Of its file: later files may have a label set of the same name.
     label_set_sha256: str | None
@@ -65,14 +68,17 @@ class Report:
     coverage: Coverage
     #: Without patient ids, `held_out` leaves out scans by their names alone.
     patients: KnownPatients
-    #: The main finding, of `spread` and `baselines`: `Abnormal` if the model scores it, else the model's first.
+    #: The main finding, of `spread` and `baselines`: the one that was asked for, or `Abnormal` if the model scores it,
+    #: else the model's first; if the label set judges some of the model's findings, of these.
     finding: str
     #: None if no scan is used.
     spread: Spread | None
     #: None without a label set.
     baselines: Baselines | None
-    #: By finding; the given thresholds first, then those chosen on these very scans.
+    #: By finding that the label set judges; the given thresholds first, then those chosen on these very scans.
     thresholds: tuple[ThresholdRow, ...]
+    #: The chosen thresholds of the main finding by `chosen_by`, with as few decimals as give the same counts.
+    rounded_thresholds: dict[str, float]
     findings: tuple[FindingRow, ...]
 
     @property
@@ -101,6 +107,7 @@ def build_report(
     label_set: str | None,
     subset: str,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    finding: str | None = None,
 ) -> tuple[Report, ScoredScans]:
     """Build a run's report from its scores and labels; it writes nothing and needs no stored metrics.
 
@@ -111,13 +118,14 @@ def build_report(
         label_set: the label set to judge by, see `find_label_set`.
         subset: `held_out` or `all`.
         thresholds: each in [0, 1].
+        finding: the main finding, see `choose_finding`.
 
     Returns:
         The report, and the scans that its metrics are of.
 
     Raises:
-        UserError: there is no such run, label set or subset, the label set labels none of the run's scored scans, or
-            the run is not finished and `partial` is false.
+        UserError: there is no such run, label set, subset or finding, the label set labels none of the run's scored
+            scans, or the run is not finished and `partial` is false.
     """
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
@@ -129,13 +137,14 @@ def build_report(
     if label_set is not None:
         _check_labelled(scored, run_id, label_set)
     used = scored.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
-    finding = ABNORMAL if ABNORMAL in used.findings else used.findings[0]
+    main = choose_finding(used.judged or used.findings, finding)
     metrics = compute_metrics(used, thresholds) if labels else RunMetrics()
     report = Report(
         run_id=run.id,
         dataset=run.dataset,
         model=run.model,
         model_sha256=run.model_sha256,
+        synthetic=find_model(connection, run.model_sha256).synthetic,
         label_set=labels.name if labels else None,
         label_set_sha256=labels.sha256 if labels else None,
         subset=subset,
@@ -144,13 +153,20 @@ def build_report(
         finished_at=run.finished_at,
         coverage=read_coverage(connection, run_id, scored, label_set_id, subset),
         patients=read_known_patients(connection, run_id),
-        finding=finding,
-        spread=_spread(used, finding),
-        baselines=_baselines(used, finding) if labels else None,
+        finding=main,
+        spread=_spread(used, main),
+        baselines=_baselines(used, main) if labels else None,
         thresholds=metrics.thresholds,
+        rounded_thresholds=_rounded_thresholds(used, main, metrics.thresholds),
         findings=metrics.findings,
     )
     return report, used
+
+
+def _rounded_thresholds(used: ScoredScans, finding: str, rows: Sequence[ThresholdRow]) -> dict[str, float]:
+    _, scores = used.labels_and_scores(finding)
+    chosen = (row for row in rows if row.finding == finding and row.chosen_by != GIVEN)
+    return {row.chosen_by: round_threshold(row.threshold, scores) for row in chosen}
 
 
 def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
@@ -172,7 +188,7 @@ def _check_labelled(scored: ScoredScans, run_id: int, label_set: str) -> None:
 
 
 def _spread(used: ScoredScans, finding: str) -> Spread | None:
-    _, scores = used.labels_and_scores(finding)
+    scores = used.scores_of(finding)
     if not len(scores):
         return None
     minimum, lower, median, upper, maximum = np.quantile(scores, (0, 0.25, 0.5, 0.75, 1)).tolist()

@@ -37,7 +37,9 @@ def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
     labels, scores = used.labels_and_scores(report.finding)
     figures: dict[str, Figure] = {}
     if len(scores):
-        figures["scores.png"] = _draw_scores(labels, scores, is_labelled=report.label_set is not None)
+        figures["scores.png"] = _draw_scores(("label negative", scores[~labels]), ("label positive", scores[labels]))
+    elif len(used.scores):
+        figures["scores.png"] = _draw_scores(("all scans", used.scores_of(report.finding)))
     if report.label_set is not None and has_both_classes(labels):
         figures["roc.png"] = _draw_roc(labels, scores, report)
         figures["precision_recall.png"] = _draw_precision_recall(labels, scores, report)
@@ -75,13 +77,12 @@ def _draw_precision_recall(labels: Labels, scores: ScoreArray, report: Report) -
     return figure
 
 
-def _draw_scores(labels: Labels, scores: ScoreArray, *, is_labelled: bool) -> Figure:
+def _draw_scores(*groups: tuple[str, ScoreArray]) -> Figure:
     figure, axes = _new_axes("Score", "Scans")
-    groups = [("label negative", ~labels, _BLUE), ("label positive", labels, _ORANGE)]
-    for name, members, color in groups if is_labelled else [("all scans", np.ones_like(labels), _BLUE)]:
+    for (name, scores), color in zip(groups, (_BLUE, _ORANGE), strict=False):
         bins = np.linspace(0, 1, 51).tolist()
-        axes.hist(scores[members], bins, histtype="stepfilled", alpha=0.35, color=color)
-        axes.hist(scores[members], bins, histtype="step", color=color, label=f"{name} ({int(members.sum()):,})")
+        axes.hist(scores, bins, histtype="stepfilled", alpha=0.35, color=color)
+        axes.hist(scores, bins, histtype="step", color=color, label=f"{name} ({len(scores):,})")
     axes.set_xlim(0, 1)
     # There is no half scan.
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

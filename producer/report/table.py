@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -37,16 +38,22 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 
 def to_json(report: Report) -> str:
-    """The whole report as JSON; `mixture` and `held_out_note` are the sentences of the functions below, or null."""
-    notes = {"mixture": mixed_runtimes_line(report.coverage.runtimes), "held_out_note": held_out_note(report)}
+    """The whole report as JSON; the notes and `mixture` are the sentences of the functions below, or null."""
+    notes = {
+        "mixture": mixed_runtimes_line(report.coverage.runtimes),
+        "held_out_note": held_out_note(report),
+        "synthetic_note": synthetic_note(report),
+    }
     return as_json(asdict(report) | notes) + "\n"
 
 
 def scope_line(report: Report, finding: str | None = None) -> str:
-    """The finding (None: the main one), scans and label set that figures are of."""
-    name = report.exact_label_set
+    """The finding (None: the main one), scans whose label of it is known, and label set that figures are of."""
+    name, finding = report.exact_label_set, finding or report.finding
     labels = f"label set {name}" if name is not None else "no label set, so no metrics"
-    return f"{finding or report.finding}, {report.coverage.used:,} {describe_subset(report)}, {labels}"
+    row = next((row for row in report.findings if row.finding == finding), None)
+    scans = report.coverage.used if row is None else row.positives + row.negatives
+    return f"{finding}, {scans:,} {describe_subset(report)}, {labels}"
 
 
 def describe_subset(report: Report) -> str:
@@ -61,6 +68,18 @@ def describe_subset(report: Report) -> str:
 def held_out_note(report: Report) -> str | None:
     """A sentence if held out by patient cannot be told for every scan, and figures are of held-out scans; else None."""
     return report.patients.note if report.subset == HELD_OUT else None
+
+
+def synthetic_note(report: Report) -> str | None:
+    """A sentence if the model was fitted on synthetic scans; else None."""
+    sentence = "The model was fitted on synthetic scans: its scores mean nothing on real ones."
+    return sentence if report.synthetic else None
+
+
+def heading_notes(report: Report) -> list[str]:
+    """What a reader must know before any figure, a sentence each."""
+    notes = (synthetic_note(report), held_out_note(report), mixed_runtimes_line(report.coverage.runtimes))
+    return [note for note in notes if note is not None]
 
 
 def mixed_runtimes_line(runtimes: Mapping[str, int]) -> str | None:
@@ -117,18 +136,20 @@ def format_rate(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:.3f}"
 
 
-def format_threshold(row: ThresholdRow) -> str:
-    """The threshold, and by what criterion it was chosen unless it was given."""
-    return f"{row.threshold:g}" if row.chosen_by == GIVEN else f"{row.threshold:.3f} {_CHOSEN_BY_NAMES[row.chosen_by]}*"
+def format_threshold(row: ThresholdRow, report: Report) -> str:
+    """The threshold of a row of the main finding, and by what criterion it was chosen unless it was given."""
+    if row.chosen_by == GIVEN:
+        return f"{row.threshold:g}"
+    rounded = np.format_float_positional(report.rounded_thresholds[row.chosen_by], min_digits=3)
+    return f"{rounded} {_CHOSEN_BY_NAMES[row.chosen_by]}*"
 
 
 def _heading_lines(report: Report) -> list[str]:
     partial = "PARTIAL: the run is not finished. " if report.is_partial else ""
-    notes = (held_out_note(report), mixed_runtimes_line(report.coverage.runtimes))
     return [
         f"{partial}Run {report.run_id}: dataset {report.dataset}, model {report.model} ({report.model_hash})",
         scope_line(report),
-        *filter(None, notes),
+        *heading_notes(report),
     ]
 
 
@@ -139,12 +160,14 @@ def _threshold_table(report: Report) -> Table:
     for row in report.main_thresholds:
         counts = (f"{count:,}" for count in (row.tp, row.fp, row.fn, row.tn))
         rates = (format_rate(value) for value in (row.precision, row.recall, row.f1, row.accuracy))
-        table.add_row(format_threshold(row), *counts, *rates)
+        table.add_row(format_threshold(row, report), *counts, *rates)
     return table
 
 
 def _auroc_line(report: Report) -> str:
-    row = next(row for row in report.findings if row.finding == report.finding)
+    row = next((row for row in report.findings if row.finding == report.finding), None)
+    if row is None:
+        return "The label set says of no scan whether it has a finding that the model scores."
     return (
         f"AUROC {format_rate(row.auroc)}, average precision {format_rate(row.average_precision)}, "
         f"on {row.positives:,} positive and {row.negatives:,} negative scans"

@@ -24,8 +24,8 @@ from producer.report.table import (
     describe_subset,
     format_rate,
     format_threshold,
+    heading_notes,
     held_out_note,
-    mixed_runtimes_line,
     scope_line,
     to_json,
 )
@@ -44,6 +44,7 @@ def write_report(
     label_set: str | None = None,
     subset: str = HELD_OUT,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    finding: str | None = None,
 ) -> Report:
     """Write a run's report to a folder. It replaces an earlier report there; other files stay.
 
@@ -55,12 +56,19 @@ def write_report(
         label_set: the label set to judge by, see `find_label_set`.
         subset: `held_out` or `all`.
         thresholds: each in [0, 1].
+        finding: the main finding, see `choose_finding`.
 
     Raises:
         UserError: see `build_report`; or the folder cannot be written.
     """
     report, used = build_report(
-        connection, run_id, partial=partial, label_set=label_set, subset=subset, thresholds=thresholds
+        connection,
+        run_id,
+        partial=partial,
+        label_set=label_set,
+        subset=subset,
+        thresholds=thresholds,
+        finding=finding,
     )
     plots = draw_plots(report, used)
     contents = {
@@ -108,7 +116,7 @@ def to_html(report: Report, plots: Mapping[str, bytes]) -> str:
         report=report,
         scope=scope_line(report),
         subset=describe_subset(report),
-        notes=[*filter(None, (held_out_note(report), mixed_runtimes_line(report.coverage.runtimes)))],
+        notes=heading_notes(report),
         coverage=coverage_lines(report),
         baselines=baseline_line(report),
         plots=embedded,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,61 @@ def test_a_run_without_failures_says_so_in_a_sentence(ledger, tmp_path):
     assert ledger.producer("failures").stdout == "run 1: no scan was rejected or quarantined\n"
 
 
+def test_failures_are_counted_by_reason_and_each_sentence_stands_once_above_its_images(ledger, tmp_path):
+    """Names are never broken, however long."""
+    long = f"{'n' * 120}.png"
+    csv = tmp_path / "gone.csv"
+    csv.write_text(f"Image Index,Finding Labels\n{long},Mass\nb.png,Mass\n{image_name(0)},Mass\n")
+    ledger.producer("enqueue", "--csv", csv)
+    printed = ledger.producer("failures").stdout.splitlines()
+    assert printed == [
+        "run 1: 2 scans not scored",
+        "scans  state     reason",
+        "    2  rejected  missing",
+        "",
+        "missing: no image of this name was found when the run was opened",
+        "  b.png",
+        f"  {long}",
+    ]
+
+
+def test_runs_lists_the_newest_first(scored, tmp_path):
+    """With counts that add up, on one line each, and says how many runs it leaves out."""
+    other = write_csv(tmp_path / "other folder.csv", [0])
+    scored.producer("enqueue", "--csv", other)
+    titles, newest, oldest = (line.split() for line in scored.producer("runs").stdout.splitlines())
+    assert titles[:7] == ["run", "state", "expected", "scored", "rejected", "quarantined", "pending"]
+    assert newest[:7] == ["2", "open", "1", "0", "0", "0", "1"]
+    assert " ".join(newest).endswith(f"hash other folder {other}")
+    assert oldest[:7] == ["1", "finished", "7", "6", "1", "0", "0"]
+    assert [(run["run_id"], run["state"], run["pending"]) for run in as_json(scored, "runs")] == [
+        (2, "open", 1),
+        (1, "finished", 0),
+    ]
+    limited = scored.producer("runs", "--limit", "1").stdout.splitlines()
+    assert (len(limited), limited[-1]) == (3, "the latest 1 of 2 runs; --limit 2 shows all")
+
+
+def test_status_before_the_first_run_shows_the_workers(ledger):
+    """So does its JSON; `--watch` has nothing to wait for, and a run that does not exist is a mistake."""
+    printed = ledger.producer("status").stdout
+    assert printed.startswith("there is no run yet; 'producer enqueue' opens one\nworkers: ")
+    assert as_json(ledger, "status") == {"run_id": None, "workers": None}
+    assert "no run yet" in ledger.producer("runs").stdout
+    assert as_json(ledger, "runs") == []
+    assert ledger.producer("status", "--watch", check=False).returncode == 2
+    assert ledger.producer("status", "--run", "1", check=False).returncode == 2
+
+
+def test_one_image_is_scored_as_if_its_folder_held_no_other(ledger, tmp_path):
+    """It is the same scan as in a run of the whole folder."""
+    ledger.producer("enqueue", "--images", tmp_path / "images" / image_name(2))
+    score_all(ledger.engine, 1)
+    assert ledger.rows("SELECT dataset, image_name FROM scans") == [("images", image_name(2))]
+    ledger.producer("enqueue", "--images", tmp_path / "images")
+    assert ledger.rows("SELECT expected, reused FROM run_progress WHERE run_id = 2") == [(6, 1)]
+
+
 @pytest.mark.slow
 def test_ctrl_c_in_run_says_how_many_scans_are_pending_after_its_worker_has_stopped(ledger, tmp_path):
     """The batch that the worker had in hand is counted; `status` then says the same, and that no worker runs."""
@@ -121,6 +177,7 @@ def test_every_command_prints_json(scored, tmp_path):
     assert as_json(scored, "status", "--run", "1")["scored"] == 6
     assert as_json(scored, "status", "--run", "1")["created_at"][10] == "T", "moments are ISO 8601"
     assert as_json(scored, "failures", "--run", "1")[0]["reason"] == "missing"
+    assert as_json(scored, "runs")[0]["scored"] == 6
     assert as_json(scored, "resume", "--run", "1")["sent"] == 0
     assert as_json(scored, "report", "--run", "1", "--out", tmp_path / "report")["coverage"]["expected"] == 7
     assert as_json(scored, "model", "list")[0]["name"] == "hash"
@@ -212,6 +269,14 @@ def test_a_report_takes_other_thresholds(scored):
     assert (done.returncode, "from 0 to 1" in done.stderr) == (2, True)
 
 
+def test_a_report_of_one_finding_has_a_folder_of_its_own(scored):
+    """`--finding` in any case; the report of the whole run stays."""
+    scored.producer("report")
+    printed = scored.producer("report", "--finding", "effusion").stdout
+    assert "\nEffusion, 6 scans" in printed
+    assert sorted(path.name for path in (scored.home / "reports").iterdir()) == ["run-1", "run-1-effusion"]
+
+
 def test_a_label_set_is_never_edited(scored, tmp_path):
     """A file that contradicts an existing label set cannot be imported under its name."""
     other = write_csv(tmp_path / "other.csv", SCANS, labels=dict.fromkeys(SCANS, "Mass"))
@@ -240,11 +305,24 @@ def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
         (("labels", "--csv", "CSV", "--name", "x@0123abcd"), "leave the hash out"),
         (("labels", "--csv", "BARE", "--name", "x", "--image-column", "File"), "no row has a label"),
         (("report", "--labels", "nope"), "no label set 'nope'"),
+        (("report", "--finding", "Efusion"), "but of Effusion"),
         (("enqueue", "--csv", "CSV", "--dataset", b"\xff"), "not valid UTF-8"),
         (("enqueue", "--csv", "CSV", "--dataset", ""), "--dataset is empty"),
         (("enqueue", "--images", ".", "--label-column", "Dx"), "add --csv"),
     ],
-    ids=["dataset", "name", "lines", "long", "hash", "labels", "label set", "bytes", "no dataset", "columns"],
+    ids=[
+        "dataset",
+        "name",
+        "lines",
+        "long",
+        "hash",
+        "labels",
+        "label set",
+        "finding",
+        "bytes",
+        "no dataset",
+        "columns",
+    ],
 )
 def test_a_wrong_flag_gives_one_sentence(scored, tmp_path, arguments, sentence):
     """A wrong flag ends the command with code 2 and one sentence, and nothing is written."""
@@ -319,6 +397,42 @@ def test_flags_map_the_columns_of_a_hospitals_csv(ledger, tmp_path):
     assert ledger.rows("SELECT patient_id, image_name FROM scans") == [("A-7", f"images/{image_name(0)}")]
     assert ledger.rows("SELECT finding FROM labels") == [("Pleural_Thickening",)]
     assert ledger.rows("SELECT pending FROM run_progress") == [(1,)]
+
+
+LAYOUTS = Path(__file__).parents[1] / "support" / "label_layouts"
+
+
+def test_chexperts_csv_is_enqueued_by_its_folders_and_patients(ledger, tmp_path):
+    """The same flags tell beforehand what is read; the set's own folder lies around its images."""
+    csv = LAYOUTS / "chexpert.csv"
+    names = [line.split(",")[0] for line in csv.read_text().splitlines()[1:]]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_images(tmp_path / "source", [number])
+        (tmp_path / "source" / image_name(number)).rename(tmp_path / name)
+    flags = ("--csv", csv, "--patient-pattern", r"patient(\d+)", "--blank", "ignore")
+    told = as_json(ledger, "labels", "--inspect", *flags)
+    assert told["reading"] == {"layout": "columns", "uncertain": "ignore", "blank": "ignore"}
+    assert (told["scans"], told["patients"], told["labelled"]) == (5, 4, 4)
+    assert told["findings"]["Edema"] == {"positive": 1, "negative": 1, "uncertain": 2, "unknown": 1}
+    assert not any(ledger.home.glob("*.sqlite*")), "looking writes nothing"
+    ledger.producer("enqueue", *flags, "--images", tmp_path / "CheXpert-v1.0-small")
+    assert ledger.rows("SELECT pending FROM run_progress") == [(5,)]
+    assert ledger.rows("SELECT count(DISTINCT patient_id), min(view), max(sex) FROM scans") == [(4, "AP", "Male")]
+    values = "SELECT value, count(*) FROM labels WHERE finding = 'Edema' GROUP BY value ORDER BY value"
+    assert ledger.rows(values) == [(-1, 2), (0, 1), (1, 1)]
+
+
+def test_unknown_words_end_the_command_or_are_counted(ledger, tmp_path):
+    """One sentence names both remedies; what is left out is printed, and is in the JSON."""
+    csv = tmp_path / "sample_labels.csv"
+    csv.write_text(f"Image Index,Finding Labels\n{image_name(0)},Scoliosis|Mass\n{image_name(1)},Vol. overload\n")
+    done = ledger.producer("enqueue", "--csv", csv, check=False)
+    assert (done.returncode, "--map" in done.stderr, "--ignore-unknown" in done.stderr) == (2, True, True)
+    flags = ("--csv", csv, "--ignore-unknown", "--map", "Vol. overload=Edema")
+    assert as_json(ledger, "enqueue", *flags)["ignored_words"] == {"Scoliosis": 1}
+    assert "Scoliosis 1" in ledger.producer("enqueue", *flags).stdout
+    assert ledger.rows("SELECT finding FROM labels ORDER BY finding") == [("Edema",), ("Mass",)]
 
 
 def test_no_check_assumes_that_every_image_exists(ledger, tmp_path):

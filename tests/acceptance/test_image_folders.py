@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.screenshot import screenshot
 from tests.support.world import hash_artifact, image_name, radiograph, write_csv, write_images
 
 # The files of a folder do not depend on the database or the broker.
@@ -148,6 +149,26 @@ def test_the_pixel_limit_is_a_setting_of_the_worker(home, tmp_path):
     home.env["CXR_MAX_PIXELS"] = "100"
     score(home, "--images", tmp_path / "images")
     assert home.rows("SELECT DISTINCT state, reason FROM results_wide") == [("rejected", "too_large")]
+
+
+@pytest.mark.slow
+def test_an_image_with_colour_is_noted_and_under_reject_colour_rejected(home, tmp_path):
+    """A scan that has a score keeps it and its note; with --rescore it is decided again."""
+    write_images(tmp_path / "images", range(2))
+    cv2.imwrite(str(tmp_path / "images" / "page.png"), screenshot())
+    latest = (
+        "SELECT s.image_name, o.state, o.reason, o.notes FROM outcomes o JOIN scans s ON s.id = o.scan_id "
+        "JOIN run_scans r ON r.outcome_id = o.id WHERE r.run_id = (SELECT max(id) FROM runs) ORDER BY 1"
+    )
+    films = [(image_name(number), "scored", None, None) for number in range(2)]
+    noted, rejected = ("page.png", "scored", None, "colour"), ("page.png", "rejected", "colour", None)
+    for options, code, page in [
+        ((), 0, noted),
+        (["--reject-colour"], 0, noted),
+        (["--reject-colour", "--rescore"], 3, rejected),
+    ]:
+        assert score(home, "--images", tmp_path / "images", *options)[1] == code
+        assert home.rows(latest) == [*films, page], options
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data is not beside this checkout")

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -53,9 +54,9 @@ def scrape(world):
     return {(s.name, *sorted(v for v in s.labels.values() if v)): s.value for f in families for s in f.samples}
 
 
-def health(world):
+def health(world, *arguments):
     done = subprocess.run(
-        [sys.executable, "-m", "worker.cli", "health"],
+        [sys.executable, "-m", "worker.cli", "health", *arguments],
         env=world.environment,
         capture_output=True,
         text=True,
@@ -63,6 +64,14 @@ def health(world):
         check=False,
     )
     return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def probe(world, path):
+    try:
+        answer = urllib.request.urlopen(f"http://127.0.0.1:{world.env['CXR_METRICS_PORT']}{path}", timeout=5)
+    except urllib.error.HTTPError as error:
+        answer = error
+    return answer.status, answer.read().decode().strip()
 
 
 def heartbeats(world):
@@ -135,13 +144,20 @@ def test_status_shows_the_workers_of_all_machines(world, source, tmp_path):
 @pytest.mark.slow
 @EMBEDDED
 def test_health_tells_the_states_of_a_worker_apart(world, source):
-    """`worker health` exits with 0 for a loading, idle or scoring worker, and else with 1 and one sentence."""
+    """`worker health` exits with 0 for a loading, idle or scoring worker, and else with 1 and one sentence.
+
+    With `--ready`, and at `/ready` of the metrics port, a loading one is not ready.
+    """
     assert health(world) == (1, f"unhealthy: no 'worker start' for {world.home} has reported here in the last 30 s")
     world.env |= {"HASH_SCORER_SECONDS": "1", "HASH_SCORER_LOAD_SECONDS": "6"}
     worker = world.worker()
     seen = set()
-    wait_until(lambda: seen.add(health(world)) or (0, "cpu: idle") in seen, what="an idle worker")
-    assert (0, "cpu: loading") in seen
+    wait_until(lambda: seen.add(health(world)) or (0, "cpu: loading") in seen, what="a loading worker")
+    assert health(world, "--ready") == (1, "not ready: the worker on cpu has not loaded its model yet")
+    assert probe(world, "/health") == (200, "cpu: loading")
+    assert probe(world, "/ready") == (503, "the worker on cpu has not loaded its model yet")
+    wait_until(lambda: health(world, "--ready") == (0, "cpu: idle"), what="an idle worker")
+    assert probe(world, "/ready") == (200, "cpu: idle")
     world.producer("enqueue", "--csv", source)
     wait_until(lambda: health(world) == (0, "cpu: scoring"), what="a scoring worker")
     child = scoring_process(worker)
@@ -198,8 +214,10 @@ def test_no_name_appears_in_json_logs_metrics_heartbeats_or_events(world, source
     for where, text in outputs.items():
         leaked = [name for name in (*map(image_name, SCANS), str(tmp_path / "images"), "sample_labels") if name in text]
         assert not leaked, f"{where}: {leaked}"
-    # The other lines are the home folder and Celery's warning against running as root.
-    lines = [json.loads(line) for line in outputs["logs"].splitlines() if line.startswith("{")]
+    # Neither Celery's warning against running as root nor what it says of Ctrl+C.
+    home, *lines = outputs["logs"].splitlines()
+    assert home == f"home: {world.home}"
+    lines = [json.loads(line) for line in lines]
     (rejected,) = [line for line in lines if line.get("reason") == "empty"]
     assert rejected["run_ids"] == [1]
     assert rejected["message"] == f"scan {rejected['scan_id']} rejected: empty (run 1)"

@@ -1,4 +1,4 @@
-"""Measures the README's SQL on a million outcomes and the aggregator on a million scores, on both databases.
+"""Measures the documents' SQL on a million outcomes and the aggregator on a million scores, on both databases.
 
 For each example it gives seconds (median of 3), rows, and the big tables that its plan reads from end to end.
 PostgreSQL does so if it estimates that an index would cost more; the seconds with indexes alone allow a comparison.
@@ -27,8 +27,8 @@ from sqlalchemy import Connection, create_engine, text
 from db.engine.session import make_engine, read_transaction, upgrade
 from db.metrics.aggregate import aggregate
 from tests.benchmarks.big_ledger import BigLedger, fill_ledger
+from tests.support.documents import sql_examples
 
-README = Path(__file__).parents[2] / "README.md"
 RUNS = 20
 THRESHOLDS = [n / 100 for n in range(1, 100)]
 REPEATS = 3
@@ -107,14 +107,13 @@ def measure(new_database: Callable[[BigLedger], str], outcomes: int) -> dict[str
 
 
 def run_examples(url: str) -> list[dict[str, Any]]:
-    """Figures of every example of the README, and of `SELECT *` from `run_progress`."""
+    """Figures of every example of the documents."""
     engine = make_engine(url)
     with engine.begin() as connection:
         for run in (1, 2):
             aggregate(connection, run, thresholds=THRESHOLDS)
-    queries = re.findall(r"```sql\n(.*?);\n```", README.read_text(encoding="utf-8"), re.DOTALL)
     with read_transaction(engine) as connection:
-        figures = [one_example(connection, query) for query in [*queries, "SELECT *\nFROM run_progress"]]
+        figures = [one_example(connection, example.sql) for example in sql_examples()]
     engine.dispose()
     return figures
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine, text
 
-from db.findings import FINDINGS, NIH_FINDINGS, NO_FINDING, column_of
+from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING, column_of
 
 MODELS_AND_REVISIONS = ((1, 1), (2, 1), (1, 2))
 SCANS_PER_PATIENT = 4
@@ -28,7 +28,7 @@ class BigLedger:
 
     runs: int
     scans: int
-    findings: Sequence[str] = FINDINGS
+    findings: Sequence[str] = (ABNORMAL, *NIH_FINDINGS)
 
     @property
     def plan(self) -> list[tuple[int, int, int]]:

@@ -18,21 +18,26 @@ ENQUEUE = ("enqueue", "--csv", "/scans/sample_labels.csv", "--images", "s3://sca
 #: The last commit before schema revision 0003.
 OLDER_COMMIT = "ed98a01"
 #: Takes the tables back to revision 0002, with one file of each name; `view` is the older program's.
-UNDO_0003_TO_0011 = """
+UNDO_0003_TO_0012 = """
 DROP VIEW run_progress;
 DROP VIEW results_wide;
+DROP VIEW results;
 DROP TABLE model_exports;
 DROP TABLE ledger;
-ALTER TABLE outcomes DROP COLUMN export_sha256, DROP COLUMN location;
+ALTER TABLE scores DROP COLUMN enlarged_cardiomediastinum, DROP COLUMN fracture, DROP COLUMN lung_lesion;
+ALTER TABLE scores DROP COLUMN lung_opacity, DROP COLUMN pleural_other, DROP COLUMN support_devices;
+ALTER TABLE outcomes DROP COLUMN export_sha256, DROP COLUMN location, DROP COLUMN notes;
 ALTER TABLE runs DROP COLUMN night, DROP COLUMN summarised_at;
 ALTER TABLE runs DROP COLUMN stopped_at, DROP COLUMN stop_reason, DROP COLUMN resumed_at;
+ALTER TABLE runs DROP COLUMN can_tell_held_out;
+ALTER TABLE run_scans DROP COLUMN seen;
 ALTER TABLE model_scans DROP COLUMN content;
-DROP VIEW results;
 ALTER TABLE labels ADD COLUMN label_set_id BIGINT CONSTRAINT fk_labels_label_set_id REFERENCES label_sets;
 UPDATE labels SET label_set_id = since_id;
-ALTER TABLE labels DROP COLUMN series_id, DROP COLUMN since_id, DROP COLUMN until_id;
+ALTER TABLE labels DROP COLUMN series_id, DROP COLUMN since_id, DROP COLUMN until_id, DROP COLUMN value;
 ALTER TABLE labels ADD CONSTRAINT pk_labels PRIMARY KEY (label_set_id, scan_id, finding);
-ALTER TABLE label_sets DROP COLUMN series_id, DROP CONSTRAINT uq_label_sets_name_sha256;
+ALTER TABLE label_sets DROP COLUMN series_id, DROP COLUMN covered, DROP COLUMN reading;
+ALTER TABLE label_sets DROP CONSTRAINT uq_label_sets_name_sha256;
 ALTER TABLE label_sets ADD CONSTRAINT uq_label_sets_name UNIQUE (name);
 UPDATE alembic_version SET version_num = '0002';
 CREATE VIEW run_progress AS {view};
@@ -304,7 +309,7 @@ def test_an_upgrade_during_a_run_loses_nothing(stack, ledger, undisturbed_run, b
     run = ledger.latest_run()
     # The older program has this module in another place than ours.
     view = sh(sys.executable, "-c", "from db.views import VIEWS; print(VIEWS['run_progress'])", cwd=source)
-    stack.execute(UNDO_0003_TO_0011.format(view=view))
+    stack.execute(UNDO_0003_TO_0012.format(view=view))
     up = ("up", "-d", "--no-build", "--no-deps", "--scale", "worker=3", "worker")
     stack.compose(*up, COST="4", VERSION="older")
     wait_until(lambda: ledger.scored(run) >= 32, 120, "outcomes of the older program\n" + stack.logs())

@@ -26,6 +26,7 @@ _READERS = [
         "PIL.TiffImagePlugin",
     ),
     *("db.labels.csv_file", "db.labels.text", "db.labels.table", "db.labels.columns", "db.labels.cells"),
+    *("db.labels.words", "db.labels.row_labels", "db.labels.label_row"),
     *("worker.messaging.messages", "worker.artifacts.manifest", "worker.artifacts.artifact"),
 ]
 #: A call that takes longer hangs.

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from db.errors import PermanentError, UserError
-from db.labels.csv_file import read_labels_csv
+from db.labels.csv_file import Reading, read_labels_csv
 from db.ledger.outcomes import REASONS
 from tests.support.encoded_images import SIGNATURE
 from worker.artifacts.manifest import parse_manifest
@@ -52,7 +52,8 @@ def check_table(content):
     path = _SCRATCH / "labels.csv"
     path.write_bytes(content)
     try:
-        rows = read_labels_csv(path).rows
+        # Chosen by content, so that a finding can be reproduced.
+        rows = read_labels_csv(path, Reading(ignore_unknown=len(content) % 2 == 0)).rows
     except UserError as error:
         _check_sentence(error)
         return "refused"

@@ -19,6 +19,8 @@ from worker.messaging.messages import Chunk, ChunkScan
 
 #: Outside the checkout.
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+#: A small table of each layout.
+_LAYOUTS = Path(__file__).parents[1] / "support" / "label_layouts"
 #: A mutation of a larger file would rarely change anything that is read.
 _MAX_BYTES = 48_000
 
@@ -36,9 +38,10 @@ def images():
 
 
 def tables():
-    """Real unusual tables, and one of NIH's in every encoding, separator and quoting."""
+    """Real unusual tables, one of each layout, and one of NIH's in every encoding, separator and quoting."""
     nih = _nih_table(",")
     return [
+        *(path.read_bytes() for path in sorted(_LAYOUTS.glob("*.csv"))),
         *(content[: content.rfind(b"\n", 0, 4_000) + 1] for content in real_files("csv_variants")),
         *(nih.encode(), nih.encode("utf-8-sig"), nih.encode("utf-16"), gzip.compress(nih.encode(), mtime=0)),
         *(_nih_table(separator).encode() for separator in ";\t"),

@@ -29,6 +29,8 @@ _MODULES = (
         "producer.commands.runs",
         "producer.commands.inspect_run",
         "producer.commands.maintain",
+        "producer.commands.models",
+        "producer.commands.status",
         "worker.supervision.start",
     ),
     *("producer.commands.nightly", "celery.apps.worker", "boto3", "psycopg", "alembic.config"),

@@ -3,7 +3,7 @@
 from sqlalchemy import select, text
 
 from db.engine.session import read_transaction
-from db.findings import NIH_FINDINGS, column_of
+from db.findings import FINDINGS, NIH_FINDINGS, column_of
 from db.metrics.run_metrics import BEST_F1, DEFAULT_THRESHOLDS, GIVEN, YOUDEN
 from db.schema.tables import (
     PENDING,
@@ -21,7 +21,11 @@ from db.schema.tables import (
 
 
 def check_views(engine, *, complete=True):
-    """Fail if a view shows a figure that a recount contradicts, or (`complete`) lacks one of a finished run.
+    """Fail if a view shows a figure, label or `held_out` that a recount contradicts, or lacks one of a finished run.
+
+    Args:
+        engine: the ledger.
+        complete: false if figures may be missing.
 
     Returns:
         The runs that have figures.
@@ -29,6 +33,7 @@ def check_views(engine, *, complete=True):
     with read_transaction(engine) as connection:
         counts, areas = _recount(connection)
         shown_counts, shown_areas = _shown(connection)
+        _check_scans(connection, complete=complete)
     assert all(counts.get(key) == row for key, row in shown_counts.items()), (counts, shown_counts)
     assert all(areas.get(key) == row for key, row in shown_areas.items()), (areas, shown_areas)
     if complete:
@@ -71,11 +76,14 @@ def _recount(connection):
             continue
         labels, seen = _labels_of(connection, run.label_set_id), _seen_by(connection, run.model_id)
         manifest = connection.execute(select(Model.manifest).where(Model.id == run.model_id)).scalar_one()
-        labelled = [row for row in rows if row.state == SCORED and row.scan in labels]
-        for subset in ("all", "held_out"):
-            used = [row for row in labelled if subset == "all" or row.scan not in seen]
-            for finding in manifest["findings"]:
-                pairs = [(_is_positive(labels[row.scan], finding), getattr(row, column_of(finding))) for row in used]
+        scored = [row for row in rows if row.state == SCORED]
+        for finding in manifest["findings"]:
+            known = [row for row in scored if labels(row.scan, finding) is not None]
+            if not known and not labels.covers(finding):
+                continue
+            for subset in ("all", "held_out"):
+                used = [row for row in known if subset == "all" or row.scan not in seen]
+                pairs = [(labels(row.scan, finding), getattr(row, column_of(finding))) for row in used]
                 key = (run.id, names[run.label_set_id], subset, finding)
                 areas[key] = _area(pairs)
                 for chosen_by, threshold in _thresholds(pairs):
@@ -83,13 +91,71 @@ def _recount(connection):
     return counts, areas
 
 
+def _check_scans(connection, *, complete):
+    """Compare every row of `results_wide` and `results`."""
+    runs = {run.id: run for run in connection.execute(select(Run.__table__)).all()}
+    labels_of = {run.id: _labels_of(connection, run.label_set_id) for run in runs.values()}
+    held_out_of = {run: _held_out(connection, runs[run]) for run in runs}
+    wide = connection.execute(text("SELECT * FROM results_wide")).mappings().all()
+    for row in wide:
+        labels, scan = labels_of[row["run_id"]], row["scan_id"]
+        for finding in FINDINGS:
+            assert row[f"{column_of(finding)}_label"] == labels(scan, finding), (finding, row)
+        expected = held_out_of[row["run_id"]](scan)
+        assert row["held_out"] == expected or (not complete and row["held_out"] is None), (expected, row)
+    by_scan = {(row["run_id"], row["scan_id"]): row for row in wide}
+    for row in connection.execute(text("SELECT * FROM results")).mappings():
+        same, column = by_scan[row["run_id"], row["scan_id"]], column_of(row["finding"])
+        shown = (row["score"], row["label"], row["held_out"], row["location"], row["notes"])
+        names = (column, f"{column}_label", "held_out", "location", "notes")
+        assert shown == tuple(same[name] for name in names)
+
+
+def _held_out(connection, run):
+    """1, 0 or None by scan, once nothing in the finished run is pending."""
+    states = select(Outcome.state).join(RunScan, RunScan.outcome_id == Outcome.id).where(RunScan.run_id == run.id)
+    if run.finished_at is None or PENDING in connection.execute(states).scalars().all():
+        return lambda _scan: None
+    seen = _seen_by(connection, run.model_id)
+    fitted = select(ModelScan.patient_id).where(ModelScan.model_id == run.model_id, ModelScan.subset != "test")
+    patients = select(Scan.patient_id).join(RunScan, RunScan.scan_id == Scan.id).where(RunScan.run_id == run.id)
+    can_tell = all(any(connection.execute(query).scalars()) for query in (fitted, patients))
+    return lambda scan: 0 if scan in seen else 1 if can_tell else None
+
+
+class _Labels:
+    """The labels of a label set: 1, 0 or None by scan and finding."""
+
+    def __init__(self, rows, covered):
+        self._rows, self._covered = rows, covered
+
+    def covers(self, finding):
+        return all(name in self._covered for name in (NIH_FINDINGS if finding == "Abnormal" else (finding,)))
+
+    def __call__(self, scan, finding):
+        row = self._rows.get(scan, {})
+        if finding != "Abnormal":
+            unknown = {1: 1, 0: 0, -1: None}
+            return unknown[row[finding]] if finding in row else 0 if row and self.covers(finding) else None
+        of_nih = [row.get(name) for name in NIH_FINDINGS]
+        if 1 in of_nih:
+            return 1
+        if row.get("No Finding") == 1:
+            return 0
+        return 0 if row and self.covers(finding) and -1 not in of_nih else None
+
+
 def _labels_of(connection, label_set_id):
-    labels = {}
-    series = connection.execute(select(LabelSet.series_id).where(LabelSet.id == label_set_id)).scalar_one()
+    if label_set_id is None:
+        return _Labels({}, ())
+    rows = {}
+    series, covered = connection.execute(
+        select(LabelSet.series_id, LabelSet.covered).where(LabelSet.id == label_set_id)
+    ).one()
     for row in connection.execute(select(Label.__table__).where(Label.series_id == series)):
         if row.since_id <= label_set_id and (row.until_id is None or label_set_id < row.until_id):
-            labels.setdefault(row.scan_id, set()).add(row.finding)
-    return labels
+            rows.setdefault(row.scan_id, {})[row.finding] = row.value
+    return _Labels(rows, covered.split("|"))
 
 
 def _seen_by(connection, model_id):
@@ -107,10 +173,6 @@ def _seen_by(connection, model_id):
 def _is_same(scan, fitted):
     patients = {scan.patient_id, fitted.patient_id}
     return scan.image_name == fitted.image_name and (None in patients or len(patients) == 1)
-
-
-def _is_positive(findings, finding):
-    return any(name in findings for name in NIH_FINDINGS) if finding == "Abnormal" else finding in findings
 
 
 def _area(pairs):

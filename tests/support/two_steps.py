@@ -32,11 +32,18 @@ def main(out: Path) -> None:
     before = model.get_weights()
     pixels = rng.integers(0, 256, (16, 64, 64, 1), np.uint8)
     labels = (rng.random((16, 2)) < 0.5).astype(np.float32)
+    labels[::5, 1] = np.nan
+    labels[1, 0] = np.nan
     scans = Subset(rows=(), pixels=pixels, indices=np.arange(16), labels=labels)
     checkpoint_file = CheckpointFile(path=out.with_suffix(".state.npz"), inputs={})
     history = train(model, scans, scans, recipe, checkpoint_file, listener=Listener(), select=False)
     with dtype_policy("auto") as policy:
-        figures = {"backend": keras.backend.backend(), "policy": policy, "loss": history[0].loss}
+        figures = {
+            "backend": keras.backend.backend(),
+            "policy": policy,
+            "loss": history[0].loss,
+            "accuracy": history[0].accuracy,
+        }
     weights = {"before": _one_row(before), "after": _one_row(model.get_weights())}
     np.savez(out, **weights, **figures, scores=predict(model, pixels, scans.indices))
 

@@ -92,7 +92,9 @@ def write_csv(path, numbers, labels=None, name_of=image_name):
     return path
 
 
-def hash_artifact(model_dir, name="hash", split=(), batch_size=8, findings=FINDINGS, *, model=b"not a model"):
+def hash_artifact(
+    model_dir, name="hash", split=(), batch_size=8, findings=FINDINGS, *, model=b"not a model", synthetic=False
+):
     """Publish an artifact for `hash_scorer`, whose model file is never opened."""
     staging = Path(tempfile.mkdtemp(prefix="artifact-"))
     (staging / MODEL_FILE).write_bytes(model)
@@ -104,6 +106,7 @@ def hash_artifact(model_dir, name="hash", split=(), batch_size=8, findings=FINDI
         dataset="sample_labels",
         batch_size=batch_size,
         preprocessing=Preprocessing(height=32, width=32),
+        synthetic=synthetic,
     )
     return publish(staging, Path(model_dir), manifest)
 

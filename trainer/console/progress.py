@@ -1,6 +1,7 @@
 """Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 #: Seconds between two lines within an epoch, where there is no terminal.
 _LOG_EVERY_SECONDS: Final = 30.0
+#: The least steps and seconds that a fit's cost is measured on: the first steps find their batches ready, and a GPU may
+#: return from a step before it is done.
+_MEASURED_STEPS: Final = 3
+_MEASURED_SECONDS: Final = 10.0
 
 
 @contextmanager
@@ -36,6 +41,7 @@ class FitProgress:
         """`clock` returns seconds."""
         self._epochs, self._clock = epochs, clock
         self._epoch_started = self._last_line = clock()
+        self._has_told_cost = False
         self._bar: Progress | None = None
 
     @contextmanager
@@ -58,14 +64,31 @@ class FitProgress:
             self._epoch_started = now
         seconds = max(now - self._epoch_started, 1e-9)
         rate = (step - 1) * batch_size / seconds
+        is_measured = step > _MEASURED_STEPS and seconds >= _MEASURED_SECONDS
+        if not self._has_told_cost and (is_measured or step == steps > 1):
+            self._has_told_cost, self._last_line = True, now
+            _print_cost(steps * seconds / (step - 1), self._epochs - epoch + 1)
         if self._bar:
             title, speed = f"epoch {epoch}/{self._epochs}", f"{rate:.0f} images/s"
             self._bar.update(self._task, description=title, completed=step, total=steps, rate=speed)
-        elif now - self._last_line >= _LOG_EVERY_SECONDS and step > 1:
+        elif self._has_told_cost and now - self._last_line >= _LOG_EVERY_SECONDS and step > 1:
             self._last_line = now
             steps_left = (steps - step) + (self._epochs - epoch) * steps
             left = format_duration(steps_left * batch_size / rate)
             print_status(f"epoch {epoch}/{self._epochs} step {step}/{steps}: {rate:.0f} images/s, at most {left} left")
+
+
+def _print_cost(epoch_seconds: float, epochs: int) -> None:
+    how_long = f"{epochs} epochs at most" if epochs > 1 else "1 epoch"
+    print_status(
+        f"about {format_duration(epoch_seconds * epochs)} for {how_long}, {peak_memory() / 1e9:.1f} GB of memory so far"
+    )
+
+
+def peak_memory() -> int:
+    """The most memory, in bytes, that this process has had in use; that of a GPU does not count."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def format_duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The labelled scans of a CSV: their pixels in the cache, their labels in arrays."""
+"""The labelled scans of a CSV: their rows, and their pixels in the cache."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.findings import ABNORMAL, NIH_FINDINGS, NO_FINDING
 from db.labels.csv_file import LabelRow
 from db.ledger.scans import FoundImage
 from trainer.console.progress import print_status, stage
@@ -101,41 +100,6 @@ def load_examples(
         contents=tuple(f"sha256:{cached.hashes[index].tobytes().hex()}" for index in indices),
         unreadable=unreadable,
     )
-
-
-def labelled_rows(rows: Sequence[LabelRow]) -> list[LabelRow]:
-    """The rows that have labels. An unlabelled scan is not a normal one, so nothing can be learned from it.
-
-    Raises:
-        UserError: no row has a label.
-    """
-    labelled = [row for row in rows if row.findings]
-    if not labelled:
-        raise UserError("no row of the CSV has a label, so there is nothing to learn; choose a CSV with labels")
-    return labelled
-
-
-def learnable_findings(rows: Sequence[LabelRow], wanted: Sequence[str] = ()) -> tuple[str, ...]:
-    """The wanted findings, or by default `Abnormal` and every NIH finding that occurs in these rows.
-
-    Raises:
-        UserError: a wanted finding does not occur.
-    """
-    occurring = {finding for row in rows for finding in row.findings}
-    learnable = (ABNORMAL, *(finding for finding in NIH_FINDINGS if finding in occurring))
-    absent = [finding for finding in wanted if finding not in learnable]
-    if absent:
-        raise UserError(f"--target {absent[0]}: no training scan has it; choose from {', '.join(learnable)}")
-    return tuple(finding for finding in learnable if not wanted or finding in wanted)
-
-
-def label_matrix(rows: Sequence[LabelRow], findings: Sequence[str]) -> NDArray[np.float32]:
-    """Labels as float32 (N, findings), 0 or 1."""
-    return np.array([[_has(row, finding) for finding in findings] for row in rows], np.float32)
-
-
-def _has(row: LabelRow, finding: str) -> bool:
-    return row.findings != (NO_FINDING,) if finding == ABNORMAL else finding in row.findings
 
 
 def _check_unreadable_share(unreadable: Counter[str], total: int) -> None:

@@ -1,7 +1,7 @@
 """Loads what a fit works on: labelled scans, their subsets, and the findings to learn."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
+from db.labels.reading import DEFAULT_READING, Reading
+from db.labels.words import describe_ignored
 from trainer.console.progress import print_status
-from trainer.data.dataset import Examples, label_matrix, labelled_rows, learnable_findings, read_scans
+from trainer.data.dataset import Examples, read_scans
+from trainer.data.labels import is_known, label_matrix, labelled_rows, learnable_findings
 from trainer.data.split import (
     count_duplicates,
     shared_images,
@@ -20,7 +23,9 @@ from trainer.data.split import (
     split_by_lists,
     split_by_patient,
 )
+from trainer.phantoms.marker import is_marked
 from trainer.recipe import Recipe
+from worker.artifacts.manifest import SYNTHETIC_NOTE
 from worker.artifacts.split_file import SUBSETS, SplitRow
 from worker.images.pixels import Pixels
 
@@ -32,9 +37,21 @@ class Source:
     csv: Path
     #: A folder or `s3://bucket/prefix`; None looks beside the CSV.
     images: str | None = None
+    reading: Reading = DEFAULT_READING
     #: NIH's official lists of image names; both or neither.
     train_list: Path | None = None
     test_list: Path | None = None
+
+    def read_labels(self) -> LabelsFile:
+        """Read and check the CSV, and print the words that it leaves out.
+
+        Raises:
+            UserError: see `db.labels.csv_file.read_labels_csv`.
+        """
+        file = read_labels_csv(self.csv, self.reading)
+        if file.ignored:
+            print_status(describe_ignored(file.ignored))
+        return file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +63,7 @@ class Subset:
     pixels: Pixels
     #: (N,) index in `pixels` of each of `rows`.
     indices: NDArray[np.int64]
-    #: float32 (N, findings), 0 or 1.
+    #: float32 (N, findings): 1, 0, or NaN for unknown.
     labels: NDArray[np.float32]
 
     @property
@@ -67,28 +84,39 @@ class TrainingData:
     subsets: Mapping[str, Subset]
     #: Reason code to the number of labelled scans that could not be read.
     unreadable: Mapping[str, int]
+    #: Whether the scans are phantoms.
+    is_synthetic: bool
 
 
 def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> TrainingData:
     """Read the labels, assign scans to subsets, decode images that the cache lacks, and print the subsets' sizes.
 
     Raises:
-        UserError: the CSV is wrong, images are missing, there are too few patients, or official lists share patients
-            or images.
+        UserError: the CSV is wrong, images are missing, there are too few patients, no finding can be
+            learned, or official lists share patients or images.
     """
-    file = read_labels_csv(source.csv)
+    file = source.read_labels()
     # Refuses a wrong source before the images are read, which tells the duplicates and can take hours.
     listed = {row.image_name for row in _split(source, recipe, labelled_rows(file.rows), {})}
     rows = [row for row in file.rows if row.image_name in listed]
     examples = read_scans(source.csv, source.images, rows, recipe.preprocessing, cache=cache)
     split = _split_examples(source, recipe, file.dataset, rows, examples)
     training_rows = [row for row, split_row in zip(examples.rows, split, strict=True) if split_row.subset == "train"]
-    findings = learnable_findings(training_rows, recipe.targets)
-    subsets = {name: _subset(name, examples, split, findings) for name in SUBSETS}
+    findings = learnable_findings(training_rows, recipe.targets, covered=file.covered)
+    subsets = {name: _subset(name, examples, split, findings, file.covered) for name in SUBSETS}
     _print_subsets(split)
+    _print_unknown(subsets["train"])
     _check_apart(split, recipe)
+    is_synthetic = is_marked(source.csv, source.images)
+    if is_synthetic:
+        print_status(f"these scans are phantoms: the model will be marked as {SYNTHETIC_NOTE}")
     return TrainingData(
-        labels_file=file, findings=findings, split=split, subsets=subsets, unreadable=examples.unreadable
+        labels_file=file,
+        findings=findings,
+        split=split,
+        subsets=subsets,
+        unreadable=examples.unreadable,
+        is_synthetic=is_synthetic,
     )
 
 
@@ -123,14 +151,16 @@ def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow], contents: M
     )
 
 
-def _subset(name: str, examples: Examples, split: Sequence[SplitRow], findings: Sequence[str]) -> Subset:
+def _subset(
+    name: str, examples: Examples, split: Sequence[SplitRow], findings: Sequence[str], covered: Collection[str]
+) -> Subset:
     chosen = [number for number, row in enumerate(split) if row.subset == name]
     rows = tuple(examples.rows[number] for number in chosen)
     return Subset(
         rows=rows,
         pixels=examples.pixels,
         indices=examples.indices[chosen],
-        labels=label_matrix(rows, findings),
+        labels=label_matrix(rows, findings, covered=covered),
     )
 
 
@@ -148,6 +178,12 @@ def _print_subsets(split: Sequence[SplitRow]) -> None:
         f"scans whose image is byte for byte that of another: {count_duplicates(split)};"
         f" such images in more than one subset: {shared_images(split)}"
     )
+
+
+def _print_unknown(training: Subset) -> None:
+    unknown = np.count_nonzero(~is_known(training.labels))
+    if unknown:
+        print_status(f"labels of training scans: {unknown:,} of {training.labels.size:,} are unknown and weigh nothing")
 
 
 def _check_apart(split: Sequence[SplitRow], recipe: Recipe) -> None:

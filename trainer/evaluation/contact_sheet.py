@@ -31,7 +31,7 @@ def draw_contact_sheet(subset: Subset, scores: NDArray[np.float32], finding: str
     tiles = figure.subplots(_ROWS, _COLUMNS).ravel()
     for axes in tiles:
         axes.axis("off")
-    missed, false_alarms = most_confident_errors(subset.labels[:, 0] > 0, scores)
+    missed, false_alarms = most_confident_errors(subset.labels[:, 0], scores)
     for start, chosen in ((0, missed), (_SCANS_PER_HALF, false_alarms)):
         for axes, number in zip(tiles[start : start + _SCANS_PER_HALF], chosen, strict=False):
             _draw_scan(axes, subset.pixels[subset.indices[number]], subset.rows[number], float(scores[number]))
@@ -40,11 +40,14 @@ def draw_contact_sheet(subset: Subset, scores: NDArray[np.float32], finding: str
     return png.getvalue()
 
 
-def most_confident_errors(truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> tuple[list[int], list[int]]:
-    """Indices of the positives with the lowest scores, and of the negatives with the highest, each worst first."""
+def most_confident_errors(labels: NDArray[np.float32], scores: NDArray[np.float32]) -> tuple[list[int], list[int]]:
+    """Indices of the positives with the lowest scores, and of the negatives with the highest, each worst first.
+
+    Labels are (N,): 1, 0, or NaN for unknown.
+    """
     order = np.argsort(scores, kind="stable")
-    missed = [int(index) for index in order if truth[index]]
-    false_alarms = [int(index) for index in order[::-1] if not truth[index]]
+    missed = [int(index) for index in order if labels[index] == 1]
+    false_alarms = [int(index) for index in order[::-1] if labels[index] == 0]
     return missed[:_SCANS_PER_HALF], false_alarms[:_SCANS_PER_HALF]
 
 

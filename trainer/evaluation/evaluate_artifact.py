@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from db.errors import UserError
-from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
+from db.labels.csv_file import LabelRow, LabelsFile
 from db.metrics.held_out import FITTED_SUBSETS
 from db.metrics.known_patients import KnownPatients, count_known_patients
 from trainer.console.progress import native_stderr_muted
-from trainer.data.dataset import Examples, label_matrix, labelled_rows, read_scans
+from trainer.data.dataset import Examples, read_scans
 from trainer.data.held_out import unseen_rows
-from trainer.data.training_data import Subset
+from trainer.data.labels import is_labelled, label_matrix, labelled_rows
+from trainer.data.training_data import Source, Subset
 from trainer.evaluation.evaluator import Evaluation, evaluate
 from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.split_file import SplitRow, read_split
@@ -53,23 +54,22 @@ def evaluation_json(context: EvaluationContext, evaluation: Evaluation) -> str:
 
 
 def evaluate_artifact(
-    artifact: Artifact, csv: Path, images: str | None, *, cache: Path, include_seen: bool = False
+    artifact: Artifact, source: Source, *, cache: Path, include_seen: bool = False
 ) -> tuple[EvaluationContext, Evaluation]:
     """Score a CSV's labelled scans and evaluate the scores, also at the manifest's thresholds.
 
     Args:
         artifact: the model.
-        csv: a labels CSV.
-        images: the folder or S3 prefix of the images; None looks beside the CSV.
+        source: a labels CSV and its images.
         cache: the folder of pixel caches.
         include_seen: whether to keep scans that the model was fitted or tuned on, and those of the same patients.
 
     Raises:
         UserError: the CSV or images are wrong, or the model has seen every scan.
     """
-    file = read_labels_csv(csv)
+    file = source.read_labels()
     labelled = labelled_rows(file.rows)
-    read = partial(read_scans, csv, images, rule=artifact.manifest.preprocessing, cache=cache)
+    read = partial(read_scans, source.csv, source.images, rule=artifact.manifest.preprocessing, cache=cache)
     examples = read(labelled) if include_seen else _read_unseen(artifact, file, read)
     unreadable = sum(examples.unreadable.values())
     context = EvaluationContext(
@@ -82,7 +82,7 @@ def evaluate_artifact(
         held_out_note=None if include_seen else known_patients(examples.rows, read_split(artifact.folder)).note,
         unreadable=examples.unreadable,
     )
-    labels = label_matrix(examples.rows, artifact.manifest.findings)
+    labels = label_matrix(examples.rows, artifact.manifest.findings, covered=file.covered)
     subset = Subset(rows=examples.rows, pixels=examples.pixels, indices=examples.indices, labels=labels)
     with native_stderr_muted():
         from worker.artifacts.keras_model import load_keras_model
@@ -106,7 +106,7 @@ def score_and_evaluate(model: Any, manifest: Manifest, subset: Subset) -> Evalua
 def _read_unseen(artifact: Artifact, file: LabelsFile, read: Callable[[Sequence[LabelRow]], Examples]) -> Examples:
     """Read the labelled scans that are unseen by name and patient, and keep those that are unseen by their bytes."""
     # Unlabelled rows are asked about too, because they can lead to patients.
-    by_name = [row for row in unseen_rows(file.dataset, file.rows, artifact) if row.findings]
+    by_name = [row for row in unseen_rows(file.dataset, file.rows, artifact) if is_labelled(row)]
     _check_any_unseen(file, artifact, by_name)
     examples = read(by_name)
     unseen = unseen_rows(file.dataset, examples.rows, artifact, contents=examples.content_by_name)

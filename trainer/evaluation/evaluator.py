@@ -1,6 +1,7 @@
 """Evaluates scores: figures with intervals, by group, and beside baselines that look at no image.
 
-The formulas are those of a run's report. An undefined figure is None. Every figure is of all scans that were given.
+The formulas are those of a run's report. An undefined figure is None. A finding's figures are of the given scans whose
+label of it is known.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,8 @@ from db.metrics.formulas import (
     expected_calibration_error,
     roc_curve,
 )
-from trainer.evaluation.groups import Group, evaluate_groups, patients_of
+from trainer.data.labels import is_known, known_only
+from trainer.evaluation.groups import Group, evaluate_groups, interval_of_several, patients_of
 from trainer.evaluation.metadata_baseline import metadata_scores
 
 #: Thresholds of the mini project's table.
@@ -35,6 +37,7 @@ _DEFAULT_THRESHOLD: Final = 0.5
 class FindingEvaluation:
     """One finding's figures."""
 
+    #: With a known label.
     scans: int
     positives: int
     auroc: Estimate
@@ -64,7 +67,7 @@ class Evaluation:
     scans_without_patient: int
     #: Bootstrap draws of patients behind each 95% interval. A scan without a patient is drawn by itself.
     bootstrap_rounds: int
-    #: Mean over the NIH findings that have both classes.
+    #: Mean over the findings that have both classes, `Abnormal` apart.
     mean_auroc: Estimate
     findings: Mapping[str, FindingEvaluation]
 
@@ -87,38 +90,44 @@ def evaluate(
 
     Args:
         rows: the scans, (N,).
-        labels: float32 (N, findings), 0 or 1.
+        labels: float32 (N, findings): 1, 0, or NaN for unknown.
         scores: float32 (N, findings) in [0, 1].
         thresholds: the manifest's, by finding and name; no threshold is chosen here.
         findings: the names of the columns.
         mean_pixels: each scan's mean pixel, (N,) in 0..255.
         rounds: the number of bootstrap draws of patients.
     """
-    truth, exact = labels > 0, scores.astype(np.float64)
-    nih = [index for index, finding in enumerate(findings) if finding != ABNORMAL]
+    known, exact = is_known(labels), scores.astype(np.float64)
+    specific = [index for index, finding in enumerate(findings) if finding != ABNORMAL]
     return Evaluation(
         scans=len(rows),
         patients=len({row.patient_id for row in rows} - {None}),
         scans_without_patient=sum(row.patient_id is None for row in rows),
         bootstrap_rounds=rounds,
-        mean_auroc=_mean_auroc(rows, truth[:, nih], exact[:, nih], rounds),
+        mean_auroc=_mean_auroc(rows, labels[:, specific], exact[:, specific], rounds),
         findings={
             finding: _evaluate_finding(
-                rows, truth[:, index], exact[:, index], thresholds.get(finding, {}), mean_pixels, rounds
+                [rows[at] for at in np.flatnonzero(known[:, index]).tolist()],
+                *known_only(labels[:, index], exact[:, index], mean_pixels),
+                thresholds=thresholds.get(finding, {}),
+                rounds=rounds,
             )
             for index, finding in enumerate(findings)
         },
     )
 
 
-def _evaluate_finding(  # noqa: PLR0917 - the arguments of `evaluate`, of one finding
+def _evaluate_finding(
     rows: Sequence[LabelRow],
-    truth: Labels,
+    labels: NDArray[np.float32],
     scores: ScoreArray,
-    thresholds: Mapping[str, float],
     mean_pixels: ScoreArray,
+    *,
+    thresholds: Mapping[str, float],
     rounds: int,
 ) -> FindingEvaluation:
+    truth, patients = labels > 0, patients_of(rows)
+
     def figures(times: CountArray) -> list[float | None]:
         ranked = roc_curve(truth, scores, times)
         errors = (brier_score(truth, scores, times), expected_calibration_error(truth, scores, times))
@@ -129,12 +138,12 @@ def _evaluate_finding(  # noqa: PLR0917 - the arguments of `evaluate`, of one fi
             ranked.confusion_matrix_at(_DEFAULT_THRESHOLD).accuracy,
         ]
 
-    auroc, precision, brier_figure, ece, accuracy = bootstrap_patients(patients_of(rows), figures, rounds=rounds)
+    auroc, precision, brier_figure, ece, accuracy = bootstrap_patients(patients, figures, rounds=rounds)
     return FindingEvaluation(
         scans=len(rows),
         positives=int(truth.sum()),
-        auroc=auroc,
-        average_precision=precision,
+        auroc=interval_of_several(auroc, patients, truth),
+        average_precision=interval_of_several(precision, patients, truth),
         brier=brier_figure,
         ece=ece,
         accuracy=accuracy,
@@ -146,10 +155,13 @@ def _evaluate_finding(  # noqa: PLR0917 - the arguments of `evaluate`, of one fi
 
 
 def _mean_auroc(
-    rows: Sequence[LabelRow], truth: NDArray[np.bool_], scores: NDArray[np.float64], rounds: int
+    rows: Sequence[LabelRow], labels: NDArray[np.float32], scores: NDArray[np.float64], rounds: int
 ) -> Estimate:
+    known = is_known(labels)
+    columns = [known_only(labels[:, index], scores[:, index]) for index in range(labels.shape[1])]
+
     def mean(times: CountArray) -> list[float | None]:
-        aurocs = (roc_curve(truth[:, index], scores[:, index], times).auroc for index in range(truth.shape[1]))
+        aurocs = (roc_curve(truth > 0, one, times[known[:, index]]).auroc for index, (truth, one) in enumerate(columns))
         defined = [auroc for auroc in aurocs if auroc is not None]
         return [float(np.mean(defined)) if defined else None]
 

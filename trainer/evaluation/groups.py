@@ -1,7 +1,7 @@
 """Evaluates scores in groups of scans, by sex, age and view; and the key of a scan's patient."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -41,14 +41,26 @@ def patients_of(rows: Sequence[LabelRow]) -> list[str]:
     return [row.image_name if row.patient_id is None else f"patient {row.patient_id}" for row in rows]
 
 
+def interval_of_several(figure: Estimate, patients: Sequence[str], truth: Labels) -> Estimate:
+    """A figure of a ranking, without its interval if all positives or all negatives are of one patient.
+
+    Draws of patients then repeat or miss this one patient, and say nothing of how others would have been ranked.
+    """
+    of_each = np.asarray(patients)
+    is_of_one = min(len(set(of_each[truth])), len(set(of_each[~truth]))) < 2
+    return replace(figure, low=None, high=None) if is_of_one else figure
+
+
 def _group(
     rows: Sequence[LabelRow], truth: Labels, scores: ScoreArray, is_member: NDArray[np.bool_], rounds: int
 ) -> Group:
     members = [row for row, belongs in zip(rows, is_member, strict=True) if belongs]
     group_truth, group_scores = truth[is_member], scores[is_member]
+    patients = patients_of(members)
     (auroc,) = bootstrap_patients(
-        patients_of(members), lambda times: [roc_curve(group_truth, group_scores, times).auroc], rounds=rounds
+        patients, lambda times: [roc_curve(group_truth, group_scores, times).auroc], rounds=rounds
     )
+    auroc = interval_of_several(auroc, patients, group_truth)
     return Group(scans=len(members), positives=int(group_truth.sum()), auroc=auroc)
 
 

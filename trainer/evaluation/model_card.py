@@ -7,8 +7,15 @@ import jinja2
 from db.findings import ABNORMAL
 from trainer.console.progress import format_figure
 from trainer.evaluation.evaluator import Evaluation
-from trainer.evaluation.tables import drawn_by, format_interval, format_patients
-from worker.artifacts.manifest import Manifest
+from trainer.evaluation.tables import (
+    NO_BETTER_THAN_GUESSING,
+    drawn_by,
+    format_interval,
+    format_patients,
+    guessed_findings,
+    has_unknown_labels,
+)
+from worker.artifacts.manifest import SYNTHETIC_NOTE, Manifest
 
 MODEL_CARD_FILE: Final = "MODEL_CARD.md"
 
@@ -40,4 +47,8 @@ def render_model_card(manifest: Manifest, evaluation: Evaluation, held_out_note:
         held_out_note=held_out_note,
         main_finding=main,
         main=evaluation.findings[main],
+        guessed=guessed_findings(evaluation),
+        no_better=NO_BETTER_THAN_GUESSING,
+        has_unknown_labels=has_unknown_labels(evaluation),
+        synthetic_note=SYNTHETIC_NOTE,
     )

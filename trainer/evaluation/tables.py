@@ -1,5 +1,7 @@
 """Prints an evaluation as tables on the terminal."""
 
+from typing import Final
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -8,20 +10,43 @@ from db.metrics.bootstrap import Estimate
 from trainer.console.progress import format_figure
 from trainer.evaluation.evaluator import Evaluation
 
+#: What a finding's figures say if the interval of its AUROC holds that of guessing.
+NO_BETTER_THAN_GUESSING: Final = "no better than guessing on these scans (the interval of AUROC holds 0.5)"
+_GUESSING: Final = 0.5
+
 
 def print_tables(evaluation: Evaluation) -> None:
     """Print to stdout the AUROC of each finding, then the first finding's figures at thresholds."""
     console = Console(width=None if Console().is_terminal else 100)
     console.print(_findings_table(evaluation))
+    if guessed := guessed_findings(evaluation):
+        print(f"{', '.join(guessed)}: {NO_BETTER_THAN_GUESSING}")
     console.print()
     console.print(_thresholds_table(evaluation))
 
 
 def format_interval(figure: Estimate) -> str:
-    """`0.703 (0.674 to 0.731)`."""
+    """`0.703 (0.674 to 0.731)`; without an interval `0.703 (-)`."""
+    if figure.value is None:
+        return format_figure(None)
     if figure.low is None or figure.high is None:
-        return format_figure(figure.value)
+        return f"{format_figure(figure.value)} (-)"
     return f"{format_figure(figure.value)} ({format_figure(figure.low)} to {format_figure(figure.high)})"
+
+
+def guessed_findings(evaluation: Evaluation) -> list[str]:
+    """The findings whose interval of AUROC holds 0.5, which is the AUROC of guessing."""
+    aurocs = {finding: result.auroc for finding, result in evaluation.findings.items()}
+    return [
+        finding
+        for finding, auroc in aurocs.items()
+        if auroc.low is not None and auroc.high is not None and auroc.low <= _GUESSING <= auroc.high
+    ]
+
+
+def has_unknown_labels(evaluation: Evaluation) -> bool:
+    """Whether a finding's label is unknown for a scan."""
+    return any(result.scans < evaluation.scans for result in evaluation.findings.values())
 
 
 def format_patients(evaluation: Evaluation) -> str:
@@ -45,7 +70,8 @@ def _findings_table(evaluation: Evaluation) -> Table:
         table.add_column(column, justify="left" if column == "finding" else "right")
     for finding, result in evaluation.findings.items():
         others = (format_figure(figure.value) for figure in (result.average_precision, result.ece))
-        table.add_row(finding, str(result.positives), format_interval(result.auroc), *others)
+        cases = f"{result.positives} of {result.scans}" if has_unknown_labels(evaluation) else str(result.positives)
+        table.add_row(finding, cases, format_interval(result.auroc), *others)
     if evaluation.mean_auroc.value is not None:
         table.add_row("mean of findings", "", format_interval(evaluation.mean_auroc), "", "")
     return table

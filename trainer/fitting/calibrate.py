@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from db.metrics.formulas import has_both_classes, roc_curve
+from trainer.data.labels import known_only
 from trainer.network.model import LOGITS
 
 #: Temperatures are searched for between 1/10 and 10.
@@ -34,7 +35,7 @@ def calibrate(
     """Calibrate each finding.
 
     Args:
-        labels: (N, findings) of validation scans, 0 or 1.
+        labels: (N, findings) of validation scans: 1, 0, or NaN for unknown.
         logits: (N, findings) of these scans.
         weights: (findings,), the weights of positives in the fit.
 
@@ -44,7 +45,7 @@ def calibrate(
     calibrations = []
     for index, weight in enumerate(weights):
         shift = float(np.log(weight))
-        temperature = _temperature(labels[:, index], logits[:, index] - shift)
+        temperature = _temperature(*known_only(labels[:, index], logits[:, index] - shift))
         calibrations.append(Calibration(shift=shift, temperature=temperature))
     return calibrations
 
@@ -59,11 +60,12 @@ def fold_calibrations(model: Any, calibrations: Sequence[Calibration]) -> None:
 
 
 def choose_thresholds(labels: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, float]:
-    """Choose thresholds for one finding, from validation labels and scores (N,).
+    """Choose thresholds for one finding, from validation labels (1, 0, or NaN for unknown) and scores (N,).
 
     Returns:
         `best_f1`, `youden` and `sensitivity_90` to thresholds; empty if validation has only one class.
     """
+    labels, scores = known_only(labels, scores)
     truth = labels > 0
     if not has_both_classes(truth):
         return {}

@@ -74,7 +74,7 @@ def fit(name: str, source: Source, recipe: Recipe, options: FitOptions) -> Fitte
 
 def _publish(name: str, source: Source, recipe: Recipe, options: FitOptions) -> _Published:
     """Publish the model, unless the same command did so before."""
-    artifact = find_published(name, recipe, source.csv, options.models)
+    artifact = find_published(name, recipe, source, options.models)
     base_model = find_base_model(recipe.weights)
     data = load_training_data(source, recipe, cache=options.scratch / "pixels")
     if base_model:

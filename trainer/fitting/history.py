@@ -28,9 +28,10 @@ class Epoch:
     #: Means over the epoch's steps, on augmented scans; the loss is weighted as the recipe's `balance` says.
     loss: float
     accuracy: float
-    #: Crossentropy without weights.
-    validation_loss: float
-    validation_accuracy: float
+    #: Crossentropy of the known labels, without weights; None if the subset has none.
+    validation_loss: float | None
+    #: None if the first finding is known of no scan.
+    validation_accuracy: float | None
     #: Of the first finding; None if the subset has only one class.
     validation_auroc: float | None
     #: Mean over the findings that have both classes in the subset; None if there are none.

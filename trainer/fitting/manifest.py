@@ -31,6 +31,7 @@ def make_manifest(
         dataset=data.labels_file.dataset,
         thresholds=published.thresholds,
         temperatures=published.temperatures,
+        synthetic=data.is_synthetic,
         about=_about(recipe, data, history)
         | {
             "computed_in": policy,
@@ -49,12 +50,18 @@ def _about(recipe: Recipe, data: TrainingData, history: Sequence[Epoch]) -> dict
         "epochs_fitted": len(history),
         "recipe_sha256": recipe.sha256,
         "csv_sha256": data.labels_file.sha256,
+        **_reading(data),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "numpy": np.__version__,
         **{f"scans_{name}": len(subset.rows) for name, subset in data.subsets.items()},
         **_validation_auroc(data, history),
     }
+
+
+def _reading(data: TrainingData) -> dict[str, str]:
+    reading = "; ".join(f"{name}: {value}" for name, value in data.labels_file.reading.items())
+    return {"labels_read_as": reading} if reading else {}
 
 
 def _validation_auroc(data: TrainingData, history: Sequence[Epoch]) -> dict[str, float]:

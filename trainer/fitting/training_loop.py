@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from db.metrics.formulas import auroc, confusion_matrix_at
+from trainer.data.labels import is_known, known_only
 from trainer.data.training_data import Subset
 from trainer.fitting.checkpoint import Checkpoint, CheckpointFile
 from trainer.fitting.history import Epoch, best_epoch, stops_early
@@ -77,14 +78,16 @@ def train(
 
 
 def validation_figures(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str, Any]:
-    """The validation figures of an `Epoch`, from labels and logits (N, findings)."""
+    """The validation figures of an `Epoch`, from labels (1, 0, or NaN for unknown) and logits (N, findings)."""
     scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    truth = labels > 0
-    aurocs = [auroc(truth[:, index], scores[:, index]) for index in range(truth.shape[1])]
+    columns = [known_only(labels[:, index], scores[:, index]) for index in range(labels.shape[1])]
+    aurocs = [auroc(truth > 0, known) for truth, known in columns]
     defined = [value for value in aurocs if value is not None]
+    first, first_scores = columns[0]
+    losses = (np.logaddexp(0, logits) - labels * logits)[is_known(labels)]
     return {
-        "validation_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),
-        "validation_accuracy": confusion_matrix_at(truth[:, 0], scores[:, 0], 0.5).accuracy,
+        "validation_loss": float(np.mean(losses)) if losses.size else None,
+        "validation_accuracy": confusion_matrix_at(first, first_scores, 0.5).accuracy,
         "validation_auroc": aurocs[0],
         "validation_mean_auroc": float(np.mean(defined)) if defined else None,
     }

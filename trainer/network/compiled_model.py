@@ -18,7 +18,7 @@ def compile_model(model: Any, labels: Labels, recipe: Recipe, *, steps: int) -> 
 
     Args:
         model: from `trainer.network.model.build_model`; the compiled model shares its weights.
-        labels: float32 (N, findings) of the training subset.
+        labels: float32 (N, findings) of the training subset: 1, 0, or NaN for unknown.
         recipe: loss, optimizer and schedule.
         steps: the number of steps of the whole fit, for the schedule.
 
@@ -33,7 +33,7 @@ def compile_model(model: Any, labels: Labels, recipe: Recipe, *, steps: int) -> 
     compiled.compile(
         optimizer=optimizer,
         loss=_weighted_crossentropy(weights),
-        metrics=[first_finding_accuracy],
+        metrics=[FirstFindingAccuracy()],
         # On two cores XLA takes a minute to compile, which TensorFlow can do without and JAX cannot.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
@@ -59,7 +59,8 @@ def _build_metrics(compiled: Any, *, findings: int) -> None:
 
 def _prevalence(labels: Labels) -> NDArray[np.float64]:
     # Half a positive and half a negative are added, because the logarithm of the odds needs both.
-    prevalence: NDArray[np.float64] = (labels.sum(axis=0, dtype=np.float64) + 0.5) / (len(labels) + 1)
+    known = np.sum(~np.isnan(labels), axis=0)
+    prevalence: NDArray[np.float64] = (np.nansum(labels, axis=0, dtype=np.float64) + 0.5) / (known + 1)
     return prevalence
 
 
@@ -81,18 +82,35 @@ def _optimizer(recipe: Recipe, steps: int) -> Any:
 
 
 def _weighted_crossentropy(weights: NDArray[np.float32]) -> Callable[[Any, Any], Any]:
-    """The mean over findings of (1 + (w - 1) y) (log(1 + exp(z)) - y z), for labels y and logits z."""
+    """The mean over findings of (1 + (w - 1) y) (log(1 + exp(z)) - y z), for labels y and logits z.
+
+    An unknown label adds nothing to the sum and is counted in the mean, so that a known one weighs the same in each
+    scan.
+    """
 
     def loss(labels: Any, logits: Any) -> Any:
-        unweighted = keras.ops.softplus(logits) - labels * logits
-        return keras.ops.mean((1 + keras.ops.multiply(weights - 1, labels)) * unweighted, axis=-1)
+        is_unknown = keras.ops.isnan(labels)
+        # NaN times 0 is NaN, so it must be gone before the arithmetic and not after.
+        y = keras.ops.where(is_unknown, 0.0, labels)
+        unweighted = keras.ops.softplus(logits) - y * logits
+        weighted = (1 + keras.ops.multiply(weights - 1, y)) * unweighted
+        return keras.ops.mean(keras.ops.where(is_unknown, 0.0, weighted), axis=-1)
 
     return loss
 
 
-def first_finding_accuracy(labels: Any, logits: Any) -> Any:
-    """Keras' metric of this name: accuracy of the first finding at a score of 0.5, from labels and logits."""
-    return keras.ops.cast(keras.ops.equal(logits[:, 0] >= 0, labels[:, 0] > 0), "float32")
+class FirstFindingAccuracy(keras.metrics.Mean):  # type: ignore[misc]
+    """Keras' metric `first_finding_accuracy`: at a score of 0.5, over the scans whose label is known."""
+
+    def __init__(self) -> None:
+        super().__init__(name="first_finding_accuracy")
+
+    def update_state(self, labels: Any, logits: Any, sample_weight: None = None) -> None:  # noqa: ARG002 - Keras' own
+        """Count a batch's labels (B, findings), 1, 0 or NaN for unknown, and logits (B, findings)."""
+        first = labels[:, 0]
+        is_right = keras.ops.equal(logits[:, 0] >= 0, first > 0)
+        is_known = keras.ops.logical_not(keras.ops.isnan(first))
+        super().update_state(is_right, sample_weight=keras.ops.cast(is_known, self.dtype))
 
 
 def _schedule(recipe: Recipe, steps: int) -> Any:

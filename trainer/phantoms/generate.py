@@ -16,6 +16,7 @@ import numpy as np
 from db.errors import UserError
 from trainer.phantoms.anatomy import draw_anatomy
 from trainer.phantoms.exposure import encode_png, expose
+from trainer.phantoms.marker import mark_synthetic
 from trainer.phantoms.opacities import draw_abnormal_chest
 from trainer.phantoms.plan import PATIENT_STREAM, SCAN_STREAM, Phantom, labels_csv, plan_phantoms
 from worker.files import make_folder, write_atomically
@@ -44,7 +45,7 @@ def draw_phantom(phantom: Phantom, *, seed: int) -> bytes:
 def make_phantoms(
     out: Path, *, patients: int, seed: int, processes: int | None = None, advance: Callable[[int], None] | None = None
 ) -> PhantomsMade:
-    """Write `out/images/*.png` and `out/sample_labels.csv`. Only images that are missing are drawn.
+    """Write `out/images/*.png`, `out/sample_labels.csv` and the marker. Only images that are missing are drawn.
 
     Args:
         out: the folder.
@@ -67,7 +68,7 @@ def make_phantoms(
 
 
 def _prepare_folder(out: Path, images: Path, content: bytes) -> None:
-    # The CSV is written first, so that the next call after an interruption recognizes the folder.
+    # Before the images, so that the next call after an interruption recognizes the folder.
     path = out / CSV_NAME
     if path.exists() and path.read_bytes() != content:
         raise UserError(f"{path}: holds other scans than this command makes; choose another --out, or delete the file")
@@ -75,6 +76,7 @@ def _prepare_folder(out: Path, images: Path, content: bytes) -> None:
         raise UserError(f"{images}: holds images that this command did not draw; choose another --out")
     try:
         make_folder(images)
+        mark_synthetic(out)
         write_atomically(path, content)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from error

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.labels.csv_file import read_labels_csv
 from trainer.console.optional_packages import check_installed
 from trainer.console.progress import native_stderr_muted, print_status
 from trainer.data.dataset import Examples, read_scans
+from trainer.data.training_data import Source
 from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import (
@@ -39,22 +39,21 @@ _COMPARED_SCANS: Final = 256
 _PACKAGES: Final = ("onnx", "onnxruntime", "openvino", "tf2onnx")
 
 
-def load_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int, cache: Path) -> Examples:
+def load_scans(artifact: Artifact, source: Source, *, count: int, cache: Path) -> Examples:
     """Read scans of a CSV with the artifact's preprocessing.
 
     Args:
         artifact: the model.
-        csv: a labels CSV.
-        images: the folder or S3 prefix of the images; None looks beside the CSV.
+        source: a labels CSV and its images.
         count: the number of scans, taken at even intervals from the whole CSV.
         cache: the folder of decoded images.
 
     Raises:
         UserError: the CSV or an image is wrong.
     """
-    rows = read_labels_csv(csv).rows
+    rows = source.read_labels().rows
     chosen = [rows[at] for at in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
-    return read_scans(csv, images, chosen, artifact.manifest.preprocessing, cache=cache)
+    return read_scans(source.csv, source.images, chosen, artifact.manifest.preprocessing, cache=cache)
 
 
 def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelStore, tolerance: float) -> dict[str, Export]:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from db.errors import UserError
-from db.labels.csv_file import read_labels_csv
+from trainer.data.training_data import Source
 from trainer.recipe import Recipe
 from worker.artifacts.manifest import MODEL_FILE, Artifact, Manifest
 from worker.artifacts.model_store import ModelStore
@@ -44,7 +44,7 @@ def write_artifact(
         return models.publish(staging, manifest)
 
 
-def find_published(name: str, recipe: Recipe, csv: Path, models: ModelStore) -> Artifact | None:
+def find_published(name: str, recipe: Recipe, source: Source, models: ModelStore) -> Artifact | None:
     """The artifact that a fit with this name, recipe and CSV has published before; None if the name is free.
 
     Raises:
@@ -57,7 +57,7 @@ def find_published(name: str, recipe: Recipe, csv: Path, models: ModelStore) -> 
         return None
     about = found.get(taken[0], {})
     has_same_recipe = len(taken) == 1 and about.get("recipe_sha256") == recipe.sha256
-    if not has_same_recipe or about.get("csv_sha256") != read_labels_csv(csv).sha256:
+    if not has_same_recipe or about.get("csv_sha256") != source.read_labels().sha256:
         raise _name_is_taken(name, taken[0], models)
     return models.find(taken[0])
 

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.labels.csv_file import LabelRow, read_labels_csv
+from db.labels.csv_file import LabelRow
 from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
 from db.metrics.formulas import CountArray, has_both_classes, roc_curve
 from trainer.console.progress import print_status
-from trainer.data.dataset import label_matrix, labelled_rows, read_scans
+from trainer.data.dataset import read_scans
 from trainer.data.held_out import unseen_rows, used_rows
-from trainer.data.training_data import Subset
+from trainer.data.labels import is_known, known_only, label_matrix, labelled_rows
+from trainer.data.training_data import Source, Subset
 from trainer.evaluation.groups import patients_of
 from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
@@ -72,27 +73,26 @@ class Comparison:
     loss: Estimate
 
 
-def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count: int, cache: Path) -> Int8Scans:
+def load_int8_scans(artifact: Artifact, source: Source, *, count: int, cache: Path) -> Int8Scans:
     """Read a CSV's validation scans and some of its training scans, by the artifact's own split.
 
     Args:
         artifact: the model.
-        csv: the labels CSV that the model was fitted on.
-        images: the folder or S3 prefix of the images; None looks beside the CSV.
+        source: the labels CSV that the model was fitted on, and its images.
         count: the number of training scans, taken at even intervals from all of them.
         cache: the folder of decoded images.
 
     Raises:
         UserError: the CSV or an image is wrong, or the CSV has no training scans or too few validation patients.
     """
-    file = read_labels_csv(csv)
+    file = source.read_labels()
     fitted = used_rows(file.dataset, file.rows, artifact, used=("train",))
     apart = set(unseen_rows(file.dataset, file.rows, artifact, used=("train",)))
     validation = used_rows(file.dataset, labelled_rows(file.rows), artifact, used=("validation",))
     tuned = [row for row in validation if row in apart]
-    _check_scans(csv, artifact.manifest.name, fitted, tuned)
+    _check_scans(source.csv, artifact.manifest.name, fitted, tuned)
     chosen = [fitted[at] for at in np.linspace(0, len(fitted) - 1, min(count, len(fitted))).astype(int)]
-    examples = read_scans(csv, images, [*chosen, *tuned], artifact.manifest.preprocessing, cache=cache)
+    examples = read_scans(source.csv, source.images, [*chosen, *tuned], artifact.manifest.preprocessing, cache=cache)
     kept = set(tuned)
     judged = np.array([row in kept for row in examples.rows], np.bool_)
     rows = tuple(row for row in examples.rows if row in kept)
@@ -102,7 +102,7 @@ def load_int8_scans(artifact: Artifact, csv: Path, images: str | None, *, count:
             rows=rows,
             pixels=examples.pixels,
             indices=examples.indices[judged],
-            labels=label_matrix(rows, artifact.manifest.findings),
+            labels=label_matrix(rows, artifact.manifest.findings, covered=file.covered),
         ),
     )
 
@@ -195,16 +195,18 @@ def compare(
 
     Args:
         rows: the scans (N,), for their patients.
-        labels: float32 (N, findings), above 0 for positives.
+        labels: float32 (N, findings): 1, 0, or NaN for unknown.
         float32: scores, float32 (N, findings) in [0, 1].
         int8: the same of int8.
         rounds: bootstrap draws of patients.
     """
-    truth, both = labels > 0, (float32.astype(np.float64), int8.astype(np.float64))
+    known, exact = is_known(labels), (float32.astype(np.float64), int8.astype(np.float64))
+    columns = [known_only(labels[:, at], *(scores[:, at] for scores in exact)) for at in range(labels.shape[1])]
 
     def mean_aurocs(times: CountArray) -> list[float | None]:
         pairs = [
-            [roc_curve(truth[:, at], scores[:, at], times).auroc for scores in both] for at in range(truth.shape[1])
+            [roc_curve(truth > 0, scores, times[known[:, at]]).auroc for scores in both]
+            for at, (truth, *both) in enumerate(columns)
         ]
         defined = [pair for pair in pairs if None not in pair]
         if not defined:
@@ -241,7 +243,7 @@ def _check_scans(csv: Path, name: str, fitted: Sequence[LabelRow], tuned: Sequen
 
 def _proven_figures(validation: Subset, compared: Comparison, *, max_loss: float) -> dict[str, Any]:
     scans, patients = len(validation.rows), len(set(patients_of(validation.rows)))
-    findings = sum(has_both_classes(validation.labels[:, at] > 0) for at in range(validation.labels.shape[1]))
+    findings = sum(has_both_classes(known_only(labels)[0] > 0) for labels in validation.labels.T)
     float32, int8, bound = compared.float32.value, compared.int8.value, compared.loss.high
     if float32 is None or int8 is None or bound is None:
         raise UserError(f"int8: no finding has both classes on {scans} validation scans; nothing was written")

@@ -15,6 +15,8 @@ MANIFEST_FILE: Final = "manifest.json"
 MODEL_FILE: Final = "model.keras"
 SPLIT_FILE: Final = "split.csv"
 _RESERVED_NAMES: Final = frozenset({"", ".", "..", MANIFEST_FILE})
+#: What everything that shows a synthetic model says of it.
+SYNTHETIC_NOTE: Final = "fitted on synthetic radiographs, so its scores of real ones mean nothing"
 #: Increased whenever an older program could misread a new manifest.
 FORMAT_VERSION: Final = 1
 #: What to do about an artifact of which a part is missing or damaged.
@@ -36,6 +38,7 @@ class Manifest(BaseModel):
         thresholds: thresholds by finding and by name (`best_f1`, `youden`, `sensitivity_90`), chosen on validation.
         temperatures: the divisor of each finding's logits; it is already part of the model, whose scores are
             calibrated.
+        synthetic: whether the model was fitted on drawn radiographs, which show no patient.
         files: sha256 of each of the artifact's other files by name; names contain no folder.
         about: information for readers (seed, versions, validation figures) that scoring does not need.
     """
@@ -51,6 +54,7 @@ class Manifest(BaseModel):
     dataset: str
     thresholds: dict[str, dict[str, float]] = {}
     temperatures: dict[str, float] = {}
+    synthetic: bool = False
     files: dict[str, str] = {}
     about: dict[str, str | int | float] = {}
 

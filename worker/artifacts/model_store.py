@@ -28,8 +28,8 @@ from worker.artifacts.store_contents import (
     read_contents,
     should_hold_artifact,
 )
-from worker.files import open_atomically
-from worker.storage.s3 import SCHEME, list_objects, read_object, write_object
+from worker.files import new_folder, open_atomically
+from worker.storage.s3 import SCHEME, delete_object, list_objects, read_object, write_object
 
 Formats: TypeAlias = Mapping[str, Export]
 
@@ -64,6 +64,12 @@ class ModelStore(Protocol):
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
         """Copy a folder's files beside an artifact's own; the file named `last`, which lists the others, goes last."""
+
+    def copy_in(self, artifact: Artifact) -> None:
+        """Copy an artifact of another place into the store, byte for byte, with its exports; all of it or nothing."""
+
+    def remove(self, sha256: str) -> None:
+        """Delete an artifact and this machine's copy of it; one that is not there is no error."""
 
 
 def open_model_store(address: str, home: Path) -> ModelStore:
@@ -146,6 +152,29 @@ class FolderModelStore:
         except OSError as error:
             raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 
+    def copy_in(self, artifact: Artifact) -> None:
+        """See `ModelStore`."""
+        target = self.folder / artifact.sha256[:12]
+        try:
+            with new_folder(target) as folder:
+                _copy_files(artifact.folder, folder)
+        except OSError as error:
+            raise UserError(f"{target}: {artifact.folder} cannot be copied here ({error.strerror})") from error
+
+    def remove(self, sha256: str) -> None:
+        """See `ModelStore`."""
+        folder = self.folder / sha256[:12]
+        # Hidden first: half of an artifact would be taken for one that is still being copied.
+        hidden = self.folder / f".{sha256[:12]}.removed"
+        try:
+            if folder.is_dir():
+                shutil.rmtree(hidden, ignore_errors=True)
+                folder.rename(hidden)
+            if hidden.is_dir():
+                shutil.rmtree(hidden)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be deleted ({error.strerror})") from error
+
 
 class SharedModelStore(FolderModelStore):
     """Artifacts in a folder that machines share. Workers score from a local copy, so they survive its loss."""
@@ -166,12 +195,16 @@ class SharedModelStore(FolderModelStore):
         if (self._local_store.folder / artifact.sha256[:12]).is_dir():
             self._local_store.add(artifact, folder, last=last)
 
+    def remove(self, sha256: str) -> None:
+        """See `ModelStore`."""
+        super().remove(sha256)
+        self._local_store.remove(sha256)
+
     def _copy(self, sha256: str, incoming: Path) -> None:
         # Verified before copying, so that an error about damage names the shared file that must be replaced.
         shared = super().find(sha256).folder
         try:
-            for path in filter(Path.is_file, shared.glob("[!.]*")):
-                shutil.copyfile(path, incoming / path.name)
+            _copy_files(shared, incoming)
         except OSError as error:
             raise UserError(f"{shared}: cannot be copied to {incoming.parent} ({error.strerror})") from error
 
@@ -207,8 +240,7 @@ class S3ModelStore:
     def publish(self, staging: Path, manifest: Manifest, formats: Formats = _NO_FORMATS) -> Artifact:
         """See `ModelStore`."""
         artifact = self._local_store.publish(staging, manifest, formats)
-        for path in _sorted_with_last(artifact.folder, MANIFEST_FILE):
-            write_object(self._location(artifact.sha256[:12], path.name), path)
+        self.copy_in(artifact)
         return artifact
 
     def add(self, artifact: Artifact, folder: Path, *, last: str) -> None:
@@ -216,6 +248,19 @@ class S3ModelStore:
         for path in _sorted_with_last(folder, last):
             write_object(self._location(artifact.sha256[:12], path.name), path)
         self._local_store.add(artifact, folder, last=last)
+
+    def copy_in(self, artifact: Artifact) -> None:
+        """See `ModelStore`."""
+        for path in _sorted_with_last(artifact.folder, MANIFEST_FILE):
+            write_object(self._location(artifact.sha256[:12], path.name), path)
+
+    def remove(self, sha256: str) -> None:
+        """See `ModelStore`."""
+        objects = [found.location for found in list_objects(self._location(sha256[:12]))]
+        # The manifest goes first: without it, nobody fetches what is left.
+        for location in sorted(objects, key=lambda location: not location.endswith(f"/{MANIFEST_FILE}")):
+            delete_object(location)
+        self._local_store.remove(sha256)
 
     def _list(self) -> dict[str, datetime]:
         """When each folder was published, by its name; one without a manifest is a part of an artifact."""
@@ -243,8 +288,18 @@ class S3ModelStore:
             (incoming / name).write_bytes(_read(location))
 
 
+def _files(folder: Path) -> list[Path]:
+    """The files of an artifact's folder; hidden ones and folders are no part of it."""
+    return [path for path in folder.glob("[!.]*") if path.is_file()]
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    for path in _files(source):
+        shutil.copyfile(path, target / path.name)
+
+
 def _sorted_with_last(folder: Path, last: str) -> list[Path]:
-    return sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
+    return sorted(_files(folder), key=lambda path: (path.name == last, path.name))
 
 
 def _published_at(folder: Path) -> float:

@@ -10,7 +10,14 @@ from db.engine.database_errors import cause_of, is_transient
 from db.engine.session import address_of, read_transaction
 from db.errors import DatabaseUnavailable, UserError
 from db.ledger.model_exports import note_exports, noted_exports, replace_exports
-from db.ledger.models import ModelInfo, UsedScan, find_model, register_model, registered_hashes
+from db.ledger.models import (
+    ModelInfo,
+    UsedScan,
+    check_not_removed,
+    find_model,
+    register_model,
+    registered_hashes,
+)
 from db.ledger.open_run import lock_for_enqueue
 from worker.artifacts.exports import read_exports
 from worker.artifacts.manifest import Artifact
@@ -32,16 +39,19 @@ class Registration:
     unusable: list[UnusableFolder]
 
     def find_model(self, connection: Connection, wanted: str | None) -> ModelInfo:
-        """The registered model with this name or hash; None means the active model.
+        """The registered model with this name or hash, which can score; None means the active model.
 
         Raises:
-            UserError: there is no such model; the message says why if its folder cannot be used.
+            UserError: there is no such model, or its files were removed; the message says why if its folder cannot be
+                used.
         """
         try:
-            return find_model(connection, wanted)
+            model = find_model(connection, wanted)
+            check_not_removed(model)
         except UserError:
             check_usable(wanted, self.unusable)
             raise
+        return model
 
 
 def register_artifacts(engine: Engine, models: ModelStore) -> Registration:

@@ -1,7 +1,8 @@
 """Keeps pixels on this machine's disk, so that an archive that is scored again is not decoded again.
 
-The key of an entry is the hash of the image's content and of the preprocessing. So no entry is ever out of date, and
-any file may be deleted at any time. Many processes share one cache, and none waits for another.
+An entry holds an image's pixels and the notes on it. Its key is the hash of the image's content and of the
+preprocessing. So no entry is ever out of date, and any file may be deleted at any time. Many processes share one cache,
+and none waits for another.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 
 from worker.files import PRIVATE, write_atomically
-from worker.images.pixels import PIXELS_VERSION, Pixels
+from worker.images.pixels import PIXELS_VERSION, PreparedImage
 from worker.images.preprocessing import Preprocessing
 from worker.storage.folder import read_all
 from worker.storage.image_store import EncodedImage
@@ -50,17 +51,17 @@ class PixelCache:
         # Another version of cv2 may round differently.
         self._made_by = f"{PIXELS_VERSION} cv2 {cv2.__version__} {rule.model_dump_json()}"
 
-    def pixels_of(self, image: EncodedImage, make: Callable[[bytes], Pixels]) -> Pixels:
-        """The cached pixels of an image, or else those that `make` makes of its bytes, which are then kept."""
+    def get_or_make(self, image: EncodedImage, make: Callable[[bytes], PreparedImage]) -> PreparedImage:
+        """What is cached of an image, or else what `make` makes of its bytes, which is then kept."""
         key = self.key(image)
-        pixels = self.get(key)
-        if pixels is not None:
+        found = self.get(key)
+        if found is not None:
             with self._lock:
                 self._hits += 1
-            return pixels
-        pixels = make(image.data)
-        self.put(key, pixels)
-        return pixels
+            return found
+        made = make(image.data)
+        self.put(key, made)
+        return made
 
     def take_hits(self) -> int:
         """How many images' pixels were found since the last call."""
@@ -72,21 +73,23 @@ class PixelCache:
         """The key of an image's pixels."""
         return hashlib.sha256(f"{self._made_by} {image.content}".encode()).hexdigest()
 
-    def get(self, key: str) -> Pixels | None:
-        """The pixels under a key, uint8 of the rule's shape; None if there are none or if they are damaged."""
+    def get(self, key: str) -> PreparedImage | None:
+        """What is kept under a key; None if there is nothing or if it is damaged."""
         try:
             stored = self._read(key)
         except OSError:
             return None
-        pixels = memoryview(stored)[: self._size]
-        if len(stored) != self._size + _CHECKSUM_BYTES or _checksum(key, pixels) != stored[self._size :]:
+        data = memoryview(stored)[:-_CHECKSUM_BYTES]
+        if len(data) < self._size or _checksum(key, data) != stored[-_CHECKSUM_BYTES:]:
             _remove(self._path(key))
             return None
-        return np.frombuffer(stored, np.uint8, self._size).reshape(self._rule.shape)
+        pixels = np.frombuffer(data, np.uint8, self._size).reshape(self._rule.shape)
+        notes = str(data[self._size :], "ascii")
+        return PreparedImage(pixels=pixels, notes=tuple(notes.split(",")) if notes else ())
 
-    def put(self, key: str, pixels: Pixels) -> None:
-        """Keep pixels. If they cannot be written, a warning is logged once and the caller goes on."""
-        path, data = self._path(key), pixels.tobytes()
+    def put(self, key: str, image: PreparedImage) -> None:
+        """Keep pixels and notes. If they cannot be written, a warning is logged once and the caller goes on."""
+        path, data = self._path(key), image.pixels.tobytes() + ",".join(image.notes).encode("ascii")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(path, data + _checksum(key, data), mode=PRIVATE)

@@ -12,6 +12,7 @@ These rules give a radiograph the same pixels in whatever lossless way it is sto
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from db.errors import PermanentError
 from worker.images.bit_depth import to_uint8
+from worker.images.colour import has_colour
 from worker.images.fast.lazy_import import LazyImport
 from worker.images.fast.plain_png import read_plain_gray
 from worker.images.formats import Format, check_content
@@ -30,8 +32,10 @@ from worker.settings import MAX_PIXELS
 
 Pixels = NDArray[np.uint8]
 
-#: Increased whenever an image that could be decoded before would give different pixels.
-PIXELS_VERSION: Final = 1
+#: Increased whenever an image that could be decoded before would give different pixels or notes.
+PIXELS_VERSION: Final = 2
+#: The note, and the reason of a rejection, of an image that has colour in it.
+COLOUR: Final = "colour"
 
 _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 #: Any depth, alpha dropped, EXIF's orientation obeyed. IMREAD_UNCHANGED would keep alpha and ignore the orientation.
@@ -46,6 +50,16 @@ _fast_code: Final = LazyImport(
 
 # The outcome of a damaged image says what is wrong with it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedImage:
+    """What an image has become for a model."""
+
+    #: uint8 (height, width, channels).
+    pixels: Pixels
+    #: Codes of what is unusual about the image, such as `COLOUR`.
+    notes: tuple[str, ...] = ()
 
 
 def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -75,9 +89,15 @@ def preprocess(image: Pixels, rule: Preprocessing) -> Pixels:
     return np.ascontiguousarray(_resized(colored, rule).reshape(rule.shape), dtype=np.uint8)
 
 
+def prepare(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS) -> PreparedImage:
+    """Decode an image, note what is unusual about it, and preprocess it. Raises what `decode` raises."""
+    image = decode(encoded, max_pixels)
+    return PreparedImage(pixels=preprocess(image, rule), notes=(COLOUR,) if has_colour(image) else ())
+
+
 def to_pixels(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode an image and preprocess it: uint8 of `rule.shape`. Raises what `decode` raises."""
-    return preprocess(decode(encoded, max_pixels), rule)
+    """The pixels alone, uint8 of `rule.shape`. Raises what `decode` raises."""
+    return prepare(encoded, rule, max_pixels).pixels
 
 
 def _decode_png(encoded: bytes) -> NDArray[Any]:

@@ -2,8 +2,9 @@
 
 from threading import BoundedSemaphore
 
+from db.errors import PermanentError
 from worker.images.pixel_cache import PixelCache
-from worker.images.pixels import Pixels, to_pixels
+from worker.images.pixels import COLOUR, PreparedImage, prepare
 from worker.images.preprocessing import Preprocessing
 from worker.settings import WorkerSettings
 from worker.storage.image_store import EncodedImage
@@ -17,23 +18,31 @@ class Decoder:
         """Decode at most `settings.decode_threads` images at once, and add their seconds to `stopwatch`."""
         self._rule = rule
         self._max_pixels = settings.max_pixels
+        self._reject_colour = settings.reject_colour
         self._cores = BoundedSemaphore(settings.decode_threads)
         self._stopwatch = stopwatch
         size = round(settings.pixel_cache_gb * 2**30)
         self._cache = PixelCache(settings.pixel_cache, rule, size) if size else None
 
-    def __call__(self, image: EncodedImage) -> Pixels:
-        """Give an image's pixels, uint8 (height, width, channels). Rejections are not cached.
+    def __call__(self, image: EncodedImage) -> PreparedImage:
+        """Give an image's pixels and notes. Rejections are not cached.
 
         Raises:
-            PermanentError: as `worker.images.pixels.decode`.
+            PermanentError: as `worker.images.pixels.decode`; `colour` if the settings reject images with colour.
         """
-        return self._cache.pixels_of(image, self._decode) if self._cache else self._decode(image.data)
+        prepared = self._cache.get_or_make(image, self._decode) if self._cache else self._decode(image.data)
+        if self._reject_colour and COLOUR in prepared.notes:
+            raise PermanentError(
+                COLOUR,
+                "the image has colour in it, as a screenshot or a photograph has: put the radiograph itself in its "
+                "place, or score the scan with --rescore by workers without --reject-colour",
+            )
+        return prepared
 
     def take_hits(self) -> int:
         """How many images came from the cache since the last call."""
         return self._cache.take_hits() if self._cache else 0
 
-    def _decode(self, encoded: bytes) -> Pixels:
+    def _decode(self, encoded: bytes) -> PreparedImage:
         with self._cores, self._stopwatch.time(DECODE):
-            return to_pixels(encoded, self._rule, self._max_pixels)
+            return prepare(encoded, self._rule, self._max_pixels)

@@ -18,7 +18,7 @@ import numpy as np
 
 from db.errors import PermanentError, TemporaryError
 from db.ledger.outcomes import PendingScan, Rejected, Scored
-from worker.images.pixels import Pixels
+from worker.images.pixels import PreparedImage
 from worker.scoring.scorer import Scorer, Scores, export_of, score_all, streams_of
 from worker.storage.image_store import EncodedImage
 from worker.storage.s3_errors import StoreRefused
@@ -39,7 +39,7 @@ _POLL_SECONDS = 0.5
 @dataclass(frozen=True, kw_only=True)
 class _DecodedScan:
     scan: PendingScan
-    pixels: Pixels
+    image: PreparedImage
     content: str
 
 
@@ -51,7 +51,7 @@ def score_chunk(
     *,
     scorer: Scorer,
     read_image: Callable[[str, str | None], EncodedImage],
-    to_pixels: Callable[[EncodedImage], Pixels],
+    decode_image: Callable[[EncodedImage], PreparedImage],
     record_outcomes: _RecordOutcomes,
     pool: Executor,
     out_of_time: Callable[[], bool],
@@ -63,7 +63,7 @@ def score_chunk(
         scans: the chunk's pending scans.
         scorer: the loaded model.
         read_image: reads the encoded bytes at a location, if they are still the listed version.
-        to_pixels: decodes them to uint8 (height, width, channels).
+        decode_image: turns them into pixels, uint8 (height, width, channels), with notes.
         record_outcomes: commits the outcomes of one batch; called from one thread at a time.
         pool: threads that read and decode.
         out_of_time: asked after each scan and while one is waited for. True ends the work with what is ready.
@@ -77,7 +77,7 @@ def score_chunk(
     """
     left = {scan.outcome_id: scan for scan in scans}
     stopwatch = stopwatch or Stopwatch()
-    prepare = partial(_prepare, read_image=read_image, to_pixels=to_pixels, stopwatch=stopwatch)
+    prepare = partial(_prepare, read_image=read_image, decode_image=decode_image, stopwatch=stopwatch)
     streams = streams_of(scorer)
     score = partial(_score_batch, scorer=scorer, turn=BoundedSemaphore(streams), stopwatch=stopwatch)
     with (
@@ -128,7 +128,7 @@ def _prepare(
     scan: PendingScan,
     *,
     read_image: Callable[[str, str | None], EncodedImage],
-    to_pixels: Callable[[EncodedImage], Pixels],
+    decode_image: Callable[[EncodedImage], PreparedImage],
     stopwatch: Stopwatch,
 ) -> _DecodedScan | Rejected | None:
     """Read and decode one scan: its pixels, its rejection, or None where the image cannot be read for now."""
@@ -137,7 +137,7 @@ def _prepare(
         with stopwatch.time(READ):
             image = read_image(scan.location, scan.version)
         content = image.content
-        return _DecodedScan(scan=scan, pixels=to_pixels(image), content=content)
+        return _DecodedScan(scan=scan, image=decode_image(image), content=content)
     except PermanentError as error:
         store = error.store if isinstance(error, StoreRefused) else None
         return Rejected(
@@ -214,7 +214,7 @@ def _score_batch(
     ready, rejected = batch
     if not ready:
         return [*rejected]
-    pixels = np.stack([item.pixels for item in ready])
+    pixels = np.stack([item.image.pixels for item in ready])
     with turn, stopwatch.time(SCORE, 1 / streams_of(scorer)):
         scores = score_all(scorer, pixels)
     return [*_scored(ready, scores, scorer), *rejected]
@@ -232,4 +232,5 @@ def _scored(batch: Sequence[_DecodedScan], scores: Scores, scorer: Scorer) -> It
             runtime=scorer.runtime,
             precision=scorer.precision,
             export_sha256=export_of(scorer),
+            notes=item.image.notes,
         )

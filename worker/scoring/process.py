@@ -140,7 +140,7 @@ class ScoringProcess:
                 scorer=self._scorer,
                 # No image may take longer than the delivery.
                 read_image=partial(read_image, seconds=seconds),
-                to_pixels=self._decoder,
+                decode_image=self._decoder,
                 record_outcomes=self._writer.record_outcomes,
                 pool=pool,
                 out_of_time=lambda: self._writer.run_stopped or time.monotonic() - started > seconds,

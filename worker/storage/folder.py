@@ -58,6 +58,18 @@ def list_folder(root: Path, *, recursive: bool) -> Iterator[Candidate]:
             yield prefix, LeftOut.UNREADABLE_FOLDER
 
 
+def list_file(file: Path) -> Iterator[Candidate]:
+    """Yield one file as `list_folder` yields it of its folder.
+
+    Raises:
+        UserError: the path is not valid UTF-8.
+    """
+    top = file.absolute().parent
+    if not can_store_name(str(top)):
+        raise UserError(f"{str(file)!r}: cannot be used (its path is not valid UTF-8)")
+    yield file.name, partial(_describe, top / file.name, top, top.resolve())
+
+
 def read_file(path: str, version: str | None = None) -> bytes:
     """The bytes of a regular file.
 
@@ -128,18 +140,18 @@ def _is_linked_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _describe(entry: "os.DirEntry[str]", top: Path, real_top: Path) -> FoundImage:
+def _describe(entry: "os.DirEntry[str] | Path", top: Path, real_top: Path) -> FoundImage:
     try:
         if not entry.is_symlink():
-            return FoundImage(location=entry.path, version=str(_version(entry.stat())))
-        target = Path(entry.path).resolve(strict=True)
+            return FoundImage(location=os.fspath(entry), version=str(_version(entry.stat())))
+        target = Path(entry).resolve(strict=True)
         if target.is_relative_to(real_top):
             inside = top / target.relative_to(real_top)
             return FoundImage(location=str(inside), version=str(_version(target.stat())))
     except (OSError, RuntimeError):
         # The file is gone, or the link dangles or is a loop. Reading it will report that.
         pass
-    return FoundImage(location=entry.path)
+    return FoundImage(location=os.fspath(entry))
 
 
 def _version(found: os.stat_result) -> Version:

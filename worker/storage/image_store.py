@@ -1,6 +1,7 @@
 """Finds and reads encoded images in a folder or under an S3 prefix; the address tells which."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from typing import Final
 
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
-from worker.storage.folder import list_folder, read_file, same_file_bytes
-from worker.storage.matching import Candidate, LeftOut, Listing, select_images
+from worker.storage.folder import list_file, list_folder, read_file, same_file_bytes
+from worker.storage.matching import Candidate, LeftOut, Listing, has_image_name, select_images
 from worker.storage.s3 import SCHEME, list_s3, read_object
 from worker.storage.size_limit import MAX_FILE_BYTES
 from worker.storage.versions import Version
 
-__all__ = ["SCHEME", "EncodedImage", "LeftOut", "Listing", "find_images", "read_image", "same_bytes"]
+__all__ = ["SCHEME", "EncodedImage", "LeftOut", "Listing", "find_images", "is_one_file", "read_image", "same_bytes"]
 
 #: Where Kaggle's and NIH's archives unpack to; NIH's full set is `images_001/images` to `images_012/images`.
 _IMAGE_FOLDERS: Final = ("images", "images_*/images", "sample/images")
@@ -35,7 +36,8 @@ def find_images(csv: Path | None, images: str | None, wanted: AbstractSet[str] |
 
     Args:
         csv: the CSV whose images are looked for.
-        images: a folder, or `s3://bucket/prefix`.
+        images: a folder, or `s3://bucket/prefix`; or one image, a file or `s3://bucket/key`, as if it were alone in its
+            folder.
         wanted: image names, each a path relative to the folder or prefix, or else the base name of a file in any
             subfolder. If it is None, every file with the suffix of an image is found under its relative path.
 
@@ -43,6 +45,12 @@ def find_images(csv: Path | None, images: str | None, wanted: AbstractSet[str] |
         UserError: the folder, bucket or prefix cannot be listed, or two different images have one wanted name.
     """
     return select_images(_candidates(csv, images), wanted, same_bytes)
+
+
+def is_one_file(images: str) -> bool:
+    """Whether a person named one image of this machine, not a folder or prefix."""
+    # Unlike Path.is_file, this raises nothing where the path is too long or its folder may not be searched.
+    return has_image_name(Path(images).name) and os.path.isfile(images)  # noqa: PTH113
 
 
 def read_image(location: str, version: str | None = None, seconds: float = 60.0) -> EncodedImage:
@@ -68,6 +76,8 @@ def read_image(location: str, version: str | None = None, seconds: float = 60.0)
 def _candidates(csv: Path | None, images: str | None) -> Iterator[Candidate]:
     if images and images.startswith(SCHEME):
         return list_s3(images)
+    if images and is_one_file(images):
+        return list_file(Path(images))
     if images:
         return list_folder(Path(images), recursive=True)
     if csv is None:

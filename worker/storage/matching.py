@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
+from posixpath import commonpath
 from typing import Final
 
 from db.errors import UserError
@@ -58,13 +60,17 @@ def select_images(
 ) -> Listing:
     """Select the images whose relative path, or else base name, is wanted; without `wanted`, all image files.
 
+    A wanted name without the suffix of an image is that of a file with any such suffix. If all wanted names begin with
+    the same folders, the root may be one of these folders instead of the one that holds them.
+
     Of copies, the one at the relative path is taken. Memory grows with `wanted`, not with the number of candidates.
 
     Raises:
-        UserError: a wanted name without a folder is that of two files with different bytes, wherever they are.
+        UserError: a wanted name without a folder or suffix is that of two files with different bytes.
     """
     exact, by_base = _Selection(same_bytes=same_bytes), _Selection(same_bytes=same_bytes)
-    left_out = Counter[str]()
+    loosely = _Selection(same_bytes=same_bytes)
+    left_out, loose_names = Counter[str](), _LooseNames(wanted or frozenset())
     for name, describe in candidates:
         base = name.rpartition("/")[2]
         if not can_store_name(name):
@@ -75,12 +81,44 @@ def select_images(
             exact.add(name, describe())
         elif wanted and base in wanted and not _is_hidden(name):
             by_base.add(base, describe())
+        elif meant := loose_names.find(name):
+            loosely.add(meant, describe())
         else:
             left_out[LeftOut.OTHER_NAME] += 1
     for name in by_base.images.keys() & exact.images.keys():
         by_base.add(name, exact.images[name])
-    _refuse_conflicts(by_base.conflicts | exact.conflicts)
-    return Listing(images={**by_base.images, **exact.images}, left_out=left_out)
+    found = {**by_base.images, **exact.images}
+    loose_conflicts = {name: places for name, places in loosely.conflicts.items() if name not in found}
+    _refuse_conflicts(by_base.conflicts | exact.conflicts | loose_conflicts)
+    return Listing(images={**loosely.images, **found}, left_out=left_out)
+
+
+class _LooseNames:
+    """The wanted names of files whose own names are others: without suffix, or with the folders above the root."""
+
+    def __init__(self, wanted: AbstractSet[str]) -> None:
+        self._wanted = wanted
+        self._lack_suffix = any(not name.lower().endswith(_IMAGE_SUFFIXES) for name in wanted)
+        common = commonpath([_folder(min(wanted)), _folder(max(wanted))]) if wanted else ""
+        #: The folders with which all wanted names begin: `set/`, `set/train/`.
+        self._prefixes = [*(f"{path}/" for path in accumulate(common.split("/"), "{}/{}".format))] if common else []
+
+    def find(self, name: str) -> str | None:
+        """The wanted name that a file is meant by, or None."""
+        if not has_image_name(name):
+            return None
+        stem = name.rpartition(".")[0]
+        if self._lack_suffix:
+            for meant in (stem, stem.rpartition("/")[2]):
+                if meant in self._wanted:
+                    return meant
+        spellings = (name, stem) if self._lack_suffix else (name,)
+        possible = (prefix + spelling for prefix in self._prefixes for spelling in spellings)
+        return next((meant for meant in possible if meant in self._wanted), None)
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -26,7 +27,7 @@ from worker.storage.versions import Version
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-__all__ = ["SCHEME", "list_objects", "list_s3", "read_object", "write_object"]
+__all__ = ["SCHEME", "delete_object", "list_objects", "list_s3", "read_object", "write_object"]
 
 #: Bytes of one read.
 _READ_BYTES: Final = 1 << 18
@@ -52,9 +53,20 @@ class S3Object:
 
 
 def list_s3(address: str) -> Iterator[Candidate]:
-    """Yield every object under `s3://bucket/prefix` as a candidate. Raises what `list_objects` raises."""
+    """Yield every object under `s3://bucket/prefix` as a candidate; if there is none, the object at the address itself.
+
+    Raises what `list_objects` raises.
+    """
+    is_empty = True
     for found in list_objects(address):
-        yield found.name, partial(FoundImage, location=found.location, version=str(found.version) or None)
+        is_empty = False
+        yield _candidate(found)
+    if is_empty:
+        yield from map(_candidate, _list_one(address))
+
+
+def _candidate(found: "S3Object") -> Candidate:
+    return found.name, partial(FoundImage, location=found.location, version=str(found.version) or None)
 
 
 def list_objects(address: str) -> Iterator[S3Object]:
@@ -63,25 +75,46 @@ def list_objects(address: str) -> Iterator[S3Object]:
     Raises:
         UserError: the address has another form, or the store refuses, does not answer or does not list everything.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
     bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
     if not bucket:
         raise UserError(f"{address}: not of the form s3://bucket/prefix")
     prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
     where = {"Bucket": bucket, "Prefix": prefix}
-    try:
+    with _listing(address):
         pages = list_pages(address, partial(_s3().list_objects_v2, **where), partial(_s3().list_objects, **where))
         for entry in chain.from_iterable(pages):
-            key = entry["Key"]
-            yield S3Object(
-                name=key.removeprefix(prefix),
-                location=f"{SCHEME}{bucket}/{key}",
-                version=_version(entry, entry.get("Size")),
-                modified=entry.get("LastModified") or _UNKNOWN_TIME,
-            )
+            yield _object(bucket, entry, prefix)
+
+
+def _list_one(address: str) -> Iterator[S3Object]:
+    """Yield the object at an address, if there is one, named by the last part of its key."""
+    bucket, _, key = address.removeprefix(SCHEME).partition("/")
+    with _listing(address):
+        # Of all keys that begin with this one, it is the first.
+        page = _s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+        for entry in page.get("Contents", ()):
+            if entry["Key"] == key:
+                yield _object(bucket, entry, key.removesuffix(key.rpartition("/")[2]))
+
+
+@contextmanager
+def _listing(address: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
     except (ClientError, BotoCoreError, ValueError) as error:
         raise UserError(f"{address}: cannot be listed: {describe_error(error)}") from error
+
+
+def _object(bucket: str, entry: Mapping[str, Any], prefix: str) -> S3Object:
+    key = entry["Key"]
+    return S3Object(
+        name=key.removeprefix(prefix),
+        location=f"{SCHEME}{bucket}/{key}",
+        version=_version(entry, entry.get("Size")),
+        modified=entry.get("LastModified") or _UNKNOWN_TIME,
+    )
 
 
 def read_object(location: str, seconds: float, *, version: str | None = None, max_bytes: float = math.inf) -> bytes:
@@ -160,6 +193,21 @@ def write_object(location: str, path: Path) -> None:
         raise UserError(f"{location}: cannot be written: {describe_error(error)}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def delete_object(location: str) -> None:
+    """Delete `s3://bucket/key`; an object that is not there is no error.
+
+    Raises:
+        UserError: the store refuses it or does not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = location.removeprefix(SCHEME).partition("/")
+    try:
+        _s3().delete_object(Bucket=bucket, Key=key)
+    except (ClientError, BotoCoreError, ValueError) as error:
+        raise UserError(f"{location}: cannot be deleted: {describe_error(error)}") from error
 
 
 def _may_be_listed(bucket: str, key: str) -> bool:

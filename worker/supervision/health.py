@@ -1,5 +1,7 @@
 """`worker health`: whether the workers of this home on this machine are well, by the health files of their supervisors.
 
+A metrics port answers the same of its own supervisor.
+
 Quick, because a container asks every half minute: no broker, database or model is opened.
 """
 
@@ -28,14 +30,19 @@ class Unhealthy(NightreadError):
     """Why the workers are not well, in one sentence."""
 
 
-def check_health(settings: WorkerSettings) -> str:
+def check_health(settings: WorkerSettings, *, ready: bool = False, supervisor: int | None = None) -> str:
     """Describe the state of this machine's workers in one sentence.
+
+    Args:
+        settings: give home and `health_seconds`.
+        ready: require that every worker has loaded its model and takes chunks.
+        supervisor: ask for the workers of this process alone.
 
     Raises:
         Unhealthy: no supervisor runs here, its broker is away, or a worker has not loaded its model or decided a scan
-            for `health_seconds` although it had something to do.
+            for `health_seconds` although it had something to do; or they are not ready and must be.
     """
-    reports = list(read_health_files(health_folder(settings)))
+    reports = list(read_health_files(health_folder(settings), supervisor))
     if not reports:
         raise Unhealthy(f"no 'worker start' for {settings.home} has reported here in the last {STALE_SECONDS:.0f} s")
     if None in reports:
@@ -44,6 +51,10 @@ def check_health(settings: WorkerSettings) -> str:
     for heartbeat in heartbeats:
         if heartbeat.stalled > settings.health_seconds:
             raise Unhealthy(_stalled(heartbeat))
+        if ready and heartbeat.state == LOADING:
+            raise Unhealthy(f"the worker on {heartbeat.device} has not loaded its model yet")
+    if ready and not all(reports):
+        raise Unhealthy("there is no model to load yet")
     return "; ".join(f"{heartbeat.device}: {heartbeat.state}" for heartbeat in heartbeats) or "waiting for a model"
 
 
@@ -74,9 +85,9 @@ def write_health_file(file: Path, heartbeats: Sequence[Heartbeat] | None) -> Non
     write_atomically(file, _HEALTH_JSON.dump_json(heartbeats), mode=PRIVATE)
 
 
-def read_health_files(folder: Path) -> Iterator[Sequence[Heartbeat] | None]:
-    """The health files that running supervisors have written in the last `STALE_SECONDS`."""
-    for file in folder.glob("*.json"):
+def read_health_files(folder: Path, supervisor: int | None = None) -> Iterator[Sequence[Heartbeat] | None]:
+    """The health files that running supervisors, or this one, have written in the last `STALE_SECONDS`."""
+    for file in folder.glob(f"{supervisor or '*'}.json"):
         try:
             fresh = time.time() - file.stat().st_mtime < STALE_SECONDS
             if fresh and is_running(int(file.stem)):

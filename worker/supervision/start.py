@@ -15,6 +15,7 @@ from db.home import open_home
 from db.ledger.ledger_id import ledger_id
 from db.ledger.models import ModelInfo
 from db.settings import load_settings
+from worker.artifacts.manifest import SYNTHETIC_NOTE
 from worker.artifacts.model_store import ModelStore, open_model_store
 from worker.artifacts.registration import check_export, register_artifacts
 from worker.messaging.broker_check import check_broker
@@ -30,7 +31,9 @@ from worker.telemetry.logs import configure_logging
 TIMED_PASSES: Final = 4
 
 
-def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision: str | None) -> None:
+def start_worker(
+    *, model: str | None, gpus: str, runtime: str | None, precision: str | None, reject_colour: bool
+) -> None:
     """Check all arguments and settings, then supervise until stopped.
 
     With `model` the worker serves that model for ever; without, it follows the active one, and waits where there is
@@ -41,7 +44,7 @@ def start_worker(*, model: str | None, gpus: str, runtime: str | None, precision
             this program.
     """
     configure_logging()
-    settings = _open_settings(runtime, precision)
+    settings = _open_settings(runtime, precision, reject_colour=reject_colour)
     devices = choose_devices(gpus, settings.per_gpu)
     engine, models = open_database(settings.database_url), open_model_store(settings.model_dir, settings.home)
     first = _find_and_fetch(engine, models, model) if model is not None else ModelSelector(engine, models).select(None)
@@ -78,14 +81,15 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     rate = TIMED_PASSES * scorer.batch_size / (time.perf_counter() - loaded)
     print(f"model {artifact.manifest.name} ({artifact.sha256[:12]}): {scorer.runtime} {scorer.precision}")
     print(f"loaded and warm in {loaded - started:.1f} s; {rate:.0f} scans/s in batches of {scorer.batch_size}")
-    print(f"a blank scan scores {scores[0, 0]:.4f} for {scorer.findings[0]}")
+    print(f"a blank scan scores {scores[0, 0]:.4f} for {scorer.findings[0]}: this shows only that the model answers")
+    if artifact.manifest.synthetic:
+        print(f"this model was {SYNTHETIC_NOTE}")
 
 
-def _open_settings(runtime: str | None, precision: str | None) -> WorkerSettings:
+def _open_settings(runtime: str | None, precision: str | None, *, reject_colour: bool = False) -> WorkerSettings:
     # The scoring processes read their settings from the environment.
-    for name, value in (("CXR_RUNTIME", runtime), ("CXR_PRECISION", precision)):
-        if value is not None:
-            os.environ[name] = value
+    given = {"RUNTIME": runtime, "PRECISION": precision, "REJECT_COLOUR": "true" if reject_colour else None}
+    os.environ.update({f"CXR_{name}": value for name, value in given.items() if value is not None})
     settings = load_settings(WorkerSettings)
     open_home(settings.home)
     return settings

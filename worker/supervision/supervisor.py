@@ -8,9 +8,11 @@ supervisor (this) ── celery worker, concurrency 1 ── pool process with t
 """
 
 import logging
+import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -23,6 +25,7 @@ from worker.messaging.embedded_broker import EmbeddedBroker
 from worker.messaging.reconciler import Reconciler
 from worker.settings import WorkerSettings
 from worker.supervision.devices import Device
+from worker.supervision.health import check_health
 from worker.supervision.heartbeat_thread import HeartbeatThread
 from worker.supervision.model_selector import ModelSelector
 from worker.supervision.restart_policy import MAX_CRASHES
@@ -75,7 +78,7 @@ class Supervisor:
             UserError: a worker cannot load the only model there is to serve, the broker does not start, or the metrics
                 cannot be served.
         """
-        serve_metrics(self._settings, WorkerCollector(self.snapshots))
+        serve_metrics(self._settings, WorkerCollector(self.snapshots), self._probes())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._handle_stop)
         if self._model is None:
@@ -93,6 +96,10 @@ class Supervisor:
     def snapshots(self) -> list[DeviceStatus]:
         """The status of each worker as of now. Other threads call it."""
         return [worker.snapshot for worker in self._workers]
+
+    def _probes(self) -> dict[str, Callable[[], str]]:
+        check = partial(check_health, self._settings, supervisor=os.getpid())
+        return {"/health": check, "/ready": partial(check, ready=True)}
 
     def _handle_stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stop_signals += 1

@@ -1,19 +1,24 @@
-"""The Prometheus metrics of a supervisor's devices, read from their status files at scrape time."""
+"""The Prometheus metrics of a supervisor's devices, read from their status files at scrape time; and its probes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client import CollectorRegistry, Metric, make_wsgi_app, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from db.errors import UserError
+from db.errors import NightreadError, UserError
 from worker.settings import WorkerSettings
 from worker.telemetry.device_status import DeviceStatus
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
 #: Values by label values.
 Values = Mapping[tuple[str, ...], float]
+#: Answers a probe with a sentence, or raises a `NightreadError` if the answer is no.
+Probe: TypeAlias = Callable[[], str]
 
 _STAGE_HELP: Final = (
     "Seconds spent by stage. Reading and decoding (with preprocessing) run on many threads and are summed over them; "
@@ -67,8 +72,14 @@ class WorkerCollector(Collector):
         yield _memory(statuses)
 
 
-def serve_metrics(settings: WorkerSettings, collector: Collector) -> None:
+def serve_metrics(settings: WorkerSettings, collector: Collector, probes: Mapping[str, Probe]) -> None:
     """Serve a collector at `CXR_METRICS_PORT` for as long as the process lives; a port of 0 serves nothing.
+
+    Args:
+        settings: give port and address.
+        collector: its metrics are at `/metrics`.
+        probes: by path, such as `/ready`; status 200 or 503. Any other path is 404, so that no probe takes metrics for
+            a good answer.
 
     Raises:
         UserError: the port is in use, or the address is not this machine's.
@@ -78,10 +89,32 @@ def serve_metrics(settings: WorkerSettings, collector: Collector) -> None:
     registry = CollectorRegistry()
     registry.register(collector)
     try:
-        start_http_server(settings.metrics_port, settings.metrics_host, registry)
+        server, _ = start_http_server(settings.metrics_port, settings.metrics_host, registry)
     except OSError as error:
         where = f"CXR_METRICS_PORT {settings.metrics_port} of CXR_METRICS_HOST {settings.metrics_host}"
         raise UserError(f"{where}: metrics cannot be served there ({error.strerror}); set another port") from error
+    server.set_app(_by_path(make_wsgi_app(registry), probes))
+
+
+def _by_path(metrics: "WSGIApplication", probes: Mapping[str, Probe]) -> "WSGIApplication":
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/metrics":
+            return metrics(environ, start_response)
+        status, sentence = _ask(probes.get(environ["PATH_INFO"]))
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{sentence}\n".encode()]
+
+    return answer
+
+
+def _ask(probe: Probe | None) -> tuple[str, str]:
+    """The status and the body of an answer."""
+    if probe is None:
+        return "404 Not Found", "nothing is here; metrics are at /metrics"
+    try:
+        return "200 OK", probe()
+    except NightreadError as error:
+        return "503 Service Unavailable", str(error)
 
 
 def counter(name: str, sentence: str, labels: Sequence[str], values: Values) -> CounterMetricFamily:

@@ -129,7 +129,7 @@ def test_an_export_that_fails_half_way_leaves_the_earlier_file(engine, tmp_path,
     out = tmp_path / "folder" / "out"
     out.parent.mkdir()
     out.write_text("earlier")
-    monkeypatch.setattr(export, "_to_columns", _fails_at_the_second(export._to_columns))
+    monkeypatch.setattr(export, "to_columns", _fails_at_the_second(export.to_columns))
     with pytest.raises(ZeroDivisionError):
         _export(engine, run, out, export_format=export_format, wide=False)
     assert ([path.name for path in out.parent.iterdir()], out.read_text()) == (["out"], "earlier")

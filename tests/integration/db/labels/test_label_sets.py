@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from db.engine.session import read_transaction
 from db.errors import UserError
+from db.findings import NIH_FINDINGS
 from db.labels import label_sets
 from db.labels.csv_file import LabelRow, LabelsFile
 from db.labels.label_sets import import_labels
@@ -15,10 +16,13 @@ from db.ledger.open_run import RunRequest, open_run
 from db.ledger.scans import register_scans
 from db.metrics.report_queries import find_label_set
 from db.schema.label_history import is_label_of
-from db.schema.tables import Label, LabelSet, Scan
+from db.schema.tables import NEGATIVE, POSITIVE, UNCERTAIN, Label, LabelSet, Scan
 from tests.support.ledger import a_model
 
-FINDINGS = ((), ("No Finding",), ("Mass",), ("Effusion", "Mass"), ("Hernia",))
+FINDINGS = (
+    *((), ("No Finding",), ("Mass",), ("Effusion", "Mass"), ("Hernia",)),
+    *(("?Mass",), ("-Mass", "Effusion"), ("-Hernia", "?Edema")),
+)
 #: What the files of two nights say of each scan.
 YESTERDAY = {1: ("Mass",), 2: ("Effusion", "Mass"), 3: (), 4: ("No Finding",)}
 TODAY = YESTERDAY | {5: ("Hernia",)}
@@ -30,15 +34,34 @@ def small_slices(monkeypatch):
     monkeypatch.setattr(label_sets, "_ROWS_PER_SLICE", 3)
 
 
+#: The sign before a finding that is not positive, as in `?Mass`.
+SIGNS = {POSITIVE: "", NEGATIVE: "-", UNCERTAIN: "?"}
+
+
 def rows_of(labels):
     about = dict.fromkeys(("patient_id", "view", "sex", "age_years", "follow_up"))
-    return tuple(LabelRow(image_name=f"{number}.png", findings=found, **about) for number, found in labels.items())
+
+    def with_sign(found, value):
+        signed = (name for name in found if (name[0] if name[0] in "-?" else "") == SIGNS[value])
+        return tuple(name.lstrip("-?") for name in signed)
+
+    return tuple(
+        LabelRow(
+            image_name=f"{number}.png",
+            findings=with_sign(found, POSITIVE),
+            negative=with_sign(found, NEGATIVE),
+            uncertain=with_sign(found, UNCERTAIN),
+            **about,
+        )
+        for number, found in labels.items()
+    )
 
 
-def import_file(engine, digit, labels, name="nights", **options):
+def import_file(engine, digit, labels, name="nights", *, covered=NIH_FINDINGS, reading=None, **options):
     """Register the scans of a file and import its labels; returns the label set's id."""
     rows = rows_of(labels)
-    file = LabelsFile(path=Path("nights.csv"), sha256=digit * 64, dataset="nights", rows=rows)
+    about = {"covered": covered, "reading": reading or {}}
+    file = LabelsFile(path=Path("nights.csv"), sha256=digit * 64, dataset="nights", rows=rows, **about)
     with engine.begin() as connection:
         ids = register_scans(connection, "nights", rows, {})
         return import_labels(connection, file, rows, ids, name, **options)
@@ -46,12 +69,12 @@ def import_file(engine, digit, labels, name="nights", **options):
 
 def labels_in(engine, label_set_id):
     """What a label set says of each labelled scan, by the number in its name."""
-    query = select(Scan.image_name, Label.finding).join(Label).join(LabelSet, is_label_of())
+    query = select(Scan.image_name, Label.finding, Label.value).join(Label).join(LabelSet, is_label_of())
     labels = {}
     with read_transaction(engine) as connection:
-        for name, finding in connection.execute(query.where(LabelSet.id == label_set_id).order_by(Label.finding)):
-            labels.setdefault(int(name.removesuffix(".png")), []).append(finding)
-    return {number: tuple(findings) for number, findings in labels.items()}
+        for name, finding, value in connection.execute(query.where(LabelSet.id == label_set_id)):
+            labels.setdefault(int(name.removesuffix(".png")), []).append(SIGNS[value] + finding)
+    return {number: tuple(sorted(findings)) for number, findings in labels.items()}
 
 
 def labelled(labels):
@@ -77,6 +100,27 @@ def test_what_a_later_file_says_changes_no_earlier_label_set(engine):
     today = {1: ("Hernia",), 2: ("Mass",), 3: ("Mass",), 5: ("Mass",)}
     first, second = import_file(engine, "a", YESTERDAY), import_file(engine, "b", today)
     assert (labels_in(engine, first), labels_in(engine, second)) == (labelled(YESTERDAY), today)
+
+
+def test_a_label_that_changes_its_value_ends_and_begins(engine):
+    """Uncertain yesterday, positive today: each label set says what its own file does."""
+    first = import_file(engine, "a", {1: ("?Mass",), 2: ("?Mass",)})
+    second = import_file(engine, "b", {1: ("Mass",), 2: ("?Mass",)})
+    third = import_file(engine, "c", {1: ("-Mass",), 2: ("?Mass",)})
+    assert count(engine) == 4
+    said = [labels_in(engine, label_set)[1] for label_set in (first, second, third)]
+    assert said == [("?Mass",), ("Mass",), ("-Mass",)]
+
+
+def test_a_label_set_keeps_what_its_file_covers_and_how_it_was_read(engine):
+    """The files of one name may differ; findings stand in the order of the vocabulary."""
+    import_file(engine, "a", YESTERDAY)
+    import_file(engine, "b", YESTERDAY, covered=("Fracture", "Mass"), reading={"-1": "uncertain"})
+    import_file(engine, "c", YESTERDAY, covered=())
+    with read_transaction(engine) as connection:
+        found = connection.execute(select(LabelSet.covered, LabelSet.reading).order_by(LabelSet.id)).all()
+    nih = "|".join(NIH_FINDINGS)
+    assert list(map(tuple, found)) == [(nih, {}), ("Mass|Fracture", {"-1": "uncertain"}), ("", {})]
 
 
 def test_the_rest_of_a_file_joins_its_own_label_set(engine):
@@ -142,8 +186,8 @@ def test_a_name_means_its_latest_label_set_except_for_a_run_with_its_own(engine)
 
 @pytest.mark.parametrize(
     "contradiction",
-    [{1: ("Mass", "Hernia")}, {2: ("Mass",)}, {4: ()}, {4: None}],
-    ids=["more", "less", "unlabelled", "gone"],
+    [{1: ("Mass", "Hernia")}, {2: ("Mass",)}, {4: ()}, {4: None}, {1: ("?Mass",)}],
+    ids=["more", "less", "unlabelled", "gone", "uncertain"],
 )
 def test_a_file_that_may_only_add_is_refused_if_it_contradicts(engine, contradiction):
     """One sentence says what to do, and nothing is written; a scan that was unlabelled may get labels."""
@@ -154,3 +198,12 @@ def test_a_file_that_may_only_add_is_refused_if_it_contradicts(engine, contradic
     assert (count(engine, LabelSet), count(engine)) == (1, 4)
     import_file(engine, "b", TODAY | {3: ("Hernia",)}, may_change=False)
     assert (count(engine, LabelSet), count(engine)) == (2, 6)
+
+
+def test_a_file_that_may_only_add_may_cover_more_and_not_less(engine):
+    """What it does not cover any more would be unknown, where it was absent."""
+    import_file(engine, "a", YESTERDAY, covered=("Mass",), may_change=False)
+    with pytest.raises(UserError, match="choose another --name"):
+        import_file(engine, "b", YESTERDAY, covered=("Edema",), may_change=False)
+    import_file(engine, "b", YESTERDAY, covered=("Edema", "Mass"), may_change=False)
+    assert count(engine, LabelSet) == 2

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from db.errors import UserError
 from db.findings import column_of
+from db.ledger.runs import nothing_pending
 from db.metrics.aggregate import aggregate
 from db.metrics.report_queries import read_coverage
 from db.metrics.scored_scans import ALL, HELD_OUT, SUBSETS, read_scored_scans
@@ -22,6 +23,7 @@ from db.schema.tables import (
     PENDING,
     REJECTED,
     SCORED,
+    UNCERTAIN,
     Label,
     LabelSet,
     Model,
@@ -35,7 +37,9 @@ from db.schema.tables import (
     Scores,
 )
 from producer.report.plots import PLOTS
+from producer.report.table import print_report, scope_line
 from producer.report.write import write_report
+from producer.results_export import export_run
 
 RUN = MODEL = LABELS = 1
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -214,6 +218,92 @@ def test_the_stored_metrics_equal_scikit_learns_on_the_same_scans(engine: Engine
             ).one()
             oracle = (roc_auc_score(labels, scores), average_precision_score(labels, scores), sum(labels))
             assert tuple(row) == pytest.approx(oracle)
+
+
+def test_a_finding_counts_only_the_scans_of_which_its_label_is_known(engine: Engine, tmp_path: Path) -> None:
+    """An uncertain label is neither positive nor negative; what is known of the same scan's other findings counts."""
+    with engine.begin() as connection:
+        fill(connection, MIXED)
+        for scan, finding in ((1, "Mass"), (2, "Edema")):
+            unsure = update(Label).where(Label.scan_id == scan, Label.finding == finding).values(value=UNCERTAIN)
+            connection.execute(unsure)
+        aggregate(connection, RUN)
+        assert counts(stored(connection, "Mass")["given", 0.5]) == (0, 2, 0, 2)
+        assert counts(stored(connection)["given", 0.5]) == (1, 1, 1, 1)
+        report = write_report(connection, RUN, tmp_path)
+    assert scope_line(report).startswith("Abnormal, 4 ")
+
+
+def test_a_finding_of_which_the_label_set_says_nothing_has_no_metrics(engine: Engine, tmp_path: Path) -> None:
+    """Zeros would look like a measurement; the run is closed once all the same, and has a report."""
+    with engine.begin() as connection:
+        fill(connection, [Case(findings=("Fracture",), score=0.9)], finished_at=LONG_AGO)
+        connection.execute(update(LabelSet).values(covered="Fracture"))
+        assert nothing_pending(connection) == [RUN]
+        aggregate(connection, RUN)
+        assert nothing_pending(connection) == []
+        assert connection.execute(select(RunFindingMetric.finding)).all() == []
+        report = write_report(connection, RUN, tmp_path)
+    assert (report.thresholds, report.findings, report.finding) == ((), (), "Abnormal")
+    print_report(report)
+
+
+def test_the_main_finding_is_one_that_the_label_set_judges(engine: Engine, tmp_path: Path) -> None:
+    """Labels of masses alone do not tell whether a scan is abnormal in any way, and the report is about masses."""
+    with engine.begin() as connection:
+        fill(connection, [Case(findings=()), Case(findings=(), score=0.9)])
+        connection.execute(update(LabelSet).values(covered=""))
+        rows = [{"scan_id": n, "finding": "Mass", "series_id": LABELS, "since_id": LABELS, "value": 0} for n in (1, 2)]
+        connection.execute(insert(Label), rows)
+        aggregate(connection, RUN)
+        report = write_report(connection, RUN, tmp_path)
+        assert [(row.finding, row.negatives) for row in report.findings] == [("Mass", 2)]
+        assert report.finding == "Mass"
+        assert set(connection.execute(select(RunFindingMetric.finding)).scalars()) == {"Mass"}
+
+
+def test_the_exports_held_out_scans_give_the_reports_auroc(engine: Engine, tmp_path: Path) -> None:
+    """The export holds the scans that the model was fitted on too; a column tells them apart by the report's rule."""
+    from sklearn.metrics import roc_auc_score
+
+    cases, fitted = [Case(findings=None, score=0.5, patient="77")], []
+    for n, (score, use) in enumerate(np.random.default_rng(1).integers(0, 10, (60, 2)).tolist()):
+        has_mass, is_fitted, patient = n % 3 > 0, use < 4, str(n // 2)
+        # The model knows by heart what it was fitted on.
+        shown = float(has_mass) if is_fitted else score / 10
+        cases.append(Case(findings=("Mass",) if has_mass else ("No Finding",), score=shown, patient=patient))
+        fitted += [Fitted(image=f"scan{len(cases)}.png", patient=patient)] if is_fitted else []
+    with engine.begin() as connection:
+        fill(connection, cases, fitted)
+        aggregate(connection, RUN)
+        export_run(connection, RUN, tmp_path / "run.csv", export_format="csv", wide=False)
+        report = write_report(connection, RUN, tmp_path / "report")
+    with (tmp_path / "run.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["finding"] == "Mass" and row["label"]]
+    held_out = [row for row in rows if row["held_out"] == "1"]
+    areas = [
+        roc_auc_score([int(r["label"]) for r in some], [float(r["score"]) for r in some]) for some in (rows, held_out)
+    ]
+    assert areas[1] == pytest.approx(next(row.auroc for row in report.findings if row.finding == "Mass"))
+    assert areas[0] > areas[1] + 0.05
+    assert len(held_out) == report.coverage.used
+
+
+def test_held_out_is_null_where_it_cannot_be_told(engine: Engine) -> None:
+    """Without a patient id, or before the run is closed; a scan that the model was fitted on is never held out."""
+
+    def shown() -> list[int | None]:
+        query = text("SELECT DISTINCT image_name, held_out FROM results ORDER BY image_name")
+        return [held_out for _, held_out in connection.execute(query)]
+
+    with engine.begin() as connection:
+        fill(connection, [Case(image="a.png"), Case(image="b.png")], [Fitted(image="a.png", patient="7")])
+        assert shown() == [None, None]
+        aggregate(connection, RUN)
+        assert shown() == [0, None]
+        connection.execute(update(Scan).where(Scan.id == 2).values(patient_id="8"))
+        aggregate(connection, RUN)
+        assert shown() == [0, 1]
 
 
 def test_aggregating_twice_leaves_one_set_of_rows_and_other_runs_alone(engine: Engine) -> None:

@@ -10,8 +10,9 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from db.engine.session import _alembic_config, make_engine, upgrade
+from db.findings import NIH_FINDINGS
 from db.schema.label_history import is_label_of
-from db.schema.tables import Base, Label, LabelSet
+from db.schema.tables import POSITIVE, Base, Label, LabelSet
 
 #: Three nights of `x`, and three names that only look like another night of it: `x` has no file of that hash, it has
 #: the file already, or there is no `z`.
@@ -87,14 +88,20 @@ def fill(connection):
 
 
 def test_each_label_set_keeps_exactly_its_labels(older):
-    """Those of one name are stored as differences, what ended may come again, and no reference dangles."""
+    """Those of one name are stored as differences, what ended may come again, and no reference dangles.
+
+    A row was a positive finding, and a labelled scan without a row of one of NIH's findings did not have it.
+    """
     upgrade(older)
     with older.connect() as connection:
         for number, labels in LABELS.items():
             own = select(Label.scan_id, Label.finding).join(LabelSet, is_label_of()).where(LabelSet.id == number)
             assert set(connection.execute(own).all()) == labels
         table = Label.__table__
-        assert list(map(tuple, connection.execute(select(table).order_by(*table.primary_key)).all())) == ROWS
+        rows = connection.execute(select(table).order_by(*table.primary_key)).all()
+        assert list(map(tuple, rows)) == [(*row, POSITIVE) for row in ROWS]
+        assert set(connection.execute(select(LabelSet.covered)).scalars()) == {"|".join(NIH_FINDINGS)}
+        assert connection.execute(select(LabelSet.reading)).scalars().all() == [{}] * len(NAMES)
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 

@@ -1,8 +1,7 @@
-"""The README's SQL examples and tables of columns hold on both databases."""
+"""The SQL examples and tables of columns in the documents hold on both databases."""
 
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, insert, inspect, text, update
@@ -12,10 +11,7 @@ from db.ledger.outcomes import REASONS
 from db.metrics.aggregate import aggregate
 from db.schema.tables import Label, LabelSet, Model, ModelScan, Outcome, Run, RunScan, Scan, Scores
 from db.schema.views import VIEWS
-
-README = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
-SECTION = README[README.index("## Read the results") : README.index("## Settings")]
-EXAMPLES = re.findall(r"```sql\n(.*?);\n```", SECTION, re.DOTALL)
+from tests.support.documents import all_text, example_after
 
 EVENING = datetime(2026, 11, 23, 19, 50, tzinfo=UTC)
 AFTERNOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
@@ -108,64 +104,78 @@ def rows(connection, query):
     ]
 
 
-def test_there_are_ten_examples():
-    """Each example has a test below."""
-    assert len(EXAMPLES) == 10
+def test_the_highest_scoring_scans_of_last_night(ledger):
+    """The scan of the afternoon is not last night's; a scan without a label row is unlabelled, not normal."""
+    query = example_after("The scans since an evening")
+    assert rows(ledger, query)[:3] == [(image(2), "7", 0.9), (image(6), "9", 0.8), (image(11), "11", 0.55)]
+    unlabelled = query.replace("ORDER BY", "AND label IS NULL ORDER BY")
+    assert rows(ledger, unlabelled) == [(image(6), "9", 0.8)]
 
 
-def test_the_highest_scoring_unlabelled_scans_of_last_night(ledger):
-    """A scan without a label row is unlabelled, not normal; a scan of the afternoon is not last night's."""
-    assert rows(ledger, EXAMPLES[0]) == [(image(6), "9", 0.8)]
+def test_the_worst_disagreements(ledger):
+    """Scans of patient 7, on which both models were fitted, are not among them."""
+    found = rows(ledger, example_after("Held-out scans on which"))
+    assert set(found[:2]) == {(image(3), finding, 1, 0.3, None) for finding in ("Abnormal", "Effusion")}
+    assert {row[0] for row in found} == {image(number) for number in (3, 4, 5, 11)}
 
 
 def test_false_negatives_by_view(ledger):
-    """Any finding makes a scan abnormal."""
-    assert rows(ledger, EXAMPLES[1]) == [("AP", 2, 2), ("PA", 2, 1)]
+    """Any finding makes a scan abnormal; the model has seen patient 7."""
+    assert rows(ledger, example_after("False negatives at 0.5")) == [("AP", 2, 2), ("PA", 1, 1)]
 
 
-def test_the_agreement_of_two_models(ledger):
-    """Scans 7 and 11 are positive only under the first model, scan 3 only under the second."""
-    assert rows(ledger, EXAMPLES[2]) == [(8, 2, 1, pytest.approx(1.7 / 8))]
+def test_the_agreement_of_runs(ledger):
+    """Scans 7 and 11 are positive only in run 1, scan 3 only in run 2, and scan 4 only in run 3."""
+    assert rows(ledger, example_after("How far run 1 agrees")) == [
+        (1, "first", 8, 0, 0, 0),
+        (2, "second", 8, 2, 1, pytest.approx(1.7 / 8)),
+        (3, "first", 8, 0, 1, pytest.approx(0.15 / 8)),
+    ]
 
 
 def test_scans_per_hour(ledger):
     """Scans that an earlier run scored do not count."""
-    assert rows(ledger, EXAMPLES[3]) == [("2026-11-23 19", 2), ("2026-11-23 20", 5)]
+    assert rows(ledger, example_after("Scans per hour")) == [("2026-11-23 19", 2), ("2026-11-23 20", 5)]
 
 
-def test_the_rejects_by_reason(ledger):
+def test_the_outcomes_by_reason(ledger):
     """Every scan without a score has a reason."""
-    assert rows(ledger, EXAMPLES[4]) == [("missing", 2), ("truncated", 1)]
+    found = rows(ledger, example_after("What became of the scans"))
+    assert found == [("scored", None, 8), ("rejected", "missing", 2), ("rejected", "truncated", 1)]
 
 
 def test_the_metrics_across_thresholds(ledger):
     """The counts include labelled, scored scans of all patients but 7."""
-    found = rows(ledger, EXAMPLES[5])
+    found = rows(ledger, example_after("How good the scores are"))
     assert [row[:2] for row in found] == [(f, t) for f in ("Abnormal", "Effusion") for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
     assert found[1] == ("Abnormal", 0.4, 2, 1, 1, 0, *map(pytest.approx, (2 / 3, 2 / 3, 2 / 3, 0.5)))
     assert found[4] == ("Abnormal", 0.7, 0, 0, 3, 1, None, 0.0, 0.0, 0.25)
 
 
-def test_the_areas_of_two_models(ledger):
+def test_the_models_by_area(ledger):
     """The first model orders each pair of scans wrongly, the second rightly."""
-    assert rows(ledger, EXAMPLES[6]) == [("Abnormal", 0.0, 1.0, 4, 4), ("Effusion", 0.0, 1.0, 4, 4)]
+    best = rows(ledger, example_after("Which model ranks best"))[0]
+    assert (best[:2], best[3:]) == (("Abnormal", 1.0), (3, 1, "second", 2))
 
 
 def test_the_scans_whose_score_moved(ledger):
-    """Only scan 4 moved, from 0.4 to 0.55."""
-    assert rows(ledger, EXAMPLES[7]) == [(image(4), 0.4, 0.55)]
+    """The score of scan 7 moved most, from 0.6 to 0.1 and back."""
+    found = rows(ledger, example_after("Scans whose score changed most"))
+    assert (found[0], len(found)) == ((image(7), 3, 0.1, 0.6), 8)
 
 
 def test_the_greatest_changes_between_visits(ledger):
     """The score rises or falls between two successive visits."""
     changes = [("7", 1, 0.9, 0.8), ("9", 1, 0.8, 0.35), ("9", 2, 0.6, -0.2), ("8", 1, 0.4, 0.1)]
-    assert rows(ledger, EXAMPLES[8]) == [(*visit, pytest.approx(change)) for *visit, change in changes]
+    found = rows(ledger, example_after("Patients whose score changed most"))
+    assert found == [(*visit, pytest.approx(change)) for *visit, change in changes]
 
 
 def test_the_calibration_by_tenths(ledger):
-    """Six labelled scans, ordered by score, fall into six tenths."""
-    by_score = [(0.1, 0), (0.3, 1), (0.4, 1), (0.45, 1), (0.55, 0), (0.9, 1)]
-    assert rows(ledger, EXAMPLES[9]) == [(n, 1, *pair) for n, pair in enumerate(by_score, start=1)]
+    """Four labelled scans of unseen patients, ordered by score, fall into four tenths."""
+    by_score = [(0.3, 1), (0.4, 1), (0.45, 1), (0.55, 0)]
+    found = rows(ledger, example_after("Calibration on held-out scans"))
+    assert found == [(n, 1, *pair) for n, pair in enumerate(by_score, start=1)]
 
 
 def test_a_run_without_a_label_set_labels_nothing(ledger):
@@ -173,7 +183,7 @@ def test_a_run_without_a_label_set_labels_nothing(ledger):
     ledger.execute(update(Run).where(Run.id == 1).values(label_set_id=None))
     assert rows(ledger, "SELECT DISTINCT label, label_set FROM results WHERE run_id = 1") == [(None, None)]
     labels = ", ".join(f"COUNT({column_of(finding)}_label)" for finding in FINDINGS)
-    assert rows(ledger, f"SELECT {labels} FROM results_wide WHERE run_id = 1") == [(0,) * 15]
+    assert rows(ledger, f"SELECT {labels} FROM results_wide WHERE run_id = 1") == [(0,) * 21]
     assert rows(ledger, "SELECT expected, label_set FROM run_progress WHERE run_id = 1") == [(11, None)]
 
 
@@ -205,9 +215,9 @@ def test_a_run_whose_scans_are_all_gone_still_has_progress(ledger):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_readme_documents_exactly_the_columns_of_a_view(engine, view):
-    """Each column is in the README's table of that view once."""
-    table = re.search(rf"\| column of `{view}` \|.*?\n\n", SECTION, re.DOTALL).group(0)
+def test_the_documents_name_exactly_the_columns_of_a_view(engine, view):
+    """Each column is in the table of that view once."""
+    table = re.search(rf"\| column of `{view}` \|.*?\n\n", all_text(), re.DOTALL).group(0)
     cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     real = [column["name"] for column in inspect(engine).get_columns(view)]
@@ -215,5 +225,6 @@ def test_the_readme_documents_exactly_the_columns_of_a_view(engine, view):
 
 
 def test_every_reason_is_documented():
-    """The README names every reason code that SQL can hold."""
-    assert [reason for reason in REASONS if f"`{reason}`" not in README] == []
+    """The documents name every reason code that SQL can hold."""
+    text = all_text()
+    assert [reason for reason in REASONS if f"`{reason}`" not in text] == []

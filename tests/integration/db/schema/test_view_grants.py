@@ -132,7 +132,7 @@ def test_the_command_on_sqlite_says_how_to_read_only_and_makes_no_file(tmp_path,
 
 
 def test_a_sqlite_file_that_is_opened_read_only_is_read_and_not_written(tmp_path):
-    """The README tells analysts to open SQLite like this; the last writer has ended and removed the WAL."""
+    """docs/results.md tells analysts to open SQLite like this; the last writer has ended and removed the WAL."""
     file = tmp_path / "nightread.sqlite"
     engine = open_database(f"sqlite:///{file}")
     enqueue(engine, tmp_path)

@@ -1,12 +1,12 @@
 """A report on real databases computes what it shows, and writes nothing."""
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from db.engine.session import read_transaction
 from db.ledger.models import UsedScan
 from db.metrics.scored_scans import ALL, SUBSETS
-from db.schema.tables import Base
+from db.schema.tables import Base, Model
 from producer.report.build import build_report
 from producer.report.write import write_report
 from tests.support.ledger import a_model, enqueue, score_all
@@ -91,3 +91,32 @@ def test_a_report_by_another_label_set_counts_its_labels(engine, tmp_path, run):
         given = [row.threshold for row in report.main_thresholds if row.chosen_by == "given"]
         assert given == [0.15, 0.25]
     assert positives == [{"Abnormal": 2, "Effusion": 2}, {"Abnormal": 4, "Effusion": 4}]
+
+
+def test_a_report_shows_the_finding_that_was_asked_for(engine, run):
+    """Its distribution, baselines and thresholds; each printed threshold gives the counts beside it."""
+    with read_transaction(engine) as connection:
+        report, used = build_report(connection, run, partial=False, label_set=None, subset=ALL, finding="effusion")
+    labels, scores = used.labels_and_scores("Effusion")
+    assert report.finding == "Effusion"
+    assert {row.finding for row in report.main_thresholds} == {"Effusion"}
+    assert report.spread.maximum == scores.max()
+    chosen = [row for row in report.main_thresholds if row.chosen_by in report.rounded_thresholds]
+    assert len(chosen) == 2
+    for row in chosen:
+        positive = scores >= report.rounded_thresholds[row.chosen_by]
+        assert ((positive & labels).sum(), (positive & ~labels).sum()) == (row.tp, row.fp)
+
+
+def test_a_report_says_if_the_stored_manifest_is_of_synthetic_scans(engine, run):
+    """Manifests of older programs do not say it."""
+
+    def is_synthetic():
+        with read_transaction(engine) as connection:
+            return build_report(connection, run, partial=False, label_set=None, subset=ALL)[0].synthetic
+
+    assert not is_synthetic()
+    with engine.begin() as connection:
+        manifest = connection.execute(select(Model.manifest)).scalar_one()
+        connection.execute(update(Model).values(manifest=manifest | {"synthetic": True}))
+    assert is_synthetic()

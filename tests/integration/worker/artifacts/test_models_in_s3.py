@@ -1,5 +1,6 @@
 """The model store may be an S3 prefix: artifacts appear there only when complete, and copies are verified."""
 
+import hashlib
 import shutil
 import time
 
@@ -178,3 +179,50 @@ def test_an_artifact_that_is_not_there_is_one_sentence(models, tmp_path):
     with pytest.raises(UserError, match=r"no artifact abababababab here; CXR_MODEL_DIR"):
         elsewhere(models, tmp_path).find("ab" * 32)
     assert list((tmp_path / "another machine").iterdir()) == []
+
+
+def test_an_artifact_of_another_place_is_copied_byte_for_byte_with_the_manifest_last(
+    models, bucket, tmp_path, monkeypatch
+):
+    """So its identity stays, whatever program wrote its manifest; exports go with it, and hidden files do not."""
+    from worker.artifacts.model_store import write_object as write
+
+    order = []
+    monkeypatch.setattr(
+        "worker.artifacts.model_store.write_object",
+        lambda location, path: (order.append(path.name), write(location, path)),
+    )
+    made = hash_artifact(tmp_path / "made")
+    manifest = made.folder / MANIFEST_FILE
+    manifest.write_text(manifest.read_text().replace("  ", "    "))
+    identity = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    folder = made.folder.rename(tmp_path / "anywhere")
+    for name in ("model.onnx", ".hidden"):
+        (folder / name).touch()
+    models.copy_in(load_artifact(folder))
+    assert sorted(order) == sorted((MANIFEST_FILE, MODEL_FILE, SPLIT_FILE, "model.onnx"))
+    assert order[-1] == MANIFEST_FILE
+    assert elsewhere(models, tmp_path).find(identity).sha256 == identity
+
+
+def test_a_removed_artifact_is_gone_from_the_store_and_from_this_machine(models, bucket, tmp_path, monkeypatch):
+    """Its manifest goes first, so that what an interruption leaves is never fetched; the same call goes on."""
+    from worker.artifacts.model_store import delete_object as delete
+
+    kept, gone = models.publish(*staged(tmp_path, name="kept", model=b"1")), models.publish(*staged(tmp_path))
+
+    def dies_after_the_manifest(location):
+        if not location.endswith(MANIFEST_FILE):
+            raise KeyboardInterrupt
+        delete(location)
+
+    monkeypatch.setattr("worker.artifacts.model_store.delete_object", dies_after_the_manifest)
+    with pytest.raises(KeyboardInterrupt):
+        models.remove(gone.sha256)
+    assert set(models.contents().manifests) == {kept.sha256}
+    monkeypatch.undo()
+    models.remove(gone.sha256)
+    models.remove(gone.sha256)
+    assert {key.split("/")[1] for key in keys(bucket)} == {kept.sha256[:12]}
+    assert not gone.folder.exists()
+    assert kept.folder.exists()

@@ -68,6 +68,15 @@ def test_keys_are_named_relative_to_the_prefix(boto, ward):
     assert find_images(None, "s3://ward", {"folders/p1/v.png"}).images.keys() == {"folders/p1/v.png"}
 
 
+def test_one_object_may_be_named(boto, ward):
+    """It is found as it is under its prefix; the beginning of a key, or a slash after it, means no object."""
+    listing = find_images(None, "s3://ward/folders/p1/v.png")
+    assert listing.images == find_images(None, "s3://ward/folders/p1").images
+    assert find_images(None, "s3://foreign/a.png").images.keys() == {"a.png"}
+    for nothing in ("s3://ward/folders/p1/v.png/", "s3://ward/folders/p1/v.pn", "s3://ward/fold"):
+        assert find_images(None, nothing).images == {}
+
+
 def test_a_prefix_is_listed_once_and_nothing_else_is_asked(boto, ward):
     """One request per thousand keys and none per row; a page is requested only once the page before is used up."""
     for number in range(1001):

@@ -18,10 +18,11 @@ import db.labels.text
 from db.errors import UserError
 from db.findings import NIH_FINDINGS, NO_FINDING
 from db.labels.columns import FIELDS, find_columns
-from db.labels.csv_file import Columns, normalise_patient_id, parse_age, read_labels_csv
+from db.labels.csv_file import Columns, Reading, normalise_patient_id, parse_age, read_labels_csv
+from db.labels.words import FindingWords
 
 DATA = Path(__file__).resolve().parents[4].parent / "shared" / "data"
-README = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
+DOCUMENTED = (Path(__file__).parents[4] / "docs" / "labels.md").read_text(encoding="utf-8")
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
 
 
@@ -47,7 +48,7 @@ def write(tmp_path):
 def refusal(path, **columns):
     """The one sentence with which a file is refused."""
     with pytest.raises(UserError) as caught:
-        read_labels_csv(path, Columns(**columns))
+        read_labels_csv(path, Reading(columns=Columns(**columns)))
     sentence = str(caught.value)
     assert sentence.startswith(f"{path}: ")
     assert "\n" not in sentence
@@ -313,24 +314,29 @@ def test_a_missing_column_is_refused_with_its_name(write):
 
 
 def documented_columns():
-    """The README's table of columns, as (field, name, NIH's names, flag)."""
-    text = README[README.index("| column | NIH's name |") : README.index("NIH's name goes before the others")]
+    """The table of columns in docs/labels.md, as (field, name, its rank of names, flag)."""
+    text = DOCUMENTED[
+        DOCUMENTED.index("| column | NIH's name |") : DOCUMENTED.index("NIH's name goes before the others")
+    ]
     rows = [line.strip("| ").split("|") for line in text.splitlines()[2:] if line.startswith("|")]
-    for field, (_, nih, others, *flag) in zip(FIELDS, rows, strict=True):
-        for name in re.findall("`(.*?)`", nih + others):
-            yield field, name, nih, "".join(flag).strip(" `")
+    for field, (_, nih, others, *further) in zip(FIELDS, rows, strict=True):
+        last, flag = [*further, "", ""][:2]
+        for rank, names in (("nih", nih), ("others", others), ("last", last)):
+            for name in re.findall("`([A-Z].*?)`", names):
+                yield field, name, rank, flag.strip(" `")
 
 
-@pytest.mark.parametrize(("field", "name", "nih", "flag"), [*documented_columns()])
-def test_a_column_is_found_by_each_name_that_the_readme_lists(field, name, nih, flag):
-    """Case, spaces and marks do not matter, and the README lists neither more nor less than the reader knows."""
+@pytest.mark.parametrize(("field", "name", "rank", "flag"), [*documented_columns()])
+def test_a_column_is_found_by_each_name_that_the_docs_list(field, name, rank, flag):
+    """Case, spaces and marks do not matter, and docs/labels.md lists neither more nor less than the reader knows."""
     for spelling in (name, name.upper(), name.replace(" ", ""), name.lower().replace(" ", "_"), f" {name} ."):
-        header = ["x", spelling, *(FIELDS[other].nih[0] for other in FIELDS if other != field)]
-        column = getattr(find_columns(header, Columns()), field)
+        header = ["x", spelling, *(FIELDS[other].nih[0] for other in FIELDS if other != field and FIELDS[other].nih)]
+        column = getattr(find_columns(header, Reading(), FindingWords((), ignore_unknown=False)), field)
         assert (column.index, column.name) == (1, spelling.strip()), spelling
     known = FIELDS[field]
-    assert name in (known.nih if f"`{name}`" in nih else known.others)
-    assert len([one for one in documented_columns() if one[0] == field]) == len(known.nih + known.others)
+    assert name in getattr(known, rank)
+    count = len(known.nih) + len(known.others) + len(known.last)
+    assert len([one for one in documented_columns() if one[0] == field]) == count
     assert flag == (known.flag or "")
 
 
@@ -371,7 +377,7 @@ def test_nihs_name_goes_before_other_names_and_the_exact_one_before_similar_ones
 def test_a_flag_decides_between_two_columns(write):
     """The named column is taken, and no other."""
     path = write("1,a.png,Mass,4", header="MRN,image,Labels,subject_id")
-    (row,) = read_labels_csv(path, Columns(patient="subject_id")).rows
+    (row,) = read_labels_csv(path, Reading(columns=Columns(patient="subject_id"))).rows
     assert row.patient_id == "4"
 
 
@@ -489,7 +495,7 @@ def test_no_cells_whatever_raise_anything_but_a_refusal(tmp_path_factory, cells)
 
 def hospital(write, *rows, header="MRN;File;Dx;Note", **columns):
     named = {"image": "File", "labels": "Dx", "patient": "MRN"} | columns
-    return read_labels_csv(write(*rows, header=header), Columns(**named)).rows
+    return read_labels_csv(write(*rows, header=header), Reading(columns=Columns(**named))).rows
 
 
 def test_a_hospitals_own_columns_are_read_by_their_names(write):
@@ -536,7 +542,7 @@ def test_nihs_column_names_work_beside_a_hospitals(write):
     """Naming one column leaves the others as they are."""
     header = "File,Finding Labels,Patient ID,Patient Age,Patient Sex,View Position"
     path = write("a.png,Mass,007,060Y,F,PA", header=header)
-    (row,) = read_labels_csv(path, Columns(image="File")).rows
+    (row,) = read_labels_csv(path, Reading(columns=Columns(image="File"))).rows
     assert (row.findings, row.patient_id, row.age_years, row.sex, row.view) == (("Mass",), "7", 60, "F", "PA")
 
 

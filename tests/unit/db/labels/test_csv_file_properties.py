@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.errors import UserError
-from db.findings import NIH_FINDINGS, NO_FINDING
-from db.labels.csv_file import Columns, LabelRow, read_labels_csv
+from db.findings import NIH_FINDINGS, NO_FINDING, SPECIFIC_FINDINGS
+from db.labels.csv_file import Columns, LabelRow, Reading, read_labels_csv
 
 HEADER = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender"]
 HEADER += ["View Position", "OriginalImage[Width", "Height]", "a note"]
@@ -85,10 +85,10 @@ def path(tmp_path):
     return tmp_path / "a_table.csv"
 
 
-def rows_or_one_sentence(path, columns):
+def rows_or_one_sentence(path, reading):
     """The rows, or None if the file was refused in one sentence."""
     try:
-        rows = read_labels_csv(path, columns).rows
+        rows = read_labels_csv(path, reading).rows
     except UserError as error:
         sentence = str(error)
         assert sentence.startswith(f"{path}: ")
@@ -101,7 +101,9 @@ def rows_or_one_sentence(path, columns):
         assert "\0" not in repr(astuple(row))
         repr(astuple(row)).encode()
         assert row.image_name.encode()
-        assert set(row.findings) <= {*NIH_FINDINGS, NO_FINDING}
+        said = [*row.findings, *row.uncertain, *row.negative]
+        assert set(said) <= {*SPECIFIC_FINDINGS, NO_FINDING}
+        assert len(said) == len(set(said)), "a finding is only one of positive, uncertain and negative"
     return rows
 
 
@@ -114,9 +116,30 @@ def test_rows_in_any_dialect_read_back_as_the_same_rows(path, data, rows, d):
     assert read_labels_csv(path).rows == tuple(rows)
 
 
-headers = st.lists(st.sampled_from([*HEADER, "File", "Dx", "dx", "MRN", ""]) | text, max_size=8)
+of_layouts = [
+    "Edema",
+    "Pleural Effusion",
+    "no_finding",
+    "Oedma",
+    "class_name",
+    "class",
+    "patientId",
+    "Target",
+    "Dicom_ID",
+]
+headers = st.lists(st.sampled_from([*HEADER, *of_layouts, "File", "Dx", "dx", "MRN", ""]) | text, max_size=8)
+values = ["1", "0.0", "-1", "YES", "nan", "['mass', '']", "[x]"]
 cell = text | st.sampled_from(
-    ["a.png", "b/c.png", "..", "Mass", "No Finding|Mass", "normal", "060Y", "13", "=1+1", '"']
+    ["a.png", "b/c.png", "..", "Mass", "No Finding|Mass", "normal", "060Y", "13", "=1+1", '"', *values]
+)
+readings = st.builds(
+    Reading,
+    columns=st.builds(Columns, image=st.sampled_from([None, "File"]), labels=st.sampled_from([None, "Dx"])),
+    layout=st.sampled_from(["auto", "list", "columns", "rows"]),
+    uncertain=st.sampled_from(["ignore", "positive", "negative"]),
+    blank=st.sampled_from(["negative", "ignore"]),
+    mapped=st.sampled_from([(), (("dx", "Mass"), ("x", ""))]),
+    ignore_unknown=st.booleans(),
 )
 
 
@@ -125,12 +148,12 @@ cell = text | st.sampled_from(
     header=headers,
     rows=st.lists(st.lists(cell, max_size=8), max_size=4),
     d=dialects,
-    columns=st.builds(Columns, image=st.sampled_from([None, "File"]), labels=st.sampled_from([None, "Dx"])),
+    reading=readings,
 )
-def test_any_table_that_a_spreadsheet_writes_is_rows_or_one_sentence(path, header, rows, d, columns):
+def test_any_table_that_a_spreadsheet_writes_is_rows_or_one_sentence(path, header, rows, d, reading):
     """Any header above any cells raises no other exception, which the user would see as a traceback."""
     path.write_bytes(in_dialect(header, rows, d))
-    rows_or_one_sentence(path, columns)
+    rows_or_one_sentence(path, reading)
 
 
 @quick
@@ -143,7 +166,7 @@ def test_any_cells_under_a_valid_header_are_rows_or_one_sentence_with_the_row(pa
     """The refusal names a row, or says that there are none."""
     path.write_bytes(in_dialect(["File", "Dx", "Patient ID", "Patient Age"], rows, d))
     try:
-        assert read_labels_csv(path, columns).rows
+        assert read_labels_csv(path, Reading(columns=columns)).rows
     except UserError as error:
         assert str(error).startswith(f"{path}: row ") or "no rows" in str(error)
 
@@ -166,4 +189,4 @@ def damaged(draw):
 def test_any_damage_to_a_valid_file_leaves_rows_or_one_sentence(path, content):
     """Downloads break off, disks fail, editors are careless."""
     path.write_bytes(content)
-    rows_or_one_sentence(path, Columns())
+    rows_or_one_sentence(path, Reading())

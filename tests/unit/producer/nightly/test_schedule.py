@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import UserError
+from db.labels.csv_file import Columns, Reading
 from producer.ingest.source import Source
 from producer.nightly.schedule import Schedule, job_id, parse_schedule
 
@@ -142,3 +143,12 @@ def test_a_job_id_depends_on_the_source_and_not_on_the_current_folder(tmp_path, 
     assert job_id(one) == job_id(Source(csv=tmp_path / "a.csv", images=str(tmp_path / "films")))
     others = [Source(csv=Path("a.csv")), Source(images="films"), Source(csv=Path("a.csv"), images="films", model="m")]
     assert len({job_id(source) for source in (one, *others)}) == 4
+
+
+def test_a_job_id_is_the_one_of_version_0_1_unless_the_csv_is_read_otherwise():
+    """Another id would make the next night a first night; both ids were taken from that version."""
+    csv = Path("/data/a.csv")
+    named = Reading(columns=Columns(image="File"))
+    assert job_id(Source(csv=csv)) == "409bec19257d"
+    assert job_id(Source(csv=csv, images="s3://films", reading=named)) == "d4a844e33bc5"
+    assert job_id(Source(csv=csv, reading=Reading(uncertain="positive"))) != "409bec19257d"

@@ -58,6 +58,7 @@ REPORT = Report(
     dataset="sample",
     model="<first>",
     model_sha256="0123456789abcdef" * 4,
+    synthetic=False,
     label_set="2017",
     label_set_sha256="89ab" * 16,
     subset="held_out",
@@ -72,6 +73,7 @@ REPORT = Report(
     ),
     baselines=Baselines(always_positive_f1=None, always_positive_accuracy=0.25, majority_accuracy=0.75),
     thresholds=(ONE_CLASS, PICKED),
+    rounded_thresholds={"best_f1": 0.448},
     findings=(FindingRow(finding="Abnormal", auroc=None, average_precision=None, positives=0, negatives=4),),
 )
 
@@ -89,7 +91,14 @@ def scans(labels: np.ndarray) -> ScoredScans:
     scores = np.tile(np.linspace(0, 1, len(labels))[:, None], len(FINDINGS))
     none = np.zeros(len(labels), np.bool_)
     return ScoredScans(
-        findings=FINDINGS, scores=scores, labels=matrix, labelled=~none, seen_itself=none, seen_patient=none
+        findings=FINDINGS,
+        judged=FINDINGS,
+        scores=scores,
+        labels=matrix,
+        known=np.ones_like(matrix),
+        labelled=~none,
+        seen_itself=none,
+        seen_patient=none,
     )
 
 
@@ -127,6 +136,27 @@ def test_every_form_of_the_report_says_that_scores_have_two_precisions():
     assert sentence in " ".join(printed(report).partition("threshold ")[0].split())
     assert json.loads(to_json(REPORT))["mixture"] is None
     assert "2 ways" not in to_html(REPORT, {}) + printed(REPORT)
+
+
+def test_every_form_of_the_report_says_that_the_model_was_fitted_on_synthetic_scans():
+    """It says so before any figure; of other models no form speaks of synthetic scans."""
+    report = dataclasses.replace(REPORT, synthetic=True)
+    sentence = "The model was fitted on synthetic scans: its scores mean nothing on real ones."
+    assert json.loads(to_json(report))["synthetic_note"] == sentence
+    assert f"<strong>{sentence}</strong>" in to_html(report, {})
+    assert sentence in printed(report).partition("threshold ")[0]
+    assert json.loads(to_json(REPORT))["synthetic_note"] is None
+    assert "synthetic" not in to_html(REPORT, {}) + printed(REPORT)
+
+
+def test_a_chosen_threshold_is_shown_with_the_digits_that_it_needs():
+    """Three digits would show 0.99991 as 1.000, at which nothing is positive."""
+    report = dataclasses.replace(REPORT, rounded_thresholds={"best_f1": 0.99991})
+    assert "\n0.99991 best F1*" in printed(report)
+    assert "<td>0.99991 best F1*</td>" in to_html(report, {})
+    assert "<td>0.448 best F1*</td>" in to_html(REPORT, {})
+    tiny = dataclasses.replace(REPORT, rounded_thresholds={"best_f1": 1e-05})
+    assert "\n0.00001 best F1*" in printed(tiny)
 
 
 @pytest.mark.parametrize("unknown", ["scans_with_patient", "fitted_with_patient"])

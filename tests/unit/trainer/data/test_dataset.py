@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels.csv_file import LabelRow, read_labels_csv
-from trainer.data.dataset import label_matrix, labelled_rows, learnable_findings, load_examples
+from db.labels.csv_file import read_labels_csv
+from trainer.data.dataset import load_examples
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images
 
@@ -43,30 +43,3 @@ def test_more_than_one_unreadable_scan_in_twenty_is_refused(rows, phantoms, tmp_
         UserError, match=r"labelled scans cannot be read \(\d+ truncated\); at most 5% may be unreadable"
     ):
         load_examples(rows, found, RULE, cache=tmp_path)
-
-
-def test_a_label_is_one_where_the_csv_says_so(rows):
-    """`Abnormal` means any finding, and only findings that occur are learned."""
-    findings = learnable_findings(rows)
-    matrix = label_matrix(rows, findings)
-    assert findings[0] == "Abnormal"
-    assert matrix.any(axis=0).all()
-    np.testing.assert_array_equal(matrix[:, 0], [row.findings != ("No Finding",) for row in rows])
-    np.testing.assert_array_equal(matrix[:, 0], matrix[:, 1:].max(axis=1))
-
-
-def test_chosen_targets_are_learned_and_no_others(rows):
-    """In the usual order of findings; a finding that no scan has is refused."""
-    assert learnable_findings(rows, ("Effusion", "Abnormal")) == ("Abnormal", "Effusion")
-    with pytest.raises(UserError, match="--target Hernia: no training scan has it"):
-        learnable_findings(rows, ("Hernia",))
-
-
-def test_an_unlabelled_scan_is_left_out(rows):
-    """It is not a normal scan; a CSV with only such scans is refused."""
-    bare = LabelRow(
-        image_name="a.png", findings=(), patient_id="1", view=None, sex=None, age_years=None, follow_up=None
-    )
-    assert labelled_rows([bare, *rows]) == list(rows)
-    with pytest.raises(UserError, match="nothing to learn"):
-        labelled_rows([bare])

@@ -1,12 +1,15 @@
 """What a fit works on, and which images it finds twice."""
 
 import shutil
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from db.errors import UserError
-from db.labels.csv_file import read_labels_csv
+from db.labels.csv_file import LabelsFile, read_labels_csv
 from trainer.data.training_data import Source, load_training_data
+from trainer.phantoms.marker import MARKER_FILE
 from trainer.recipe import make_recipe
 
 RECIPE = make_recipe("best", size=32)
@@ -40,6 +43,37 @@ def test_a_copied_film_is_in_the_subset_of_the_first_and_both_are_counted(csv, p
     assert rows[one.image_name].subset == rows[other.image_name].subset
     assert {row.dataset for row in data.split} == {csv.stem}
     assert "byte for byte that of another: 2; such images in more than one subset: 0" in capsys.readouterr().err
+
+
+def test_unknown_labels_and_synthetic_scans_are_said_before_the_fit(phantoms, tmp_path, capsys):
+    """And noted for the manifest. Known labels and real scans, which have no marker, are nothing to speak of."""
+    known = load_training_data(Source(csv=phantoms), RECIPE, cache=tmp_path / "cache")
+    said = capsys.readouterr().err
+    assert known.is_synthetic
+    assert "phantoms: the model will be marked as fitted on synthetic radiographs" in said
+    assert "unknown" not in said
+    folder = shutil.copytree(phantoms.parent, tmp_path / "unmarked")
+    (folder / MARKER_FILE).unlink()
+    file = read_labels_csv(folder / phantoms.name)
+    doubtful = tuple(replace(row, findings=("Hernia",), uncertain=("Mass",)) for row in file.rows[:5])
+    data = load_training_data(
+        _Given(csv=file.path, file=replace(file, rows=doubtful + file.rows[5:])), RECIPE, cache=tmp_path / "cache"
+    )
+    said = capsys.readouterr().err
+    training = data.subsets["train"]
+    unknown = [row.image_name for row in training.rows if row.uncertain]
+    assert 0 < len(unknown) == np.isnan(training.labels[:, data.findings.index("Mass")]).sum()
+    assert f"labels of training scans: {len(unknown)} of {training.labels.size} are unknown and weigh nothing" in said
+    assert not data.is_synthetic
+    assert "synthetic" not in said
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given(Source):
+    file: LabelsFile
+
+    def read_labels(self):
+        return self.file
 
 
 def test_lists_that_share_a_film_are_refused_unless_the_split_is_by_image(csv, phantoms, tmp_path, capsys):

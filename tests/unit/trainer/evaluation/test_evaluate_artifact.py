@@ -4,14 +4,18 @@ import csv
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from db.errors import UserError
-from db.labels.csv_file import read_labels_csv
+from db.labels.csv_file import LabelsFile, read_labels_csv
+from trainer.cli import app
 from trainer.data.held_out import unseen_rows
 from trainer.data.split import split_by_patient
+from trainer.data.training_data import Source
 from trainer.evaluation.evaluate_artifact import evaluate_artifact, evaluation_json
 from trainer.network.model import build_model
 from trainer.publishing.publish import write_artifact
@@ -42,6 +46,11 @@ def publish_random(phantoms, models, split):
     return write_artifact(build_model(recipe, findings), manifest, split=split, models=FolderModelStore(models))
 
 
+def source_of(phantoms, csv):
+    """Another CSV of the phantoms' images."""
+    return Source(csv=csv, images=str(phantoms.parent / "images"))
+
+
 def subset_of(artifact, *wanted):
     lines = csv.DictReader((artifact.folder / "split.csv").open())
     return [line for line in lines if line["subset"] in wanted]
@@ -49,7 +58,7 @@ def subset_of(artifact, *wanted):
 
 def test_only_scans_that_the_model_never_saw_are_used(artifact, phantoms, tmp_path):
     """Of its own CSV the test subset; the number of scans left out is reported."""
-    context, evaluation = evaluate_artifact(artifact, phantoms, None, cache=tmp_path)
+    context, evaluation = evaluate_artifact(artifact, Source(csv=phantoms), cache=tmp_path)
     assert evaluation.scans == len(subset_of(artifact, "test"))
     assert (context.subset, context.seen) == ("unseen", len(subset_of(artifact, "train", "validation")))
     assert (context.model, context.model_sha256) == ("random", artifact.sha256)
@@ -59,7 +68,7 @@ def test_only_scans_that_the_model_never_saw_are_used(artifact, phantoms, tmp_pa
 
 def test_all_scans_are_used_when_requested(artifact, phantoms, tmp_path):
     """The result says so."""
-    context, evaluation = evaluate_artifact(artifact, phantoms, None, cache=tmp_path, include_seen=True)
+    context, evaluation = evaluate_artifact(artifact, Source(csv=phantoms), cache=tmp_path, include_seen=True)
     assert (context.subset, context.seen) == ("all", 0)
     assert evaluation.scans == len(read_labels_csv(phantoms).rows)
 
@@ -86,20 +95,18 @@ def test_a_csv_of_only_seen_scans_is_refused_in_one_sentence(artifact, phantoms,
     head, *lines = phantoms.read_text().splitlines()
     (tmp_path / "seen.csv").write_text("\n".join([head, *(line for line in lines if line.split(",")[0] in seen)]))
     with pytest.raises(UserError, match=r"seen\.csv: random was fitted or tuned on every scan .* --include-seen"):
-        evaluate_artifact(artifact, tmp_path / "seen.csv", str(phantoms.parent / "images"), cache=tmp_path)
+        evaluate_artifact(artifact, source_of(phantoms, tmp_path / "seen.csv"), cache=tmp_path)
 
 
 def test_a_csv_without_patients_is_evaluated_with_a_note(artifact, phantoms, tmp_path):
     """Held out by patient cannot be told then, and the evaluation says so; that of its own CSV does not."""
     text = phantoms.read_text().replace("Patient ID", "Case")
     (tmp_path / "other.csv").write_text(text)
-    context, evaluation = evaluate_artifact(
-        artifact, tmp_path / "other.csv", str(phantoms.parent / "images"), cache=tmp_path
-    )
+    context, evaluation = evaluate_artifact(artifact, source_of(phantoms, tmp_path / "other.csv"), cache=tmp_path)
     note = "Held out by patient cannot be told: no scan has a patient id."
     assert json.loads(evaluation_json(context, evaluation))["of"]["held_out_note"] == note
     assert (evaluation.patients, evaluation.scans_without_patient) == (0, evaluation.scans)
-    assert evaluate_artifact(artifact, phantoms, None, cache=tmp_path)[0].held_out_note is None
+    assert evaluate_artifact(artifact, Source(csv=phantoms), cache=tmp_path)[0].held_out_note is None
 
 
 def test_a_renamed_film_is_known_by_its_bytes_and_leads_to_its_patient(phantoms, tmp_path):
@@ -108,16 +115,14 @@ def test_a_renamed_film_is_known_by_its_bytes_and_leads_to_its_patient(phantoms,
     patient = next(row.patient_id for row in rows if sum(one.patient_id == row.patient_id for one in rows) > 1)
     same = [row.image_name for row in rows if row.patient_id == patient]
     other = next(row.image_name for row in rows if row.patient_id != patient)
-    images = phantoms.parent / "images"
-    content = f"sha256:{hashlib.sha256((images / same[0]).read_bytes()).hexdigest()}"
+    content = f"sha256:{hashlib.sha256((phantoms.parent / 'images' / same[0]).read_bytes()).hexdigest()}"
     fitted = SplitRow(image_name="old.png", patient_id="x", subset="train", dataset="d", content=content)
     artifact = publish_random(phantoms, tmp_path / "models", [fitted])
-    context, evaluation = evaluate_artifact(
-        artifact, _subset_csv(phantoms, tmp_path, [*same, other]), str(images), cache=tmp_path
-    )
+    source = source_of(phantoms, _subset_csv(phantoms, tmp_path, [*same, other]))
+    context, evaluation = evaluate_artifact(artifact, source, cache=tmp_path)
     assert (context.seen, evaluation.scans) == (len(same), 1)
     with pytest.raises(UserError, match="fitted or tuned on every scan"):
-        evaluate_artifact(artifact, _subset_csv(phantoms, tmp_path, same), str(images), cache=tmp_path)
+        evaluate_artifact(artifact, source_of(phantoms, _subset_csv(phantoms, tmp_path, same)), cache=tmp_path)
 
 
 def _subset_csv(phantoms, folder, names):
@@ -125,6 +130,47 @@ def _subset_csv(phantoms, folder, names):
     path = folder / "renamed.csv"
     path.write_text("\n".join([head, *(line for line in lines if line.split(",")[0] in names)]))
     return path
+
+
+def test_an_uncertain_label_is_in_no_figure_and_its_scan_stays_in_others(artifact, phantoms, tmp_path):
+    """As long as the labels file says so; the JSON has each finding's own number of scans."""
+    rows = read_labels_csv(phantoms).rows
+    doubtful = replace(
+        next(row for row in rows if row.findings == ("No Finding",)), findings=(), uncertain=("Effusion",)
+    )
+    file = replace(
+        read_labels_csv(phantoms),
+        rows=tuple(doubtful if row.image_name == doubtful.image_name else row for row in rows),
+    )
+    evaluation = evaluate_artifact(artifact, _Given(csv=phantoms, file=file), cache=tmp_path, include_seen=True)[1]
+    assert evaluation.scans == len(rows)
+    assert {finding: one.scans for finding, one in evaluation.findings.items()} == dict.fromkeys(
+        ("Abnormal", "Effusion"), len(rows) - 1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given(Source):
+    file: LabelsFile
+
+    def read_labels(self):
+        return self.file
+
+
+def test_the_command_writes_into_the_home_and_not_into_the_current_folder(artifact, phantoms, tmp_path, monkeypatch):
+    """A folder for each model and CSV, whose file it prints; another one if all scans are used."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CXR_MODEL_DIR", str(artifact.folder.parent))
+    command = ["evaluate", "--model", "random", "--csv", str(phantoms)]
+    for flags, name in (((), phantoms.stem), (("--include-seen",), f"{phantoms.stem}-all")):
+        done = CliRunner().invoke(app, [*command, *flags])
+        file = tmp_path / "home" / "evaluations" / f"{artifact.sha256[:12]}-{name}" / "evaluation.json"
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == str(file)
+        assert json.loads(file.read_text())["of"]["model_sha256"] == artifact.sha256
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_an_artifact_is_found_by_name_and_by_hash(artifact):
@@ -136,9 +182,9 @@ def test_an_artifact_is_found_by_name_and_by_hash(artifact):
 
 
 def test_the_contact_sheet_shows_the_most_confident_errors():
-    """Positives from the lowest score up, negatives from the highest score down."""
+    """Positives from the lowest score up, negatives from the highest score down, and none whose label is unknown."""
     from trainer.evaluation.contact_sheet import most_confident_errors
 
-    truth = np.array([True, False, True, False, True])
-    scores = np.array([0.9, 0.8, 0.1, 0.2, 0.3], np.float32)
-    assert most_confident_errors(truth, scores) == ([2, 4, 0], [1, 3])
+    labels = np.array([1, 0, 1, 0, 1, np.nan], np.float32)
+    scores = np.array([0.9, 0.8, 0.1, 0.2, 0.3, 0.5], np.float32)
+    assert most_confident_errors(labels, scores) == ([2, 4, 0], [1, 3])

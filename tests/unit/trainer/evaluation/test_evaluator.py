@@ -10,10 +10,18 @@ from db.metrics.formulas import expected_calibration_error
 from trainer.evaluation.evaluator import TABLE_THRESHOLDS, evaluate
 from trainer.evaluation.metadata_baseline import metadata_scores
 from trainer.evaluation.model_card import render_model_card
+from trainer.evaluation.tables import format_interval, print_tables
 from worker.artifacts.manifest import Manifest
 
 RNG = np.random.default_rng(0)
 FINDINGS = ("Abnormal", "Effusion", "Hernia")
+
+ABOUT = {
+    "parameters": 7_000_000, "weights": "none", "scans_train": 1, "scans_validation": 1, "scans_test": 300,
+    "split": "image", "seed": 0, "epochs": 3, "epochs_fitted": 2, "batch_size": 32, "optimizer": "adamw",
+    "learning_rate": 0.001, "computed_in": "float32",
+}  # fmt: skip
+MANIFEST = Manifest(name="first", findings=FINDINGS, dataset="sample", about=ABOUT)
 
 
 def row(number, **known):
@@ -67,6 +75,75 @@ def test_an_undefined_figure_is_null(evaluation):
     hernia = evaluation.findings["Hernia"]
     assert (hernia.positives, hernia.auroc.value, hernia.average_precision.value) == (0, None, None)
     json.dumps(evaluation.as_json(), allow_nan=False)
+
+
+def test_figures_are_of_the_scans_whose_label_is_known(scored):
+    """Each finding's are those of an evaluation that has these scans alone, and other findings keep all scans."""
+    rows, labels, scores = scored
+    some = labels.copy()
+    some[::3, 0] = np.nan
+    known = ~np.isnan(some[:, 0])
+    rest = [row for row, is_known in zip(rows, known, strict=True) if is_known]
+    means = np.arange(300.0)
+    given = {"findings": FINDINGS, "rounds": 20}
+    found = evaluate(rows, some, scores, {}, mean_pixels=means, **given)
+    alone = evaluate(rest, labels[known], scores[known], {}, mean_pixels=means[known], **given)
+    whole = evaluate(rows, labels, scores, {}, mean_pixels=means, **given)
+    assert found.findings["Abnormal"] == alone.findings["Abnormal"]
+    assert found.findings["Abnormal"].scans == 200
+    assert found.findings["Effusion"] == whole.findings["Effusion"]
+    assert (found.scans, found.mean_auroc) == (300, whole.mean_auroc)
+    assert "| Abnormal | " in (card := render_model_card(MANIFEST, found, None))
+    assert "A scan whose label of a finding is unknown is in no figure of this finding." in card
+
+
+def test_a_finding_that_is_known_of_no_scan_has_no_figures(scored):
+    """It is undefined everywhere, and stops neither the card nor the JSON."""
+    rows, labels, scores = scored
+    none = labels.copy()
+    none[:, 0] = np.nan
+    found = evaluate(rows, none, scores, {}, findings=FINDINGS, mean_pixels=np.arange(300.0), rounds=5)
+    abnormal = found.findings["Abnormal"]
+    assert (abnormal.scans, abnormal.positives, abnormal.auroc.value, abnormal.brier.value) == (0, 0, None, None)
+    json.dumps(found.as_json(), allow_nan=False)
+    assert "| Abnormal | 0 of 0 | undefined |" in render_model_card(MANIFEST, found, None)
+
+
+def test_one_patient_with_a_finding_gives_no_interval():
+    """Draws of patients cannot tell how another patient's scans would have been ranked; two patients can."""
+    rows = [row(number, patient_id=str(number // 2)) for number in range(40)]
+    labels = np.zeros((40, 2), np.float32)
+    labels[:2, 0] = 1
+    labels[:3, 1] = 1
+    scores = np.tile(RNG.random((40, 1)).astype(np.float32), 2)
+    found = evaluate(rows, labels, scores, {}, findings=FINDINGS[:2], mean_pixels=np.arange(40.0), rounds=200)
+    of_one, of_two = found.findings.values()
+    for figure in (of_one.auroc, of_one.average_precision, of_one.groups["sex"]["F"].auroc):
+        assert (figure.low, figure.high) == (None, None)
+        assert format_interval(figure) == f"{figure.value:.3f} (-)"
+    assert of_two.auroc.low < of_two.auroc.high
+    assert format_interval(of_one.brier).endswith(")")
+
+
+def test_an_interval_that_holds_a_half_says_that_the_model_guesses(scored, capsys):
+    """In the card and in the tables; findings that are told apart, and those without an interval, are not named."""
+    rows, labels, scores = scored
+    random = np.where([[True, False, False]], RNG.random((300, 3)), scores).astype(np.float32)
+    found = evaluate(rows, labels, random, {}, findings=FINDINGS, mean_pixels=np.arange(300.0), rounds=200)
+    print_tables(found)
+    sentence = "Abnormal: no better than guessing on these scans (the interval of AUROC holds 0.5)"
+    assert sentence in capsys.readouterr().out.splitlines()
+    assert f"**{sentence}.**" in render_model_card(MANIFEST, found, None).splitlines()
+    good = evaluate(rows, labels, scores, {}, findings=FINDINGS, mean_pixels=np.arange(300.0), rounds=200)
+    assert "guessing" not in render_model_card(MANIFEST, good, None)
+
+
+def test_the_card_of_a_synthetic_model_says_so_in_its_first_lines(evaluation):
+    """And that of another model does not."""
+    synthetic = render_model_card(MANIFEST.model_copy(update={"synthetic": True}), evaluation, None)
+    note = "**This model was fitted on synthetic radiographs, so its scores of real ones mean nothing.**"
+    assert synthetic.splitlines()[:3] == ["# first", "", note]
+    assert "synthetic" not in render_model_card(MANIFEST, evaluation, None)
 
 
 def test_the_mean_is_over_nihs_findings_that_have_both_classes(scored, evaluation):
@@ -147,14 +224,6 @@ def test_a_csv_without_age_sex_or_view_is_evaluated(age):
     labels = np.tile(np.array([[0], [1]], np.float32), (60, 1))
     one = evaluate(rows, labels, labels, {}, findings=FINDINGS[:1], mean_pixels=np.arange(120.0), rounds=5)
     assert ("metadata_only" in one.findings["Abnormal"].baselines) == (age is not None)
-
-
-ABOUT = {
-    "parameters": 7_000_000, "weights": "none", "scans_train": 1, "scans_validation": 1, "scans_test": 300,
-    "split": "image", "seed": 0, "epochs": 3, "epochs_fitted": 2, "batch_size": 32, "optimizer": "adamw",
-    "learning_rate": 0.001, "computed_in": "float32",
-}  # fmt: skip
-MANIFEST = Manifest(name="first", findings=FINDINGS, dataset="sample", about=ABOUT)
 
 
 def test_the_model_card_claims_nothing_of_patients_that_are_unknown(scored):

@@ -27,7 +27,8 @@ def two_steps(folder):
 
 
 def test_two_steps_give_the_same_result_on_jax_as_on_tensorflow(tmp_path):
-    """Except for rounding, loss, scores and the changes of weights are equal for the same scans in the same order.
+    """Except for rounding, loss, scores and the changes of weights are equal for the same scans in the same order, of
+    which some labels are unknown.
 
     Adam divides by a gradient's size, so a weight whose gradient is only rounding may differ by a whole step.
     """
@@ -36,6 +37,7 @@ def test_two_steps_give_the_same_result_on_jax_as_on_tensorflow(tmp_path):
     assert str(tensorflow["policy"]) == str(jax["policy"])
     np.testing.assert_array_equal(jax["before"], tensorflow["before"])
     np.testing.assert_allclose(jax["loss"], tensorflow["loss"], atol=1e-4)
+    assert float(jax["accuracy"]) == pytest.approx(float(tensorflow["accuracy"]))
     np.testing.assert_allclose(jax["scores"], tensorflow["scores"], atol=5e-3)
     change = np.abs(tensorflow["after"] - tensorflow["before"]).mean()
     assert change > 1e-3

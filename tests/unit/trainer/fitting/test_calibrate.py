@@ -39,6 +39,16 @@ def test_a_finding_with_one_class_is_not_calibrated():
     assert choose_thresholds(none[:, 0], none[:, 0]) == {}
 
 
+def test_an_unknown_label_calibrates_nothing():
+    """Temperature and thresholds are those of the scans whose label is known."""
+    z = RNG.normal(0, 1.5, (400, 1)).astype(np.float32)
+    labels = (RNG.random(z.shape) < sigmoid(z)).astype(np.float32)
+    some = np.where(np.arange(400)[:, np.newaxis] % 4 == 0, np.float32(np.nan), labels)
+    kept, weight = ~np.isnan(some[:, 0]), np.ones(1, np.float32)
+    assert calibrate(some, 3 * z, weight) == calibrate(labels[kept], 3 * z[kept], weight)
+    assert choose_thresholds(some[:, 0], z[:, 0]) == choose_thresholds(labels[kept, 0], z[kept, 0])
+
+
 def test_the_published_model_gives_calibrated_scores():
     """The model itself computes sigmoid((z - shift) / temperature)."""
     model = build_model(make_recipe("best", encoder="densenet37", size=32), ("Abnormal", "Mass"))

@@ -4,6 +4,10 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ from worker.artifacts.model_store import FolderModelStore
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[4]
 TINY = {"encoder": "densenet37", "size": 32, "epochs": 1, "batch_size": 8}
 DOCUMENTS = ("evaluation.json", "MODEL_CARD.md", "curves.png")
 #: What a fit calls after its last epoch, in this order.
@@ -87,6 +92,34 @@ def test_a_fit_that_dies_at_any_step_is_finished_by_the_same_command(fitted, hom
     assert fitted.contact_sheet.read_bytes().startswith(b"\x89PNG")
     assert list((home / "log").glob("events*"))
     assert not list((home / "trainer" / "fits").iterdir())
+
+
+def test_a_fit_that_is_killed_right_after_publishing_is_finished_by_the_same_command(home, phantoms, monkeypatch):
+    """It ends with 0, the model is the same, and the card and the sheet are there."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    command = ["fit", "--csv", str(phantoms), "--name", "killed", "--no-export", *flags]
+    environment = {**os.environ, "CXR_HOME": str(home), "CXR_MODEL_DIR": str(home / "killed")}
+    process = subprocess.Popen([sys.executable, "-m", "trainer.cli", *command], env=environment, cwd=ROOT)
+    while not (published := list((home / "killed").glob("[0-9a-f]*/manifest.json"))):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    (manifest,) = published
+    assert not (manifest.parent / "MODEL_CARD.md").exists()
+    before = manifest.read_bytes()
+    for name in ("CXR_HOME", "CXR_MODEL_DIR"):
+        monkeypatch.setenv(name, environment[name])
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.stderr
+    assert "model killed is published already; making what is missing beside it" in done.stderr
+    assert manifest.read_bytes() == before
+    assert list((home / "killed").glob("[0-9a-f]*/manifest.json")) == published
+    assert all((manifest.parent / name).stat().st_size for name in DOCUMENTS)
+    assert (home / "trainer" / "disagreements" / "killed.png").stat().st_size
+    assert not (home / "trainer" / "fits" / "killed.npz").exists()
+    assert load_artifact(manifest.parent).manifest.synthetic
+    assert (manifest.parent / "MODEL_CARD.md").read_text().splitlines()[2].startswith("**This model was fitted on syn")
 
 
 def test_a_part_that_fails_costs_no_other_part(fitted, again, monkeypatch):

@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -5,6 +8,7 @@ import pytest
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
 from trainer.phantoms.generate import draw_phantom, make_phantoms
+from trainer.phantoms.marker import is_marked
 from trainer.phantoms.opacities import DRAWABLE_FINDINGS
 from trainer.phantoms.plan import NIH_HEADER, Phantom, plan_phantoms
 
@@ -51,6 +55,18 @@ def test_the_csv_has_exactly_nihs_format(tmp_path):
     rows = read_labels_csv(made.csv).rows
     assert {row.patient_id for row in rows} == {"1", "2"}
     assert {row.image_name for row in rows} == {path.name for path in made.images.iterdir()}
+
+
+def test_phantoms_are_marked_as_synthetic(tmp_path):
+    """By a file that a copied folder has too, whether its CSV or its images are named; no other folder has it."""
+    made = make_phantoms(tmp_path / "scans", patients=1, seed=0, processes=1)
+    copy = Path(shutil.copytree(tmp_path / "scans", tmp_path / "copy"))
+    assert is_marked(made.csv, None)
+    assert is_marked(copy / made.csv.name, None)
+    for images in (copy, copy / "images"):
+        assert is_marked(tmp_path / "mine.csv", str(images))
+    for images in (None, str(tmp_path), "s3://bucket/scans"):
+        assert not is_marked(tmp_path / "mine.csv", images)
 
 
 def test_our_header_is_the_genuine_one(genuine_labels_csv):

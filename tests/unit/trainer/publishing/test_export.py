@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
+from trainer.data.training_data import Source
 from trainer.network.model import build_model
 from trainer.publishing.export import export_artifact, load_scans
 from trainer.publishing.publish import write_artifact
@@ -55,7 +56,7 @@ def artifact(models):
 
 @pytest.fixture(scope="module")
 def scans(artifact, phantoms, tmp_path_factory):
-    return load_scans(artifact, phantoms, None, count=12, cache=tmp_path_factory.mktemp("cache"))
+    return load_scans(artifact, Source(csv=phantoms), count=12, cache=tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_a_reader_of_the_onnx_file_gets_kerass_scores(artifact, exports, count):
 def test_color_and_imagenets_scaling_are_exported_too(models, phantoms, tmp_path):
     """The mini project's pixels, and the layers that transfer learning needs."""
     artifact = artifact_of(models, "color", color="bgr", scaling="imagenet", hidden=8)
-    scans = load_scans(artifact, phantoms, None, count=4, cache=tmp_path)
+    scans = load_scans(artifact, Source(csv=phantoms), count=4, cache=tmp_path)
     assert set(export_artifact(artifact, scans, models=models, tolerance=1e-4)) == {"onnx", "openvino"}
 
 
@@ -116,8 +117,8 @@ def test_scores_that_differ_by_more_than_was_stated_are_refused(models, scans):
 
 def test_scans_are_taken_from_all_of_the_csv(artifact, phantoms, tmp_path):
     """Not from its first patients."""
-    scans = load_scans(artifact, phantoms, None, count=3, cache=tmp_path)
-    every = load_scans(artifact, phantoms, None, count=1000, cache=tmp_path)
+    scans = load_scans(artifact, Source(csv=phantoms), count=3, cache=tmp_path)
+    every = load_scans(artifact, Source(csv=phantoms), count=1000, cache=tmp_path)
     assert (scans.rows[0], scans.rows[-1]) == (every.rows[0], every.rows[-1])
     assert len(scans.rows) == 3 < len(every.rows)
 

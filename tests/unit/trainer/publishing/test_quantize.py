@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
+from db.findings import NIH_FINDINGS
 from db.labels.csv_file import LabelRow, read_labels_csv
 from db.metrics.formulas import auroc
 from tests.support.audited_process import run_audited
 from tests.support.small_graph import BATCH, FINDINGS, SIDE, artifact_in
 from tests.support.world import radiograph
-from trainer.data.dataset import label_matrix
+from trainer.data.labels import label_matrix
 from trainer.data.split import split_by_image, split_by_patient
-from trainer.data.training_data import Subset
+from trainer.data.training_data import Source, Subset
 from trainer.publishing import quantize as module
 from trainer.publishing.quantize import Int8Scans, compare, export_int8, load_int8_scans
 from worker.artifacts.artifact import file_sha256, load_artifact
@@ -48,7 +49,8 @@ def scans():
     means = pixels.mean(axis=(1, 2, 3)) + np.random.default_rng(1).normal(0, 4, 100)
     bright = means > np.median(means)
     rows = tuple(row(at, findings=("Effusion",) if bright[at] else ("No Finding",)) for at in range(40, 100))
-    validation = Subset(rows=rows, pixels=pixels, indices=np.arange(40, 100), labels=label_matrix(rows, FINDINGS))
+    labels = label_matrix(rows, FINDINGS, covered=NIH_FINDINGS)
+    validation = Subset(rows=rows, pixels=pixels, indices=np.arange(40, 100), labels=labels)
     return Int8Scans(calibration=pixels[:40], validation=validation)
 
 
@@ -165,6 +167,19 @@ def test_a_loss_is_judged_in_the_same_draws_of_patients():
     assert found.float32.value == pytest.approx(np.mean(areas))
 
 
+def test_an_unknown_label_judges_nothing():
+    """The comparison is that of the scans with a known label, finding by finding."""
+    rng = np.random.default_rng(0)
+    rows = tuple(row(number) for number in range(60))
+    labels = (rng.random((60, 2)) < 0.4).astype(np.float32)
+    labels[:20, 1] = np.nan
+    float32 = (rng.random((60, 2)) + 0.3 * np.nan_to_num(labels)).astype(np.float32) / 2
+    areas = [
+        auroc(labels[kept, at] > 0, float32[kept, at].astype(np.float64)) for at, kept in ((0, ...), (1, slice(20, 60)))
+    ]
+    assert compare(rows, labels, float32, float32, rounds=1).float32.value == pytest.approx(np.mean(areas))
+
+
 def artifact_with_split(phantoms, tmp_path, split_rows):
     rows = read_labels_csv(phantoms).rows
     split = split_rows(rows, validation_share=0.4, test_share=0.2, seed=0)
@@ -192,7 +207,7 @@ def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path,
     """By the artifact's own split; test scans are not looked at."""
     artifact, subsets, rows = artifact_with_split(phantoms, tmp_path, split_by_patient)
     asked = spied_rows(monkeypatch)
-    scans = load_int8_scans(artifact, phantoms, None, count=1000, cache=tmp_path / "cache")
+    scans = load_int8_scans(artifact, Source(csv=phantoms), count=1000, cache=tmp_path / "cache")
     validation = names(rows, subsets, "validation")
     assert {one.image_name for one in scans.validation.rows} == validation
     assert {one.image_name for one in asked} == validation | names(rows, subsets, "train")
@@ -200,7 +215,7 @@ def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path,
     assert scans.validation.labels.shape == (len(validation), len(FINDINGS))
     at = asked.index(scans.validation.rows[0])
     assert (scans.validation.pixels[scans.validation.indices[0]] == scans.validation.pixels[at]).all()
-    assert len(load_int8_scans(artifact, phantoms, None, count=3, cache=tmp_path / "cache").calibration) == 3
+    assert len(load_int8_scans(artifact, Source(csv=phantoms), count=3, cache=tmp_path / "cache").calibration) == 3
 
 
 def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
@@ -209,7 +224,7 @@ def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
     fitted = {one.patient_id for one in rows if subsets[one.image_name] == "train"}
     apart = {one.image_name for one in rows if subsets[one.image_name] == "validation" and one.patient_id not in fitted}
     assert set() < apart < names(rows, subsets, "validation")
-    scans = load_int8_scans(artifact, phantoms, None, count=9, cache=tmp_path / "cache")
+    scans = load_int8_scans(artifact, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
     assert {one.image_name for one in scans.validation.rows} == apart
 
 
@@ -219,10 +234,10 @@ def test_a_csv_of_other_scans_is_one_sentence(phantoms, tmp_path):
     with pytest.raises(
         UserError, match=r"\d+ labelled validation scans of \d patients that small was not fitted on; .* 20 such"
     ):
-        load_int8_scans(artifact, phantoms, None, count=9, cache=tmp_path / "cache")
+        load_int8_scans(artifact, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
     other = artifact_in(tmp_path / "other")
     with pytest.raises(UserError, match="small was fitted on none of these scans; --int8 needs the CSV"):
-        load_int8_scans(other, phantoms, None, count=9, cache=tmp_path / "cache")
+        load_int8_scans(other, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
 
 
 def test_quantizing_tells_nobody():

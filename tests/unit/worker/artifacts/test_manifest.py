@@ -49,6 +49,14 @@ def test_a_manifest_survives_its_file(write):
     assert Preprocessing(height=64, width=32).shape == (64, 32, 1)
 
 
+def test_a_manifest_that_does_not_say_so_is_of_no_synthetic_model(write):
+    """As all were before the field; one that says so keeps it in its bytes, which are the model's identity."""
+    assert not read_manifest(write(fields())).synthetic
+    synthetic = Manifest(**fields(synthetic=True))
+    assert '"synthetic":true' in synthetic.model_dump_json()
+    assert read_manifest(write(synthetic.model_dump_json())).synthetic
+
+
 def test_another_format_version_is_refused_with_both_numbers(write):
     """A newer trainer's artifact is not guessed at."""
     sentence = refusal(write(fields(format_version=2)))

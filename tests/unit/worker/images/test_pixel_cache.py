@@ -8,6 +8,7 @@ import pytest
 
 from worker.images import pixel_cache
 from worker.images.pixel_cache import PixelCache
+from worker.images.pixels import PreparedImage
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import EncodedImage
 
@@ -20,8 +21,12 @@ def image(number):
     return EncodedImage(data=b"%d" % number, content=f"sha256:{number:064x}")
 
 
-def pixels(number, rule=RULE):
-    return np.random.default_rng(number).integers(0, 256, rule.shape, np.uint8)
+def prepared(number, *notes):
+    return PreparedImage(pixels=np.random.default_rng(number).integers(0, 256, RULE.shape, np.uint8), notes=notes)
+
+
+def same(found, made):
+    return found is not None and np.array_equal(found.pixels, made.pixels) and found.notes == made.notes
 
 
 def files(folder):
@@ -39,14 +44,21 @@ def refuse(_):
 
 def test_pixels_are_made_once_and_then_found(cache):
     """The same bytes, also through another cache on the same folder; each hit is counted once."""
-    made = [cache.pixels_of(image(number), lambda data: pixels(int(data))) for number in range(20)]
+    made = [cache.get_or_make(image(number), lambda data: prepared(int(data))) for number in range(20)]
     assert cache.take_hits() == 0
     other = PixelCache(cache._folder, RULE, PLENTY)
     for number in range(20):
-        found = other.pixels_of(image(number), refuse)
-        assert np.array_equal(found, made[number])
-        assert (found.dtype, found.shape) == (np.uint8, RULE.shape)
+        found = other.get_or_make(image(number), refuse)
+        assert same(found, made[number])
+        assert (found.pixels.dtype, found.pixels.shape) == (np.uint8, RULE.shape)
     assert (other.take_hits(), other.take_hits()) == (20, 0)
+
+
+@pytest.mark.parametrize("notes", [(), ("colour",), ("colour", "other")])
+def test_the_notes_on_an_image_are_kept_with_its_pixels(cache, notes):
+    """An image that is scored again is still known to have colour, without being decoded."""
+    cache.get_or_make(image(1), lambda _: prepared(1, *notes))
+    assert same(cache.get_or_make(image(1), refuse), prepared(1, *notes))
 
 
 def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, monkeypatch):
@@ -55,7 +67,7 @@ def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, mon
     for rule in (Preprocessing(height=16, width=17), Preprocessing(height=16, width=16, interpolation="linear")):
         keys.add(PixelCache(tmp_path, rule, PLENTY).key(image(1)))
     with monkeypatch.context() as patch:
-        patch.setattr(pixel_cache, "PIXELS_VERSION", 2)
+        patch.setattr(pixel_cache, "PIXELS_VERSION", 99)
         keys.add(PixelCache(tmp_path, RULE, PLENTY).key(image(1)))
     with monkeypatch.context() as patch:
         patch.setattr("cv2.__version__", "99")
@@ -63,6 +75,7 @@ def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, mon
     assert len(keys) == 6
 
 
+@pytest.mark.parametrize("notes", [(), ("colour",)])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -74,21 +87,21 @@ def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, mon
     ],
     ids=["cut", "longer", "empty", "a flipped bit", "zeros"],
 )
-def test_a_damaged_file_is_not_found_and_is_made_again(cache, damage):
+def test_a_damaged_file_is_not_found_and_is_made_again(cache, damage, notes):
     """As after a power cut."""
-    cache.pixels_of(image(1), lambda _: pixels(1))
+    cache.get_or_make(image(1), lambda _: prepared(1, *notes))
     (path,) = files(cache._folder)
     path.write_bytes(damage(path.read_bytes()))
     assert cache.get(cache.key(image(1))) is None
-    assert np.array_equal(cache.pixels_of(image(1), lambda _: pixels(1)), pixels(1))
+    assert same(cache.get_or_make(image(1), lambda _: prepared(1)), prepared(1))
     assert cache.take_hits() == 0
-    assert np.array_equal(cache.pixels_of(image(1), refuse), pixels(1))
+    assert same(cache.get_or_make(image(1), refuse), prepared(1))
 
 
 def test_a_file_under_anothers_name_is_not_found(cache):
     """It is whole, but belongs to another scan, whose scores it would give."""
     one, other = cache.key(image(1)), cache.key(image(2))
-    cache.put(one, pixels(1))
+    cache.put(one, prepared(1))
     cache._path(other).parent.mkdir(parents=True, exist_ok=True)
     cache._path(one).replace(cache._path(other))
     assert cache.get(other) is None
@@ -100,7 +113,7 @@ def test_it_stays_within_its_bound(tmp_path):
     cache = PixelCache(tmp_path, RULE, bound)
     largest = 0
     for number in range(20_000):
-        cache.put(cache.key(image(number)), pixels(0))
+        cache.put(cache.key(image(number)), prepared(0))
         if number % 1000 == 999:
             largest = max(largest, sum(path.stat().st_size for path in files(tmp_path)))
     slack = 256 * 2 * pixel_cache._CHECK_EVERY * ENTRY
@@ -113,8 +126,8 @@ def _put_and_get(folder):
     wrong = 0
     for turn in range(3):
         for number in range(1500):
-            found = cache.pixels_of(image(number), lambda data: pixels(int(data)))
-            wrong += not np.array_equal(found, pixels(number))
+            found = cache.get_or_make(image(number), lambda data: prepared(int(data)))
+            wrong += not same(found, prepared(number))
         if turn == 0 and os.getpid() % 2:
             cache.take_hits()
     return wrong, cache.take_hits()
@@ -133,7 +146,7 @@ def test_a_disk_that_cannot_be_written_costs_no_scan_and_is_logged_once(tmp_path
     (tmp_path / "pixels").write_text("in the way")
     cache = PixelCache(tmp_path / "pixels", RULE, PLENTY)
     for number in range(3):
-        assert np.array_equal(cache.pixels_of(image(number), lambda data: pixels(int(data))), pixels(number))
+        assert same(cache.get_or_make(image(number), lambda data: prepared(int(data))), prepared(number))
     assert caplog.text.count("the pixel cache cannot be written") == 1
 
 
@@ -141,5 +154,5 @@ def test_an_image_that_cannot_be_decoded_is_not_kept(cache):
     """It is rejected with its reason each time."""
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            cache.pixels_of(image(1), lambda _: 1 / 0)
+            cache.get_or_make(image(1), lambda _: 1 / 0)
     assert files(cache._folder.parent) == []

@@ -8,8 +8,9 @@ import cv2
 import pytest
 
 from db.errors import PermanentError
+from tests.support.screenshot import screenshot
 from tests.support.world import radiograph
-from worker.images.pixels import to_pixels
+from worker.images.pixels import prepare, to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.scoring import decoder
 from worker.scoring.decoder import Decoder
@@ -44,9 +45,9 @@ def slow(monkeypatch):
         most[0] = max(most[0], len(at_it))
         time.sleep(0.02)
         at_it.remove(args)
-        return to_pixels(*args)
+        return prepare(*args)
 
-    monkeypatch.setattr(decoder, "to_pixels", decode)
+    monkeypatch.setattr(decoder, "prepare", decode)
     return most
 
 
@@ -58,7 +59,7 @@ def test_no_more_images_are_decoded_at_once_than_threads_are_set_and_waiting_is_
         began = time.monotonic()
         found = list(pool.map(decode, map(image, range(2 * THREADS))))
         seconds = time.monotonic() - began
-    assert [pixels.tolist() for pixels in found] == [to_pixels(png(n), RULE).tolist() for n in range(2 * THREADS)]
+    assert [one.pixels.tolist() for one in found] == [to_pixels(png(n), RULE).tolist() for n in range(2 * THREADS)]
     assert slow == [2]
     assert 2 * THREADS * 0.02 <= watch.seconds["decode"] <= 2 * seconds
 
@@ -70,10 +71,10 @@ def test_cached_pixels_wait_for_no_core(settings, monkeypatch):
     over = threading.Event()
     with ThreadPoolExecutor(THREADS) as pool:
         with monkeypatch.context() as patch:
-            patch.setattr(decoder, "to_pixels", lambda *_: over.wait(60))
+            patch.setattr(decoder, "prepare", lambda *_: over.wait(60))
             hanging = [pool.submit(decode._decode, b"") for _ in range(2)]
             try:
-                assert pool.submit(decode, image(0)).result(timeout=30).shape == RULE.shape
+                assert pool.submit(decode, image(0)).result(timeout=30).pixels.shape == RULE.shape
             finally:
                 over.set()
         assert all(one.result() for one in hanging)
@@ -83,7 +84,7 @@ def test_cached_pixels_wait_for_no_core(settings, monkeypatch):
 def test_without_a_cache_each_image_is_decoded(tmp_path, slow):
     """The size of the pixel cache is 0 by default."""
     decode = Decoder(RULE, WorkerSettings(home=tmp_path), Stopwatch())
-    assert decode(image(0)).tolist() == decode(image(0)).tolist()
+    assert decode(image(0)).pixels.tolist() == decode(image(0)).pixels.tolist()
     assert (slow, decode.take_hits()) == ([1], 0)
     assert not list(tmp_path.iterdir())
 
@@ -95,3 +96,18 @@ def test_an_image_of_too_many_pixels_is_rejected(settings):
         with pytest.raises(PermanentError) as caught:
             decode(image(0))
         assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("cache", [0, 1])
+def test_an_image_with_colour_is_rejected_only_where_the_worker_is_told_so(settings, cache):
+    """The pixel cache changes nothing, also if the image was decoded before the worker was told so."""
+    settings = settings.model_copy(update={"pixel_cache_gb": cache})
+    strict = settings.model_copy(update={"reject_colour": True})
+    page = EncodedImage(data=cv2.imencode(".png", screenshot())[1].tobytes(), content="sha256:s")
+    assert [Decoder(RULE, settings, Stopwatch())(page).notes for _ in range(2)] == [("colour",)] * 2
+    decode = Decoder(RULE, strict, Stopwatch())
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="has colour in it") as caught:
+            decode(page)
+        assert caught.value.reason == "colour"
+    assert decode(image(0)).notes == ()

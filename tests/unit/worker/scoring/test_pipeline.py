@@ -11,8 +11,9 @@ import pytest
 from db.errors import OutOfDeviceMemory, PermanentError, TemporaryError
 from db.ledger.outcomes import PendingScan, Rejected, Scored
 from tests.support.hash_scorer import hash_scores
+from tests.support.screenshot import screenshot
 from tests.support.world import radiograph
-from worker.images.pixels import preprocess, to_pixels
+from worker.images.pixels import prepare, preprocess
 from worker.images.preprocessing import Preprocessing
 from worker.scoring import pipeline as chunks
 from worker.scoring.pipeline import score_chunk
@@ -99,7 +100,7 @@ def run(pool):
             chunk,
             scorer=scorer or Recorder(),
             read_image=disk or Disk(),
-            to_pixels=lambda image: to_pixels(image.data, RULE, max_pixels),
+            decode_image=lambda image: prepare(image.data, RULE, max_pixels),
             record_outcomes=write or written.append,
             pool=pool,
             out_of_time=out_of_time,
@@ -120,6 +121,13 @@ def test_a_score_names_the_export_that_computed_it(run):
     assert [outcome.export_sha256 for outcome in flat(run(scans(1), scorer=scorer)[1])] == [None]
     scorer.export_sha256 = "e" * 64
     assert [outcome.export_sha256 for outcome in flat(run(scans(1), scorer=scorer)[1])] == ["e" * 64]
+
+
+def test_a_score_carries_the_notes_on_its_own_image(run):
+    """A page among three films, all in one batch."""
+    page = cv2.imencode(".png", screenshot())[1].tobytes()
+    _, written = run(scans(BATCH), disk=Disk(_2=page))
+    assert [outcome.notes for outcome in flat(written)] == [(), (), ("colour",), ()]
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 23])

@@ -57,9 +57,20 @@ def test_locations_are_absolute(csv, monkeypatch):
     assert locations(None, "images") == expected
 
 
+def test_one_image_may_be_named(csv, monkeypatch):
+    """It is found as it is in its folder, under the same name and location; nothing else there is."""
+    folder = put(csv.parent / "images", "a.png", "b.png")
+    expected = {"a.png": str(folder / "a.png")}
+    assert locations(None, str(folder / "a.png")) == expected
+    assert find_images(None, str(folder / "a.png")).images["a.png"] == find_images(None, str(folder)).images["a.png"]
+    assert locations(csv, str(folder / "a.png")) == expected
+    monkeypatch.chdir(folder)
+    assert locations(None, "a.png") == expected
+
+
 @pytest.mark.parametrize("images", ["nowhere", "sample_labels.csv"])
 def test_a_folder_that_cannot_be_listed_is_named(csv, images):
-    """Missing, or a file."""
+    """Missing, or a file that is not named like an image."""
     with pytest.raises(UserError, match=rf"{images}: cannot be listed \("):
         find_images(csv, str(csv.parent / images))
 

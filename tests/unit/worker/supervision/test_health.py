@@ -12,6 +12,7 @@ from worker.supervision.health import STALE_SECONDS, Unhealthy, check_health, he
 
 SCORING = sample_heartbeat(device="gpu 1")
 IDLE = sample_heartbeat(device="cpu", state="idle")
+LOADING = sample_heartbeat(device="cpu", state="loading")
 
 
 @pytest.fixture
@@ -27,9 +28,9 @@ def report(settings, heartbeats, pid=None):
     return file
 
 
-def reason(settings):
+def reason(settings, **options):
     with pytest.raises(Unhealthy) as caught:
-        check_health(settings)
+        check_health(settings, **options)
     return str(caught.value)
 
 
@@ -42,6 +43,37 @@ def test_every_device_of_every_supervisor_is_named(settings):
 def test_a_supervisor_without_a_model_is_well(settings):
     report(settings, [])
     assert check_health(settings) == "waiting for a model"
+
+
+def test_workers_are_ready_once_each_has_its_model(settings):
+    """A container is healthy while its model loads, but no work should wait for it."""
+    report(settings, [SCORING, LOADING])
+    assert check_health(settings) == "gpu 1: scoring; cpu: loading"
+    assert reason(settings, ready=True) == "the worker on cpu has not loaded its model yet"
+    report(settings, [SCORING, IDLE])
+    assert check_health(settings, ready=True) == "gpu 1: scoring; cpu: idle"
+
+
+def test_a_supervisor_without_a_model_is_not_ready_and_neither_are_those_beside_it(settings):
+    report(settings, [IDLE])
+    report(settings, [], pid=os.getppid())
+    assert reason(settings, ready=True) == "there is no model to load yet"
+
+
+def test_what_is_unhealthy_is_not_ready(settings):
+    """It holds its model, but takes no work."""
+    report(settings, [sample_heartbeat(device="cpu", stalled=301.0)])
+    assert reason(settings, ready=True) == reason(settings)
+    report(settings, None)
+    assert reason(settings, ready=True) == "the broker does not answer"
+
+
+def test_a_supervisor_can_be_asked_for_alone(settings):
+    """One `worker start` must not be restarted because another one beside it is stuck."""
+    report(settings, [IDLE])
+    report(settings, None, pid=os.getppid())
+    assert check_health(settings, ready=True, supervisor=os.getpid()) == "cpu: idle"
+    assert reason(settings, supervisor=os.getppid()) == "the broker does not answer"
 
 
 def test_one_supervisor_without_a_broker_makes_all_unhealthy(settings):

@@ -1,0 +1,92 @@
+"""The ledger of `make demo` without its radiographs and its model: the same names, labels and split, other scores."""
+
+import inspect
+
+import numpy as np
+
+from db.addresses import sqlite_address
+from db.close_run import close_finished_runs
+from db.engine.session import open_database
+from db.labels.csv_file import read_labels_csv
+from db.labels.label_sets import import_labels
+from db.ledger.models import UsedScan, register_model
+from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
+from db.ledger.outcomes import Scored, pending_of_run, record_outcomes
+from db.ledger.scans import FoundImage, register_scans
+from trainer import cli
+from trainer.data.dataset import label_matrix, learnable_findings
+from trainer.data.split import split_by_patient
+from trainer.phantoms.generate import CSV_NAME
+from trainer.phantoms.plan import labels_csv, plan_phantoms
+from trainer.recipe import make_recipe
+
+
+def make_demo_ledger(demo):
+    """Write the folders `scans` and `home` of a demo, with one finished run; returns the home.
+
+    Scores are drawn so that they tell findings apart about as well as the demo's model does.
+    """
+    home, csv = demo / "home", demo / "scans" / CSV_NAME
+    home.mkdir(parents=True, mode=0o700)
+    csv.parent.mkdir()
+    csv.write_bytes(labels_csv(plan_phantoms(patients=_default("patients"), seed=_default("seed"))))
+    engine = open_database(sqlite_address(home / "nightread.sqlite"))
+    file = read_labels_csv(csv)
+    with engine.begin() as connection:
+        findings = _register_demo_model(connection, file)
+        run, _ = _open_demo_run(connection, file)
+        record_outcomes(connection, list(_outcomes(pending_of_run(connection, run), file, findings)))
+    close_finished_runs(engine)
+    engine.dispose()
+    return home
+
+
+def _default(flag):
+    """What `trainer phantoms` takes if the demo gives no flag."""
+    return inspect.signature(cli.phantoms).parameters[flag].default
+
+
+def _register_demo_model(connection, file):
+    recipe = make_recipe("best")
+    shares = {"validation_share": recipe.validation_share, "test_share": recipe.test_share}
+    split = split_by_patient(file.rows, **shares, seed=recipe.seed)
+    subsets = {row.image_name: row.subset for row in split}
+    findings = learnable_findings([row for row in file.rows if subsets[row.image_name] == "train"])
+    manifest = {"name": "demo", "dataset": file.dataset, "findings": findings}
+    used = [
+        UsedScan(image_name=row.image_name, patient_id=row.patient_id, subset=row.subset, content=_content(row))
+        for row in split
+    ]
+    register_model(connection, sha256="d" * 64, manifest=manifest, used=used)
+    return findings
+
+
+def _open_demo_run(connection, file):
+    images = file.path.parent / "images"
+    found = {row.image_name: FoundImage(location=str(images / row.image_name)) for row in file.rows}
+    lock_for_enqueue(connection)
+    ids = register_scans(connection, file.dataset, file.rows, found)
+    request = RunRequest(
+        source=str(file.path),
+        sha256=file.sha256,
+        dataset=file.dataset,
+        model_id=1,
+        label_set_id=import_labels(connection, file, file.rows, ids, file.dataset),
+        options={},
+    )
+    return open_run(connection, request, list(ids.values()))
+
+
+def _outcomes(pending, file, findings):
+    """A scored outcome for each scan; `pending` is in the order of the file's rows."""
+    rng = np.random.default_rng(0)
+    labels = label_matrix(file.rows, findings)
+    scores = 1 / (1 + np.exp(-rng.normal(2 * labels - 1, 1)))
+    for scan, row, values in zip(pending, file.rows, scores.tolist(), strict=True):
+        by_finding = dict(zip(findings, values, strict=True))
+        how = {"content": _content(row), "runtime": "keras-tensorflow", "precision": "float32"}
+        yield Scored(outcome_id=scan.outcome_id, scores=by_finding, **how)
+
+
+def _content(row):
+    return f"sha256:{row.image_name}"

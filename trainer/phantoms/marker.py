@@ -1,0 +1,26 @@
+"""Marks a folder of phantoms as synthetic, by a file that a copy of the folder has too."""
+
+from pathlib import Path
+from typing import Final
+
+from worker.files import write_atomically
+
+MARKER_FILE: Final = "SYNTHETIC.txt"
+_CONTENT: Final = b"""These radiographs are synthetic: 'trainer phantoms' drew them, and they show no patient.
+'trainer fit' looks for this file, and marks a model that was fitted on them. Keep it beside their CSV.
+"""
+
+
+def mark_synthetic(folder: Path) -> None:
+    """Write the marker into a folder of phantoms.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    write_atomically(folder / MARKER_FILE, _CONTENT)
+
+
+def is_marked(csv: Path, images: str | None) -> bool:
+    """Whether a labels CSV or the folder of its images is part of a marked folder; None looks beside the CSV only."""
+    folders = [csv.parent] if images is None else [csv.parent, Path(images), Path(images).parent]
+    return any((folder / MARKER_FILE).is_file() for folder in folders)
