@@ -14,7 +14,7 @@ from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import Scored, pending_of_run, record_outcomes
 from db.ledger.scans import FoundImage, register_scans
 from trainer import cli
-from trainer.data.dataset import label_matrix, learnable_findings
+from trainer.data.labels import label_matrix, learnable_findings
 from trainer.data.split import split_by_patient
 from trainer.phantoms.generate import CSV_NAME
 from trainer.phantoms.plan import labels_csv, plan_phantoms
@@ -51,7 +51,8 @@ def _register_demo_model(connection, file):
     shares = {"validation_share": recipe.validation_share, "test_share": recipe.test_share}
     split = split_by_patient(file.rows, **shares, seed=recipe.seed)
     subsets = {row.image_name: row.subset for row in split}
-    findings = learnable_findings([row for row in file.rows if subsets[row.image_name] == "train"])
+    training = [row for row in file.rows if subsets[row.image_name] == "train"]
+    findings = learnable_findings(training, covered=file.covered)
     manifest = {"name": "demo", "dataset": file.dataset, "findings": findings}
     used = [
         UsedScan(image_name=row.image_name, patient_id=row.patient_id, subset=row.subset, content=_content(row))
@@ -80,7 +81,7 @@ def _open_demo_run(connection, file):
 def _outcomes(pending, file, findings):
     """A scored outcome for each scan; `pending` is in the order of the file's rows."""
     rng = np.random.default_rng(0)
-    labels = label_matrix(file.rows, findings)
+    labels = label_matrix(file.rows, findings, covered=file.covered)
     scores = 1 / (1 + np.exp(-rng.normal(2 * labels - 1, 1)))
     for scan, row, values in zip(pending, file.rows, scores.tolist(), strict=True):
         by_finding = dict(zip(findings, values, strict=True))

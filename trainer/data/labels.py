@@ -19,18 +19,13 @@ _POSITIVE, _NEGATIVE, _UNKNOWN = 1.0, 0.0, float("nan")
 _NIH: Final = frozenset(NIH_FINDINGS)
 
 
-def is_labelled(row: LabelRow) -> bool:
-    """Whether the row says anything of a finding."""
-    return bool(row.findings or row.negative or row.uncertain)
-
-
 def labelled_rows(rows: Sequence[LabelRow]) -> list[LabelRow]:
     """The rows that have labels. An unlabelled scan is not a normal one, so nothing can be learned from it.
 
     Raises:
         UserError: no row has a label.
     """
-    labelled = [row for row in rows if is_labelled(row)]
+    labelled = [row for row in rows if row.is_labelled]
     if not labelled:
         raise UserError("no row of the CSV has a label, so there is nothing to learn; choose a CSV with labels")
     return labelled
@@ -93,7 +88,7 @@ def _label(row: LabelRow, finding: str, covered: Collection[str]) -> float:
         return _POSITIVE
     if finding in row.uncertain:
         return _UNKNOWN
-    is_absent = finding in row.negative or (finding in covered and is_labelled(row))
+    is_absent = finding in row.negative or (finding in covered and row.is_labelled)
     return _NEGATIVE if is_absent else _UNKNOWN
 
 
@@ -103,5 +98,5 @@ def _abnormal(row: LabelRow, covered: Collection[str]) -> float:
     if NO_FINDING in row.findings:
         return _NEGATIVE
     # Only a row that was read for all fourteen says that none of them is there.
-    is_normal = is_labelled(row) and _NIH.issubset(covered) and _NIH.isdisjoint(row.uncertain)
+    is_normal = row.is_labelled and _NIH.issubset(covered) and _NIH.isdisjoint(row.uncertain)
     return _NEGATIVE if is_normal else _UNKNOWN

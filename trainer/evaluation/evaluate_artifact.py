@@ -14,7 +14,7 @@ from db.metrics.known_patients import KnownPatients, count_known_patients
 from trainer.console.progress import native_stderr_muted
 from trainer.data.dataset import Examples, read_scans
 from trainer.data.held_out import unseen_rows
-from trainer.data.labels import is_labelled, label_matrix, labelled_rows
+from trainer.data.labels import label_matrix, labelled_rows
 from trainer.data.training_data import Source, Subset
 from trainer.evaluation.evaluator import Evaluation, evaluate
 from worker.artifacts.manifest import Artifact, Manifest
@@ -106,7 +106,7 @@ def score_and_evaluate(model: Any, manifest: Manifest, subset: Subset) -> Evalua
 def _read_unseen(artifact: Artifact, file: LabelsFile, read: Callable[[Sequence[LabelRow]], Examples]) -> Examples:
     """Read the labelled scans that are unseen by name and patient, and keep those that are unseen by their bytes."""
     # Unlabelled rows are asked about too, because they can lead to patients.
-    by_name = [row for row in unseen_rows(file.dataset, file.rows, artifact) if is_labelled(row)]
+    by_name = [row for row in unseen_rows(file.dataset, file.rows, artifact) if row.is_labelled]
     _check_any_unseen(file, artifact, by_name)
     examples = read(by_name)
     unseen = unseen_rows(file.dataset, examples.rows, artifact, contents=examples.content_by_name)
