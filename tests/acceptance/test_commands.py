@@ -245,6 +245,7 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
         "rows": 6,
         "labelled": 6,
         "patients_added": 0,
+        "ignored": {},
     }
     after = count_rows(scored)
     assert {name for name in after if after[name] != before[name]} == {"label_sets", "labels"}

@@ -53,7 +53,7 @@ def test_with_cxr_home_such_a_user_lacks_nothing(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, UID, UID)
-    assert "no run yet" in sentence(run("producer.cli", "status", CXR_HOME=str(home)))
+    assert "no run yet" in run("producer.cli", "status", CXR_HOME=str(home)).stdout
     assert (home / "nightread.sqlite").exists()
 
 

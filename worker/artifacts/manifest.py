@@ -70,8 +70,10 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _check_findings(self) -> "Manifest":
         unknown = [finding for finding in self.findings if finding not in FINDINGS]
-        if unknown or not self.findings or len(set(self.findings)) != len(self.findings):
-            raise ValueError(f"findings are {list(self.findings)}, but this program knows {list(FINDINGS)}")
+        if unknown:
+            raise ValueError(f"findings has {unknown[0]!r}, but this program knows {list(FINDINGS)}")
+        if not self.findings or len(set(self.findings)) != len(self.findings):
+            raise ValueError(f"findings are {list(self.findings)}; they must be one or more, and each named once")
         return self
 
 
