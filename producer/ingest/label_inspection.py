@@ -70,7 +70,8 @@ def _count_findings(file: LabelsFile) -> Iterator[tuple[str, FindingCounts]]:
     uncertain = Counter(finding for row in labelled for finding in row.uncertain)
     negative = Counter(finding for row in labelled for finding in row.negative)
     for finding in (NO_FINDING, *SPECIFIC_FINDINGS):
-        covered = finding in file.covered
+        # A labelled row says `No Finding`, or it does not.
+        covered = finding in (NO_FINDING, *file.covered)
         absent = len(labelled) - positive[finding] - uncertain[finding] if covered else negative[finding]
         counts = FindingCounts(
             positive=positive[finding],

@@ -37,6 +37,12 @@ def test_counts_follow_what_minus_one_and_blanks_mean(reading, counts):
     assert inspect("chexpert", **reading).findings["Edema"] == counts
 
 
+def test_a_labelled_scan_without_no_finding_is_a_negative_of_it():
+    """Only of the one scan whose cell is empty is it unknown whether something was found."""
+    counts = inspect("padchest", ignore_unknown=True).findings["No Finding"]
+    assert (counts.positive + counts.negative, counts.uncertain, counts.unknown) == (4, 0, 1)
+
+
 def test_rows_scans_patients_and_labelled_scans_are_counted():
     """A scan with an empty cell is not labelled; of VinDr's patients nothing is known."""
     padchest, vindr = inspect("padchest", ignore_unknown=True), inspect("vindr", ignore_unknown=True)
