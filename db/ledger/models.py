@@ -207,7 +207,7 @@ def _info(row: Row[int, str, str, bool, dict[str, Any]]) -> ModelInfo:
         active=row.active,
         findings=tuple(row.manifest["findings"]),
         # Manifests of older programs do not say it.
-        synthetic=row.manifest.get("synthetic", False),
+        synthetic=bool(row.manifest.get("about", {}).get("synthetic")),
         removed=row.manifest.get(_REMOVED, False),
     )
 

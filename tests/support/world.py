@@ -106,7 +106,7 @@ def hash_artifact(
         dataset="sample_labels",
         batch_size=batch_size,
         preprocessing=Preprocessing(height=32, width=32),
-        synthetic=synthetic,
+        about={"synthetic": 1} if synthetic else {},
     )
     return publish(staging, Path(model_dir), manifest)
 

@@ -31,7 +31,6 @@ def make_manifest(
         dataset=data.labels_file.dataset,
         thresholds=published.thresholds,
         temperatures=published.temperatures,
-        synthetic=data.is_synthetic,
         about=_about(recipe, data, history)
         | {
             "computed_in": policy,
@@ -51,6 +50,7 @@ def _about(recipe: Recipe, data: TrainingData, history: Sequence[Epoch]) -> dict
         "recipe_sha256": recipe.sha256,
         "csv_sha256": data.labels_file.sha256,
         **_reading(data),
+        **({"synthetic": 1} if data.is_synthetic else {}),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "numpy": np.__version__,

@@ -38,7 +38,6 @@ class Manifest(BaseModel):
         thresholds: thresholds by finding and by name (`best_f1`, `youden`, `sensitivity_90`), chosen on validation.
         temperatures: the divisor of each finding's logits; it is already part of the model, whose scores are
             calibrated.
-        synthetic: whether the model was fitted on drawn radiographs, which show no patient.
         files: sha256 of each of the artifact's other files by name; names contain no folder.
         about: information for readers (seed, versions, validation figures) that scoring does not need.
     """
@@ -54,9 +53,14 @@ class Manifest(BaseModel):
     dataset: str
     thresholds: dict[str, dict[str, float]] = {}
     temperatures: dict[str, float] = {}
-    synthetic: bool = False
     files: dict[str, str] = {}
     about: dict[str, str | int | float] = {}
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the model was fitted on drawn radiographs, which show no patient."""
+        # Not a field: older workers refuse unknown fields, and score during an upgrade.
+        return bool(self.about.get("synthetic"))
 
     @field_validator("files")
     @classmethod

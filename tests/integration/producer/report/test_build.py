@@ -118,5 +118,5 @@ def test_a_report_says_if_the_stored_manifest_is_of_synthetic_scans(engine, run)
     assert not is_synthetic()
     with engine.begin() as connection:
         manifest = connection.execute(select(Model.manifest)).scalar_one()
-        connection.execute(update(Model).values(manifest=manifest | {"synthetic": True}))
+        connection.execute(update(Model).values(manifest=manifest | {"about": {"synthetic": 1}}))
     assert is_synthetic()

@@ -140,7 +140,9 @@ def test_an_interval_that_holds_a_half_says_that_the_model_guesses(scored, capsy
 
 def test_the_card_of_a_synthetic_model_says_so_in_its_first_lines(evaluation):
     """And that of another model does not."""
-    synthetic = render_model_card(MANIFEST.model_copy(update={"synthetic": True}), evaluation, None)
+    synthetic = render_model_card(
+        MANIFEST.model_copy(update={"about": {**MANIFEST.about, "synthetic": 1}}), evaluation, None
+    )
     note = "**This model was fitted on synthetic radiographs, so its scores of real ones mean nothing.**"
     assert synthetic.splitlines()[:3] == ["# first", "", note]
     assert "synthetic" not in render_model_card(MANIFEST, evaluation, None)
