@@ -25,7 +25,7 @@ def refused(world, *arguments):
     return done.stderr
 
 
-@pytest.mark.parametrize("store", ["folder", "s3"])
+@pytest.mark.parametrize("store", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def test_a_model_is_published_once(world, laptop, tmp_path, request, store):
     """Into a folder or a bucket: it is registered, and again is no change; its name is refused to other bytes."""
     if store == "s3":
@@ -52,6 +52,7 @@ def test_what_is_not_a_whole_model_is_not_published(world, laptop):
     assert not (world.home / "models").exists()
 
 
+@pytest.mark.slow
 def test_a_removed_model_leaves_its_scores_and_can_come_back(world, laptop, tmp_path):
     """Its files go; a run, a report and its name stay in the ledger; a run with it says what happened to it."""
     write_images(tmp_path / "images", range(2))

@@ -151,6 +151,7 @@ def test_a_corrected_patient_id_needs_a_flag(home, sites):
     assert home.rows("SELECT patient_id FROM scans WHERE image_name = :name", name=NAMES[2]) == [("777",)]
 
 
+@pytest.mark.slow
 def test_a_night_rejects_what_it_would_have_to_ask_about_and_scores_the_rest(home, sites):
     """Two of four names are known as other scans: `conflict`, each night once, and their own scores stay."""
     a, b = sites
