@@ -16,7 +16,7 @@ MODEL_TESTS := tests/unit/trainer/fitting tests/unit/trainer/network tests/unit/
 help:
 	@echo "make demo             Draw synthetic radiographs, fit a small model, score them and write a report (under 6 minutes)."
 	@echo "make fast             Run the unit tests that need no server and no model (under 2 minutes)."
-	@echo "make test             Run the quick suite on real servers from pip packages (under 8 minutes on two cores)."
+	@echo "make test             Run the quick suite on real servers from pip packages (under 10 minutes on two cores)."
 	@echo "make test-all         Run the slow tests that make test leaves out; CI runs both (a quarter of an hour)."
 	@echo "make test-db          Run the quick unit and integration tests of one package; also test-worker, test-producer"
 	@echo "                      and test-trainer. ARGS='-m slow' runs its slow tests."
