@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,82 +12,62 @@ import typer
 from db.errors import UserError
 from db.labels.reading import Blank, Columns, LayoutChoice, Reading, Uncertain
 
-_PANEL: Final = "How the CSV is read (docs/labels.md)"
+_option: Final = partial(typer.Option, rich_help_panel="How the CSV is read (docs/labels.md)")
 
 ImageColumn = Annotated[
     str | None,
-    typer.Option(
-        help="CSV column with the image names. If omitted, 'Image Index' or another common name.",
-        rich_help_panel=_PANEL,
-    ),
+    _option(help="CSV column with the image names. If omitted, 'Image Index' or another common name."),
 ]
 LabelColumn = Annotated[
     str | None,
-    typer.Option(
+    _option(
         help="CSV column with the findings. If omitted, 'Finding Labels' or another common name, "
-        "or else the columns that are named after findings.",
-        rich_help_panel=_PANEL,
+        "or else the columns that are named after findings."
     ),
 ]
 PatientColumn = Annotated[
     str | None,
-    typer.Option(
-        help="CSV column with the patient ids. If omitted, 'Patient ID' or another common name.",
-        rich_help_panel=_PANEL,
-    ),
+    _option(help="CSV column with the patient ids. If omitted, 'Patient ID' or another common name."),
 ]
 PatientPattern = Annotated[
     str | None,
-    typer.Option(
+    _option(
         metavar="REGEX",
         help=r"Take the patient id from the image name, by a regular expression with one group: 'patient(\d+)'.",
-        rich_help_panel=_PANEL,
     ),
 ]
 LayoutFlag = Annotated[
     LayoutChoice,
-    typer.Option(
+    _option(
         help="list: findings in one cell; columns: one column a finding; rows: one row a finding or box. "
-        "auto decides by the header.",
-        rich_help_panel=_PANEL,
+        "auto decides by the header."
     ),
 ]
 UncertainFlag = Annotated[
     Uncertain,
-    typer.Option(
-        help="What -1 means in a column of a finding; ignore counts it as neither positive nor negative.",
-        rich_help_panel=_PANEL,
-    ),
+    _option(help="What -1 means in a column of a finding; ignore counts it as neither positive nor negative."),
 ]
 BlankFlag = Annotated[
     Blank,
-    typer.Option(
-        help="What an empty cell means in a column of a finding; negative as CheXpert's authors train, ignore unknown.",
-        rich_help_panel=_PANEL,
+    _option(
+        help="What an empty cell means in a column of a finding; negative as CheXpert's authors train, ignore unknown."
     ),
 ]
 Map = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--map",
         metavar="TERM=FINDING",
         help="Read your own term or column name as a finding; TERM= means none. May be repeated.",
-        rich_help_panel=_PANEL,
     ),
 ]
 MapFile = Annotated[
     Path | None,
-    typer.Option(
-        help="CSV of two columns, term and finding, each row of which is read like a --map.",
-        dir_okay=False,
-        rich_help_panel=_PANEL,
-    ),
+    _option(help="CSV of two columns, term and finding, each row of which is read like a --map.", dir_okay=False),
 ]
 IgnoreUnknown = Annotated[
     bool,
-    typer.Option(
-        "--ignore-unknown", help="Leave out words that are not known, and count them.", rich_help_panel=_PANEL
-    ),
+    _option("--ignore-unknown", help="Leave out words that are not known, and count them."),
 ]
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import BigInteger, Connection, Row, column, func, select, table, text
 
-from db.errors import UserError
+from db.ledger.runs import no_such_run
 
 #: Column names, and pages of rows. Values are what the database driver returns.
 Pages: TypeAlias = tuple[tuple[str, ...], Iterator[Sequence[Row[*tuple[Any, ...]]]]]
@@ -77,7 +77,7 @@ def find_run_in_views(connection: Connection, run_id: int | None) -> int:
         wanted = number >= (connection.execute(with_scans).scalar() or 0)
     found = connection.execute(select(func.max(number)).select_from(table("run_progress")).where(wanted)).scalar()
     if found is None:
-        raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
+        raise no_such_run(run_id)
     return int(found)
 
 

@@ -24,6 +24,8 @@ from db.schema.tables import (
 
 #: The outcomes of one batch get their moments within this time.
 _BATCH_SPREAD: Final = timedelta(milliseconds=10)
+#: What is said where a ledger has no run.
+NO_RUN_YET: Final = "there is no run yet; 'producer enqueue' opens one"
 #: How many of a model's runs are asked for a rate, the latest first.
 _RUNS_ASKED: Final = 10
 
@@ -114,12 +116,17 @@ def find_run(connection: Connection, run_id: int | None) -> RunInfo:
     query = _select_runs().limit(1)
     row = connection.execute(query if run_id is None else query.where(Run.id == run_id)).mappings().first()
     if row is None:
-        raise UserError("there is no run yet; 'producer enqueue' opens one" if run_id is None else f"no run {run_id}")
+        raise no_such_run(run_id)
     return RunInfo(**row)
 
 
+def no_such_run(run_id: int | None) -> UserError:
+    """The error of a run that does not exist; None: there is not even a latest one."""
+    return UserError(NO_RUN_YET if run_id is None else f"no run {run_id}")
+
+
 def latest_runs(connection: Connection, limit: int) -> list[RunInfo]:
-    """The latest runs, at most so many as `limit`; the newest comes first."""
+    """The latest runs, at most `limit` of them, the newest first."""
     return [RunInfo(**row) for row in connection.execute(_select_runs().limit(limit)).mappings()]
 
 

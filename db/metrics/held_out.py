@@ -90,7 +90,7 @@ def seen_scans(run_id: int) -> Select[int, int]:
     of_patient = select(Scan.id, literal(0)).where(tuple_(Scan.dataset, Scan.patient_id).in_(patients))
     seen = union_all(select(itself.c.id, literal(1).label("itself")), of_patient).subquery("seen")
     return (
-        select(RunScan.scan_id, func.max(seen.c.itself).label("itself"))
+        select(RunScan.scan_id, func.max(seen.c.itself))
         .join(seen, seen.c.id == RunScan.scan_id)
         .where(RunScan.run_id == run_id)
         .group_by(RunScan.scan_id)

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
 from db.errors import UserError
+from db.findings import column_of
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
 from producer.commands.common import err, load_run, open_ledger, out, print_line
@@ -88,7 +89,7 @@ def _folder_name(run_id: int, options: ReportOptions) -> str:
     if options.subset != HELD_OUT:
         parts.append(options.subset)
     if options.finding is not None:
-        parts.append(options.finding.casefold().replace("/", "_").replace(" ", "_"))
+        parts.append(column_of(options.finding).replace("/", "_"))
     return "-".join(parts)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
 from db.ledger.ledger_id import ledger_id
-from db.ledger.runs import Progress, RunInfo, count_runs, latest_runs, progress
+from db.ledger.runs import NO_RUN_YET, Progress, RunInfo, count_runs, latest_runs, progress
 from producer.commands.common import (
     err,
     exit_on_rejects,
@@ -22,8 +22,6 @@ from producer.commands.common import (
 from producer.counted import counted
 from producer.monitoring.progress import follow, why_stopped
 from producer.monitoring.workers_table import WorkerPoller, lines_of
-
-_NO_RUN = "there is no run yet; 'producer enqueue' opens one"
 
 
 def status_command(run_id: int | None, *, watch: bool, as_json: bool) -> None:
@@ -55,7 +53,7 @@ def runs_command(limit: int, *, as_json: bool) -> None:
     if as_json:
         print_json([run_as_dict(run, counts) for run, counts in runs])
     elif not runs:
-        print_line(_NO_RUN)
+        print_line(NO_RUN_YET)
     else:
         _print_runs(runs)
         if total > len(runs):
@@ -71,7 +69,7 @@ def _print_workers_alone(workers: WorkerPoller, *, as_json: bool) -> None:
     if as_json:
         print_json({"run_id": None, "workers": workers.as_json()})
     else:
-        print_line(_NO_RUN)
+        print_line(NO_RUN_YET)
         _print_workers(workers)
 
 

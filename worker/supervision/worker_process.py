@@ -122,7 +122,7 @@ class WorkerProcess:
             env={**KEEP_MEMORY, **os.environ, **self._environment()},
             start_new_session=True,
             stdin=subprocess.DEVNULL,
-            # At its end Celery writes there, amid the log, what Ctrl+C would do. The log is on stderr.
+            # When it ends, Celery writes to it what Ctrl+C would do. The log is on stderr.
             stdout=subprocess.DEVNULL,
             preexec_fn=die_with_parent(),
         )

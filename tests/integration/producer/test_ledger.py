@@ -129,7 +129,7 @@ def test_moments_are_in_utc_whatever_the_databases_zone(engine, database_url, ru
 
 @pytest.mark.parametrize("wide", [False, True], ids=["long", "wide"])
 def test_chunks_together_are_the_whole(ledger, wide):
-    """Each has at most so many rows, and the dtypes of the whole."""
+    """Each frame has at most that number of rows, and the dtypes of the whole."""
     chunks = list(ledger.results(wide=wide, chunksize=3))
     assert [len(chunk) for chunk in chunks] == [3, 1]
     pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), ledger.results(wide=wide))

@@ -46,7 +46,7 @@ def test_a_screenshot_has_colour(suffix):
 
 
 def test_a_film_with_a_box_or_a_line_of_text_in_colour_has_colour():
-    """Whoever drew on it knew what is there, so its score is not that of a film."""
+    """The person who drew on it knew what is there, so its score is not that of a film."""
     boxed, named = GRAY.copy(), GRAY.copy()
     cv2.rectangle(boxed, (150, 150), (300, 350), (0, 0, 255), 2)
     cv2.putText(named, "12-03-2019 PA UPRIGHT", (5, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 255, 255), 1)
