@@ -74,6 +74,8 @@ class WorkerSettings(ModelSettings):
         precision: the arithmetic of the model; `auto` is never `int8`, whose scores differ.
         max_pixels: an image that claims more pixels, width times height, is rejected before it is decoded.
         reject_colour: an image that has colour in it, such as a screenshot, is rejected and not scored.
+        admit: codes of `worker.dicom.admission`, with commas between them. A film is scored although its header says
+            such a thing of it; otherwise it is rejected.
         pixel_cache_gb: GiB of pixels that this machine keeps on disk, so that an image that is scored again is not
             decoded again; 0 keeps none.
         log_format: `text` for people, or `json` for log collectors: one object per line.
@@ -101,6 +103,7 @@ class WorkerSettings(ModelSettings):
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=2**30)
     reject_colour: bool = False
+    admit: str = ""
     pixel_cache_gb: float = Field(default=0.0, ge=0, le=100_000)
     log_format: Literal["text", "json"] = "text"
     metrics_port: int = Field(default=0, ge=0, le=65_535)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import takewhile
 from typing import Any, Final
 
@@ -16,9 +17,30 @@ from db.metrics.stale_metrics import delete_metrics
 from db.schema.tables import ModelScan, Run, Scan
 
 #: Columns that a later CSV or listing updates.
-_UPDATED_COLUMNS: Final = ("location", "patient_id", "view", "sex", "age_years", "follow_up")
+_UPDATED_COLUMNS: Final = (
+    *("location", "patient_id", "view", "sex", "age_years", "follow_up"),
+    *("sop_instance_uid", "manufacturer", "transfer_syntax", "study_date"),
+)
 #: How the words of a version begin; no location begins so.
 _VERSION_WORDS: Final = ("etag:", "stat:")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageHeader:
+    """What the header of a DICOM file says of its scan. It holds no name, birth date, accession number or free text."""
+
+    sop_instance_uid: str
+    #: Without leading zeros, as `Scan.patient_id`.
+    patient_id: str | None = None
+    #: `PA`, `AP` and `LATERAL`, or as the header says it; None if it does not say.
+    view: str | None = None
+    #: `M`, `F` or `O`.
+    sex: str | None = None
+    age_years: float | None = None
+    manufacturer: str | None = None
+    #: The UID of its encoding.
+    transfer_syntax: str | None = None
+    study_date: date | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +51,8 @@ class FoundImage:
     location: str
     #: `stat:SIZE-MODIFIED` of a file, `etag:ETAG stat:SIZE-MODIFIED` of an S3 object; None if it was not checked.
     version: str | None = None
+    #: Of a DICOM file; its SOP Instance UID is the scan's image name.
+    header: ImageHeader | None = None
 
     @property
     def seen_as(self) -> str | None:
@@ -206,6 +230,7 @@ def _names_and_ids(connection: Connection, dataset: str) -> Iterator[tuple[str, 
 
 def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -> dict[str, Any]:
     image = found.get(row.image_name)
+    header = image and image.header
     return {
         "dataset": dataset,
         "image_name": row.image_name,
@@ -215,4 +240,8 @@ def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -
         "sex": row.sex,
         "age_years": row.age_years,
         "follow_up": row.follow_up,
+        "sop_instance_uid": header and header.sop_instance_uid,
+        "manufacturer": header and header.manufacturer,
+        "transfer_syntax": header and header.transfer_syntax,
+        "study_date": header and header.study_date,
     }

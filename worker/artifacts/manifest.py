@@ -18,7 +18,7 @@ _RESERVED_NAMES: Final = frozenset({"", ".", "..", MANIFEST_FILE})
 #: What everything that shows a synthetic model says of it.
 SYNTHETIC_NOTE: Final = "fitted on synthetic radiographs, so its scores of real ones mean nothing"
 #: Increased whenever an older program could misread a new manifest.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 #: What to do about an artifact of which a part is missing or damaged.
 INCOMPLETE: Final = "wait until its copy is complete, copy it again, or remove it"
 #: What to do about a wrong field of a manifest; `content` is the whole of it.
@@ -39,12 +39,13 @@ class Manifest(BaseModel):
         temperatures: the divisor of each finding's logits; it is already part of the model, whose scores are
             calibrated.
         files: sha256 of each of the artifact's other files by name; names contain no folder.
+        views: the views of the scans that the model was fitted on, such as `PA` and `AP`; () if that is unknown.
         about: information for readers (seed, versions, validation figures) that scoring does not need.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = 1
     name: str
     encoder: str = "densenet121"
     findings: tuple[str, ...]
@@ -55,6 +56,7 @@ class Manifest(BaseModel):
     temperatures: dict[str, float] = {}
     files: dict[str, str] = {}
     about: dict[str, str | int | float] = {}
+    views: tuple[str, ...] = ()
 
     @property
     def synthetic(self) -> bool:

@@ -8,6 +8,7 @@ import struct
 from typing import Final, Literal
 
 from db.errors import PermanentError
+from worker.dicom.dataset import SNIFFED_BYTES, is_dicom
 from worker.images.jpeg import count_passes, jpeg_size
 from worker.images.png import PNG_SIGNATURE, png_size
 from worker.images.tiff import TIFF_SIGNATURES, tiff_size
@@ -25,10 +26,6 @@ _BMP_HEADER_SIZES: Final = frozenset({12, 40, 52, 56, 64, 108, 124})
 _BMP_BITFIELDS: Final = 3
 
 _TRUNCATED: Final = "the image is truncated: the file ends too early"
-_DICOM_MAGIC_OFFSET: Final = 128
-#: A DICOM file without a preamble begins with an element of group 0002 or 0008, whose type is two letters or whose
-#: length is short. Some real files begin with one stray byte.
-_DICOM_WITHOUT_PREAMBLE: Final = re.compile(rb"[\0-\x20]?[\x02\x08]\0[\0-\xff]\0(?:[A-Z]{2}|[\0-\xff]\0\0\0)")
 _UNSUPPORTED_IMAGES: Final = (
     (re.compile(rb"GIF8[79]a"), "a GIF"),
     (re.compile(rb"RIFF[\0-\xff]{4}WEBP"), "a WebP image"),
@@ -77,8 +74,10 @@ def check_content(encoded: bytes, max_pixels: int) -> Format:
 def _read_header(encoded: bytes) -> tuple[Format, int, int]:
     """The format, width and height."""
     # DICOM comes first, because its preamble may hold anything, even the header of a TIFF.
-    if encoded[_DICOM_MAGIC_OFFSET : _DICOM_MAGIC_OFFSET + 4] == b"DICM" or _DICOM_WITHOUT_PREAMBLE.match(encoded):
-        raise PermanentError("dicom", "the content is DICOM, which is not supported yet; convert it to PNG")
+    if is_dicom(encoded[:SNIFFED_BYTES]):
+        raise PermanentError(
+            "dicom", "the content is DICOM, and the model's manifest does not say how to render it; fit the model again"
+        )
     if encoded.startswith(PNG_SIGNATURE):
         return "png", *png_size(encoded)
     if encoded.startswith(_JPEG_SIGNATURE):

@@ -11,7 +11,8 @@ These rules give a radiograph the same pixels in whatever lossless way it is sto
   Adobe's programs write it, with or without their marker.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import PermanentError
+from worker.dicom.dataset import SNIFFED_BYTES, is_dicom
+from worker.dicom.film import decode_film
 from worker.images.bit_depth import to_uint8
 from worker.images.colour import has_colour
 from worker.images.fast.lazy_import import LazyImport
@@ -77,10 +80,7 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
             `constant` (all pixels are equal: a model would give it a confident score without meaning).
     """
     image_format = check_content(encoded, max_pixels)
-    image = to_uint8(_DECODERS[image_format](encoded))
-    if _is_constant(image):
-        raise PermanentError("constant", "all pixels of the image have the same value, so there is nothing to score")
-    return image
+    return _varied(to_uint8(_DECODERS[image_format](encoded)))
 
 
 def preprocess(image: Pixels, rule: Preprocessing) -> Pixels:
@@ -89,8 +89,29 @@ def preprocess(image: Pixels, rule: Preprocessing) -> Pixels:
     return np.ascontiguousarray(_resized(colored, rule).reshape(rule.shape), dtype=np.uint8)
 
 
-def prepare(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS) -> PreparedImage:
-    """Decode an image, note what is unusual about it, and preprocess it. Raises what `decode` raises."""
+def prepare(
+    encoded: bytes,
+    rule: Preprocessing,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    views: Sequence[str] = (),
+    refused: AbstractSet[str] = frozenset(),
+) -> PreparedImage:
+    """Decode an image, note what is unusual about it, and preprocess it.
+
+    Args:
+        encoded: the whole content of a file.
+        rule: the preprocessing.
+        max_pixels: an image that claims more pixels is refused before it is decoded.
+        views: the views that the model was fitted on, `Manifest.views`.
+        refused: codes of `worker.dicom.admission` that reject a DICOM film.
+
+    Raises:
+        PermanentError: as `decode`, or one of `refused`.
+    """
+    if rule.rule >= 2 and is_dicom(encoded[:SNIFFED_BYTES]):
+        film = decode_film(encoded, rendering=rule.rendering, max_pixels=max_pixels, views=views, refused=refused)
+        return PreparedImage(pixels=preprocess(_varied(film.image), rule), notes=film.notes)
     image = decode(encoded, max_pixels)
     return PreparedImage(pixels=preprocess(image, rule), notes=(COLOUR,) if has_colour(image) else ())
 
@@ -128,6 +149,12 @@ _DECODERS: Final[Mapping[Format, Callable[[bytes], NDArray[Any]]]] = {
     "tiff": decode_tiff,
     "bmp": _decode_by_cv2,
 }
+
+
+def _varied(image: Pixels) -> Pixels:
+    if _is_constant(image):
+        raise PermanentError("constant", "all pixels of the image have the same value, so there is nothing to score")
+    return image
 
 
 def _is_constant(image: Pixels) -> bool:
