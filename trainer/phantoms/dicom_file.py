@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,7 +184,7 @@ def _unsigned(values: NDArray[Any], bits: int) -> NDArray[Any]:
     return unsigned.astype(np.uint8) if bits <= 8 else unsigned
 
 
-def _byte_order(syntax: UID) -> str:
+def _byte_order(syntax: UID) -> Literal["<", ">"]:
     return ">" if syntax == ExplicitVRBigEndian else "<"
 
 

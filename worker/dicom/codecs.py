@@ -63,7 +63,7 @@ def decode_codestream(frame: memoryview, expected: CodedFrame) -> NDArray[np.int
     """
     stream = _up_to_end_marker(frame)
     try:
-        values = _decode_jpeg(stream, expected) if stream[:3] == _JPEG else _decode_jpeg_2000(stream, expected)
+        values = _decode_jpeg(stream, expected) if bytes(stream[:3]) == _JPEG else _decode_jpeg_2000(stream, expected)
     except DAMAGE_ERRORS as error:
         raise _damaged("it cannot be decoded") from error
     if values.shape != (expected.rows, expected.columns):
@@ -80,18 +80,23 @@ def decode_rle(frame: memoryview, *, rows: int, columns: int, byte_count: int) -
     Raises:
         PermanentError: `truncated`.
     """
-    from imagecodecs import packbits_decode
-
     planes = []
     for segment in _rle_segments(frame, byte_count):
         try:
-            plane = np.frombuffer(packbits_decode(segment, out=rows * columns), np.uint8)
+            plane = np.frombuffer(_imagecodecs().packbits_decode(segment, out=rows * columns), np.uint8)
         except DAMAGE_ERRORS as error:
             raise _damaged("a run length segment is damaged") from error
         if plane.size != rows * columns:
             raise _damaged("a run length segment ends early")
         planes.append(plane.reshape(rows, columns))
     return planes[0] if byte_count == 1 else cv2.merge(planes[::-1]).view("<u2")[..., 0]
+
+
+def _imagecodecs() -> Any:
+    """Imported late, because that takes a third of a second. Its types do not say that it takes memoryviews."""
+    import imagecodecs
+
+    return imagecodecs
 
 
 def _rle_segments(frame: memoryview, byte_count: int) -> list[memoryview]:
@@ -114,20 +119,18 @@ def _up_to_end_marker(frame: memoryview) -> memoryview:
     end = len(frame)
     while end and frame[end - 1] in _PADDING:
         end -= 1
-    if frame[end - 2 : end] != _END_OF_IMAGE:
+    if bytes(frame[end - 2 : end]) != _END_OF_IMAGE:
         raise _damaged("its end is missing")
     return frame[:end]
 
 
 def _decode_jpeg(stream: memoryview, expected: CodedFrame) -> NDArray[np.integer[Any]]:
-    from imagecodecs import jpeg8_decode, jpegls_decode
-
     header = read_jpeg_header(stream)
     if header.frame not in (*DCT_FRAMES, LOSSLESS_FRAME, JPEG_LS_FRAME):
         raise PermanentError("unsupported", "the DICOM image is a JPEG of a kind that DICOM does not allow")
     _check_agreement(expected, header.rows, header.columns, header.bits, header.components)
     if header.frame == JPEG_LS_FRAME:
-        return np.asarray(jpegls_decode(stream))
+        return np.asarray(_imagecodecs().jpegls_decode(stream))
     if header.frame == LOSSLESS_FRAME:
         values = decode_lossless_jpeg(stream, header)
         return values.astype(np.uint8) if header.bits <= 8 else values
@@ -137,15 +140,13 @@ def _decode_jpeg(stream: memoryview, expected: CodedFrame) -> NDArray[np.integer
     if header.bits != 12:
         raise _damaged("a sequential JPEG has 8 or 12 bits")
     check_blocks(stream, header)
-    return np.asarray(jpeg8_decode(stream))
+    return np.asarray(_imagecodecs().jpeg8_decode(stream))
 
 
 def _decode_jpeg_2000(stream: memoryview, expected: CodedFrame) -> NDArray[np.integer[Any]]:
-    from imagecodecs import jpeg2k_decode
-
     codestream = _without_boxes(stream)
     _check_jpeg_2000_header(codestream, expected)
-    return np.asarray(jpeg2k_decode(codestream))
+    return np.asarray(_imagecodecs().jpeg2k_decode(codestream))
 
 
 def _without_boxes(stream: memoryview) -> memoryview:

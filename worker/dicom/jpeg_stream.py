@@ -125,7 +125,7 @@ def decode_lossless_jpeg(stream: memoryview, header: JpegHeader) -> NDArray[np.u
     for number, interval in enumerate(intervals):
         part = pixels[number * rows_between : (number + 1) * rows_between]
         _check_end(huffman.read_lossless(words, interval, table, rule, part))
-    return pixels << header.shift if header.shift else pixels
+    return np.left_shift(pixels, header.shift, dtype=np.uint16) if header.shift else pixels
 
 
 def check_blocks(stream: memoryview, header: JpegHeader) -> None:
