@@ -119,7 +119,8 @@ def film() -> np.ndarray[Any, np.dtype[np.uint16]]:
     """A smooth film of 12 bits with noise of 8 gray levels, uint16 (2500, 2048)."""
     down, across = np.mgrid[:2500, :2048]
     noise = np.random.default_rng(0).normal(0, 8, (2500, 2048))
-    return (1800 + 1200 * np.sin(across / 300) * np.cos(down / 400) + noise).clip(0, 4095).astype(np.uint16)
+    values: np.ndarray[Any, np.dtype[Any]] = 1800 + 1200 * np.sin(across / 300) * np.cos(down / 400) + noise
+    return values.clip(0, 4095).astype(np.uint16)
 
 
 def frame_of(encoded: bytes, syntax: UID) -> bytes:

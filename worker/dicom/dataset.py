@@ -70,13 +70,16 @@ class BoundedFile:
         self._remaining, self._remaining_reads = _MAX_HEADER_BYTES, _MAX_HEADER_READS
         self.seek, self.tell = self._file.seek, self._file.tell
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         """Read as a file does.
 
         Raises:
-            ValueError: the header is too large.
+            ValueError: the header is too large, or all of the file is asked for.
         """
-        content = self._file.read(min(size, self._remaining + 1) if size >= 0 else self._remaining + 1)
+        if size < 0:
+            # pydicom would inflate it, without a limit.
+            raise ValueError("the header is too large to be deflated")
+        content = self._file.read(size)
         self._remaining -= len(content)
         self._remaining_reads -= 1
         if self._remaining < 0 or self._remaining_reads < 0:

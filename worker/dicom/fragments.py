@@ -33,7 +33,9 @@ def join_fragments(value: memoryview) -> memoryview:
 
 def _items(value: memoryview) -> Iterator[memoryview]:
     at = 0
-    while at + _HEADER.size <= len(value):
+    while at < len(value):
+        if at + _HEADER.size > len(value):
+            raise PermanentError("truncated", "the DICOM file is truncated or damaged: a fragment is incomplete")
         group, element, length = _HEADER.unpack_from(value, at)
         if (group, element) == _END:
             return

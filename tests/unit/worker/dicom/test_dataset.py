@@ -89,6 +89,7 @@ def test_a_header_of_a_million_elements_is_refused():
     """Each takes 8 bytes in the file, hundreds in memory, and microseconds."""
     items = b"".join(struct.pack("<HHL", 9, number, 0) for number in range(0x8000))
     sequence = b"\x08\0\x15\x11" + b"\xff" * 4 + (b"\xfe\xff\0\xe0" + struct.pack("<L", len(items)) + items) * 30
+    sequence += b"\xfe\xff\xdd\xe0" + bytes(4)
     assert reason(sequence + dicom_file(FILM, syntax=ImplicitVRLittleEndian, preamble=False)) == "truncated"
 
 
@@ -107,6 +108,14 @@ def test_a_deflated_bomb_is_not_inflated(monkeypatch):
     assert text_of(parse_dicom(bomb, tags=["PatientID"], with_pixels=False), "PatientID") == "1"
     assert tracemalloc.get_traced_memory()[1] < 30_000_000
     tracemalloc.stop()
+
+
+def test_what_only_pydicom_takes_for_deflated_is_refused():
+    """Its transfer syntax stands behind more than a meta header holds, and pydicom would inflate without a limit."""
+    encoded = dicom_file(FILM, syntax=DeflatedExplicitVRLittleEndian)
+    at = encoded.index(b"\x02\0\x10\0UI")
+    private = b"\x02\0\x01\0OB\0\0" + struct.pack("<L", 4096) + bytes(4096)
+    assert reason(encoded[:at] + private + encoded[at:]) == "truncated"
 
 
 def deflated_part(encoded):

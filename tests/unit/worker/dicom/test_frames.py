@@ -147,6 +147,8 @@ def test_half_a_frame_is_no_film(syntax):
     for length in range(40, len(encoded) - 8, 29):
         assert refusal(encoded[:length])[0] in ("truncated", "not_image")
     frame = frame_of(encoded)
+    if syntax != RLELossless:
+        assert refusal(with_frame(frame.rstrip(b"\0")[:-2], encoded))[0] == "truncated"
     for start in range(len(frame) // 3, len(frame) - 40, len(frame) // 11):
         assert refusal(with_frame(frame[:start] + frame[-2:], encoded))[0] == "truncated"
         # The codes of a sequential JPEG may fit together after a cut.
@@ -161,6 +163,16 @@ def test_the_frame_must_say_what_the_header_says(syntax):
     # Run lengths do not say where a row ends.
     for rows, columns in ((36, 51), (37, 52), (60000, 60000), *([(51, 37)] if syntax != RLELossless else [])):
         assert refusal(dicom_file(values, syntax=syntax, Rows=rows, Columns=columns))[0] == "truncated"
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGExtended12Bit, JPEGLSLossless, JPEG2000Lossless], ids=str)
+def test_nothing_is_allocated_for_what_a_codestream_claims(syntax):
+    """Its header is read before it is decoded."""
+    encoded = dicom_file(FILM, syntax=syntax, BitsStored=12)
+    kind, order = (">L", (51, 37)) if syntax == JPEG2000Lossless else (">H", (37, 51))
+    size = b"".join(struct.pack(kind, side) for side in order)
+    claimed = frame_of(encoded).replace(size, struct.pack(kind, 60000) * 2, 1)
+    assert "60000 x 60000 pixels and the header 51 x 37" in refusal(with_frame(claimed, encoded))[1]
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES[:4], ids=lambda syntax: syntax.name)
