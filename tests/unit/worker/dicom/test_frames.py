@@ -148,7 +148,8 @@ def test_half_a_frame_is_no_film(syntax):
         assert refusal(encoded[:length])[0] in ("truncated", "not_image")
     frame = frame_of(encoded)
     if syntax != RLELossless:
-        assert refusal(with_frame(frame.rstrip(b"\0")[:-2], encoded))[0] == "truncated"
+        # Without it CharLS can take seconds for a small frame.
+        assert "its end is missing" in refusal(with_frame(frame.rstrip(b"\0")[:-2], encoded))[1]
     for start in range(len(frame) // 3, len(frame) - 40, len(frame) // 11):
         assert refusal(with_frame(frame[:start] + frame[-2:], encoded))[0] == "truncated"
         # The codes of a sequential JPEG may fit together after a cut.
