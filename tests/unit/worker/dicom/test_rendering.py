@@ -73,25 +73,6 @@ def test_a_sign_that_is_not_repeated_in_the_high_bits_is_understood():
     assert notes == ()
 
 
-def test_values_in_the_upper_bits_are_shifted_down():
-    values = ramp(12)
-
-    image, notes = rendered(values << 4, HighBit=15)
-
-    assert np.array_equal(image, rendered(values, HighBit=11)[0])
-    assert notes == ()
-
-
-def test_a_high_bit_is_not_believed_where_all_values_fit_without_it():
-    """imagecodecs' decoders give values in the lower bits whatever the header says."""
-    values = ramp(12)
-
-    image, notes = rendered(values, HighBit=15)
-
-    assert np.array_equal(image, rendered(values, HighBit=11)[0])
-    assert notes == ()
-
-
 @pytest.mark.parametrize("stored", [0, 17, -3, None, 1e30])
 def test_an_impossible_number_of_stored_bits_counts_as_all(stored):
     dataset = header(BitsStored=16)
@@ -316,15 +297,10 @@ def test_luts_are_read_in_either_byte_order_and_with_or_without_types(syntax, si
     lut = lut_sequence(data.astype(order).tobytes(), entries=4096, first=first)
     values = ramp(12, "int16" if signed else "uint16")
 
-    dataset = parse_dicom(_as_syntax(values, syntax, BitsStored=12, VOILUTSequence=lut))
+    dataset = parse_dicom(dicom_file(values, syntax=syntax, BitsStored=12, VOILUTSequence=lut))
 
     assert np.array_equal(read_lookup_table(dataset, "VOILUTSequence")[0].data, data)
     assert np.array_equal(render(values, dataset, "display")[0].reshape(-1), data >> 8)
-
-
-def _as_syntax(values, syntax, **elements):
-    """The header alone matters here, so the pixels are left as they are."""
-    return dicom_file(values, syntax=syntax, **elements)
 
 
 @pytest.mark.parametrize("first", [-500, 65536 - 500])
