@@ -56,11 +56,12 @@ class ScoringProcess:
         self._scorer = open_scorer(
             self._artifact, settings.runtime, settings.precision, partial(check_export, engine, self._artifact)
         )
-        self._decoder = Decoder(self._artifact.manifest.preprocessing, settings, counters.stopwatch)
+        manifest = self._artifact.manifest
+        self._decoder = Decoder(manifest.preprocessing, settings, counters.stopwatch, manifest.views)
         breaker = CircuitBreaker(ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         self._writer = OutcomeWriter(engine, model_sha256, breaker, counters)
-        name, scorer = self._artifact.manifest.name, self._scorer
-        counters.loaded(name=name, runtime=scorer.runtime, precision=scorer.precision)
+        scorer = self._scorer
+        counters.loaded(name=manifest.name, runtime=scorer.runtime, precision=scorer.precision)
 
     @property
     def runtime(self) -> str:
