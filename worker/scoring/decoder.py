@@ -1,7 +1,8 @@
 """Turns a scan's encoded bytes into pixels: from the pixel cache, or decoded on as many cores as the process has."""
 
+import time
 from collections.abc import Iterable
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, get_ident
 from typing import Final
 
 from db.errors import PermanentError
@@ -40,6 +41,8 @@ class Decoder:
         self._refused = refused_codes(settings.admitted, views) | ({COLOUR} if settings.reject_colour else set())
         self._cores = BoundedSemaphore(settings.decode_threads)
         self._stopwatch = stopwatch
+        #: `time.monotonic()` at the beginning of each decoding, by thread.
+        self._running: dict[int, float] = {}
         size = round(settings.pixel_cache_gb * 2**30)
         self._cache = PixelCache(settings.pixel_cache, rule, size) if size else None
 
@@ -60,6 +63,15 @@ class Decoder:
         """How many images came from the cache since the last call."""
         return self._cache.take_hits() if self._cache else 0
 
+    def is_stuck(self, seconds: float) -> bool:
+        """Whether an image has been decoded for longer than this. Its thread cannot be ended, and keeps a core."""
+        now = time.monotonic()
+        return any(now - started > seconds for started in list(self._running.values()))
+
     def _decode(self, encoded: bytes) -> PreparedImage:
         with self._cores, self._stopwatch.time(DECODE):
-            return prepare(encoded, self._rule, self._max_pixels, self._refused)
+            self._running[get_ident()] = time.monotonic()
+            try:
+                return prepare(encoded, self._rule, self._max_pixels, self._refused)
+            finally:
+                del self._running[get_ident()]

@@ -5,6 +5,7 @@ receive -> check what is pending -> read -> decode -> score -> record -> send ba
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -147,11 +148,21 @@ class ScoringProcess:
                 out_of_time=lambda: self._writer.run_stopped or time.monotonic() - started > seconds,
                 stopwatch=self._counters.stopwatch,
             )
+            self._die_if_stuck()
         self._log_chunk(chunk, recorded=len(pending) - len(left), returned=len(left))
         if left:
             was_quick = time.monotonic() - started < _BACK_OFF
             unscored = [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in left]
             self._return(unscored, in_vain=len(left) == len(pending), was_quick=was_quick)
+
+    def _die_if_stuck(self) -> None:
+        """End this process if a decoder hangs, as if it had killed it: a thread cannot be ended.
+
+        The chunk comes again, halved until the scan is alone, and attempts are counted against that one.
+        """
+        if self._decoder.is_stuck(self._settings.time_budget):
+            logger.error("a decoder hangs in an image: this process ends, and its chunk comes again")
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _return(self, left: Sequence[ChunkScan], *, in_vain: bool, was_quick: bool) -> None:
         """Send back what a delivery left: halved where nothing was scored: its images are too slow side by side."""

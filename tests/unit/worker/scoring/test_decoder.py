@@ -10,7 +10,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from db.errors import PermanentError
 from tests.support.screenshot import screenshot
-from tests.support.world import radiograph
+from tests.support.world import radiograph, wait_until
 from trainer.phantoms.dicom_file import dicom_file
 from worker.images.pixels import prepare, to_pixels
 from worker.images.preprocessing import Preprocessing
@@ -148,3 +148,19 @@ def test_a_lateral_film_is_refused_for_a_frontal_model_alone(settings, cache):
         with pytest.raises(PermanentError) as caught:
             frontal(film)
         assert caught.value.reason == "view"
+
+
+def test_a_decoding_that_takes_long_is_told_while_it_takes_long(settings, monkeypatch):
+    """One that waits for a core does not count."""
+    decode = Decoder(RULE, settings, Stopwatch())
+    over = threading.Event()
+    monkeypatch.setattr(decoder, "prepare", lambda *_: over.wait(60))
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            decodings = [pool.submit(decode._decode, b"") for _ in range(2)]
+            wait_until(lambda: decode.is_stuck(0.05), 10)
+            assert not decode.is_stuck(60)
+        finally:
+            over.set()
+        assert all(one.result() for one in decodings)
+    assert not decode.is_stuck(0)
