@@ -25,7 +25,7 @@ from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
 from worker.dicom.admission import REFUSED
 from worker.files import PRIVATE
-from worker.images.pixels import Pixels, prepare
+from worker.images.pixels import Pixels, made_by, prepare
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import read_image
 
@@ -58,7 +58,7 @@ def load_decoded_images(
     """Decode the images that were not decoded before, and open the pixels of all.
 
     Args:
-        root: holds one folder for each combination of images, preprocessing and `refused`.
+        root: holds one folder for each combination of images, preprocessing, `refused` and version of the code.
         images: the location of each scan; None counts as `missing`.
         rule: the preprocessing.
         refused: the codes that reject a DICOM film, see `worker.dicom.admission`. Lateral films are read.
@@ -80,7 +80,7 @@ def load_decoded_images(
 
 def _key(images: Sequence[FoundImage | None], rule: Preprocessing, refused: AbstractSet[str]) -> str:
     # The order counts, because a scan is found by its position.
-    digest = hashlib.sha256(f"{rule.model_dump_json()} {sorted(refused)}".encode())
+    digest = hashlib.sha256(f"{made_by(rule)} {sorted(refused)}".encode())
     for image in images:
         digest.update(json.dumps(image and (image.location, image.version)).encode())
     return digest.hexdigest()[:16]

@@ -72,11 +72,8 @@ def header_of(dataset: Dataset) -> ImageHeader:
 def view_of(dataset: Dataset) -> str | None:
     """`PA`, `AP`, `LATERAL` or `OBLIQUE`; None if the header does not say, or says two of them."""
     text = text_of(dataset, "ViewPosition")
-    return _view_of_code(dataset) if text is None else normal_view(text)
-
-
-def normal_view(text: str) -> str | None:
-    """`PA`, `AP`, `LATERAL` or `OBLIQUE`, of a view as people write it; None if it is none or two of them."""
+    if text is None:
+        return _view_of_code(dataset)
     words = re.split(r"[^A-Z]+", text.upper())
     views = {_VIEWS[word] or word for word in words if word in _VIEWS}
     return views.pop() if len(views) == 1 else None
