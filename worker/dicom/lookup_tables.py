@@ -42,7 +42,8 @@ class LookupTable:
         """Map numbers of any shape, rounded to whole ones; those outside get the first or the last entry."""
         # Where no number is negative, the first one mapped is not either.
         first = self.first - _WORDS if self.first >= _WORDS // 2 and numbers.min() < 0 else self.first
-        return self.data[np.clip(np.rint(numbers - first), 0, self.data.size - 1).astype(np.int32)]
+        found: NDArray[np.uint16] = self.data[np.clip(np.rint(numbers - first), 0, self.data.size - 1).astype(np.int32)]
+        return found
 
 
 def read_lookup_table(dataset: Dataset, keyword: str) -> tuple[LookupTable | None, tuple[str, ...]]:
@@ -78,8 +79,9 @@ def _words(item: Dataset, dataset: Dataset) -> NDArray[np.uint16]:
     if not isinstance(value, bytes):
         return (np.atleast_1d(np.asarray(value, np.int64)) % _WORDS).astype(np.uint16)
     # pydicom leaves the order of the bytes in OW as it is in the file.
-    raw = isinstance(element, RawDataElement)
-    little = element.is_little_endian if raw else dataset.original_encoding[1] is not False
+    little = dataset.original_encoding[1] is not False
+    if isinstance(element, RawDataElement):
+        little = element.is_little_endian
     return np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little else ">u2").astype(np.uint16)
 
 

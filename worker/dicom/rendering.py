@@ -91,14 +91,16 @@ def _modality_values(stored: StoredRange, dataset: Dataset) -> tuple[NDArray[np.
             return values.astype(np.float64), (*notes, *(VALUE_RANGE,) * (lut.bits > lut.declared_bits))
         notes = (*notes, VALUE_RANGE)
     slope, intercept = number_of(dataset, "RescaleSlope"), number_of(dataset, "RescaleIntercept")
-    rescaled = stored.numbers * (1.0 if slope is None else slope) + (intercept or 0.0)
+    numbers = stored.numbers.astype(np.float64)
+    rescaled: NDArray[np.float64] = numbers * (1.0 if slope is None else slope) + (intercept or 0.0)
     if np.isfinite(np.ptp(rescaled)) and _varies(rescaled):
         return rescaled, notes
-    return stored.numbers.astype(np.float64), (*notes, VALUE_RANGE)
+    return numbers, (*notes, VALUE_RANGE)
 
 
 def _full_range(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (values - values.min()) / np.ptp(values)
+    brightness: NDArray[np.float64] = (values - values.min()) / np.ptp(values)
+    return brightness
 
 
 def _full_range_table(stored: StoredRange, _dataset: Dataset) -> tuple[_Table, _Notes]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSNearLossless, RLELossless
 
 from db.errors import PermanentError
 from tests.support.encoded_images import encode
@@ -63,3 +63,14 @@ def test_a_film_is_decoded_with_the_notes_of_its_header_and_its_rendering():
 
     assert np.array_equal(film.image, image >> 4)
     assert film.notes == ("view_unknown", "window", "high_bits", "window_ignored")
+
+
+def test_white_stays_white_where_a_lossy_encoding_exceeds_the_stored_bits():
+    """An error of 1 or 2 gray levels makes 1,024 and 1,025 of 1,023; their lower 10 bits are black."""
+    values = np.clip(1010 + image_of((64, 64), "uint16") % 32, 0, 1023).astype(np.uint16)
+    content = dicom_file(values, syntax=JPEGLSNearLossless, BitsStored=10)
+
+    film = decode_film(content, rendering="display", max_pixels=10_000, refused=frozenset())
+
+    assert film.image.min() >= 1008 >> 2
+    assert film.notes == ("value_range",)
