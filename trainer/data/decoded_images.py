@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
 from worker.files import PRIVATE
-from worker.images.pixels import Pixels, to_pixels
+from worker.images.pixels import Pixels, made_by, to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import read_image
 
@@ -55,7 +55,7 @@ def load_decoded_images(
     """Decode the images that were not decoded before, and open the pixels of all.
 
     Args:
-        root: holds one folder for each combination of images and preprocessing.
+        root: holds one folder for each combination of images, preprocessing and version of the code.
         images: the location of each scan; None counts as `missing`.
         rule: the preprocessing.
         advance: called with the number of scans that were finished since the last call, decoded now or before.
@@ -76,7 +76,7 @@ def load_decoded_images(
 
 def _key(images: Sequence[FoundImage | None], rule: Preprocessing) -> str:
     # The order counts, because a scan is found by its position.
-    digest = hashlib.sha256(rule.model_dump_json().encode())
+    digest = hashlib.sha256(made_by(rule).encode())
     for image in images:
         digest.update(json.dumps(image and (image.location, image.version)).encode())
     return digest.hexdigest()[:16]

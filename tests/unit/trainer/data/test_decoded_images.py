@@ -92,6 +92,16 @@ def test_another_preprocessing_or_file_is_another_folder(images, tmp_path):
     assert len(folders) == 3
 
 
+def test_pixels_of_another_version_are_not_used(images, tmp_path, monkeypatch):
+    """Neither of nightread nor of its decoders, or a fit after an upgrade would mix two kinds of pixels."""
+    folders = {load_decoded_images(tmp_path / "cache", images, RULE).folder}
+    for name in ("worker.images.pixels.PIXELS_VERSION", "cv2.__version__"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, 99)
+            folders.add(load_decoded_images(tmp_path / "cache", images, RULE).folder)
+    assert len(folders) == 3
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(images, tmp_path):
     """With the folder and the cause."""
     (tmp_path / "cache").write_text("a file")
