@@ -51,13 +51,3 @@ def test_a_folder_of_dicom_is_registered_without_a_csv_and_the_rest_is_counted_b
     assert {name for name, _ in scans if name.startswith("1.2.")} == set(UIDS)
     assert dict(scans)[UIDS[3]] == "P3"
     assert len(scans) == 14
-
-
-def test_a_folder_without_an_image_is_refused_and_says_what_is_there(world, archive, tmp_path):
-    """A person sees at once that the path is wrong."""
-    hash_artifact(world.home / "models")
-    (tmp_path / "docs").mkdir()
-    (archive / "report").rename(tmp_path / "docs" / "report")
-    refused = world.producer("enqueue", "--images", tmp_path / "docs", check=False)
-    assert refused.returncode == 2
-    assert "no image is here (left out: 1 PDF document)" in refused.stderr

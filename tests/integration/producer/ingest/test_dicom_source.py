@@ -9,7 +9,7 @@ from db.errors import UserError
 from db.ledger.scans import known_instances
 from db.schema.tables import Outcome, Scan
 from producer.ingest.enqueue import enqueue
-from producer.ingest.source import Source
+from producer.ingest.source import Source, read_source
 from tests.support.world import hash_artifact
 from trainer.phantoms.dicom_file import dicom_file
 from worker.settings import WorkerSettings
@@ -125,3 +125,10 @@ def test_a_csv_that_names_another_patient_than_the_header_is_asked_about_until_i
     site.put("s0/IM1", 0, PatientSex="M")
     site.enqueue(**source)
     assert site.scans("patient_id", "sex")[uid(0)] == ("study-17", "M")
+
+
+def test_a_folder_without_an_image_is_refused_and_says_what_is_there(tmp_path):
+    """A person sees at once that the path is wrong."""
+    (tmp_path / "report").write_bytes(b"%PDF-1.7")
+    with pytest.raises(UserError, match=r"no image is here \(left out: 1 PDF document\)"):
+        read_source(Source(images=str(tmp_path)))

@@ -52,7 +52,7 @@ def test_films_are_found_by_content_and_named_by_their_uid(tmp_path):
 def test_a_film_whose_header_is_damaged_or_has_no_uid_is_found_under_its_path(tmp_path, name):
     """The worker says what is wrong with it, so nothing is lost."""
     whole = film(1)
-    for data in (whole[: whole.index(b"1.2.826.0.1.1") + 3], whole[:140], dicom_file(FILM, SOPInstanceUID="x")):
+    for data in (whole[: whole.rindex(b"1.2.826.0.1.1") + 3], whole[:140], dicom_file(FILM, SOPInstanceUID="x")):
         put(tmp_path / name, data)
         assert set(find_images(None, str(tmp_path)).images) == {name}
 
@@ -60,7 +60,8 @@ def test_a_film_whose_header_is_damaged_or_has_no_uid_is_found_under_its_path(tm
 def test_bytes_that_only_begin_like_dicom_without_a_preamble_are_no_film(tmp_path):
     """Four bytes are little proof."""
     put(tmp_path / "data", b"\x08\0\x05\0\x02\0\0\0" + b"\xff" * 300)
-    assert find_images(None, str(tmp_path)).left_out == {"other": 1}
+    put(tmp_path / "short", b"\x08\0\x18\0UI\x40\x001.2.3")
+    assert find_images(None, str(tmp_path)).left_out == {"other": 2}
 
 
 def test_one_film_in_two_places_is_one_image_and_other_bytes_are_a_conflict(tmp_path):
@@ -89,7 +90,9 @@ def test_a_file_that_is_only_named_like_a_uid_gives_way_to_the_film_with_that_ui
     """The header says which film it is."""
     put(tmp_path / f"{uid(1)}.dcm", film(2))
     right = put(tmp_path / "IM1", film(1))
-    assert find_images(None, str(tmp_path), {uid(1)}).images[uid(1)].location == str(right)
+    listing = find_images(None, str(tmp_path), {uid(1)})
+    assert {name: image.location for name, image in listing.images.items()} == {uid(1): str(right)}
+    assert listing.image_names == {}
 
 
 def test_files_named_by_a_csv_like_a_png_are_not_opened(tmp_path, monkeypatch):
