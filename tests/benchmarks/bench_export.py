@@ -36,7 +36,7 @@ def main() -> None:
         with databases(database) as new_database:
             # One scan in fifty of a big ledger is rejected.
             url = new_database(BigLedger(runs=RUNS, scans=options.rows // 15 * 50 // 49))
-            for kind, shape in product(("csv", "parquet"), ("long", "wide")):
+            for kind, shape in (*product(("csv", "parquet"), ("long", "wide")), ("json", "wide")):
                 figures.append({"database": database, "kind": kind, "shape": shape, **in_process(url, kind, shape)})
                 print("  ".join(f"{name} {value}" for name, value in figures[-1].items()), flush=True)
     options.out.write_text(json.dumps(figures, indent=1))
