@@ -1,5 +1,6 @@
 """Runs: which are open, how far they are, what failed in them. `db.ledger.open_run` opens them."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -189,6 +190,20 @@ def progress(connection: Connection, run_id: int) -> Progress:
     counts = dict(row or {})
     names = ("expected", "scored", "rejected", "quarantined", "pending", "reused")
     return Progress(**{name: int(counts.get(name, 0)) for name in names})
+
+
+def count_notes(connection: Connection, run_id: int) -> dict[str, int]:
+    """Scored scans of a run by each code of what was noted of them, A to Z. A scan may have several."""
+    noted = (
+        select(Outcome.notes, func.count())
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(RunScan.run_id == run_id, Outcome.state == SCORED, Outcome.notes.is_not(None))
+        .group_by(Outcome.notes)
+    )
+    counts = Counter[str]()
+    for notes, scans in connection.execute(noted):
+        counts.update(dict.fromkeys(notes.split(","), scans))
+    return dict(sorted(counts.items()))
 
 
 def note_left_out(connection: Connection, run_id: int, left_out: Mapping[str, int] | None) -> None:

@@ -35,8 +35,6 @@ class Coverage:
     reused: int
     #: Scored scans by runtime and numeric precision, such as "openvino bfloat16".
     runtimes: dict[str, int]
-    #: Scored scans of which each of these things was noted, by code, see `Outcome.notes`.
-    notes: dict[str, int]
     #: Scored scans whose image is byte for byte that of another scored scan of the run.
     duplicates: int
     #: Scored scans without a row in the label set. None without a label set.
@@ -80,24 +78,9 @@ def read_coverage(
         pending=states[PENDING],
         reused=reused,
         runtimes=dict(sorted(runtimes.items())),
-        notes=count_notes(connection, run_id),
         duplicates=_count_duplicates(connection, run_id),
         **_exclusion_counts(scored, label_set_id, subset),
     )
-
-
-def count_notes(connection: Connection, run_id: int) -> dict[str, int]:
-    """Scored scans of a run by each code of what was noted of them, A to Z. A scan may have several."""
-    noted = (
-        select(Outcome.notes, func.count())
-        .join(RunScan, RunScan.outcome_id == Outcome.id)
-        .where(RunScan.run_id == run_id, Outcome.state == SCORED, Outcome.notes.is_not(None))
-        .group_by(Outcome.notes)
-    )
-    counts = Counter[str]()
-    for notes, scans in connection.execute(noted):
-        counts.update(dict.fromkeys(notes.split(","), scans))
-    return dict(sorted(counts.items()))
 
 
 @dataclass(frozen=True, kw_only=True)

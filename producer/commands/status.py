@@ -8,8 +8,7 @@ from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
 from db.ledger.ledger_id import ledger_id
-from db.ledger.runs import NO_RUN_YET, Progress, RunInfo, count_runs, latest_runs, progress
-from db.metrics.report_queries import count_notes
+from db.ledger.runs import NO_RUN_YET, Progress, RunInfo, count_notes, count_runs, latest_runs, progress
 from producer.commands.common import (
     err,
     exit_on_rejects,

@@ -116,7 +116,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
         quarantined_tonight=own.quarantined,
         conflicts=coverage.rejected.get(CONFLICT, 0),
         left_out=report.left_out,
-        notes=coverage.notes,
+        notes=report.notes,
     )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from db.errors import UserError
 from db.ledger.models import find_model
-from db.ledger.runs import find_run, left_out_of, progress
+from db.ledger.runs import count_notes, find_run, left_out_of, progress
 from db.metrics.by_view import ViewRow, read_view_groups, view_rows
 from db.metrics.formulas import ConfusionMatrix
 from db.metrics.known_patients import KnownPatients, read_known_patients
@@ -67,6 +67,8 @@ class Report:
     created_at: datetime
     finished_at: datetime | None
     coverage: Coverage
+    #: Scored scans of which each of these things was noted, by code.
+    notes: dict[str, int]
     #: Without patient ids, `held_out` leaves out scans by their names alone.
     patients: KnownPatients
     #: The main finding, of `spread` and `baselines`: the one that was asked for, or `Abnormal` if the model scores it,
@@ -158,6 +160,7 @@ def build_report(
         created_at=run.created_at,
         finished_at=run.finished_at,
         coverage=read_coverage(connection, run_id, scored, label_set_id, subset),
+        notes=count_notes(connection, run_id),
         patients=read_known_patients(connection, run_id),
         finding=main,
         spread=_spread(used, main),

@@ -106,7 +106,7 @@ def coverage_lines(report: Report) -> list[tuple[str, int]]:
         ("pending", coverage.pending),
         ("reused: the outcome is from an earlier run", coverage.reused),
         ("scored, but the image is byte for byte that of another scan of the run", coverage.duplicates),
-        *((f"scored, noted as {note}", scans) for note, scans in coverage.notes.items()),
+        *((f"scored, noted as {note}", scans) for note, scans in report.notes.items()),
         *_left_out_lines(report),
         ("used for the figures", coverage.used),
     ]

@@ -104,7 +104,7 @@ def test_status_report_and_failures_tell_what_is_odd_about_a_run(ledger, tmp_pat
     notes = {"colour": 1, "view_unknown": 2}
     assert as_json(ledger, "status")["notes"] == notes
     report = as_json(ledger, "report")
-    assert (report["coverage"]["notes"], report["left_out"]) == (notes, {"symlinked_folder": 1})
+    assert (report["notes"], report["left_out"]) == (notes, {"symlinked_folder": 1})
     assert f"\nview: x\n  1.2.3  {tmp_path / 'images' / image_name(2)}\n" in ledger.producer("failures").stdout
     assert as_json(ledger, "failures")[0]["location"] == str(tmp_path / "images" / image_name(2))
 

@@ -154,8 +154,8 @@ def test_a_report_counts_notes_and_what_the_source_left_out(engine, tmp_path):
         with read_transaction(engine) as connection:
             return build_report(connection, run, partial=True, label_set=None, subset=ALL)[0]
 
-    assert (built().coverage.notes, built().left_out) == ({}, None)
+    assert (built().notes, built().left_out) == ({}, None)
     with engine.begin() as connection:
         record_outcomes(connection, [*noted, *map(scored, others)])
         note_left_out(connection, run, {"other_name": 3})
-    assert (built().coverage.notes, built().left_out) == ({"colour": 1, "view_unknown": 2}, {"other_name": 3})
+    assert (built().notes, built().left_out) == ({"colour": 1, "view_unknown": 2}, {"other_name": 3})

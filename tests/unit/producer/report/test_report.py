@@ -47,7 +47,6 @@ COVERAGE = Coverage(
     pending=2,
     reused=4,
     runtimes={"tensorflow bfloat16": 12},
-    notes={"colour": 1, "view_unknown": 3},
     duplicates=3,
     unlabelled=1,
     seen_itself=5,
@@ -68,6 +67,7 @@ REPORT = Report(
     created_at=NOW,
     finished_at=NOW,
     coverage=COVERAGE,
+    notes={"colour": 1, "view_unknown": 3},
     patients=KNOWN,
     finding="Abnormal",
     spread=Spread(
@@ -172,7 +172,7 @@ def test_every_form_of_the_report_counts_notes_and_what_the_source_left_out():
     lines = dict(coverage_lines(REPORT))
     assert (lines["scored, noted as colour"], lines["scored, noted as view_unknown"]) == (1, 3)
     as_json = json.loads(to_json(REPORT))
-    assert (as_json["coverage"]["notes"], as_json["left_out"]) == (COVERAGE.notes, {"other_name": 2})
+    assert (as_json["notes"], as_json["left_out"]) == (REPORT.notes, {"other_name": 2})
     for form in (printed(REPORT), to_html(REPORT, {})):
         assert "scored, noted as view_unknown" in form
         assert "Left out of the source: 2 files not named like an image." in form
