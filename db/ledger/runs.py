@@ -202,7 +202,7 @@ def count_notes(connection: Connection, run_id: int) -> dict[str, int]:
     )
     counts = Counter[str]()
     for notes, scans in connection.execute(noted):
-        counts.update(dict.fromkeys(notes.split(","), scans))
+        counts.update(dict.fromkeys((notes or "").split(","), scans))
     return dict(sorted(counts.items()))
 
 

@@ -147,6 +147,8 @@ def test_no_planted_text_leaves_the_films(world, folder, tmp_path):
     for command in ("status", "failures", "report"):
         say(command)
         say(command, "--json")
+    assert b"view_unknown" in said["status"]
+    assert b"dicom_without_image" in said["report --json"]
     for kind in ("csv", "parquet", "json"):
         say("export", "--wide", "--format", kind, "--out", tmp_path / f"out.{kind}")
     found = {f"{path} while it runs": path.read_bytes() for path in world.home.rglob("*") if path.is_file()}

@@ -23,7 +23,9 @@ from trainer.recipe import make_recipe
 
 
 def make_demo_ledger(demo):
-    """Write the folders `scans` and `home` of a demo, with a finished run and a night of DICOM films; returns the home.
+    """Write the folders `scans` and `home` of a demo, with a finished run; returns the home.
+
+    The ledger also has the demo's night of DICOM, which has a ledger of its own there.
 
     Scores are drawn so that they tell findings apart about as well as the demo's model does.
     """
