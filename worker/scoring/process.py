@@ -38,6 +38,9 @@ from worker.telemetry.logs import about
 _BACK_OFF: Final = 2.0
 #: Time budgets for a chunk of one scan: its lock keeps other workers off, also beyond the message's visibility.
 LONE_SCAN_BUDGETS: Final = 4
+#: Time budgets after which a decoding hangs. A process's first one loads code, which takes seconds on a busy machine.
+#: Fewer than a lone scan's, so that the delivery of that scan ends with it.
+_HANGING_BUDGETS: Final = 3
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +163,7 @@ class ScoringProcess:
 
         The chunk comes again, halved until the scan is alone, and attempts are counted against that one.
         """
-        if self._decoder.is_stuck(self._settings.time_budget):
+        if self._decoder.is_stuck(_HANGING_BUDGETS * self._settings.time_budget):
             logger.error("a decoder hangs in an image: this process ends, and its chunk comes again")
             os.kill(os.getpid(), signal.SIGKILL)
 
