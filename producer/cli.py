@@ -30,6 +30,7 @@ class ExportFormat(Enum):
 
     CSV = "csv"
     PARQUET = "parquet"
+    JSON = "json"
 
 
 Csv = Annotated[
@@ -287,13 +288,15 @@ def report(
 def export(
     run_id: RunId = None,
     out: Annotated[Path | None, typer.Option(help="File to write. If omitted, stdout.")] = None,
-    export_format: Annotated[ExportFormat, typer.Option("--format", help="File format.")] = ExportFormat.CSV,
+    export_format: Annotated[
+        ExportFormat, typer.Option("--format", help="File format; json has one object a line for each scan.")
+    ] = ExportFormat.CSV,
     *,
     wide: Annotated[
         bool, typer.Option("--wide", help="Write one row per scan instead of one per scan and finding.")
     ] = False,
 ) -> None:
-    """Write a run's results as a table."""
+    """Write a run's results as a table, or as JSON for the program that sent the images."""
     from producer.commands import inspect_run
 
     inspect_run.export_command(run_id, out, export_format=export_format.value, wide=wide)

@@ -13,10 +13,10 @@ from db.errors import TemporaryError, UserError
 from db.labels.label_sets import import_labels
 from db.ledger.ledger_id import ledger_id
 from db.ledger.models import ModelInfo, check_not_removed, find_model
-from db.ledger.nightly_runs import assign_night, note_left_out, run_of_night
+from db.ledger.nightly_runs import assign_night, run_of_night
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import note_seen, pending_of_run
-from db.ledger.runs import Progress, find_run, progress, rate_of
+from db.ledger.runs import Progress, find_run, note_left_out, progress, rate_of
 from db.ledger.scans import Conflict, find_conflicts, known_instances, register_scans, scans_of_patients
 from db.ledger.stop_run import resume_run
 from db.metrics.known_patients import KnownPatients, read_known_patients
@@ -238,7 +238,7 @@ def _commit(
         )
         if night is not None:
             assign_night(connection, run_id, night)
-            note_left_out(connection, run_id, contents.left_out)
+        note_left_out(connection, run_id, contents.left_out)
         resumed = joined and resume_run(connection, run_id)
     return _OpenedRun(
         run_id=run_id,

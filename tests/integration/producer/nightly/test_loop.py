@@ -12,8 +12,8 @@ from sqlalchemy import select, update
 from db.engine.session import make_engine
 from db.errors import WorkStopped
 from db.ledger.cancel_run import cancel_run
-from db.ledger.nightly_runs import claim_summary, left_out_of
-from db.ledger.runs import find_run, progress
+from db.ledger.nightly_runs import claim_summary
+from db.ledger.runs import find_run, left_out_of, progress
 from db.ledger.stop_run import stop_run
 from db.maintenance.prune_runs import prune_runs
 from db.schema.tables import Run
