@@ -29,10 +29,11 @@ _VERSION_WORDS: Final = ("etag:", "stat:")
 class ImageHeader:
     """What the header of a DICOM file says of its scan. It holds no name, birth date, accession number or free text."""
 
-    sop_instance_uid: str
+    #: None if the file has no valid one; then the scan's image name is the file's, as that of any other image.
+    sop_instance_uid: str | None = None
     #: Without leading zeros, as `Scan.patient_id`.
     patient_id: str | None = None
-    #: `PA`, `AP` and `LATERAL`, or as the header says it; None if it does not say.
+    #: `PA`, `AP`, `LATERAL` or `OBLIQUE`; None if the header does not say.
     view: str | None = None
     #: `M`, `F` or `O`.
     sex: str | None = None
@@ -51,7 +52,7 @@ class FoundImage:
     location: str
     #: `stat:SIZE-MODIFIED` of a file, `etag:ETAG stat:SIZE-MODIFIED` of an S3 object; None if it was not checked.
     version: str | None = None
-    #: Of a DICOM file; its SOP Instance UID is the scan's image name.
+    #: Of a DICOM file whose header can be read; its SOP Instance UID is the scan's image name.
     header: ImageHeader | None = None
 
     @property

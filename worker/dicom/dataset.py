@@ -82,4 +82,5 @@ def _values(dataset: Dataset, keyword: str) -> list[Any]:
         return []
     if value is None:
         return []
-    return list(value) if isinstance(value, MultiValue) else [value]
+    # pydicom gives the descriptor of a LUT as a list.
+    return list(value) if isinstance(value, MultiValue | list) else [value]
