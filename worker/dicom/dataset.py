@@ -1,5 +1,6 @@
 """Parses DICOM files with pydicom, and turns whatever it raises for a damaged one into a rejection."""
 
+import logging
 import re
 import struct
 import warnings
@@ -10,18 +11,32 @@ from math import isfinite
 from typing import Any, BinaryIO, Final
 
 from pydicom import config, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from db.errors import PermanentError
 
 _MAGIC_OFFSET: Final = 128
 #: A DICOM file without a preamble begins with an element of group 0002 or 0008, whose type is two letters or whose
-#: length is short. Some real files begin with one stray byte.
-_WITHOUT_PREAMBLE: Final = re.compile(rb"[\0-\x20]?[\x02\x08]\0[\0-\xff]\0(?:[A-Z]{2}|[\0-\xff]\0\0\0)")
+#: length is short; the second form is of big endian. Some real files begin with one stray byte.
+_WITHOUT_PREAMBLE: Final = re.compile(
+    rb"([\0-\x20]?)(?:[\x02\x08]\0[\0-\xff]\0(?:[A-Z]{2}|[\0-\xff]\0\0\0)|\0[\x02\x08]\0[\0-\xff][A-Z]{2})", re.DOTALL
+)
 #: Bytes from which `is_dicom` tells.
 SNIFFED_BYTES: Final = _MAGIC_OFFSET + 4
+#: A larger element is not read: pixel data stays where it is, and others are dropped.
+_MAX_ELEMENT_BYTES: Final = 1 << 20
+_PIXEL_DATA: Final = 0x7FE00010
+_META_GROUP: Final = 2
+#: The transfer syntax stands within so many bytes of the file.
+_META_BYTES: Final = 2048
+#: Far more than the largest film, and than the largest header; a stream of zeros inflates a thousandfold.
+_MAX_INFLATED_BYTES: Final = 1 << 28
+_MAX_INFLATED_HEADER_BYTES: Final = 1 << 22
 #: What pydicom raises for a damaged file, found by experiment.
 DAMAGE_ERRORS: Final = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError),
@@ -30,12 +45,18 @@ DAMAGE_ERRORS: Final = (
 
 # Real headers break the standard's rules for values; what is used of them is checked where it is used.
 config.settings.reading_validation_mode = config.IGNORE
-warnings.filterwarnings("ignore", module="pydicom")
+# Its warnings and log lines may quote a patient's values.
+warnings.filterwarnings("ignore", module=r"pydicom|worker\.dicom")
+logging.getLogger("pydicom").disabled = True
 
 
 def is_dicom(head: bytes) -> bool:
     """Whether content that begins with these `SNIFFED_BYTES` is DICOM, with or without a preamble."""
-    return head[_MAGIC_OFFSET:SNIFFED_BYTES] == b"DICM" or _WITHOUT_PREAMBLE.match(head) is not None
+    return _has_preamble(head) or _WITHOUT_PREAMBLE.match(head) is not None
+
+
+def _has_preamble(head: bytes) -> bool:
+    return head[_MAGIC_OFFSET:SNIFFED_BYTES] == b"DICM"
 
 
 def parse_dicom(
@@ -49,15 +70,92 @@ def parse_dicom(
         with_pixels: False stops before the pixel data.
 
     Raises:
-        PermanentError: `truncated`, the file is damaged.
+        PermanentError: `truncated`, the file is damaged; `too_large`, it inflates to more than 256 MB.
     """
     file = BytesIO(content) if isinstance(content, bytes) else content
     try:
-        return dcmread(file, force=True, stop_before_pixels=not with_pixels, specific_tags=list(tags) if tags else None)
+        file = _without_stray_byte(file)
+        inflated = _inflated(file, with_pixels=with_pixels)
+        dataset = dcmread(
+            inflated or file,
+            force=True,
+            defer_size=_MAX_ELEMENT_BYTES,
+            stop_before_pixels=not with_pixels,
+            specific_tags=list(tags) if tags else None,
+        )
     except DAMAGE_ERRORS as error:
         raise PermanentError(
             "truncated", "the DICOM file is truncated or damaged: its header cannot be read"
         ) from error
+    if inflated:
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    _drop_large_elements(dataset)
+    return dataset
+
+
+def _without_stray_byte(file: BinaryIO) -> BinaryIO:
+    head = file.read(SNIFFED_BYTES)
+    without_preamble = None if _has_preamble(head) else _WITHOUT_PREAMBLE.match(head)
+    stray = len(without_preamble[1]) if without_preamble else 0
+    file.seek(stray)
+    return BytesIO(file.read()) if stray else file
+
+
+def _inflated(file: BinaryIO, *, with_pixels: bool) -> BytesIO | None:
+    """A deflated file as an ordinary one, because pydicom inflates without a limit; None if it is not deflated.
+
+    Raises:
+        PermanentError: `too_large`.
+        zlib.error: the stream is damaged, or ends before its pixels do.
+    """
+    head = file.read(_META_BYTES)
+    file.seek(SNIFFED_BYTES if _has_preamble(head) else 0)
+    if DeflatedExplicitVRLittleEndian.encode() not in head:
+        file.seek(0)
+        return None
+    meta = read_dataset(
+        file,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, _vr, _length: tag.group != _META_GROUP,
+    )
+    end = file.tell()
+    file.seek(0)
+    if text_of(meta, "TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return None
+    start = file.read(end)
+    file.seek(end)
+    body = _inflate(file.read(), _MAX_INFLATED_BYTES) if with_pixels else _inflate_start(file)
+    file.seek(0)
+    as_ordinary = ExplicitVRLittleEndian.encode().ljust(len(DeflatedExplicitVRLittleEndian), b"\0")
+    return BytesIO(start.replace(DeflatedExplicitVRLittleEndian.encode(), as_ordinary) + body)
+
+
+def _inflate(deflated: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    body = inflater.decompress(deflated, limit)
+    if inflater.unconsumed_tail:
+        raise PermanentError("too_large", f"the DICOM file inflates to more than {limit >> 20} MB")
+    if not inflater.eof:
+        raise zlib.error("the stream does not end")
+    return body
+
+
+def _inflate_start(file: BinaryIO) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    return inflater.decompress(file.read(_MAX_INFLATED_HEADER_BYTES), _MAX_INFLATED_HEADER_BYTES)
+
+
+def _drop_large_elements(dataset: FileDataset) -> None:
+    """Drop elements that were left where they are, so that reading one later cannot fill the memory."""
+    deferred = [
+        element.tag
+        for element in dataset.values()
+        if isinstance(element, RawDataElement) and element.value is None and element.length > _MAX_ELEMENT_BYTES
+    ]
+    for tag in deferred:
+        if tag != _PIXEL_DATA:
+            del dataset[tag]
 
 
 def text_of(dataset: Dataset, keyword: str) -> str | None:
