@@ -135,6 +135,14 @@ def run(
             envvar="CXR_REJECT_COLOUR",
         ),
     ] = False,
+    admit: Annotated[
+        str | None,
+        typer.Option(
+            help="Score DICOM films although their headers speak against it: codes of docs/scans.md with commas "
+            "between them, such as secondary_capture,view.",
+            envvar="CXR_ADMIT",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Do it all on this machine: enqueue, start a worker, show progress, write the report."""
@@ -152,7 +160,7 @@ def run(
         moved=moved,
         correct_patients=correct_patients,
     )
-    runs.run_command(source, out, reject_colour=reject_colour, as_json=as_json)
+    runs.run_command(source, out, reject_colour=reject_colour, admit=admit, as_json=as_json)
 
 
 @app.command()

@@ -28,6 +28,8 @@ _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 #: A company's name. A person's name in DICOM has `^` between its parts.
 _MANUFACTURER: Final = re.compile(r"[\w .,;:&/()+*'-]{1,64}")
 _MAX_PATIENT_ID_LENGTH: Final = 64
+LATERAL: Final = "LATERAL"
+
 #: By the words of View Position (PS3.3 C.8.1.3 and C.8.11.5, and what vendors write); decubitus views show the side.
 _VIEWS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("PA", "AP"), ""),
@@ -70,8 +72,11 @@ def header_of(dataset: Dataset) -> ImageHeader:
 def view_of(dataset: Dataset) -> str | None:
     """`PA`, `AP`, `LATERAL` or `OBLIQUE`; None if the header does not say, or says two of them."""
     text = text_of(dataset, "ViewPosition")
-    if text is None:
-        return _view_of_code(dataset)
+    return _view_of_code(dataset) if text is None else normal_view(text)
+
+
+def normal_view(text: str) -> str | None:
+    """`PA`, `AP`, `LATERAL` or `OBLIQUE`, of a view as people write it; None if it is none or two of them."""
     words = re.split(r"[^A-Z]+", text.upper())
     views = {_VIEWS[word] or word for word in words if word in _VIEWS}
     return views.pop() if len(views) == 1 else None

@@ -11,7 +11,7 @@ These rules give a radiograph the same pixels in whatever lossless way it is sto
   Adobe's programs write it, with or without their marker.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import PermanentError
+from worker.dicom.admission import REFUSED
 from worker.dicom.dataset import SNIFFED_BYTES, is_dicom
 from worker.dicom.film import decode_film
 from worker.images.bit_depth import to_uint8
@@ -93,9 +94,7 @@ def prepare(
     encoded: bytes,
     rule: Preprocessing,
     max_pixels: int = MAX_PIXELS,
-    *,
-    views: Sequence[str] = (),
-    refused: AbstractSet[str] = frozenset(),
+    refused: AbstractSet[str] = REFUSED,
 ) -> PreparedImage:
     """Decode an image, note what is unusual about it, and preprocess it.
 
@@ -103,14 +102,13 @@ def prepare(
         encoded: the whole content of a file.
         rule: the preprocessing.
         max_pixels: an image that claims more pixels is refused before it is decoded.
-        views: the views that the model was fitted on, `Manifest.views`.
-        refused: codes of `worker.dicom.admission` that reject a DICOM film.
+        refused: the codes that reject a DICOM film, see `worker.dicom.admission.refused_codes`.
 
     Raises:
         PermanentError: as `decode`, or one of `refused`.
     """
     if rule.rule >= 2 and is_dicom(encoded[:SNIFFED_BYTES]):
-        film = decode_film(encoded, rendering=rule.rendering, max_pixels=max_pixels, views=views, refused=refused)
+        film = decode_film(encoded, rendering=rule.rendering, max_pixels=max_pixels, refused=refused)
         return PreparedImage(pixels=preprocess(_varied(film.image), rule), notes=film.notes)
     image = decode(encoded, max_pixels)
     return PreparedImage(pixels=preprocess(image, rule), notes=(COLOUR,) if has_colour(image) else ())
