@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 from pydicom import config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
@@ -40,7 +40,8 @@ _MAX_INFLATED_HEADER_BYTES: Final = 1 << 22
 #: What pydicom raises for a damaged file, found by experiment.
 DAMAGE_ERRORS: Final = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError),
-    *(NotImplementedError, RecursionError, MemoryError, InvalidDicomError, struct.error, zlib.error),
+    *(NotImplementedError, RecursionError, MemoryError, struct.error, zlib.error),
+    *(InvalidDicomError, BytesLengthException),
 )
 
 # Real headers break the standard's rules for values; what is used of them is checked where it is used.
