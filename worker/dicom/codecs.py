@@ -16,6 +16,14 @@ from numpy.typing import NDArray
 
 from db.errors import PermanentError
 from worker.dicom.dataset import DAMAGE_ERRORS
+from worker.dicom.jpeg_stream import (
+    DCT_FRAMES,
+    JPEG_LS_FRAME,
+    LOSSLESS_FRAME,
+    check_blocks,
+    decode_lossless_jpeg,
+    read_jpeg_header,
+)
 
 _JPEG: Final = b"\xff\xd8\xff"
 _JPEG_2000: Final = b"\xff\x4f\xff\x51"
@@ -23,12 +31,6 @@ _JP2_SIGNATURE: Final = b"\0\0\0\x0cjP  "
 _END_OF_IMAGE: Final = b"\xff\xd9"
 #: What programs write after the end to make the length even.
 _PADDING: Final = (0x00, 0xFF)
-#: Markers of frames: baseline and extended sequential, lossless, JPEG-LS.
-_DCT_FRAMES: Final = (0xC0, 0xC1)
-_LOSSLESS_FRAME: Final = 0xC3
-_JPEG_LS_FRAME: Final = 0xF7
-_OTHER_FRAMES: Final = frozenset({0xC2, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
-_START_OF_SCAN: Final = 0xDA
 #: No encoder of films makes more; each tile costs a decoder kilobytes.
 _MAX_TILES: Final = 4096
 _RLE_HEADER: Final = 64
@@ -120,30 +122,20 @@ def _up_to_end_marker(frame: memoryview) -> memoryview:
 def _decode_jpeg(stream: memoryview, expected: CodedFrame) -> NDArray[np.integer[Any]]:
     from imagecodecs import jpeg8_decode, jpegls_decode
 
-    marker, precision = _check_jpeg_header(stream, expected)
-    if marker == _JPEG_LS_FRAME:
+    header = read_jpeg_header(stream)
+    if header.frame not in (*DCT_FRAMES, LOSSLESS_FRAME, JPEG_LS_FRAME):
+        raise PermanentError("unsupported", "the DICOM image is a JPEG of a kind that DICOM does not allow")
+    _check_agreement(expected, header.rows, header.columns, header.bits, header.components)
+    if header.frame == JPEG_LS_FRAME:
         return np.asarray(jpegls_decode(stream))
-    if marker in _DCT_FRAMES and precision == 8:
-        # Unlike others it tells when libjpeg had to make pixels up.
+    if header.frame == LOSSLESS_FRAME:
+        values = decode_lossless_jpeg(stream, header)
+        return values.astype(np.uint8) if header.bits <= 8 else values
+    if header.bits == 8:
+        # It tells when libjpeg had to make pixels up.
         return np.asarray(simplejpeg.decode_jpeg(stream, "GRAY", strict=True)[..., 0])
+    check_blocks(stream, header)
     return np.asarray(jpeg8_decode(stream))
-
-
-def _check_jpeg_header(stream: memoryview, expected: CodedFrame) -> tuple[int, int]:
-    """The marker of the frame (ITU-T T.81, B.2.2, and T.87), and its bits per pixel."""
-    at = 2
-    while stream[at] == 0xFF:
-        marker = stream[at + 1]
-        if marker in (*_DCT_FRAMES, _LOSSLESS_FRAME, _JPEG_LS_FRAME):
-            precision, rows, columns, components = struct.unpack_from(">BHHB", stream, at + 4)
-            _check_agreement(expected, rows, columns, precision, components)
-            return marker, precision
-        if marker in _OTHER_FRAMES:
-            raise PermanentError("unsupported", "the DICOM image is a JPEG of a kind that DICOM does not allow")
-        if marker == _START_OF_SCAN:
-            break
-        at += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", stream, at + 2)[0]
-    raise _damaged("it has no frame header")
 
 
 def _decode_jpeg_2000(stream: memoryview, expected: CodedFrame) -> NDArray[np.integer[Any]]:
