@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as ItemSequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from db.errors import PermanentError
@@ -179,7 +180,8 @@ def _values(dataset: Dataset, keyword: str) -> list[Any]:
         value = dataset.get(keyword)
     except DAMAGE_ERRORS:
         return []
-    if value is None:
+    # An element of text may be a sequence, which pydicom prints as a tree of any size.
+    if value is None or isinstance(value, ItemSequence):
         return []
     # pydicom gives the descriptor of a LUT as a list.
     return list(value) if isinstance(value, MultiValue | list) else [value]
