@@ -29,6 +29,8 @@ _WITHOUT_PREAMBLE: Final = re.compile(
 )
 #: Bytes from which `is_dicom` tells.
 SNIFFED_BYTES: Final = _MAGIC_OFFSET + 4
+#: A header may have so many bytes, without elements that are not read. A byte of it can cost hundreds in memory.
+_MAX_HEADER_BYTES: Final = 8 << 20
 #: A larger element is not read: pixel data stays where it is, and others are dropped.
 _MAX_ELEMENT_BYTES: Final = 1 << 20
 _PIXEL_DATA: Final = 0x7FE00010
@@ -61,13 +63,40 @@ def _has_preamble(head: bytes) -> bool:
     return head[_MAGIC_OFFSET:SNIFFED_BYTES] == b"DICM"
 
 
+class BoundedFile:
+    """A file of which no more than a header's bytes are read, whatever its elements claim; pixel data is skipped."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._remaining = _MAX_HEADER_BYTES
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as a file does.
+
+        Raises:
+            ValueError: the header is too large.
+        """
+        content = self._file.read(min(size, self._remaining + 1) if size >= 0 else self._remaining + 1)
+        self._remaining -= len(content)
+        if self._remaining < 0:
+            raise ValueError(f"the header has more than {_MAX_HEADER_BYTES} bytes")
+        return content
+
+    def content(self) -> memoryview:
+        """The whole content of a file in memory, which is not copied."""
+        if not isinstance(self._file, BytesIO):
+            raise TypeError("the file is not in memory")
+        return self._file.getbuffer()
+
+
 def parse_dicom(
     content: bytes | BinaryIO, *, tags: Sequence[str] | None = None, with_pixels: bool = True
 ) -> FileDataset:
     """Parse a file that `is_dicom` accepts.
 
     Args:
-        content: the whole content, or a file that is read as far as needed.
+        content: the whole content, or a file that is read as far as needed. Pixels need the whole content.
         tags: keywords of the elements to keep; None keeps all.
         with_pixels: False stops before the pixel data.
 
@@ -79,7 +108,7 @@ def parse_dicom(
         file = _without_stray_byte(file)
         inflated = _inflated(file, with_pixels=with_pixels)
         dataset = dcmread(
-            inflated or file,
+            BoundedFile(inflated or file),
             force=True,
             defer_size=_MAX_ELEMENT_BYTES,
             stop_before_pixels=not with_pixels,

@@ -29,7 +29,7 @@ from pydicom.uid import (
 
 from db.errors import PermanentError
 from worker.dicom.codecs import CodedFrame, decode_codestream, decode_rle, is_codestream
-from worker.dicom.dataset import DAMAGE_ERRORS, numbers_of, text_of
+from worker.dicom.dataset import DAMAGE_ERRORS, BoundedFile, numbers_of, text_of
 from worker.dicom.fragments import join_fragments
 
 #: uint8, int8, uint16 or int16 (height, width), as they are stored: bits above BitsStored are not masked yet, and the
@@ -205,7 +205,10 @@ def _pixel_element(dataset: FileDataset) -> tuple[RawDataElement, memoryview]:
     if element.value is not None:
         return element, memoryview(element.value)
     # `parse_dicom` left a large value where it is, so that it is not copied.
-    content = dataset.buffer.getbuffer()  # type: ignore[union-attr]
+    file = dataset.buffer
+    if not isinstance(file, BoundedFile):
+        raise TypeError("the file was not read by parse_dicom")
+    content = file.content()
     end = None if element.length == _UNDEFINED_LENGTH else element.value_tell + element.length
     return element, content[element.value_tell : end]
 
