@@ -68,6 +68,9 @@ Moved = Annotated[
 CorrectPatients = Annotated[
     bool, typer.Option("--correct-patients", help="The CSV's patient ids are right where the ledger has others.")
 ]
+StudyDate = Annotated[
+    bool, typer.Option("--study-date", help="Also register the study dates of DICOM.", envvar="CXR_STUDY_DATE")
+]
 RunId = Annotated[
     int | None, typer.Option("--run", help="Run number. If omitted, the latest run.", min=1, max=2**31 - 1)
 ]
@@ -88,6 +91,7 @@ def enqueue(
     rescore: Rescore = False,
     moved: Moved = False,
     correct_patients: CorrectPatients = False,
+    study_date: StudyDate = False,
     no_check: NoCheck = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until the run ends.")] = False,
@@ -107,6 +111,7 @@ def enqueue(
         rescore=rescore,
         moved=moved,
         correct_patients=correct_patients,
+        study_dates=study_date,
         check=not no_check,
     )
     runs.enqueue_command(source, wait=wait, dry_run=dry_run, as_json=as_json)
@@ -126,6 +131,7 @@ def run(
     rescore: Rescore = False,
     moved: Moved = False,
     correct_patients: CorrectPatients = False,
+    study_date: StudyDate = False,
     reject_colour: Annotated[
         bool,
         typer.Option(
@@ -159,6 +165,7 @@ def run(
         rescore=rescore,
         moved=moved,
         correct_patients=correct_patients,
+        study_dates=study_date,
     )
     runs.run_command(source, out, reject_colour=reject_colour, admit=admit, as_json=as_json)
 
@@ -177,6 +184,7 @@ def nightly(
         str | None, typer.Option(help="Time of day, HH:MM, at which each night begins.", envvar="CXR_NIGHTLY_AT")
     ] = None,
     tz: Annotated[str, typer.Option(help="Time zone of --at, such as Europe/Berlin.", envvar="CXR_NIGHTLY_TZ")] = "UTC",
+    study_date: StudyDate = False,
     now: Annotated[bool, typer.Option("--now", help="Do it once, now, and exit when the run ends; for cron.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -184,7 +192,7 @@ def nightly(
     from producer.commands.nightly import nightly_command
     from producer.ingest.source import Source
 
-    source = Source(csv=csv, images=images, reading=reading, dataset=dataset, model=model)
+    source = Source(csv=csv, images=images, reading=reading, dataset=dataset, model=model, study_dates=study_date)
     source_of_at = context.get_parameter_source("at")
     # CXR_NIGHTLY_AT is set in the container where a person types --now.
     if now and source_of_at is not None and source_of_at.name == "ENVIRONMENT":

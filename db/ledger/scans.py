@@ -14,7 +14,7 @@ from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile
 from db.metrics.held_out import base_name
 from db.metrics.stale_metrics import delete_metrics
-from db.schema.tables import ModelScan, Run, Scan
+from db.schema.tables import ModelScan, Outcome, Run, Scan
 
 #: Columns that a later CSV or listing updates.
 _UPDATED_COLUMNS: Final = (
@@ -54,6 +54,11 @@ class FoundImage:
     version: str | None = None
     #: Of a DICOM file whose header can be read; its SOP Instance UID is the scan's image name.
     header: ImageHeader | None = None
+
+    @property
+    def instance(self) -> str | None:
+        """The SOP Instance UID, which is the scan's image name; None if it has none or is not DICOM."""
+        return self.header.sop_instance_uid if self.header else None
 
     @property
     def seen_as(self) -> str | None:
@@ -144,6 +149,30 @@ def find_conflicts(
         if places or people:
             conflicts[name] = Conflict(scan_id=scan_id, image_name=name, locations=places, patients=people)
     return conflicts
+
+
+def known_instances(connection: Connection, dataset: str, *, with_study_date: bool) -> dict[str, str]:
+    """The SOP Instance UIDs of DICOM whose headers were read before, by `FoundImage.seen_as`.
+
+    Args:
+        connection: of the ledger.
+        dataset: the dataset's name.
+        with_study_date: only of scans whose study date is known.
+    """
+    query = select(Outcome.seen_as, Scan.sop_instance_uid).join(Scan, Scan.id == Outcome.scan_id)
+    query = query.where(Scan.dataset == dataset, Scan.sop_instance_uid == Scan.image_name, Outcome.seen_as.is_not(None))
+    if with_study_date:
+        query = query.where(Scan.study_date.is_not(None))
+    return {row.seen_as: row.sop_instance_uid for row in connection.execute(query, execution_options=STREAMING)}
+
+
+def scans_of_patients(connection: Connection, dataset: str, patients: Mapping[str, str]) -> set[str]:
+    """The image names of those scans of a dataset that are of the patients given, by image name."""
+    if not patients:
+        return set()
+    query = select(Scan.image_name, Scan.patient_id).where(Scan.dataset == dataset, Scan.patient_id.is_not(None))
+    rows = connection.execute(query, execution_options=STREAMING)
+    return {row.image_name for row in rows if patients.get(row.image_name) == row.patient_id}
 
 
 def add_patient_ids(connection: Connection, dataset: str, file: LabelsFile) -> int:

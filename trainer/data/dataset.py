@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from db.errors import UserError
 from db.labels.csv_file import LabelRow
 from db.ledger.scans import FoundImage
+from db.settings import load_settings
 from trainer.console.progress import print_status, stage
 from trainer.data.decoded_images import load_decoded_images
+from worker.dicom.admission import REFUSED
 from worker.images.pixels import Pixels
 from worker.images.preprocessing import Preprocessing
+from worker.settings import ModelSettings
 from worker.storage.image_store import find_images
 
 #: If a larger share of the scans is unreadable, something is wrong with the data set and not with single images.
@@ -89,7 +92,10 @@ def load_examples(
     Raises:
         UserError: more than 5% of the scans cannot be read.
     """
-    cached = load_decoded_images(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
+    # A fit takes no film that a worker with these settings refuses, except for lateral ones: that choice is the CSV's.
+    refused = REFUSED - load_settings(ModelSettings).admitted
+    images = [found.get(row.image_name) for row in rows]
+    cached = load_decoded_images(cache, images, rule, refused=refused, advance=advance)
     unreadable = Counter(cached.unreadable.values())
     _check_unreadable_share(unreadable, len(rows))
     indices = [index for index in range(len(rows)) if index not in cached.unreadable]

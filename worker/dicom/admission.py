@@ -6,7 +6,7 @@ film alone. Which of them refuse it is up to the worker, also for a film that an
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from db.errors import PermanentError
 from worker.dicom.dataset import DAMAGE_ERRORS, text_of
-from worker.dicom.header import LATERAL, normal_view, view_of
+from worker.dicom.header import LATERAL, view_of
 from worker.dicom.window import display_window
 
 VIEW: Final = "view"
@@ -67,15 +67,14 @@ def admission_codes(dataset: Dataset, rendering: str) -> tuple[str, ...]:
     return tuple(_codes(dataset, rendering))
 
 
-def refused_codes(admitted: AbstractSet[str], views: Iterable[str]) -> frozenset[str]:
+def refused_codes(admitted: AbstractSet[str], views: Collection[str]) -> frozenset[str]:
     """The codes that reject a film.
 
     Args:
         admitted: the codes that the settings admit.
         views: the views that the model was fitted on, `Manifest.views`; empty if that is unknown.
     """
-    fitted = [normal_view(view) for view in views]
-    return (REFUSED if LATERAL in fitted or not fitted else frozenset(SENTENCES)) - admitted
+    return (REFUSED if LATERAL in views or not views else frozenset(SENTENCES)) - admitted
 
 
 def check_admission(codes: Iterable[str], refused: AbstractSet[str]) -> None:

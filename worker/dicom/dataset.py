@@ -203,6 +203,15 @@ def numbers_of(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     return numbers if all(map(isfinite, numbers)) else ()
 
 
+def number_of(dataset: Dataset, keyword: str) -> float | None:
+    """The first value of a numeric element, whatever the others are; None if it cannot be read or is not finite."""
+    try:
+        number = float(text_of(dataset, keyword) or "")
+    except DAMAGE_ERRORS:
+        return None
+    return number if isfinite(number) else None
+
+
 def _values(dataset: Dataset, keyword: str) -> list[Any]:
     try:
         # pydicom converts the bytes only now.

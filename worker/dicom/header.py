@@ -4,12 +4,17 @@ A value that is not what its element must hold counts as absent, because people 
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from datetime import date
+from enum import StrEnum
 from typing import BinaryIO, Final
 
-from pydicom.dataset import Dataset
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
+from db.errors import PermanentError
 from db.labels.cells import normalise_patient_id, parse_age
 from db.labels.text import InvalidLabels
 from db.ledger.scans import ImageHeader
@@ -20,13 +25,14 @@ _TAGS: Final = (
     *("SOPClassUID", "SOPInstanceUID", "StudyDate", "Manufacturer", "PatientID", "PatientSex", "PatientAge"),
     *("ViewPosition", "ViewCodeSequence"),
 )
-_UID: Final = re.compile(r"(?=[\d.]{1,64}\Z)\d+(\.\d+)+", re.ASCII)
+_VALID_UID: Final = re.compile(r"(?=[\d.]{1,64}\Z)\d+(\.\d+)+", re.ASCII)
 #: With or without a unit, which some vendors leave out.
 _AGE: Final = re.compile(r"\d{1,3}[YMWD]?", re.ASCII)
 #: The dots are those of ACR-NEMA, DICOM's predecessor.
 _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 #: A company's name. A person's name in DICOM has `^` between its parts.
 _MANUFACTURER: Final = re.compile(r"[\w .,;:&/()+*'-]{1,64}")
+_UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _MAX_PATIENT_ID_LENGTH: Final = 64
 LATERAL: Final = "LATERAL"
 
@@ -45,13 +51,26 @@ _VIEWS_BY_CODE: Final[Mapping[str, str]] = {
 }
 
 
-def read_header(content: bytes | BinaryIO) -> ImageHeader:
+class NoImage(StrEnum):
+    """DICOM that holds no image. The values are keys of JSON, so they are public interface."""
+
+    #: The list of the files of a CD.
+    DICOMDIR = "dicomdir"
+    #: A report, a presentation state, a waveform: such objects lie beside the films of a study.
+    OTHER = "dicom_without_image"
+
+
+def read_header(content: bytes | BinaryIO) -> ImageHeader | NoImage:
     """Read the header of a DICOM file, without its pixels.
 
     Raises:
         PermanentError: `truncated`, it cannot be read.
     """
-    return header_of(parse_dicom(content, tags=_TAGS, with_pixels=False))
+    dataset = parse_dicom(content, tags=_TAGS, with_pixels=False)
+    if not all(map(_is_whole, dataset.elements())):
+        # A UID that is cut short would be that of another film.
+        raise PermanentError("truncated", "the DICOM file is truncated: its header ends too early")
+    return _no_image(dataset) or header_of(dataset)
 
 
 def header_of(dataset: Dataset) -> ImageHeader:
@@ -64,19 +83,31 @@ def header_of(dataset: Dataset) -> ImageHeader:
         sex=_sex(text_of(dataset, "PatientSex")),
         age_years=_age(text_of(dataset, "PatientAge")),
         manufacturer=_matching(_MANUFACTURER, text_of(dataset, "Manufacturer")),
-        transfer_syntax=_uid(text_of(meta, "TransferSyntaxUID")),
+        transfer_syntax=_matching(_VALID_UID, text_of(meta, "TransferSyntaxUID")),
         study_date=_date(text_of(dataset, "StudyDate")),
     )
+
+
+def _no_image(dataset: FileDataset) -> NoImage | None:
+    """What else a file is by its SOP class; None for an image, and for a class that the standard does not know."""
+    meta = getattr(dataset, "file_meta", Dataset())
+    uid = UID(text_of(dataset, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID") or "")
+    if uid == MediaStorageDirectoryStorage:
+        return NoImage.DICOMDIR
+    return NoImage.OTHER if uid.type == "SOP Class" and "Image" not in uid.name else None
+
+
+def _is_whole(element: RawDataElement | DataElement) -> bool:
+    if not isinstance(element, RawDataElement) or element.length == _UNDEFINED_LENGTH:
+        return True
+    return len(element.value or b"") == element.length
 
 
 def view_of(dataset: Dataset) -> str | None:
     """`PA`, `AP`, `LATERAL` or `OBLIQUE`; None if the header does not say, or says two of them."""
     text = text_of(dataset, "ViewPosition")
-    return _view_of_code(dataset) if text is None else normal_view(text)
-
-
-def normal_view(text: str) -> str | None:
-    """`PA`, `AP`, `LATERAL` or `OBLIQUE`, of a view as people write it; None if it is none or two of them."""
+    if text is None:
+        return _view_of_code(dataset)
     words = re.split(r"[^A-Z]+", text.upper())
     views = {_VIEWS[word] or word for word in words if word in _VIEWS}
     return views.pop() if len(views) == 1 else None
@@ -102,7 +133,7 @@ def _patient_id(text: str | None) -> str | None:
 
 
 def _sex(text: str | None) -> str | None:
-    return text if text in ("M", "F", "O") else None
+    return next((sex for sex in ("M", "F", "O") if sex == text), None)
 
 
 def _age(text: str | None) -> float | None:
@@ -118,9 +149,15 @@ def _date(text: str | None) -> date | None:
         return None
 
 
+def is_uid(text: str) -> bool:
+    """Whether a text may be a UID: numbers with dots between them, of at most 64 characters."""
+    return _VALID_UID.fullmatch(text) is not None
+
+
 def _uid(text: str | None) -> str | None:
-    return _matching(_UID, text)
+    return text if text and is_uid(text) else None
 
 
 def _matching(pattern: re.Pattern[str], text: str | None) -> str | None:
-    return text if text and pattern.fullmatch(text) else None
+    # Interned: many thousand headers repeat the same few words.
+    return sys.intern(text) if text and pattern.fullmatch(text) else None

@@ -1,14 +1,13 @@
 """Reads the window of a DICOM header: which modality values are spread over the gray levels (PS3.3 C.11.2.1)."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from worker.dicom.dataset import DAMAGE_ERRORS, text_of
+from worker.dicom.dataset import number_of, text_of
 from worker.dicom.lookup_tables import read_lookup_table
 
 VOI_LUT: Final = "VOILUTSequence"
@@ -46,7 +45,7 @@ class Window:
 
 def window_of(dataset: Dataset) -> Window | None:
     """The first window in a header, with or without a width; None if there is none that can be read."""
-    center, width = (_number(dataset, keyword) for keyword in ("WindowCenter", "WindowWidth"))
+    center, width = (number_of(dataset, keyword) for keyword in ("WindowCenter", "WindowWidth"))
     if center is None or width is None:
         return None
     function = (text_of(dataset, "VOILUTFunction") or _LINEAR).upper()
@@ -72,12 +71,3 @@ def _has_content(element: Any) -> bool:
     value = None if element is None else element.value
     text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     return value is not None and text.strip(" \0") != ""
-
-
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    """The first value alone: one that cannot be read among the others does not matter."""
-    try:
-        number = float(text_of(dataset, keyword) or "")
-    except DAMAGE_ERRORS:
-        return None
-    return number if isfinite(number) else None

@@ -1,7 +1,7 @@
 """Turns a scan's encoded bytes into pixels: from the pixel cache, or decoded on as many cores as the process has."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from threading import BoundedSemaphore, get_ident
 from typing import Final
 
@@ -26,7 +26,7 @@ class Decoder:
     """Preprocesses images for one model. Any number of threads may call it."""
 
     def __init__(
-        self, rule: Preprocessing, settings: WorkerSettings, stopwatch: Stopwatch, views: Iterable[str] = ()
+        self, rule: Preprocessing, settings: WorkerSettings, stopwatch: Stopwatch, views: Collection[str] = ()
     ) -> None:
         """Prepare to decode.
 

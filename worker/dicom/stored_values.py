@@ -1,0 +1,106 @@
+"""Tells which whole numbers the stored values of a film are (PS3.5 section 8), and looks them all up in one table."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from worker.dicom.dataset import number_of
+from worker.dicom.frames import StoredValues
+
+#: The note of bits set outside those that the header declares, or of a declaration that cannot be true.
+HIGH_BITS: Final = "high_bits"
+
+#: Values whose results are made apart before they take the place of half of these.
+_FIRST_PART: Final = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRange:
+    """How a film's values are stored, and which of them it has.
+
+    A pattern is a value as unsigned bits. Its number is in `bits` of these, above the lowest `shift`; the others are
+    masked, or hold the sign.
+    """
+
+    #: 8 or 16.
+    allocated: int
+    bits: int
+    shift: int
+    signed: bool
+    #: The least and greatest number that occurs in the film.
+    lowest: int
+    highest: int
+
+    @property
+    def numbers(self) -> NDArray[np.int32]:
+        """All numbers that can be stored, ascending, int32 (2 ** bits,)."""
+        return np.arange(1 << self.bits, dtype=np.int32) - (1 << self.bits - 1 if self.signed else 0)
+
+    @property
+    def used(self) -> slice:
+        """Those from the least to the greatest that occurs, as part of `numbers`."""
+        least = int(self.numbers[0])
+        return slice(self.lowest - least, self.highest - least + 1)
+
+    def by_pattern(self, table: NDArray[Any]) -> NDArray[Any]:
+        """A table that has an entry for each number, (2 ** bits,), as one for each pattern, (2 ** allocated,)."""
+        # Patterns of negative numbers come last.
+        ordered = np.roll(table, table.size // 2) if self.signed else table
+        return np.tile(np.repeat(ordered, 1 << self.shift), 1 << (self.allocated - self.bits - self.shift))
+
+
+def stored_range(values: StoredValues, dataset: Dataset) -> tuple[StoredRange, tuple[str, ...]]:
+    """Find out how values, (height, width), are stored; and the notes on what contradicts the header."""
+    allocated = values.itemsize * 8
+    bits = int(number_of(dataset, "BitsStored") or 0)
+    plausible = 1 <= bits <= allocated
+    bits = bits if plausible else allocated
+    signed = np.issubdtype(values.dtype, np.signedinteger)
+    low, high = (int(extreme) for extreme in cv2.minMaxLoc(values)[:2])
+    # Without a sign, the bits above those in use must be 0. With one, they repeat it in some files and are 0 in others.
+    fits = -(1 << bits - 1) * signed <= low and high < 1 << bits
+    shift = 0 if fits else _declared_shift(dataset, allocated, bits)
+    stored = StoredRange(allocated=allocated, bits=bits, shift=shift, signed=signed, lowest=low, highest=high)
+    notes = () if plausible and (fits or shift) else (HIGH_BITS,)
+    is_exact = shift == 0 and stored.numbers[0] <= low and high <= stored.numbers[-1]
+    return stored if is_exact else _masked(stored, values), notes
+
+
+def look_up(values: StoredValues, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Look up values, (height, width), by their patterns.
+
+    If the values may be written to, the results take the place of their first half: a large detector's film is never in
+    memory twice.
+    """
+    patterns = values.view(np.uint8 if values.itemsize == 1 else np.uint16)
+    if values.itemsize == 1 or not (values.flags.writeable and values.flags.c_contiguous):
+        return cv2.LUT(patterns, table).astype(np.uint8, copy=False)
+    image = patterns.reshape(-1).view(np.uint8)[: values.size].reshape(values.shape)
+    height, width = values.shape
+    end = min(_FIRST_PART // width + 1, height)
+    image[:end] = cv2.LUT(patterns[:end], table)
+    while end < height:
+        # The results of as many rows as were looked up before end where the first of these rows begins.
+        rows = slice(end, min(2 * end, height))
+        cv2.LUT(patterns[rows], table, image[rows])
+        end = rows.stop
+    return image
+
+
+def _declared_shift(dataset: Dataset, allocated: int, bits: int) -> int:
+    """How many bits below the value are unused: the standard no longer allows any, but old files have some."""
+    shift = int(number_of(dataset, "HighBit") or 0) + 1 - bits
+    return shift if 0 < shift <= allocated - bits else 0
+
+
+def _masked(stored: StoredRange, values: StoredValues) -> StoredRange:
+    """With the extremes of the numbers that are left when bits are masked."""
+    patterns = values.view(np.uint8 if values.itemsize == 1 else np.uint16)
+    count = 1 << stored.allocated
+    occurs = cv2.calcHist([patterns], [0], None, [count], [0, count]).reshape(-1) > 0
+    numbers = stored.by_pattern(stored.numbers)[occurs]
+    return replace(stored, lowest=int(numbers.min()), highest=int(numbers.max()))
