@@ -22,14 +22,12 @@ _FIRST_PART: Final = 1 << 16
 class StoredRange:
     """How a film's values are stored, and which of them it has.
 
-    A pattern is a value as unsigned bits. Its number is in `bits` of these, above the lowest `shift`; the others are
-    masked, or hold the sign.
+    A pattern is a value as unsigned bits. Its number is in the lowest `bits` of these; the others are masked.
     """
 
     #: 8 or 16.
     allocated: int
     bits: int
-    shift: int
     signed: bool
     #: The least and greatest number that occurs in the film.
     lowest: int
@@ -50,7 +48,7 @@ class StoredRange:
         """A table that has an entry for each number, (2 ** bits,), as one for each pattern, (2 ** allocated,)."""
         # Patterns of negative numbers come last.
         ordered = np.roll(table, table.size // 2) if self.signed else table
-        return np.tile(np.repeat(ordered, 1 << self.shift), 1 << (self.allocated - self.bits - self.shift))
+        return np.tile(ordered, 1 << (self.allocated - self.bits))
 
 
 def stored_range(values: StoredValues, dataset: Dataset) -> tuple[StoredRange, tuple[str, ...]]:
@@ -61,13 +59,11 @@ def stored_range(values: StoredValues, dataset: Dataset) -> tuple[StoredRange, t
     bits = bits if plausible else allocated
     signed = np.issubdtype(values.dtype, np.signedinteger)
     low, high = (int(extreme) for extreme in cv2.minMaxLoc(values)[:2])
-    # Without a sign, the bits above those in use must be 0. With one, they repeat it in some files and are 0 in others.
+    stored = StoredRange(allocated=allocated, bits=bits, signed=signed, lowest=low, highest=high)
+    # Without a sign, the bits above those stored must be 0. With one, they repeat it in some files and are 0 in others.
     fits = -(1 << bits - 1) * signed <= low and high < 1 << bits
-    shift = 0 if fits else _declared_shift(dataset, allocated, bits)
-    stored = StoredRange(allocated=allocated, bits=bits, shift=shift, signed=signed, lowest=low, highest=high)
-    notes = () if plausible and (fits or shift) else (HIGH_BITS,)
-    is_exact = shift == 0 and stored.numbers[0] <= low and high <= stored.numbers[-1]
-    return stored if is_exact else _masked(stored, values), notes
+    is_exact = stored.numbers[0] <= low and high <= stored.numbers[-1]
+    return stored if is_exact else _masked(stored, values), () if plausible and fits else (HIGH_BITS,)
 
 
 def look_up(values: StoredValues, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -91,14 +87,8 @@ def look_up(values: StoredValues, table: NDArray[np.uint8]) -> NDArray[np.uint8]
     return image
 
 
-def _declared_shift(dataset: Dataset, allocated: int, bits: int) -> int:
-    """How many bits below the value are unused: the standard no longer allows any, but old files have some."""
-    shift = int(number_of(dataset, "HighBit") or 0) + 1 - bits
-    return shift if 0 < shift <= allocated - bits else 0
-
-
 def _masked(stored: StoredRange, values: StoredValues) -> StoredRange:
-    """With the extremes of the numbers that are left when bits are masked."""
+    """With the extremes of the numbers that are left when the other bits are masked."""
     patterns = values.view(np.uint8 if values.itemsize == 1 else np.uint16)
     count = 1 << stored.allocated
     occurs = cv2.calcHist([patterns], [0], None, [count], [0, count]).reshape(-1) > 0
