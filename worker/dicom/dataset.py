@@ -13,9 +13,10 @@ from typing import Any, BinaryIO, Final
 from pydicom import config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as ItemSequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from db.errors import PermanentError
@@ -42,7 +43,8 @@ _MAX_INFLATED_HEADER_BYTES: Final = 1 << 22
 #: What pydicom raises for a damaged file, found by experiment.
 DAMAGE_ERRORS: Final = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError),
-    *(NotImplementedError, RecursionError, MemoryError, InvalidDicomError, struct.error, zlib.error),
+    *(NotImplementedError, RecursionError, MemoryError, struct.error, zlib.error),
+    *(InvalidDicomError, BytesLengthException),
 )
 
 # Real headers break the standard's rules for values; what is used of them is checked where it is used.
@@ -216,7 +218,8 @@ def _values(dataset: Dataset, keyword: str) -> list[Any]:
         value = dataset.get(keyword)
     except DAMAGE_ERRORS:
         return []
-    if value is None:
+    # An element of text may be a sequence, which pydicom prints as a tree of any size.
+    if value is None or isinstance(value, ItemSequence):
         return []
     # pydicom gives the descriptor of a LUT as a list.
     return list(value) if isinstance(value, MultiValue | list) else [value]
