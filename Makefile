@@ -122,6 +122,8 @@ bench-parts: .venv/test.installed
 	$(BIN)/python -m tests.benchmarks.bench_export
 	$(BIN)/python -m tests.benchmarks.bench_s3
 	$(BIN)/python -m tests.benchmarks.bench_fit
+	$(BIN)/python -m tests.benchmarks.bench_rendering
+	$(BIN)/python -m tests.benchmarks.bench_dicom
 
 # SCALE="--scans 1000 --workers 1 2 --parts fleets" takes two minutes.
 bench-scale: .venv/test.installed

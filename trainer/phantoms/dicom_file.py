@@ -108,7 +108,7 @@ def encode_lossless_jpeg(values: NDArray[Any], bits: int, *, predictor: int = 1)
     """A lossless JPEG (process 14)."""
     from imagecodecs import jpeg8_encode
 
-    return bytes(jpeg8_encode(_unsigned(values, bits), lossless=True, predictor=predictor, bitspersample=max(2, bits)))
+    return bytes(jpeg8_encode(_unsigned(values, bits), lossless=True, predictor=predictor, bitspersample=bits))
 
 
 def encode_jpeg_ls(values: NDArray[Any], bits: int, *, near: int = 0) -> bytes:
@@ -180,7 +180,8 @@ LOSSLESS_SYNTAXES: Final = tuple(
 
 def _unsigned(values: NDArray[Any], bits: int) -> NDArray[Any]:
     """The stored bits alone, as encoders without a sign take them."""
-    return values.view(np.dtype(f"u{values.itemsize}")) & ((1 << bits) - 1)
+    unsigned = values.view(np.dtype(f"u{values.itemsize}")) & ((1 << bits) - 1)
+    return unsigned.astype(np.uint8) if bits <= 8 else unsigned
 
 
 def _byte_order(syntax: UID) -> str:

@@ -134,6 +134,8 @@ def _decode_jpeg(stream: memoryview, expected: CodedFrame) -> NDArray[np.integer
     if header.bits == 8:
         # It tells when libjpeg had to make pixels up.
         return np.asarray(simplejpeg.decode_jpeg(stream, "GRAY", strict=True)[..., 0])
+    if header.bits != 12:
+        raise _damaged("a sequential JPEG has 8 or 12 bits")
     check_blocks(stream, header)
     return np.asarray(jpeg8_decode(stream))
 

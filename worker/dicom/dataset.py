@@ -29,17 +29,17 @@ _WITHOUT_PREAMBLE: Final = re.compile(
 )
 #: Bytes from which `is_dicom` tells.
 SNIFFED_BYTES: Final = _MAGIC_OFFSET + 4
-#: A header may have so many bytes, without elements that are not read. A byte of it can cost hundreds in memory.
+#: A header may have so many bytes, without elements that are not read, in so many pieces: two or three of an element.
 _MAX_HEADER_BYTES: Final = 8 << 20
+_MAX_HEADER_READS: Final = 100_000
 #: A larger element is not read: pixel data stays where it is, and others are dropped.
 _MAX_ELEMENT_BYTES: Final = 1 << 20
 _PIXEL_DATA: Final = 0x7FE00010
 _META_GROUP: Final = 2
 #: The transfer syntax stands within so many bytes of the file.
 _META_BYTES: Final = 2048
-#: Far more than the largest film, and than the largest header; a stream of zeros inflates a thousandfold.
+#: Far more than the largest film; a stream of zeros inflates a thousandfold.
 _MAX_INFLATED_BYTES: Final = 1 << 28
-_MAX_INFLATED_HEADER_BYTES: Final = 1 << 22
 #: What pydicom raises for a damaged file, found by experiment.
 DAMAGE_ERRORS: Final = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError),
@@ -66,10 +66,11 @@ def _has_preamble(head: bytes) -> bool:
 class BoundedFile:
     """A file of which no more than a header's bytes are read, whatever its elements claim; pixel data is skipped."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._remaining = _MAX_HEADER_BYTES
-        self.seek, self.tell = file.seek, file.tell
+    def __init__(self, content: bytes | BinaryIO) -> None:
+        self._content = content if isinstance(content, bytes) else None
+        self._file = BytesIO(content) if isinstance(content, bytes) else content
+        self._remaining, self._remaining_reads = _MAX_HEADER_BYTES, _MAX_HEADER_READS
+        self.seek, self.tell = self._file.seek, self._file.tell
 
     def read(self, size: int = -1) -> bytes:
         """Read as a file does.
@@ -79,15 +80,16 @@ class BoundedFile:
         """
         content = self._file.read(min(size, self._remaining + 1) if size >= 0 else self._remaining + 1)
         self._remaining -= len(content)
-        if self._remaining < 0:
-            raise ValueError(f"the header has more than {_MAX_HEADER_BYTES} bytes")
+        self._remaining_reads -= 1
+        if self._remaining < 0 or self._remaining_reads < 0:
+            raise ValueError("the header is too large")
         return content
 
     def content(self) -> memoryview:
         """The whole content of a file in memory, which is not copied."""
-        if not isinstance(self._file, BytesIO):
+        if self._content is None:
             raise TypeError("the file is not in memory")
-        return self._file.getbuffer()
+        return memoryview(self._content)
 
 
 def parse_dicom(
@@ -103,12 +105,11 @@ def parse_dicom(
     Raises:
         PermanentError: `truncated`, the file is damaged; `too_large`, it inflates to more than 256 MB.
     """
-    file = BytesIO(content) if isinstance(content, bytes) else content
     try:
-        file = _without_stray_byte(file)
-        inflated = _inflated(file, with_pixels=with_pixels)
+        content = _without_stray_byte(content)
+        inflated = _inflated(content, with_pixels=with_pixels)
         dataset = dcmread(
-            BoundedFile(inflated or file),
+            BoundedFile(inflated or content),
             force=True,
             defer_size=_MAX_ELEMENT_BYTES,
             stop_before_pixels=not with_pixels,
@@ -124,42 +125,40 @@ def parse_dicom(
     return dataset
 
 
-def _without_stray_byte(file: BinaryIO) -> BinaryIO:
-    head = file.read(SNIFFED_BYTES)
+def _without_stray_byte(content: bytes | BinaryIO) -> bytes | BinaryIO:
+    head = content[:SNIFFED_BYTES] if isinstance(content, bytes) else content.read(SNIFFED_BYTES)
     without_preamble = None if _has_preamble(head) else _WITHOUT_PREAMBLE.match(head)
-    stray = len(without_preamble[1]) if without_preamble else 0
-    file.seek(stray)
-    return BytesIO(file.read()) if stray else file
+    if not isinstance(content, bytes):
+        content.seek(0)
+    if not without_preamble or not without_preamble[1]:
+        return content
+    return (content if isinstance(content, bytes) else content.read())[1:]
 
 
-def _inflated(file: BinaryIO, *, with_pixels: bool) -> BytesIO | None:
+def _inflated(content: bytes | BinaryIO, *, with_pixels: bool) -> bytes | None:
     """A deflated file as an ordinary one, because pydicom inflates without a limit; None if it is not deflated.
 
     Raises:
         PermanentError: `too_large`.
         zlib.error: the stream is damaged, or ends before its pixels do.
     """
+    file = BytesIO(content) if isinstance(content, bytes) else content
     head = file.read(_META_BYTES)
     file.seek(SNIFFED_BYTES if _has_preamble(head) else 0)
-    if DeflatedExplicitVRLittleEndian.encode() not in head:
-        file.seek(0)
-        return None
-    meta = read_dataset(
-        file,
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=lambda tag, _vr, _length: tag.group != _META_GROUP,
-    )
+    meta = Dataset()
+    if DeflatedExplicitVRLittleEndian.encode() in head:
+        is_data = lambda tag, _vr, _length: tag.group != _META_GROUP  # noqa: E731
+        meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=is_data)
     end = file.tell()
     file.seek(0)
     if text_of(meta, "TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return None
-    start = file.read(end)
-    file.seek(end)
-    body = _inflate(file.read(), _MAX_INFLATED_BYTES) if with_pixels else _inflate_start(file)
-    file.seek(0)
     as_ordinary = ExplicitVRLittleEndian.encode().ljust(len(DeflatedExplicitVRLittleEndian), b"\0")
-    return BytesIO(start.replace(DeflatedExplicitVRLittleEndian.encode(), as_ordinary) + body)
+    start = file.read(end).replace(DeflatedExplicitVRLittleEndian.encode(), as_ordinary)
+    if with_pixels:
+        return start + _inflate(file.read(), _MAX_INFLATED_BYTES)
+    body = zlib.decompressobj(-zlib.MAX_WBITS)
+    return start + body.decompress(file.read(_MAX_HEADER_BYTES), _MAX_HEADER_BYTES)
 
 
 def _inflate(deflated: bytes, limit: int) -> bytes:
@@ -170,11 +169,6 @@ def _inflate(deflated: bytes, limit: int) -> bytes:
     if not inflater.eof:
         raise zlib.error("the stream does not end")
     return body
-
-
-def _inflate_start(file: BinaryIO) -> bytes:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    return inflater.decompress(file.read(_MAX_INFLATED_HEADER_BYTES), _MAX_INFLATED_HEADER_BYTES)
 
 
 def _drop_large_elements(dataset: FileDataset) -> None:
