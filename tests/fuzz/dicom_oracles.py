@@ -5,20 +5,30 @@ import resource
 
 import numpy as np
 from pydicom import dcmread
+from pydicom.uid import UID
 
 from db.errors import PermanentError
 from db.ledger.outcomes import REASONS
-from worker.dicom.admission import SENTENCES
-from worker.dicom.dataset import SNIFFED_BYTES, is_dicom
-from worker.dicom.header import read_header
-from worker.images.pixels import COLOUR, prepare
+from tests.fuzz.dicom_seeds import films
+from worker.dicom.admission import REFUSED, SENTENCES, VIEW_UNKNOWN
+from worker.dicom.dataset import SNIFFED_BYTES, is_dicom, text_of
+from worker.dicom.header import NoImage, read_header
+from worker.dicom.lookup_tables import LUT_LENGTH, VALUE_RANGE
+from worker.dicom.rendering import POLARITY, WINDOW_IGNORED
+from worker.dicom.stored_values import HIGH_BITS
+from worker.images.pixels import prepare
 from worker.images.preprocessing import Preprocessing
 
 _RENDERINGS = ("display", "full_range", "equalized")
 #: What docs/dicom.md lists.
-NOTES = {*SENTENCES, COLOUR, "high_bits", "lut_length", "window_ignored", "value_range", "polarity", "view_unknown"}
+NOTES = {*SENTENCES, HIGH_BITS, LUT_LENGTH, POLARITY, VALUE_RANGE, VIEW_UNKNOWN, WINDOW_IGNORED}
 #: A film of the largest size that the targets allow takes a few megabytes.
 _MAX_GROWTH_MB = 64
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+
+# Decoders are loaded for the first film that needs them. Their time and memory are not that film's.
+for film in films():
+    prepare(film, Preprocessing(rule=2), refused=frozenset())
 
 
 def check_film(encoded, max_pixels):
@@ -35,7 +45,7 @@ def check_film(encoded, max_pixels):
 
 
 def check_header(encoded, _max_pixels=0):
-    """Accept a header whose values SQL can store, or a documented reason."""
+    """Accept a header whose values SQL can store, what the file is instead of an image, or a documented reason."""
     if not is_dicom(encoded[:SNIFFED_BYTES]):
         return "no dicom"
     try:
@@ -43,6 +53,8 @@ def check_header(encoded, _max_pixels=0):
     except PermanentError as error:
         assert error.reason in REASONS, f"an undocumented reason: {error.reason}"
         return error.reason
+    if isinstance(header, NoImage):
+        return str(header)
     for text in (header.sop_instance_uid, header.patient_id, header.view, header.manufacturer, header.transfer_syntax):
         assert text is None or (text.isprintable() and text.encode() and len(text) <= 64), f"stores {text!r}"
     assert header.sex in (None, "M", "F", "O")
@@ -54,14 +66,15 @@ def _scored(encoded, max_pixels):
     # Chosen by content, so that a finding can be reproduced.
     chosen = sum(encoded[-64:])
     rule = Preprocessing(rule=2, rendering=_RENDERINGS[chosen % 3], height=16, width=16)
-    refused = frozenset(SENTENCES) if chosen % 8 == 0 else frozenset()
-    prepared = prepare(encoded, rule, max_pixels, views=("PA", "AP"), refused=refused)
+    prepared = prepare(encoded, rule, max_pixels, REFUSED if chosen % 8 == 0 else frozenset())
     assert prepared.pixels.dtype == np.uint8
     assert prepared.pixels.shape == rule.shape
     if not is_dicom(encoded[:SNIFFED_BYTES]):
         return "no dicom"
     assert set(prepared.notes) <= NOTES, f"an undocumented note: {prepared.notes}"
     assert len(set(prepared.notes)) == len(prepared.notes), f"noted twice: {prepared.notes}"
+    is_listed = check_header(encoded) == "header"
+    assert is_listed or "sop_class" in prepared.notes, "a film that the list of a folder would leave out"
     _check_is_complete(encoded)
     return "pixels"
 
@@ -69,12 +82,11 @@ def _scored(encoded, max_pixels):
 def _check_is_complete(encoded):
     """Check that uncompressed pixels are all there, by pydicom's reading of the file."""
     dataset = dcmread(io.BytesIO(encoded), force=True)
-    if dataset["PixelData"].is_undefined_length:
-        return
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None or not syntax.is_encapsulated:
-        claimed = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
-        assert len(dataset.PixelData) >= claimed, "a score from truncated pixels"
+    pixels = dataset.get_item("PixelData")
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    if pixels.length != _UNDEFINED_LENGTH and not (syntax.is_transfer_syntax and syntax.is_encapsulated):
+        claimed = np.prod([int(float(text_of(dataset, key))) for key in ("Rows", "Columns", "BitsAllocated")]) // 8
+        assert len(pixels.value) >= claimed, "a score from truncated pixels"
 
 
 def _memory_peak_mb():

@@ -1,4 +1,4 @@
-"""The seeds of DICOM: a small film in every transfer syntax and depth, with the headers that vendors write, and real ones."""
+"""The seeds of DICOM: small films in every transfer syntax and depth, with headers as vendors write them, and real ones."""
 
 import numpy as np
 from pydicom.dataset import Dataset

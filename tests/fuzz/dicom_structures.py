@@ -46,8 +46,9 @@ _TYPES = [
 ]
 _SIZES = (0, 1, 2, 19, 20, 24, 25, 48, 512, 65535)
 _BITS = (0, 1, 7, 8, 9, 11, 12, 15, 16, 17, 24, 32, 64, 255, 65535)
-_NUMBERS = b"0|-0|1|-1|0.5|1e-300|1e308|-1e38|nan|inf|65535|4096|4096\\1|1\\2|\\|abc||99999999999999999999|1.5.2| 12 |1,5".split(
-    b"|"
+_NUMBERS = (
+    *b"0 -0 1 -1 0.5 1e-300 1e308 -1e38 nan inf 65535 4096 4096\\1 1\\2 \\ abc 99999999999999999999 1.5.2 1,5".split(),
+    *(b"", b" 12 "),
 )
 #: By tag: the type of an element, and values that contradict others, lie at an edge, or are none. Numbers are US.
 _VALUES = {
