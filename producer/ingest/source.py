@@ -192,7 +192,7 @@ def _read_images(source: Source, images: str, known: KnownInstances) -> SourceCo
     rows = rows_with_headers([unlabelled_row(name) for name in names], listing)
     return SourceContents(
         dataset=source.dataset or _dataset_of(_folder_of(images, found)),
-        sha256=_sha256_of(found),
+        sha256=_sha256_of(found, listing.conflicts),
         rows=rows,
         found=_registered(source, found),
         labels=None,
@@ -223,8 +223,10 @@ def _dataset_of(images: str) -> str:
     return Path(images).absolute().name or images
 
 
-def _sha256_of(found: Mapping[str, FoundImage]) -> str:
+def _sha256_of(found: Mapping[str, FoundImage], conflicts: Mapping[str, tuple[str, str]]) -> str:
     listed = "".join(f"{name}\0{image.version}\0" for name, image in found.items())
+    # Once they are settled, their scans are due, which an open run would not notice.
+    listed += "".join(f"{name}\0{places}\0" for name, places in sorted(conflicts.items()))
     return hashlib.sha256(listed.encode()).hexdigest()
 
 

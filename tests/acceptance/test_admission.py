@@ -1,41 +1,33 @@
 """DICOM films that should not be scored are rejected, unless the person who runs the command admits them."""
 
-import cv2
 import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from tests.support.world import EMBEDDED, dicom_artifact, radiograph
 from trainer.phantoms.dicom_file import dicom_file
 
+LATERAL = {"ViewPosition": "LL"}
+
 pytestmark = pytest.mark.parametrize("world", [EMBEDDED], indirect=True)
 
 
 @pytest.mark.slow
-def test_a_film_is_rejected_with_its_reason_and_scored_with_a_note_where_it_is_admitted(world, tmp_path):
-    """A scan keeps what it has until it is scored again with --rescore."""
+def test_an_admitted_film_is_scored_and_noted_and_others_are_not(world, tmp_path):
+    """The command's flag reaches the process that scores; a rejection says which code would admit the film."""
     dicom_artifact(world.home / "models")
-    folder = tmp_path / "night"
-    folder.mkdir()
-    cv2.imwrite(str(folder / "film.png"), radiograph(0))
-    (folder / "film.dcm").write_bytes(dicom_file(radiograph(1), SOPInstanceUID="1.2.3"))
-    capture = dicom_file(radiograph(2), SOPInstanceUID="1.2.4", SOPClassUID=SecondaryCaptureImageStorage)
-    (folder / "capture").write_bytes(capture)
-    latest = (
-        "SELECT s.image_name, o.state, o.reason, o.notes FROM outcomes o JOIN scans s ON s.id = o.scan_id "
-        "JOIN run_scans r ON r.outcome_id = o.id WHERE r.run_id = (SELECT max(id) FROM runs) ORDER BY 1"
-    )
-    films = [("1.2.3", "scored", None, None), ("film.png", "scored", None, None)]
-    noted, rejected = ("1.2.4", "scored", None, "secondary_capture"), ("1.2.4", "rejected", "secondary_capture", None)
-    for options, code, capture in [
-        ((), 3, rejected),
-        (["--admit", "secondary_capture"], 3, rejected),
-        (["--admit", "secondary_capture", "--rescore"], 0, noted),
-    ]:
-        done = world.producer("run", "--images", folder, *options, check=False)
-        assert done.returncode == code, done.stderr
-        assert world.rows(latest) == sorted([*films, capture]), options
-    [(detail,)] = world.rows("SELECT detail FROM outcomes WHERE state = 'rejected'")
-    assert "--admit secondary_capture" in detail
+    (folder := tmp_path / "night").mkdir()
+    capture = {"SOPInstanceUID": "1.2.4", "SOPClassUID": SecondaryCaptureImageStorage}
+    for number, header in enumerate(({"SOPInstanceUID": "1.2.3"}, capture, {"SOPInstanceUID": "1.2.5", **LATERAL})):
+        (folder / f"IM000{number}").write_bytes(dicom_file(radiograph(number), **header))
+    done = world.producer("run", "--images", folder, "--admit", "secondary_capture", check=False)
+    assert done.returncode == 3, done.stderr
+    assert world.rows("SELECT image_name, state, reason, notes FROM results_wide ORDER BY 1") == [
+        ("1.2.3", "scored", None, None),
+        ("1.2.4", "scored", None, "secondary_capture"),
+        ("1.2.5", "rejected", "view", None),
+    ]
+    [(detail,)] = world.rows("SELECT detail FROM outcomes WHERE reason = 'view'")
+    assert "workers with --admit view" in detail
 
 
 @pytest.mark.parametrize(

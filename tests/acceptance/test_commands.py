@@ -81,12 +81,12 @@ def test_enqueue_says_how_many_images_are_missing_and_what_was_left_out(ledger, 
     """By reason, and in JSON as well; one is singular."""
     assert "1 image of the source is missing" in ledger.producer("enqueue", "--csv", ledger.csv).stdout
     assert as_json(ledger, "enqueue", "--csv", ledger.csv)["missing"] == 1
-    (tmp_path / "images" / "notes.txt").touch()
+    (tmp_path / "images" / "notes.txt").write_text("x")
     (tmp_path / "images" / "archive").symlink_to(tmp_path)
     source = ("--images", tmp_path / "images")
-    assert "left out: 1 file not named like an image, 1 symlinked folder" in ledger.producer("enqueue", *source).stdout
+    assert "left out: 1 symlinked folder, 1 text file" in ledger.producer("enqueue", *source).stdout
     enqueued = as_json(ledger, "enqueue", *source)
-    assert (enqueued["left_out"], enqueued["left_out_by_reason"]) == (2, {"other_name": 1, "symlinked_folder": 1})
+    assert (enqueued["left_out"], enqueued["left_out_by_reason"]) == (2, {"symlinked_folder": 1, "text": 1})
 
 
 def test_a_run_without_failures_says_so_in_a_sentence(ledger, tmp_path):

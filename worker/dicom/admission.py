@@ -130,9 +130,11 @@ def _body_parts(dataset: Dataset) -> list[str]:
 
 def _anatomic_region(dataset: Dataset) -> Dataset:
     try:
-        return dataset.AnatomicRegionSequence[0]
+        region: Dataset = dataset.AnatomicRegionSequence[0]
     except DAMAGE_ERRORS:
+        # Absent, empty or damaged.
         return Dataset()
+    return region
 
 
 def _upper(dataset: Dataset, keyword: str) -> str:

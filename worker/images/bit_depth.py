@@ -1,7 +1,9 @@
 """Converts 16 bits to 8, so that a radiograph gives the same pixels however its writer filled the 16 bits."""
 
+from functools import lru_cache
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,8 +37,14 @@ def to_uint8(image: NDArray[Any], rule: Preprocessing) -> tuple[NDArray[np.uint8
     if image.dtype != np.uint16:
         raise PermanentError("unsupported", f"the image has {image.dtype} channels; only 1 to 16 bits are supported")
     bits, is_unsure = _depth(image, rule)
-    gray = np.minimum(image, (1 << bits) - 1) >> (bits - 8)
-    return gray.astype(np.uint8), (DEPTH_UNSURE,) if is_unsure else ()
+    gray = cv2.LUT(image, _upper_bits(bits)).astype(np.uint8, copy=False)
+    return gray, (DEPTH_UNSURE,) if is_unsure else ()
+
+
+@lru_cache(maxsize=16)
+def _upper_bits(bits: int) -> NDArray[np.uint8]:
+    """By value of 16 bits: the upper 8 of so many bits, and 255 for greater values."""
+    return (np.minimum(np.arange(1 << 16), (1 << bits) - 1) >> (bits - 8)).astype(np.uint8)
 
 
 def _depth(image: NDArray[np.uint16], rule: Preprocessing) -> tuple[int, bool]:
@@ -51,15 +59,18 @@ def _depth(image: NDArray[np.uint16], rule: Preprocessing) -> tuple[int, bool]:
 
 def _robust_depth(image: NDArray[np.uint16]) -> tuple[int, bool]:
     """The least depth that all but a few pixels fit; unsure if any pixel, or slightly other values, contradict it."""
-    few, white = _FEW * image.size, np.count_nonzero(image == _WHITE)
+    few, greatest = _FEW * image.size, int(image.max())
 
-    def count_beyond(limit: int) -> int:
-        return int(np.count_nonzero(image >= limit) - white)
+    def count_from(limit: int) -> int:
+        return int(np.count_nonzero(image >= limit)) if limit <= greatest else 0
 
+    white = count_from(_WHITE)
     limits = [1 << bits for bits in _DEPTHS[:-1]]
-    beyond = [count_beyond(limit) for limit in limits]
+    beyond = [count_from(limit) - white for limit in limits]
     place = next((place for place, count in enumerate(beyond) if count <= few), len(beyond))
     is_contradicted = place < len(beyond) and (beyond[place] > 0 or white > few)
     # With a quarter of the pixels that decided, or with values smaller by a fifth, the film would fit the depth below.
-    is_barely_reached = place > 0 and (beyond[place - 1] <= 4 * few or count_beyond(limits[place - 1] * 5 // 4) <= few)
+    is_barely_reached = place > 0 and (
+        beyond[place - 1] <= 4 * few or count_from(limits[place - 1] * 5 // 4) - white <= few
+    )
     return _DEPTHS[place], is_contradicted or is_barely_reached

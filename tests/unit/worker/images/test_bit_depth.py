@@ -115,8 +115,8 @@ def test_a_share_of_bright_pixels_near_the_limit_is_noted(share, bits, is_unsure
 
 def test_a_film_that_hardly_leaves_the_depth_below_is_noted():
     """Of 14 bits it would use a quarter, of 12 a little more than all."""
-    film = (film_of(12).astype(np.uint32) * 9 // 8).astype(np.uint16)
-    assert (film >= 4096).mean() > 0.01
+    film = np.minimum(film_of(12).astype(np.uint32) * 3 // 2, 4600).astype(np.uint16)
+    assert (film >= 4096).mean() > 0.05
     pixels, noted = read(film)
     assert (pixels == film >> 6).all()
     assert noted
