@@ -1,4 +1,4 @@
-"""The seeds of DICOM: small films in every transfer syntax and depth, with headers as vendors write them, and real ones."""
+"""The seeds of DICOM: small films in every transfer syntax and depth, with headers of many vendors, and real ones."""
 
 import numpy as np
 from pydicom.dataset import Dataset

@@ -1,7 +1,6 @@
 """A few thousand mutations with a fixed seed. `make fuzz` tries hundreds of thousands, guided by coverage."""
 
 import random
-import tracemalloc
 
 import pytest
 from pydicom.dataset import Dataset
@@ -15,7 +14,8 @@ from tests.fuzz.fuzz_statistics import MAX_CPU_SECONDS, Statistics
 from tests.fuzz.oracles import check_image
 from tests.fuzz.targets import TARGETS
 from trainer.phantoms.dicom_file import SYNTAXES
-from worker.images.pixels import decode, prepare
+from worker.dicom.dataset import parse_dicom, text_of
+from worker.images.pixels import prepare
 from worker.images.preprocessing import Preprocessing
 
 COUNTS = {"images": 3000, "films": 1500, "headers": 700, "tables": 4000, "wires": 4000}
@@ -69,23 +69,14 @@ def test_no_frame_is_scored_that_lacks_its_middle():
 
 
 def test_a_sequence_where_text_belongs_is_not_printed():
-    """pydicom prints 1,500 nested sequences in 24 GB."""
-    nested = Dataset()
-    for _ in range(150):
-        outer = Dataset()
-        outer.ContentSequence = [nested]
-        nested = outer
-    encoded = dicom_seeds.film(ViewCodeSequence=[nested]).replace(b"\x54\0\x20\x02SQ", b"\x18\0\x01\x51SQ")
-    tracemalloc.start()
+    """pydicom prints nested ones as a tree: a file of 41 KB took 24 GB."""
+    encoded = dicom_seeds.film(ViewCodeSequence=[Dataset()]).replace(b"\x54\0\x20\x02SQ", b"\x18\0\x01\x51SQ")
+    assert text_of(parse_dicom(encoded), "ViewPosition") is None
     assert check_film(encoded, 10**6) == "pixels"
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < 5_000_000
 
 
-def test_no_cut_of_any_image_is_scored():
-    """A cut image is refused, wherever it is cut."""
-    for encoded in seeds.images():
-        for end in sorted(random.Random(4).sample(range(len(encoded)), min(40, len(encoded)))):
-            with pytest.raises(PermanentError):
-                decode(encoded[:end])
+def test_a_number_of_an_odd_length_is_refused():
+    """pydicom raises an error that is no ValueError."""
+    rows = b"\x28\0\x10\0US"
+    encoded = dicom_seeds.film().replace(rows + b"\2\0", rows + b"\3\0\0")
+    assert check_film(encoded, 10**6) == "truncated"
