@@ -124,6 +124,8 @@ def structure_changed(content, random, others):
     try:
         file = _parsed(content)
     except (struct.error, IndexError, zlib.error):
+        file = None
+    if file is None or not file.elements:
         return mutated(content, random, others)
     for _ in range(random.randint(1, 4)):
         random.choice(_MUTATIONS)(file, random)

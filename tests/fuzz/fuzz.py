@@ -115,6 +115,9 @@ def _plain(options):
 def _guided(options):
     import atheris
 
+    # numba cannot compile what atheris has instrumented.
+    import worker.dicom.huffman  # noqa: F401
+
     with atheris.instrument_imports(include=_READERS):
         from tests.fuzz.targets import TARGETS
     from tests.fuzz.fuzz_statistics import Statistics

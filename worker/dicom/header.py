@@ -67,7 +67,7 @@ def read_header(content: bytes | BinaryIO) -> ImageHeader | NoImage:
         PermanentError: `truncated`, it cannot be read.
     """
     dataset = parse_dicom(content, tags=_TAGS, with_pixels=False)
-    if not all(map(_is_whole, dataset.elements())):
+    if not all(map(_is_whole, dataset.values())):
         # A UID that is cut short would be that of another film.
         raise PermanentError("truncated", "the DICOM file is truncated: its header ends too early")
     return _no_image(dataset) or header_of(dataset)

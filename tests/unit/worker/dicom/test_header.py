@@ -151,3 +151,12 @@ class _CountingFile(BytesIO):
         data = super().read(size)
         self.read_bytes += len(data)
         return data
+
+
+def test_an_unknown_type_without_a_length_is_no_header():
+    """pydicom leaves such an element unread, and cannot convert it either."""
+    uid = b"\x08\0\x18\0UI"
+    encoded = dicom_file(FILM, SOPInstanceUID=UID)
+    damaged = encoded.replace(uid + b"\x1c\0", b"\x08\0\x18\0U\0\0\0" + b"\xff" * 4)
+    assert damaged != encoded
+    assert read_header(damaged).sop_instance_uid is None
