@@ -22,7 +22,7 @@ help:
 	@echo "                      and test-trainer. ARGS='-m slow' runs its slow tests."
 	@echo "make test-faults      Try every fault, with one worker and with two: kills, outages, hostile input (1.5 hours)."
 	@echo "make soak             Score 20,000 scans while workers are killed, and compare with a quiet run (a quarter of an hour)."
-	@echo "make fuzz             Feed 450,000 mutations of images, tables and messages to the readers (10 minutes)."
+	@echo "make fuzz             Feed 750,000 mutations of images, films, tables and messages to the readers (20 minutes)."
 	@echo "make test-containers  Build the images and run docker/compose.yaml on a real Docker engine (half an hour)."
 	@echo "make check            Run ruff, mypy, import-linter and codespell."
 	@echo "make audit            Check every lock, and look its packages up in the advisories of known vulnerabilities."
