@@ -14,10 +14,10 @@ PREFIX: Final = "CXR_"
 _SETTINGS: Final = """
     home database_url model_dir broker_url chunk_size time_budget visibility_timeout sweep_interval read_threads
     decode_threads per_gpu runtime precision max_pixels pixel_cache_gb log_format metrics_port metrics_host
-    health_seconds stall_seconds events reject_colour stop_rate stop_after webhook_url smtp_url mail_from mail_to
+    health_seconds stall_seconds events reject_colour admit stop_rate stop_after webhook_url smtp_url mail_from mail_to
 """.upper().split()
 #: Variables of flags that are no settings.
-_FLAGS: Final = "csv images model gpus nightly_at nightly_tz preset encoder epochs seed".upper().split()
+_FLAGS: Final = "csv images study_date model gpus nightly_at nightly_tz preset encoder epochs seed".upper().split()
 
 _NAMES: Final = [PREFIX + name for name in (*_SETTINGS, *_FLAGS)]
 #: Every variable that the program reads.

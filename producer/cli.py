@@ -30,6 +30,7 @@ class ExportFormat(Enum):
 
     CSV = "csv"
     PARQUET = "parquet"
+    JSON = "json"
 
 
 Csv = Annotated[
@@ -68,6 +69,9 @@ Moved = Annotated[
 CorrectPatients = Annotated[
     bool, typer.Option("--correct-patients", help="The CSV's patient ids are right where the ledger has others.")
 ]
+StudyDate = Annotated[
+    bool, typer.Option("--study-date", help="Also register the study dates of DICOM.", envvar="CXR_STUDY_DATE")
+]
 RunId = Annotated[
     int | None, typer.Option("--run", help="Run number. If omitted, the latest run.", min=1, max=2**31 - 1)
 ]
@@ -88,6 +92,7 @@ def enqueue(
     rescore: Rescore = False,
     moved: Moved = False,
     correct_patients: CorrectPatients = False,
+    study_date: StudyDate = False,
     no_check: NoCheck = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until the run ends.")] = False,
@@ -107,6 +112,7 @@ def enqueue(
         rescore=rescore,
         moved=moved,
         correct_patients=correct_patients,
+        study_dates=study_date,
         check=not no_check,
     )
     runs.enqueue_command(source, wait=wait, dry_run=dry_run, as_json=as_json)
@@ -126,6 +132,7 @@ def run(
     rescore: Rescore = False,
     moved: Moved = False,
     correct_patients: CorrectPatients = False,
+    study_date: StudyDate = False,
     reject_colour: Annotated[
         bool,
         typer.Option(
@@ -135,6 +142,14 @@ def run(
             envvar="CXR_REJECT_COLOUR",
         ),
     ] = False,
+    admit: Annotated[
+        str | None,
+        typer.Option(
+            help="Score DICOM films although their headers speak against it: codes of docs/scans.md with commas "
+            "between them, such as secondary_capture,view.",
+            envvar="CXR_ADMIT",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Do it all on this machine: enqueue, start a worker, show progress, write the report."""
@@ -151,8 +166,9 @@ def run(
         rescore=rescore,
         moved=moved,
         correct_patients=correct_patients,
+        study_dates=study_date,
     )
-    runs.run_command(source, out, reject_colour=reject_colour, as_json=as_json)
+    runs.run_command(source, out, reject_colour=reject_colour, admit=admit, as_json=as_json)
 
 
 @app.command()
@@ -169,6 +185,7 @@ def nightly(
         str | None, typer.Option(help="Time of day, HH:MM, at which each night begins.", envvar="CXR_NIGHTLY_AT")
     ] = None,
     tz: Annotated[str, typer.Option(help="Time zone of --at, such as Europe/Berlin.", envvar="CXR_NIGHTLY_TZ")] = "UTC",
+    study_date: StudyDate = False,
     now: Annotated[bool, typer.Option("--now", help="Do it once, now, and exit when the run ends; for cron.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -176,7 +193,7 @@ def nightly(
     from producer.commands.nightly import nightly_command
     from producer.ingest.source import Source
 
-    source = Source(csv=csv, images=images, reading=reading, dataset=dataset, model=model)
+    source = Source(csv=csv, images=images, reading=reading, dataset=dataset, model=model, study_dates=study_date)
     source_of_at = context.get_parameter_source("at")
     # CXR_NIGHTLY_AT is set in the container where a person types --now.
     if now and source_of_at is not None and source_of_at.name == "ENVIRONMENT":
@@ -271,13 +288,15 @@ def report(
 def export(
     run_id: RunId = None,
     out: Annotated[Path | None, typer.Option(help="File to write. If omitted, stdout.")] = None,
-    export_format: Annotated[ExportFormat, typer.Option("--format", help="File format.")] = ExportFormat.CSV,
+    export_format: Annotated[
+        ExportFormat, typer.Option("--format", help="File format; json has one object a line for each scan.")
+    ] = ExportFormat.CSV,
     *,
     wide: Annotated[
         bool, typer.Option("--wide", help="Write one row per scan instead of one per scan and finding.")
     ] = False,
 ) -> None:
-    """Write a run's results as a table."""
+    """Write a run's results as a table, or as JSON for the program that sent the images."""
     from producer.commands import inspect_run
 
     inspect_run.export_command(run_id, out, export_format=export_format.value, wide=wide)

@@ -45,8 +45,8 @@ class Ledger:
     table is made or changed, so a user that may read the views is enough. A method reads one moment of the database.
 
     Both databases give the same dtypes: `str` for text, `float64` for scores and rates, `Int64` for whole numbers and
-    labels (0, 1), `boolean` for yes and no, `datetime64[us, UTC]` for moments. What SQL has as NULL is missing there:
-    `NaN`, `<NA>` or `NaT`.
+    labels (0, 1), `boolean` for yes and no, `datetime64[us, UTC]` for moments, `datetime64[ms]` for dates. What SQL has
+    as NULL is missing there: `NaN`, `<NA>` or `NaT`.
 
     Usable as a context manager, and from one thread at a time.
     """
@@ -187,5 +187,5 @@ class Ledger:
 
 
 def _to_frame(table: Any) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_DTYPES.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_DTYPES.get, date_as_object=False)
     return frame

@@ -1,18 +1,22 @@
-"""Streams the rows of a run's result views to a CSV or Parquet file."""
+"""Streams the rows of a run's result views to a CSV, Parquet or JSON file."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from sqlalchemy import Connection
 
 from db.errors import UserError
 from db.findings import FINDINGS, column_of
+from db.ledger.models import ModelInfo, find_model, thresholds_of
 from db.ledger.results import stream_results
+from db.ledger.runs import find_run
+from producer.results_json import Thresholds, format_lines
 from worker.files import open_atomically
 
 TEXT: Final = "text"
@@ -20,47 +24,56 @@ FLOAT: Final = "float"
 INTEGER: Final = "integer"
 BOOLEAN: Final = "boolean"
 TIMESTAMP: Final = "timestamp"
+DATE: Final = "date"
 
 #: The type of each column of `results` and `results_wide`; a column that is not listed is written as text.
 COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dataset", "image_name", "patient_id", "view", "sex", "finding"), TEXT),
     **dict.fromkeys(("state", "reason", "detail", "notes", "location", "model", "label_set"), TEXT),
     **dict.fromkeys(("runtime", "precision", "export_sha256"), TEXT),
+    **dict.fromkeys(("sop_instance_uid", "manufacturer", "transfer_syntax"), TEXT),
     **dict.fromkeys(("age_years", "score", *map(column_of, FINDINGS)), FLOAT),
     **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label", "held_out"), INTEGER),
     **{f"{column_of(finding)}_label": INTEGER for finding in FINDINGS},
     "reused": BOOLEAN,
     "scored_at": TIMESTAMP,
+    "study_date": DATE,
 }
-#: Rows in memory at a time.
-_CSV_ROWS: Final = 5_000
+#: Rows in memory at a time, as text and as a table.
+_TEXT_ROWS: Final = 5_000
 _PARQUET_GROUP_ROWS: Final = 50_000
 
 Column = Sequence[Any]
+#: Writes columns with these names, and returns how many rows these were.
+_Writer: TypeAlias = Callable[[BinaryIO, Sequence[str], Iterator[list[Column]]], int]
 
 
 def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, export_format: str, wide: bool) -> int:
     """Write a run's rows of `results` (`wide`: of `results_wide`), ordered by image name and finding.
 
     Rows are streamed, so memory does not grow with the run. Timestamps are in UTC. CSV has them in ISO 8601, booleans
-    as `true` and `false`, and NULL as an empty cell; Parquet has the types of `COLUMN_TYPES`.
+    as `true` and `false`, and NULL as an empty cell; Parquet has the types of `COLUMN_TYPES`. JSON has one object a
+    line, see `producer.results_json`.
 
     Args:
         connection: only reads.
         run_id: the run.
         out: an open file, or the path of a file that appears when it is complete and replaces an earlier one.
-        export_format: `csv` or `parquet`.
-        wide: write one row per scan, instead of one per finding of each scored scan.
+        export_format: `csv`, `parquet` or `json`.
+        wide: write one row per scan, instead of one per finding of each scored scan. JSON always has one per scan.
 
     Returns:
         How many rows were written.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written; of JSON also: there is no such run.
     """
-    write, rows_at_a_time = (_write_csv, _CSV_ROWS) if export_format == "csv" else (_write_parquet, _PARQUET_GROUP_ROWS)
+    write = _json_writer(connection, run_id) if export_format == "json" else _WRITERS[export_format]
+    rows_at_a_time = _PARQUET_GROUP_ROWS if export_format == "parquet" else _TEXT_ROWS
     with _open_output(out) as file:
-        names, pages = stream_results(connection, run_id, wide=wide, page_rows=rows_at_a_time)
+        names, pages = stream_results(
+            connection, run_id, wide=wide or export_format == "json", page_rows=rows_at_a_time
+        )
         blocks = (to_columns(names, rows) for rows in pages)
         return write(file, names, blocks)
 
@@ -116,12 +129,32 @@ def _write_parquet(file: BinaryIO, names: Sequence[str], blocks: Iterator[list[C
     return rows
 
 
+def _json_writer(connection: Connection, run_id: int) -> _Writer:
+    model = find_model(connection, find_run(connection, run_id).model_sha256)
+    return partial(_write_json, model=model, thresholds=thresholds_of(connection, model.id))
+
+
+def _write_json(
+    file: BinaryIO, names: Sequence[str], blocks: Iterator[list[Column]], *, model: ModelInfo, thresholds: Thresholds
+) -> int:
+    rows = 0
+    for columns in blocks:
+        scans = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+        file.write("".join(format_lines(scans, model, thresholds)).encode())
+        rows += len(columns[0])
+    return rows
+
+
+_WRITERS: Final[Mapping[str, _Writer]] = {"csv": _write_csv, "parquet": _write_parquet}
+
+
 def to_arrow(names: Sequence[str], columns: Sequence[Column], column_types: Mapping[str, str] = COLUMN_TYPES) -> Any:
-    """The columns as a `pyarrow.Table`: float64, int64, bool, timestamps in microseconds of UTC, and strings."""
+    """The columns as a `pyarrow.Table`: float64, int64, bool, timestamps in microseconds of UTC, dates, strings."""
     # The import takes a quarter of a second and 60 MB, which most commands do not need.
     import pyarrow as pa
 
-    types = {FLOAT: pa.float64(), INTEGER: pa.int64(), BOOLEAN: pa.bool_(), TIMESTAMP: pa.timestamp("us", tz="UTC")}
+    types = {FLOAT: pa.float64(), INTEGER: pa.int64(), BOOLEAN: pa.bool_(), DATE: pa.date32()}
+    types[TIMESTAMP] = pa.timestamp("us", tz="UTC")
     schema = pa.schema([(name, types.get(column_types.get(name, TEXT), pa.string())) for name in names])
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
@@ -136,8 +169,8 @@ def to_columns(
 
 
 def _convert(column_type: str | None, column: Column) -> Column:
-    """SQLite stores timestamps as text without a zone and booleans as 0 and 1; a column without a type becomes text."""
-    converters: dict[str | None, Callable[[Any], Any]] = {BOOLEAN: bool, TIMESTAMP: _to_utc, None: str}
+    """SQLite has moments and dates as text and booleans as 0 and 1; a column without a type becomes text."""
+    converters: dict[str | None, Callable[[Any], Any]] = {BOOLEAN: bool, TIMESTAMP: _to_utc, DATE: _to_date, None: str}
     convert = converters.get(column_type)
     return column if convert is None else [None if value is None else convert(value) for value in column]
 
@@ -148,6 +181,10 @@ def _csv_cells(column_type: str | None, column: Column) -> Column:
     if column_type == BOOLEAN:
         return [None if value is None else str(value).lower() for value in column]
     return column
+
+
+def _to_date(value: str | date) -> date:
+    return date.fromisoformat(value) if isinstance(value, str) else value
 
 
 def _to_utc(value: str | datetime) -> datetime:

@@ -29,25 +29,30 @@ Seed = Annotated[
 
 @app.command()
 def phantoms(
-    out: Annotated[Path, typer.Option(help="Folder to write images/ and sample_labels.csv to.", file_okay=False)],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write images/ and the labels CSV to.", file_okay=False)],
     patients: Annotated[int, typer.Option(help="Number of patients; each has one to five scans.", min=1)] = 150,
     seed: Seed = 0,
+    dicom: Annotated[
+        bool,
+        typer.Option("--dicom", help="Draw DICOM with the habits of many vendors, and files that must be rejected."),
+    ] = False,
 ) -> None:
-    """Draw synthetic radiographs with names and labels in NIH's layout.
+    """Draw synthetic radiographs with names and labels in NIH's layout, or with --dicom as hospitals have them.
 
     Images that are already in the folder are kept.
     """
     from trainer.console.progress import stage
-    from trainer.phantoms.generate import make_phantoms
-    from trainer.phantoms.plan import plan_phantoms
+    from trainer.phantoms.generate import make_phantoms, plan_files
 
-    scans = len(plan_phantoms(patients=patients, seed=seed))
+    files = len(plan_files(patients=patients, seed=seed, dicom=dicom).files)
     what_stays = "the images drawn so far are kept; the same command draws the rest"
-    with stoppable(what_stays), stage("drawing phantoms", scans) as advance:
-        made = make_phantoms(out, patients=patients, seed=seed, advance=advance)
-    kept = made.scans - made.drawn
-    already_there = f"; {kept} of them were already there and were kept" if kept else ""
-    print(f"{made.csv}: {made.scans} synthetic scans of {patients} patients{already_there}")
+    with stoppable(what_stays), stage("drawing phantoms", files) as advance:
+        made = make_phantoms(out, patients=patients, seed=seed, dicom=dicom, advance=advance)
+    beside = f", and {made.others} files beside them that are no scans to score" if made.others else ""
+    kept = files - made.drawn
+    already_there = f"; {kept} of these files were already there and were kept" if kept else ""
+    print(f"{made.csv}: {made.scans} synthetic scans of {patients} patients{beside}{already_there}")
 
 
 app.command()(fit)

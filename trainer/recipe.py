@@ -16,7 +16,7 @@ class Recipe(BaseModel):
         encoder: a name of `trainer.network.encoders.ENCODERS`.
         weights: `imagenet`, `none`, or a file that Keras saved.
         size: height and width of the input, in pixels.
-        color, interpolation: see `worker.images.preprocessing.Preprocessing`.
+        color, interpolation, rendering, bits, crop: see `worker.images.preprocessing.Preprocessing`.
         scaling: `scan` normalizes each scan by its own mean and deviation, `unit` divides by 255, and `imagenet` scales
             as the encoder's ImageNet weights expect.
         hidden: units of a hidden dense layer before the output layer; 0 adds none.
@@ -51,6 +51,9 @@ class Recipe(BaseModel):
     size: int = Field(default=224, ge=32, le=1024)
     color: Literal["gray", "bgr"] = "gray"
     interpolation: Literal["area", "linear"] = "area"
+    rendering: Literal["display", "full_range", "equalized"] = "display"
+    bits: int | None = Field(default=None, ge=8, le=16)
+    crop: Literal["none", "center"] = "none"
     scaling: Literal["scan", "unit", "imagenet"] = "scan"
     hidden: int = Field(default=0, ge=0)
     dropout: float = Field(default=0.2, ge=0, lt=1)
@@ -81,7 +84,16 @@ class Recipe(BaseModel):
     @property
     def preprocessing(self) -> Preprocessing:
         """How images become pixels. The manifest repeats it, so that workers do the same."""
-        return Preprocessing(height=self.size, width=self.size, color=self.color, interpolation=self.interpolation)
+        return Preprocessing(
+            rule=2,
+            height=self.size,
+            width=self.size,
+            color=self.color,
+            interpolation=self.interpolation,
+            rendering=self.rendering,
+            bits=self.bits,
+            crop=self.crop,
+        )
 
     @property
     def sha256(self) -> str:

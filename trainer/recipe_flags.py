@@ -46,6 +46,22 @@ Interpolation = Annotated[
     Literal["area", "linear"] | None,
     _recipe_option("Interpolation when images are resized.", best="area", report="linear"),
 ]
+Rendering = Annotated[
+    Literal["display", "full_range", "equalized"] | None,
+    _recipe_option(
+        "Gray levels of DICOM films: as a radiologist's screen shows them (display), all values that the header allows"
+        " (full_range), or with histogram equalisation as in MIMIC-CXR-JPG (equalized).",
+        best="display",
+    ),
+]
+Bits = Annotated[
+    int | None,
+    _recipe_option("Bits that 16-bit PNGs and TIFFs use, such as 12; None finds them for each image.", best=None),
+]
+Crop = Annotated[
+    Literal["none", "center"] | None,
+    _recipe_option("Crop before images are resized: center cuts the longer side to the shorter one.", best="none"),
+]
 Scaling = Annotated[
     Literal["scan", "unit", "imagenet"] | None,
     _recipe_option(

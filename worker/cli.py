@@ -40,6 +40,14 @@ RejectColour = Annotated[
         envvar="CXR_REJECT_COLOUR",
     ),
 ]
+Admit = Annotated[
+    str | None,
+    _option(
+        "CXR_ADMIT",
+        "Score DICOM films although their headers speak against it: codes of docs/scans.md with commas between them, "
+        "such as secondary_capture,view.",
+    ),
+]
 
 
 @app.command()
@@ -50,6 +58,7 @@ def start(
     runtime: Runtime = None,
     precision: Precision = None,
     reject_colour: RejectColour = False,
+    admit: Admit = None,
 ) -> None:
     """Score the queue's chunks until stopped, with one pinned process per GPU, or one on the CPU.
 
@@ -57,7 +66,7 @@ def start(
     """
     from worker.supervision.start import start_worker
 
-    start_worker(model=model, gpus=gpus, runtime=runtime, precision=precision, reject_colour=reject_colour)
+    start_worker(model=model, gpus=gpus, runtime=runtime, precision=precision, reject_colour=reject_colour, admit=admit)
 
 
 @app.command()

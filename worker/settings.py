@@ -22,6 +22,10 @@ PROCESSES_VARIABLE: Final = "NIGHTREAD_PROCESSES"
 
 #: 100 megapixels: four times the largest detector, far below what exhausts a worker.
 MAX_PIXELS: Final = 100_000_000
+#: The codes of `worker.dicom.admission`, which knows what each means.
+ADMISSION_CODES: Final = (
+    *("sop_class", "secondary_capture", "for_processing", "body_part", "view", "burned_in", "window"),
+)
 #: kombu's names of its Redis transport.
 _BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket")
 #: The query parameters that kombu accepts. It fails with a traceback on any other.
@@ -38,14 +42,29 @@ class ModelSettings(Settings):
     Attributes:
         model_dir: where artifacts are published and found, the absolute path of a folder or `s3://bucket/prefix`. The
             default is `home/models`.
+        admit: codes of `worker.dicom.admission`, with commas between them. Whoever reads a DICOM film takes it although
+            its header says such a thing; otherwise it is rejected.
     """
 
     model_dir: str = ""
+    admit: str = ""
 
     @property
     def trainer_folder(self) -> Path:
         """The folder of what the trainer keeps: decoded scans, contact sheets, checkpoints of unfinished fits."""
         return self.home / "trainer"
+
+    @property
+    def admitted(self) -> frozenset[str]:
+        """The codes that `admit` names."""
+        return _codes_in(self.admit)
+
+    @field_validator("admit")
+    @classmethod
+    def _check_admit(cls, codes: str) -> str:
+        if unknown := sorted(_codes_in(codes).difference(ADMISSION_CODES)):
+            raise ValueError(f"{unknown[0]!r} is not a code; the codes are {', '.join(ADMISSION_CODES)}")
+        return codes
 
     @model_validator(mode="after")
     def _set_default_model_dir(self) -> "ModelSettings":
@@ -134,6 +153,10 @@ class WorkerSettings(ModelSettings):
         if self.time_budget >= self.visibility_timeout:
             raise ValueError("CXR_TIME_BUDGET must be shorter than CXR_VISIBILITY_TIMEOUT, or work is done twice")
         return self
+
+
+def _codes_in(text: str) -> frozenset[str]:
+    return frozenset(filter(None, map(str.strip, text.split(","))))
 
 
 def _is_broker_url(url: str) -> bool:

@@ -9,8 +9,8 @@ from db.labels.text import InvalidLabels
 
 #: Numbers of up to nine digits fit a SQL INTEGER of 32 bits.
 _MAX_DIGITS: Final = 9
-#: NIH writes ages as 060Y, 013M, 001D or a plain number of years. A Julian year has 365.25 days.
-_YEARS_PER: Final = {"Y": 1.0, "M": 1 / 12, "D": 1 / 365.25}
+#: NIH and DICOM write ages as 060Y, 013M, 007W, 001D or a plain number of years. A Julian year has 365.25 days.
+_YEARS_PER: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 #: `/data/a.png`, `C:/a.png`, `//server/a.png`, `s3://bucket/a.png`.
 _ABSOLUTE: Final = re.compile(r"/|\w+:/")
 #: pandas writes the whole numbers of a column that has gaps like this.

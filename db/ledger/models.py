@@ -109,6 +109,13 @@ def find_model(connection: Connection, wanted: str | None) -> ModelInfo:
     return _info(row)
 
 
+def thresholds_of(connection: Connection, model_id: int) -> dict[str, dict[str, float]]:
+    """A model's own thresholds by finding and by name, which were chosen when it was fitted."""
+    manifest = connection.execute(select(Model.manifest).where(Model.id == model_id)).scalar_one()
+    thresholds: dict[str, dict[str, float]] = manifest.get("thresholds", {})
+    return thresholds
+
+
 def list_models(connection: Connection) -> list[ModelInfo]:
     """Every registered model, oldest first."""
     return [_info(row) for row in connection.execute(_select().order_by(Model.id))]

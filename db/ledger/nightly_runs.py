@@ -4,7 +4,6 @@ A night is a text `JOB SCHEDULE DATE`, such as `3fa9c1d2e4b5 02:00 Europe/Berlin
 with the job's digest and a space; all nights of a schedule begin with job, schedule and a space.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -16,8 +15,6 @@ from db.schema.tables import QUARANTINED, REJECTED, SCORED, Outcome, Run, RunSca
 
 #: Older runs get no summary: a webhook that works again after months must not receive a hundred of them.
 _MAX_SUMMARY_AGE: Final = timedelta(days=7)
-#: Key of `Run.options`. It is no part of the run's identity.
-_LEFT_OUT: Final = "left_out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +45,6 @@ def night_of(connection: Connection, run_id: int) -> str:
     """The last word of a run's night: its date, or its date and time. Empty if it has no night."""
     night = connection.execute(select(Run.night).where(Run.id == run_id)).scalar()
     return (night or "").rsplit(" ", 1)[-1]
-
-
-def note_left_out(connection: Connection, run_id: int, left_out: Mapping[str, int] | None) -> None:
-    """Keep with a night's run what the listing of its source left out, for the summary; None if nothing was listed."""
-    options = connection.execute(select(Run.options).where(Run.id == run_id)).scalar_one()
-    noted = None if left_out is None else {str(reason): count for reason, count in left_out.items()}
-    connection.execute(update(Run).where(Run.id == run_id).values(options={**options, _LEFT_OUT: noted}))
-
-
-def left_out_of(connection: Connection, run_id: int) -> dict[str, int] | None:
-    """What the listing of a night's source left out, by reason; None if that was not noted or nothing was listed."""
-    left_out: dict[str, int] | None = (
-        connection.execute(select(Run.options).where(Run.id == run_id)).scalar_one().get(_LEFT_OUT)
-    )
-    return left_out
 
 
 def own_work_of(connection: Connection, run_id: int) -> OwnWork:

@@ -21,6 +21,8 @@ from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED, Model, Outc
 REASONS: Final = (
     *("missing", "unreadable", "s3", "cancelled", "changed", "conflict"),
     *("empty", "not_image", "dicom", "truncated", "too_large", "unsupported", "constant", "colour"),
+    # What a DICOM header says against scoring, see `worker.dicom.admission`.
+    *("sop_class", "secondary_capture", "for_processing", "body_part", "view", "burned_in", "window"),
 )
 #: Rejections that may pass: the next run makes such a scan due again, as a new revision.
 PASSING_REASONS: Final = ("missing", "unreadable", "s3", "cancelled", "changed")

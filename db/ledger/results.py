@@ -11,7 +11,7 @@ from db.ledger.runs import no_such_run
 Pages: TypeAlias = tuple[tuple[str, ...], Iterator[Sequence[Row[*tuple[Any, ...]]]]]
 
 #: Columns that the views of every earlier program lack, by view.
-_NEWEST_COLUMNS: Final = {"results_wide": "held_out"}
+_NEWEST_COLUMNS: Final = {"results_wide": "study_date"}
 
 
 def stream_results(

@@ -1,11 +1,12 @@
 """Runs: which are open, how far they are, what failed in them. `db.ledger.open_run` opens them."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, case, false, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, case, false, func, select, text, update
 
 from db.errors import UserError
 from db.rates import measured_rate
@@ -26,6 +27,8 @@ from db.schema.tables import (
 _BATCH_SPREAD: Final = timedelta(milliseconds=10)
 #: What is said where a ledger has no run.
 NO_RUN_YET: Final = "there is no run yet; 'producer enqueue' opens one"
+#: Key of `Run.options`. It is no part of the run's identity.
+_LEFT_OUT: Final = "left_out"
 #: How many of a model's runs are asked for a rate, the latest first.
 _RUNS_ASKED: Final = 10
 
@@ -189,6 +192,35 @@ def progress(connection: Connection, run_id: int) -> Progress:
     return Progress(**{name: int(counts.get(name, 0)) for name in names})
 
 
+def count_notes(connection: Connection, run_id: int) -> dict[str, int]:
+    """Scored scans of a run by each code of what was noted of them, A to Z. A scan may have several."""
+    noted = (
+        select(Outcome.notes, func.count())
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(RunScan.run_id == run_id, Outcome.state == SCORED, Outcome.notes.is_not(None))
+        .group_by(Outcome.notes)
+    )
+    counts = Counter[str]()
+    for notes, scans in connection.execute(noted):
+        counts.update(dict.fromkeys((notes or "").split(","), scans))
+    return dict(sorted(counts.items()))
+
+
+def note_left_out(connection: Connection, run_id: int, left_out: Mapping[str, int] | None) -> None:
+    """Keep with a run what the listing of its source left out, for its report; None if nothing was listed."""
+    options = connection.execute(select(Run.options).where(Run.id == run_id)).scalar_one()
+    noted = None if left_out is None else {str(reason): count for reason, count in left_out.items()}
+    connection.execute(update(Run).where(Run.id == run_id).values(options={**options, _LEFT_OUT: noted}))
+
+
+def left_out_of(connection: Connection, run_id: int) -> dict[str, int] | None:
+    """What the latest listing of a run's source left out, by reason; None if nothing was listed or noted."""
+    left_out: dict[str, int] | None = (
+        connection.execute(select(Run.options).where(Run.id == run_id)).scalar_one().get(_LEFT_OUT)
+    )
+    return left_out
+
+
 def rate_of(connection: Connection, model_id: int) -> float | None:
     """Scans per second of the model's latest run that was long enough to measure; None if none of the last ten was.
 
@@ -219,6 +251,8 @@ class Failure:
     """A scan of a run that could not be scored."""
 
     image_name: str
+    #: None if there is no image.
+    location: str | None
     state: str
     reason: str
     detail: str
@@ -227,10 +261,19 @@ class Failure:
 def failures_of(connection: Connection, run_id: int) -> list[Failure]:
     """The rejected and quarantined scans of a run, by reason and name."""
     rows = connection.execute(
-        select(Scan.image_name, Outcome.state, Outcome.reason, Outcome.detail)
+        select(
+            Scan.image_name,
+            func.coalesce(Outcome.location, Scan.location),
+            Outcome.state,
+            Outcome.reason,
+            Outcome.detail,
+        )
         .join(RunScan, RunScan.scan_id == Scan.id)
         .join(Outcome, Outcome.id == RunScan.outcome_id)
         .where(RunScan.run_id == run_id, Outcome.state.in_((REJECTED, QUARANTINED)))
         .order_by(Outcome.reason, Scan.image_name)
     )
-    return [Failure(image_name=r[0], state=r[1], reason=r[2] or "", detail=r[3] or "") for r in rows]
+    return [
+        Failure(image_name=name, location=location, state=state, reason=reason or "", detail=detail or "")
+        for name, location, state, reason, detail in rows
+    ]

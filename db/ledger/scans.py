@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import takewhile
 from typing import Any, Final
 
@@ -13,12 +14,34 @@ from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile
 from db.metrics.held_out import base_name
 from db.metrics.stale_metrics import delete_metrics
-from db.schema.tables import ModelScan, Run, Scan
+from db.schema.tables import ModelScan, Outcome, Run, Scan
 
 #: Columns that a later CSV or listing updates.
-_UPDATED_COLUMNS: Final = ("location", "patient_id", "view", "sex", "age_years", "follow_up")
+_UPDATED_COLUMNS: Final = (
+    *("location", "patient_id", "view", "sex", "age_years", "follow_up"),
+    *("sop_instance_uid", "manufacturer", "transfer_syntax", "study_date"),
+)
 #: How the words of a version begin; no location begins so.
 _VERSION_WORDS: Final = ("etag:", "stat:")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageHeader:
+    """What the header of a DICOM file says of its scan. It holds no name, birth date, accession number or free text."""
+
+    #: None if the file has no valid one; then the scan's image name is the file's, as that of any other image.
+    sop_instance_uid: str | None = None
+    #: Without leading zeros, as `Scan.patient_id`.
+    patient_id: str | None = None
+    #: As `worker.dicom.header.named_view` names it; None if the header does not say.
+    view: str | None = None
+    #: `M`, `F` or `O`.
+    sex: str | None = None
+    age_years: float | None = None
+    manufacturer: str | None = None
+    #: The UID of its encoding.
+    transfer_syntax: str | None = None
+    study_date: date | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +52,13 @@ class FoundImage:
     location: str
     #: `stat:SIZE-MODIFIED` of a file, `etag:ETAG stat:SIZE-MODIFIED` of an S3 object; None if it was not checked.
     version: str | None = None
+    #: Of a DICOM file whose header can be read; its SOP Instance UID is the scan's image name.
+    header: ImageHeader | None = None
+
+    @property
+    def instance(self) -> str | None:
+        """The SOP Instance UID, which is the scan's image name; None if it has none or is not DICOM."""
+        return self.header.sop_instance_uid if self.header else None
 
     @property
     def seen_as(self) -> str | None:
@@ -121,6 +151,30 @@ def find_conflicts(
     return conflicts
 
 
+def known_instances(connection: Connection, dataset: str, *, with_study_date: bool) -> dict[str, str]:
+    """The SOP Instance UIDs of DICOM whose headers were read before, by `FoundImage.seen_as`.
+
+    Args:
+        connection: of the ledger.
+        dataset: the dataset's name.
+        with_study_date: only of scans whose study date is known.
+    """
+    query = select(Outcome.seen_as, Scan.sop_instance_uid).join(Scan, Scan.id == Outcome.scan_id)
+    query = query.where(Scan.dataset == dataset, Scan.sop_instance_uid == Scan.image_name, Outcome.seen_as.is_not(None))
+    if with_study_date:
+        query = query.where(Scan.study_date.is_not(None))
+    return {row.seen_as: row.sop_instance_uid for row in connection.execute(query, execution_options=STREAMING)}
+
+
+def scans_of_patients(connection: Connection, dataset: str, patients: Mapping[str, str]) -> set[str]:
+    """The image names of those scans of a dataset that are of the patients given, by image name."""
+    if not patients:
+        return set()
+    query = select(Scan.image_name, Scan.patient_id).where(Scan.dataset == dataset, Scan.patient_id.is_not(None))
+    rows = connection.execute(query, execution_options=STREAMING)
+    return {row.image_name for row in rows if patients.get(row.image_name) == row.patient_id}
+
+
 def add_patient_ids(connection: Connection, dataset: str, file: LabelsFile) -> int:
     """Give each scan of the dataset without a patient the one that the file names. A known patient stays.
 
@@ -206,6 +260,7 @@ def _names_and_ids(connection: Connection, dataset: str) -> Iterator[tuple[str, 
 
 def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -> dict[str, Any]:
     image = found.get(row.image_name)
+    header = image and image.header
     return {
         "dataset": dataset,
         "image_name": row.image_name,
@@ -215,4 +270,8 @@ def _scan_values(dataset: str, row: LabelRow, found: Mapping[str, FoundImage]) -
         "sex": row.sex,
         "age_years": row.age_years,
         "follow_up": row.follow_up,
+        "sop_instance_uid": header and header.sop_instance_uid,
+        "manufacturer": header and header.manufacturer,
+        "transfer_syntax": header and header.transfer_syntax,
+        "study_date": header and header.study_date,
     }

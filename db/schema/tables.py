@@ -10,7 +10,7 @@ forgotten                               when a patient was forgotten, but not wh
 ledger                                  the id of this ledger: one row
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -98,7 +98,13 @@ class Scan(Base):
     sex: Mapped[str | None]
     age_years: Mapped[float | None] = mapped_column(Double)
     follow_up: Mapped[int | None]
+    #: These are of a DICOM file's header. The first is also the image name.
     sop_instance_uid: Mapped[str | None]
+    manufacturer: Mapped[str | None]
+    #: The UID of its encoding.
+    transfer_syntax: Mapped[str | None]
+    #: Only if a person asked for it.
+    study_date: Mapped[date | None]
 
 
 class LabelSet(Base):

@@ -57,7 +57,8 @@ _OUTCOME_COLUMNS: Final = "m.name AS model, o.revision, o.runtime, o.precision, 
 _LAST_COLUMNS: Final = (
     # `seen` is stored: computed here, it would cost more than all other columns together, once per finding.
     "CASE WHEN r.can_tell_held_out IS NULL THEN NULL WHEN rs.seen THEN 0 WHEN r.can_tell_held_out THEN 1 END "
-    "AS held_out, COALESCE(o.location, sc.location) AS location, o.notes"
+    "AS held_out, COALESCE(o.location, sc.location) AS location, o.notes, "
+    "sc.sop_instance_uid, sc.manufacturer, sc.transfer_syntax, sc.study_date"
 )
 _FROM_RUNS: Final = (
     "FROM runs r JOIN run_scans rs ON rs.run_id = r.id JOIN scans sc ON sc.id = rs.scan_id "

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from sqlalchemy import Engine
@@ -23,9 +24,9 @@ out = Console(soft_wrap=True, highlight=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
-def open_ledger() -> tuple[WorkerSettings, Engine]:
-    """Load the settings, and open CXR_HOME and the database."""
-    settings = load_settings(WorkerSettings)
+def open_ledger(**given: Any) -> tuple[WorkerSettings, Engine]:
+    """Load the settings, except for those that are given, and open CXR_HOME and the database."""
+    settings = load_settings(WorkerSettings, **given)
     open_home(settings.home)
     return settings, open_database(settings.database_url)
 

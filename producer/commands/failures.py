@@ -32,7 +32,13 @@ def _print_failures(run_id: int, failures: Sequence[Failure]) -> None:
     for (_, reason, detail), scans in groupby(sorted(failures, key=_sentence), _sentence):
         print_line(f"\n{reason}: {detail}")
         for failure in scans:
-            print_line(f"  {on_one_line(failure.image_name)}")
+            print_line(f"  {on_one_line(_name(failure))}")
+
+
+def _name(failure: Failure) -> str:
+    """The scan's name, and where its image lies if that does not end with the name, as a DICOM file's."""
+    name, location = failure.image_name, failure.location
+    return name if location is None or location.endswith(name) else f"{name}  {location}"
 
 
 def _reason(failure: Failure) -> tuple[str, str]:

@@ -52,14 +52,18 @@ def enqueue_command(source: Source, *, wait: bool, dry_run: bool, as_json: bool)
         exit_on_rejects(counts)
 
 
-def run_command(source: Source, report_folder: Path | None, *, reject_colour: bool, as_json: bool) -> None:
+def run_command(
+    source: Source, report_folder: Path | None, *, reject_colour: bool, admit: str | None, as_json: bool
+) -> None:
     """`producer run`."""
-    settings, engine = open_ledger()
+    # A wrong code ends the command before anything is written.
+    settings, engine = open_ledger(**({"admit": admit} if admit else {}))
     enqueued = enqueue(settings, engine, source, print_unusable)
     if not as_json:
         _print_enqueued(enqueued)
     if enqueued.progress.pending:
-        _score_here(settings, engine, enqueued, ["--reject-colour"] if reject_colour else [])
+        options = ["--reject-colour"] if reject_colour else []
+        _score_here(settings, engine, enqueued, [*options, "--admit", settings.admit] if settings.admit else options)
     report_run(settings, engine, enqueued.run_id, report_folder, as_json=as_json)
     if not as_json:
         print_line(f"database: {address_of(engine)}")

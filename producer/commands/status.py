@@ -1,5 +1,6 @@
 """Commands that show how far work is: status and runs."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
 from db.ledger.ledger_id import ledger_id
-from db.ledger.runs import NO_RUN_YET, Progress, RunInfo, count_runs, latest_runs, progress
+from db.ledger.runs import NO_RUN_YET, Progress, RunInfo, count_notes, count_runs, latest_runs, progress
 from producer.commands.common import (
     err,
     exit_on_rejects,
@@ -35,10 +36,12 @@ def status_command(run_id: int | None, *, watch: bool, as_json: bool) -> None:
     if watch and run.finished_at is None:
         counts = follow(engine, run.id, err, alive=lambda: None, workers=workers)
         run, _ = load_run(engine, run.id)
+    with read_transaction(engine) as connection:
+        notes = count_notes(connection, run.id)
     if as_json:
-        print_json(run_as_dict(run, counts) | {"workers": workers.as_json()})
+        print_json(run_as_dict(run, counts) | {"notes": notes, "workers": workers.as_json()})
     else:
-        _print_status(run, counts)
+        _print_status(run, counts, notes)
         _print_workers(workers)
     if watch:
         exit_on_rejects(counts)
@@ -78,9 +81,11 @@ def _print_workers(workers: WorkerPoller) -> None:
         print_line(line)
 
 
-def _print_status(run: RunInfo, counts: Progress) -> None:
+def _print_status(run: RunInfo, counts: Progress, notes: Mapping[str, int]) -> None:
     print_line(f"run {run.id}: {run.source}, model {run.model} ({run.model_sha256[:12]}), {_state_and_moment(run)}")
     print_line(format_progress(counts))
+    if notes:
+        print_line(f"scored, but noted: {', '.join(f'{note} {scans:,}' for note, scans in notes.items())}")
     if run.is_stopped:
         print_line(why_stopped(run, counts))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from sqlalchemy import Connection, Engine
@@ -12,16 +13,16 @@ from db.errors import TemporaryError, UserError
 from db.labels.label_sets import import_labels
 from db.ledger.ledger_id import ledger_id
 from db.ledger.models import ModelInfo, check_not_removed, find_model
-from db.ledger.nightly_runs import assign_night, note_left_out, run_of_night
+from db.ledger.nightly_runs import assign_night, run_of_night
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import note_seen, pending_of_run
-from db.ledger.runs import Progress, find_run, progress, rate_of
-from db.ledger.scans import Conflict, find_conflicts, register_scans
+from db.ledger.runs import Progress, find_run, note_left_out, progress, rate_of
+from db.ledger.scans import Conflict, find_conflicts, known_instances, register_scans, scans_of_patients
 from db.ledger.stop_run import resume_run
 from db.metrics.known_patients import KnownPatients, read_known_patients
 from producer.ingest.changed_images import ImageChanges, find_image_changes
-from producer.ingest.conflicts import describe_conflicts
-from producer.ingest.source import Source, SourceContents, read_source
+from producer.ingest.conflicts import Contradiction, describe_conflicts, describe_contradictions
+from producer.ingest.source import Source, SourceContents, read_source, unlabelled_row
 from worker.artifacts.model_store import open_model_store
 from worker.artifacts.registration import register_artifacts
 from worker.artifacts.store_contents import UnusableFolder
@@ -198,7 +199,7 @@ def _read_and_commit(
 def _read(
     settings: WorkerSettings, engine: Engine, source: Source, report_unusable: Report
 ) -> tuple[SourceContents, ImageChanges]:
-    contents = read_source(source)
+    contents = read_source(source, partial(_known_instances, engine, source))
     registration = register_artifacts(engine, open_model_store(settings.model_dir, settings.home))
     report_unusable(registration.unusable)
     with read_transaction(engine) as connection:
@@ -206,6 +207,14 @@ def _read(
         registration.find_model(connection, source.model)
     changes = find_image_changes(engine, contents.dataset, source.model, contents.found, trust_moved=source.moved)
     return contents, changes
+
+
+def _known_instances(engine: Engine, source: Source, dataset: str) -> Mapping[str, str]:
+    # Headers are read again where more of them is wanted than the ledger may have.
+    if source.correct_patients:
+        return {}
+    with read_transaction(engine) as connection:
+        return known_instances(connection, dataset, with_study_date=source.study_dates)
 
 
 def _commit(
@@ -221,11 +230,15 @@ def _commit(
         model = find_model(connection, source.model)
         # It may have been removed since it was looked up.
         check_not_removed(model)
-        conflicts = _find_conflicts(connection, source, contents, changes, may_ask=night is None)
-        run_id, joined = _register_and_open(connection, source, contents, changes, model, conflicts=conflicts)
+        may_ask = night is None
+        contradictions = _find_contradictions(connection, source, contents, may_ask=may_ask)
+        conflicts = _find_conflicts(connection, source, contents, changes, may_ask=may_ask)
+        run_id, joined = _register_and_open(
+            connection, source, contents, changes, model, conflicts=conflicts, contradictions=contradictions
+        )
         if night is not None:
             assign_night(connection, run_id, night)
-            note_left_out(connection, run_id, contents.left_out)
+        note_left_out(connection, run_id, contents.left_out)
         resumed = joined and resume_run(connection, run_id)
     return _OpenedRun(
         run_id=run_id,
@@ -236,6 +249,23 @@ def _commit(
         left_out=contents.left_out,
         ignored=contents.ignored,
     )
+
+
+def _find_contradictions(
+    connection: Connection, source: Source, contents: SourceContents, *, may_ask: bool
+) -> Mapping[str, Contradiction]:
+    """What the source says in two ways, by image name. Patients are settled if the ledger has the CSV's.
+
+    Raises:
+        UserError: there are some, and a person can be asked.
+    """
+    found = contents.contradictions
+    people = {name: one.patients[1] for name, one in found.items() if one.patients}
+    settled = set(people) if source.correct_patients else scans_of_patients(connection, contents.dataset, people)
+    found = {name: one for name, one in found.items() if name not in settled}
+    if found and may_ask:
+        raise UserError(describe_contradictions(found, source.display_name))
+    return found
 
 
 def _find_conflicts(
@@ -267,10 +297,15 @@ def _register_and_open(
     model: ModelInfo,
     *,
     conflicts: Mapping[str, Conflict],
+    contradictions: Mapping[str, Contradiction],
 ) -> tuple[int, bool]:
     """Register the scans and their labels, and open or join the run; gives its id and whether it was joined."""
-    rows = [row for row in contents.rows if row.image_name not in conflicts]
+    rows = [row for row in contents.rows if row.image_name not in conflicts and row.image_name not in contradictions]
     ids = register_scans(connection, contents.dataset, rows, contents.found)
+    # Only their names are certain.
+    doubtful = register_scans(connection, contents.dataset, [unlabelled_row(name) for name in contradictions], {})
+    rejected = {conflict.scan_id: conflict.sentence for conflict in conflicts.values()}
+    rejected |= {doubtful[name]: contradiction.sentence for name, contradiction in contradictions.items()}
     request = _run_request(connection, source, contents, model, ids)
     note_seen(connection, changes.unchanged)
     return open_run(
@@ -279,7 +314,7 @@ def _register_and_open(
         list(ids.values()),
         images={ids[name]: image for name, image in contents.found.items() if name in ids},
         changed=frozenset(ids[name] for name in changes.changed if name in ids),
-        conflicts={conflict.scan_id: conflict.sentence for conflict in conflicts.values()},
+        conflicts=rejected,
         rescore=source.rescore,
     )
 

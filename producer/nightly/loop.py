@@ -18,7 +18,7 @@ from db.errors import TemporaryError
 from db.ledger.nightly_runs import claim_summary, latest_night, release_summary, runs_to_summarise
 from db.ledger.runs import find_run
 from producer.ingest.enqueue import enqueue
-from producer.ingest.source import Source
+from producer.ingest.source import Source, describe_left_out
 from producer.nightly.notifications import Channel, open_channels
 from producer.nightly.schedule import Schedule, job_id
 from producer.nightly.settings import NightlySettings
@@ -107,6 +107,8 @@ class NightlyLoop:
         counts = enqueued.progress
         verb = "resumed" if enqueued.resumed else "joined" if enqueued.joined else "opened"
         logger.info("run %d %s: %d scans, %d pending", enqueued.run_id, verb, counts.expected, counts.pending)
+        if enqueued.left_out:
+            logger.info("run %d: left out: %s", enqueued.run_id, describe_left_out(enqueued.left_out))
         if enqueued.ignored:
             # Without the words: in a wrong column they might be names.
             logger.info("run %d: %d unknown words of the labels were ignored", enqueued.run_id, len(enqueued.ignored))

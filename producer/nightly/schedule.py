@@ -86,8 +86,10 @@ def parse_schedule(at: str, zone: str) -> Schedule:
 
 def job_id(source: Source) -> str:
     """A digest that all nights of one source share, whatever folder the command was started in."""
-    # The names of its fields count, too: renaming one would make every night a first night. These two no night has.
-    fields = {name: value for name, value in asdict(source).items() if name not in ("moved", "correct_patients")}
+    # The names of its fields count, too: renaming one would make every night a first night. Some no night has, and
+    # study dates do not make another source.
+    left_out = ("moved", "correct_patients", "study_dates")
+    fields = {name: value for name, value in asdict(source).items() if name not in left_out}
     # Version 0.1 knew only the names of columns.
     reading = fields.pop("reading")
     fields["columns"] = reading.pop("columns")

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from db.ledger.nightly_runs import left_out_of, night_of, own_work_of
+from db.ledger.nightly_runs import night_of, own_work_of
 from db.ledger.outcomes import CONFLICT
 from db.ledger.runs import find_run, rate_of_run
 from producer.counted import counted
@@ -70,6 +70,8 @@ class Summary:
     conflicts: int
     #: Entries of the folder or prefix that were left out, by reason; None if that is not known.
     left_out: dict[str, int] | None
+    #: Of the scored scans, those of which each of these things was noted, by code.
+    notes: dict[str, int]
 
     @property
     def failed_tonight(self) -> int:
@@ -113,7 +115,8 @@ def summarise(connection: Connection, report: Report) -> Summary:
         rejected_tonight=own.rejected,
         quarantined_tonight=own.quarantined,
         conflicts=coverage.rejected.get(CONFLICT, 0),
-        left_out=left_out_of(connection, run.id),
+        left_out=report.left_out,
+        notes=report.notes,
     )
 
 
@@ -146,6 +149,7 @@ def to_text(summary: Summary) -> str:
         "The whole source",
         f"{summary.expected:>12,}  expected",
         f"{summary.scored:>12,}  scored",
+        *(f"{scans:>12,}  scored, noted as {note}" for note, scans in summary.notes.items()),
         _rejected_line(summary.rejected),
         f"{summary.quarantined:>12,}  quarantined",
         f"{summary.pending:>12,}  pending",

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from db.errors import UserError
 from db.ledger.models import find_model
-from db.ledger.runs import find_run, progress
+from db.ledger.runs import count_notes, find_run, left_out_of, progress
+from db.metrics.by_view import ViewRow, read_view_groups, view_rows
 from db.metrics.formulas import ConfusionMatrix
 from db.metrics.known_patients import KnownPatients, read_known_patients
 from db.metrics.report_queries import (
@@ -66,6 +67,8 @@ class Report:
     created_at: datetime
     finished_at: datetime | None
     coverage: Coverage
+    #: Scored scans of which each of these things was noted, by code.
+    notes: dict[str, int]
     #: Without patient ids, `held_out` leaves out scans by their names alone.
     patients: KnownPatients
     #: The main finding, of `spread` and `baselines`: the one that was asked for, or `Abnormal` if the model scores it,
@@ -80,6 +83,10 @@ class Report:
     #: The chosen thresholds of the main finding by `chosen_by`, with as few decimals as give the same counts.
     rounded_thresholds: dict[str, float]
     findings: tuple[FindingRow, ...]
+    #: Of the main finding, by view; views that no scored scan has are left out.
+    views: tuple[ViewRow, ...]
+    #: Entries of the source's folder or prefix that are no scans of the run, by reason; None if that is not known.
+    left_out: dict[str, int] | None
 
     @property
     def model_hash(self) -> str:
@@ -136,7 +143,8 @@ def build_report(
     scored = read_scored_scans(connection, run_id, label_set_id)
     if label_set is not None:
         _check_labelled(scored, run_id, label_set)
-    used = scored.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
+    is_used = eligible_scans(scored, label_set_id) & scored.in_subset(subset)
+    used = scored.filter(is_used)
     main = choose_finding(used.judged or used.findings, finding)
     metrics = compute_metrics(used, thresholds) if labels else RunMetrics()
     report = Report(
@@ -152,6 +160,7 @@ def build_report(
         created_at=run.created_at,
         finished_at=run.finished_at,
         coverage=read_coverage(connection, run_id, scored, label_set_id, subset),
+        notes=count_notes(connection, run_id),
         patients=read_known_patients(connection, run_id),
         finding=main,
         spread=_spread(used, main),
@@ -159,6 +168,8 @@ def build_report(
         thresholds=metrics.thresholds,
         rounded_thresholds=_rounded_thresholds(used, main, metrics.thresholds),
         findings=metrics.findings,
+        views=view_rows(scored, read_view_groups(connection, run_id), is_used, main),
+        left_out=left_out_of(connection, run_id),
     )
     return report, used
 

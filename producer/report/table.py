@@ -12,6 +12,7 @@ from rich.table import Table
 from db.metrics.run_metrics import BEST_F1, GIVEN, YOUDEN, ThresholdRow
 from db.metrics.scored_scans import HELD_OUT
 from producer.counted import counted
+from producer.ingest.source import describe_left_out
 from producer.json_output import as_json
 from producer.report.build import Report
 
@@ -32,9 +33,12 @@ def print_report(report: Report, console: Console | None = None) -> None:
         console.print(_auroc_line(report), markup=False)
         console.print(baseline_line(report), markup=False)
     console.print(_spread_line(report), markup=False)
+    console.print(_views_line(report), markup=False)
     console.print()
     for description, scans in coverage_lines(report):
         console.print(f"{scans:>12,}  {description}", markup=False)
+    if line := left_out_line(report):
+        console.print(line, markup=False)
 
 
 def to_json(report: Report) -> str:
@@ -102,6 +106,7 @@ def coverage_lines(report: Report) -> list[tuple[str, int]]:
         ("pending", coverage.pending),
         ("reused: the outcome is from an earlier run", coverage.reused),
         ("scored, but the image is byte for byte that of another scan of the run", coverage.duplicates),
+        *((f"scored, noted as {note}", scans) for note, scans in report.notes.items()),
         *_left_out_lines(report),
         ("used for the figures", coverage.used),
     ]
@@ -117,6 +122,11 @@ def _left_out_lines(report: Report) -> list[tuple[str, int]]:
     if report.coverage.unlabelled is not None:
         lines.insert(0, ("left out: scored, but without a label", report.coverage.unlabelled))
     return lines
+
+
+def left_out_line(report: Report) -> str:
+    """What the listing of the source left out, which are no scans of the run; empty if it left out nothing."""
+    return f"Left out of the source: {describe_left_out(report.left_out)}." if report.left_out else ""
 
 
 def baseline_line(report: Report) -> str:
@@ -183,6 +193,13 @@ def _spread_line(report: Report) -> str:
         f"Scores range from {format_rate(spread.minimum)} to {format_rate(spread.maximum)}, quartiles "
         f"{', '.join(map(format_rate, quartiles))}, standard deviation {format_rate(spread.standard_deviation)}"
     )
+
+
+def _views_line(report: Report) -> str:
+    groups = (f"{row.view} {row.scored:,} (AUROC {format_rate(row.auroc)})" for row in report.views)
+    if report.label_set is None:
+        groups = (f"{row.view} {row.scored:,}" for row in report.views)
+    return f"Scored scans by view: {', '.join(groups) or 'none'}"
 
 
 def _format_counts(scans: Mapping[str, int]) -> str:

@@ -26,6 +26,7 @@ from producer.report.table import (
     format_threshold,
     heading_notes,
     held_out_note,
+    left_out_line,
     scope_line,
     to_json,
 )
@@ -118,6 +119,7 @@ def to_html(report: Report, plots: Mapping[str, bytes]) -> str:
         subset=describe_subset(report),
         notes=heading_notes(report),
         coverage=coverage_lines(report),
+        left_out=left_out_line(report),
         baselines=baseline_line(report),
         plots=embedded,
         descriptions=PLOTS,

@@ -1,4 +1,5 @@
-"""Checks that the demo's held-out AUROC is plausible and that exposure alone does not explain it; says what to do next.
+"""Checks that the demo's held-out AUROC is plausible, that exposure alone does not explain it, and that its DICOM night
+rejected what it should; says what to do next.
 
 python tests/acceptance/check_demo.py DEMO_FOLDER
 """
@@ -12,6 +13,10 @@ from pathlib import Path
 PLAUSIBLE_AUROC = (0.80, 0.99)
 #: Upper limit of the AUROC of the mean pixel value alone, in either direction.
 MAX_BASELINE_AUROC = 0.65
+#: Reasons of the DICOM phantoms that must not be scored, of which there is one each.
+MEANT_REJECTS = (
+    *("body_part", "burned_in", "for_processing", "secondary_capture", "sop_class", "truncated", "view", "window"),
+)
 
 
 def main(demo):
@@ -27,9 +32,23 @@ def main(demo):
             f"(wanted: {PLAUSIBLE_AUROC[0]} to {PLAUSIBLE_AUROC[1]}), "
             f"AUROC of the mean pixel value {baseline:.3f} (wanted: under {MAX_BASELINE_AUROC})"
         )
+    scored, rejected = dicom_night(demo)
+    if not scored or rejected != dict.fromkeys(MEANT_REJECTS, 1):
+        sys.exit(
+            f"the demo failed: of its DICOM files {scored} were scored and these rejected, by reason: {rejected} "
+            f"(wanted: one each of {', '.join(MEANT_REJECTS)}); delete {demo} if an earlier version made it"
+        )
     print(f"\nThe demo is done: AUROC {reached:.3f} on synthetic scans that the model has not seen.")
+    print(f"It also scored {scored} DICOM films, and rejected {len(rejected)} files that are there to be rejected:")
+    print(f"its page is {demo / 'dicom' / 'report' / 'index.html'}, its ledger in {demo / 'dicom' / 'home'}.")
     print("To look around, paste:\n")
     print(*lines_to_paste(demo.resolve()), sep="\n")
+
+
+def dicom_night(demo):
+    """How many films of the DICOM night were scored, and the counts of the others by their reasons."""
+    coverage = json.loads((demo / "dicom" / "report" / "report.json").read_text())["coverage"]
+    return coverage["scored"], coverage["rejected"]
 
 
 def lines_to_paste(demo):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.check_demo import MEANT_REJECTS
+
 CHECK = Path(__file__).with_name("check_demo.py")
 
 
@@ -14,16 +16,18 @@ CHECK = Path(__file__).with_name("check_demo.py")
 def check(tmp_path):
     """Runs the check on a demo that reached these AUROCs, in a folder whose name has a space."""
 
-    def check(auroc, *, mean_pixel):
+    def check(auroc, *, mean_pixel, dicom_rejects=MEANT_REJECTS):
         demo = tmp_path / "a demo"
         model = demo / "home" / "models" / ("1" * 12)
-        for folder in (model, demo / "report"):
+        for folder in (model, demo / "report", demo / "dicom" / "report"):
             folder.mkdir(parents=True)
         report = {"finding": "Abnormal", "model_sha256": "1" * 64}
         report["findings"] = [{"finding": "Mass", "auroc": 0.1}, {"finding": "Abnormal", "auroc": auroc}]
         baselines = {"mean_pixel": {"auroc": mean_pixel}}
         (demo / "report" / "report.json").write_text(json.dumps(report))
         (model / "evaluation.json").write_text(json.dumps({"findings": {"Abnormal": {"baselines": baselines}}}))
+        night = {"coverage": {"scored": 24, "rejected": dict.fromkeys(dicom_rejects, 1)}}
+        (demo / "dicom" / "report" / "report.json").write_text(json.dumps(night))
         # A relative path, as in the Makefile.
         command = [sys.executable, str(CHECK), demo.name]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -48,3 +52,10 @@ def test_implausible_figures_fail(check, auroc, mean_pixel):
     done = check(auroc, mean_pixel=mean_pixel)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"held-out AUROC {auroc:.3f} (wanted: 0.8 to 0.99)" in done.stderr
+
+
+def test_a_dicom_night_that_rejects_other_files_than_it_should_fails(check):
+    """A lateral film that is scored, for example, is an error of this program."""
+    done = check(0.9, mean_pixel=0.5, dicom_rejects=[reason for reason in MEANT_REJECTS if reason != "view"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "24 were scored and these rejected" in done.stderr

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.support.ledger import score_all
 from tests.support.world import embedded_first, hash_artifact, image_name, wait_until, write_csv, write_images
@@ -81,12 +82,31 @@ def test_enqueue_says_how_many_images_are_missing_and_what_was_left_out(ledger, 
     """By reason, and in JSON as well; one is singular."""
     assert "1 image of the source is missing" in ledger.producer("enqueue", "--csv", ledger.csv).stdout
     assert as_json(ledger, "enqueue", "--csv", ledger.csv)["missing"] == 1
-    (tmp_path / "images" / "notes.txt").touch()
+    (tmp_path / "images" / "notes.txt").write_text("x")
     (tmp_path / "images" / "archive").symlink_to(tmp_path)
     source = ("--images", tmp_path / "images")
-    assert "left out: 1 file not named like an image, 1 symlinked folder" in ledger.producer("enqueue", *source).stdout
+    assert "left out: 1 symlinked folder, 1 text file" in ledger.producer("enqueue", *source).stdout
     enqueued = as_json(ledger, "enqueue", *source)
-    assert (enqueued["left_out"], enqueued["left_out_by_reason"]) == (2, {"other_name": 1, "symlinked_folder": 1})
+    assert (enqueued["left_out"], enqueued["left_out_by_reason"]) == (2, {"symlinked_folder": 1, "text": 1})
+
+
+def test_status_report_and_failures_tell_what_is_odd_about_a_run(ledger, tmp_path):
+    """How often each note was made, what the listing left out, and where a film lies that only its UID names."""
+    (tmp_path / "images" / "archive").symlink_to(tmp_path)
+    ledger.producer("enqueue", "--images", tmp_path / "images")
+    score_all(ledger.engine, 1)
+    with ledger.engine.begin() as connection:
+        connection.execute(text("UPDATE outcomes SET notes = 'colour,view_unknown' WHERE id = 1"))
+        connection.execute(text("UPDATE outcomes SET notes = 'view_unknown' WHERE id = 2"))
+        connection.execute(text("UPDATE outcomes SET state = 'rejected', reason = 'view', detail = 'x' WHERE id = 3"))
+        connection.execute(text("UPDATE scans SET image_name = '1.2.3' WHERE id = 3"))
+    assert "\nscored, but noted: colour 1, view_unknown 2\n" in ledger.producer("status").stdout
+    notes = {"colour": 1, "view_unknown": 2}
+    assert as_json(ledger, "status")["notes"] == notes
+    report = as_json(ledger, "report")
+    assert (report["notes"], report["left_out"]) == (notes, {"symlinked_folder": 1})
+    assert f"\nview: x\n  1.2.3  {tmp_path / 'images' / image_name(2)}\n" in ledger.producer("failures").stdout
+    assert as_json(ledger, "failures")[0]["location"] == str(tmp_path / "images" / image_name(2))
 
 
 def test_a_run_without_failures_says_so_in_a_sentence(ledger, tmp_path):

@@ -26,7 +26,9 @@ def artifact(world):
     recipe = make_recipe("best", encoder="densenet37", size=64)
     model = build_model(recipe, FINDINGS)
     world.env.pop("CXR_RUNTIME")
-    manifest = Manifest(name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
+    manifest = Manifest(
+        format_version=2, name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other"
+    )
     return write_artifact(model, manifest, split=(), models=FolderModelStore(world.home / "models"))
 
 
@@ -65,7 +67,9 @@ def test_a_model_that_contradicts_its_manifest_ends_the_worker(world, tmp_path):
     recipe = make_recipe("best", encoder="densenet37", size=32)
     model = build_model(recipe, FINDINGS[:3])
     world.env.pop("CXR_RUNTIME")
-    manifest = Manifest(name="wrong", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
+    manifest = Manifest(
+        format_version=2, name="wrong", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other"
+    )
     write_artifact(model, manifest, split=(), models=FolderModelStore(world.home / "models"))
 
     worker = world.worker()

@@ -98,7 +98,9 @@ def densenet(tmp_path_factory):
     from worker.artifacts.model_store import FolderModelStore
 
     recipe = make_recipe("best", encoder="densenet37", size=64)
-    manifest = Manifest(name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other")
+    manifest = Manifest(
+        format_version=2, name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other"
+    )
     models = FolderModelStore(tmp_path_factory.mktemp("models"))
     return write_artifact(build_model(recipe, FINDINGS), manifest, split=(), models=models)
 

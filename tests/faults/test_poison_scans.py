@@ -11,6 +11,7 @@ from db.ledger.outcomes import ATTEMPTS_CAP
 from tests.support.harmful_scorer import poison_image
 from tests.support.scenario import name_of, run_quietly, scoring_process_load_seconds
 from tests.support.world import wait_until, write_csv
+from worker.scoring.process import LONE_SCAN_BUDGETS
 
 CHUNK = 16
 #: Deaths until a poison scan is alone in its chunk, and the attempts that it then has.
@@ -87,6 +88,25 @@ def test_several_poison_scans_are_all_found(scenario, small_source):
     scenario.ends("three poison scans at once", since=began, stated=stated)
     scenario.check()
     assert loads(scenario) - scenario.workers >= ATTEMPTS_CAP
+
+
+@pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+def test_a_scan_whose_decoder_hangs_is_quarantined_and_its_neighbours_are_scored(scenario, small_source):
+    """Other scans overtake it, and each process that it holds up ends itself when the time for the chunk is over."""
+    poison = small_source(32, {scenario.rng.randrange(32): "hang"})
+    worker = start_loaded(scenario)
+    load = scoring_process_load_seconds(scenario, worker)
+    scenario.enqueue()
+    budget = float(scenario.world.env["CXR_TIME_BUDGET"])
+    scenario.recovers(
+        "decoder that hangs",
+        since=time.monotonic(),
+        stated=MAX_DEATHS * (load + SLACK_SECONDS + budget) + ATTEMPTS_CAP * LONE_SCAN_BUDGETS * budget,
+        lost=ids_of(scenario, poison),
+    )
+    scenario.finish()
+    scenario.check()
+    assert "a decoder hangs" in scenario.world.logs()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4], indirect=True)

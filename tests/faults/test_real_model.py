@@ -40,7 +40,12 @@ def models(tmp_path_factory):
 
     recipe = make_recipe("best", encoder="densenet37", size=64)
     manifest = Manifest(
-        name="real", findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="other", batch_size=CHUNK
+        format_version=2,
+        name="real",
+        findings=FINDINGS,
+        preprocessing=recipe.preprocessing,
+        dataset="other",
+        batch_size=CHUNK,
     )
     folder = tmp_path_factory.mktemp("models")
     write_artifact(build_model(recipe, FINDINGS), manifest, split=(), models=FolderModelStore(folder))

@@ -1,12 +1,14 @@
 """Fuzzes the readers, each target in a process of its own, and prints the results.
 
-    python -m tests.fuzz.fuzz [images tables wires] [--count 100000] [--plain 50000] [--seed N] [--out build/fuzz]
+    python -m tests.fuzz.fuzz [images films headers real-films tables wires]
+                              [--count 100000] [--plain 50000] [--seed N] [--out build/fuzz]
 
 First atheris guides `--count` mutations by the branches that they reach. Then `--plain` unguided mutations show whether
 memory grows; a guided process keeps what it learns. Findings are written under --out; then the exit code is 1.
 """
 
 import argparse
+import faulthandler
 import json
 import random
 import secrets
@@ -25,10 +27,15 @@ _READERS = [
         "worker.images.png",
         "PIL.TiffImagePlugin",
     ),
+    *(f"worker.dicom.{name}" for name in ("codecs", "dataset", "fragments", "frames", "header", "jpeg_stream")),
+    *(f"worker.dicom.{name}" for name in ("admission", "lookup_tables", "rendering", "stored_values", "window")),
+    *("pydicom.filereader", "pydicom.dataelem", "pydicom.values"),
     *("db.labels.csv_file", "db.labels.text", "db.labels.table", "db.labels.columns", "db.labels.cells"),
     *("db.labels.words", "db.labels.row_labels", "db.labels.label_row"),
     *("worker.messaging.messages", "worker.artifacts.manifest", "worker.artifacts.artifact"),
 ]
+#: How many mutations of real films are tried.
+_REAL_FILMS = 1000
 #: A call that takes longer hangs.
 _HANG_SECONDS = 60
 
@@ -39,15 +46,24 @@ def main():
     print(f"seed {options.seed}")
     bad = False
     for name in options.targets:
-        for engine, count in (("guided", options.count), ("plain", options.plain)):
+        for engine, count in _engines(name, options):
             if count:
                 bad |= _run_child(name, engine, count, options)
     sys.exit(bad)
 
 
+def _engines(name, options):
+    """Real films are large, and absent on most machines."""
+    if name != "real-films":
+        return [("guided", options.count), ("plain", options.plain)]
+    from tests.fuzz.dicom_seeds import real_films
+
+    return [("plain", min(options.plain, _REAL_FILMS))] if real_films() else []
+
+
 def _options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", default=["images", "tables", "wires"])
+    parser.add_argument("targets", nargs="*", default=["images", "films", "headers", "real-films", "tables", "wires"])
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--plain", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
@@ -85,13 +101,22 @@ def _plain(options):
 
     target = TARGETS[options.targets[0]]
     statistics, rng, originals = Statistics(target.oracle, options.out), random.Random(options.seed), target.seeds()
+    faulthandler.enable()
     for _ in range(options.count):
-        statistics(target.mutated(rng.choice(originals), rng, originals))
+        content = target.mutated(rng.choice(originals), rng, originals)
+        # If it ends the process, it stays.
+        (options.out / "last").write_bytes(content)
+        faulthandler.dump_traceback_later(_HANG_SECONDS, exit=True)
+        statistics(content)
+    faulthandler.cancel_dump_traceback_later()
     statistics.save()
 
 
 def _guided(options):
     import atheris
+
+    # numba cannot compile what atheris has instrumented.
+    import worker.dicom.huffman  # noqa: F401
 
     with atheris.instrument_imports(include=_READERS):
         from tests.fuzz.targets import TARGETS

@@ -21,6 +21,7 @@ from worker.artifacts.manifest import parse_manifest
 from worker.artifacts.split_file import read_split
 from worker.images.bit_depth import to_uint8
 from worker.images.pixels import _decode_by_cv2, _fast_code, decode
+from worker.images.preprocessing import RULE_1
 from worker.messaging.messages import Chunk, InvalidMessage
 
 #: Modes in which Pillow shows what cv2 shows. Other modes have rules of our own.
@@ -41,7 +42,7 @@ def check_image(encoded, max_pixels):
     assert image.dtype == np.uint8
     if encoded.startswith(SIGNATURE):
         assert is_whole_png(encoded), "a score from a damaged PNG"
-        assert np.array_equal(image, to_uint8(_decode_by_cv2(encoded))), "not cv2's pixels"
+        assert np.array_equal(image, to_uint8(_decode_by_cv2(encoded), RULE_1)[0]), "not cv2's pixels"
     if not encoded.startswith((b"II", b"MM")):
         _check_by_pillow(encoded, image)
     return "pixels"
@@ -149,7 +150,7 @@ def _shown(view, encoded):
     """Pillow's pixels by our rule for gray; None if the rules differ."""
     if view.mode in _COMPARABLE_MODES and not _is_wide_color(encoded):
         return np.asarray(view.convert(_COMPARABLE_MODES[view.mode]))
-    return to_uint8(np.asarray(view).astype(np.uint16)) if view.mode.startswith("I;16") else None
+    return to_uint8(np.asarray(view).astype(np.uint16), RULE_1)[0] if view.mode.startswith("I;16") else None
 
 
 def _distance(ours, theirs):

@@ -15,6 +15,7 @@ from db.findings import NIH_FINDINGS
 from tests.support.encoded_images import DEFLATE, LZW, bmp_of, chunk, encode, interlaced_png_of, png_of, tiff_of
 from tests.support.world import HEADER, radiograph
 from worker.artifacts.manifest import Manifest
+from worker.images.preprocessing import Preprocessing
 from worker.messaging.messages import Chunk, ChunkScan
 
 #: Outside the checkout.
@@ -56,10 +57,21 @@ def wires():
     manifest = Manifest(
         name="m", findings=NIH_FINDINGS, dataset="d", files={"model.keras": "b" * 64}, thresholds={"Mass": {"y": 0.4}}
     )
+    newer = manifest.model_copy(
+        update={
+            "format_version": 2,
+            "preprocessing": Preprocessing(rule=2, crop="center", bits=12, range=(-1024, 1024)),
+            "views": ("AP", "PA"),
+        }
+    )
     split = "image_name,patient_id,subset\n00000001_000.png,1,train\n00000002_000.png,2,test\n"
     return [
         *(b"\0" + json.dumps(message).encode(), b"\0" + json.dumps({**message, "version": 1}).encode()),
-        *(b"\1" + manifest.model_dump_json().encode(), b"\2" + split.encode()),
+        *(
+            b"\1" + manifest.model_dump_json().encode(),
+            b"\1" + newer.model_dump_json().encode(),
+            b"\2" + split.encode(),
+        ),
     ]
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.fuzz import mutate, oracles, seeds
+from tests.fuzz import dicom_oracles, dicom_seeds, mutate, oracles, seeds
+from tests.fuzz.dicom_structures import structure_changed
+from tests.fuzz.png_structures import built_png
 from tests.support.encoded_images import checksums_mended
 
 #: Larger images are refused unread. A worker's own limit is a hundred times as high; it is used only now and then,
@@ -23,10 +25,24 @@ class Target:
 
 def _mutated_image(content, random, others):
     way = random.random()
+    if way < 0.05:
+        return built_png(random)
     if way < 0.15:
         return mutate.pixels_changed(content, random)
     changed = mutate.mutated(content, random, others)
     return checksums_mended(changed) if way < 0.5 else changed
+
+
+def _mutated_film(content, random, others):
+    return (mutate.mutated if random.random() < 0.2 else structure_changed)(content, random, others)
+
+
+def _check_film(encoded):
+    return dicom_oracles.check_film(encoded, _FEW_PIXELS)
+
+
+def _check_real_film(encoded):
+    return dicom_oracles.check_film(encoded, _MANY_PIXELS)
 
 
 def _check_image(encoded):
@@ -40,6 +56,21 @@ TARGETS = {
         seeds=seeds.images,
         mutated=_mutated_image,
         oracle=_check_image,
+    ),
+    "films": Target(
+        seeds=dicom_seeds.films,
+        mutated=_mutated_film,
+        oracle=_check_film,
+    ),
+    "headers": Target(
+        seeds=dicom_seeds.films,
+        mutated=_mutated_film,
+        oracle=dicom_oracles.check_header,
+    ),
+    "real-films": Target(
+        seeds=dicom_seeds.real_films,
+        mutated=_mutated_film,
+        oracle=_check_real_film,
     ),
     "tables": Target(
         seeds=seeds.tables,

@@ -39,7 +39,7 @@ def half_model(store):
 
 def newer_format(store):
     path = other(store) / MANIFEST_FILE
-    path.write_text(json.dumps({**json.loads(path.read_bytes()), "format_version": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "format_version": 3}))
     return path.parent
 
 
@@ -72,7 +72,7 @@ def file_in_its_place(store):
 LISTED = {
     without_manifest: r"manifest\.json: the manifest cannot be read \(No such file.*; wait until its copy is complete",
     half_manifest: r"manifest\.json: content is .*; wait until its copy is complete",
-    newer_format: r"manifest\.json: format_version is 2: .*; another version of nightread wrote it",
+    newer_format: r"manifest\.json: format_version is 3: .*; another version of nightread wrote it",
     edited_manifest: r"holds artifact [0-9a-f]{12}, which .*; rename this folder to [0-9a-f]{12}, or remove it",
     renamed_folder: r"holds artifact [0-9a-f]{12}, which .*; rename this folder to [0-9a-f]{12}, or remove it",
     unreadable_manifest: r"manifest\.json: the manifest cannot be read \(Is a directory\)",

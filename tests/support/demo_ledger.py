@@ -8,11 +8,12 @@ from db.addresses import sqlite_address
 from db.close_run import close_finished_runs
 from db.engine.session import open_database
 from db.labels.csv_file import read_labels_csv
+from db.labels.label_row import LabelRow
 from db.labels.label_sets import import_labels
 from db.ledger.models import UsedScan, register_model
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
-from db.ledger.outcomes import Scored, pending_of_run, record_outcomes
-from db.ledger.scans import FoundImage, register_scans
+from db.ledger.outcomes import Rejected, Scored, pending_of_run, record_outcomes
+from db.ledger.scans import FoundImage, ImageHeader, register_scans
 from trainer import cli
 from trainer.data.labels import label_matrix, learnable_findings
 from trainer.data.split import split_by_patient
@@ -22,7 +23,9 @@ from trainer.recipe import make_recipe
 
 
 def make_demo_ledger(demo):
-    """Write the folders `scans` and `home` of a demo, with one finished run; returns the home.
+    """Write the folders `scans` and `home` of a demo, with a finished run; returns the home.
+
+    The ledger also has the demo's night of DICOM, which has a ledger of its own there.
 
     Scores are drawn so that they tell findings apart about as well as the demo's model does.
     """
@@ -36,6 +39,8 @@ def make_demo_ledger(demo):
         findings = _register_demo_model(connection, file)
         run, _ = _open_demo_run(connection, file)
         record_outcomes(connection, list(_outcomes(pending_of_run(connection, run), file, findings)))
+        night = _open_dicom_night(connection)
+        record_outcomes(connection, list(_film_outcomes(pending_of_run(connection, night), findings)))
     close_finished_runs(engine)
     engine.dispose()
     return home
@@ -76,6 +81,53 @@ def _open_demo_run(connection, file):
         options={},
     )
     return open_run(connection, request, list(ids.values()))
+
+
+def _open_dicom_night(connection):
+    """A run of six films that no CSV names: one does not say its view, and one is lateral."""
+    views = ("PA", "PA", "AP", "AP", None, "LATERAL")
+    headers = [
+        ImageHeader(
+            sop_instance_uid=f"2.25.{number}",
+            patient_id=f"D{number}",
+            view=view,
+            manufacturer="FUJIFILM Corporation",
+            transfer_syntax="1.2.840.10008.1.2.1",
+        )
+        for number, view in enumerate(views, start=1)
+    ]
+    rows = [
+        LabelRow(
+            image_name=header.sop_instance_uid,
+            findings=(),
+            patient_id=header.patient_id,
+            view=header.view,
+            sex=None,
+            age_years=None,
+            follow_up=None,
+        )
+        for header in headers
+    ]
+    found = {
+        header.sop_instance_uid: FoundImage(location=f"/pacs/IM{number:04}", header=header)
+        for number, header in enumerate(headers, start=1)
+    }
+    ids = register_scans(connection, "pacs", rows, found)
+    request = RunRequest(
+        source="/pacs", sha256="d" * 64, dataset="pacs", model_id=1, label_set_id=None, options={"images": "/pacs"}
+    )
+    return open_run(connection, request, list(ids.values()))[0]
+
+
+def _film_outcomes(pending, findings):
+    """The films' outcomes; `pending` is in the order of their UIDs."""
+    *scored, lateral = pending
+    for number, scan in enumerate(scored, start=1):
+        how = {"content": f"sha256:film {number}", "runtime": "keras-tensorflow", "precision": "float32"}
+        notes = ("view_unknown",) if scan is scored[-1] else ()
+        yield Scored(outcome_id=scan.outcome_id, scores=dict.fromkeys(findings, number / 10), notes=notes, **how)
+    detail = "the DICOM image is a lateral view, and the model was fitted on frontal views alone"
+    yield Rejected(outcome_id=lateral.outcome_id, reason="view", detail=detail)
 
 
 def _outcomes(pending, file, findings):

@@ -2,7 +2,7 @@
 
 Loaded by CXR_RUNTIME=tests.support.harmful_scorer:HarmfulScorer, or :harmful_model around the real model.
 The darkest pixel of a poison scan tells its harm, see `HARMS`. Memory is exhausted while the image is decoded, because
-all batches of a model need the same.
+all batches of a model need the same; `hang` is a decoder that never returns.
 HARM_FILE names a file whose word is obeyed once: the process that takes the file does the harm, and renames the file so
 that it ends in its own pid. HARM_AT_LOAD ends every load by SIGSEGV.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from db import close_run
 from tests.support.hash_scorer import HashScorer
-from worker.scoring import process
+from worker.scoring import decoder, process
 from worker.scoring.open_scorer import open_scorer
 from worker.scoring.outcome_writer import OutcomeWriter
 
@@ -73,6 +73,7 @@ def _prepare():
     OutcomeWriter._close_runs = partialmethod(_close_runs, OutcomeWriter._close_runs)
     close_run.aggregate = partial(_aggregate, close_run.aggregate)
     process.read_image = partial(_read_image, process.read_image)
+    decoder.prepare = partial(_prepare_image, decoder.prepare)
 
 
 def _close_runs(self, close_runs, outcome_ids):
@@ -100,6 +101,13 @@ def _read_image(read_image, *image, **patience):
     if _harm_of(cv2.imdecode(np.frombuffer(image.data or b"-", np.uint8), cv2.IMREAD_GRAYSCALE)) == "memory":
         _exhaust_memory()
     return image
+
+
+def _prepare_image(prepare, *arguments):
+    prepared = prepare(*arguments)
+    if _harm_of(prepared.pixels) == "hang":
+        _hang()
+    return prepared
 
 
 def _pending_anywhere(self):
@@ -150,5 +158,4 @@ def _exhaust_memory():
 _DO = {
     "segfault": lambda: ctypes.string_at(0),
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "hang": _hang,
 }

@@ -93,22 +93,31 @@ def write_csv(path, numbers, labels=None, name_of=image_name):
 
 
 def hash_artifact(
-    model_dir, name="hash", split=(), batch_size=8, findings=FINDINGS, *, model=b"not a model", synthetic=False
+    model_dir,
+    name="hash",
+    split=(),
+    batch_size=8,
+    findings=FINDINGS,
+    *,
+    model=b"not a model",
+    synthetic=False,
+    **fields,
 ):
-    """Publish an artifact for `hash_scorer`, whose model file is never opened."""
+    """Publish an artifact for `hash_scorer`, whose model file is never opened; `fields` are those of its manifest."""
     staging = Path(tempfile.mkdtemp(prefix="artifact-"))
     (staging / MODEL_FILE).write_bytes(model)
     rows = "".join(f"{image},{patient},{subset}\n" for image, patient, subset in split)
     (staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n" + rows)
-    manifest = Manifest(
-        name=name,
-        findings=findings,
-        dataset="sample_labels",
-        batch_size=batch_size,
-        preprocessing=Preprocessing(height=32, width=32),
-        about={"synthetic": 1} if synthetic else {},
-    )
+    usual = {"dataset": "sample_labels", "preprocessing": Preprocessing(height=32, width=32)}
+    about = {"synthetic": 1} if synthetic else {}
+    manifest = Manifest(name=name, findings=findings, batch_size=batch_size, about=about, **(usual | fields))
     return publish(staging, Path(model_dir), manifest)
+
+
+def dicom_artifact(model_dir, **fields):
+    """Publish an artifact for `hash_scorer` that scores DICOM too, as if it was fitted on frontal views alone."""
+    rule = Preprocessing(height=32, width=32, rule=2)
+    return hash_artifact(model_dir, format_version=2, preprocessing=rule, views=("PA", "AP"), **fields)
 
 
 def free_port():

@@ -1,4 +1,4 @@
-"""The labelled scans of a CSV: their rows, and their pixels in the cache."""
+"""The labelled scans of a CSV: their images, their rows, and their pixels in the cache."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from db.errors import UserError
 from db.labels.csv_file import LabelRow
 from db.ledger.scans import FoundImage
+from db.settings import load_settings
 from trainer.console.progress import print_status, stage
 from trainer.data.decoded_images import load_decoded_images
+from worker.dicom.admission import REFUSED
 from worker.images.pixels import Pixels
 from worker.images.preprocessing import Preprocessing
-from worker.storage.image_store import find_images
+from worker.settings import ModelSettings
 
 #: If a larger share of the scans is unreadable, something is wrong with the data set and not with single images.
 MAX_UNREADABLE_SHARE: Final = 0.05
@@ -54,14 +56,13 @@ class Examples:
 
 
 def read_scans(
-    csv: Path, images: str | None, rows: Sequence[LabelRow], rule: Preprocessing, *, cache: Path
+    rows: Sequence[LabelRow], found: Mapping[str, FoundImage], rule: Preprocessing, *, cache: Path
 ) -> Examples:
-    """Find and read the images of these rows; shows the progress and prints how many scans were left out.
+    """As `load_examples`; shows the progress and prints how many scans were left out.
 
     Raises:
-        UserError: there are no images, or more than 5% of them cannot be read.
+        UserError: more than 5% of the scans cannot be read.
     """
-    found = find_images(csv, images, {row.image_name for row in rows}).images
     with stage("reading scans", total=len(rows)) as advance:
         examples = load_examples(rows, found, rule, cache=cache, advance=advance)
     for reason, count in examples.unreadable.items():
@@ -89,9 +90,12 @@ def load_examples(
     Raises:
         UserError: more than 5% of the scans cannot be read.
     """
-    cached = load_decoded_images(cache, [found.get(row.image_name) for row in rows], rule, advance=advance)
+    # A fit takes no film that a worker with these settings refuses, except for lateral ones: that choice is the CSV's.
+    refused = REFUSED - load_settings(ModelSettings).admitted
+    images = [found.get(row.image_name) for row in rows]
+    cached = load_decoded_images(cache, images, rule, refused=refused, advance=advance)
     unreadable = Counter(cached.unreadable.values())
-    _check_unreadable_share(unreadable, len(rows))
+    check_unreadable_share(unreadable, len(rows))
     indices = [index for index in range(len(rows)) if index not in cached.unreadable]
     return Examples(
         rows=tuple(rows[index] for index in indices),
@@ -102,7 +106,12 @@ def load_examples(
     )
 
 
-def _check_unreadable_share(unreadable: Counter[str], total: int) -> None:
+def check_unreadable_share(unreadable: Counter[str], total: int) -> None:
+    """Refuse a data set of which too much cannot be read; `unreadable` counts scans by reason.
+
+    Raises:
+        UserError: more than 5% cannot be read.
+    """
     count = unreadable.total()
     if count > MAX_UNREADABLE_SHARE * total:
         reasons = ", ".join(f"{number} {reason}" for reason, number in unreadable.most_common())

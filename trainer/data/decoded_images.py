@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
+from worker.dicom.admission import REFUSED
 from worker.files import PRIVATE
-from worker.images.pixels import Pixels, to_pixels
+from worker.images.pixels import Pixels, made_by, prepare
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import read_image
 
@@ -50,23 +52,25 @@ def load_decoded_images(
     images: Sequence[FoundImage | None],
     rule: Preprocessing,
     *,
+    refused: AbstractSet[str] = REFUSED,
     advance: Callable[[int], None] | None = None,
 ) -> DecodedImages:
     """Decode the images that were not decoded before, and open the pixels of all.
 
     Args:
-        root: holds one folder for each combination of images and preprocessing.
+        root: holds one folder for each combination of images, preprocessing, `refused` and version of the code.
         images: the location of each scan; None counts as `missing`.
         rule: the preprocessing.
+        refused: the codes that reject a DICOM film, see `worker.dicom.admission`. Lateral films are read.
         advance: called with the number of scans that were finished since the last call, decoded now or before.
 
     Raises:
         UserError: the files cannot be written.
     """
-    folder = root / _key(images, rule)
+    folder = root / _key(images, rule, refused)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unreadable = _decode_missing(folder, images, rule, advance or (lambda _: None))
+        unreadable = _decode_missing(folder, images, rule, refused, advance or (lambda _: None))
     except OSError as error:
         raise UserError(f"{folder}: the decoded images cannot be written ({error.strerror})") from error
     pixels = np.memmap(folder / "pixels", np.uint8, "r", shape=(len(images), *rule.shape))
@@ -74,19 +78,24 @@ def load_decoded_images(
     return DecodedImages(folder=folder, pixels=pixels, hashes=hashes, unreadable=unreadable)
 
 
-def _key(images: Sequence[FoundImage | None], rule: Preprocessing) -> str:
+def _key(images: Sequence[FoundImage | None], rule: Preprocessing, refused: AbstractSet[str]) -> str:
     # The order counts, because a scan is found by its position.
-    digest = hashlib.sha256(rule.model_dump_json().encode())
+    digest = hashlib.sha256(f"{made_by(rule)} {sorted(refused)}".encode())
     for image in images:
         digest.update(json.dumps(image and (image.location, image.version)).encode())
     return digest.hexdigest()[:16]
 
 
 def _decode_missing(
-    folder: Path, images: Sequence[FoundImage | None], rule: Preprocessing, advance: Callable[[int], None]
+    folder: Path,
+    images: Sequence[FoundImage | None],
+    rule: Preprocessing,
+    refused: AbstractSet[str],
+    advance: Callable[[int], None],
 ) -> dict[int, str]:
     size = int(np.prod(rule.shape))
     unreadable: dict[int, str] = {}
+    read = partial(_read, rule, refused)
     # Written with `pwrite`, where a full disk is an error; in a memory map it is a crash.
     with (
         _open_sized(folder / "pixels", len(images) * size) as pixels,
@@ -98,7 +107,7 @@ def _decode_missing(
             stored = os.pread(hashes, len(block) * _HASH_BYTES, start * _HASH_BYTES)
             known = np.frombuffer(stored, np.uint8).reshape(-1, _HASH_BYTES).copy()
             waiting = [start + int(place) for place in np.flatnonzero(~known.any(axis=1))]
-            for place, one in zip(waiting, pool.map(partial(_read, rule), [images[at] for at in waiting]), strict=True):
+            for place, one in zip(waiting, pool.map(read, [images[at] for at in waiting]), strict=True):
                 if isinstance(one, str):
                     unreadable[place] = one
                 else:
@@ -127,12 +136,12 @@ class _Decoded:
     sha256: bytes
 
 
-def _read(rule: Preprocessing, image: FoundImage | None) -> _Decoded | str:
+def _read(rule: Preprocessing, refused: AbstractSet[str], image: FoundImage | None) -> _Decoded | str:
     if image is None:
         return "missing"
     try:
         data = read_image(image.location).data
-        return _Decoded(pixels=to_pixels(data, rule), sha256=hashlib.sha256(data).digest())
+        return _Decoded(pixels=prepare(data, rule, refused=refused).pixels, sha256=hashlib.sha256(data).digest())
     except PermanentError as error:
         return error.reason
     except TemporaryError:

@@ -12,8 +12,9 @@ from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
 from db.labels.reading import DEFAULT_READING, Reading
 from db.labels.words import describe_ignored
+from db.ledger.scans import FoundImage
 from trainer.console.progress import print_status
-from trainer.data.dataset import Examples, read_scans
+from trainer.data.dataset import Examples, check_unreadable_share, read_scans
 from trainer.data.labels import is_known, label_matrix, labelled_rows, learnable_findings
 from trainer.data.split import (
     count_duplicates,
@@ -23,11 +24,23 @@ from trainer.data.split import (
     split_by_lists,
     split_by_patient,
 )
-from trainer.phantoms.marker import is_marked
+from trainer.phantoms.marker import has_synthetic_film, is_marked
 from trainer.recipe import Recipe
 from worker.artifacts.manifest import SYNTHETIC_NOTE
 from worker.artifacts.split_file import SUBSETS, SplitRow
 from worker.images.pixels import Pixels
+from worker.storage.image_store import Listing, find_images
+from worker.storage.rows import contradicted_patients, rows_with_headers
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages:
+    """A labels CSV and the images that were found of it."""
+
+    #: In its rows the name, patient, view, sex and age of a DICOM film are those of its header where the CSV is silent.
+    file: LabelsFile
+    #: By the rows' image names.
+    found: Mapping[str, FoundImage]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +65,18 @@ class Source:
         if file.ignored:
             print_status(describe_ignored(file.ignored))
         return file
+
+    def find_scans(self) -> LabelledImages:
+        """Read the CSV and find its images, with the headers of those that are DICOM, as a run does.
+
+        Raises:
+            UserError: as `read_labels`; the images cannot be listed; or CSV and headers contradict each other.
+        """
+        file = self.read_labels()
+        listing = find_images(self.csv, self.images, {row.image_name for row in file.rows})
+        rows = rows_with_headers(file.rows, listing)
+        _check_identities(rows, listing)
+        return LabelledImages(file=replace(file, rows=rows), found=listing.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +120,13 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
         UserError: the CSV is wrong, images are missing, there are too few patients, no finding can be
             learned, or official lists share patients or images.
     """
-    file = source.read_labels()
+    scans = source.find_scans()
+    file = scans.file
+    labelled = _with_patients(labelled_rows(file.rows), scans.found)
     # Refuses a wrong source before the images are read, which tells the duplicates and can take hours.
-    listed = {row.image_name for row in _split(source, recipe, labelled_rows(file.rows), {})}
-    rows = [row for row in file.rows if row.image_name in listed]
-    examples = read_scans(source.csv, source.images, rows, recipe.preprocessing, cache=cache)
+    listed = {row.image_name for row in _split(source, recipe, labelled, {})}
+    rows = [row for row in labelled if row.image_name in listed]
+    examples = read_scans(rows, scans.found, recipe.preprocessing, cache=cache)
     split = _split_examples(source, recipe, file.dataset, rows, examples)
     training_rows = [row for row, split_row in zip(examples.rows, split, strict=True) if split_row.subset == "train"]
     findings = learnable_findings(training_rows, recipe.targets, covered=file.covered)
@@ -107,7 +134,7 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
     _print_subsets(split)
     _print_unknown(subsets["train"])
     _check_apart(split, recipe)
-    is_synthetic = is_marked(source.csv, source.images)
+    is_synthetic = is_marked(source.csv, source.images) or has_synthetic_film(scans.found.values())
     if is_synthetic:
         print_status(f"these scans are phantoms: the model will be marked as {SYNTHETIC_NOTE}")
     return TrainingData(
@@ -118,6 +145,33 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
         unreadable=examples.unreadable,
         is_synthetic=is_synthetic,
     )
+
+
+def _check_identities(rows: Sequence[LabelRow], listing: Listing) -> None:
+    for name in sorted(listing.conflicts.keys() & {row.image_name for row in rows}):
+        raise UserError(
+            "two different images have the SOP Instance UID {}: {!r} and {!r}; remove one of them".format(
+                name, *listing.conflicts[name]
+            )
+        )
+    for name, (header, csv) in contradicted_patients(rows, listing):
+        raise UserError(
+            f"the header of {name!r} names patient {header!r} and the CSV patient {csv!r}; correct the CSV, or delete"
+            " its column of patients, and the headers' are taken"
+        )
+
+
+def _with_patients(rows: Sequence[LabelRow], found: Mapping[str, FoundImage]) -> list[LabelRow]:
+    """The rows without those whose patient nobody can tell: the CSV is silent, and there is no image with a header.
+
+    Raises:
+        UserError: these are too many.
+    """
+    kept = [row for row in rows if row.patient_id is not None or row.image_name in found]
+    if missing := len(rows) - len(kept):
+        check_unreadable_share(Counter(missing=missing), len(rows))
+        print_status(f"left out {missing} scans without an image, and so without a patient")
+    return kept
 
 
 def _split_examples(

@@ -67,9 +67,10 @@ def evaluate_artifact(
     Raises:
         UserError: the CSV or images are wrong, or the model has seen every scan.
     """
-    file = source.read_labels()
+    scans = source.find_scans()
+    file = scans.file
     labelled = labelled_rows(file.rows)
-    read = partial(read_scans, source.csv, source.images, rule=artifact.manifest.preprocessing, cache=cache)
+    read = partial(read_scans, found=scans.found, rule=artifact.manifest.preprocessing, cache=cache)
     examples = read(labelled) if include_seen else _read_unseen(artifact, file, read)
     unreadable = sum(examples.unreadable.values())
     context = EvaluationContext(

@@ -16,6 +16,7 @@ from trainer.evaluation.tables import (
     has_unknown_labels,
 )
 from worker.artifacts.manifest import SYNTHETIC_NOTE, Manifest
+from worker.images.preprocessing import Preprocessing
 
 MODEL_CARD_FILE: Final = "MODEL_CARD.md"
 
@@ -51,4 +52,13 @@ def render_model_card(manifest: Manifest, evaluation: Evaluation, held_out_note:
         no_better=NO_BETTER_THAN_GUESSING,
         has_unknown_labels=has_unknown_labels(evaluation),
         synthetic_note=SYNTHETIC_NOTE,
+        images_note=_images_note(manifest.preprocessing),
     )
+
+
+def _images_note(rule: Preprocessing) -> str:
+    """How images become pixels, besides their size and colour."""
+    depth = f"{rule.bits} of 16 bits" if rule.bits else "16 bits by their own depth"
+    crop = ", cut to a square around the middle" if rule.crop == "center" else ""
+    scaled = "" if rule.range == (0, 255) else f", scaled to {rule.range[0]:g}..{rule.range[1]:g}"
+    return f"DICOM films in the rendering `{rule.rendering}`, {depth}{crop}{scaled} (pixel rule {rule.rule})"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from worker.files import open_atomically
+
+#: The input that names the code which makes pixels. Files of before the name existed lack it.
+PIXELS: Final = "pixels"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,11 @@ class CheckpointFile:
             raise UserError(f"{self.path}: the checkpoint is damaged ({error}); delete it to start over") from error
         # The key in the file is older than the name of the field.
         differing = sorted(name for name, value in self.inputs.items() if about["purpose"].get(name) != value)
+        if PIXELS in differing:
+            raise UserError(
+                f"{self.path}: an unfinished fit of this name was begun by a version of nightread that makes other"
+                " pixels; finish it with that version, delete the file to start over, or choose another --name"
+            )
         if differing:
             raise UserError(
                 f"{self.path}: an unfinished fit of this name differs in {', '.join(differing)};"

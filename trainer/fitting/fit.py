@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trainer.console.progress import FitProgress, format_figure, native_stderr_muted, print_status
 from trainer.data.training_data import Source, TrainingData, load_training_data
 from trainer.fitting.base_model import add_base_model_scans, find_base_model, refuse_data_leak
-from trainer.fitting.checkpoint import CheckpointFile
+from trainer.fitting.checkpoint import PIXELS, CheckpointFile
 from trainer.fitting.finish import Fitted, Wanted, finish
 from trainer.fitting.history import Epoch
 from trainer.fitting.manifest import make_manifest
@@ -21,6 +21,7 @@ from trainer.recipe import Recipe
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore
 from worker.entry_point import stoppable
+from worker.images.pixels import PIXELS_VERSION
 
 if TYPE_CHECKING:
     from trainer.fitting.training_loop import Listener
@@ -97,7 +98,12 @@ def _publish(name: str, source: Source, recipe: Recipe, options: FitOptions) -> 
 
 def _inputs(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     """What must be unchanged for a fit to resume."""
-    return {**recipe.model_dump(mode="json"), "labels": data.labels_file.sha256, "scans": len(data.split)}
+    return {
+        **recipe.model_dump(mode="json"),
+        PIXELS: [recipe.preprocessing.rule, PIXELS_VERSION],
+        "labels": data.labels_file.sha256,
+        "scans": len(data.split),
+    }
 
 
 def _train(

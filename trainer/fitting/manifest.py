@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data.training_data import TrainingData
+from trainer.data.views import known_views
 from trainer.fitting.history import Epoch
 from trainer.fitting.published_model import PublishedModel
 from trainer.recipe import Recipe
-from worker.artifacts.manifest import Artifact, Manifest
+from worker.artifacts.manifest import FORMAT_VERSION, Artifact, Manifest
 
 
 def make_manifest(
@@ -24,10 +25,12 @@ def make_manifest(
 ) -> Manifest:
     """The manifest, without `files`; `policy` is the Keras dtype policy that the fit computed in."""
     return Manifest(
+        format_version=FORMAT_VERSION,
         name=name,
         encoder=recipe.encoder,
         findings=data.findings,
         preprocessing=recipe.preprocessing,
+        views=known_views(row.view for row in data.subsets["train"].rows),
         dataset=data.labels_file.dataset,
         thresholds=published.thresholds,
         temperatures=published.temperatures,

@@ -19,8 +19,8 @@ NIH_HEADER: Final = (
 #: About half of NIH's scans have no finding.
 _NORMAL_SHARE: Final = 0.5
 _MAX_SCANS_PER_PATIENT: Final = 5
-#: Part of the seed, so that plans, patients and scans draw different random numbers.
-PLAN_STREAM, PATIENT_STREAM, SCAN_STREAM = range(3)
+#: Part of the seed, so that plans, patients, scans and the dither of DICOM draw different random numbers.
+PLAN_STREAM, PATIENT_STREAM, SCAN_STREAM, DITHER_STREAM = range(4)
 
 
 @dataclass(frozen=True, kw_only=True)

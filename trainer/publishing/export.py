@@ -51,9 +51,10 @@ def load_scans(artifact: Artifact, source: Source, *, count: int, cache: Path) -
     Raises:
         UserError: the CSV or an image is wrong.
     """
-    rows = source.read_labels().rows
+    labelled = source.find_scans()
+    rows = labelled.file.rows
     chosen = [rows[at] for at in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
-    return read_scans(source.csv, source.images, chosen, artifact.manifest.preprocessing, cache=cache)
+    return read_scans(chosen, labelled.found, artifact.manifest.preprocessing, cache=cache)
 
 
 def export_artifact(artifact: Artifact, scans: Examples, *, models: ModelStore, tolerance: float) -> dict[str, Export]:

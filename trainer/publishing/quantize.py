@@ -85,14 +85,15 @@ def load_int8_scans(artifact: Artifact, source: Source, *, count: int, cache: Pa
     Raises:
         UserError: the CSV or an image is wrong, or the CSV has no training scans or too few validation patients.
     """
-    file = source.read_labels()
+    scans = source.find_scans()
+    file = scans.file
     fitted = used_rows(file.dataset, file.rows, artifact, used=("train",))
     apart = set(unseen_rows(file.dataset, file.rows, artifact, used=("train",)))
     validation = used_rows(file.dataset, labelled_rows(file.rows), artifact, used=("validation",))
     tuned = [row for row in validation if row in apart]
     _check_scans(source.csv, artifact.manifest.name, fitted, tuned)
     chosen = [fitted[at] for at in np.linspace(0, len(fitted) - 1, min(count, len(fitted))).astype(int)]
-    examples = read_scans(source.csv, source.images, [*chosen, *tuned], artifact.manifest.preprocessing, cache=cache)
+    examples = read_scans([*chosen, *tuned], scans.found, artifact.manifest.preprocessing, cache=cache)
     kept = set(tuned)
     judged = np.array([row in kept for row in examples.rows], np.bool_)
     rows = tuple(row for row in examples.rows if row in kept)

@@ -3,9 +3,18 @@
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from db.errors import UserError
 from db.findings import FINDINGS
@@ -17,10 +26,11 @@ SPLIT_FILE: Final = "split.csv"
 _RESERVED_NAMES: Final = frozenset({"", ".", "..", MANIFEST_FILE})
 #: What everything that shows a synthetic model says of it.
 SYNTHETIC_NOTE: Final = "fitted on synthetic radiographs, so its scores of real ones mean nothing"
-#: Increased whenever an older program could misread a new manifest.
-FORMAT_VERSION: Final = 1
+#: That of new models. Increased whenever an older program could misread a new manifest.
+FORMAT_VERSION: Final = 2
 #: What to do about an artifact of which a part is missing or damaged.
 INCOMPLETE: Final = "wait until its copy is complete, copy it again, or remove it"
+_PUBLISH_AGAIN: Final = "publish the model again or remove its folder"
 #: What to do about a wrong field of a manifest; `content` is the whole of it.
 _REMEDIES: Final = {"content": INCOMPLETE, "format_version": "another version of nightread wrote it: use that version"}
 
@@ -29,6 +39,7 @@ class Manifest(BaseModel):
     """The content of `manifest.json`. Unknown fields and versions are refused.
 
     Attributes:
+        format_version: 1 has rule 1 of the pixels, and nothing of what came with 2; 2 has rule 2.
         name: the alias that people use; the identity is the artifact's hash.
         encoder: the name of the network's encoder.
         findings: the model's outputs, in order.
@@ -39,12 +50,13 @@ class Manifest(BaseModel):
         temperatures: the divisor of each finding's logits; it is already part of the model, whose scores are
             calibrated.
         files: sha256 of each of the artifact's other files by name; names contain no folder.
+        views: the views of the scans that the model was fitted on, such as `PA` and `AP`; () if that is unknown.
         about: information for readers (seed, versions, validation figures) that scoring does not need.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = 1
     name: str
     encoder: str = "densenet121"
     findings: tuple[str, ...]
@@ -55,6 +67,7 @@ class Manifest(BaseModel):
     temperatures: dict[str, float] = {}
     files: dict[str, str] = {}
     about: dict[str, str | int | float] = {}
+    views: tuple[str, ...] = ()
 
     @property
     def synthetic(self) -> bool:
@@ -79,6 +92,23 @@ class Manifest(BaseModel):
         if not self.findings or len(set(self.findings)) != len(self.findings):
             raise ValueError(f"findings are {list(self.findings)}; they must be one or more, and each named once")
         return self
+
+    @model_validator(mode="after")
+    def _check_format(self) -> "Manifest":
+        if self.preprocessing.rule != self.format_version:
+            raise ValueError(
+                f"format_version {self.format_version} has preprocessing.rule {self.format_version}, and it is"
+                f" {self.preprocessing.rule}"
+            )
+        if self.format_version == 1 and "views" in self.model_fields_set:
+            raise ValueError("views is a field of format_version 2, and the version is 1")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields; in format 1 those that it always had, so that its bytes stay as they were."""
+        fields: dict[str, Any] = serialize(self)
+        return {name: value for name, value in fields.items() if self.format_version > 1 or name != "views"}
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -138,7 +168,8 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         first = error.errors()[0]
         # The name of an unknown field can be any text, so its control characters are escaped.
         field = ascii(".".join(map(str, first["loc"])))[1:-1] or "content"
-        remedy = _REMEDIES.get(field, "publish the model again or remove its folder")
+        is_whole = first["type"] == "value_error"
+        remedy = _PUBLISH_AGAIN if is_whole else _REMEDIES.get(field, _PUBLISH_AGAIN)
         raise UserError(f"{where}: {field:.80} is {first['input']!r:.200}: {first['msg']}; {remedy}") from error
 
 

@@ -3,47 +3,25 @@
 No pixel is decoded here.
 """
 
-import re
 import struct
 from typing import Final, Literal
 
 from db.errors import PermanentError
 from worker.images.jpeg import count_passes, jpeg_size
-from worker.images.png import PNG_SIGNATURE, png_size
-from worker.images.tiff import TIFF_SIGNATURES, tiff_size
+from worker.images.png import png_size
+from worker.images.tiff import tiff_size
+from worker.storage.content import OTHER_CONTENTS, OtherContent, image_format, other_content
 
 Format = Literal["png", "jpeg", "tiff", "bmp"]
 
-_JPEG_SIGNATURE: Final = b"\xff\xd8\xff"
 #: libpng's own limit, in pixels; no radiograph comes near it.
 _MAX_SIDE: Final = 1_000_000
 #: How often a decoder may go over a JPEG of the largest size; a smaller one may have more passes. Programs write 10.
 _MAX_PASSES: Final = 20
-#: The possible sizes of a BMP's information header, in bytes. They are checked because any text can begin with 'BM'.
-_BMP_HEADER_SIZES: Final = frozenset({12, 40, 52, 56, 64, 108, 124})
 #: The compression of a BMP whose colours are told apart by bit masks.
 _BMP_BITFIELDS: Final = 3
 
 _TRUNCATED: Final = "the image is truncated: the file ends too early"
-_DICOM_MAGIC_OFFSET: Final = 128
-#: A DICOM file without a preamble begins with an element of group 0002 or 0008, whose type is two letters or whose
-#: length is short. Some real files begin with one stray byte.
-_DICOM_WITHOUT_PREAMBLE: Final = re.compile(rb"[\0-\x20]?[\x02\x08]\0[\0-\xff]\0(?:[A-Z]{2}|[\0-\xff]\0\0\0)")
-_UNSUPPORTED_IMAGES: Final = (
-    (re.compile(rb"GIF8[79]a"), "a GIF"),
-    (re.compile(rb"RIFF[\0-\xff]{4}WEBP"), "a WebP image"),
-    (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "a JPEG 2000 image"),
-    (re.compile(rb"[\0-\xff]{4}ftyp(?:avif|avis|heic|heix|mif1)"), "an AVIF or HEIC image"),
-    (re.compile(rb"(?:II\+\0|MM\0\+)"), "a BigTIFF"),
-)
-_OTHER_CONTENT: Final = (
-    (re.compile(rb"version https://git-lfs"), "the content is a Git LFS pointer, not the image"),
-    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head)", re.IGNORECASE), "the content is an HTML page"),
-    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|svg)", re.IGNORECASE), "the content is XML"),
-    (re.compile(rb"%PDF-"), "the content is a PDF document"),
-    (re.compile(rb"PK\x03\x04"), "the content is a ZIP archive"),
-    (re.compile(rb"\x1f\x8b"), "the content is compressed by gzip"),
-)
 
 
 def check_content(encoded: bytes, max_pixels: int) -> Format:
@@ -76,28 +54,32 @@ def check_content(encoded: bytes, max_pixels: int) -> Format:
 
 def _read_header(encoded: bytes) -> tuple[Format, int, int]:
     """The format, width and height."""
-    # DICOM comes first, because its preamble may hold anything, even the header of a TIFF.
-    if encoded[_DICOM_MAGIC_OFFSET : _DICOM_MAGIC_OFFSET + 4] == b"DICM" or _DICOM_WITHOUT_PREAMBLE.match(encoded):
-        raise PermanentError("dicom", "the content is DICOM, which is not supported yet; convert it to PNG")
-    if encoded.startswith(PNG_SIGNATURE):
-        return "png", *png_size(encoded)
-    if encoded.startswith(_JPEG_SIGNATURE):
-        return "jpeg", *jpeg_size(encoded)
-    if encoded.startswith(TIFF_SIGNATURES):
-        return "tiff", *tiff_size(encoded)
-    if encoded.startswith(b"BM") and int.from_bytes(encoded[14:18], "little") in _BMP_HEADER_SIZES:
-        return "bmp", *_bmp_size(encoded)
-    raise _refusal(encoded)
+    match image_format(encoded):
+        case "png":
+            return "png", *png_size(encoded)
+        case "jpeg":
+            return "jpeg", *jpeg_size(encoded)
+        case "tiff":
+            return "tiff", *tiff_size(encoded)
+        case "bmp":
+            return "bmp", *_bmp_size(encoded)
+        case "dicom":
+            raise PermanentError(
+                "dicom",
+                "the content is DICOM, and the model's manifest does not say how to render it; fit the model again",
+            )
+        case None:
+            raise _refusal(other_content(encoded))
 
 
-def _refusal(encoded: bytes) -> PermanentError:
-    for pattern, kind in _UNSUPPORTED_IMAGES:
-        if pattern.match(encoded):
-            return PermanentError("unsupported", f"the content is {kind}; only PNG, JPEG, TIFF and BMP are supported")
-    for pattern, sentence in _OTHER_CONTENT:
-        if pattern.match(encoded):
-            return PermanentError("not_image", sentence)
-    return PermanentError("not_image", "the content is not an image: not a PNG, JPEG, TIFF or BMP")
+def _refusal(content: OtherContent) -> PermanentError:
+    if content.is_image:
+        return PermanentError(
+            "unsupported", f"the content is {content.phrase}; only PNG, JPEG, TIFF, BMP and DICOM are supported"
+        )
+    if content is OTHER_CONTENTS[-1]:
+        return PermanentError("not_image", "the content is not an image: not a PNG, JPEG, TIFF, BMP or DICOM")
+    return PermanentError("not_image", f"the content is {content.phrase}, not an image")
 
 
 def _bmp_size(encoded: bytes) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Keeps pixels on this machine's disk, so that an archive that is scored again is not decoded again.
 
-An entry holds an image's pixels and the notes on it. Its key is the hash of the image's content and of the
-preprocessing. So no entry is ever out of date, and any file may be deleted at any time. Many processes share one cache,
-and none waits for another.
+An entry holds an image's pixels and the notes on it. Its key is the hash of the image's content, of the preprocessing
+and of the code that decides pixels. So no entry is ever out of date, and any file may be deleted at any time. Many
+processes share one cache, and none waits for another.
 """
 
 import contextlib
@@ -17,11 +17,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-import cv2
 import numpy as np
 
 from worker.files import PRIVATE, write_atomically
-from worker.images.pixels import PIXELS_VERSION, PreparedImage
+from worker.images.pixels import PreparedImage, made_by
 from worker.images.preprocessing import Preprocessing
 from worker.storage.folder import read_all
 from worker.storage.image_store import EncodedImage
@@ -48,8 +47,7 @@ class PixelCache:
         self._hits = 0
         self._puts = count()
         self._lock = Lock()
-        # Another version of cv2 may round differently.
-        self._made_by = f"{PIXELS_VERSION} cv2 {cv2.__version__} {rule.model_dump_json()}"
+        self._made_by = made_by(rule)
 
     def get_or_make(self, image: EncodedImage, make: Callable[[bytes], PreparedImage]) -> PreparedImage:
         """What is cached of an image, or else what `make` makes of its bytes, which is then kept."""

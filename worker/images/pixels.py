@@ -5,14 +5,18 @@ These rules give a radiograph the same pixels in whatever lossless way it is sto
 - A gray image stays as it is. In a colour image alpha is dropped, and luma is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601
   in cv2's integer arithmetic, exact if R = G = B). A palette is looked up first.
 - 1, 2 and 4 bits are spread over 0..255. 16 bits are cut to 8 by `>> 8`, which undoes v * 257 and v << 8 alike. But if
-  the largest value fits 8, 10, 12 or 14 bits, a detector used only those bits, and the upper 8 of them are taken. So an
-  image stored with 16 bits whose brightest gray is below 64 of 255 comes out brighter than with 8.
+  the values fit 8, 10, 12 or 14 bits, a detector used only those bits, and the upper 8 of them are taken. So an image
+  stored with 16 bits whose brightest gray is below 64 of 255 comes out brighter than with 8. Under rule 1 the largest
+  value decides. Under rule 2 the brightest hundredth does not, nor does any number of pixels of 65535: they may be
+  defects, markers or a border, and become white if they do not fit. 15 bits are known too.
 - If 0 means white (TIFF), gray is inverted. Orientation tags are obeyed. CMYK in a JPEG is taken as inverted, as
   Adobe's programs write it, with or without their marker.
 """
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 import cv2
@@ -20,19 +24,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import PermanentError
+from worker.dicom.admission import REFUSED
+from worker.dicom.dataset import SNIFFED_BYTES, is_dicom
+from worker.dicom.film import decode_film
 from worker.images.bit_depth import to_uint8
 from worker.images.colour import has_colour
 from worker.images.fast.lazy_import import LazyImport
 from worker.images.fast.plain_png import read_plain_gray
 from worker.images.formats import Format, check_content
 from worker.images.jpeg import check_stream
-from worker.images.preprocessing import Preprocessing
+from worker.images.preprocessing import RULE_1, Preprocessing
 from worker.images.tiff import decode_tiff
 from worker.settings import MAX_PIXELS
 
 Pixels = NDArray[np.uint8]
 
-#: Increased whenever an image that could be decoded before would give different pixels or notes.
+#: Increased whenever an image that could be decoded before would give different pixels or notes under the same rule.
 PIXELS_VERSION: Final = 2
 #: The note, and the reason of a rejection, of an image that has colour in it.
 COLOUR: Final = "colour"
@@ -62,12 +69,21 @@ class PreparedImage:
     notes: tuple[str, ...] = ()
 
 
-def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
+def made_by(rule: Preprocessing) -> str:
+    """Names the rule and all code that decides pixels: a cache must not mix the pixels of two such names."""
+    decoders = ("pydicom", "imagecodecs") if rule.rule >= 2 else ()
+    codecs = "".join(f" {name} {version(name)}" for name in decoders)
+    # Another version of cv2 may round differently.
+    return f"{PIXELS_VERSION} cv2 {cv2.__version__}{codecs} {rule.model_dump_json()}"
+
+
+def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, rule: Preprocessing = RULE_1) -> Pixels:
     """Decode a PNG, JPEG, TIFF or BMP, told by its content, completely or not at all.
 
     Args:
         encoded: the whole content of a file.
         max_pixels: an image that claims more pixels is refused before it is decoded.
+        rule: says how 16 bits become 8.
 
     Returns:
         uint8 (height, width) or (height, width, 3) BGR, upright.
@@ -76,28 +92,51 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
         PermanentError: `empty`, `not_image`, `dicom`, `truncated` (or damaged), `too_large`, `unsupported`, or
             `constant` (all pixels are equal: a model would give it a confident score without meaning).
     """
-    image_format = check_content(encoded, max_pixels)
-    image = to_uint8(_DECODERS[image_format](encoded))
-    if _is_constant(image):
-        raise PermanentError("constant", "all pixels of the image have the same value, so there is nothing to score")
+    image, _ = _decode(encoded, max_pixels, rule)
     return image
 
 
 def preprocess(image: Pixels, rule: Preprocessing) -> Pixels:
     """Turn a decoded image, as `decode` returns it, into pixels: uint8 of `rule.shape`."""
-    colored = _gray(image) if rule.color == "gray" else _bgr(image)
+    cropped = _square(image) if rule.crop == "center" else image
+    colored = _gray(cropped) if rule.color == "gray" else _bgr(cropped)
     return np.ascontiguousarray(_resized(colored, rule).reshape(rule.shape), dtype=np.uint8)
 
 
-def prepare(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS) -> PreparedImage:
-    """Decode an image, note what is unusual about it, and preprocess it. Raises what `decode` raises."""
-    image = decode(encoded, max_pixels)
-    return PreparedImage(pixels=preprocess(image, rule), notes=(COLOUR,) if has_colour(image) else ())
+def prepare(
+    encoded: bytes,
+    rule: Preprocessing,
+    max_pixels: int = MAX_PIXELS,
+    refused: AbstractSet[str] = REFUSED,
+) -> PreparedImage:
+    """Decode an image, note what is unusual about it, and preprocess it.
+
+    Args:
+        encoded: the whole content of a file.
+        rule: the preprocessing.
+        max_pixels: an image that claims more pixels is refused before it is decoded.
+        refused: the codes that reject a DICOM film, see `worker.dicom.admission.refused_codes`.
+
+    Raises:
+        PermanentError: as `decode`, or one of `refused`.
+    """
+    if rule.rule >= 2 and is_dicom(encoded[:SNIFFED_BYTES]):
+        film = decode_film(encoded, rendering=rule.rendering, max_pixels=max_pixels, refused=refused)
+        return PreparedImage(pixels=preprocess(_varied(film.image), rule), notes=film.notes)
+    image, notes = _decode(encoded, max_pixels, rule)
+    return PreparedImage(pixels=preprocess(image, rule), notes=(*notes, COLOUR) if has_colour(image) else notes)
 
 
 def to_pixels(encoded: bytes, rule: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
     """The pixels alone, uint8 of `rule.shape`. Raises what `decode` raises."""
     return prepare(encoded, rule, max_pixels).pixels
+
+
+def _decode(encoded: bytes, max_pixels: int, rule: Preprocessing) -> tuple[Pixels, tuple[str, ...]]:
+    """What `decode` returns, and notes on it."""
+    stored, is_inverted = _DECODERS[check_content(encoded, max_pixels)](encoded)
+    image, notes = to_uint8(stored, rule)
+    return _varied(~image if is_inverted else image), notes
 
 
 def _decode_png(encoded: bytes) -> NDArray[Any]:
@@ -122,17 +161,35 @@ def _decode_by_cv2(encoded: bytes) -> NDArray[Any]:
     return image
 
 
-_DECODERS: Final[Mapping[Format, Callable[[bytes], NDArray[Any]]]] = {
-    "png": _decode_png,
-    "jpeg": _decode_jpeg,
+#: To uint8 or uint16 (height, width) or (height, width, 3) BGR, and whether 0 is white in it.
+_DECODERS: Final[Mapping[Format, Callable[[bytes], tuple[NDArray[Any], bool]]]] = {
+    "png": lambda encoded: (_decode_png(encoded), False),
+    "jpeg": lambda encoded: (_decode_jpeg(encoded), False),
     "tiff": decode_tiff,
-    "bmp": _decode_by_cv2,
+    "bmp": lambda encoded: (_decode_by_cv2(encoded), False),
 }
+
+
+def _varied(image: Pixels) -> Pixels:
+    if _is_constant(image):
+        raise PermanentError("constant", "all pixels of the image have the same value, so there is nothing to score")
+    return image
 
 
 def _is_constant(image: Pixels) -> bool:
     # One row is enough to rule out almost all images.
     return bool((image[len(image) // 2] == image[0, 0]).all() and (image == image[0, 0]).all())
+
+
+def _square(image: Pixels) -> Pixels:
+    """The middle of an image, a view without a copy.
+
+    Where it begins: `XRayCenterCrop` in torchxrayvision/datasets.py, for which many public models were fitted.
+    """
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = height // 2 - side // 2, width // 2 - side // 2
+    return image[top : top + side, left : left + side]
 
 
 def _resized(image: Pixels, rule: Preprocessing) -> NDArray[Any]:

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,6 @@ from PIL.TiffImagePlugin import (
 )
 
 from db.errors import PermanentError
-from worker.images.bit_depth import to_uint8
 
 TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*")
 #: Pillow has no name for these two.
@@ -70,11 +69,12 @@ def tiff_size(encoded: bytes) -> tuple[int, int]:
     return width, height
 
 
-def decode_tiff(encoded: bytes) -> NDArray[np.uint8]:
+def decode_tiff(encoded: bytes) -> tuple[NDArray[Any], bool]:
     """Decode a TIFF of one page, upright.
 
     Returns:
-        uint8 (height, width), or (height, width, 3) BGR.
+        uint8 or uint16 (height, width), or uint8 (height, width, 3) BGR; and whether 0 is white in it, which is only of
+        16 bits: they are cut to 8 before they are inverted, so that 12 of 16 bits are inverted within the 12.
 
     Raises:
         PermanentError: `unsupported` or `truncated`.
@@ -168,8 +168,8 @@ def _inflated_size(deflated: bytes, max_bytes: int) -> int:
     return size
 
 
-def _gray_or_bgr(image: TiffImageFile) -> NDArray[np.uint8]:
-    """Gray or BGR from the samples as the tags describe them, without alpha."""
+def _gray_or_bgr(image: TiffImageFile) -> tuple[NDArray[Any], bool]:
+    """Gray or BGR from the samples as the tags describe them, without alpha; and whether 0 is still white."""
     if not all(isinstance(image.tag_v2.get(tag), int) for tag in _REQUIRED_TAGS):
         raise PermanentError(
             "unsupported", "the image is a TIFF without the tag Compression or PhotometricInterpretation"
@@ -177,9 +177,8 @@ def _gray_or_bgr(image: TiffImageFile) -> NDArray[np.uint8]:
     shown = image.convert(_CONVERSIONS[image.mode]) if image.mode in _CONVERSIONS else image
     samples = np.asarray(shown)
     if shown.mode.startswith("I;16"):
-        # Cut to 8 bits before the inversion, so that 12-bit values in 16 bits are inverted within their 12 bits.
-        gray = to_uint8(samples.astype(np.uint16, copy=False))
-        return ~gray if image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO else gray
+        is_inverted = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
+        return samples.astype(np.uint16, copy=False), is_inverted
     channels = _CHANNELS.get(shown.mode)
     if channels is None:
         raise PermanentError("unsupported", f"the image is a TIFF of kind {shown.mode}, which is not supported")
@@ -188,6 +187,5 @@ def _gray_or_bgr(image: TiffImageFile) -> NDArray[np.uint8]:
             "unsupported",
             "the image is a TIFF with 16 bits per colour, of which it uses 14 or fewer; this is not supported",
         )
-    return np.ascontiguousarray(
-        samples[..., 2::-1] if channels == 3 else samples.reshape(*samples.shape[:2], -1)[..., 0]
-    )
+    kept = samples[..., 2::-1] if channels == 3 else samples.reshape(*samples.shape[:2], -1)[..., 0]
+    return np.ascontiguousarray(kept), False

@@ -5,6 +5,7 @@ receive -> check what is pending -> read -> decode -> score -> record -> send ba
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,9 @@ from worker.telemetry.logs import about
 _BACK_OFF: Final = 2.0
 #: Time budgets for a chunk of one scan: its lock keeps other workers off, also beyond the message's visibility.
 LONE_SCAN_BUDGETS: Final = 4
+#: Time budgets after which a decoding hangs. A process's first one loads code, which takes seconds on a busy machine.
+#: Fewer than a lone scan's, so that the delivery of that scan ends with it.
+_HANGING_BUDGETS: Final = 3
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +60,12 @@ class ScoringProcess:
         self._scorer = open_scorer(
             self._artifact, settings.runtime, settings.precision, partial(check_export, engine, self._artifact)
         )
-        self._decoder = Decoder(self._artifact.manifest.preprocessing, settings, counters.stopwatch)
+        manifest = self._artifact.manifest
+        self._decoder = Decoder(manifest.preprocessing, settings, counters.stopwatch, manifest.views)
         breaker = CircuitBreaker(ErrorRates(after=settings.stop_after, rate=settings.stop_rate))
         self._writer = OutcomeWriter(engine, model_sha256, breaker, counters)
-        name, scorer = self._artifact.manifest.name, self._scorer
-        counters.loaded(name=name, runtime=scorer.runtime, precision=scorer.precision)
+        scorer = self._scorer
+        counters.loaded(name=manifest.name, runtime=scorer.runtime, precision=scorer.precision)
 
     @property
     def runtime(self) -> str:
@@ -146,11 +151,21 @@ class ScoringProcess:
                 out_of_time=lambda: self._writer.run_stopped or time.monotonic() - started > seconds,
                 stopwatch=self._counters.stopwatch,
             )
+            self._die_if_stuck()
         self._log_chunk(chunk, recorded=len(pending) - len(left), returned=len(left))
         if left:
             was_quick = time.monotonic() - started < _BACK_OFF
             unscored = [ChunkScan(outcome_id=scan.outcome_id, location=scan.location) for scan in left]
             self._return(unscored, in_vain=len(left) == len(pending), was_quick=was_quick)
+
+    def _die_if_stuck(self) -> None:
+        """End this process if a decoder hangs, as if it had killed it: a thread cannot be ended.
+
+        The chunk comes again, halved until the scan is alone, and attempts are counted against that one.
+        """
+        if self._decoder.is_stuck(_HANGING_BUDGETS * self._settings.time_budget):
+            logger.error("a decoder hangs in an image: this process ends, and its chunk comes again")
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _return(self, left: Sequence[ChunkScan], *, in_vain: bool, was_quick: bool) -> None:
         """Send back what a delivery left: halved where nothing was scored: its images are too slow side by side."""

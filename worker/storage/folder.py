@@ -5,6 +5,7 @@ import filecmp
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
 from worker.storage.matching import Candidate, LeftOut, can_store_name, has_image_name
+from worker.storage.range_reader import RangeReader
 from worker.storage.size_limit import MAX_FILE_BYTES, too_large
 from worker.storage.versions import Version
 
@@ -23,6 +25,8 @@ _PERMANENT_ERRNOS: Final = frozenset(
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Bytes of each further read of a file whose size is not what `fstat` said.
 _READ_BYTES: Final = 2**20
+#: Bytes of each read of a header. Most headers are shorter.
+_HEADER_BYTES: Final = 2**13
 
 
 def list_folder(root: Path, *, recursive: bool) -> Iterator[Candidate]:
@@ -81,19 +85,44 @@ def read_file(path: str, version: str | None = None) -> bytes:
         PermanentError: `missing`, `unreadable` or `too_large`; `changed` if the file has another version now.
         TemporaryError: the disk did not answer.
     """
+    with _opened(path) as (descriptor, found):
+        if found.st_size > MAX_FILE_BYTES:
+            raise too_large(found.st_size)
+        data = read_all(descriptor, found.st_size)
+        # Asked again: it may have been written to while it was read.
+        if version is not None and not Version.parse(version).may_be(_version(os.fstat(descriptor))):
+            raise PermanentError("changed", "the file was changed after it was listed")
+        return data
+
+
+@contextmanager
+def open_ranges(path: str) -> Iterator[RangeReader]:
+    """Open a regular file to read parts of it.
+
+    Raises:
+        PermanentError, TemporaryError: see `read_file`; also while it is read.
+    """
+    with _opened(path) as (descriptor, found):
+
+        def read_range(start: int, count: int) -> bytes:
+            try:
+                return os.pread(descriptor, count, start)
+            except OSError as error:
+                raise _refusal(error) from error
+
+        yield RangeReader(read_range, found.st_size, _HEADER_BYTES)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[int, os.stat_result]]:
+    """Open a regular file; yields its descriptor and what is known of it."""
     try:
         descriptor = os.open(path, _OPEN_FLAGS)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise PermanentError("unreadable", "the scan's location is not a regular file")
-            if found.st_size > MAX_FILE_BYTES:
-                raise too_large(found.st_size)
-            data = read_all(descriptor, found.st_size)
-            # Asked again: it may have been written to while it was read.
-            if version is not None and not Version.parse(version).may_be(_version(os.fstat(descriptor))):
-                raise PermanentError("changed", "the file was changed after it was listed")
-            return data
+            yield descriptor, found
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:

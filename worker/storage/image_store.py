@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
@@ -11,8 +11,9 @@ from typing import Final
 
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
+from worker.storage.examination import Examiner
 from worker.storage.folder import list_file, list_folder, read_file, same_file_bytes
-from worker.storage.matching import Candidate, LeftOut, Listing, has_image_name, select_images
+from worker.storage.matching import Candidate, LeftOut, Listing, select_images
 from worker.storage.s3 import SCHEME, list_s3, read_object
 from worker.storage.size_limit import MAX_FILE_BYTES
 from worker.storage.versions import Version
@@ -31,7 +32,12 @@ class EncodedImage:
     content: str
 
 
-def find_images(csv: Path | None, images: str | None, wanted: AbstractSet[str] | None = None) -> Listing:
+def find_images(
+    csv: Path | None,
+    images: str | None,
+    wanted: AbstractSet[str] | None = None,
+    known: Mapping[str, str] | None = None,
+) -> Listing:
     """Find images in a folder or under an S3 prefix, or beside a CSV if neither is given.
 
     Args:
@@ -39,18 +45,26 @@ def find_images(csv: Path | None, images: str | None, wanted: AbstractSet[str] |
         images: a folder, or `s3://bucket/prefix`; or one image, a file or `s3://bucket/key`, as if it were alone in its
             folder.
         wanted: image names, each a path relative to the folder or prefix, or else the base name of a file in any
-            subfolder. If it is None, every file with the suffix of an image is found under its relative path.
+            subfolder, or the SOP Instance UID of DICOM. If it is None, every image is found, whatever its name is: a
+            file of a folder is an image by its content, or by the suffix of one; in S3, by the suffix of a PNG, JPEG,
+            TIFF or BMP, or else by its content.
+        known: by `FoundImage.seen_as`, the SOP Instance UIDs of files whose headers need not be read again. Their
+            headers hold nothing else.
 
     Raises:
-        UserError: the folder, bucket or prefix cannot be listed, or two different images have one wanted name.
+        UserError: the folder, bucket or prefix cannot be listed, the store refuses to be read, or two different images
+            have one wanted name.
     """
-    return select_images(_candidates(csv, images), wanted, same_bytes)
+    # A request per object would be a request for each of a million PNGs.
+    trusts_names = wanted is not None or (images or "").startswith(SCHEME)
+    examiner = Examiner(trusts_names=trusts_names, known=known or {})
+    return select_images(_candidates(csv, images), wanted, same_bytes, examiner.examine)
 
 
 def is_one_file(images: str) -> bool:
-    """Whether a person named one image of this machine, not a folder or prefix."""
+    """Whether a person named one file of this machine, not a folder or prefix."""
     # Unlike Path.is_file, this raises nothing where the path is too long or its folder may not be searched.
-    return has_image_name(Path(images).name) and os.path.isfile(images)  # noqa: PTH113
+    return os.path.isfile(images)  # noqa: PTH113
 
 
 def read_image(location: str, version: str | None = None, seconds: float = 60.0) -> EncodedImage:

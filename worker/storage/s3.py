@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import re
+import sys
 import threading
 import time
 import zlib
@@ -19,18 +20,23 @@ from typing import TYPE_CHECKING, Any, Final
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage
 from worker.storage.matching import Candidate
+from worker.storage.range_reader import RangeReader
 from worker.storage.s3_errors import SCHEME, classify_error, describe_error, note_answer
 from worker.storage.s3_pages import list_pages
-from worker.storage.size_limit import too_large
+from worker.storage.size_limit import MAX_FILE_BYTES, too_large
 from worker.storage.versions import Version
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-__all__ = ["SCHEME", "delete_object", "list_objects", "list_s3", "read_object", "write_object"]
+__all__ = ["SCHEME", "delete_object", "list_objects", "list_s3", "open_object_ranges", "read_object", "write_object"]
 
 #: Bytes of one read.
 _READ_BYTES: Final = 1 << 18
+#: Bytes of the first read of an object of which only the header is wanted. Most headers are shorter.
+_HEADER_BYTES: Final = 2**16
+#: How long one read of a header may take.
+_HEADER_SECONDS: Final = 60.0
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 #: Sorts before every other.
@@ -148,18 +154,56 @@ def read_object(location: str, seconds: float, *, version: str | None = None, ma
 
 def _get(bucket: str, key: str, seconds: float, max_bytes: float) -> tuple[bytes, bytes, dict[str, Any]]:
     """The object's bytes, the same as they were sent, and the answer that brought them."""
+    with _classified(bucket, key):
+        answer: dict[str, Any] = _s3().get_object(Bucket=bucket, Key=key)
+        _check_answer(answer, bucket)
+        sent = read_body(answer, seconds, max_bytes)
+        return _unpack(sent, answer, max_bytes), sent, answer
+
+
+@contextmanager
+def _classified(bucket: str, key: str) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        answer: dict[str, Any] = _s3().get_object(Bucket=bucket, Key=key)
-        # A gateway may answer with a page of its own, and with status 200.
-        if "ETag" not in answer and ("LastModified" not in answer or "html" in answer.get("ContentType", "")):
-            raise TemporaryError("something other than an S3 store answered")
-        note_answer(bucket)
-        sent = read_body(answer, seconds, max_bytes)
-        return _unpack(sent, answer, max_bytes), sent, answer
+        yield
     except (ClientError, BotoCoreError, ValueError) as error:
         raise classify_error(error, bucket, partial(_may_be_listed, bucket, key)) from error
+
+
+def _check_answer(answer: Mapping[str, Any], bucket: str) -> None:
+    # A gateway may answer with a page of its own, and with status 200.
+    if "ETag" not in answer and ("LastModified" not in answer or "html" in answer.get("ContentType", "")):
+        raise TemporaryError("something other than an S3 store answered")
+    note_answer(bucket)
+
+
+@contextmanager
+def open_object_ranges(found: FoundImage) -> Iterator[RangeReader]:
+    """Open an object that was listed, to read parts of it.
+
+    Raises:
+        PermanentError, TemporaryError: see `read_object`; while it is read.
+    """
+    bucket, _, key = found.location.removeprefix(SCHEME).partition("/")
+    listed = Version.parse(found.version).size if found.version else None
+    yield RangeReader(partial(_read_range, bucket, key), sys.maxsize if listed is None else listed, _HEADER_BYTES)
+
+
+def _read_range(bucket: str, key: str, start: int, count: int) -> bytes:
+    with _classified(bucket, key):
+        answer: dict[str, Any] = _s3().get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{start + count - 1}")
+        _check_answer(answer, bucket)
+        if "gzip" in answer.get("ContentEncoding", ""):
+            # A part of what is compressed tells nothing.
+            answer["Body"].close()
+            return read_object(f"{SCHEME}{bucket}/{key}", _HEADER_SECONDS, max_bytes=MAX_FILE_BYTES)[start:][:count]
+        if "ContentRange" in answer:
+            return read_body(answer, _HEADER_SECONDS, count)
+        # The store knows no ranges and sends it all.
+        data = bytes(answer["Body"].read(start + count))[start:]
+        answer["Body"].close()
+        return data
 
 
 def _unpack(sent: bytes, answer: Mapping[str, Any], max_bytes: float) -> bytes:

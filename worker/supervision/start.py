@@ -32,7 +32,13 @@ TIMED_PASSES: Final = 4
 
 
 def start_worker(
-    *, model: str | None, gpus: str, runtime: str | None, precision: str | None, reject_colour: bool
+    *,
+    model: str | None,
+    gpus: str,
+    runtime: str | None,
+    precision: str | None,
+    reject_colour: bool,
+    admit: str | None,
 ) -> None:
     """Check all arguments and settings, then supervise until stopped.
 
@@ -40,11 +46,12 @@ def start_worker(
     none yet.
 
     Raises:
-        UserError: no such model, GPU or runtime; a damaged artifact; an unreachable database; a broker that refuses
-            this program.
+        UserError: no such model, GPU, runtime or code; a damaged artifact; an unreachable database; a broker that
+            refuses this program.
     """
     configure_logging()
-    settings = _open_settings(runtime, precision, reject_colour=reject_colour)
+    colour = "true" if reject_colour else None
+    settings = _open_settings(RUNTIME=runtime, PRECISION=precision, REJECT_COLOUR=colour, ADMIT=admit)
     devices = choose_devices(gpus, settings.per_gpu)
     engine, models = open_database(settings.database_url), open_model_store(settings.model_dir, settings.home)
     first = _find_and_fetch(engine, models, model) if model is not None else ModelSelector(engine, models).select(None)
@@ -68,7 +75,7 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
     from worker.scoring.open_scorer import open_scorer
     from worker.scoring.scorer import streams_of
 
-    settings = _open_settings(runtime, precision)
+    settings = _open_settings(RUNTIME=runtime, PRECISION=precision)
     models = open_model_store(settings.model_dir, settings.home)
     engine = open_database(settings.database_url)
     artifact = models.find(_find(engine, models, model).sha256)
@@ -86,9 +93,8 @@ def check_model(*, model: str | None, runtime: str | None, precision: str | None
         print(f"this model was {SYNTHETIC_NOTE}")
 
 
-def _open_settings(runtime: str | None, precision: str | None, *, reject_colour: bool = False) -> WorkerSettings:
+def _open_settings(**given: str | None) -> WorkerSettings:
     # The scoring processes read their settings from the environment.
-    given = {"RUNTIME": runtime, "PRECISION": precision, "REJECT_COLOUR": "true" if reject_colour else None}
     os.environ.update({f"CXR_{name}": value for name, value in given.items() if value is not None})
     settings = load_settings(WorkerSettings)
     open_home(settings.home)

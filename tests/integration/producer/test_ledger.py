@@ -1,10 +1,10 @@
 """On both databases `Ledger` gives the same frames: the rows of the public views, in the same dtypes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pandas as pd
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 
 from db.close_run import close_finished_runs
@@ -12,6 +12,7 @@ from db.engine.session import make_engine, read_transaction, upgrade
 from db.errors import UserError
 from db.ledger.models import UsedScan
 from db.ledger.outcomes import Rejected, record_outcomes
+from db.schema.tables import Scan
 from db.schema.view_grants import grant_read
 from producer import Ledger
 from tests.support.ledger import a_model, enqueue, ids_of, score_all, scored
@@ -26,6 +27,8 @@ DTYPES = {
     **dict.fromkeys(("scored_at", "created_at", "finished_at", "cancelled_at", "computed_at"), "datetime64[us, UTC]"),
     **dict.fromkeys(("image_name", "patient_id", "finding", "model", "state", "reason", "stop_reason"), "str"),
     **dict.fromkeys(("threshold", "recall", "f1", "auroc", "average_precision"), "float64"),
+    **dict.fromkeys(("sop_instance_uid", "manufacturer", "transfer_syntax"), "str"),
+    "study_date": "datetime64[ms]",
 }
 
 
@@ -40,6 +43,8 @@ def run(engine, tmp_path):
     ]
     with engine.begin() as connection:
         record_outcomes(connection, [scored(first, 0.1), scored(second, 1 / 3), *rejects])
+        header = {"sop_instance_uid": "1.2.3", "manufacturer": "Agfa", "study_date": date(2026, 11, 27)}
+        connection.execute(update(Scan).where(Scan.image_name == "00000000_000.png").values(header))
     close_finished_runs(engine)
     return run
 
@@ -228,6 +233,8 @@ def _as_python(value, name):
     if value is not None and name.endswith("_at"):
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if value is not None and name == "study_date":
+        return datetime.fromisoformat(str(value))
     if value is not None and name in {"reused", "held_out", "is_partial"}:
         return bool(value)
     return value

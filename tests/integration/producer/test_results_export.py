@@ -1,32 +1,42 @@
-"""Exporting a run from both databases: CSV and Parquet hold the rows of the views, and rows are streamed."""
+"""Exporting a run from both databases: files hold the rows of the views, and rows are streamed."""
 
 import csv
 import io
+import json
 import os
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
 from pyarrow import parquet
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from db.engine.session import make_engine, read_transaction, upgrade
 from db.errors import UserError
 from db.ledger.outcomes import Rejected, record_outcomes
-from db.schema.tables import Scan
+from db.schema.tables import Model, Scan
 from producer import results_export as export
 from producer.results_export import COLUMN_TYPES, export_run
 from tests.support.ledger import enqueue, ids_of, scored
 
 SHAPES = pytest.mark.parametrize("wide", [False, True], ids=["long", "wide"])
-FORMATS = pytest.mark.parametrize("export_format", ["csv", "parquet"])
+FORMATS = pytest.mark.parametrize("export_format", ["csv", "parquet", "json"])
 #: A name that a careless CSV writer breaks.
 AWKWARD = 'a "b", c\nü=1.png'
+#: Of the rejected scan.
+HEADER = {
+    "sop_instance_uid": "1.2.840.1",
+    "manufacturer": "Siemens",
+    "transfer_syntax": "1.2.840.10008.1.2.1",
+    "study_date": date(2026, 11, 27),
+    "view": None,
+}
 
 
 @pytest.fixture(autouse=True)
 def two_rows_at_a_time(monkeypatch):
     """Stream two rows at a time, so that a small run takes several steps."""
-    monkeypatch.setattr(export, "_CSV_ROWS", 2)
+    monkeypatch.setattr(export, "_TEXT_ROWS", 2)
     monkeypatch.setattr(export, "_PARQUET_GROUP_ROWS", 2)
 
 
@@ -37,10 +47,15 @@ def run(engine, tmp_path):
     first, second, third, _ = ids_of(engine, run)
     with engine.begin() as connection:
         rejected = Rejected(outcome_id=third, reason="empty", detail="the image has no bytes")
-        record_outcomes(connection, [scored(first, 0.1), scored(second, 1 / 3), rejected])
+        noted = replace(scored(second, 1 / 3), notes=("colour", "view_unknown"), export_sha256="e" * 64)
+        record_outcomes(connection, [scored(first, 0.1), noted, rejected])
+        connection.execute(update(Scan).where(Scan.image_name == "00000002_000.png").values(HEADER))
         awkward = {"image_name": AWKWARD, "age_years": None, "sex": None}
         connection.execute(update(Scan).where(Scan.image_name == "00000001_000.png").values(awkward))
     enqueue(engine, tmp_path, sha256="b" * 64)
+    with engine.begin() as connection:
+        manifest = connection.execute(select(Model.manifest)).scalar_one()
+        connection.execute(update(Model).values(manifest=manifest | {"thresholds": {"Abnormal": {"best_f1": 0.4}}}))
     return run
 
 
@@ -61,6 +76,37 @@ def test_csv_holds_the_rows_of_the_view(engine, tmp_path, run, wide):
         read = list(csv.DictReader(file))
     expected = _view(engine, run, wide=wide)
     assert (rows, read) == (len(expected), [{name: _worded(value) for name, value in row.items()} for row in expected])
+
+
+def test_json_has_a_line_for_each_scan_scored_or_not(engine, tmp_path, run):
+    """It says whose scan it is, by which model, and what became of it; without a score there is no threshold either."""
+    assert _export(engine, run, tmp_path / "out.json", export_format="json", wide=False) == 4
+    lines = [json.loads(line) for line in (tmp_path / "out.json").read_bytes().splitlines()]
+    rows = {row["image_name"]: row for row in _view(engine, run, wide=True)}
+    assert [line["image_name"] for line in lines] == list(rows)
+    scored_line, rejected, pending = (
+        next(line for line in lines if line["image_name"] == name)
+        for name in (AWKWARD, "00000002_000.png", "00000003_000.png")
+    )
+    row = rows[AWKWARD]
+    assert scored_line == {
+        "format": 1,
+        "purpose": "research only, not for diagnosis",
+        **{name: row[name] for name in ("sop_instance_uid", "dataset", "location", "patient_id", "view")},
+        **{name: row[name] for name in ("image_name", "run_id", "scan_id", "revision", "runtime", "precision")},
+        "model": {"name": "m", "sha256": "m" * 64, "export_sha256": "e" * 64, "synthetic": False},
+        "state": "scored",
+        "reason": None,
+        "detail": None,
+        "notes": ["colour", "view_unknown"],
+        "scores": {"Abnormal": 1 / 3, "Effusion": 1 / 3},
+        "thresholds": {"Abnormal": {"best_f1": 0.4}},
+        "scored_at": row["scored_at"].isoformat(timespec="microseconds"),
+    }
+    assert list(rejected) == list(pending) == list(scored_line), "every line has every field, in one order"
+    assert (rejected["sop_instance_uid"], rejected["state"], rejected["reason"]) == ("1.2.840.1", "rejected", "empty")
+    assert (rejected["scores"], rejected["thresholds"], rejected["notes"]) == (None, None, [])
+    assert (pending["state"], pending["scores"], pending["scored_at"]) == ("pending", None, None)
 
 
 @SHAPES
@@ -100,7 +146,7 @@ def test_an_open_file_is_written_in_several_steps_and_left_open(engine, run, exp
     out = _Watched()
     with read_transaction(engine) as connection:
         assert export_run(connection, run, out, export_format=export_format, wide=False) == 4
-    assert (out.closed, out.writes > 2) == (False, True)
+    assert (out.closed, out.writes >= 2) == (False, True)
     if export_format == "parquet":
         assert parquet.ParquetFile(io.BytesIO(out.getvalue())).num_row_groups == 2
 
@@ -114,7 +160,7 @@ def test_postgresql_rows_are_streamed(new_postgres_engine, tmp_path):
     assert out.seen[0] == 1
 
 
-@FORMATS
+@pytest.mark.parametrize("export_format", ["csv", "parquet"])
 def test_a_run_without_rows_gives_a_table_without_rows(engine, tmp_path, run, export_format):
     """It has the columns all the same."""
     out = tmp_path / f"out.{export_format}"
@@ -199,12 +245,16 @@ def _moment(value):
     return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
 
 
+def _date(value):
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
 def _same(value):
     return value
 
 
 #: SQLite has no type for timestamps or booleans.
-_AS_PYTHON = {"scored_at": _moment, "reused": bool}
+_AS_PYTHON = {"scored_at": _moment, "reused": bool, "study_date": _date}
 
 
 def _worded(value):

@@ -18,6 +18,15 @@ def test_the_report_is_the_mini_projects_listing():
     assert not any((recipe.rotation, recipe.shift, recipe.zoom, recipe.mirror, recipe.contrast, recipe.brightness))
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_fit_makes_pixels_by_the_newest_rule(preset):
+    """DICOM as a screen shows it, and a depth that no single pixel decides; flags change what the manifest states."""
+    rule = make_recipe(preset).preprocessing
+    assert (rule.rule, rule.rendering, rule.bits, rule.crop, rule.range) == (2, "display", None, "none", (0, 255))
+    rule = make_recipe(preset, rendering="equalized", bits=12, crop="center").preprocessing
+    assert (rule.rule, rule.rendering, rule.bits, rule.crop) == (2, "equalized", 12, "center")
+
+
 def test_a_flag_overrides_a_preset():
     """A flag that was not given does not."""
     recipe = make_recipe("report", encoder="resnet50", epochs=None)

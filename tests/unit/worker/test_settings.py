@@ -84,3 +84,21 @@ def test_a_refusal_shows_no_secret(monkeypatch):
     with pytest.raises(UserError) as caught:
         load_settings(WorkerSettings)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [ModelSettings, WorkerSettings])
+def test_codes_to_admit_are_listed_with_commas(monkeypatch, kind):
+    """The trainer reads them too. Without any, nothing is admitted."""
+    assert load_settings(kind).admitted == frozenset()
+    monkeypatch.setenv("CXR_ADMIT", " view,secondary_capture, ")
+    assert load_settings(kind).admitted == {"view", "secondary_capture"}
+
+
+def test_an_unknown_code_to_admit_is_one_sentence_that_lists_the_known_ones(monkeypatch):
+    """A mistyped code must not have a night's films rejected."""
+    monkeypatch.setenv("CXR_ADMIT", "view,secondary")
+    with pytest.raises(
+        UserError, match=r"^CXR_ADMIT: .*'secondary'.* sop_class, secondary_capture, .*window$"
+    ) as caught:
+        load_settings(WorkerSettings)
+    assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ Archives of radiographs consist of such PNGs. All others, and any with the least
 """
 
 import struct
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,13 @@ _IHDR_START: Final = b"\0\0\0\rIHDR"
 _PLAIN_FORMAT: Final = bytes((8, 0, 0, 0, 0))
 
 #: Chunks that change no pixel, in cv2 too. A chunk with an orientation would.
-_HARMLESS_CHUNKS: Final = frozenset((b"IHDR", b"IEND", b"tIME", b"tEXt", b"zTXt", b"iTXt", b"pHYs"))
+_HARMLESS_CHUNKS: Final = frozenset((b"IEND", b"tIME", b"tEXt", b"zTXt", b"iTXt", b"pHYs"))
+
+#: cv2 refuses some of these chunks if they are longer than 8 MB.
+_MAX_HARMLESS_BYTES: Final = 1 << 20
+
+#: The largest window of a zlib stream, in bytes.
+_MAX_WINDOW: Final = 1 << 15
 
 #: The number of the last filter, Paeth; the first is 0.
 _MAX_FILTER: Final = 4
@@ -59,10 +66,11 @@ def _compressed(encoded: bytes) -> bytes | None:
     """The stream in the IDAT chunks; None if one is damaged or apart from the others, or if another chunk matters."""
     parts: list[bytes] = []
     last = b""
-    for kind, start, end in png_chunks(encoded):
+    # The first chunk is IHDR; cv2 refuses a second one.
+    for kind, start, end in islice(png_chunks(encoded), 1, None):
         if kind == PIXEL_CHUNK and (last == PIXEL_CHUNK or not parts) and has_valid_checksum(encoded, start, end):
             parts.append(encoded[start:end])
-        elif kind not in _HARMLESS_CHUNKS:
+        elif kind not in _HARMLESS_CHUNKS or end - start > _MAX_HARMLESS_BYTES:
             return None
         last = kind
     return b"".join(parts)
@@ -70,6 +78,11 @@ def _compressed(encoded: bytes) -> bytes | None:
 
 def _inflated(compressed: bytes, size: int) -> bytes | None:
     """What a stream inflates to; None if it is damaged or has not `size` bytes. Never inflates more than these."""
+    # cv2 refuses what reaches beyond the window that the stream states. isal does not look at it, but cannot reach
+    # beyond the content.
+    window = 1 << (compressed[0] >> 4) + 8
+    if not min(size, _MAX_WINDOW) <= window <= _MAX_WINDOW:
+        return None
     stream = isal_zlib.decompressobj()
     try:
         inflated: bytes = stream.decompress(compressed, size)

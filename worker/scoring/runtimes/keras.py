@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from worker.artifacts.keras_import import keras
-from worker.artifacts.keras_model import has_gpu, load_keras_model
+from worker.artifacts.keras_model import RANGE_LAYER, has_gpu, load_keras_model
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
 from worker.scoring.precision import choose_precision, cpu_has_bfloat16
@@ -72,11 +72,15 @@ def _warn_of_cpu() -> None:
 
 
 def _to_bfloat16(model: Any) -> None:
-    """Compute feature maps in bfloat16; the few features that follow from them, and the scores, stay float32."""
+    """Compute feature maps in bfloat16.
+
+    The few features that follow from them and the scores stay float32, and so does the scaling of pixels, whose factors
+    bfloat16 would round.
+    """
     for layer in model.layers:
         if hasattr(layer, "layers"):
             _to_bfloat16(layer)
-        elif len(layer.output.shape) == _FEATURE_MAP_RANK:
+        elif len(layer.output.shape) == _FEATURE_MAP_RANK and layer.name != RANGE_LAYER:
             layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from sqlalchemy import event, func, insert, select, text
 from db.close_run import close_finished_runs
 from db.engine.session import make_engine, open_database, upgrade
 from db.errors import UserError, WorkStopped
+from db.labels.label_row import LabelRow
 from db.ledger.models import UsedScan
+from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import count_attempt, record_outcomes, still_pending
 from db.ledger.runs import find_run, progress
+from db.ledger.scans import FoundImage, ImageHeader, register_scans
 from db.maintenance.forget_patient import forget_patient
 from db.metrics.aggregate import aggregate
 from db.schema.tables import (
@@ -219,6 +223,36 @@ def test_sqlite_keeps_no_trace_in_its_files(sqlite_engine, tmp_path):
         forget_patient(engine, PATIENT)
         assert IMAGE.encode() not in _bytes_of(engine)
     assert b"00000002_000.png" in _bytes_of(engine)
+
+
+def test_nothing_that_a_dicom_header_said_is_left(sqlite_engine, tmp_path):
+    """Neither the UID, by which the hospital finds the film, nor the date of the visit, the device or the patient."""
+    engine, uid = sqlite_engine, "1.2.840.55.1"
+    about = {"manufacturer": "Canary Corp", "transfer_syntax": "1.2.4.77", "study_date": date(1999, 9, 9)}
+    header = ImageHeader(sop_instance_uid=uid, **about)
+    row = LabelRow(
+        image_name=header.sop_instance_uid,
+        findings=(),
+        patient_id="PAT^0042",
+        view="PA",
+        sex="F",
+        age_years=60.0,
+        follow_up=None,
+    )
+    image = FoundImage(location="/pacs/IM0001", header=header)
+    split = [UsedScan(image_name=row.image_name, patient_id=None, subset="train", dataset="pacs")]
+    with engine.begin() as connection:
+        model = a_model(connection, used=split)
+        ids = register_scans(connection, "pacs", [row], {row.image_name: image})
+        request = RunRequest(
+            source="/pacs", sha256="c" * 64, dataset="pacs", model_id=model.id, label_set_id=None, options={}
+        )
+        open_run(connection, request, list(ids.values()), images={ids[row.image_name]: image})
+    planted = [b"1.2.840.55.1", b"Canary Corp", b"1.2.4.77", b"1999-09-09", b"PAT^0042", b"IM0001"]
+    with _idle_reader(engine):
+        assert [each for each in planted if each not in _bytes_of(engine)] == []
+        assert forget_patient(engine, " PAT^0042").models == ("m",)
+        assert [each for each in planted if each in _bytes_of(engine)] == []
 
 
 def test_an_error_says_that_the_file_cannot_be_rewritten(sqlite_engine, tmp_path):

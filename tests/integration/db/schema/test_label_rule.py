@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, insert, text
 
-from db.findings import FINDINGS, NIH_FINDINGS, SPECIFIC_FINDINGS, column_of
+from db.findings import CHEXPERT_FINDINGS, FINDINGS, NIH_FINDINGS, SPECIFIC_FINDINGS, column_of
 from db.metrics.scored_scans import read_scored_scans
 from db.schema.tables import (
     NEGATIVE,
@@ -126,6 +126,9 @@ def test_the_columns_of_earlier_programs_keep_their_places(engine: Engine) -> No
     long = [*scan, "finding", "score", "label", *outcome, *added]
     wide = [*scan, "state", "reason", "detail", "abnormal_label", *outcome, "abnormal", *nih, *added]
     wide += [*(f"{name}_label" for name in nih), "export_sha256"]
+    others = [column_of(finding) for finding in CHEXPERT_FINDINGS]
+    wide += [*others, *(f"{name}_label" for name in others)]
+    last = ["held_out", "location", "notes", "sop_instance_uid", "manufacturer", "transfer_syntax", "study_date"]
     with engine.connect() as connection:
-        for view, columns in (("results", long), ("results_wide", wide)):
+        for view, columns in (("results", [*long, *last]), ("results_wide", [*wide, *last])):
             assert list(connection.execute(text(f"SELECT * FROM {view}")).keys())[: len(columns)] == columns

@@ -178,6 +178,32 @@ def test_the_calibration_by_tenths(ledger):
     assert found == [(n, 1, *pair) for n, pair in enumerate(by_score, start=1)]
 
 
+@pytest.fixture
+def films(ledger):
+    """The scans 6 to 8 are DICOM films in run 3; the last is rejected."""
+    for number in (6, 7, 8):
+        header = {"sop_instance_uid": f"1.2.{number}", "manufacturer": "Agfa"}
+        ledger.execute(update(Scan).where(Scan.id == number).values(header))
+    ledger.execute(update(Outcome).where(Outcome.scan_id == 7).values(notes="colour,view_unknown"))
+    return ledger
+
+
+def test_the_films_of_a_night_by_uid(films):
+    """Those of the latest run alone, scored or not; run 3 has other scans too, which have no UID."""
+    found = rows(films, example_after("What became of the films"))
+    assert [row for row in found if row[0]] == [
+        ("1.2.6", "scored", None, None, 0.8),
+        ("1.2.7", "scored", None, "colour,view_unknown", 0.6),
+        ("1.2.8", "rejected", "truncated", None, None),
+    ]
+    assert len(found) == 11
+
+
+def test_the_rejected_films_by_device(films):
+    """Each run that has the film counts it."""
+    assert rows(films, example_after("DICOM films that were rejected")) == [("truncated", "Agfa", 3)]
+
+
 def test_a_run_without_a_label_set_labels_nothing(ledger):
     """Every label column is NULL, and the run has progress like any other."""
     ledger.execute(update(Run).where(Run.id == 1).values(label_set_id=None))

@@ -12,8 +12,8 @@ from sqlalchemy import select, update
 from db.engine.session import make_engine
 from db.errors import WorkStopped
 from db.ledger.cancel_run import cancel_run
-from db.ledger.nightly_runs import claim_summary, left_out_of
-from db.ledger.runs import find_run, progress
+from db.ledger.nightly_runs import claim_summary
+from db.ledger.runs import find_run, left_out_of, progress
 from db.ledger.stop_run import stop_run
 from db.maintenance.prune_runs import prune_runs
 from db.schema.tables import Run
@@ -409,7 +409,7 @@ def test_a_summary_counts_what_was_left_out_even_if_another_process_sends_it(sit
         connection.execute(update(Run).values(options={}, summarised_at=None))
     other.check(SCHEDULE)
     first, second = summaries(hook)
-    assert (first["left_out"], second["left_out"]) == ({"other_name": 1, "symlinked_folder": 1}, None)
+    assert (first["left_out"], second["left_out"]) == ({"text": 1, "symlinked_folder": 1}, None)
 
 
 def test_a_run_with_left_out_files_is_still_joined(site):
@@ -422,7 +422,7 @@ def test_a_run_with_left_out_files_is_still_joined(site):
         site.images.joinpath(f"{night}.txt").write_text("x")
     assert [run for run, _, _ in site.runs()] == [1]
     with site.engine.connect() as connection:
-        assert left_out_of(connection, 1) == {"other_name": 2}
+        assert left_out_of(connection, 1) == {"text": 2}
 
 
 def test_pruned_nights_are_not_missed_nights(site):

@@ -1,15 +1,19 @@
 """A report on real databases computes what it shows, and writes nothing."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select, text, update
 
 from db.engine.session import read_transaction
 from db.ledger.models import UsedScan
+from db.ledger.outcomes import record_outcomes
+from db.ledger.runs import note_left_out
 from db.metrics.scored_scans import ALL, SUBSETS
-from db.schema.tables import Base, Model
+from db.schema.tables import Base, Model, Scan
 from producer.report.build import build_report
 from producer.report.write import write_report
-from tests.support.ledger import a_model, enqueue, score_all
+from tests.support.ledger import a_model, enqueue, ids_of, score_all, scored
 
 
 @pytest.fixture
@@ -120,3 +124,38 @@ def test_a_report_says_if_the_stored_manifest_is_of_synthetic_scans(engine, run)
         manifest = connection.execute(select(Model.manifest)).scalar_one()
         connection.execute(update(Model).values(manifest=manifest | {"about": {"synthetic": 1}}))
     assert is_synthetic()
+
+
+def test_a_report_has_figures_by_view_and_never_takes_an_unknown_one_for_pa(engine, tmp_path):
+    """Whatever else stands in a column of views is one group: it might be a name."""
+    run, _ = enqueue(engine, tmp_path, count=6)
+    with engine.begin() as connection:
+        for number, view in enumerate(("pa", "PA", None, None, "Mrs Doe", "LATERAL")):
+            image = f"{number:08d}_000.png"
+            connection.execute(update(Scan).where(Scan.image_name == image).values(view=view))
+    score_all(engine, run)
+    with read_transaction(engine) as connection:
+        report, _ = build_report(connection, run, partial=False, label_set=None, subset=ALL)
+    assert [(row.view, row.scored, row.positives, row.negatives, row.auroc) for row in report.views] == [
+        ("PA", 2, 1, 1, 1.0),
+        ("LATERAL", 1, 1, 0, None),
+        ("other", 1, 0, 1, None),
+        ("unknown", 2, 1, 1, 1.0),
+    ]
+
+
+def test_a_report_counts_notes_and_what_the_source_left_out(engine, tmp_path):
+    """A scan with two notes counts for both; a run whose source was not listed has no count."""
+    run, _ = enqueue(engine, tmp_path)
+    first, second, *others = ids_of(engine, run)
+    noted = [replace(scored(first), notes=("view_unknown", "colour")), replace(scored(second), notes=("view_unknown",))]
+
+    def built():
+        with read_transaction(engine) as connection:
+            return build_report(connection, run, partial=True, label_set=None, subset=ALL)[0]
+
+    assert (built().notes, built().left_out) == ({}, None)
+    with engine.begin() as connection:
+        record_outcomes(connection, [*noted, *map(scored, others)])
+        note_left_out(connection, run, {"other_name": 3})
+    assert (built().notes, built().left_out) == ({"colour": 1, "view_unknown": 2}, {"other_name": 3})

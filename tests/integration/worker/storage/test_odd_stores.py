@@ -4,10 +4,12 @@ import contextlib
 import gzip
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from db.errors import PermanentError, TemporaryError, UserError
 from tests.support.odd_s3 import OddStore
+from trainer.phantoms.dicom_file import dicom_file
 from worker.storage.image_store import find_images, read_image
 
 FILM, OTHER = b"a film", b"b film"
@@ -119,3 +121,18 @@ def test_an_object_that_is_only_called_compressed_is_read_as_it_is(serve, data, 
     monkeypatch.setattr("tests.support.odd_s3.gzip.compress", lambda body: body)
     serve("gzip").put("n/0.png", data)
     assert read_image("s3://ward/n/0.png").data == data
+
+
+@pytest.mark.parametrize("oddities", [(), ("gzip",)])
+def test_the_header_of_a_film_is_read_from_a_store_that_knows_no_ranges(serve, oddities):
+    """It sends the whole object, compressed or not."""
+    store = serve(*oddities)
+    store.put("n/IM1", dicom_file(np.zeros((300, 300), np.uint16), SOPInstanceUID="1.2.3.4", PatientID="7"))
+    assert find_images(None, "s3://ward/n").images["1.2.3.4"].header.patient_id == "7"
+
+
+def test_a_film_behind_a_guest_networks_page_is_left_out_and_counted(serve):
+    """What it is called is not known yet; files named like a PNG are found."""
+    serve("portal", "no etag sent").put("n/IM1", FILM)
+    listing = find_images(None, "s3://ward/n")
+    assert (len(listing.images), listing.left_out) == (5, {"unreadable": 1})

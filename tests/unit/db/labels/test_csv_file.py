@@ -121,7 +121,10 @@ def test_a_web_page_saved_as_a_csv_is_refused():
 
 @pytest.mark.parametrize(
     ("raw", "years"),
-    [("060Y", 60), ("013M", 13 / 12), ("001D", 1 / 365.25), ("77", 77), ("411Y", 411), ("000Y", 0), (" 060y ", 60)],
+    [
+        *(("060Y", 60), ("013M", 13 / 12), ("007W", 49 / 365.25), ("001D", 1 / 365.25), ("77", 77), ("411Y", 411)),
+        *(("000Y", 0), (" 060y ", 60)),
+    ],
 )
 def test_an_age_is_read_in_every_notation_of_nih(raw, years):
     """Years, months, days and bare numbers are understood; impossible ages stay as written."""

@@ -45,6 +45,7 @@ SUMMARY = Summary(
     quarantined_tonight=1,
     conflicts=2,
     left_out={"other_name": 12, "symlinked_folder": 1},
+    notes={"view_unknown": 7},
 )
 
 

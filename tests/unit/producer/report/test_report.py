@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from db.findings import FINDINGS
+from db.metrics.by_view import ViewRow
 from db.metrics.known_patients import KnownPatients
 from db.metrics.report_queries import Coverage
 from db.metrics.run_metrics import FindingRow, ThresholdRow
@@ -66,6 +67,7 @@ REPORT = Report(
     created_at=NOW,
     finished_at=NOW,
     coverage=COVERAGE,
+    notes={"colour": 1, "view_unknown": 3},
     patients=KNOWN,
     finding="Abnormal",
     spread=Spread(
@@ -75,6 +77,11 @@ REPORT = Report(
     thresholds=(ONE_CLASS, PICKED),
     rounded_thresholds={"best_f1": 0.448},
     findings=(FindingRow(finding="Abnormal", auroc=None, average_precision=None, positives=0, negatives=4),),
+    views=(
+        ViewRow(view="PA", scored=9, positives=1, negatives=2, auroc=0.75),
+        ViewRow(view="unknown", scored=3, positives=0, negatives=1, auroc=None),
+    ),
+    left_out={"other_name": 2},
 )
 
 
@@ -147,6 +154,29 @@ def test_every_form_of_the_report_says_that_the_model_was_fitted_on_synthetic_sc
     assert sentence in printed(report).partition("threshold ")[0]
     assert json.loads(to_json(REPORT))["synthetic_note"] is None
     assert "synthetic" not in to_html(REPORT, {}) + printed(REPORT)
+
+
+def test_every_form_of_the_report_shows_unknown_views_apart():
+    """With their own AUROC, and without labels with their number alone."""
+    assert [row["view"] for row in json.loads(to_json(REPORT))["views"]] == ["PA", "unknown"]
+    assert f"Scored scans by view: PA 9 (AUROC 0.750), unknown 3 (AUROC {UNDEFINED})\n" in printed(REPORT)
+    row = f"<tr><td>unknown</td><td>3</td><td>0</td><td>1</td><td>{UNDEFINED}</td></tr>"
+    assert row in to_html(REPORT, {}).replace("\n", "")
+    unlabelled = dataclasses.replace(REPORT, label_set=None, baselines=None, thresholds=(), findings=())
+    assert "Scored scans by view: PA 9, unknown 3\n" in printed(unlabelled)
+    assert "<tr><td>unknown</td><td>3</td></tr>" in to_html(unlabelled, {}).replace("\n", "")
+
+
+def test_every_form_of_the_report_counts_notes_and_what_the_source_left_out():
+    """Each note has its own line, for a scan may have several; what was left out is no scan."""
+    lines = dict(coverage_lines(REPORT))
+    assert (lines["scored, noted as colour"], lines["scored, noted as view_unknown"]) == (1, 3)
+    as_json = json.loads(to_json(REPORT))
+    assert (as_json["notes"], as_json["left_out"]) == (REPORT.notes, {"other_name": 2})
+    for form in (printed(REPORT), to_html(REPORT, {})):
+        assert "scored, noted as view_unknown" in form
+        assert "Left out of the source: 2 files not named like an image." in form
+    assert "Left out of" not in printed(dataclasses.replace(REPORT, left_out=None))
 
 
 def test_a_chosen_threshold_is_shown_with_the_digits_that_it_needs():

@@ -1,11 +1,16 @@
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
+from db.ledger.scans import FoundImage
+from tests.support.world import radiograph
 from trainer.data.dataset import load_examples
+from trainer.phantoms.dicom_file import dicom_file
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images
 
@@ -43,3 +48,14 @@ def test_more_than_one_unreadable_scan_in_twenty_is_refused(rows, phantoms, tmp_
         UserError, match=r"labelled scans cannot be read \(\d+ truncated\); at most 5% may be unreadable"
     ):
         load_examples(rows, found, RULE, cache=tmp_path)
+
+
+def test_the_setting_that_admits_films_to_a_worker_admits_them_to_a_fit(rows, tmp_path, monkeypatch):
+    """A data set of Secondary Captures, such as RSNA's, can be fitted on where its films can be scored."""
+    (tmp_path / "film").write_bytes(dicom_file(radiograph(0), SOPClassUID=SecondaryCaptureImageStorage))
+    found = {rows[0].image_name: FoundImage(location=str(tmp_path / "film"))}
+    load = partial(load_examples, rows[:1], found, Preprocessing(height=32, width=32, rule=2), cache=tmp_path)
+    with pytest.raises(UserError, match=r"1 of 1 labelled scans cannot be read \(1 secondary_capture\)"):
+        load()
+    monkeypatch.setenv("CXR_ADMIT", "secondary_capture")
+    assert not load().unreadable

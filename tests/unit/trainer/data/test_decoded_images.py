@@ -5,7 +5,11 @@ import pytest
 
 from db.errors import UserError
 from db.labels.csv_file import read_labels_csv
+from db.ledger.scans import FoundImage
+from tests.support.world import radiograph
 from trainer.data.decoded_images import load_decoded_images
+from trainer.phantoms.dicom_file import dicom_file
+from worker.dicom.admission import REFUSED
 from worker.images.pixels import to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.storage.image_store import find_images, read_image
@@ -92,8 +96,31 @@ def test_another_preprocessing_or_file_is_another_folder(images, tmp_path):
     assert len(folders) == 3
 
 
+def test_pixels_of_another_version_are_not_used(images, tmp_path, monkeypatch):
+    """Neither of nightread nor of its decoders, or a fit after an upgrade would mix two kinds of pixels."""
+    folders = {load_decoded_images(tmp_path / "cache", images, RULE).folder}
+    for name in ("worker.images.pixels.PIXELS_VERSION", "cv2.__version__"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, 99)
+            folders.add(load_decoded_images(tmp_path / "cache", images, RULE).folder)
+    assert len(folders) == 3
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(images, tmp_path):
     """With the folder and the cause."""
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(UserError, match="the decoded images cannot be written"):
         load_decoded_images(tmp_path / "cache", images, RULE)
+
+
+def test_a_fit_refuses_what_a_worker_refuses_unless_it_is_admitted(tmp_path):
+    """A lateral film is read: which views are fitted on is a choice of the CSV."""
+    rule, images = Preprocessing(height=32, width=32, rule=2), []
+    for number, header in enumerate(({"PresentationIntentType": "FOR PROCESSING"}, {"ViewPosition": "LL"})):
+        path = tmp_path / str(number)
+        path.write_bytes(dicom_file(radiograph(number), **header))
+        images.append(FoundImage(location=str(path)))
+    assert load_decoded_images(tmp_path / "cache", images, rule).unreadable == {0: "for_processing"}
+    admitted = load_decoded_images(tmp_path / "cache", images, rule, refused=REFUSED - {"for_processing"})
+    assert admitted.unreadable == {}
+    assert load_decoded_images(tmp_path / "cache", images, rule).unreadable == {0: "for_processing"}

@@ -37,6 +37,7 @@ def publish_random(phantoms, models, split):
     recipe = make_recipe("best", encoder="densenet37", size=32)
     findings = ("Abnormal", "Effusion")
     manifest = Manifest(
+        format_version=2,
         name="random",
         findings=findings,
         preprocessing=recipe.preprocessing,

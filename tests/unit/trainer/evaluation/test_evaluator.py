@@ -12,6 +12,7 @@ from trainer.evaluation.metadata_baseline import metadata_scores
 from trainer.evaluation.model_card import render_model_card
 from trainer.evaluation.tables import format_interval, print_tables
 from worker.artifacts.manifest import Manifest
+from worker.images.preprocessing import Preprocessing
 
 RNG = np.random.default_rng(0)
 FINDINGS = ("Abnormal", "Effusion", "Hernia")
@@ -146,6 +147,20 @@ def test_the_card_of_a_synthetic_model_says_so_in_its_first_lines(evaluation):
     note = "**This model was fitted on synthetic radiographs, so its scores of real ones mean nothing.**"
     assert synthetic.splitlines()[:3] == ["# first", "", note]
     assert "synthetic" not in render_model_card(MANIFEST, evaluation, None)
+
+
+def test_the_card_says_how_images_become_pixels(evaluation):
+    """Of a manifest of format 2; one of format 1 does not say it."""
+    rule = Preprocessing(rule=2, rendering="equalized", bits=12, crop="center", range=(-1024, 1024))
+    newer = MANIFEST.model_copy(update={"format_version": 2, "preprocessing": rule, "views": ("AP", "PA")})
+    card = render_model_card(newer, evaluation, None)
+    assert "rendering `equalized`, 12 of 16 bits, cut to a square around the middle, scaled to -1024..1024" in card
+    assert "- Views of the training scans: AP, PA." in card
+    plain = MANIFEST.model_copy(update={"format_version": 2, "preprocessing": Preprocessing(rule=2)})
+    card = render_model_card(plain, evaluation, None)
+    assert "rendering `display`, 16 bits by their own depth (pixel rule 2)." in card
+    assert "- Views of the training scans: not all known." in card
+    assert "rendering" not in render_model_card(MANIFEST, evaluation, None)
 
 
 def test_the_mean_is_over_nihs_findings_that_have_both_classes(scored, evaluation):

@@ -77,6 +77,7 @@ def test_the_manifest_says_how_the_model_was_fitted(fitted, phantoms):
     assert (manifest.dataset, manifest.encoder, manifest.about["seed"]) == (phantoms.stem, "densenet37", 0)
     assert manifest.about["scans_train"] > manifest.about["scans_validation"] > 0
     assert "keras" in manifest.about
+    assert (manifest.format_version, manifest.preprocessing.rule, manifest.views) == (2, 2, ("AP", "PA"))
     assert set(manifest.temperatures) == set(manifest.findings)
     assert set(manifest.thresholds["Abnormal"]) == {"best_f1", "youden", "sensitivity_90"}
 

@@ -45,7 +45,14 @@ def models(tmp_path_factory):
 def artifact_of(models, name, **chosen):
     recipe = make_recipe("best", encoder="densenet37", size=32, **chosen)
     model = build_model(recipe, FINDINGS)
-    manifest = Manifest(name=name, findings=FINDINGS, preprocessing=recipe.preprocessing, dataset="d", batch_size=5)
+    manifest = Manifest(
+        format_version=2,
+        name=name,
+        findings=FINDINGS,
+        preprocessing=recipe.preprocessing,
+        dataset="d",
+        batch_size=5,
+    )
     return write_artifact(model, manifest, split=(), models=models)
 
 

@@ -199,7 +199,7 @@ def spied_rows(monkeypatch):
     """The rows that are read, in their order."""
     asked = []
     read = module.read_scans
-    monkeypatch.setattr(module, "read_scans", lambda *given, **also: asked.extend(given[2]) or read(*given, **also))
+    monkeypatch.setattr(module, "read_scans", lambda *given, **also: asked.extend(given[0]) or read(*given, **also))
     return asked
 
 

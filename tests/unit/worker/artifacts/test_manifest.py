@@ -15,6 +15,9 @@ FIELDS_OF_VERSION_0_1 = {
     *("temperatures", "files", "about"),
 }
 
+#: Of the preprocessing; manifests of format 1 have none of them.
+NEW_FIELDS = {"rendering": "display", "bits": 12, "crop": "center", "range": [0, 1]}
+
 
 def fields(**changes):
     return {"name": "n", "findings": list(FINDINGS), "dataset": "sample_labels", **changes}
@@ -63,11 +66,53 @@ def test_a_manifest_that_does_not_say_so_is_of_no_synthetic_model(write):
     assert read_manifest(write(synthetic.model_dump_json())).synthetic
 
 
-def test_another_format_version_is_refused_with_both_numbers(write):
+def test_a_manifest_of_format_1_is_written_as_before(write):
+    """Its bytes are a model's identity, and its fields those that workers of version 0.1 know."""
+    content = (
+        b'{"format_version":1,"name":"n","encoder":"densenet121","findings":["Effusion"],"preprocessing":{"height":224,'
+        b'"width":224,"color":"gray","interpolation":"area"},"batch_size":32,"dataset":"d","thresholds":{},'
+        b'"temperatures":{},"files":{},"about":{}}'
+    )
+    manifest = read_manifest(write(content))
+    assert manifest.model_dump_json().encode() == content
+    assert (manifest.preprocessing.rule, manifest.preprocessing.range, manifest.views) == (1, (0, 255), ())
+
+
+def test_a_manifest_of_format_2_survives_its_file(write):
+    """With all that decides pixels and scores in it."""
+    rule = Preprocessing(rule=2, rendering="equalized", bits=12, crop="center", range=(-1024, 1024))
+    manifest = Manifest(**fields(format_version=2, preprocessing=rule, views=("AP", "PA")))
+    assert read_manifest(write(manifest.model_dump_json())) == manifest
+    assert set(manifest.model_dump()) == FIELDS_OF_VERSION_0_1 | {"views"}
+    assert {"rule", "rendering", "bits", "crop", "range"} < set(manifest.model_dump()["preprocessing"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        *(({"preprocessing": {name: value}}, f"{name} is a field of rule 2") for name, value in NEW_FIELDS.items()),
+        *(({"preprocessing": {"rule": 2, name: value}}, "rule 1, and it is 2") for name, value in NEW_FIELDS.items()),
+        ({"views": []}, "views is a field of format_version 2"),
+        ({"format_version": 2}, "rule 2, and it is 1"),
+        ({"format_version": 2, "preprocessing": {"rule": 1}}, "rule 2, and it is 1"),
+        ({"format_version": 2, "preprocessing": {"rule": 3}}, "Input should be 1 or 2"),
+        ({"format_version": 2, "preprocessing": {"rule": 2, "bits": 17}}, "less than or equal to 16"),
+        ({"format_version": 2, "preprocessing": {"rule": 2, "range": [1, 1]}}, "every image would be the same"),
+        ({"format_version": 2, "preprocessing": {"rule": 2, "range": [0, "inf"]}}, "should be a finite number"),
+    ],
+    ids=str,
+)
+def test_a_field_of_the_other_format_is_refused(write, changes, says):
+    """A worker would otherwise make pixels that the trainer did not mean."""
+    sentence = refusal(write(fields(**changes)))
+    assert says in sentence
+    assert sentence.endswith("publish the model again or remove its folder")
+
+
+def test_another_format_version_is_refused_with_all_numbers(write):
     """A newer trainer's artifact is not guessed at."""
-    sentence = refusal(write(fields(format_version=2)))
-    assert "format_version is 2" in sentence
-    assert "should be 1" in sentence
+    sentence = refusal(write(fields(format_version=3, unheard_of=1, preprocessing={"shear": 1})))
+    assert "format_version is 3: Input should be 1 or 2; another version of nightread wrote it" in sentence
 
 
 def test_an_unknown_finding_is_refused_beside_the_known_ones(write):

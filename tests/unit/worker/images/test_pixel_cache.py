@@ -1,8 +1,10 @@
 """The pixel cache returns exactly the pixels that would be made, or none, and does not fill the disk."""
 
+import hashlib
 import os
 from concurrent.futures import ProcessPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
@@ -67,12 +69,26 @@ def test_other_content_preprocessing_or_code_is_another_key(cache, tmp_path, mon
     for rule in (Preprocessing(height=16, width=17), Preprocessing(height=16, width=16, interpolation="linear")):
         keys.add(PixelCache(tmp_path, rule, PLENTY).key(image(1)))
     with monkeypatch.context() as patch:
-        patch.setattr(pixel_cache, "PIXELS_VERSION", 99)
+        patch.setattr("worker.images.pixels.PIXELS_VERSION", 99)
         keys.add(PixelCache(tmp_path, RULE, PLENTY).key(image(1)))
     with monkeypatch.context() as patch:
         patch.setattr("cv2.__version__", "99")
         keys.add(PixelCache(tmp_path, RULE, PLENTY).key(image(1)))
     assert len(keys) == 6
+
+
+def test_keys_of_rule_1_are_those_of_before_and_rule_2_names_its_decoders(cache, tmp_path, monkeypatch):
+    """An upgrade discards no pixels that are still right; one of a decoder of DICOM discards those of rule 2."""
+    before = f'2 cv2 {cv2.__version__} {{"height":16,"width":16,"color":"gray","interpolation":"area"}}'
+    assert cache.key(image(1)) == hashlib.sha256(f"{before} {image(1).content}".encode()).hexdigest()
+    rules = [
+        Preprocessing(height=16, width=16, rule=2, **more) for more in ({}, {"bits": 12}, {"rendering": "equalized"})
+    ]
+    keys = {PixelCache(tmp_path, rule, PLENTY).key(image(1)) for rule in rules}
+    monkeypatch.setattr("worker.images.pixels.version", lambda name: f"99 of {name}")
+    keys.update(PixelCache(tmp_path, rule, PLENTY).key(image(1)) for rule in rules)
+    assert len(keys) == 6
+    assert PixelCache(tmp_path, RULE, PLENTY).key(image(1)) == cache.key(image(1))
 
 
 @pytest.mark.parametrize("notes", [(), ("colour",)])

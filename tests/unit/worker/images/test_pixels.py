@@ -31,6 +31,7 @@ from worker.images.preprocessing import Preprocessing
 DATA = Path(__file__).resolve().parents[4].parent / "shared" / "data"
 GRAY = Preprocessing(height=32, width=32)
 BGR = Preprocessing(height=32, width=32, color="bgr")
+RULE_2 = Preprocessing(height=32, width=32, rule=2)
 IMAGE = radiograph(1, side=48)
 
 
@@ -110,7 +111,7 @@ LOSSLESS = {
 }
 
 
-@pytest.mark.parametrize("rule", [GRAY, BGR], ids=["gray", "bgr"])
+@pytest.mark.parametrize("rule", [GRAY, BGR, RULE_2], ids=["gray", "bgr", "rule 2"])
 @pytest.mark.parametrize("encoded", LOSSLESS.values(), ids=LOSSLESS)
 def test_one_radiograph_gives_the_same_pixels_in_whatever_lossless_way_it_is_stored(encoded, rule):
     """NIH stored some of its gray radiographs in colour and some with alpha; this must not change a score."""
@@ -269,6 +270,20 @@ def test_left_stays_left_and_top_stays_top():
     rule = Preprocessing(height=8, width=16)
     assert (preprocess(bright_left, rule)[:, :, 0] == [[200] * 8 + [0] * 8] * 8).all()
     assert (preprocess(bright_left.T.copy(), rule)[:, :, 0] == [[200] * 16] * 4 + [[0] * 16] * 4).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "kept"),
+    # As XRayCenterCrop of torchxrayvision begins: at side // 2 - shorter // 2.
+    [((6, 10), np.s_[:, 2:8]), ((6, 9), np.s_[:, 1:7]), ((9, 5), np.s_[2:7]), ((8, 5), np.s_[2:7]), ((7, 7), np.s_[:])],
+    ids=str,
+)
+def test_the_middle_is_cut_out_before_the_image_is_resized(shape, kept):
+    """Of gray and of colour, and the odd pixel falls as in the public models' own pipeline."""
+    gray = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    for image in (gray, stack(gray, gray[::-1], gray)):
+        plain, cropping = Preprocessing(height=4, width=4), Preprocessing(height=4, width=4, rule=2, crop="center")
+        assert (preprocess(image, cropping) == preprocess(image[kept].copy(), plain)).all()
 
 
 def test_luma_is_bt601():

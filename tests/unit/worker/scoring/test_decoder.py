@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from db.errors import PermanentError
 from tests.support.screenshot import screenshot
-from tests.support.world import radiograph
+from tests.support.world import radiograph, wait_until
+from trainer.phantoms.dicom_file import dicom_file
 from worker.images.pixels import prepare, to_pixels
 from worker.images.preprocessing import Preprocessing
 from worker.scoring import decoder
@@ -19,6 +21,8 @@ from worker.storage.image_store import EncodedImage
 from worker.telemetry.counters import Stopwatch
 
 RULE = Preprocessing(height=16, width=16)
+#: The preprocessing of manifests of format 2, which score DICOM.
+DICOM_RULE = Preprocessing(height=16, width=16, rule=2)
 THREADS = 8
 
 
@@ -28,6 +32,10 @@ def png(number):
 
 def image(number):
     return EncodedImage(data=png(number), content=f"sha256:{number:064x}")
+
+
+def film_of(**header):
+    return EncodedImage(data=dicom_file(radiograph(0), **header), content=f"sha256:{header}")
 
 
 @pytest.fixture
@@ -111,3 +119,48 @@ def test_an_image_with_colour_is_rejected_only_where_the_worker_is_told_so(setti
             decode(page)
         assert caught.value.reason == "colour"
     assert decode(image(0)).notes == ()
+
+
+@pytest.mark.parametrize("cache", [0, 1])
+def test_a_film_that_one_worker_admits_is_refused_by_another(settings, cache):
+    """The pixel cache changes nothing, also if the film was decoded by a worker that admits it."""
+    settings = settings.model_copy(update={"pixel_cache_gb": cache})
+    lenient = Decoder(DICOM_RULE, settings.model_copy(update={"admit": "secondary_capture"}), Stopwatch())
+    strict = Decoder(DICOM_RULE, settings, Stopwatch())
+    film = film_of(SOPClassUID=SecondaryCaptureImageStorage)
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="--admit secondary_capture") as caught:
+            strict(film)
+        assert caught.value.reason == "secondary_capture"
+        assert lenient(film).notes == ("secondary_capture",)
+
+
+@pytest.mark.parametrize("cache", [0, 1])
+def test_a_lateral_film_is_refused_for_a_frontal_model_alone(settings, cache):
+    """Models with one preprocessing share the pixel cache, but not the views that they were fitted on."""
+    settings = settings.model_copy(update={"pixel_cache_gb": cache})
+    frontal, both, unknown = (
+        Decoder(DICOM_RULE, settings, Stopwatch(), views) for views in (("PA", "AP"), ("PA", "LATERAL"), ())
+    )
+    film = film_of(ViewPosition="LL")
+    for _ in range(2):
+        assert both(film).pixels.tolist() == unknown(film).pixels.tolist()
+        with pytest.raises(PermanentError) as caught:
+            frontal(film)
+        assert caught.value.reason == "view"
+
+
+def test_a_decoding_that_takes_long_is_told_while_it_takes_long(settings, monkeypatch):
+    """One that waits for a core does not count."""
+    decode = Decoder(RULE, settings, Stopwatch())
+    over = threading.Event()
+    monkeypatch.setattr(decoder, "prepare", lambda *_: over.wait(60))
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            decodings = [pool.submit(decode._decode, b"") for _ in range(2)]
+            wait_until(lambda: decode.is_stuck(0.05), 10)
+            assert not decode.is_stuck(60)
+        finally:
+            over.set()
+        assert all(one.result() for one in decodings)
+    assert not decode.is_stuck(0)

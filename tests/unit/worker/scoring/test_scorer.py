@@ -14,7 +14,7 @@ from tests.support.hash_scorer import HashScorer
 from tests.support.world import hash_artifact, radiograph
 from trainer.publishing.export import write_formats
 from worker.artifacts.artifact import publish
-from worker.artifacts.exports import EXPORTS_FILE, OPENVINO_FILE
+from worker.artifacts.exports import EXPORTS_FILE, OPENVINO_FILE, write_exports
 from worker.artifacts.manifest import MODEL_FILE, SPLIT_FILE, Manifest
 from worker.images.preprocessing import Preprocessing
 from worker.scoring.open_scorer import open_scorer
@@ -349,6 +349,85 @@ def test_a_model_with_another_input_is_refused_with_both_shapes(make_artifact, r
     sentence = refusal(make_artifact(preprocessing=rule), runtime)
     assert "(32, 32, 1)" in sentence
     assert str(rule.shape) in sentence
+
+
+@pytest.fixture(scope="module")
+def float_file(keras_file):
+    """The miniature as public models are: it takes floats from -1024 to 1024, as torchxrayvision scales pixels."""
+    from worker.artifacts.keras_import import keras
+
+    whole = keras.models.load_model(keras_file, compile=False)
+    head = [keras.layers.Input((32, 32, 1)), keras.layers.Rescaling(1 / 1024)]
+    path = keras_file.with_name("float.keras")
+    keras.Sequential([*head, *whole.layers[1:]]).save(path)
+    return path
+
+
+SCALED = Preprocessing(height=32, width=32, rule=2, range=(-1024, 1024))
+
+
+def load(artifact):
+    from worker.artifacts.keras_model import load_keras_model
+
+    return load_keras_model(artifact)
+
+
+@pytest.fixture(scope="module")
+def scaled_scores(float_file, pixels):
+    """Keras' scores of the floats that torchxrayvision's `normalize` makes of the pixels."""
+    from worker.artifacts.keras_import import keras
+
+    floats = (2 * (pixels.astype(np.float32) / 255) - 1.0) * 1024
+    return keras.models.load_model(float_file, compile=False).predict(floats, verbose=0)
+
+
+def test_a_network_of_floats_gets_pixels_scaled_to_its_range(make_artifact, float_file, pixels, scaled_scores):
+    """By Keras and by an export of the one loaded model, both of which take uint8 pixels."""
+    artifact = make_artifact(float_file.read_bytes(), format_version=2, preprocessing=SCALED)
+    model = load(artifact)
+    assert (model.inputs[0].dtype, model.input_shape) == ("uint8", (None, 32, 32, 1))
+    formats = write_formats(model, artifact.folder, pixels, batch_size=BATCH, tolerance=1e-4)
+    write_exports(artifact.folder, artifact.sha256, formats)
+    assert np.ptp(scaled_scores) > 0.3
+    for runtime in RUNTIMES:
+        scores = open_scorer(artifact, runtime, "float32").score(pixels)
+        np.testing.assert_allclose(scores, scaled_scores, atol=1e-5)
+
+
+def test_bfloat16_does_not_round_the_scaling_of_pixels(make_artifact, float_file, pixels, scaled_scores):
+    """2048 / 255 is 8.03, of which bfloat16 makes 8."""
+    from worker.artifacts.keras_import import keras
+    from worker.scoring.runtimes.keras import _to_bfloat16
+
+    model = load(make_artifact(float_file.read_bytes(), format_version=2, preprocessing=SCALED))
+    _to_bfloat16(model)
+    assert np.abs(model.predict(pixels, verbose=0) - scaled_scores).max() < 0.02
+    scaled = keras.ops.convert_to_numpy(model.get_layer("range")(pixels))
+    np.testing.assert_allclose(scaled, (2 * (pixels.astype(np.float32) / 255) - 1.0) * 1024, atol=1e-3)
+
+
+def test_a_network_of_floats_without_a_range_gets_0_to_255(make_artifact, float_file, pixels):
+    """From a model of uint8 pixels all the same, so that exports take what workers have."""
+    from worker.artifacts.keras_import import keras
+
+    rule = Preprocessing(height=32, width=32, rule=2)
+    model = load(make_artifact(float_file.read_bytes(), format_version=2, preprocessing=rule))
+    assert model.inputs[0].dtype == "uint8"
+    expected = keras.models.load_model(float_file, compile=False).predict(pixels.astype(np.float32), verbose=0)
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, atol=1e-6)
+
+
+def test_a_network_of_pixels_is_refused_if_the_manifest_scales_them(make_artifact):
+    """It would see floats cut to bytes."""
+    sentence = refusal(make_artifact(format_version=2, preprocessing=SCALED), "keras")
+    assert "its network takes uint8 pixels, and the manifest scales them to -1024..1024; publish" in sentence
+
+
+def test_a_network_of_floats_of_another_shape_is_refused_with_both_shapes(make_artifact, float_file):
+    """The scaling in front does not hide it."""
+    rule = Preprocessing(height=64, width=32, rule=2, range=(0, 1))
+    sentence = refusal(make_artifact(float_file.read_bytes(), format_version=2, preprocessing=rule), "keras")
+    assert "the model takes (32, 32, 1), its manifest promises (64, 32, 1)" in sentence
 
 
 @pytest.mark.parametrize("keep", [0, 0.5, 0.95])

@@ -57,7 +57,7 @@ def test_without_a_csv_every_file_named_like_an_image_is_found_under_its_path(ro
     listing = find_images(None, str(root))
     assert set(listing.images) == set(names)
     assert all(image.location == str(root / name) for name, image in listing.images.items())
-    assert listing.left_out == {"other_name": 3}
+    assert listing.left_out == {"text": 2, "hidden": 1}
 
 
 def test_wanted_names_are_found_by_path_or_else_by_base_name_whatever_their_suffix(root):

@@ -68,11 +68,17 @@ def test_one_image_may_be_named(csv, monkeypatch):
     assert locations(None, "a.png") == expected
 
 
-@pytest.mark.parametrize("images", ["nowhere", "sample_labels.csv"])
-def test_a_folder_that_cannot_be_listed_is_named(csv, images):
-    """Missing, or a file that is not named like an image."""
-    with pytest.raises(UserError, match=rf"{images}: cannot be listed \("):
-        find_images(csv, str(csv.parent / images))
+def test_a_folder_that_cannot_be_listed_is_named(csv):
+    """It is missing."""
+    with pytest.raises(UserError, match=r"nowhere: cannot be listed \("):
+        find_images(csv, str(csv.parent / "nowhere"))
+
+
+def test_a_file_that_is_no_image_is_left_out_by_its_content(csv):
+    """It was named instead of an image."""
+    csv.write_text("Image Index,Finding Labels\n")
+    listing = find_images(None, str(csv))
+    assert (listing.images, listing.left_out) == ({}, {"text": 1})
 
 
 @pytest.mark.parametrize("address", ["s3://", "s3:///prefix"])

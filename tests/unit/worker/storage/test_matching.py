@@ -7,10 +7,15 @@ from db.ledger.scans import FoundImage
 from worker.storage.matching import select_images
 
 
+def by_name(candidates):
+    """Look into no file."""
+    return ((name, describe()) for name, describe in candidates)
+
+
 def select(wanted, *files, same=False):
     """The file that is found for each wanted name."""
     candidates = ((name, lambda name=name: FoundImage(location=name)) for name in files)
-    listing = select_images(candidates, set(wanted), lambda one, other: same)
+    listing = select_images(candidates, set(wanted), lambda one, other: same, by_name)
     return {name: image.location for name, image in listing.images.items()}
 
 

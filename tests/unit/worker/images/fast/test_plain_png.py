@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import random
 import struct
 import tracemalloc
 import zlib
@@ -12,9 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from db.errors import PermanentError
+from tests.fuzz.png_structures import built_png
 from tests.support.encoded_images import SIGNATURE, chunk, interlaced_png_of, png_of
 from tests.support.world import radiograph
 from worker.images.fast.plain_png import read_plain_gray
+from worker.images.formats import check_content
 
 IMAGE = radiograph(1, side=70)[:, :67].copy()
 HEADER_END = 33
@@ -24,9 +28,13 @@ def by_cv2(encoded):
     return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
 
 
-def plain(width, height, stored, *, cuts=(), level=6):
-    """A plain PNG around filtered rows, its stream cut into IDAT chunks at these places."""
-    stream = zlib.compress(stored, level)
+def plain(width, height, stored, *, cuts=(), level=6, window=7):
+    """A plain PNG around filtered rows, its stream cut into IDAT chunks at these places.
+
+    The stream states a window of 256 << window bytes; that its content keeps within it is not seen to.
+    """
+    stated = window << 12 | 0x800
+    stream = (stated + -stated % 31).to_bytes(2) + zlib.compress(stored, level)[2:]
     header = width.to_bytes(4) + height.to_bytes(4) + bytes((8, 0, 0, 0, 0))
     edges = sorted({0, len(stream), *(cut % len(stream) for cut in cuts)})
     parts = [chunk(b"IDAT", stream[start:end]) for start, end in itertools.pairwise(edges)]
@@ -122,6 +130,52 @@ def test_pixels_on_both_sides_of_another_chunk_are_left_to_cv2():
     encoded = plain(67, 70, STORED, cuts=(1000,))
     between = encoded.index(b"IDAT", encoded.index(b"IDAT") + 4) - 4
     assert read_plain_gray(encoded[:between] + chunk(b"tIME", bytes(7)) + encoded[between:]) is None
+
+
+def test_a_second_header_is_left_to_cv2():
+    """cv2 refuses it, so the quick reader must not accept it."""
+    encoded = plain(67, 70, STORED)
+    twice = encoded[:HEADER_END] + encoded[len(SIGNATURE) :]
+    assert by_cv2(twice) is None
+    assert read_plain_gray(twice) is None
+
+
+def test_a_stream_that_reaches_beyond_its_window_is_left_to_cv2():
+    """cv2 refuses rows that repeat those of 9 KB before if the stream states a window of 256 bytes."""
+    stored = filtered(67, 140, 1) + filtered(67, 140, 1)
+    assert by_cv2(plain(67, 280, stored, window=0)) is None
+    for window in (*range(7), *range(8, 16)):
+        assert read_plain_gray(plain(67, 280, stored, window=window)) is None
+    assert np.array_equal(read_plain_gray(plain(67, 280, stored)), by_cv2(plain(67, 280, stored)))
+
+
+def test_a_small_window_that_holds_the_whole_image_is_read():
+    """libpng writes such streams for small images; nothing can reach beyond them."""
+    stored = filtered(16, 15, 1)
+    encoded = plain(16, 15, stored, window=0)
+    assert np.array_equal(read_plain_gray(encoded), by_cv2(encoded))
+
+
+def test_megabytes_beside_the_pixels_are_left_to_cv2():
+    """It refuses some chunks above 8 MB."""
+    encoded = plain(67, 70, STORED)
+    beside = chunk(b"zTXt", b"Title\0\0" + bytes(8_000_000))
+    much = encoded[:HEADER_END] + beside + encoded[HEADER_END:]
+    assert by_cv2(much) is None
+    assert read_plain_gray(much) is None
+
+
+def test_what_is_read_is_never_refused_by_cv2_and_has_its_pixels():
+    """Otherwise the verdict on a file would depend on whether the quick reader is loaded yet."""
+    read = 0
+    for seed in range(1500):
+        encoded = built_png(random.Random(seed))
+        with contextlib.suppress(PermanentError):
+            check_content(encoded, 10**6)
+            image = read_plain_gray(encoded)
+            read += image is not None
+            assert image is None or np.array_equal(image, by_cv2(encoded)), f"seed {seed}"
+    assert read > 300
 
 
 def test_a_stream_that_inflates_without_end_takes_no_memory():
