@@ -3,9 +3,10 @@
     python .ci/audit.py [--tool DIR/pip-audit]
 
 Without a network only the locks are checked: every package is pinned and hashed, has one version everywhere and a known
-licence. pip-audit asks the advisory service. A package with known vulnerabilities is looked up along with ours: a
-service that does not report it did not answer. This is printed in capitals and fails no build. A finding fails the
-build unless `.ci/audit-exceptions.toml` says why it does not affect us, and until when.
+licence, and what users install is not under the GPL. pip-audit asks the advisory service. A package with known
+vulnerabilities is looked up along with ours: a service that does not report it did not answer. This is printed in
+capitals and fails no build. A finding fails the build unless `.ci/audit-exceptions.toml` says why it does not affect
+us, and until when.
 """
 
 import argparse
@@ -30,6 +31,7 @@ EXCEPTIONS = ROOT / ".ci/audit-exceptions.toml"
 KNOWN_VULNERABLE = "urllib3==1.26.0"
 _PIN = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w,-]+\])?==(?P<version>[^\s;]+)")
 _LICENCE = "License ::"
+_GPL = re.compile(r"(?<!Lesser )General Public License|\bA?GPL")
 
 
 def main():
@@ -74,15 +76,26 @@ def wrong_locks(locks):
 
 
 def wrong_licences(exceptions):
-    """Sentences about installed packages that state no licence and whose licence nobody looked up."""
+    """Sentences about installed packages whose licence nobody knows, and about users' packages under the GPL."""
     known = {_plain(one["package"]) for one in exceptions.get("licence", [])}
-    locked = {_plain(found["name"]) for path in LOCKS for found in _PIN.finditer(path.read_text())}
-    unknown = sorted(
-        _plain(one.name)
-        for one in importlib.metadata.distributions()
-        if _plain(one.name) in locked - known and not _states_licence(one.metadata)
-    )
-    return [f"{name} states no licence" for name in unknown]
+    installed = {_plain(one.name): one.metadata for one in importlib.metadata.distributions()}
+    unknown = [name for name in _locked(LOCKS) & installed.keys() - known if not _states_licence(installed[name])]
+    ours = [path for path in LOCKS if path.relative_to(ROOT).parts[0] not in {"tests", ".ci"}]
+    copyleft = [name for name in _locked(ours) & installed.keys() if is_gpl(installed[name])]
+    return [
+        *(f"{name} states no licence" for name in sorted(unknown)),
+        *(f"{name} is under the GPL, and this program is not" for name in sorted(copyleft)),
+    ]
+
+
+def is_gpl(metadata):
+    """Whether a package states the GPL or AGPL; the LGPL lets others use it."""
+    stated = [metadata.get("License-Expression"), metadata.get("License"), *(metadata.get_all("Classifier") or ())]
+    return any(_GPL.search((text or "").splitlines()[0]) for text in stated if text)
+
+
+def _locked(paths):
+    return {_plain(found["name"]) for path in paths for found in _PIN.finditer(path.read_text())}
 
 
 def expired(exceptions, today):

@@ -2,6 +2,7 @@
 
 import importlib.util
 from datetime import date
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,24 @@ def test_a_lock_pins_every_package_by_its_hash_and_to_one_version(audit, content
     wrong = audit.wrong_locks({"a.lock": content})
     assert len(wrong) == bool(sentence)
     assert sentence is None or sentence in wrong[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "expected"),
+    [
+        ("License-Expression", "GPL-3.0-or-later", True),
+        ("License", "AGPL-3.0", True),
+        ("Classifier", "License :: OSI Approved :: GNU General Public License v3 (GPLv3)", True),
+        ("License-Expression", "LGPL-3.0-only", False),
+        ("Classifier", "License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)", False),
+        ("License", "BSD\nlike the GPL, but not so strict", False),
+    ],
+)
+def test_a_package_under_the_gpl_is_told(audit, field, text, expected):
+    """pylibjpeg-libjpeg is such a decoder, and this program could not ship it."""
+    metadata = Message()
+    metadata[field] = text
+    assert audit.is_gpl(metadata) is expected
 
 
 def fake_pip_audit(folder, output):
