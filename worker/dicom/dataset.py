@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from math import isfinite
-from typing import Any, BinaryIO, Final
+from os import SEEK_SET
+from typing import Any, BinaryIO, Final, cast
 
 from pydicom import config, dcmread
 from pydicom.dataelem import RawDataElement
@@ -135,7 +136,24 @@ def _without_stray_byte(content: bytes | BinaryIO) -> bytes | BinaryIO:
         content.seek(0)
     if not without_preamble or not without_preamble[1]:
         return content
-    return (content if isinstance(content, bytes) else content.read())[1:]
+    return content[1:] if isinstance(content, bytes) else cast("BinaryIO", _AfterStrayByte(content))
+
+
+class _AfterStrayByte:
+    """A file from its second byte on."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.read = file.read
+        self.seek(0)
+
+    def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
+        """Go to an offset, as a file does."""
+        return self._file.seek(offset + (whence == SEEK_SET), whence) - 1
+
+    def tell(self) -> int:
+        """The offset of the next read."""
+        return self._file.tell() - 1
 
 
 def _inflated(content: bytes | BinaryIO, *, with_pixels: bool) -> bytes | None:

@@ -125,6 +125,14 @@ def test_a_file_that_cannot_be_read_is_an_image_only_if_it_is_named_like_one(tmp
     assert (set(listing.images), listing.left_out) == ({"out.png"}, {"unreadable": 2})
 
 
+@pytest.mark.parametrize("name", ["IM1", "a.dcm"])
+def test_a_large_film_that_begins_with_a_stray_byte_is_named_by_its_uid(tmp_path, name):
+    """Its pixels are not read, so they do not count as its header."""
+    large = dicom_file(np.zeros((3000, 3000), np.uint16), SOPInstanceUID=uid(1))
+    put(tmp_path / name, b"\n" + large[132:])
+    assert set(find_images(None, str(tmp_path)).images) == {uid(1)}
+
+
 def test_a_header_that_never_ends_is_given_up():
     """A hostile file has millions of elements."""
     reader = RangeReader(lambda _, count: bytes(count), 10**9, 2**20)
