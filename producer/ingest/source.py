@@ -169,7 +169,9 @@ def _list_images(source: Source, rows: Sequence[LabelRow], known: Mapping[str, s
     if not listing.images:
         where = source.images or f"the CSV's folder, its images/, images_*/images/ or sample/images/ ({source.csv})"
         images = counted(len(rows), "image")
-        raise UserError(f"none of the {images} of {source.display_name} is in {where}; set --images")
+        unreadable = describe_left_out({key: n for key, n in listing.left_out.items() if key == LeftOut.UNREADABLE})
+        others = f" ({unreadable})" if unreadable else ""
+        raise UserError(f"none of the {images} of {source.display_name} is in {where}{others}; set --images")
     return listing
 
 

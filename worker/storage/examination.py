@@ -71,11 +71,9 @@ class Examiner:
                 return _look_into(name, found, file)
         except StoreRefused as error:
             raise UserError(f"{error.store}: cannot be read: {error}") from error
-        except PermanentError:
-            # The worker says what is wrong with an image. Other files may be anything.
-            return found if has_image_name(name) else LeftOut.UNREADABLE
-        except TemporaryError:
-            # Of DICOM it is not known which scan this is. The next listing may find out.
+        except (PermanentError, TemporaryError):
+            # The worker says what is wrong with an image. Of DICOM it is not known which scan this is, and a worker
+            # that can read it would score it as another one. The next listing may find out.
             return found if has_plain_suffix(name) else LeftOut.UNREADABLE
 
 

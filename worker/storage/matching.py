@@ -150,7 +150,10 @@ def _select_wanted(
     found = named.images()
     described = ((image.location, partial(_itself, image)) for image in found.values())
     for (name, listed), (_, examined) in zip(found.items(), examine(described), strict=True):
-        # What a CSV names is an image, whatever it holds: the worker says what is wrong with it.
+        if examined == LeftOut.UNREADABLE:
+            left_out[LeftOut.UNREADABLE] += 1
+            continue
+        # What else a CSV names is an image, whatever it holds: the worker says what is wrong with it.
         image = examined if isinstance(examined, FoundImage) else listed
         image_name = image.instance or name
         if name in by_uid.images and image_name != name:

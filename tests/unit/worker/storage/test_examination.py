@@ -7,6 +7,7 @@ import pytest
 from pydicom.uid import BasicTextSRStorage, MediaStorageDirectoryStorage
 
 import worker.storage.examination
+from db.errors import PermanentError, TemporaryError
 from trainer.phantoms.dicom_file import dicom_file
 from worker.storage.image_store import find_images
 from worker.storage.range_reader import RangeReader
@@ -123,6 +124,21 @@ def test_a_file_that_cannot_be_read_is_an_image_only_if_it_is_named_like_one(tmp
     (tmp_path / "out.png").symlink_to("/etc/hostname")
     listing = find_images(None, str(tmp_path))
     assert (set(listing.images), listing.left_out) == ({"out.png"}, {"unreadable": 2})
+
+
+@pytest.mark.parametrize("error", [PermanentError("unreadable", ""), TemporaryError("")])
+def test_a_film_that_cannot_be_read_is_not_named_by_its_path(tmp_path, monkeypatch, error):
+    """A worker that can read it would score it under another name than that of its UID, and without its patient."""
+
+    def refuse(_path):
+        raise error
+
+    put(tmp_path / "a.dcm", film(1))
+    put(tmp_path / "b.png", PNG)
+    monkeypatch.setattr(worker.storage.examination, "open_ranges", refuse)
+    for wanted in (None, {"a.dcm", "b.png"}):
+        listing = find_images(None, str(tmp_path), wanted)
+        assert (set(listing.images), listing.left_out) == ({"b.png"}, {"unreadable": 1})
 
 
 @pytest.mark.parametrize("name", ["IM1", "a.dcm"])
