@@ -60,8 +60,11 @@ def split_by_lists(
     validation_share: float,
     seed: int,
     contents: Mapping[str, str] = _UNKNOWN,
+    image_names: Mapping[str, str] = _UNKNOWN,
 ) -> tuple[SplitRow, ...]:
     """Take NIH's official lists of image names, and assign whole patients of the training list to validation.
+
+    `image_names` are those of the rows whose CSV and lists may say another name, see `Listing.image_names`.
 
     Returns:
         One row for each given row that a list names, in their order.
@@ -69,7 +72,7 @@ def split_by_lists(
     Raises:
         UserError: a list cannot be read, a list names no scan, or both lists name the same scan.
     """
-    listed = {path: _read_list(path) for path in (train_list, test_list)}
+    listed = {path: {image_names.get(name, name) for name in _read_list(path)} for path in (train_list, test_list)}
     both = listed[train_list] & listed[test_list]
     if both:
         raise UserError(f"{test_list}: {len(both)} of its scans are also in {train_list}; remove them from one list")

@@ -1,9 +1,11 @@
 """Loads what a fit works on: labelled scans, their subsets, and the findings to learn."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,9 @@ from worker.images.pixels import Pixels
 from worker.storage.image_store import Listing, find_images
 from worker.storage.rows import contradicted_patients, rows_with_headers
 
+#: Assigns rows to subsets; see `trainer.data.split` for the hashes, by image name.
+_Assign: TypeAlias = Callable[[Sequence[LabelRow], Mapping[str, str]], Sequence[SplitRow]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:
@@ -41,6 +46,8 @@ class LabelledImages:
     file: LabelsFile
     #: By the rows' image names.
     found: Mapping[str, FoundImage]
+    #: The image name of each row that the CSV names otherwise, by the CSV's name.
+    image_names: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +83,7 @@ class Source:
         listing = find_images(self.csv, self.images, {row.image_name for row in file.rows})
         rows = rows_with_headers(file.rows, listing)
         _check_identities(rows, listing)
-        return LabelledImages(file=replace(file, rows=rows), found=listing.images)
+        return LabelledImages(file=replace(file, rows=rows), found=listing.images, image_names=listing.image_names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +131,11 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
     file = scans.file
     labelled = _with_patients(labelled_rows(file.rows), scans.found)
     # Refuses a wrong source before the images are read, which tells the duplicates and can take hours.
-    listed = {row.image_name for row in _split(source, recipe, labelled, {})}
+    assign = partial(_split, source, recipe, scans.image_names)
+    listed = {row.image_name for row in assign(labelled, {})}
     rows = [row for row in labelled if row.image_name in listed]
     examples = read_scans(rows, scans.found, recipe.preprocessing, cache=cache)
-    split = _split_examples(source, recipe, file.dataset, rows, examples)
+    split = _split_examples(assign, file.dataset, rows, examples)
     training_rows = [row for row, split_row in zip(examples.rows, split, strict=True) if split_row.subset == "train"]
     findings = learnable_findings(training_rows, recipe.targets, covered=file.covered)
     subsets = {name: _subset(name, examples, split, findings, file.covered) for name in SUBSETS}
@@ -175,15 +183,21 @@ def _with_patients(rows: Sequence[LabelRow], found: Mapping[str, FoundImage]) ->
 
 
 def _split_examples(
-    source: Source, recipe: Recipe, dataset: str, rows: Sequence[LabelRow], examples: Examples
+    assign: _Assign, dataset: str, rows: Sequence[LabelRow], examples: Examples
 ) -> tuple[SplitRow, ...]:
     """A row for each readable scan. Unreadable ones are assigned too, so that the others' subsets rest on all rows."""
     contents = examples.content_by_name
-    assigned = {row.image_name: row for row in _split(source, recipe, rows, contents)}
+    assigned = {row.image_name: row for row in assign(rows, contents)}
     return tuple(replace(assigned[name], dataset=dataset, content=content) for name, content in contents.items())
 
 
-def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow], contents: Mapping[str, str]) -> Sequence[SplitRow]:
+def _split(
+    source: Source,
+    recipe: Recipe,
+    image_names: Mapping[str, str],
+    rows: Sequence[LabelRow],
+    contents: Mapping[str, str],
+) -> Sequence[SplitRow]:
     if (source.train_list is None) != (source.test_list is None):
         raise UserError("--train-list and --test-list are used together; give both or neither")
     if source.train_list and source.test_list:
@@ -194,6 +208,7 @@ def _split(source: Source, recipe: Recipe, rows: Sequence[LabelRow], contents: M
             validation_share=recipe.validation_share,
             seed=recipe.seed,
             contents=contents,
+            image_names=image_names,
         )
     split = split_by_patient if recipe.split == "patient" else split_by_image
     return split(

@@ -74,6 +74,19 @@ def test_a_film_that_was_fitted_on_is_known_by_its_uid_wherever_it_lies(labels, 
     assert [one.image_name for one in unseen_rows("films", rows, artifact)] == [test.image_name]
 
 
+def test_official_lists_name_films_as_the_csv_does(labels, tmp_path):
+    """By path or by UID, or the films that the CSV names by path would be left out without a word."""
+    names = [line.split(",")[0] for line in labels.read_text().splitlines()[1:]]
+    lists = {"train_list": names[:15], "test_list": names[15:]}
+    for key, listed in lists.items():
+        (tmp_path / key).write_text("\n".join(listed))
+    source = Source(csv=labels, images=str(tmp_path / "images"), **{key: tmp_path / key for key in lists})
+    split = load_training_data(source, RECIPE, cache=tmp_path / "cache").split
+    assert {row.image_name for row in split} == {uid_of(patient, film) for patient in PATIENTS for film in FILMS}
+    tested = {row.image_name for row in split if row.subset == "test"}
+    assert tested == {uid_of(patient, film) for patient in (6, 7, 8) for film in FILMS}
+
+
 def test_films_without_an_image_are_left_out_where_nobody_tells_their_patient(labels, capsys):
     """One of 25 is left out with a sentence; where a fifth is missing, the fit does not begin."""
     with labels.open("a") as file:
