@@ -78,7 +78,9 @@ class Examiner:
 
 
 def _open(found: FoundImage) -> AbstractContextManager[RangeReader]:
-    return open_object_ranges(found) if found.location.startswith(SCHEME) else open_ranges(found.location)
+    if found.location.startswith(SCHEME):
+        return open_object_ranges(found)
+    return open_ranges(found.location, found.version)
 
 
 def _look_into(name: str, found: FoundImage, file: RangeReader) -> Examined:

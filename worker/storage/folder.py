@@ -90,13 +90,17 @@ def read_file(path: str, version: str | None = None) -> bytes:
             raise too_large(found.st_size)
         data = read_all(descriptor, found.st_size)
         # Asked again: it may have been written to while it was read.
-        if version is not None and not Version.parse(version).may_be(_version(os.fstat(descriptor))):
-            raise PermanentError("changed", "the file was changed after it was listed")
+        _check_version(descriptor, version)
         return data
 
 
+def _check_version(descriptor: int, version: str | None) -> None:
+    if version is not None and not Version.parse(version).may_be(_version(os.fstat(descriptor))):
+        raise PermanentError("changed", "the file was changed after it was listed")
+
+
 @contextmanager
-def open_ranges(path: str) -> Iterator[RangeReader]:
+def open_ranges(path: str, version: str | None) -> Iterator[RangeReader]:
     """Open a regular file to read parts of it.
 
     Raises:
@@ -106,9 +110,11 @@ def open_ranges(path: str) -> Iterator[RangeReader]:
 
         def read_range(start: int, count: int) -> bytes:
             try:
-                return os.pread(descriptor, count, start)
+                data = os.pread(descriptor, count, start)
             except OSError as error:
                 raise _refusal(error) from error
+            _check_version(descriptor, version)
+            return data
 
         yield RangeReader(read_range, found.st_size, _HEADER_BYTES)
 

@@ -38,6 +38,7 @@ _HEADER_BYTES: Final = 2**16
 #: How long one read of a header may take.
 _HEADER_SECONDS: Final = 60.0
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
+_REPLACED: Final = "the object was replaced after it was listed"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 #: Sorts before every other.
 _UNKNOWN_TIME: Final = datetime.min.replace(tzinfo=UTC)
@@ -148,7 +149,7 @@ def read_object(location: str, seconds: float, *, version: str | None = None, ma
         raise TemporaryError("the object's bytes were damaged on the way, or changed while they were read")
     # Of compressed bytes a listing may give the size before or after.
     if version and not _is_version(Version.parse(version), data, _version(answer, len(data) if data is sent else None)):
-        raise PermanentError("changed", "the object was replaced after it was listed")
+        raise PermanentError("changed", _REPLACED)
     return data
 
 
@@ -186,14 +187,18 @@ def open_object_ranges(found: FoundImage) -> Iterator[RangeReader]:
         PermanentError, TemporaryError: see `read_object`; while it is read.
     """
     bucket, _, key = found.location.removeprefix(SCHEME).partition("/")
-    listed = Version.parse(found.version).size if found.version else None
-    yield RangeReader(partial(_read_range, bucket, key), sys.maxsize if listed is None else listed, _HEADER_BYTES)
+    listed = Version.parse(found.version) if found.version else Version()
+    size = sys.maxsize if listed.size is None else listed.size
+    yield RangeReader(partial(_read_range, bucket, key, listed), size, _HEADER_BYTES)
 
 
-def _read_range(bucket: str, key: str, start: int, count: int) -> bytes:
+def _read_range(bucket: str, key: str, listed: Version, start: int, count: int) -> bytes:
     with _classified(bucket, key):
         answer: dict[str, Any] = _s3().get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{start + count - 1}")
         _check_answer(answer, bucket)
+        if not listed.may_be(_version(answer, None)):
+            answer["Body"].close()
+            raise PermanentError("changed", _REPLACED)
         if "gzip" in answer.get("ContentEncoding", ""):
             # A part of what is compressed tells nothing.
             answer["Body"].close()

@@ -77,7 +77,9 @@ def test_the_second_enqueue_reads_only_new_and_changed_headers(site, monkeypatch
     site.enqueue()
     opened = []
     real = worker.storage.examination.open_ranges
-    monkeypatch.setattr(worker.storage.examination, "open_ranges", lambda path: (opened.append(path), real(path))[1])
+    monkeypatch.setattr(
+        worker.storage.examination, "open_ranges", lambda path, version: (opened.append(path), real(path, version))[1]
+    )
     new, changed = site.put("s3/IM1", 3), site.put("s1/IM1", 1, PatientSex="M")
     site.enqueue()
     assert set(opened) == {str(new), str(changed)}

@@ -79,6 +79,21 @@ def test_known_objects_are_not_requested(boto, films):
     assert gets_of(lambda: find_images(None, "s3://films/day/s1", known=known)) == []
 
 
+def test_the_header_of_an_object_that_was_replaced_after_it_was_listed_is_not_taken(boto, films):
+    """Nor are its parts mixed with those of the object before."""
+    films.put_object(Bucket="films", Key="night/a.dcm", Body=film(1))
+    replaced = []
+
+    def replace(**_):
+        if not replaced:
+            replaced.append(films.put_object(Bucket="films", Key="night/a.dcm", Body=film(2)))
+
+    worker.storage.s3._s3().meta.events.register("before-call.s3.GetObject", replace)
+    listing = find_images(None, "s3://films/night")
+    assert (listing.images, listing.left_out, len(replaced)) == ({}, {"unreadable": 1}, 1)
+    assert set(find_images(None, "s3://films/night").images) == {uid(2)}
+
+
 def test_a_store_whose_keys_expire_in_the_listing_is_one_sentence(boto, films):
     """Nothing is left out in silence."""
     events = worker.storage.s3._s3().meta.events

@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_read_is_an_image_only_if_it_is_named_like_one(tmp
 def test_a_film_that_cannot_be_read_is_not_named_by_its_path(tmp_path, monkeypatch, error):
     """A worker that can read it would score it under another name than that of its UID, and without its patient."""
 
-    def refuse(_path):
+    def refuse(*_):
         raise error
 
     put(tmp_path / "a.dcm", film(1))
@@ -139,6 +139,20 @@ def test_a_film_that_cannot_be_read_is_not_named_by_its_path(tmp_path, monkeypat
     for wanted in (None, {"a.dcm", "b.png"}):
         listing = find_images(None, str(tmp_path), wanted)
         assert (set(listing.images), listing.left_out) == ({"b.png"}, {"unreadable": 1})
+
+
+def test_the_header_of_a_film_that_was_replaced_after_it_was_listed_is_not_taken(tmp_path, monkeypatch):
+    """The version is that of the film before: if that comes back, its scan would be known by the wrong UID."""
+    path = put(tmp_path / "a.dcm", film(1))
+    opened = worker.storage.examination.open_ranges
+
+    def replace_and_open(*args):
+        os.utime(put(path, film(2)), ns=(1, 1))
+        return opened(*args)
+
+    monkeypatch.setattr(worker.storage.examination, "open_ranges", replace_and_open)
+    listing = find_images(None, str(tmp_path))
+    assert (listing.images, listing.left_out) == ({}, {"unreadable": 1})
 
 
 @pytest.mark.parametrize("name", ["IM1", "a.dcm"])
