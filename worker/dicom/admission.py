@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from db.errors import PermanentError
-from worker.dicom.dataset import DAMAGE_ERRORS, text_of
+from worker.dicom.dataset import DAMAGE_ERRORS, sop_class_of, text_of
 from worker.dicom.header import LATERAL, view_of
 from worker.dicom.window import display_window
 
@@ -112,8 +112,7 @@ def _codes(dataset: Dataset, rendering: str) -> Iterator[str]:
 
 
 def _sop_class_code(dataset: Dataset) -> str | None:
-    meta = getattr(dataset, "file_meta", Dataset())
-    uid = text_of(dataset, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID") or ""
+    uid = sop_class_of(dataset)
     # The multi-frame ones are its children.
     if f"{uid}.".startswith(f"{SecondaryCaptureImageStorage}."):
         return "secondary_capture"

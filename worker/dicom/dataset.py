@@ -37,6 +37,8 @@ _MAX_HEADER_READS: Final = 100_000
 _MAX_ELEMENT_BYTES: Final = 1 << 20
 _PIXEL_DATA: Final = 0x7FE00010
 _META_GROUP: Final = 2
+#: The length of an element that ends with a delimiter.
+UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 #: The transfer syntax stands within so many bytes of the file.
 _META_BYTES: Final = 2048
 #: Far more than the largest film; a stream of zeros inflates a thousandfold.
@@ -57,10 +59,11 @@ logging.getLogger("pydicom").disabled = True
 
 def is_dicom(head: bytes) -> bool:
     """Whether content that begins with these `SNIFFED_BYTES` is DICOM, with or without a preamble."""
-    return _has_preamble(head) or _WITHOUT_PREAMBLE.match(head) is not None
+    return has_preamble(head) or _WITHOUT_PREAMBLE.match(head) is not None
 
 
-def _has_preamble(head: bytes) -> bool:
+def has_preamble(head: bytes) -> bool:
+    """Whether DICOM begins with its preamble and prefix, as files should; nothing else does."""
     return head[_MAGIC_OFFSET:SNIFFED_BYTES] == b"DICM"
 
 
@@ -131,7 +134,7 @@ def parse_dicom(
 
 def _without_stray_byte(content: bytes | BinaryIO) -> bytes | BinaryIO:
     head = content[:SNIFFED_BYTES] if isinstance(content, bytes) else content.read(SNIFFED_BYTES)
-    without_preamble = None if _has_preamble(head) else _WITHOUT_PREAMBLE.match(head)
+    without_preamble = None if has_preamble(head) else _WITHOUT_PREAMBLE.match(head)
     if not isinstance(content, bytes):
         content.seek(0)
     if not without_preamble or not without_preamble[1]:
@@ -165,7 +168,7 @@ def _inflated(content: bytes | BinaryIO, *, with_pixels: bool) -> bytes | None:
     """
     file = BytesIO(content) if isinstance(content, bytes) else content
     head = file.read(_META_BYTES)
-    file.seek(SNIFFED_BYTES if _has_preamble(head) else 0)
+    file.seek(SNIFFED_BYTES if has_preamble(head) else 0)
     meta = Dataset()
     if DeflatedExplicitVRLittleEndian.encode() in head:
         is_data = lambda tag, _vr, _length: tag.group != _META_GROUP  # noqa: E731
@@ -207,6 +210,12 @@ def _drop_large_elements(dataset: FileDataset) -> None:
 def text_of(dataset: Dataset, keyword: str) -> str | None:
     """The first value of an element as text without spaces around it; None if it is absent, empty or damaged."""
     return next((text for value in _values(dataset, keyword) if (text := str(value).strip(" \0"))), None)
+
+
+def sop_class_of(dataset: Dataset) -> str:
+    """The UID of what a file holds; empty if the file does not say."""
+    meta = getattr(dataset, "file_meta", Dataset())
+    return text_of(dataset, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID") or ""
 
 
 def numbers_of(dataset: Dataset, keyword: str) -> tuple[float, ...]:

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from db.errors import PermanentError
+from worker.dicom.codecs import is_codestream
 
 _ITEM: Final = (0xFFFE, 0xE000)
 _END: Final = (0xFFFE, 0xE0DD)
 _HEADER: Final = struct.Struct("<HHL")
-#: How a codestream begins; an offset table never does.
-_CODESTREAMS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 
 
 def join_fragments(value: memoryview) -> memoryview:
@@ -23,8 +22,8 @@ def join_fragments(value: memoryview) -> memoryview:
         PermanentError: `truncated`.
     """
     items = list(_items(value))
-    # Some programs leave out the offset table.
-    fragments = items if items and bytes(items[0][:4]).startswith(_CODESTREAMS) else items[1:]
+    # Some programs leave out the offset table, which never begins as a codestream does.
+    fragments = items if items and is_codestream(items[0]) else items[1:]
     if not fragments:
         raise PermanentError("truncated", "the DICOM file is damaged: its pixel data holds no frame")
     # One fragment is not copied.

@@ -29,7 +29,7 @@ from pydicom.uid import (
 
 from db.errors import PermanentError
 from worker.dicom.codecs import CodedFrame, decode_codestream, decode_rle, is_codestream
-from worker.dicom.dataset import DAMAGE_ERRORS, BoundedFile, numbers_of, text_of
+from worker.dicom.dataset import DAMAGE_ERRORS, UNDEFINED_LENGTH, BoundedFile, numbers_of, sop_class_of, text_of
 from worker.dicom.fragments import join_fragments
 
 #: uint8, int8, uint16 or int16 (height, width), as they are stored: bits above BitsStored are not masked yet, and the
@@ -45,7 +45,6 @@ _CODESTREAMS: Final = frozenset(
         *(JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K),
     }
 )
-_UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 #: Elements that only images have.
 _IMAGE_KEYWORDS: Final = ("Rows", "Columns", "BitsAllocated")
 
@@ -91,7 +90,7 @@ def read_frame(dataset: FileDataset) -> StoredValues:
     """
     header = _frame_header(dataset)
     element, content = _pixel_element(dataset)
-    is_encapsulated = element.length == _UNDEFINED_LENGTH or header.syntax not in (None, *_NATIVE)
+    is_encapsulated = element.length == UNDEFINED_LENGTH or header.syntax not in (None, *_NATIVE)
     if not is_encapsulated:
         return _with_high_bit(_native_values(content, header, dataset, element.VR), header)
     frame = join_fragments(content)
@@ -138,7 +137,8 @@ def _check_has_pixels(dataset: FileDataset) -> None:
         return
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise PermanentError("unsupported", "the DICOM image has pixels of floating point, which are not supported")
-    kind = _sop_class(dataset)
+    uid = sop_class_of(dataset)
+    kind = _uid_name(UID(uid)) if uid else ""
     if "Image Storage" in kind or all(keyword in dataset for keyword in _IMAGE_KEYWORDS):
         raise PermanentError("truncated", "the DICOM file is truncated: its pixel data is absent or incomplete")
     raise PermanentError("not_image", f"the DICOM file is not an image: it holds {kind or 'no pixels'}")
@@ -181,12 +181,6 @@ def _syntax(dataset: FileDataset) -> UID | None:
     raise PermanentError("unsupported", f"the DICOM image is encoded as {_uid_name(syntax)}, which is not supported")
 
 
-def _sop_class(dataset: FileDataset) -> str:
-    """The name of what the file holds; empty if the file does not say."""
-    uid = text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID")
-    return _uid_name(UID(uid)) if uid else ""
-
-
 def _uid_name(uid: UID) -> str:
     """Its name in the standard, or the UID; a damaged one is not repeated, because it might hold anything."""
     if uid.name != uid:
@@ -209,7 +203,7 @@ def _pixel_element(dataset: FileDataset) -> tuple[RawDataElement, memoryview]:
     if not isinstance(file, BoundedFile):
         raise TypeError("the file was not read by parse_dicom")
     content = file.content()
-    end = None if element.length == _UNDEFINED_LENGTH else element.value_tell + element.length
+    end = None if element.length == UNDEFINED_LENGTH else element.value_tell + element.length
     return element, content[element.value_tell : end]
 
 

@@ -18,7 +18,7 @@ from db.errors import PermanentError
 from db.labels.cells import normalise_patient_id, parse_age
 from db.labels.text import InvalidLabels
 from db.ledger.scans import ImageHeader
-from worker.dicom.dataset import DAMAGE_ERRORS, parse_dicom, text_of
+from worker.dicom.dataset import DAMAGE_ERRORS, UNDEFINED_LENGTH, parse_dicom, sop_class_of, text_of
 
 #: The elements that are read; all others are skipped.
 _TAGS: Final = (
@@ -32,7 +32,6 @@ _AGE: Final = re.compile(r"\d{1,3}[YMWD]?", re.ASCII)
 _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 #: A company's name. A person's name in DICOM has `^` between its parts.
 _MANUFACTURER: Final = re.compile(r"[\w .,;:&/()+*'-]{1,64}")
-_UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _MAX_PATIENT_ID_LENGTH: Final = 64
 LATERAL: Final = "LATERAL"
 
@@ -92,15 +91,14 @@ def header_of(dataset: Dataset) -> ImageHeader:
 
 def _no_image(dataset: FileDataset) -> NoImage | None:
     """What else a file is by its SOP class; None for an image, and for a class that the standard does not know."""
-    meta = getattr(dataset, "file_meta", Dataset())
-    uid = UID(text_of(dataset, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID") or "")
+    uid = UID(sop_class_of(dataset))
     if uid == MediaStorageDirectoryStorage:
         return NoImage.DICOMDIR
     return NoImage.OTHER if uid.type == "SOP Class" and "Image" not in uid.name else None
 
 
 def _is_whole(element: RawDataElement | DataElement) -> bool:
-    if not isinstance(element, RawDataElement) or element.length == _UNDEFINED_LENGTH:
+    if not isinstance(element, RawDataElement) or element.length == UNDEFINED_LENGTH:
         return True
     return len(element.value or b"") == element.length
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 LOSSLESS_FRAME: Final = 0xC3
 JPEG_LS_FRAME: Final = 0xF7
-JPEG_LS_PARAMETERS: Final = 0xF8
 #: Baseline and extended sequential with Huffman codes.
 DCT_FRAMES: Final = (0xC0, 0xC1)
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0), JPEG_LS_FRAME} - {0xC4, 0xC8, 0xCC})

@@ -32,7 +32,6 @@ from PIL.TiffImagePlugin import (
 
 from db.errors import PermanentError
 
-TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*")
 #: Pillow has no name for these two.
 _TILE_WIDTH: Final = 322
 _TILE_LENGTH: Final = 323

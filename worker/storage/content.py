@@ -76,11 +76,6 @@ def image_format(head: bytes) -> Format | None:
     return next((name for signature, name in _SIGNATURES if head.startswith(signature)), None)
 
 
-def has_dicom_prefix(head: bytes) -> bool:
-    """Whether DICOM begins with its preamble and prefix, as files should; nothing else does."""
-    return head[DICOM_SNIFFED_BYTES - 4 : DICOM_SNIFFED_BYTES] == b"DICM"
-
-
 def other_content(head: bytes) -> OtherContent:
     """What it is that begins so, if it is not an image that is supported."""
     head = head[:SNIFFED_BYTES]

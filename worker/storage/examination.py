@@ -10,8 +10,9 @@ from typing import BinaryIO, Final, TypeAlias, cast
 
 from db.errors import PermanentError, TemporaryError, UserError
 from db.ledger.scans import FoundImage, ImageHeader
+from worker.dicom.dataset import has_preamble
 from worker.dicom.header import NoImage, read_header
-from worker.storage.content import OTHER_CONTENTS, SNIFFED_BYTES, has_dicom_prefix, image_format, other_content
+from worker.storage.content import OTHER_CONTENTS, SNIFFED_BYTES, image_format, other_content
 from worker.storage.folder import open_ranges
 from worker.storage.matching import Candidate, Examined, LeftOut, has_image_name, has_plain_suffix
 from worker.storage.range_reader import RangeReader
@@ -88,7 +89,7 @@ def _look_into(name: str, found: FoundImage, file: RangeReader) -> Examined:
     match image_format(head):
         case "dicom":
             file.seek(0)
-            return _with_header(name, found, file, is_certain=has_dicom_prefix(head))
+            return _with_header(name, found, file, is_certain=has_preamble(head))
         case None if not has_image_name(name):
             return other_content(head).key
     return found

@@ -21,6 +21,12 @@ def test_fragments_follow_the_table():
         assert bytes(join_fragments(memoryview(TABLE + item(b"ab") + item(b"cd") + end))) == b"abcd"
 
 
+@pytest.mark.parametrize("start", [b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "])
+def test_the_first_item_is_a_fragment_if_it_begins_like_one(start):
+    """Some programs leave out the table."""
+    assert bytes(join_fragments(memoryview(item(start) + item(b"cd") + END))) == start + b"cd"
+
+
 @pytest.mark.parametrize(
     "value",
     [
