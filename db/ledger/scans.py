@@ -84,6 +84,8 @@ def register_scans(
     If patients become known, other scans may count as seen by a model: the metrics that may rest on that are deleted,
     and the caller closes runs afterwards, see `delete_metrics`.
     """
+    if not rows:
+        return {}
     newest_before = connection.execute(select(func.max(Scan.id))).scalar() or 0
     learned = _learns_patients(connection, dataset, rows)
     # Sorted, so that two producers lock rows in the same order and cannot deadlock.

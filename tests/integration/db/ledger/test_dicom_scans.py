@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from db.labels.label_row import LabelRow
 from db.ledger.scans import FoundImage, ImageHeader, find_conflicts, register_scans
@@ -88,3 +88,12 @@ def test_one_uid_of_two_patients_or_of_two_films_is_a_conflict(registered):
     assert conflicts(registered, elsewhere).locations == ("/pacs/IM0001", "/pacs/other/IM0007")
     assert conflicts(registered, elsewhere, moved={UID: "/pacs/IM0001"}) is None
     assert conflicts(registered, replace(IMAGE, header=replace(HEADER, patient_id=None))) is None
+
+
+def test_registering_nothing_asks_nothing(registered):
+    """An enqueue without contradictions does not read a dataset of a million names a second time."""
+    statements = []
+    with registered.begin() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *args: statements.append(args[2]))
+        assert register_scans(connection, "pacs", [], {}) == {}
+    assert statements == []
