@@ -140,7 +140,7 @@ def _read(rule: Preprocessing, refused: AbstractSet[str], image: FoundImage | No
     if image is None:
         return "missing"
     try:
-        data = read_image(image.location).data
+        data = read_image(image.location, image.version).data
         return _Decoded(pixels=prepare(data, rule, refused=refused).pixels, sha256=hashlib.sha256(data).digest())
     except PermanentError as error:
         return error.reason

@@ -86,6 +86,16 @@ def test_a_bad_image_has_its_reason_and_is_tried_again(images, tmp_path):
     assert load_decoded_images(tmp_path / "cache", [*images, None], RULE).unreadable == {len(images): "missing"}
 
 
+def test_an_image_that_was_replaced_after_it_was_listed_is_not_read(tmp_path):
+    """Its label and patient are those of the film before."""
+    path = tmp_path / "IM1"
+    path.write_bytes(dicom_file(radiograph(1), SOPInstanceUID="1.2.3"))
+    (listed,) = find_images(None, str(tmp_path)).images.values()
+    path.write_bytes(dicom_file(radiograph(2), SOPInstanceUID="1.2.4", PatientAge="060Y"))
+    rule = Preprocessing(height=32, width=32, rule=2)
+    assert load_decoded_images(tmp_path / "cache", [listed], rule).unreadable == {0: "changed"}
+
+
 def test_another_preprocessing_or_file_is_another_folder(images, tmp_path):
     """Pixels that were made otherwise are never used."""
     other = Preprocessing(height=32, width=32, interpolation="linear")
