@@ -34,6 +34,7 @@ _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 _MANUFACTURER: Final = re.compile(r"[\w .,;:&/()+*'-]{1,64}")
 _MAX_PATIENT_ID_LENGTH: Final = 64
 LATERAL: Final = "LATERAL"
+_DECUBITUS: Final = "DECUBITUS"
 
 #: By the words of View Position (PS3.3 C.8.1.3 and C.8.11.5), and what vendors and public data sets write. In a lateral
 #: decubitus view the patient lies on the side, and the beam is frontal.
@@ -41,7 +42,7 @@ _VIEWS: Final[Mapping[str, str]] = {
     **{view: view for view in ("PA", "AP", "FRONTAL")},
     **dict.fromkeys(("LATERAL", "LAT", "L", "LL", "RL", "LLAT", "RLAT"), LATERAL),
     **dict.fromkeys(("OBLIQUE", "OBL", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO"), "OBLIQUE"),
-    **dict.fromkeys(("LLD", "RLD"), "DECUBITUS"),
+    **dict.fromkeys(("LLD", "RLD", "DECUB", "DECUBITUS"), _DECUBITUS),
 }
 #: By code of CID 4010, in SNOMED CT and in its older notation.
 _VIEWS_BY_CODE: Final[Mapping[str, str]] = {
@@ -117,6 +118,8 @@ def named_view(text: str) -> str | None:
     """
     words = re.split(r"[^A-Z]+", text.upper())
     views = {_VIEWS[word] for word in words if word in _VIEWS}
+    if views == {LATERAL, _DECUBITUS}:
+        return _DECUBITUS
     return views.pop() if len(views) == 1 else None
 
 

@@ -78,7 +78,7 @@ def test_no_name_birth_date_accession_number_or_free_text_is_read():
     [
         *(("PA", "PA"), ("AP", "AP"), ("LL", "LATERAL"), ("RL", "LATERAL"), ("LLD", "DECUBITUS"), ("RLD", "DECUBITUS")),
         *(("LATERAL", "LATERAL"), ("pa", "PA"), ("PA ERECT", "PA"), ("LLO", "OBLIQUE"), ("AP/PA", None)),
-        *(("", None), (None, None), ("CHEST", None)),
+        *(("", None), (None, None), ("CHEST", None), ("R LAT DECUB", "DECUBITUS"), ("AP DECUBITUS", None)),
     ],
 )
 def test_a_view_is_named_by_one_word_or_is_unknown(position, view):
