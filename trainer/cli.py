@@ -49,7 +49,7 @@ def phantoms(
     what_stays = "the images drawn so far are kept; the same command draws the rest"
     with stoppable(what_stays), stage("drawing phantoms", files) as advance:
         made = make_phantoms(out, patients=patients, seed=seed, dicom=dicom, advance=advance)
-    beside = f", and {made.others} files beside them that are no scans to score" if made.others else ""
+    beside = f", and {made.others} other files that must be rejected or left out" if made.others else ""
     kept = files - made.drawn
     already_there = f"; {kept} of these files were already there and were kept" if kept else ""
     print(f"{made.csv}: {made.scans} synthetic scans of {patients} patients{beside}{already_there}")

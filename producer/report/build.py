@@ -85,7 +85,7 @@ class Report:
     findings: tuple[FindingRow, ...]
     #: Of the main finding, by view; views that no scored scan has are left out.
     views: tuple[ViewRow, ...]
-    #: Entries of the source's folder or prefix that are no scans of the run, by reason; None if that is not known.
+    #: Entries of the source's folder or prefix that were left out, by reason; None if that is not known.
     left_out: dict[str, int] | None
 
     @property

@@ -125,7 +125,7 @@ def _left_out_lines(report: Report) -> list[tuple[str, int]]:
 
 
 def left_out_line(report: Report) -> str:
-    """What the listing of the source left out, which are no scans of the run; empty if it left out nothing."""
+    """What the listing of the source left out; empty if it left out nothing."""
     return f"Left out of the source: {describe_left_out(report.left_out)}." if report.left_out else ""
 
 

@@ -170,7 +170,7 @@ def _check_identities(rows: Sequence[LabelRow], listing: Listing) -> None:
 
 
 def _with_patients(rows: Sequence[LabelRow], found: Mapping[str, FoundImage]) -> list[LabelRow]:
-    """The rows without those whose patient nobody can tell: the CSV is silent, and there is no image with a header.
+    """The rows that name a patient or have an image, whose header may name one.
 
     Raises:
         UserError: these are too many.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from db.errors import UserError
 from worker.files import open_atomically
 
-#: The input that names the code which makes pixels. Files of before the name existed lack it.
+#: The input that names the code which makes pixels. Older files lack it.
 PIXELS: Final = "pixels"
 
 

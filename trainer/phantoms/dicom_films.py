@@ -56,7 +56,7 @@ def dicom_drawings(plan: Sequence[Phantom], seed: int) -> dict[str, Callable[[],
 
 
 def draw_dicom(phantom: Phantom, *, seed: int, number: int) -> bytes:
-    """Draw the film of `draw_film` with the habit and the transfer syntax whose turn it is.
+    """Draw the film of `draw_film` with the next habit and transfer syntax.
 
     Args:
         phantom: the scan.

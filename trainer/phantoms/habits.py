@@ -32,7 +32,7 @@ _MONOCHROME1: Final[Mapping[str, Any]] = {
 }
 
 
-#: The transfer syntaxes, by turns. Each has the turn of the habit of its place, whose values it can hold.
+#: The transfer syntaxes, in the order in which films use them. Each can hold the values of the habit in its place.
 SYNTAXES: Final = (
     *(uid.ExplicitVRLittleEndian, uid.JPEGLosslessSV1, uid.JPEG2000Lossless, uid.HTJ2K, uid.JPEGLSNearLossless),
     *(uid.JPEGLSLossless, uid.JPEGLossless, uid.JPEG2000, uid.HTJ2KLossless, uid.RLELossless, uid.JPEGExtended12Bit),
@@ -59,7 +59,7 @@ class Habit:
     syntaxes: tuple[uid.UID, ...] = SYNTAXES
 
     def syntax(self, number: int, bits: int) -> uid.UID:
-        """The transfer syntax of film `number`: of those that can hold its bits, the next whose turn it is."""
+        """The transfer syntax of film `number`: the next of those that can hold its bits."""
         turn = number % len(SYNTAXES)
         possible = (one for one in SYNTAXES[turn:] + SYNTAXES[:turn] if one in self.syntaxes)
         return next(one for one in possible if _SYNTAX_BITS.get(one, bits) == bits)
@@ -135,8 +135,8 @@ def _window(bits: int, center: float, width: float) -> dict[str, Any]:
 
 
 _PLAIN: Final = partial(_linear, 12, center=2048.0, width=4000.0)
-#: The films of a data set have them by turns. The numbers of habits and transfer syntaxes have no common divisor, so
-#: that all pairs occur.
+#: The films of a data set use them in this order, again and again. The numbers of habits and transfer syntaxes have no
+#: common divisor, so that all pairs occur.
 HABITS: Final = (
     Habit(name="window", store=_PLAIN),
     Habit(

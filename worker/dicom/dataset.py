@@ -30,7 +30,7 @@ _WITHOUT_PREAMBLE: Final = re.compile(
 )
 #: Bytes from which `is_dicom` tells.
 SNIFFED_BYTES: Final = _MAGIC_OFFSET + 4
-#: A header may have so many bytes, without elements that are not read, in so many pieces: two or three of an element.
+#: The greatest size of a header, without elements that are not read, and of how many reads: an element takes 2 or 3.
 _MAX_HEADER_BYTES: Final = 8 << 20
 _MAX_HEADER_READS: Final = 100_000
 #: A larger element is not read: pixel data stays where it is, and others are dropped.
@@ -39,7 +39,7 @@ _PIXEL_DATA: Final = 0x7FE00010
 _META_GROUP: Final = 2
 #: The length of an element that ends with a delimiter.
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
-#: The transfer syntax stands within so many bytes of the file.
+#: The transfer syntax stands within the first bytes of a file.
 _META_BYTES: Final = 2048
 #: Far more than the largest film; a stream of zeros inflates a thousandfold.
 _MAX_INFLATED_BYTES: Final = 1 << 28

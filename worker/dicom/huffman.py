@@ -30,7 +30,7 @@ def code_table(counts: bytes, symbols: bytes) -> _Table:
     """The codes of a table (C.2): `counts` of codes with 1 to 16 bits, and their `symbols`.
 
     Raises:
-        ValueError: they are no prefix code.
+        ValueError: they are not a prefix code.
     """
     table = np.zeros(1 << 16, np.uint16)
     at = used = 0

@@ -43,7 +43,7 @@ def to_uint8(image: NDArray[Any], rule: Preprocessing) -> tuple[NDArray[np.uint8
 
 @lru_cache(maxsize=16)
 def _upper_bits(bits: int) -> NDArray[np.uint8]:
-    """By value of 16 bits: the upper 8 of so many bits, and 255 for greater values."""
+    """By value of 16 bits: its upper 8 of `bits` bits, and 255 for what does not fit them."""
     return (np.minimum(np.arange(1 << 16), (1 << bits) - 1) >> (bits - 8)).astype(np.uint8)
 
 

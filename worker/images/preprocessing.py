@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-#: What rule 1 has not. Programs of before refuse a manifest that names them.
+#: Fields that rule 1 lacks. Older programs refuse a manifest that names them.
 _FIELDS_OF_RULE_2: Final = frozenset({"rule", "rendering", "bits", "crop", "range"})
 
 
@@ -66,5 +66,5 @@ class Preprocessing(BaseModel):
         return (self.height, self.width, 1 if self.color == "gray" else 3)
 
 
-#: The rule of before there were versions of it.
+#: The rule of manifests of format 1.
 RULE_1: Final = Preprocessing()

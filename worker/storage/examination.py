@@ -106,5 +106,5 @@ def _with_header(name: str, found: FoundImage, file: RangeReader, *, is_certain:
         return found if is_certain else OTHER_CONTENTS[-1].key
     if isinstance(header, NoImage):
         return header
-    # Few bytes tell DICOM that has no prefix. Other files may begin so, too.
+    # DICOM without a prefix is told by four bytes, with which other files may begin, too.
     return replace(found, header=header) if is_certain or header.sop_instance_uid else OTHER_CONTENTS[-1].key

@@ -15,7 +15,7 @@ class RangeReader:
         """Nothing is read yet.
 
         Args:
-            read_range: reads so many bytes from an offset on; fewer at the end of the file.
+            read_range: takes an offset and a number of bytes, and reads them; fewer at the end of the file.
             size: of the file, in bytes.
             block: the fewest bytes that are worth a read.
         """
