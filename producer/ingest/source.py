@@ -1,7 +1,7 @@
 """Reads what a person wants scored: a labels CSV, a folder or bucket of images, or both."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -225,10 +225,10 @@ def _dataset_of(images: str) -> str:
     return Path(images).absolute().name or images
 
 
-def _sha256_of(found: Mapping[str, FoundImage], conflicts: Mapping[str, tuple[str, str]]) -> str:
+def _sha256_of(found: Mapping[str, FoundImage], conflicts: Collection[str]) -> str:
     listed = "".join(f"{name}\0{image.version}\0" for name, image in found.items())
     # Once they are settled, their scans are due, which an open run would not notice.
-    listed += "".join(f"{name}\0{places}\0" for name, places in sorted(conflicts.items()))
+    listed += "".join(f"{name}\0" for name in sorted(conflicts))
     return hashlib.sha256(listed.encode()).hexdigest()
 
 

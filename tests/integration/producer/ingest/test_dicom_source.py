@@ -1,10 +1,14 @@
 """Folders of DICOM in the ledger: what is registered, read again, asked and rejected."""
 
+import os
+from functools import partial
+
 import numpy as np
 import pytest
 from sqlalchemy import select
 
 import worker.storage.examination
+import worker.storage.folder
 from db.errors import UserError
 from db.ledger.scans import known_instances
 from db.schema.tables import Outcome, Scan
@@ -134,3 +138,15 @@ def test_a_folder_without_an_image_is_refused_and_says_what_is_there(tmp_path):
     (tmp_path / "report").write_bytes(b"%PDF-1.7")
     with pytest.raises(UserError, match=r"no image is here \(left out: 1 PDF document\)"):
         read_source(Source(images=str(tmp_path)))
+
+
+def test_the_order_in_which_a_folder_is_listed_makes_no_other_source(tmp_path, monkeypatch):
+    """Of three films with one UID two are named, whichever come first; an open run is joined all the same."""
+    for name in "abc":
+        (tmp_path / name).write_bytes(dicom_file(FILM, SOPInstanceUID=uid(1), StudyDescription=name))
+    sources = set()
+    for order in (sorted, partial(sorted, reverse=True)):
+        by_name = partial(order, key=lambda entry: entry.name)
+        monkeypatch.setattr(worker.storage.folder, "_entries", lambda folder, by=by_name: by(os.scandir(folder)))
+        sources.add(read_source(Source(images=str(tmp_path))).sha256)
+    assert len(sources) == 1
