@@ -56,7 +56,7 @@ def load_settings(kind: type[S], **given: Any) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0] if first["loc"] else "").upper()
-        raise UserError(f"{name}: {first['msg']}") from error
+        raise UserError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _read_file_twins(environment: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, str]:

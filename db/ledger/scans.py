@@ -42,6 +42,8 @@ class ImageHeader:
     #: The UID of its encoding.
     transfer_syntax: str | None = None
     study_date: date | None = None
+    #: The header says that the film shows no patient. It is not stored.
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ class Contradiction:
     def sentence(self) -> str:
         """What differs, without any name."""
         if self.locations:
-            return "the source has two different images with this SOP Instance UID"
+            return "the source has two different images with this SOP Instance UID; 'producer enqueue' names both"
         return "the CSV names another patient for this scan than the image's header"
 
 
@@ -49,11 +49,12 @@ def describe_contradictions(contradictions: Mapping[str, Contradiction], source:
     """
     name = min(contradictions)
     first = contradictions[name]
-    count = f" (and {len(contradictions) - 1:,} more scans are in doubt)" if len(contradictions) > 1 else ""
+    count = f" ({len(contradictions):,} scans are in doubt)" if len(contradictions) > 1 else ""
     if first.locations:
         return (
-            "{}: two different images have the SOP Instance UID {}: {!r} and {!r}{}; remove one of them, or score "
-            "their folders as two datasets, each with its own --images and --dataset"
+            "{}: two different images have the SOP Instance UID {}: {!r} and {!r}{}; remove one of them, score their "
+            "folders as two datasets, each with its own --images and --dataset, or let 'producer nightly --now' reject "
+            "such scans and score the others"
         ).format(source, name, *first.locations, count)
     patients = first.patients or ("", "")
     return (
@@ -82,7 +83,8 @@ def describe_conflicts(conflicts: Mapping[str, Conflict], source: str, dataset: 
     if any(conflict.patients for conflict in conflicts.values()):
         remedies.append("--correct-patients if the source's patients are right")
     which = f"{len(conflicts):,} scans are others" if len(conflicts) > 1 else "one scan is another"
+    both = " (both, if both are so)" if len(remedies) > 2 else ""
     return (
         f"{source}: {which} in dataset {dataset!r}: {first.image_name!r} {' and '.join(differences)}; "
-        f"add {', or '.join(remedies)}"
+        f"add {', or '.join(remedies)}{both}"
     )

@@ -107,6 +107,8 @@ class NightlyLoop:
         counts = enqueued.progress
         verb = "resumed" if enqueued.resumed else "joined" if enqueued.joined else "opened"
         logger.info("run %d %s: %d scans, %d pending", enqueued.run_id, verb, counts.expected, counts.pending)
+        if enqueued.sent is None:
+            logger.warning("run %d: no broker answers; its scans wait for 'worker start'", enqueued.run_id)
         if enqueued.left_out:
             logger.info("run %d: left out: %s", enqueued.run_id, describe_left_out(enqueued.left_out))
         if enqueued.ignored:

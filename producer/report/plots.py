@@ -39,7 +39,7 @@ def draw_plots(report: Report, used: ScoredScans) -> dict[str, bytes]:
     if len(scores):
         figures["scores.png"] = _draw_scores(("label negative", scores[~labels]), ("label positive", scores[labels]))
     elif len(used.scores):
-        figures["scores.png"] = _draw_scores(("all scans", used.scores_of(report.finding)))
+        figures["scores.png"] = _draw_scores(("scans", used.scores_of(report.finding)))
     if report.label_set is not None and has_both_classes(labels):
         figures["roc.png"] = _draw_roc(labels, scores, report)
         figures["precision_recall.png"] = _draw_precision_recall(labels, scores, report)

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from db.metrics.by_view import ViewRow
 from db.metrics.run_metrics import BEST_F1, GIVEN, YOUDEN, ThresholdRow
 from db.metrics.scored_scans import HELD_OUT
 from producer.counted import counted
@@ -196,10 +197,14 @@ def _spread_line(report: Report) -> str:
 
 
 def _views_line(report: Report) -> str:
-    groups = (f"{row.view} {row.scored:,} (AUROC {format_rate(row.auroc)})" for row in report.views)
-    if report.label_set is None:
-        groups = (f"{row.view} {row.scored:,}" for row in report.views)
+    groups = (f"{row.view} {row.scored:,}{_view_auroc(row)}" for row in report.views)
     return f"Scored scans by view: {', '.join(groups) or 'none'}"
+
+
+def _view_auroc(row: ViewRow) -> str:
+    if row.auroc is None:
+        return ""
+    return f" (AUROC {format_rate(row.auroc)} of {row.positives:,} positive and {row.negatives:,} negative)"
 
 
 def _format_counts(scans: Mapping[str, int]) -> str:

@@ -26,7 +26,7 @@ from trainer.data.split import (
     split_by_lists,
     split_by_patient,
 )
-from trainer.phantoms.marker import has_synthetic_film, is_marked
+from trainer.phantoms.marker import is_marked
 from trainer.recipe import Recipe
 from worker.artifacts.manifest import SYNTHETIC_NOTE
 from worker.artifacts.split_file import SUBSETS, SplitRow
@@ -142,7 +142,10 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
     _print_subsets(split)
     _print_unknown(subsets["train"])
     _check_apart(split, recipe)
-    is_synthetic = is_marked(source.csv, source.images) or has_synthetic_film(scans.found.values())
+    # On their way through an archive DICOM phantoms lose the marker of their folder.
+    is_synthetic = is_marked(source.csv, source.images) or any(
+        image.header.synthetic for image in scans.found.values() if image.header
+    )
     if is_synthetic:
         print_status(f"these scans are phantoms: the model will be marked as {SYNTHETIC_NOTE}")
     return TrainingData(

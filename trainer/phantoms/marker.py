@@ -1,14 +1,10 @@
 """Marks phantoms as synthetic: a folder by a file that a copy of the folder has too, a DICOM file by its header."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from db.errors import PermanentError, TemporaryError
-from db.ledger.scans import FoundImage
-from worker.dicom.dataset import parse_dicom, text_of
 from worker.files import write_atomically
-from worker.storage.image_store import read_image
 
 MARKER_FILE: Final = "SYNTHETIC.txt"
 _CONTENT: Final = b"""These radiographs are synthetic: 'trainer phantoms' drew them, and they show no patient.
@@ -35,15 +31,3 @@ def is_marked(csv: Path, images: str | None) -> bool:
     """Whether a labels CSV or the folder of its images is part of a marked folder; None looks beside the CSV only."""
     folders = [csv.parent] if images is None else [csv.parent, Path(images), Path(images).parent]
     return any((folder / MARKER_FILE).is_file() for folder in folders)
-
-
-def has_synthetic_film(images: Iterable[FoundImage]) -> bool:
-    """Whether the first DICOM film of these images says that it is synthetic. Films on their way lose the marker."""
-    film = next((image for image in images if image.header is not None), None)
-    if film is None:
-        return False
-    try:
-        header = parse_dicom(read_image(film.location).data, tags=["SyntheticData"], with_pixels=False)
-    except (PermanentError, TemporaryError):
-        return False
-    return text_of(header, "SyntheticData") == "YES"

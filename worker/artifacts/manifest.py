@@ -50,7 +50,7 @@ class Manifest(BaseModel):
         temperatures: the divisor of each finding's logits; it is already part of the model, whose scores are
             calibrated.
         files: sha256 of each of the artifact's other files by name; names contain no folder.
-        views: the views of the scans that the model was fitted on, such as `PA` and `AP`; () if that is unknown.
+        views: the views of the scans that the model was fitted on, such as `PA` and `AP`, as far as they are known.
         about: information for readers (seed, versions, validation figures) that scoring does not need.
     """
 

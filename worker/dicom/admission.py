@@ -48,9 +48,16 @@ SENTENCES: Final[Mapping[str, str]] = {
 #: The codes that refuse a film whatever the model, unless the settings admit them.
 REFUSED: Final = frozenset(SENTENCES) - {VIEW}
 
-#: Beginnings of words for the chest, as vendors and technicians write them. `THORACIC` alone may be the spine.
+_RADIOGRAPHS: Final = (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+)
+#: Beginnings of words for the chest, as vendors and technicians write them in several languages. `THORACIC` alone may
+#: be the spine.
 _CHEST: Final = re.compile(
-    r"(?<![A-Z])(?:CHEST|THORAX|TORAX|TORACE|TORAKS|THORACIC (?:STRUCTURE|CAVITY)|LUNG|PULM|RIBS?(?![A-Z]))"
+    r"(?<![A-Z])(?:CHEST|CHST|CXR|THORAX|THX|TORAX|TORACE|TORAKS|THORACIC (?:STRUCTURE|CAVITY)|LUNG|PULM|POUMON"
+    r"|MEDIASTIN|HEART|RIBS?(?![A-Z])|POITRINE|PECHO|BRUST|BORST|BRYST|KLATKA)"
 )
 _SAYS_NOTHING: Final = re.compile(r"[^A-Z]*|UNKNOWN|OTHER|NONE|N/?A|(?:NOT |UN)SPECIFIED|UNDEFINED|DEFAULT")
 
@@ -93,9 +100,7 @@ def check_admission(codes: Iterable[str], refused: AbstractSet[str]) -> None:
 
 
 def _codes(dataset: Dataset, rendering: str) -> Iterator[str]:
-    # These three exclude one another.
-    if (code := _sop_class_code(dataset)) is not None:
-        yield code
+    yield from _class_codes(dataset)
     parts = _body_parts(dataset)
     if parts and not any(map(_CHEST.search, parts)):
         yield "body_part"
@@ -111,14 +116,15 @@ def _codes(dataset: Dataset, rendering: str) -> Iterator[str]:
         yield "window"
 
 
-def _sop_class_code(dataset: Dataset) -> str | None:
+def _class_codes(dataset: Dataset) -> Iterator[str]:
     uid = sop_class_of(dataset)
     # The multi-frame ones are its children.
     if f"{uid}.".startswith(f"{SecondaryCaptureImageStorage}."):
-        return "secondary_capture"
+        yield "secondary_capture"
+    elif uid not in _RADIOGRAPHS:
+        yield "sop_class"
     if uid == DigitalXRayImageStorageForProcessing or "PROCESSING" in _upper(dataset, "PresentationIntentType"):
-        return "for_processing"
-    return None if uid in (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation) else "sop_class"
+        yield "for_processing"
 
 
 def _body_parts(dataset: Dataset) -> list[str]:

@@ -127,7 +127,8 @@ def parse_dicom(
             "truncated", "the DICOM file is truncated or damaged: its header cannot be read"
         ) from error
     if inflated:
-        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        # Not by assignment, which would convert it to the type that a damaged element names.
+        dataset.file_meta.add_new("TransferSyntaxUID", "UI", DeflatedExplicitVRLittleEndian)
     _drop_large_elements(dataset)
     return dataset
 
@@ -209,7 +210,7 @@ def _drop_large_elements(dataset: FileDataset) -> None:
 
 def text_of(dataset: Dataset, keyword: str) -> str | None:
     """The first value of an element as text without spaces around it; None if it is absent, empty or damaged."""
-    return next((text for value in _values(dataset, keyword) if (text := str(value).strip(" \0"))), None)
+    return next((text for value in values_of(dataset, keyword) if (text := str(value).strip(" \0"))), None)
 
 
 def sop_class_of(dataset: Dataset) -> str:
@@ -221,7 +222,7 @@ def sop_class_of(dataset: Dataset) -> str:
 def numbers_of(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """The values of a numeric element; () if it is absent, empty or damaged, or one of them is not finite."""
     try:
-        numbers = tuple(float(value) for value in _values(dataset, keyword))
+        numbers = tuple(float(value) for value in values_of(dataset, keyword))
     except DAMAGE_ERRORS:
         return ()
     return numbers if all(map(isfinite, numbers)) else ()
@@ -236,7 +237,8 @@ def number_of(dataset: Dataset, keyword: str) -> float | None:
     return number if isfinite(number) else None
 
 
-def _values(dataset: Dataset, keyword: str) -> list[Any]:
+def values_of(dataset: Dataset, keyword: str) -> list[Any]:
+    """The values of an element; [] if it is absent, empty or damaged."""
     try:
         # pydicom converts the bytes only now.
         value = dataset.get(keyword)

@@ -5,7 +5,7 @@ A value that is not what its element must hold counts as absent, because people 
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from typing import BinaryIO, Final
@@ -18,12 +18,12 @@ from db.errors import PermanentError
 from db.labels.cells import normalise_patient_id, parse_age
 from db.labels.text import InvalidLabels
 from db.ledger.scans import ImageHeader
-from worker.dicom.dataset import DAMAGE_ERRORS, UNDEFINED_LENGTH, parse_dicom, sop_class_of, text_of
+from worker.dicom.dataset import DAMAGE_ERRORS, UNDEFINED_LENGTH, parse_dicom, sop_class_of, text_of, values_of
 
 #: The elements that are read; all others are skipped.
 _TAGS: Final = (
     *("SOPClassUID", "SOPInstanceUID", "StudyDate", "Manufacturer", "PatientID", "PatientSex", "PatientAge"),
-    *("ViewPosition", "ViewCodeSequence"),
+    *("ViewPosition", "ViewCodeSequence", "SyntheticData"),
 )
 _VALID_UID: Final = re.compile(r"(?=[\d.]{1,64}\Z)\d+(\.\d+)+", re.ASCII)
 #: With or without a unit, which some vendors leave out.
@@ -33,6 +33,8 @@ _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 #: A company's name. A person's name in DICOM has `^` between its parts.
 _MANUFACTURER: Final = re.compile(r"[\w .,;:&/()+*'-]{1,64}")
 _MAX_PATIENT_ID_LENGTH: Final = 64
+#: What an anonymised archive writes instead of every patient's id. As an id it would make all its films one patient's.
+_NO_PATIENT: Final = re.compile(r"[0\s*?._-]*|X+|ANON(YM\w*)?|UNKNOWN|NONE|NULL|N/?A|NO ?(ID|NAME)", re.IGNORECASE)
 LATERAL: Final = "LATERAL"
 _DECUBITUS: Final = "DECUBITUS"
 
@@ -80,13 +82,14 @@ def header_of(dataset: Dataset) -> ImageHeader:
     meta = getattr(dataset, "file_meta", Dataset())
     return ImageHeader(
         sop_instance_uid=_uid(text_of(dataset, "SOPInstanceUID")),
-        patient_id=_patient_id(text_of(dataset, "PatientID")),
+        patient_id=_patient_id(values_of(dataset, "PatientID")),
         view=view_of(dataset),
         sex=_sex(text_of(dataset, "PatientSex")),
         age_years=_age(text_of(dataset, "PatientAge")),
         manufacturer=_matching(_MANUFACTURER, text_of(dataset, "Manufacturer")),
         transfer_syntax=_matching(_VALID_UID, text_of(meta, "TransferSyntaxUID")),
         study_date=_date(text_of(dataset, "StudyDate")),
+        synthetic=text_of(dataset, "SyntheticData") == "YES",
     )
 
 
@@ -132,8 +135,10 @@ def _view_of_code(dataset: Dataset) -> str | None:
     return _VIEWS_BY_CODE.get(code or "")
 
 
-def _patient_id(text: str | None) -> str | None:
-    if text is None or len(text) > _MAX_PATIENT_ID_LENGTH or not text.isprintable():
+def _patient_id(values: Sequence[object]) -> str | None:
+    # Of several, which an id with a backslash is taken for, the first may be another patient's.
+    text = str(values[0]).strip(" \0") if len(values) == 1 else ""
+    if len(text) > _MAX_PATIENT_ID_LENGTH or not text.isprintable() or _NO_PATIENT.fullmatch(text):
         return None
     try:
         return normalise_patient_id(text)

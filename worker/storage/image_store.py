@@ -96,12 +96,10 @@ def _candidates(csv: Path | None, images: str | None) -> Iterator[Candidate]:
         return list_folder(Path(images), recursive=True)
     if csv is None:
         raise UserError("give --csv, --images or both: there is nothing to look for")
-    return chain.from_iterable(list_folder(folder, recursive=False) for folder in _folders_beside(csv))
-
-
-def _folders_beside(csv: Path) -> list[Path]:
     here = csv.absolute().parent
-    return [here, *(folder for pattern in _IMAGE_FOLDERS for folder in sorted(here.glob(pattern)) if folder.is_dir())]
+    # A CSV may lie beside anything, but what is called `images` is all images.
+    image_folders = (folder for pattern in _IMAGE_FOLDERS for folder in sorted(here.glob(pattern)) if folder.is_dir())
+    return chain(list_folder(here, recursive=False), *(list_folder(folder, recursive=True) for folder in image_folders))
 
 
 def same_bytes(one: FoundImage, other: FoundImage) -> bool:

@@ -71,6 +71,12 @@ def test_only_computed_radiography_and_digital_x_ray_for_presentation_are_taken(
     assert codes(SOPClassUID=sop_class, PresentationIntentType=intent) == ((code,) if code else ())
 
 
+def test_raw_data_of_another_class_is_refused_for_both():
+    """Whoever admits raw data does not admit mammograms with it."""
+    mammogram = {"SOPClassUID": uid.DigitalMammographyXRayImageStorageForProcessing}
+    assert codes(**mammogram, PresentationIntentType="FOR PROCESSING") == ("sop_class", "for_processing")
+
+
 def test_a_file_that_names_no_class_at_all_is_no_radiograph():
     """Neither in its header nor at its beginning."""
     assert "sop_class" in admission_codes(Dataset(), "display")

@@ -50,6 +50,17 @@ def test_a_file_without_a_preamble_is_read(syntax, stray):
     assert text_of(parse_dicom(io.BytesIO(encoded), tags=["PatientID"], with_pixels=False), "PatientID") == "1"
 
 
+def test_a_deflated_file_whose_syntax_has_a_damaged_type_is_read_or_refused():
+    """Found by fuzzing: the type of an element of the meta header may be any."""
+    encoded = dicom_file(FILM, syntax=DeflatedExplicitVRLittleEndian)
+    for kind in (b"DS", b"IS", b"AT", b"OB"):
+        damaged = encoded.replace(b"\x02\0\x10\0UI", b"\x02\0\x10\0" + kind, 1)
+        try:
+            parse_dicom(damaged)
+        except PermanentError as error:
+            assert error.reason == "truncated"
+
+
 def test_a_file_is_read_from_its_start_or_not_at_all():
     """A file that ends anywhere has a header, or is truncated; nothing else is raised."""
     for syntax in SYNTAXES[:4]:

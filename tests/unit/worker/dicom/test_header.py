@@ -114,6 +114,8 @@ def test_an_age_is_read_with_its_unit(age, years):
         ("PatientID", "1.2E+11", "patient_id"),
         ("PatientID", "a\tb", "patient_id"),
         ("PatientID", " ", "patient_id"),
+        *(("PatientID", word, "patient_id") for word in ("ANONYMOUS", "anon", "Unknown", "0", "000", "-", "N/A")),
+        ("PatientID", "A\\1", "patient_id"),
         ("SOPInstanceUID", "1.2." + "3" * 61, "sop_instance_uid"),
         ("SOPInstanceUID", "1.2.x", "sop_instance_uid"),
     ],
