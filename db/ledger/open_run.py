@@ -60,13 +60,14 @@ def open_run(
     changed: AbstractSet[int] = frozenset(),
     conflicts: Mapping[int, str] | None = None,
     rescore: bool = False,
+    admitted: AbstractSet[str] = frozenset(),
 ) -> tuple[int, bool]:
     """Open a run over these scans, or join an identical open one.
 
     Each due scan gets a pending outcome, which is for the scan's image as it is listed now and for no other. A scan is
-    due if it has no outcome, was rejected for a reason that may have passed, or has changed; with `rescore`, all scans
-    are due. A due scan without an image is rejected as `missing` at once. Joining an open run adds new outcomes only
-    for scans that changed.
+    due if it has no outcome, was rejected for a reason that may have passed or is admitted, or has changed; with
+    `rescore`, all scans are due. A due scan without an image is rejected as `missing` at once. Joining an open run adds
+    new outcomes only for scans that changed.
 
     Args:
         connection: in the caller's transaction.
@@ -78,6 +79,7 @@ def open_run(
         conflicts: for scans that the source takes for others, why they are rejected as `conflict`; by scan id. They are
             part of the run, and their own outcomes stay.
         rescore: whether all scans are due.
+        admitted: reasons of rejection that stand no longer.
 
     Returns:
         The run's id, and whether it was joined.
@@ -92,7 +94,7 @@ def open_run(
     run_id = connection.execute(insert(Run).returning(Run.id), _run_values(request)).scalar_one()
     newest_before = connection.execute(select(func.max(Outcome.id))).scalar() or 0
     for slice_ids in sliced(sorted(scan_ids), _SCANS_PER_SLICE):
-        latest = _insert_due(connection, request, slice_ids, changed, images or {}, rescore=rescore)
+        latest = _insert_due(connection, request, slice_ids, changed, images or {}, rescore=rescore, admitted=admitted)
         _link_outcomes(connection, run_id, latest, newest_before)
     for slice_ids in sliced(sorted(conflicts or ()), _SCANS_PER_SLICE):
         latest = _insert_conflicts(connection, request, slice_ids, conflicts or {})
@@ -142,7 +144,7 @@ class _LatestOutcome:
     state: str
     reason: str | None
 
-    def is_due(self, *, has_image: bool, has_changed: bool, rescore: bool) -> bool:
+    def is_due(self, *, has_image: bool, has_changed: bool, rescore: bool, admitted: AbstractSet[str]) -> bool:
         if self.state == PENDING:
             return has_changed
         if self.reason == CONFLICT:
@@ -150,7 +152,7 @@ class _LatestOutcome:
         if self.state == REJECTED and self.reason in PASSING_REASONS:
             # A scan that still has no image keeps its rejection.
             return has_image or self.reason != "missing"
-        return has_changed or rescore
+        return has_changed or rescore or (self.state == REJECTED and self.reason in admitted)
 
 
 def _read_latest_outcomes(
@@ -203,6 +205,7 @@ def _insert_due(
     images: Mapping[int, FoundImage],
     *,
     rescore: bool = False,
+    admitted: AbstractSet[str] = frozenset(),
 ) -> dict[int, _LatestOutcome]:
     """Insert an outcome for each of these ascending scans that is due, and return every scan's latest outcome."""
     latest, locations = _read_latest_outcomes(connection, request, scan_ids), _read_locations(connection, scan_ids)
@@ -210,7 +213,9 @@ def _insert_due(
     def due() -> Iterator[dict[str, Any]]:
         for scan_id in scan_ids:
             last, has_image, has_changed = latest.get(scan_id), scan_id in locations, scan_id in changed
-            if last is None or last.is_due(has_image=has_image, has_changed=has_changed, rescore=rescore):
+            if last is None or last.is_due(
+                has_image=has_image, has_changed=has_changed, rescore=rescore, admitted=admitted
+            ):
                 yield _next_key(request, scan_id, last) | _image_columns(locations.get(scan_id), images.get(scan_id))
 
     insert_rows(connection, Outcome.__table__, due())

@@ -1,6 +1,7 @@
 """`producer enqueue`: writes a source's scans, label set and run to SQL, and only then sends chunks."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -137,7 +138,7 @@ def plan_enqueue(settings: WorkerSettings, engine: Engine, source: Source, repor
     """
     contents, changes = _read(settings, engine, source, report_unusable)
     with engine.connect() as connection, connection.begin() as transaction:
-        opened = _commit(connection, source, contents, changes, None)
+        opened = _commit(connection, source, contents, changes, night=None, admitted=settings.admitted)
         counts, rate = progress(connection, opened.run_id), rate_of(connection, opened.model.id)
         patients = read_known_patients(connection, opened.run_id)
         transaction.rollback()
@@ -193,7 +194,7 @@ def _read_and_commit(
     # A function of its own: a source of a million rows leaves memory when it returns, before chunks are sent.
     contents, changes = _read(settings, engine, source, report_unusable)
     with engine.begin() as connection:
-        return _commit(connection, source, contents, changes, night)
+        return _commit(connection, source, contents, changes, night=night, admitted=settings.admitted)
 
 
 def _read(
@@ -218,7 +219,13 @@ def _known_instances(engine: Engine, source: Source, dataset: str) -> Mapping[st
 
 
 def _commit(
-    connection: Connection, source: Source, contents: SourceContents, changes: ImageChanges, night: str | None
+    connection: Connection,
+    source: Source,
+    contents: SourceContents,
+    changes: ImageChanges,
+    *,
+    night: str | None,
+    admitted: AbstractSet[str],
 ) -> _OpenedRun:
     lock_for_enqueue(connection)
     taken = run_of_night(connection, night) if night is not None else None
@@ -234,7 +241,10 @@ def _commit(
         contradictions = _find_contradictions(connection, source, contents, may_ask=may_ask)
         conflicts = _find_conflicts(connection, source, contents, changes, may_ask=may_ask)
         run_id, joined = _register_and_open(
-            connection, source, contents, changes, model, conflicts=conflicts, contradictions=contradictions
+            *(connection, source, contents, changes, model),
+            conflicts=conflicts,
+            contradictions=contradictions,
+            admitted=admitted,
         )
         if night is not None:
             assign_night(connection, run_id, night)
@@ -298,6 +308,7 @@ def _register_and_open(
     *,
     conflicts: Mapping[str, Conflict],
     contradictions: Mapping[str, Contradiction],
+    admitted: AbstractSet[str],
 ) -> tuple[int, bool]:
     """Register the scans and their labels, and open or join the run; gives its id and whether it was joined."""
     rows = [row for row in contents.rows if row.image_name not in conflicts and row.image_name not in contradictions]
@@ -316,6 +327,7 @@ def _register_and_open(
         changed=frozenset(ids[name] for name in changes.changed if name in ids),
         conflicts=rejected,
         rescore=source.rescore,
+        admitted=admitted,
     )
 
 

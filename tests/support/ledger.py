@@ -39,7 +39,18 @@ def enqueue(engine, tmp_path, **options):
         return commit(connection, tmp_path, **options)
 
 
-def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha256="a" * 64, count=4, relabelled=None):
+def commit(
+    connection,
+    tmp_path,
+    *,
+    missing=(),
+    changed=(),
+    rescore=False,
+    sha256="a" * 64,
+    count=4,
+    relabelled=None,
+    admitted=(),
+):
     """The same in the caller's transaction.
 
     Images are at /x/NAME, except for the row numbers in `missing`; `changed` has scan ids.
@@ -61,7 +72,8 @@ def commit(connection, tmp_path, *, missing=(), changed=(), rescore=False, sha25
         label_set_id=import_labels(connection, file, file.rows, ids, file.dataset),
         options={"rescore": rescore},
     )
-    return open_run(connection, request, list(ids.values()), changed=frozenset(changed), rescore=rescore)
+    options = {"changed": frozenset(changed), "rescore": rescore, "admitted": frozenset(admitted)}
+    return open_run(connection, request, list(ids.values()), **options)
 
 
 def scored(outcome_id, score=0.25):

@@ -42,7 +42,8 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 #: By code: what is wrong with a film, and what to do.
 SENTENCES: Final[Mapping[str, str]] = {
-    code: f"the DICOM image {fault}: {remedy}, or score the scan with --rescore by workers with --admit {code}"
+    code: f"the DICOM image {fault}: {remedy}, or admit such films"
+    f" (--admit {code}, or CXR_ADMIT for producer and workers)"
     for code, (fault, remedy) in _FAULTS.items()
 }
 #: The codes that refuse a film whatever the model, unless the settings admit them.

@@ -243,6 +243,23 @@ def test_rescore_gives_new_revisions_and_older_runs_keep_theirs(engine, tmp_path
         assert set(map(tuple, rows)) == {(run, 1, 0.25), (again, 2, 0.75)}
 
 
+def test_a_scan_that_was_rejected_for_a_reason_that_is_admitted_is_due_again(engine, tmp_path):
+    """The other scans keep their outcomes."""
+    run, _ = enqueue(engine, tmp_path)
+    view, burned_in, *others = ids_of(engine, run)
+    with engine.begin() as connection:
+        rejected = [
+            Rejected(outcome_id=view, reason="view", detail=""),
+            Rejected(outcome_id=burned_in, reason="burned_in", detail=""),
+        ]
+        record_outcomes(connection, [*rejected, *map(scored, others)])
+    close_finished_runs(engine)
+    again, _ = enqueue(engine, tmp_path, admitted=["view"])
+    with engine.connect() as connection:
+        counts = progress(connection, again)
+    assert (counts.pending, counts.rejected, counts.scored) == (1, 1, len(others))
+
+
 def test_a_scan_that_kills_its_worker_is_quarantined_at_the_cap(engine, tmp_path):
     """Two deaths of a worker alone with it leave it pending; the third quarantines it."""
     run, _ = enqueue(engine, tmp_path)

@@ -39,7 +39,7 @@ class Site:
     def put(self, name, number, **header):
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(dicom_file(FILM, **{"SOPInstanceUID": uid(number), "PatientID": f"00{number}", **header}))
+        path.write_bytes(dicom_file(FILM, **{"SOPInstanceUID": uid(number), "PatientID": f"00{number + 1}", **header}))
         return path
 
     def csv(self, *lines):
@@ -71,7 +71,7 @@ def test_headers_are_registered_and_study_dates_only_on_request(site):
     site.put("s0/IM1", 0, **SEEN)
     columns = ("patient_id", "view", "sex", "age_years", "manufacturer", "sop_instance_uid", "study_date")
     site.enqueue()
-    assert site.scans(*columns)[uid(0)] == ("0", "PA", "F", 60.0, "Agfa", uid(0), None)
+    assert site.scans(*columns)[uid(0)] == ("1", "PA", "F", 60.0, "Agfa", uid(0), None)
     site.enqueue(study_dates=True)
     assert str(site.scans("study_date")[uid(0)][0]) == "2026-11-03"
 
@@ -87,8 +87,8 @@ def test_the_second_enqueue_reads_only_new_and_changed_headers(site, monkeypatch
     new, changed = site.put("s3/IM1", 3), site.put("s1/IM1", 1, PatientSex="M")
     site.enqueue()
     assert set(opened) == {str(new), str(changed)}
-    assert site.scans("patient_id", "sex")[uid(0)] == ("0", None)
-    assert site.scans("patient_id", "sex")[uid(1)] == ("1", "M")
+    assert site.scans("patient_id", "sex")[uid(0)] == ("1", None)
+    assert site.scans("patient_id", "sex")[uid(1)] == ("2", "M")
     with site.engine.connect() as connection:
         assert set(known_instances(connection, "films", with_study_date=False).values()) == {*map(uid, range(4))}
         assert known_instances(connection, "films", with_study_date=True) == {}
@@ -103,7 +103,7 @@ def test_two_films_of_one_uid_are_asked_by_day_and_rejected_by_night(site):
     assert all(words in str(caught.value) for words in (uid(0), str(one), str(other), "remove one of them"))
     assert site.scans() == {}
     site.enqueue(night="a night")
-    sentence = "the source has two different images with this SOP Instance UID"
+    sentence = "the source has two different images with this SOP Instance UID; 'producer enqueue' names both"
     assert site.outcomes()[uid(0)] == ("rejected", "conflict", sentence)
     assert {state for state, _, _ in site.outcomes().values()} == {"rejected", "pending"}
     other.unlink()
@@ -113,14 +113,14 @@ def test_two_films_of_one_uid_are_asked_by_day_and_rejected_by_night(site):
 
 def test_a_csv_of_files_gets_the_uids_and_what_it_does_not_say(site):
     """Labels are those of the CSV."""
-    site.enqueue(csv=site.csv("s0/IM1,Mass,", f"{uid(1)},No Finding,1"), dataset="films")
-    assert site.scans("patient_id") == {uid(0): ("0",), uid(1): ("1",)}
+    site.enqueue(csv=site.csv("s0/IM1,Mass,", f"{uid(1)},No Finding,2"), dataset="films")
+    assert site.scans("patient_id") == {uid(0): ("1",), uid(1): ("2",)}
 
 
 def test_a_csv_that_names_another_patient_than_the_header_is_asked_about_until_it_is_settled(site):
     """Whose film it is is not guessed."""
     source = {"csv": site.csv("s0/IM1,Mass,study-17", "s1/IM1,Mass,1"), "dataset": "films"}
-    with pytest.raises(UserError, match=r"names patient '0' and the CSV patient 'study-17'.*--correct-patients"):
+    with pytest.raises(UserError, match=r"names patient '1' and the CSV patient 'study-17'.*--correct-patients"):
         site.enqueue(**source)
     site.enqueue(night="a night", **source)
     sentence = "the CSV names another patient for this scan than the image's header"

@@ -182,7 +182,7 @@ def test_what_the_settings_admit_is_not_refused():
     refused = refused_codes(frozenset({"view", "body_part"}), FRONTAL)
     assert refused == SENTENCES.keys() - {"view", "body_part"}
     check_admission(("body_part", "view", "view_unknown"), refused)
-    with pytest.raises(PermanentError, match=r"Secondary Capture.*--rescore.*--admit secondary_capture") as caught:
+    with pytest.raises(PermanentError, match=r"Secondary Capture.*--admit secondary_capture.*CXR_ADMIT") as caught:
         check_admission(("body_part", "secondary_capture"), refused)
     assert caught.value.reason == "secondary_capture"
 
