@@ -46,6 +46,7 @@ def test_a_fit_starts_from_a_models_encoder_at_another_size(phantoms, options, b
     assert str(base_model.folder) not in (fitted.artifact.folder / "manifest.json").read_text()
 
 
+@pytest.mark.slow
 def test_another_split_than_the_base_models_is_refused(phantoms, options, base_model):
     """Some of its test scans are scans that the encoder was fitted on."""
     recipe = make_recipe("best", **TINY, seed=1, weights=str(base_model.folder / MODEL_FILE))
@@ -75,6 +76,7 @@ def test_scans_may_be_used_as_the_base_model_used_them(phantoms, base_model, val
             refuse_data_leak(base_model, phantoms.stem, split)
 
 
+@pytest.mark.slow
 def test_a_renamed_film_of_the_base_model_is_no_test_scan(base_model):
     """It is known by its bytes, under whatever name, patient and dataset."""
     film = next(row for row in read_split(base_model.folder) if row.subset == "train")
@@ -84,6 +86,7 @@ def test_a_renamed_film_of_the_base_model_is_no_test_scan(base_model):
     refuse_data_leak(base_model, "new", [replace(renamed, content=None)])
 
 
+@pytest.mark.slow
 def test_the_split_includes_the_scans_that_the_base_model_has_seen(base_model):
     """Reports leave them out by the split; scans that the base model was only tested on are unseen."""
     own = SplitRow(image_name="other.png", patient_id="1", subset="train")
@@ -94,6 +97,7 @@ def test_the_split_includes_the_scans_that_the_base_model_has_seen(base_model):
     assert add_base_model_scans([own], None) == (own,)
 
 
+@pytest.mark.slow
 def test_inherited_scans_keep_the_dataset_that_their_patients_are_of(base_model):
     """Also those of an older artifact, whose rows name none, and beside an own scan of the same name."""
     film = next(row for row in read_split(base_model.folder) if row.subset == "train")
