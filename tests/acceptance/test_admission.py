@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parametrize("world", [EMBEDDED], indirect=True)
 
 @pytest.mark.slow
 def test_an_admitted_film_is_scored_and_noted_and_others_are_not(world, tmp_path):
-    """The command's flag reaches the process that scores; a rejection says which code would admit the film."""
+    """The flag reaches the process that scores. A rejection says how to admit the film, which is then scored alone."""
     dicom_artifact(world.home / "models")
     (folder := tmp_path / "night").mkdir()
     capture = {"SOPInstanceUID": "1.2.4", "SOPClassUID": SecondaryCaptureImageStorage}
@@ -27,7 +27,14 @@ def test_an_admitted_film_is_scored_and_noted_and_others_are_not(world, tmp_path
         ("1.2.5", "rejected", "view", None),
     ]
     [(detail,)] = world.rows("SELECT detail FROM outcomes WHERE reason = 'view'")
-    assert "workers with --admit view" in detail
+    assert "(--admit view, or CXR_ADMIT" in detail
+    world.producer("run", "--images", folder, "--admit", "secondary_capture,view")
+    latest = "SELECT image_name, state, notes, reused FROM results_wide WHERE run_id = 2 ORDER BY 1"
+    assert world.rows(latest) == [
+        ("1.2.3", "scored", None, 1),
+        ("1.2.4", "scored", "secondary_capture", 1),
+        ("1.2.5", "scored", "view", 0),
+    ]
 
 
 @pytest.mark.parametrize(
