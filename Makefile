@@ -61,7 +61,7 @@ demo: .venv/demo.installed
 	@echo "Now the same model scores a small night of DICOM. The files beside the films are there to be rejected, each for its"
 	@echo "own reason, so the next command ends with 3: done, with rejects."
 	@# In a ledger of its own, so that the latest run of the demo's stays the labelled one.
-	CXR_HOME=$(CURDIR)/$(DEMO)/dicom/home CXR_MODEL_DIR=$(CURDIR)/$(DEMO)/home/models \
+	CXR_HOME="$(CURDIR)/$(DEMO)/dicom/home" CXR_MODEL_DIR="$(CURDIR)/$(DEMO)/home/models" \
 		$(BIN)/producer run --images $(DEMO)/dicom/images --out $(DEMO)/dicom/report || [ $$? -eq 3 ]
 	@$(BIN)/python tests/acceptance/check_demo.py $(DEMO)
 
