@@ -135,7 +135,7 @@ def test_no_planted_text_leaves_the_films(world, folder, tmp_path):
     }
     pinned = {name: end for name, (_, end) in FILMS.items() if end not in {None, "left out"}}
     assert {name: reason or state for name, (state, reason) in becomes.items() if name in pinned} == pinned
-    # Every other film was decided too, but for what is no film.
+    # Every film was decided, and the report and the text file were left out.
     assert becomes.keys() == {name for name, (_, end) in FILMS.items() if end != "left out"}
     page = urllib.request.urlopen(f"http://127.0.0.1:{world.env['CXR_METRICS_PORT']}/metrics", timeout=5).read()
     assert b'reason="view"' in page

@@ -72,7 +72,7 @@ def test_only_computed_radiography_and_digital_x_ray_for_presentation_are_taken(
 
 
 def test_raw_data_of_another_class_is_refused_for_both():
-    """Whoever admits raw data does not admit mammograms with it."""
+    """The setting `for_processing` alone does not let a mammogram through."""
     mammogram = {"SOPClassUID": uid.DigitalMammographyXRayImageStorageForProcessing}
     assert codes(**mammogram, PresentationIntentType="FOR PROCESSING") == ("sop_class", "for_processing")
 
