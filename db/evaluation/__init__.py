@@ -1,0 +1,13 @@
+"""The evaluation of scores against labels: figures with 95% intervals, clustered by patient. Arithmetic on arrays, no SQL.
+
+A run's report, `trainer evaluate` and the model card all show what these functions give.
+
+cohort.py        the scans to evaluate: scores, labels, patients and groups of all findings; a sample of one finding
+logistic.py      logistic regression, by Newton's method
+estimate.py      a figure with its interval, from what each patient adds to it
+ranking.py       AUROC and average precision
+calibration.py   Brier score, calibration slope and intercept, observed over expected, the calibration curve
+rates.py         counts, rates and net benefit at thresholds
+metadata.py      scores from view, sex and age, without the image
+evaluate.py      puts all of it together
+"""

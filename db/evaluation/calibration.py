@@ -1,0 +1,100 @@
+"""How far scores are the chances that they look like: Brier score, calibration slope and intercept, observed over expected.
+
+Source: Van Calster et al., A calibration hierarchy for risk models, Journal of Clinical Epidemiology 74 (2016).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.evaluation.cohort import Sample
+from db.evaluation.estimate import Statistic
+from db.evaluation.logistic import fit_logistic
+
+#: The log odds of 0 and 1 are infinite. float32 scores nearer to them than this are rounding.
+_EDGE: Final = 1e-7
+#: Groups of equal size in a calibration curve, as is usual.
+_GROUPS: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationPoint:
+    """Scans of like scores: what the model says, and how many of them are positive."""
+
+    scans: int
+    positives: int
+    mean_score: float
+
+
+def brier_statistic(sample: Sample) -> Statistic | None:
+    """The mean square of score - label, in [0, 1]; None without a scan.
+
+    Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78 (1950).
+    """
+    return ratio_statistic(sample, (sample.scores - sample.labels) ** 2, np.ones(len(sample.labels)))
+
+
+def observed_over_expected_statistic(sample: Sample) -> Statistic | None:
+    """Positives over the sum of scores; None if every score is 0."""
+    return ratio_statistic(sample, sample.labels.astype(np.float64), sample.scores)
+
+
+def calibration_slope_statistic(sample: Sample) -> Statistic | None:
+    """The slope of the label's log odds over the score's; below 1, scores are too extreme. None without a finite fit."""
+    odds = _log_odds(sample.scores)
+    return _coefficient(sample, np.column_stack([np.ones_like(odds), odds]), np.zeros_like(odds), place=1)
+
+
+def calibration_intercept_statistic(sample: Sample) -> Statistic | None:
+    """What has to be added to every score's log odds, with slope 1, so that the positives are as many as expected."""
+    odds = _log_odds(sample.scores)
+    return _coefficient(sample, np.ones((len(odds), 1)), odds, place=0)
+
+
+def calibration_curve(sample: Sample) -> tuple[CalibrationPoint, ...]:
+    """Up to ten points of about as many scans each, by ascending score. Scans of equal score are not parted."""
+    order = np.argsort(sample.scores, kind="stable")
+    scores, labels = sample.scores[order], sample.labels[order]
+    ends = (
+        np.searchsorted(scores, scores[[len(scores) * part // _GROUPS for part in range(1, _GROUPS)]])
+        if len(scores)
+        else []
+    )
+    parts = zip(np.split(scores, ends), np.split(labels, ends), strict=True)
+    return tuple(
+        CalibrationPoint(scans=len(part), positives=int(truth.sum()), mean_score=float(part.mean()))
+        for part, truth in parts
+        if len(part)
+    )
+
+
+def ratio_statistic(
+    sample: Sample, numerators: NDArray[np.float64], denominators: NDArray[np.float64]
+) -> Statistic | None:
+    """The sum of (N,) numerators over the sum of (N,) denominators; None if that is 0."""
+    total = float(denominators.sum())
+    if total == 0:
+        return None
+    value = float(numerators.sum()) / total
+    return Statistic(value=value, influence=sample.of_patients((numerators - value * denominators) / total))
+
+
+def _coefficient(
+    sample: Sample, columns: NDArray[np.float64], offset: NDArray[np.float64], *, place: int
+) -> Statistic | None:
+    truth = sample.labels.astype(np.float64)
+    if not 0 < truth.sum() < len(truth):
+        return None
+    fit = fit_logistic(columns, truth, np.ones_like(truth), offset=offset)
+    if fit is None:
+        return None
+    chance = 1 / (1 + np.exp(-(offset + columns @ fit.coefficients)))
+    of_scans = (truth - chance) * (columns @ fit.covariance[:, place])
+    return Statistic(value=float(fit.coefficients[place]), influence=sample.of_patients(of_scans))
+
+
+def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.clip(scores, _EDGE, 1 - _EDGE)
+    return np.log(inside / (1 - inside))

@@ -1,0 +1,255 @@
+"""Evaluates a cohort: every finding on all its scans and in its groups, at thresholds, and beside baselines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.evaluation.calibration import (
+    CalibrationPoint,
+    brier_statistic,
+    calibration_curve,
+    calibration_intercept_statistic,
+    calibration_slope_statistic,
+    observed_over_expected_statistic,
+)
+from db.evaluation.cohort import AGE, SEX, VIEW, Cohort, Sample
+from db.evaluation.estimate import UNDEFINED, Estimate, Scale, Statistic, estimate
+from db.evaluation.metadata import metadata_scores
+from db.evaluation.ranking import auroc_statistic, average_precision_statistic
+from db.evaluation.rates import PredictiveValues, Rates, predictive_values, rates_at
+from db.findings import ABNORMAL
+from db.metrics.formulas import confusion_matrix_at
+
+#: Both classes must be of at least so many scans, and of so many patients: with fewer there is no telling how far a figure
+#: may be off.
+MIN_OF_EACH_CLASS: Final = 5
+GIVEN: Final = "given"
+#: Where baselines predict.
+_BASELINE_THRESHOLD: Final = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """One finding's figures on some scans that need no threshold. An undefined figure is None."""
+
+    #: With a known label.
+    scans: int
+    positives: int
+    negatives: int
+    patients: int
+    #: Why no figure of these scans has an interval, as a sentence; None where they have.
+    no_interval: str | None
+    auroc: Estimate
+    average_precision: Estimate
+    brier: Estimate
+    calibration_slope: Estimate
+    calibration_intercept: Estimate
+    observed_over_expected: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdFigures:
+    """One finding's counts and rates at one threshold."""
+
+    #: `given`, or the name under which the model's manifest has it, such as `youden`: chosen on the validation scans.
+    chosen_by: str
+    rates: Rates
+    #: None unless a prevalence was stated.
+    at_prevalence: PredictiveValues | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What predictions reach that look at no image."""
+
+    auroc: Estimate
+    #: At 0.5; None for scores that are not in [0, 1].
+    f1: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingEvaluation:
+    """One finding on a cohort."""
+
+    figures: Figures
+    #: The given thresholds, ascending, then the model's own.
+    thresholds: tuple[ThresholdFigures, ...]
+    calibration: tuple[CalibrationPoint, ...]
+    #: By kind (`view`, `sex`, `age`, `manufacturer`) and name.
+    groups: Mapping[str, Mapping[str, Figures]]
+    #: `always_positive`, `majority`, `view_only`, `metadata_only`, and the caller's.
+    baselines: Mapping[str, Baseline]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The figures of all findings on one cohort."""
+
+    scans: int
+    #: With a known id.
+    patients: int
+    scans_without_patient: int
+    #: Over the findings that have both classes, `Abnormal` apart.
+    mean_auroc: Estimate
+    findings: Mapping[str, FindingEvaluation]
+
+
+def evaluate(
+    cohort: Cohort,
+    *,
+    findings: Sequence[str] | None = None,
+    thresholds: Sequence[float],
+    own_thresholds: Mapping[str, Mapping[str, float]] | None = None,
+    prevalence: Mapping[str, float] | None = None,
+    baselines: Mapping[str, NDArray[np.float64]] | None = None,
+) -> Evaluation:
+    """Evaluate a cohort's scores. Each finding's figures are of the scans whose label of it is known.
+
+    Args:
+        cohort: the scans.
+        findings: the findings to evaluate; None means all.
+        thresholds: each in [0, 1].
+        own_thresholds: the manifest's, by finding and name; they were chosen on the validation scans.
+        prevalence: by finding, in (0, 1): the share of positives where the model shall be used.
+        baselines: by name, scores (N,) of any range that look at no image; only their AUROC is computed.
+    """
+    chosen = cohort.findings if findings is None else findings
+    specific = [finding for finding in chosen if finding != ABNORMAL]
+    return Evaluation(
+        scans=len(cohort.scores),
+        patients=len(np.unique(cohort.patients[cohort.has_patient])),
+        scans_without_patient=int((~cohort.has_patient).sum()),
+        mean_auroc=_mean_auroc(cohort, specific),
+        findings={
+            finding: _evaluate_finding(
+                cohort,
+                finding,
+                thresholds=sorted(set(thresholds)),
+                own_thresholds=(own_thresholds or {}).get(finding, {}),
+                prevalence=(prevalence or {}).get(finding),
+                baselines=baselines or {},
+            )
+            for finding in chosen
+        },
+    )
+
+
+def why_no_interval(sample: Sample) -> str | None:
+    """Why no figure of a sample has an interval, as a sentence; None if its figures have."""
+    for name, chosen in (("positive", sample.labels), ("negative", ~sample.labels)):
+        scans, patients = int(chosen.sum()), len(np.unique(sample.patients[chosen]))
+        if scans < MIN_OF_EACH_CLASS:
+            return f"no interval: {scans} {name} scans, fewer than {MIN_OF_EACH_CLASS}"
+        if patients < MIN_OF_EACH_CLASS:
+            return f"no interval: the {name} scans are of {patients} patients, fewer than {MIN_OF_EACH_CLASS}"
+    return None
+
+
+def describe_clusters(evaluation: Evaluation) -> str:
+    """What the intervals are clustered by, as the end of a sentence: `clustered by patient`, or what is wrong with it."""
+    if not evaluation.patients:
+        return "by scan, too narrow: no patient is known"
+    without = evaluation.scans_without_patient
+    known = "clustered by patient"
+    return known + (f"; {without:,} scans without a patient id count as patients of their own" if without else "")
+
+
+def figures_of(sample: Sample) -> Figures:
+    """The figures of a sample that need no threshold."""
+    reason = why_no_interval(sample)
+
+    def figure(statistic: Statistic | None, scale: Scale) -> Estimate:
+        shown = estimate(statistic, scale)
+        return shown if reason is None else Estimate(value=shown.value)
+
+    return Figures(
+        scans=len(sample.labels),
+        positives=sample.positives,
+        negatives=sample.negatives,
+        patients=sample.patient_count,
+        no_interval=reason,
+        auroc=figure(auroc_statistic(sample), "logit"),
+        average_precision=figure(average_precision_statistic(sample), "logit"),
+        brier=figure(brier_statistic(sample), "identity"),
+        calibration_slope=figure(calibration_slope_statistic(sample), "identity"),
+        calibration_intercept=figure(calibration_intercept_statistic(sample), "identity"),
+        observed_over_expected=figure(observed_over_expected_statistic(sample), "log"),
+    )
+
+
+def _evaluate_finding(
+    cohort: Cohort,
+    finding: str,
+    *,
+    thresholds: Sequence[float],
+    own_thresholds: Mapping[str, float],
+    prevalence: float | None,
+    baselines: Mapping[str, NDArray[np.float64]],
+) -> FindingEvaluation:
+    sample, known = cohort.sample(finding), cohort.known[:, cohort.findings.index(finding)]
+    named = [(GIVEN, threshold) for threshold in thresholds] + list(own_thresholds.items())
+    rates = rates_at(sample, [threshold for _, threshold in named])
+    return FindingEvaluation(
+        figures=figures_of(sample),
+        thresholds=tuple(
+            ThresholdFigures(
+                chosen_by=name,
+                rates=at_threshold,
+                at_prevalence=None if prevalence is None else predictive_values(at_threshold, prevalence),
+            )
+            for (name, _), at_threshold in zip(named, rates, strict=True)
+        ),
+        calibration=calibration_curve(sample),
+        groups={
+            kind: {
+                name: figures_of(cohort.sample(finding, grouping.places == place))
+                for place, name in enumerate(grouping.names)
+                if (known & (grouping.places == place)).any()
+            }
+            for kind, grouping in cohort.groupings.items()
+        },
+        baselines=_baselines(cohort, sample, known, baselines),
+    )
+
+
+def _baselines(
+    cohort: Cohort, sample: Sample, known: NDArray[np.bool_], given: Mapping[str, NDArray[np.float64]]
+) -> dict[str, Baseline]:
+    always, never = np.ones(len(sample.labels)), np.zeros(len(sample.labels))
+    groupings = {kind: grouping.filter(known) for kind, grouping in cohort.groupings.items()}
+    by_name = {
+        "always_positive": always,
+        "majority": always if 2 * sample.positives >= len(always) else never,
+        "view_only": metadata_scores(sample, [groupings[kind] for kind in (VIEW,) if kind in groupings]),
+        "metadata_only": metadata_scores(sample, [groupings[kind] for kind in (VIEW, SEX, AGE) if kind in groupings]),
+    }
+    computed = {name: _baseline(sample, scores) for name, scores in by_name.items() if scores is not None}
+    return computed | {name: Baseline(auroc=_auroc(sample, scores[known])) for name, scores in given.items()}
+
+
+def _baseline(sample: Sample, scores: NDArray[np.float64]) -> Baseline:
+    counts = confusion_matrix_at(sample.labels, scores, _BASELINE_THRESHOLD)
+    return Baseline(auroc=_auroc(sample, scores), f1=counts.f1, accuracy=counts.accuracy)
+
+
+def _auroc(sample: Sample, scores: NDArray[np.float64]) -> Estimate:
+    return figures_of(Sample(labels=sample.labels, scores=scores, patients=sample.patients)).auroc
+
+
+def _mean_auroc(cohort: Cohort, findings: Sequence[str]) -> Estimate:
+    """The influence on a mean is the mean of the influences, of each patient."""
+    influence, values = np.zeros(int(cohort.patients.max()) + 1 if len(cohort.patients) else 0), []
+    for finding in findings:
+        sample = cohort.sample(finding)
+        statistic = auroc_statistic(sample)
+        if statistic is not None:
+            values.append(statistic.value)
+            of_finding = np.unique(cohort.patients[cohort.known[:, cohort.findings.index(finding)]])
+            influence[of_finding] += statistic.influence
+    if not values:
+        return UNDEFINED
+    return estimate(Statistic(value=float(np.mean(values)), influence=influence / len(values)), "logit")

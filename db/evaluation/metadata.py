@@ -1,0 +1,52 @@
+"""Scores of a finding from what is known of a scan without its image: view, sex and age.
+
+If their AUROC is close to a model's, the model may have learned which patients are scanned how, not what a scan shows.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from db.evaluation.cohort import Grouping, Sample
+from db.evaluation.logistic import fit_logistic
+from db.metrics.formulas import ScoreArray
+
+_FOLDS: Final = 5
+#: The penalty on the coefficient of a group, as in scikit-learn's `LogisticRegression`: small groups are drawn to the mean.
+_RIDGE: Final = 1.0
+_SEED: Final = 0
+
+
+def metadata_scores(sample: Sample, groupings: Sequence[Grouping]) -> ScoreArray | None:
+    """Score each scan by a logistic regression on its groups that was fitted on other patients.
+
+    Args:
+        sample: N scans.
+        groupings: of these scans; a group is one column.
+
+    Returns:
+        Scores (N,) in [0, 1]; None if a class has fewer than 10 patients, or there is no more than one group of any kind.
+    """
+    of_class = (len(np.unique(sample.patients[chosen])) for chosen in (sample.labels, ~sample.labels))
+    if min(of_class) < 2 * _FOLDS or all(len(np.unique(grouping.places)) < 2 for grouping in groupings):
+        return None
+    cells, cell_of = np.unique(
+        np.column_stack([grouping.places for grouping in groupings]), axis=0, return_inverse=True
+    )
+    cell_of = cell_of.reshape(-1)
+    columns = np.column_stack(
+        [np.ones(len(cells)), *(cells[:, [at]] == np.arange(len(one.names)) for at, one in enumerate(groupings))]
+    ).astype(np.float64)
+    penalties = np.append(0, np.full(columns.shape[1] - 1, _RIDGE))
+    fold_of = (np.random.default_rng(_SEED).permutation(sample.patient_count) % _FOLDS)[sample.patients]
+    scores = np.zeros(len(sample.labels))
+    for fold in range(_FOLDS):
+        others = fold_of != fold
+        totals = np.bincount(cell_of[others], minlength=len(cells)).astype(np.float64)
+        positives = np.bincount(cell_of[others], sample.labels[others], minlength=len(cells))
+        fit = fit_logistic(columns, positives, totals, ridge=penalties)
+        if fit is None:
+            return None
+        scores[~others] = (1 / (1 + np.exp(-columns @ fit.coefficients)))[cell_of[~others]]
+    return scores
