@@ -14,6 +14,7 @@ from producer.report.build import Report
 from producer.report.format import format_threshold, name_threshold
 from producer.report.page.columns import (
     Column,
+    PackedColumn,
     differences,
     estimate_columns,
     hundred_thousandths,
@@ -46,7 +47,8 @@ def page_data(report: Report, cohort: Cohort) -> dict[str, Any]:
     `findings` has, by finding (the main one first), `thresholds` (the model's own: name, text, value), `prevalence`
     (the stated one, as text) and `groups`: by `all` or `kind/name`, the figures of the scans of which the label is
     known. Columns have one number for each threshold of `GRID` and each of the model's own. Figures are in thousandths,
-    those that are only drawn in hundred-thousandths, and columns hold differences.
+    those that are only drawn in hundred-thousandths, and columns are packed by
+    `differences`.
 
     Without an evaluation, `findings` has of each group the number of its scans, and those at or above each threshold.
 
@@ -135,7 +137,7 @@ def _ends(estimate: Any) -> Column:
     return [thousandths(end) for end in (estimate.value, estimate.low, estimate.high)]
 
 
-def _rate_columns(rates: tuple[Rates, ...], prevalence: float | None) -> Mapping[str, list[Column]]:
+def _rate_columns(rates: tuple[Rates, ...], prevalence: float | None) -> Mapping[str, list[PackedColumn]]:
     columns = {name: estimate_columns([getattr(row, name) for row in rates]) for name in _RATES}
     columns["net_benefit"] = [differences(thousandths(row.net_benefit) for row in rates)]
     if prevalence is not None:
