@@ -12,7 +12,7 @@ from db.metrics.formulas import RocCurve
 #: Whole numbers; None is undefined.
 Column: TypeAlias = list[int | None]
 #: Differences, and pairs of a difference and its times.
-PackedColumn: TypeAlias = list[int | None | list[int | None]]
+PackedColumn: TypeAlias = list[int | list[int | None] | None]
 _SHORTEST_RUN: Final = 3
 
 

@@ -682,4 +682,4 @@ function later(action, milliseconds) {
   action.timer = setTimeout(action, milliseconds);
 }
 
-start();
+if (findings.size) start();

@@ -6,7 +6,7 @@ from typing import Final
 from db.evaluation.cohort import Cohort
 from producer.report.build import Report
 from producer.report.format import UNDEFINED, format_estimate, format_rate, format_threshold, name_threshold
-from producer.report.page.data import page_data
+from producer.report.page.data import main_first, page_data
 from producer.report.page.words import BASELINES, quiet_interval_note, warnings
 from producer.report.sentences import (
     OWN_THRESHOLD_NOTE,
@@ -45,6 +45,7 @@ def render_page(report: Report, cohort: Cohort) -> str:
     }
     return environment.from_string(_read(_TEMPLATE)).render(
         report=report,
+        findings=main_first(report.evaluation.findings if report.evaluation else (), report.finding),
         headline=headline(report),
         warnings=warnings(report),
         interval_note=quiet_interval_note(report),
