@@ -70,4 +70,5 @@ def patients_for(kind: Kind, positives: int) -> int:
 
 def _mix(of_patient: ScoreArray, share: float, rng: np.random.Generator) -> ScoreArray:
     """(N,) standard normal numbers of which the patient's are a share."""
-    return share**0.5 * of_patient + (1 - share) ** 0.5 * rng.standard_normal(len(of_patient))
+    own = rng.standard_normal(len(of_patient))
+    return np.asarray(share**0.5 * of_patient + (1 - share) ** 0.5 * own, np.float64)
