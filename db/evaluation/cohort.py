@@ -70,7 +70,7 @@ class Sample:
     def no_interval(self) -> str | None:
         """Why no figure of these scans has an interval, as a sentence; None where they have."""
         for name, chosen in (("positive", self.labels), ("negative", ~self.labels)):
-            scans, patients = int(chosen.sum()), len(np.unique(self.patients[chosen]))
+            scans, patients = int(chosen.sum()), int(np.count_nonzero(np.bincount(self.patients[chosen])))
             if scans < MIN_OF_EACH_CLASS:
                 return f"no interval: {scans} {name} scans, fewer than {MIN_OF_EACH_CLASS}"
             if patients < MIN_OF_EACH_CLASS:
