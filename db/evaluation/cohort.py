@@ -19,6 +19,11 @@ VIEW, SEX, AGE, MANUFACTURER = "view", "sex", "age", "manufacturer"
 KINDS: Final = (VIEW, SEX, AGE, MANUFACTURER)
 #: The name of the group of scans of which the kind is not known.
 UNKNOWN: Final = "unknown"
+#: The name of the group of scans of which the kind has a value that is not one of its names.
+OTHER: Final = "other"
+#: A column of views or sexes may hold any text, even a name, so all else is `other`.
+_VIEWS: Final = ("PA", "AP", "LATERAL")
+_SEXES: Final = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 #: Upper ends of age bands in years, exclusive, and the bands' names.
 _AGE_BANDS: Final = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"), (np.inf, "80+"))
 
@@ -133,6 +138,35 @@ def group_by(names: Sequence[str], *, order: Sequence[str] = ()) -> Grouping:
     shown = tuple(name for name in (*order, *others, UNKNOWN) if name in present)
     place = {name: number for number, name in enumerate(shown)}
     return Grouping(names=shown, places=np.array([place[name] for name in names], np.int64))
+
+
+def group_scans(
+    *,
+    views: Sequence[str | None],
+    sexes: Sequence[str | None],
+    ages_years: Sequence[float | None],
+    manufacturers: Sequence[str | None],
+) -> dict[str, Grouping]:
+    """Group N scans by each kind, as `Cohort.groupings`; kinds of which nothing is known are left out."""
+    groupings = {
+        VIEW: group_by([view_group(view) for view in views], order=(*_VIEWS, OTHER)),
+        SEX: group_by([sex_group(sex) for sex in sexes], order=("F", "M", OTHER)),
+        AGE: group_by([age_band(age) for age in ages_years], order=[name for _, name in _AGE_BANDS]),
+        MANUFACTURER: group_by([manufacturer or UNKNOWN for manufacturer in manufacturers]),
+    }
+    return {kind: grouping for kind, grouping in groupings.items() if {*grouping.names} - {UNKNOWN}}
+
+
+def view_group(view: str | None) -> str:
+    """The name of a view's group: `PA`, `AP`, `LATERAL`, `other` or `unknown`, which is never taken for PA."""
+    if view is None:
+        return UNKNOWN
+    return view.upper() if view.upper() in _VIEWS else OTHER
+
+
+def sex_group(sex: str | None) -> str:
+    """The name of a sex's group: `F`, `M`, `other` or `unknown`."""
+    return UNKNOWN if sex is None else _SEXES.get(sex.upper(), OTHER)
 
 
 def age_band(age_years: float | None) -> str:
