@@ -1,5 +1,6 @@
 """The scans that an evaluation is of, as arrays."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +24,9 @@ UNKNOWN: Final = "unknown"
 OTHER: Final = "other"
 #: A column of views or sexes may hold any text, even a name, so all else is `other`.
 _VIEWS: Final = ("PA", "AP", "LATERAL")
-_SEXES: Final = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
+_SEXES: Final = ("F", "M")
+#: Manufacturers that are groups of their own.
+_MANUFACTURERS: Final = 8
 #: Upper ends of age bands in years, exclusive, and the bands' names.
 _AGE_BANDS: Final = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"), (np.inf, "80+"))
 
@@ -140,21 +143,25 @@ def group_by(names: Sequence[str], *, order: Sequence[str] = ()) -> Grouping:
     return Grouping(names=shown, places=np.array([place[name] for name in names], np.int64))
 
 
-def group_scans(
-    *,
-    views: Sequence[str | None],
-    sexes: Sequence[str | None],
-    ages_years: Sequence[float | None],
-    manufacturers: Sequence[str | None],
-) -> dict[str, Grouping]:
-    """Group N scans by each kind, as `Cohort.groupings`; kinds of which nothing is known are left out."""
-    groupings = {
-        VIEW: group_by([view_group(view) for view in views], order=(*_VIEWS, OTHER)),
-        SEX: group_by([sex_group(sex) for sex in sexes], order=("F", "M", OTHER)),
-        AGE: group_by([age_band(age) for age in ages_years], order=[name for _, name in _AGE_BANDS]),
-        MANUFACTURER: group_by([manufacturer or UNKNOWN for manufacturer in manufacturers]),
+def group_kinds(names: Mapping[str, Sequence[str]]) -> dict[str, Grouping]:
+    """Group N scans by each kind, as `Cohort.groupings`; kinds of which nothing is known are left out.
+
+    Args:
+        names: by kind, the name of each scan's group, as `view_group`, `sex_group` and `age_band` give it; of
+            manufacturers the manufacturer, or `unknown`. The most frequent ones are groups of their own.
+    """
+    orders = {VIEW: (*_VIEWS, OTHER), SEX: (*_SEXES, OTHER), AGE: tuple(name for _, name in _AGE_BANDS)}
+    known = {kind: of_scans for kind, of_scans in names.items() if {*of_scans} - {UNKNOWN}}
+    return {
+        kind: _group_by_frequency(of_scans) if kind == MANUFACTURER else group_by(of_scans, order=orders[kind])
+        for kind, of_scans in known.items()
     }
-    return {kind: grouping for kind, grouping in groupings.items() if {*grouping.names} - {UNKNOWN}}
+
+
+def _group_by_frequency(names: Sequence[str]) -> Grouping:
+    frequent = [name for name, _ in Counter(name for name in names if name != UNKNOWN).most_common(_MANUFACTURERS)]
+    kept = {*frequent, UNKNOWN}
+    return group_by([name if name in kept else OTHER for name in names], order=(*frequent, OTHER))
 
 
 def view_group(view: str | None) -> str:
@@ -166,7 +173,10 @@ def view_group(view: str | None) -> str:
 
 def sex_group(sex: str | None) -> str:
     """The name of a sex's group: `F`, `M`, `other` or `unknown`."""
-    return UNKNOWN if sex is None else _SEXES.get(sex.upper(), OTHER)
+    if sex is None:
+        return UNKNOWN
+    name = {"FEMALE": "F", "MALE": "M"}.get(sex.upper(), sex.upper())
+    return name if name in _SEXES else OTHER
 
 
 def age_band(age_years: float | None) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from db.evaluation.cohort import age_band, group_scans, sex_group, view_group
+from db.evaluation.cohort import age_band, group_kinds, sex_group, view_group
 
 
 @pytest.mark.parametrize(
@@ -34,20 +34,25 @@ def test_an_age_is_in_one_band(age, band):
 
 def test_groups_are_in_one_order_and_every_scan_is_in_one():
     """The known names first, the unknown last, whatever order the scans have; unknown kinds are left out."""
-    groupings = group_scans(
-        views=[None, "AP", "PA", "Frontal"],
-        sexes=["M", "F", "F", "M"],
-        ages_years=[90, None, 30, 5],
-        manufacturers=[None] * 4,
-    )
-    names = {kind: grouping.names for kind, grouping in groupings.items()}
-    assert names == {
+    given = {
+        "view": ["unknown", "AP", "PA", "other"],
+        "sex": ["M", "F", "F", "M"],
+        "age": ["80+", "unknown", "18-39", "0-17"],
+        "manufacturer": ["unknown"] * 4,
+    }
+    groupings = group_kinds(given)
+    assert {kind: grouping.names for kind, grouping in groupings.items()} == {
         "view": ("PA", "AP", "other", "unknown"),
         "sex": ("F", "M"),
         "age": ("0-17", "18-39", "80+", "unknown"),
     }
-    assert [np.array(one.names)[one.places].tolist() for one in groupings.values()] == [
-        ["unknown", "AP", "PA", "other"],
-        ["M", "F", "F", "M"],
-        ["80+", "unknown", "18-39", "0-17"],
-    ]
+    for kind, grouping in groupings.items():
+        assert [grouping.names[place] for place in grouping.places] == given[kind]
+
+
+def test_rare_manufacturers_are_one_group():
+    """The eight most frequent ones are groups of their own, most frequent first."""
+    makers = [f"maker {number}" for number in range(10) for _ in range(20 - number)]
+    (grouping,) = group_kinds({"manufacturer": [*makers, "unknown"]}).values()
+    assert grouping.names == (*(f"maker {number}" for number in range(8)), "other", "unknown")
+    assert np.bincount(grouping.places).tolist() == [20, 19, 18, 17, 16, 15, 14, 13, 12 + 11, 1]
