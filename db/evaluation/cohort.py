@@ -158,12 +158,6 @@ def group_kinds(names: Mapping[str, Sequence[str]]) -> dict[str, Grouping]:
     }
 
 
-def _group_by_frequency(names: Sequence[str]) -> Grouping:
-    frequent = [name for name, _ in Counter(name for name in names if name != UNKNOWN).most_common(_MANUFACTURERS)]
-    kept = {*frequent, UNKNOWN}
-    return group_by([name if name in kept else OTHER for name in names], order=(*frequent, OTHER))
-
-
 def view_group(view: str | None) -> str:
     """The name of a view's group: `PA`, `AP`, `LATERAL`, `other` or `unknown`, which is never taken for PA."""
     if view is None:
@@ -184,3 +178,9 @@ def age_band(age_years: float | None) -> str:
     if age_years is None:
         return UNKNOWN
     return next(name for end, name in _AGE_BANDS if age_years < end)
+
+
+def _group_by_frequency(names: Sequence[str]) -> Grouping:
+    frequent = [name for name, _ in Counter(name for name in names if name != UNKNOWN).most_common(_MANUFACTURERS)]
+    kept = {*frequent, UNKNOWN}
+    return group_by([name if name in kept else OTHER for name in names], order=(*frequent, OTHER))
