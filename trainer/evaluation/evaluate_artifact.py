@@ -54,7 +54,7 @@ def known_patients(rows: Iterable[LabelRow], split: Iterable[SplitRow]) -> Known
 def evaluation_json(context: EvaluationContext, evaluation: Evaluation) -> str:
     """The content of `evaluation.json`; its `evaluation` has the keys and figures of that in a run's `report.json`."""
     content = {"format": _FORMAT, "of": vars(context), "evaluation": asdict(evaluation)}
-    return json.dumps(content, indent=2) + "\n"
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def evaluate_artifact(

@@ -30,7 +30,7 @@ MANIFEST = {
 }
 SCANS = 240
 #: The model was fitted on this scan, so its patient is in no figure.
-SEEN = "3.png"
+SEEN = "003.png"
 SEEN_PATIENT = "7"
 
 
@@ -38,13 +38,14 @@ SEEN_PATIENT = "7"
 def scans(tmp_path):
     """A CSV with known and unknown labels, scans without a patient or view, and some DICOM headers."""
     rng = np.random.default_rng(0)
+    # In the order of their names, in which a producer registers them: sums have the same last digits only in one order.
     lines = ["Image Index,Patient ID,View Position,Patient Gender,Patient Age,Effusion,Mass"]
     for number in range(SCANS):
         patient = "" if rng.random() < 0.1 else rng.integers(1, 80)
-        patient = SEEN_PATIENT if f"{number}.png" == SEEN else patient
+        patient = SEEN_PATIENT if f"{number:03}.png" == SEEN else patient
         view, sex = rng.choice(["PA", "ap", "Smith", ""]), rng.choice(["F", "M", "O", ""])
         effusion, mass = rng.choice(["1", "0", "-1", ""], p=[0.3, 0.5, 0.1, 0.1]), rng.choice(["1", "0", ""])
-        lines.append(f"{number}.png,{patient},{view},{sex},{rng.integers(1, 95)},{effusion},{mass}")
+        lines.append(f"{number:03}.png,{patient},{view},{sex},{rng.integers(1, 95)},{effusion},{mass}")
     csv = tmp_path / "films.csv"
     csv.write_text("\n".join(lines))
     file = read_labels_csv(csv)
