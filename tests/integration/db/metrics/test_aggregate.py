@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from producer.report.plots import PLOTS
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from db.errors import UserError
@@ -36,7 +37,6 @@ from db.schema.tables import (
     Scan,
     Scores,
 )
-from producer.report.plots import PLOTS
 from producer.report.table import print_report, scope_line
 from producer.report.write import write_report
 from producer.results_export import export_run
