@@ -9,10 +9,10 @@ from db.evaluation.calibration import CalibrationPoint, calibration_curve
 from db.evaluation.cohort import Cohort, Mask, Sample
 from db.evaluation.estimate import Estimate
 from db.evaluation.evaluate import GIVEN, Figures, FindingEvaluation
+from db.evaluation.format import format_threshold, name_threshold
 from db.evaluation.rates import Rates, net_benefit, predictive_values, rates_at
 from db.metrics.formulas import ConfusionMatrix
 from producer.report.build import Report
-from producer.report.format import format_threshold, name_threshold
 from producer.report.page.columns import (
     Column,
     PackedColumn,

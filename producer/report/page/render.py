@@ -4,8 +4,8 @@ from importlib.resources import files
 from typing import Final
 
 from db.evaluation.cohort import Cohort
+from db.evaluation.format import UNDEFINED, format_estimate, format_rate, format_threshold, name_threshold
 from producer.report.build import Report
-from producer.report.format import UNDEFINED, format_estimate, format_rate, format_threshold, name_threshold
 from producer.report.page.data import main_first, page_data
 from producer.report.page.words import BASELINES, quiet_interval_note, warnings
 from producer.report.sentences import (

@@ -10,9 +10,9 @@ from db.evaluation.calibration import calibration_curve
 from db.evaluation.cohort import Cohort, group_by
 from db.evaluation.estimate import Estimate
 from db.evaluation.evaluate import figures_of
+from db.evaluation.format import format_estimate
 from db.evaluation.rates import predictive_values, rates_at
 from db.findings import FINDINGS
-from producer.report.format import format_estimate
 from producer.report.page.columns import thousandths
 from producer.report.page.data import GRID, page_data
 from tests.support.reports import OWN_THRESHOLDS, a_cohort, a_report, an_unlabelled_report
@@ -141,7 +141,7 @@ def test_a_group_of_one_class_has_counts_and_no_curve():
 
 
 def test_a_thinned_curve_has_exact_points_near_to_all_others():
-    """Its points are of the whole curve, the last among them, and the area below it differs by less than a thousandth."""
+    """Its points are of the whole curve, and the area below it differs by less than a thousandth."""
     rng = np.random.default_rng(1)
     labels = rng.random(20_000) < 0.02
     cohort = a_one_group_cohort(labels, rng.normal(labels * 1.5, 1))

@@ -9,7 +9,7 @@ from importlib.resources import files
 import pytest
 
 from db.evaluation.cohort import group_by
-from producer.report.format import format_estimate, format_threshold
+from db.evaluation.format import format_estimate, format_threshold
 from producer.report.page import page_data, render_page
 from producer.report.sentences import coverage_lines, headline, next_steps
 from tests.support.reports import a_cohort, a_report, an_unlabelled_report
