@@ -10,4 +10,6 @@ calibration.py   Brier score, calibration slope and intercept, observed over exp
 rates.py         counts, rates and net benefit at thresholds
 metadata.py      scores from view, sex and age, without the image
 evaluate.py      puts all of it together
+sentences.py     what is said of an evaluation in words
+run_cohort.py    reads the cohort of a run from SQL, as the only module here that does
 """
