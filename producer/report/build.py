@@ -1,4 +1,4 @@
-"""Builds a run's report from SQL. It holds no patient id; image names are only in the worklist of a run without labels."""
+"""Builds a run's report from SQL. It holds no patient id; image names are in the worklist alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -31,16 +31,13 @@ def choose_prevalences(judged: Sequence[str] | None, wanted: Mapping[str, float]
         wanted: by name as a person writes it, see `choose_finding`; in (0, 1).
 
     Raises:
-        UserError: a finding is not judged, is named twice, or there is no label set.
+        UserError: a finding is not judged, or there is no label set.
     """
     if wanted and judged is None:
         raise UserError(
             "--prevalence: the run has no labels, so it has no precision either; name a label set with --labels"
         )
-    named = [(_find(judged or (), name, "--prevalence"), share) for name, share in wanted.items()]
-    if len(dict(named)) < len(named):
-        raise UserError(f"--prevalence: a finding is named twice: {', '.join(wanted)}")
-    return dict(named)
+    return {_find(judged or (), name, "--prevalence"): share for name, share in wanted.items()}
 
 
 def _find(shown: Sequence[str], wanted: str, flag: str) -> str:
