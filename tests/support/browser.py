@@ -12,7 +12,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @contextmanager
 def chromium():
-    """A running Chromium. Playwright's own is never downloaded; without the system's, the test is skipped, in CI too."""
+    """A running Chromium: the system's, never Playwright's download. Without one the test is skipped, in CI too."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("Chromium is not installed (apt install chromium)")
@@ -24,7 +24,7 @@ def chromium():
 
 @contextmanager
 def opened(browser, file, address="", **options):
-    """A page that shows a file; `address` is the part from the '#' on, `options` are those of Playwright's `new_context`.
+    """A page that shows a file; `address` begins with '#', and `options` are those of Playwright's `new_context`.
 
     After the block it is an error if the page wrote to its console, raised an exception, opened a dialog, or asked for
     anything beside the file.
@@ -46,7 +46,7 @@ def opened(browser, file, address="", **options):
 
 
 def contrasts(page, selector):
-    """The ratio of each shown text's colour to that of what lies behind it (WCAG 2.2, 1.4.3), least first, with the text."""
+    """The contrast of each shown text with what lies behind it (WCAG 2.2, 1.4.3) and the text, the least first."""
     return sorted(map(tuple, page.evaluate(_CONTRASTS, selector)))
 
 
@@ -63,14 +63,10 @@ _CONTRASTS = """selector => {
     const [red, green, blue, alpha] = pen.getImageData(0, 0, 1, 1).data;
     return [red, green, blue, alpha / 255];
   };
-  const canvas = () => rgba(getComputedStyle(document.documentElement).backgroundColor)[3]
-    ? rgba(getComputedStyle(document.documentElement).backgroundColor).slice(0, 3)
-    : matchMedia("(prefers-color-scheme: dark)").matches && /dark/.test(getComputedStyle(document.documentElement).colorScheme)
-      ? [18, 18, 18] : [255, 255, 255];
   const behind = element => {
     const layers = [];
     for (let at = element; at; at = at.parentElement) layers.push(rgba(getComputedStyle(at).backgroundColor));
-    return layers.reverse().reduce((below, layer) => over(layer, below), canvas());
+    return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
   };
   const luminance = colour => colour
     .map(value => value / 255)
