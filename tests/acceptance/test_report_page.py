@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from producer.report.format import format_estimate, format_rate
 from rich.console import Console
 from sqlalchemy import text
 
@@ -17,6 +16,7 @@ from db.evaluation.estimate import Estimate
 from db.evaluation.evaluate import figures_of
 from db.evaluation.rates import rates_at
 from producer.report.build import build_report
+from producer.report.format import format_estimate, format_rate
 from producer.report.table import print_report
 from producer.report.write import write_report
 from tests.support.browser import chromium, contrasts, opened

@@ -42,7 +42,7 @@ def opened(browser, file, address="", **options):
         yield page
     finally:
         context.close()
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def contrasts(page, selector):
@@ -56,7 +56,8 @@ def _is_other(request, file):
 
 #: Colours are read back from a canvas, because a computed colour may have any notation.
 _CONTRASTS = """selector => {
-  const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d");
+  const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});
+  const pen = canvas.getContext("2d", {willReadFrequently: true});
   const over = (top, below) => below.map((value, at) => top[3] * top[at] + (1 - top[3]) * value);
   const rgba = colour => {
     pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
