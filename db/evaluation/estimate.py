@@ -8,7 +8,7 @@ analysis using generalized linear models, Biometrika 73 (1986).
 """
 
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, isinf, log, sqrt
 from statistics import NormalDist
 from typing import Final, Literal, TypeAlias
 
@@ -85,6 +85,9 @@ def estimate_proportion(value: float, variance: float, trials: int) -> Estimate:
     Korn and Graubard, Confidence intervals for proportions with small expected number of positive counts estimated from
     survey data, Survey Methodology 24 (1998).
     """
+    if isinf(variance):
+        # One patient does not tell how patients differ.
+        return Estimate(value=value)
     effective = min(value * (1 - value) / variance, trials) if variance > 0 else trials
     z = normal_quantile(LEVEL)
     middle = (value + z**2 / (2 * effective)) / (1 + z**2 / effective)

@@ -1,10 +1,9 @@
-"""The main finding is one that has figures, and its thresholds are as short as their counts allow."""
+"""A person names findings in any case; those without figures are refused."""
 
-import numpy as np
 import pytest
 
 from db.errors import UserError
-from producer.report.main_finding import choose_finding, round_threshold
+from producer.report.findings import choose_finding, choose_prevalences
 
 SHOWN = ("Abnormal", "Effusion", "Mass", "Pleural_Thickening")
 
@@ -29,28 +28,15 @@ def test_a_model_that_does_not_score_abnormal_is_reported_by_its_first_finding()
 )
 def test_an_unknown_finding_names_the_nearest_ones(wanted, named):
     """Or all of them, if none is near."""
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(UserError, match=f"--finding .*{named}"):
         choose_finding(SHOWN, wanted)
 
 
-@pytest.mark.parametrize(
-    ("threshold", "others", "short"),
-    [
-        (0.30219560861587524, (0.2, 0.9), 0.302),
-        (0.9999123, (0.9999, 0.2), 0.99991),
-        (0.9999123, (0.99991, 0.2), 0.999912),
-        (0.30219560861587524, (0.30219560861587519,), 0.30219560861587524),
-    ],
-)
-def test_a_threshold_keeps_the_digits_that_separate_its_scores(threshold, others, short):
-    """Never fewer than three decimals are tried."""
-    assert round_threshold(threshold, np.array([threshold, *others])) == short
-
-
-def test_a_rounded_threshold_gives_the_same_counts():
-    """Whatever the scores are."""
-    rng = np.random.default_rng(0)
-    for scores in (rng.random(500), 1 - rng.random(500) * 1e-9, rng.random(500) * 1e-12):
-        for threshold in rng.choice(scores, 20).tolist():
-            short = round_threshold(threshold, scores)
-            assert np.array_equal(scores >= short, scores >= threshold)
+def test_a_prevalence_is_of_a_finding_that_the_labels_judge():
+    """Its name is found as that of the main finding; without labels there is no precision at all."""
+    assert choose_prevalences(SHOWN, {"pleural thickening": 0.1}) == {"Pleural_Thickening": 0.1}
+    assert choose_prevalences(None, {}) == {}
+    with pytest.raises(UserError, match=r"--prevalence 'Efusion': .* but of Effusion$"):
+        choose_prevalences(SHOWN, {"Efusion": 0.1})
+    with pytest.raises(UserError, match="no labels"):
+        choose_prevalences(None, {"Mass": 0.1})
