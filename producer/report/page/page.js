@@ -123,6 +123,12 @@ function scansText(group) {
   return data.is_judged ? `${scans}, ${countText(group.positives)} positive` : scans;
 }
 
+/** The same where there is little room. */
+function sharesText(group) {
+  const scans = countText(group.scans);
+  return data.is_judged ? `${countText(group.positives)} of ${scans}` : scans;
+}
+
 /** Text that fits; the middle of a long one is left out. */
 function shorten(text, length) {
   const signs = [...text];
@@ -271,7 +277,7 @@ function fillGroups() {
     const parent = key === ALL_SCANS ? select : kinds.get(kindOf(key)) ?? addKind(select, kinds, kindOf(key));
     const group = finding().groups.get(key);
     const name = key === ALL_SCANS ? "All" : nameOf(key);
-    const option = new Option(group ? `${name} (${scansText(group)})` : `${name} (no label known)`, key);
+    const option = new Option(`${name} (${group ? sharesText(group) : "no label known"})`, key);
     option.disabled = !group;
     parent.append(option);
   }
