@@ -1,5 +1,6 @@
 """The scans that an evaluation is of, as arrays."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,11 +15,21 @@ Mask: TypeAlias = NDArray[np.bool_]
 #: (N,) of patients or groups, counted from 0.
 Numbers: TypeAlias = NDArray[np.int64]
 
+#: Both classes must be of at least so many scans, and of so many patients: with fewer there is no telling how far a
+#: figure may be off.
+MIN_OF_EACH_CLASS: Final = 5
 #: The kinds of groups, in the order in which they are shown.
 VIEW, SEX, AGE, MANUFACTURER = "view", "sex", "age", "manufacturer"
 KINDS: Final = (VIEW, SEX, AGE, MANUFACTURER)
 #: The name of the group of scans of which the kind is not known.
 UNKNOWN: Final = "unknown"
+#: The name of the group of scans of which the kind has a value that is not one of its names.
+OTHER: Final = "other"
+#: A column of views or sexes may hold any text, even a name, so all else is `other`.
+_VIEWS: Final = ("PA", "AP", "LATERAL")
+_SEXES: Final = ("F", "M")
+#: Manufacturers that are groups of their own.
+_MANUFACTURERS: Final = 8
 #: Upper ends of age bands in years, exclusive, and the bands' names.
 _AGE_BANDS: Final = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"), (np.inf, "80+"))
 
@@ -64,9 +75,25 @@ class Sample:
         return len(self.labels) - self.positives
 
     @cached_property
+    def no_interval(self) -> str | None:
+        """Why no figure of these scans has an interval, as a sentence; None where they have."""
+        for name, chosen in (("positive", self.labels), ("negative", ~self.labels)):
+            scans, patients = int(chosen.sum()), int(np.count_nonzero(np.bincount(self.patients[chosen])))
+            if scans < MIN_OF_EACH_CLASS:
+                return f"no interval: {scans} {name} scans, fewer than {MIN_OF_EACH_CLASS}"
+            if patients < MIN_OF_EACH_CLASS:
+                return f"no interval: the {name} scans are of {patients} patients, fewer than {MIN_OF_EACH_CLASS}"
+        return None
+
+    @cached_property
     def curve(self) -> RocCurve:
         """The scores in order, with the counts at each."""
         return roc_curve(self.labels, self.scores)
+
+    @cached_property
+    def score_places(self) -> Numbers:
+        """(N,) the place of each scan's score in `curve.thresholds`."""
+        return np.unique(-self.scores, return_inverse=True)[1]
 
     def of_patients(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum (N,) values of scans by patient: (P,)."""
@@ -135,8 +162,44 @@ def group_by(names: Sequence[str], *, order: Sequence[str] = ()) -> Grouping:
     return Grouping(names=shown, places=np.array([place[name] for name in names], np.int64))
 
 
+def group_kinds(names: Mapping[str, Sequence[str]]) -> dict[str, Grouping]:
+    """Group N scans by each kind, as `Cohort.groupings`; kinds of which nothing is known are left out.
+
+    Args:
+        names: by kind, the name of each scan's group, as `view_group`, `sex_group` and `age_band` give it; of
+            manufacturers the manufacturer, or `unknown`. The most frequent ones are groups of their own.
+    """
+    orders = {VIEW: (*_VIEWS, OTHER), SEX: (*_SEXES, OTHER), AGE: tuple(name for _, name in _AGE_BANDS)}
+    known = {kind: of_scans for kind, of_scans in names.items() if {*of_scans} - {UNKNOWN}}
+    return {
+        kind: _group_by_frequency(of_scans) if kind == MANUFACTURER else group_by(of_scans, order=orders[kind])
+        for kind, of_scans in known.items()
+    }
+
+
+def view_group(view: str | None) -> str:
+    """The name of a view's group: `PA`, `AP`, `LATERAL`, `other` or `unknown`, which is never taken for PA."""
+    if view is None:
+        return UNKNOWN
+    return view.upper() if view.upper() in _VIEWS else OTHER
+
+
+def sex_group(sex: str | None) -> str:
+    """The name of a sex's group: `F`, `M`, `other` or `unknown`."""
+    if sex is None:
+        return UNKNOWN
+    name = {"FEMALE": "F", "MALE": "M"}.get(sex.upper(), sex.upper())
+    return name if name in _SEXES else OTHER
+
+
 def age_band(age_years: float | None) -> str:
     """The name of an age's band, such as `40-59`; `unknown` without an age."""
     if age_years is None:
         return UNKNOWN
     return next(name for end, name in _AGE_BANDS if age_years < end)
+
+
+def _group_by_frequency(names: Sequence[str]) -> Grouping:
+    frequent = [name for name, _ in Counter(name for name in names if name != UNKNOWN).most_common(_MANUFACTURERS)]
+    kept = {*frequent, UNKNOWN}
+    return group_by([name if name in kept else OTHER for name in names], order=(*frequent, OTHER))
