@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from producer.report.plots import PLOTS
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from db.errors import UserError
