@@ -8,9 +8,9 @@ import pytest
 from db.errors import UserError
 from db.findings import NIH_FINDINGS
 from db.labels.csv_file import LabelRow, read_labels_csv
-from db.metrics.bootstrap import bootstrap_patients
-from db.metrics.formulas import auroc, roc_curve
+from db.metrics.formulas import auroc
 from tests.support.audited_process import run_audited
+from tests.support.bootstrap import bootstrap_patients, weighted_curve
 from tests.support.small_graph import BATCH, FINDINGS, SIDE, artifact_in
 from tests.support.world import radiograph
 from trainer.data.labels import label_matrix
@@ -169,7 +169,7 @@ def test_the_bound_is_that_of_the_same_draws_of_patients():
         # The third finding has one class: it is in no mean.
         areas = [
             [
-                roc_curve(labels[kept, at] > 0, scores[kept, at].astype(float), times[kept]).auroc
+                weighted_curve(labels[kept, at] > 0, scores[kept, at].astype(float), times[kept]).auroc
                 for at, kept in ((0, known[:, 0]), (1, known[:, 1]))
             ]
             for scores in (float32, int8)
