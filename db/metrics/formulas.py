@@ -154,20 +154,23 @@ class RocCurve:
         return np.ascontiguousarray(self.thresholds[::-1])
 
 
-def roc_curve(labels: Labels, scores: ScoreArray, weights: CountArray | None = None) -> RocCurve:
+def roc_curve(
+    labels: Labels, scores: ScoreArray, weights: CountArray | None = None, *, order: CountArray | None = None
+) -> RocCurve:
     """Compute the ROC curve of labels (N,) and scores (N,).
 
     Args:
         labels: (N,) bool.
         scores: (N,) float64.
         weights: (N,) int64, how often each scan counts; None means once.
+        order: (N,) the places of the scans by descending score; None means that they are sorted here.
 
     Raises:
         ValueError: a score is NaN, so it has no rank.
     """
     if np.isnan(scores).any():
         raise ValueError("a score is not a number")
-    order = np.argsort(-scores)
+    order = np.argsort(-scores) if order is None else order
     descending = scores[order]
     last_of_ties = np.flatnonzero(np.append(descending[1:] != descending[:-1], True)[: len(descending)])
     if weights is None:
