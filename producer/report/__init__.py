@@ -2,7 +2,6 @@
 
 build.py      builds one `Report` from SQL
 findings.py   the findings that a person names
-format.py     formats figures
 sentences.py  what terminal, page, JSON and messages say alike
 table.py      prints it to a terminal
 files.py      report.json and thresholds.csv

@@ -18,7 +18,7 @@ from db.evaluation.evaluate import figures_of
 from db.evaluation.rates import rates_at
 from db.evaluation.run_cohort import read_cohort
 from db.metrics.scored_scans import read_scored_scans
-from producer.report.format import format_estimate, format_rate
+from db.evaluation.format import format_estimate, format_rate
 from producer.report.table import print_report
 from producer.report.write import write_report
 from tests.support.browser import chromium, contrasts, opened
