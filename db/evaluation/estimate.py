@@ -78,7 +78,7 @@ def degrees_of_freedom(squares: NDArray[np.float64], fourth_powers: NDArray[np.f
     distribution of estimates of variance components, Biometrics Bulletin 2 (1946).
     """
     patients = np.full(squares.shape, inf)
-    np.divide(3 * squares**2, fourth_powers, out=patients, where=fourth_powers > 0)
+    np.divide(3 * squares**2, fourth_powers, out=patients, where=(fourth_powers > 0) & np.isfinite(fourth_powers))
     return patients - 1
 
 
@@ -124,7 +124,8 @@ def estimate_share(share: float, *, variance: float, freedom: float, patients: f
     z = t_quantile(LEVEL, inf)
     middle = (share + z**2 / (2 * patients)) / (1 + z**2 / patients)
     reach = z * sqrt(share * (1 - share) / patients + (z / (2 * patients)) ** 2) / (1 + z**2 / patients)
-    return Estimate(value=share, low=max(0.0, middle - reach), high=min(1.0, middle + reach))
+    # At 0 and 1 the ends are those, but for rounding.
+    return Estimate(value=share, low=max(0.0, min(share, middle - reach)), high=min(1.0, max(share, middle + reach)))
 
 
 def add(
