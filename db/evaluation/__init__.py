@@ -1,6 +1,7 @@
-"""The evaluation of scores against labels: figures with 95% intervals, clustered by patient. Arithmetic on arrays, no SQL.
+"""The evaluation of scores against labels: figures with 95% intervals that are clustered by patient.
 
-A run's report, `trainer evaluate` and the model card all show what these functions give.
+It is arithmetic on arrays, without SQL. A run's report, `trainer evaluate` and the model card all show what these
+functions give.
 
 cohort.py        the scans to evaluate: scores, labels, patients and groups of all findings; a sample of one finding
 logistic.py      logistic regression, by Newton's method
@@ -10,4 +11,6 @@ calibration.py   Brier score, calibration slope and intercept, observed over exp
 rates.py         counts, rates and net benefit at thresholds
 metadata.py      scores from view, sex and age, without the image
 evaluate.py      puts all of it together
+sentences.py     what is said of an evaluation in words
+run_cohort.py    reads the cohort of a run from SQL, as the only module here that does
 """

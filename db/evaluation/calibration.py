@@ -1,4 +1,4 @@
-"""How far scores are the chances that they look like: Brier score, calibration slope and intercept, observed over expected.
+"""How far scores are chances: Brier score, calibration slope and intercept, observed over expected.
 
 Source: Van Calster et al., A calibration hierarchy for risk models, Journal of Clinical Epidemiology 74 (2016).
 """
@@ -42,7 +42,10 @@ def observed_over_expected_statistic(sample: Sample) -> Statistic | None:
 
 
 def calibration_slope_statistic(sample: Sample) -> Statistic | None:
-    """The slope of the label's log odds over the score's; below 1, scores are too extreme. None without a finite fit."""
+    """The slope of the label's log odds over the score's; below 1, scores are too extreme.
+
+    None without a finite fit.
+    """
     odds = _log_odds(sample.scores)
     return _coefficient(sample, np.column_stack([np.ones_like(odds), odds]), np.zeros_like(odds), place=1)
 
@@ -57,11 +60,8 @@ def calibration_curve(sample: Sample) -> tuple[CalibrationPoint, ...]:
     """Up to ten points of about as many scans each, by ascending score. Scans of equal score are not parted."""
     order = np.argsort(sample.scores, kind="stable")
     scores, labels = sample.scores[order], sample.labels[order]
-    ends = (
-        np.searchsorted(scores, scores[[len(scores) * part // _GROUPS for part in range(1, _GROUPS)]])
-        if len(scores)
-        else []
-    )
+    wanted = [len(scores) * part // _GROUPS for part in range(1, _GROUPS)] if len(scores) else []
+    ends = np.searchsorted(scores, scores[wanted])
     parts = zip(np.split(scores, ends), np.split(labels, ends), strict=True)
     return tuple(
         CalibrationPoint(scans=len(part), positives=int(truth.sum()), mean_score=float(part.mean()))

@@ -70,7 +70,7 @@ class Sample:
 
     def of_patients(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum (N,) values of scans by patient: (P,)."""
-        return np.bincount(self.patients, values, minlength=self.patient_count)
+        return np.asarray(np.bincount(self.patients, values, minlength=self.patient_count), np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,15 +16,15 @@ from db.evaluation.calibration import (
     observed_over_expected_statistic,
 )
 from db.evaluation.cohort import AGE, SEX, VIEW, Cohort, Sample
-from db.evaluation.estimate import UNDEFINED, Estimate, Scale, Statistic, estimate
-from db.evaluation.metadata import metadata_scores
+from db.evaluation.estimate import Estimate, Scale, Statistic, estimate
+from db.evaluation.metadata import metadata_scores, share_by_group
 from db.evaluation.ranking import auroc_statistic, average_precision_statistic
 from db.evaluation.rates import PredictiveValues, Rates, predictive_values, rates_at
 from db.findings import ABNORMAL
 from db.metrics.formulas import confusion_matrix_at
 
-#: Both classes must be of at least so many scans, and of so many patients: with fewer there is no telling how far a figure
-#: may be off.
+#: Both classes must be of at least so many scans, and of so many patients: with fewer there is no telling how far a
+#: figure may be off.
 MIN_OF_EACH_CLASS: Final = 5
 GIVEN: Final = "given"
 #: Where baselines predict.
@@ -123,7 +123,7 @@ def evaluate(
         scans=len(cohort.scores),
         patients=len(np.unique(cohort.patients[cohort.has_patient])),
         scans_without_patient=int((~cohort.has_patient).sum()),
-        mean_auroc=_mean_auroc(cohort, specific),
+        mean_auroc=estimate(mean_auroc_statistic(cohort, specific), "logit"),
         findings={
             finding: _evaluate_finding(
                 cohort,
@@ -138,6 +138,23 @@ def evaluate(
     )
 
 
+def mean_auroc_statistic(cohort: Cohort, findings: Sequence[str]) -> Statistic | None:
+    """The mean AUROC of those of some findings that have both classes; None if there is none.
+
+    A patient's influence on the mean is the mean of the influences. `difference` compares two cohorts' statistics if
+    only their scores differ.
+    """
+    names, patients = np.unique(cohort.patients, return_inverse=True)
+    values, influence = [], np.zeros(len(names))
+    for finding in findings:
+        statistic = auroc_statistic(cohort.sample(finding))
+        if statistic is not None:
+            values.append(statistic.value)
+            known = cohort.known[:, cohort.findings.index(finding)]
+            influence[np.unique(patients[known])] += statistic.influence
+    return Statistic(value=float(np.mean(values)), influence=influence / len(values)) if values else None
+
+
 def why_no_interval(sample: Sample) -> str | None:
     """Why no figure of a sample has an interval, as a sentence; None if its figures have."""
     for name, chosen in (("positive", sample.labels), ("negative", ~sample.labels)):
@@ -150,7 +167,7 @@ def why_no_interval(sample: Sample) -> str | None:
 
 
 def describe_clusters(evaluation: Evaluation) -> str:
-    """What the intervals are clustered by, as the end of a sentence: `clustered by patient`, or what is wrong with it."""
+    """What the intervals are clustered by, as the end of a sentence: `clustered by patient`, or what is wrong."""
     if not evaluation.patients:
         return "by scan, too narrow: no patient is known"
     without = evaluation.scans_without_patient
@@ -224,7 +241,7 @@ def _baselines(
     by_name = {
         "always_positive": always,
         "majority": always if 2 * sample.positives >= len(always) else never,
-        "view_only": metadata_scores(sample, [groupings[kind] for kind in (VIEW,) if kind in groupings]),
+        "view_only": share_by_group(sample, groupings[VIEW]) if VIEW in groupings else None,
         "metadata_only": metadata_scores(sample, [groupings[kind] for kind in (VIEW, SEX, AGE) if kind in groupings]),
     }
     computed = {name: _baseline(sample, scores) for name, scores in by_name.items() if scores is not None}
@@ -238,18 +255,3 @@ def _baseline(sample: Sample, scores: NDArray[np.float64]) -> Baseline:
 
 def _auroc(sample: Sample, scores: NDArray[np.float64]) -> Estimate:
     return figures_of(Sample(labels=sample.labels, scores=scores, patients=sample.patients)).auroc
-
-
-def _mean_auroc(cohort: Cohort, findings: Sequence[str]) -> Estimate:
-    """The influence on a mean is the mean of the influences, of each patient."""
-    influence, values = np.zeros(int(cohort.patients.max()) + 1 if len(cohort.patients) else 0), []
-    for finding in findings:
-        sample = cohort.sample(finding)
-        statistic = auroc_statistic(sample)
-        if statistic is not None:
-            values.append(statistic.value)
-            of_finding = np.unique(cohort.patients[cohort.known[:, cohort.findings.index(finding)]])
-            influence[of_finding] += statistic.influence
-    if not values:
-        return UNDEFINED
-    return estimate(Statistic(value=float(np.mean(values)), influence=influence / len(values)), "logit")

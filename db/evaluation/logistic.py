@@ -57,5 +57,5 @@ def fit_logistic(
         if not np.all(np.abs(beta) < _MAX_COEFFICIENT):
             return None
         if np.abs(step).max() < _TOLERANCE:
-            return LogisticFit(coefficients=beta, covariance=np.linalg.inv(information))
+            return LogisticFit(coefficients=beta, covariance=np.asarray(np.linalg.inv(information), np.float64))
     return None

@@ -13,9 +13,27 @@ from db.evaluation.logistic import fit_logistic
 from db.metrics.formulas import ScoreArray
 
 _FOLDS: Final = 5
-#: The penalty on the coefficient of a group, as in scikit-learn's `LogisticRegression`: small groups are drawn to the mean.
+#: The penalty on a group's coefficient, as in scikit-learn's `LogisticRegression`: small groups are drawn to the mean.
 _RIDGE: Final = 1.0
 _SEED: Final = 0
+
+
+def share_by_group(sample: Sample, grouping: Grouping) -> ScoreArray | None:
+    """Score each scan by its group's share of positives among these scans; None if all are of one group.
+
+    There are as many parameters as groups, so no other patients are needed: cross-fitting would order groups of like
+    shares against the finding.
+
+    Args:
+        sample: N scans.
+        grouping: of these scans.
+    """
+    if len(np.unique(grouping.places)) < 2:
+        return None
+    size = len(grouping.names)
+    scans = np.bincount(grouping.places, minlength=size)
+    positives = np.bincount(grouping.places[sample.labels], minlength=size)
+    return np.asarray(positives[grouping.places] / scans[grouping.places], np.float64)
 
 
 def metadata_scores(sample: Sample, groupings: Sequence[Grouping]) -> ScoreArray | None:
@@ -26,7 +44,7 @@ def metadata_scores(sample: Sample, groupings: Sequence[Grouping]) -> ScoreArray
         groupings: of these scans; a group is one column.
 
     Returns:
-        Scores (N,) in [0, 1]; None if a class has fewer than 10 patients, or there is no more than one group of any kind.
+        Scores (N,) in [0, 1]; None if a class has fewer than 10 patients, or no kind has two groups.
     """
     of_class = (len(np.unique(sample.patients[chosen])) for chosen in (sample.labels, ~sample.labels))
     if min(of_class) < 2 * _FOLDS or all(len(np.unique(grouping.places)) < 2 for grouping in groupings):
@@ -44,7 +62,7 @@ def metadata_scores(sample: Sample, groupings: Sequence[Grouping]) -> ScoreArray
     for fold in range(_FOLDS):
         others = fold_of != fold
         totals = np.bincount(cell_of[others], minlength=len(cells)).astype(np.float64)
-        positives = np.bincount(cell_of[others], sample.labels[others], minlength=len(cells))
+        positives = np.bincount(cell_of[others & sample.labels], minlength=len(cells)).astype(np.float64)
         fit = fit_logistic(columns, positives, totals, ridge=penalties)
         if fit is None:
             return None

@@ -10,8 +10,9 @@ from db.metrics.formulas import ScoreArray
 def auroc_statistic(sample: Sample) -> Statistic | None:
     """The AUROC; None unless both classes are present.
 
-    Source of the influence: DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated ROC curves,
-    Biometrics 44 (1988); for clusters: Obuchowski, Nonparametric analysis of clustered ROC curve data, Biometrics 53 (1997).
+    Source of the influence: DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated ROC
+    curves, Biometrics 44 (1988); for clusters: Obuchowski, Nonparametric analysis of clustered ROC curve data,
+    Biometrics 53 (1997).
     """
     value = sample.curve.auroc
     if value is None:
@@ -26,8 +27,8 @@ def auroc_statistic(sample: Sample) -> Statistic | None:
 def average_precision_statistic(sample: Sample) -> Statistic | None:
     """The average precision; None unless both classes are present.
 
-    The influence is the derivative by the weight of a scan of `RocCurve.average_precision`: a positive's own precision, and
-    the share by which a scan changes the precision of every positive that does not lie above it.
+    The influence is the derivative by the weight of a scan of `RocCurve.average_precision`: a positive's own precision,
+    and the share by which a scan changes the precision of every positive that does not lie above it.
     """
     curve, value = sample.curve, sample.curve.average_precision
     if value is None:

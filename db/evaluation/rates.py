@@ -1,8 +1,8 @@
 """Counts, rates and net benefit at thresholds, with intervals clustered by patient.
 
-Every rate is a ratio of sums over patients of the counts x = (TP, FP, positives, negatives): sum(a x) / sum(b x). So its
-variance follows from the sums of the products of these counts (the linearised variance of a ratio, Cochran, Sampling
-techniques (1977), section 6.4), which are computed once for all rates.
+Every rate is a ratio of sums over patients of the counts x = (TP, FP, positives, negatives): sum(a x) / sum(b x). So
+its variance follows from the sums of the products of these counts (the linearised variance of a ratio, Cochran,
+Sampling techniques (1977), section 6.4), which are computed once for all rates.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 
 from db.evaluation.cohort import Sample
 from db.evaluation.estimate import UNDEFINED, Estimate, estimate_proportion
-from db.metrics.formulas import ConfusionMatrix
+from db.metrics.formulas import ConfusionMatrix, CountArray, Labels
 
 #: Numerator and denominator of each rate by (TP, FP, positives, negatives).
 _RATIOS: Final = {
-    "precision": ((1, 0, 0, 0), (1, 1, 0, 0)),
-    "recall": ((1, 0, 0, 0), (0, 0, 1, 0)),
-    "specificity": ((0, -1, 0, 1), (0, 0, 0, 1)),
-    "npv": ((0, -1, 0, 1), (-1, -1, 1, 1)),
-    "f1": ((2, 0, 0, 0), (1, 1, 1, 0)),
-    "accuracy": ((1, -1, 0, 1), (0, 0, 1, 1)),
+    name: np.array(ratio, np.float64)
+    for name, ratio in {
+        "precision": ((1, 0, 0, 0), (1, 1, 0, 0)),
+        "recall": ((1, 0, 0, 0), (0, 0, 1, 0)),
+        "specificity": ((0, -1, 0, 1), (0, 0, 0, 1)),
+        "npv": ((0, -1, 0, 1), (-1, -1, 1, 1)),
+        "f1": ((2, 0, 0, 0), (1, 1, 1, 0)),
+        "accuracy": ((1, -1, 0, 1), (0, 0, 1, 1)),
+    }.items()
 }
-#: Patients whose counts are held at once: 20,000 x 101 thresholds take 16 MB a count.
-_BLOCK: Final = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +75,18 @@ def rates_at(sample: Sample, thresholds: Sequence[float]) -> tuple[Rates, ...]:
 def net_benefit(counts: ConfusionMatrix, threshold: float) -> float | None:
     """TP / N - FP / N * t / (1 - t) at the threshold t; None without a scan, or at t = 1.
 
-    Treating all scans has FN = TN = 0; treating none has net benefit 0. Source: Vickers and Elkin, Decision curve analysis,
-    Medical Decision Making 26 (2006).
+    Source: Vickers and Elkin, Decision curve
+    analysis, Medical Decision Making 26 (2006).
     """
     scans = counts.tp + counts.fp + counts.fn + counts.tn
     if not scans or threshold >= 1:
         return None
     return (counts.tp - counts.fp * threshold / (1 - threshold)) / scans
+
+
+def treat_all(sample: Sample, threshold: float) -> float | None:
+    """The net benefit of a positive prediction for every scan; that of none is 0."""
+    return net_benefit(ConfusionMatrix(tp=sample.positives, fp=sample.negatives, fn=0, tn=0), threshold)
 
 
 def predictive_values(rates: Rates, prevalence: float) -> PredictiveValues:
@@ -120,9 +126,7 @@ def _bayes(right: float, wrong: float) -> float | None:
 def _rates(sample: Sample, threshold: float, moments: NDArray[np.float64]) -> Rates:
     counts = sample.curve.confusion_matrix_at(threshold)
     totals = np.array([counts.tp, counts.fp, sample.positives, sample.negatives], np.float64)
-    rates = {
-        name: _ratio(totals, moments, *map(np.array, ratio), sample.patient_count) for name, ratio in _RATIOS.items()
-    }
+    rates = {name: _ratio(totals, moments, ratio, sample.patient_count) for name, ratio in _RATIOS.items()}
     return Rates(
         threshold=threshold,
         tp=counts.tp,
@@ -136,12 +140,9 @@ def _rates(sample: Sample, threshold: float, moments: NDArray[np.float64]) -> Ra
 
 
 def _ratio(
-    totals: NDArray[np.float64],
-    moments: NDArray[np.float64],
-    numerator: NDArray[np.float64],
-    denominator: NDArray[np.float64],
-    patients: int,
+    totals: NDArray[np.float64], moments: NDArray[np.float64], ratio: NDArray[np.float64], patients: int
 ) -> Estimate:
+    numerator, denominator = ratio
     total = float(denominator @ totals)
     if total == 0:
         return UNDEFINED
@@ -168,22 +169,34 @@ def _mean(first: Estimate, second: Estimate) -> Estimate:
 
 
 def _moments(sample: Sample, thresholds: Sequence[float]) -> NDArray[np.float64]:
-    """(K, 4, 4) the sums over patients of the products of their (TP, FP, positives, negatives) at K thresholds."""
-    order = np.argsort(thresholds)
-    # A scan is predicted at as many of the ascending thresholds as its score reaches.
-    reached = np.searchsorted(np.asarray(thresholds, np.float64)[order], sample.scores, side="right")
-    sums = np.zeros((len(thresholds), 4, 4))
-    for start in range(0, sample.patient_count, _BLOCK):
-        members = (sample.patients >= start) & (sample.patients < start + _BLOCK)
-        size = min(_BLOCK, sample.patient_count - start)
-        counts = np.zeros((size, 2, len(thresholds) + 1))
-        np.add.at(
-            counts, (sample.patients[members] - start, 1 - sample.labels[members].astype(np.int64), reached[members]), 1
-        )
-        reaching = np.flip(np.cumsum(np.flip(counts, 2), 2), 2)
-        known = np.broadcast_to(reaching[:, :, :1], (size, 2, len(thresholds)))
-        of_patients = np.concatenate([reaching[:, :, 1:], known], axis=1)
-        sums += np.einsum("pak,pbk->kab", of_patients, of_patients, optimize=True)
-    unsorted = np.empty_like(sums)
-    unsorted[order] = sums
-    return unsorted
+    """(K, 4, 4) the sums over patients of the products of their (TP, FP, positives, negatives) at K thresholds.
+
+    As a threshold falls to a scan's score, one count of the scan's patient grows from k to k + 1. Its product with
+    another count x of the patient grows by x, its square by 2 k + 1. So each moment is a sum over the scans that are
+    predicted, and one sort by patient and score serves all thresholds.
+    """
+    order = np.lexsort((-sample.scores, sample.patients))
+    labels, patients = sample.labels[order], sample.patients[order]
+    totals = [np.bincount(patients, chosen, minlength=sample.patient_count) for chosen in (labels, ~labels)]
+    # The counts of its patient before each scan.
+    before = [
+        np.cumsum(chosen) - chosen - (np.cumsum(of_class) - of_class)[patients]
+        for chosen, of_class in zip((labels, ~labels), totals, strict=True)
+    ]
+    ascending = np.unique(np.asarray(thresholds, np.float64))
+    reached = np.searchsorted(ascending, sample.scores[order], side="right")
+    place = np.searchsorted(ascending, thresholds)
+
+    def sum_predicted(growth: CountArray, chosen: Labels) -> NDArray[np.float64]:
+        of_steps = np.bincount(reached[chosen], growth[chosen], minlength=len(ascending) + 1)
+        return np.cumsum(of_steps[::-1], dtype=np.float64)[::-1][1:][place]
+
+    sums = np.empty((len(thresholds), 4, 4))
+    for row, chosen in enumerate((labels, ~labels)):
+        sums[:, row, row] = sum_predicted(2 * before[row] + 1, chosen)
+        for column, of_class in enumerate(totals, start=2):
+            sums[:, row, column] = sums[:, column, row] = sum_predicted(of_class[patients], chosen)
+        for column, of_class in enumerate(totals):
+            sums[:, row + 2, column + 2] = totals[row] @ of_class
+    sums[:, 0, 1] = sums[:, 1, 0] = sum_predicted(before[1], labels) + sum_predicted(before[0], ~labels)
+    return sums

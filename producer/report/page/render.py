@@ -1,0 +1,54 @@
+"""Puts the page together: one file with its data, style and script, which asks for nothing else."""
+
+from importlib.resources import files
+from typing import Final
+
+from db.evaluation.cohort import Cohort
+from producer.report.build import Report
+from producer.report.format import UNDEFINED, format_estimate, format_rate, format_threshold, name_threshold
+from producer.report.page.data import page_data
+from producer.report.page.words import BASELINES, headline, warnings
+from producer.report.table import coverage_lines, left_out_line
+
+_TEMPLATE: Final = "page.html.j2"
+
+
+def render_page(report: Report, cohort: Cohort) -> str:
+    """A run's report as an HTML page.
+
+    Text from data (names of datasets, models, manufacturers and images) is escaped, in markup and in the data alike.
+
+    Args:
+        report: the report.
+        cohort: the scans that its figures are of.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    # `tojson` escapes <, >, & and ', so that no text ends the script that holds it.
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.filters |= {
+        "estimate": format_estimate,
+        "rate": format_rate,
+        "threshold": format_threshold,
+        "threshold_name": name_threshold,
+        "count": "{:,}".format,
+    }
+    return environment.from_string(_read(_TEMPLATE)).render(
+        report=report,
+        headline=headline(report),
+        warnings=warnings(report),
+        coverage=coverage_lines(report),
+        left_out=left_out_line(report),
+        baselines=BASELINES,
+        undefined=UNDEFINED,
+        data=page_data(report, cohort),
+        # The package's own files, in which nothing is to be escaped.
+        style=Markup(_read("page.css")),  # noqa: S704
+        script=Markup(_read("page.js")),  # noqa: S704
+    )
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
