@@ -8,6 +8,7 @@ logistic.py      logistic regression, by Newton's method
 estimate.py      a figure with its interval, from what each patient adds to it
 ranking.py       AUROC and average precision
 calibration.py   Brier score, calibration slope and intercept, observed over expected, the calibration curve
+patient_counts.py  sums over patients of functions of their counts, at many thresholds at once
 rates.py         counts, rates and net benefit at thresholds
 metadata.py      scores from view, sex and age, without the image
 evaluate.py      puts all of it together

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.evaluation.cohort import Sample
-from db.evaluation.estimate import Statistic
+from db.evaluation.estimate import Statistic, leave_out
 from db.evaluation.logistic import fit_logistic
 
 #: The log odds of 0 and 1 are infinite. float32 scores nearer to them than this are rounding.
 _EDGE: Final = 1e-7
+#: Below this share of all patients' determinant, that of the patients but one is rounding.
+_SINGULAR: Final = 1e-9
 #: Groups of equal size in a calibration curve, as is usual.
 _GROUPS: Final = 10
 
@@ -78,7 +80,8 @@ def ratio_statistic(
     if total == 0:
         return None
     value = float(numerators.sum()) / total
-    return Statistic(value=value, influence=sample.of_patients((numerators - value * denominators) / total))
+    to_first_order = sample.of_patients((numerators - value * denominators) / total)
+    return Statistic(value=value, influence=leave_out(to_first_order, sample.of_patients(denominators / total)))
 
 
 def _coefficient(
@@ -87,12 +90,36 @@ def _coefficient(
     truth = sample.labels.astype(np.float64)
     if not 0 < truth.sum() < len(truth):
         return None
-    fit = fit_logistic(columns, truth, np.ones_like(truth), offset=offset)
-    if fit is None:
+    coefficients = fit_logistic(columns, truth, np.ones_like(truth), offset=offset)
+    if coefficients is None:
         return None
-    chance = 1 / (1 + np.exp(-(offset + columns @ fit.coefficients)))
-    of_scans = (truth - chance) * (columns @ fit.covariance[:, place])
-    return Statistic(value=float(fit.coefficients[place]), influence=sample.of_patients(of_scans))
+    chance = 1 / (1 + np.exp(-(offset + columns @ coefficients)))
+    scores = np.stack([sample.of_patients((truth - chance) * column) for column in columns.T], axis=-1)
+    influence = _steps_without(sample, columns, chance * (1 - chance), scores)[:, place]
+    return Statistic(value=float(coefficients[place]), influence=influence)
+
+
+def _steps_without(
+    sample: Sample, columns: NDArray[np.float64], weights: NDArray[np.float64], scores: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(P, K) how far one Newton step takes the coefficients if a patient is left out, with the sign turned.
+
+    Infinite where the other patients have no finite fit. Source: Pregibon, Logistic regression diagnostics, Annals of
+    Statistics 9 (1981).
+
+    Args:
+        sample: N scans of P patients.
+        columns: (N, K).
+        weights: (N,) the variance of each label.
+        scores: (P, K) the derivatives of the log likelihood.
+    """
+    products = [[sample.of_patients(weights * one * other) for other in columns.T] for one in columns.T]
+    information = np.array(products).transpose(2, 0, 1)
+    rest = information.sum(axis=0) - information
+    solvable = np.linalg.det(rest) > _SINGULAR * np.linalg.det(information.sum(axis=0))
+    steps = np.full(scores.shape, np.inf)
+    steps[solvable] = np.linalg.solve(rest[solvable], scores[solvable][..., None])[..., 0]
+    return steps
 
 
 def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,6 +14,9 @@ Mask: TypeAlias = NDArray[np.bool_]
 #: (N,) of patients or groups, counted from 0.
 Numbers: TypeAlias = NDArray[np.int64]
 
+#: Both classes must be of at least so many scans, and of so many patients: with fewer there is no telling how far a
+#: figure may be off.
+MIN_OF_EACH_CLASS: Final = 5
 #: The kinds of groups, in the order in which they are shown.
 VIEW, SEX, AGE, MANUFACTURER = "view", "sex", "age", "manufacturer"
 KINDS: Final = (VIEW, SEX, AGE, MANUFACTURER)
@@ -64,9 +67,25 @@ class Sample:
         return len(self.labels) - self.positives
 
     @cached_property
+    def no_interval(self) -> str | None:
+        """Why no figure of these scans has an interval, as a sentence; None where they have."""
+        for name, chosen in (("positive", self.labels), ("negative", ~self.labels)):
+            scans, patients = int(chosen.sum()), len(np.unique(self.patients[chosen]))
+            if scans < MIN_OF_EACH_CLASS:
+                return f"no interval: {scans} {name} scans, fewer than {MIN_OF_EACH_CLASS}"
+            if patients < MIN_OF_EACH_CLASS:
+                return f"no interval: the {name} scans are of {patients} patients, fewer than {MIN_OF_EACH_CLASS}"
+        return None
+
+    @cached_property
     def curve(self) -> RocCurve:
         """The scores in order, with the counts at each."""
         return roc_curve(self.labels, self.scores)
+
+    @cached_property
+    def score_places(self) -> Numbers:
+        """(N,) the place of each scan's score in `curve.thresholds`."""
+        return np.unique(-self.scores, return_inverse=True)[1]
 
     def of_patients(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum (N,) values of scans by patient: (P,)."""

@@ -1,14 +1,18 @@
-"""Figures with 95% intervals that are clustered by patient, because scans of one patient are alike.
+"""Figures with intervals that are clustered by patient, because scans of one patient are alike.
 
-A figure is a smooth function of sums over scans. What a patient's scans add to it to first order is the patient's
-influence; patients are independent, so the sum of their squares is the figure's variance (the infinitesimal jackknife).
+Patients are independent. So the sum of the squares of their influences, each about what the figure is less what it
+would be without that patient, is the figure's variance (the jackknife). A few patients with many scans may make most of
+it; then the variance itself is little known, and the interval is that of Student's t with few degrees of freedom.
 
-Source: Huber and Ronchetti, Robust statistics (2009), section 1.5; for clusters: Liang and Zeger, Longitudinal data
-analysis using generalized linear models, Biometrika 73 (1986).
+Sources: Efron and Stein, The jackknife estimate of variance, Annals of Statistics 9 (1981); for clusters: Bell and
+McCaffrey, Bias reduction in standard errors for linear regression with multi-stage samples, Survey Methodology 28
+(2002).
+docs/evaluation.md has how often the intervals cover.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import exp, isinf, log, sqrt
+from math import exp, inf, isfinite, log, sqrt
 from statistics import NormalDist
 from typing import Final, Literal, TypeAlias
 
@@ -38,14 +42,41 @@ class Statistic:
     """A figure and each patient's influence on it."""
 
     value: float
-    #: (P,) float64; they sum to 0.
+    #: (P,) float64: about `value` less what it would be without the patient.
     influence: NDArray[np.float64]
 
     @property
     def variance(self) -> float:
-        """The variance of the figure, with the usual correction for P patients."""
-        patients = len(self.influence)
-        return float(np.sum(self.influence**2) * patients / (patients - 1)) if patients > 1 else np.inf
+        """The variance of the figure; infinite with fewer than two patients."""
+        return float(np.sum(self.influence**2)) if len(self.influence) > 1 else inf
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """How well the variance is known, see `degrees_of_freedom`."""
+        squares = self.influence**2
+        return float(degrees_of_freedom(np.asarray(squares.sum()), np.asarray(np.sum(squares**2))))
+
+
+def leave_out(influence: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The influences on a mean that patients have if each is left out, from those to first order.
+
+    Args:
+        influence: (P,) the derivative of the figure by each patient's weight.
+        share: (P,) of the scans that the mean is of.
+    """
+    return np.divide(influence, 1 - share, out=np.zeros_like(influence), where=share < 1)
+
+
+def degrees_of_freedom(squares: NDArray[np.float64], fourth_powers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The degrees of freedom of variances that are sums of squares of influences: of any shape, at least 2.
+
+    Of n normal influences the fourth powers sum up to 3 / n of the square of the sum of squares. So a sum of other
+    influences is known as well as one of 3 squares^2 / fourth_powers normal ones. Source: Satterthwaite, An approximate
+    distribution of estimates of variance components, Biometrics Bulletin 2 (1946).
+    """
+    patients = np.full(squares.shape, inf)
+    np.divide(3 * squares**2, fourth_powers, out=patients, where=fourth_powers > 0)
+    return patients - 1
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
@@ -61,40 +92,97 @@ def estimate(statistic: Statistic | None, scale: Scale, *, level: float = LEVEL)
         scale: see `Scale`.
         level: the share of samples whose interval covers the truth. One end of an interval of level 0.9 is a one-sided
             bound of level 0.95.
+
+    Returns:
+        Without an interval if the variance is unknown, or the value lies at a bound of its scale.
     """
     if statistic is None:
         return UNDEFINED
-    value, reach = statistic.value, normal_quantile(level) * sqrt(statistic.variance)
+    value, reach = statistic.value, t_quantile(level, statistic.degrees_of_freedom) * sqrt(statistic.variance)
+    return _symmetric(value, reach, scale)
+
+
+def estimate_share(share: float, *, variance: float, freedom: float, patients: float) -> Estimate:
+    """A share with its interval: symmetric on the logit scale, or Wilson's where no patient differs from the others.
+
+    Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927), with patients
+    for trials.
+
+    Args:
+        share: in [0, 1].
+        variance: clustered by patient.
+        freedom: the variance's degrees of freedom.
+        patients: of equal weight that would know as much if all scans of a patient were alike (Kish, Survey sampling
+            (1965), section 11.7).
+    """
+    # A variance below this is rounding: as if every patient had the same share.
+    if variance > 1e-12 * share * (1 - share):
+        return _symmetric(share, t_quantile(LEVEL, freedom) * sqrt(variance), "logit")
+    z = t_quantile(LEVEL, inf)
+    middle = (share + z**2 / (2 * patients)) / (1 + z**2 / patients)
+    reach = z * sqrt(share * (1 - share) / patients + (z / (2 * patients)) ** 2) / (1 + z**2 / patients)
+    return Estimate(value=share, low=max(0.0, middle - reach), high=min(1.0, middle + reach))
+
+
+def add(
+    first: Estimate,
+    second: Estimate,
+    correlation: float,
+    scales: tuple[Callable[[float], float], Callable[[float], float]],
+) -> Estimate:
+    """The sum of an increasing function of each of two estimates; its interval follows from both estimates' ends.
+
+    Source: Zou, Toward using confidence intervals to compare correlations, Psychological Methods 12
+    (2007).
+    """
+    if first.value is None or second.value is None:
+        return UNDEFINED
+    values = scales[0](first.value), scales[1](second.value)
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Estimate(value=sum(values))
+    lows, highs = (
+        (scales[0](one), scales[1](other)) for one, other in ((first.low, second.low), (first.high, second.high))
+    )
+    if not isfinite(sum(values)):
+        return Estimate(value=sum(values), low=sum(lows), high=sum(highs))
+
+    def reach(ends: tuple[float, float]) -> float:
+        one, other = ends[0] - values[0], ends[1] - values[1]
+        return sqrt(max(0.0, one**2 + other**2 + 2 * correlation * one * other))
+
+    return Estimate(value=sum(values), low=sum(values) - reach(lows), high=sum(values) + reach(highs))
+
+
+def t_quantile(level: float, freedom: float) -> float:
+    """How many deviations an interval reaches to either side: 1.96 of level 0.95 and infinite degrees of freedom.
+
+    Right to 1% from 2 degrees of freedom and up to level 0.95. Source: Abramowitz and Stegun, Handbook of mathematical
+    functions (1964), 26.7.5.
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+
+
+def chance(log_odds: float) -> float:
+    """The share of which these are the log odds."""
+    return 1 / (1 + exp(-log_odds)) if log_odds > -700 else 0.0
+
+
+def _symmetric(value: float, reach: float, scale: Scale) -> Estimate:
+    at_bound = (scale != "identity" and value <= 0) or (scale == "logit" and value >= 1)
+    if at_bound or not isfinite(reach):
+        return Estimate(value=value)
     if scale == "identity":
         return Estimate(value=value, low=value - reach, high=value + reach)
     if scale == "log":
-        if value <= 0:
-            return Estimate(value=value)
-        factor = exp(reach / value)
+        # Beyond this the upper end is no number.
+        factor = exp(min(reach / value, 700.0))
         return Estimate(value=value, low=value / factor, high=value * factor)
-    if not 0 < value < 1:
-        return Estimate(value=value)
     odds, of_odds = log(value / (1 - value)), reach / (value * (1 - value))
-    return Estimate(value=value, low=1 / (1 + exp(of_odds - odds)), high=1 / (1 + exp(-of_odds - odds)))
-
-
-def estimate_proportion(value: float, variance: float, trials: int) -> Estimate:
-    """A share of trials with its interval: Wilson's, with as many trials as would give the clustered variance.
-
-    Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927); for clusters:
-    Korn and Graubard, Confidence intervals for proportions with small expected number of positive counts estimated from
-    survey data, Survey Methodology 24 (1998).
-    """
-    if isinf(variance):
-        # One patient does not tell how patients differ.
-        return Estimate(value=value)
-    effective = min(value * (1 - value) / variance, trials) if variance > 0 else trials
-    z = normal_quantile(LEVEL)
-    middle = (value + z**2 / (2 * effective)) / (1 + z**2 / effective)
-    reach = z * sqrt(value * (1 - value) / effective + (z / (2 * effective)) ** 2) / (1 + z**2 / effective)
-    return Estimate(value=value, low=max(0.0, middle - reach), high=min(1.0, middle + reach))
-
-
-def normal_quantile(level: float) -> float:
-    """How many deviations an interval of a level reaches to either side: 1.96 for 0.95."""
-    return NormalDist().inv_cdf((1 + level) / 2)
+    return Estimate(value=value, low=chance(odds - of_odds), high=chance(odds + of_odds))

@@ -23,9 +23,6 @@ from db.evaluation.rates import PredictiveValues, Rates, predictive_values, rate
 from db.findings import ABNORMAL
 from db.metrics.formulas import confusion_matrix_at
 
-#: Both classes must be of at least so many scans, and of so many patients: with fewer there is no telling how far a
-#: figure may be off.
-MIN_OF_EACH_CLASS: Final = 5
 GIVEN: Final = "given"
 #: Where baselines predict.
 _BASELINE_THRESHOLD: Final = 0.5
@@ -93,7 +90,7 @@ class Evaluation:
     #: With a known id.
     patients: int
     scans_without_patient: int
-    #: Over the findings that have both classes, `Abnormal` apart.
+    #: Over the findings that have both classes, `Abnormal` apart. Without an interval if one of them has none.
     mean_auroc: Estimate
     findings: Mapping[str, FindingEvaluation]
 
@@ -123,7 +120,7 @@ def evaluate(
         scans=len(cohort.scores),
         patients=len(np.unique(cohort.patients[cohort.has_patient])),
         scans_without_patient=int((~cohort.has_patient).sum()),
-        mean_auroc=estimate(mean_auroc_statistic(cohort, specific), "logit"),
+        mean_auroc=_mean_auroc(cohort, specific),
         findings={
             finding: _evaluate_finding(
                 cohort,
@@ -155,17 +152,6 @@ def mean_auroc_statistic(cohort: Cohort, findings: Sequence[str]) -> Statistic |
     return Statistic(value=float(np.mean(values)), influence=influence / len(values)) if values else None
 
 
-def why_no_interval(sample: Sample) -> str | None:
-    """Why no figure of a sample has an interval, as a sentence; None if its figures have."""
-    for name, chosen in (("positive", sample.labels), ("negative", ~sample.labels)):
-        scans, patients = int(chosen.sum()), len(np.unique(sample.patients[chosen]))
-        if scans < MIN_OF_EACH_CLASS:
-            return f"no interval: {scans} {name} scans, fewer than {MIN_OF_EACH_CLASS}"
-        if patients < MIN_OF_EACH_CLASS:
-            return f"no interval: the {name} scans are of {patients} patients, fewer than {MIN_OF_EACH_CLASS}"
-    return None
-
-
 def describe_clusters(evaluation: Evaluation) -> str:
     """What the intervals are clustered by, as the end of a sentence: `clustered by patient`, or what is wrong."""
     if not evaluation.patients:
@@ -177,21 +163,20 @@ def describe_clusters(evaluation: Evaluation) -> str:
 
 def figures_of(sample: Sample) -> Figures:
     """The figures of a sample that need no threshold."""
-    reason = why_no_interval(sample)
 
     def figure(statistic: Statistic | None, scale: Scale) -> Estimate:
         shown = estimate(statistic, scale)
-        return shown if reason is None else Estimate(value=shown.value)
+        return shown if sample.no_interval is None else Estimate(value=shown.value)
 
     return Figures(
         scans=len(sample.labels),
         positives=sample.positives,
         negatives=sample.negatives,
         patients=sample.patient_count,
-        no_interval=reason,
+        no_interval=sample.no_interval,
         auroc=figure(auroc_statistic(sample), "logit"),
         average_precision=figure(average_precision_statistic(sample), "logit"),
-        brier=figure(brier_statistic(sample), "identity"),
+        brier=figure(brier_statistic(sample), "log"),
         calibration_slope=figure(calibration_slope_statistic(sample), "identity"),
         calibration_intercept=figure(calibration_intercept_statistic(sample), "identity"),
         observed_over_expected=figure(observed_over_expected_statistic(sample), "log"),
@@ -255,3 +240,10 @@ def _baseline(sample: Sample, scores: NDArray[np.float64]) -> Baseline:
 
 def _auroc(sample: Sample, scores: NDArray[np.float64]) -> Estimate:
     return figures_of(Sample(labels=sample.labels, scores=scores, patients=sample.patients)).auroc
+
+
+def _mean_auroc(cohort: Cohort, findings: Sequence[str]) -> Estimate:
+    mean = estimate(mean_auroc_statistic(cohort, findings), "logit")
+    samples = [cohort.sample(finding) for finding in findings]
+    sure = all(sample.no_interval is None for sample in samples if sample.positives and sample.negatives)
+    return mean if sure else Estimate(value=mean.value)

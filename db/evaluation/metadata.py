@@ -66,5 +66,5 @@ def metadata_scores(sample: Sample, groupings: Sequence[Grouping]) -> ScoreArray
         fit = fit_logistic(columns, positives, totals, ridge=penalties)
         if fit is None:
             return None
-        scores[~others] = (1 / (1 + np.exp(-columns @ fit.coefficients)))[cell_of[~others]]
+        scores[~others] = (1 / (1 + np.exp(-columns @ fit)))[cell_of[~others]]
     return scores

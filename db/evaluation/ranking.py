@@ -1,10 +1,10 @@
 """AUROC and average precision, each with the patients' influence on it."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from db.evaluation.cohort import Sample
-from db.evaluation.estimate import Statistic
-from db.metrics.formulas import ScoreArray
+from db.evaluation.estimate import Statistic, leave_out
 
 
 def auroc_statistic(sample: Sample) -> Statistic | None:
@@ -14,14 +14,15 @@ def auroc_statistic(sample: Sample) -> Statistic | None:
     curves, Biometrics 44 (1988); for clusters: Obuchowski, Nonparametric analysis of clustered ROC curve data,
     Biometrics 53 (1997).
     """
-    value = sample.curve.auroc
+    curve, value = sample.curve, sample.curve.auroc
     if value is None:
         return None
-    positive, negative = (np.sort(sample.scores[chosen]) for chosen in (sample.labels, ~sample.labels))
-    below = _share_below(negative, sample.scores)
-    above = 1 - _share_below(positive, sample.scores)
-    of_scans = np.where(sample.labels, (below - value) / sample.positives, (above - value) / sample.negatives)
-    return Statistic(value=value, influence=sample.of_patients(of_scans))
+    # At each distinct score; a tie counts as one half.
+    positives_above, negatives_above = (counts - np.diff(counts, prepend=0) / 2 for counts in (curve.tp, curve.fp))
+    of_positive = (1 - negatives_above / sample.negatives - value) / sample.positives
+    of_negative = (positives_above / sample.positives - value) / sample.negatives
+    of_scans = np.where(sample.labels, of_positive[sample.score_places], of_negative[sample.score_places])
+    return Statistic(value=value, influence=_influence(sample, of_scans))
 
 
 def average_precision_statistic(sample: Sample) -> Statistic | None:
@@ -37,13 +38,17 @@ def average_precision_statistic(sample: Sample) -> Statistic | None:
     at_score = np.diff(curve.tp, prepend=0) / predicted**2
     # Sums over the positives at or below each distinct score.
     gain, loss = (np.cumsum((at_score * counts)[::-1])[::-1] for counts in (curve.fp, curve.tp))
-    place = len(curve.thresholds) - 1 - np.searchsorted(curve.thresholds[::-1], sample.scores)
-    own = (curve.tp / predicted)[place] - value
-    of_scans = np.where(sample.labels, own + gain[place], -loss[place]) / sample.positives
-    return Statistic(value=value, influence=sample.of_patients(of_scans))
+    of_positive = (curve.tp / predicted - value + gain)[sample.score_places]
+    of_scans = np.where(sample.labels, of_positive, -loss[sample.score_places]) / sample.positives
+    return Statistic(value=value, influence=_influence(sample, of_scans))
 
 
-def _share_below(ascending: ScoreArray, scores: ScoreArray) -> ScoreArray:
-    """(N,) the share of some scores that lie below each score; a tie counts as one half."""
-    left, right = (np.searchsorted(ascending, scores, side) for side in ("left", "right"))
-    return (left + right) / (2 * len(ascending))
+def _influence(sample: Sample, of_scans: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(P,) from the derivatives by the weights of scans; a patient is left out of both classes."""
+    return sum(
+        (
+            leave_out(sample.of_patients(of_scans * chosen), sample.of_patients(chosen / chosen.sum()))
+            for chosen in (sample.labels, ~sample.labels)
+        ),
+        start=np.zeros(sample.patient_count),
+    )

@@ -1,33 +1,30 @@
 """Counts, rates and net benefit at thresholds, with intervals clustered by patient.
 
-Every rate is a ratio of sums over patients of the counts x = (TP, FP, positives, negatives): sum(a x) / sum(b x). So
-its variance follows from the sums of the products of these counts (the linearised variance of a ratio, Cochran,
-Sampling techniques (1977), section 6.4), which are computed once for all rates.
+Every rate is a share of right ones among right and wrong ones, whose counts are sums over patients. So its variance,
+and how well that is known, follow from the sums over patients of the products of both counts (the linearised variance
+of a ratio, Cochran, Sampling techniques (1977), section 6.4).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import hypot
+from math import comb, inf, log
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from db.evaluation.cohort import Sample
-from db.evaluation.estimate import UNDEFINED, Estimate, estimate_proportion
-from db.metrics.formulas import ConfusionMatrix, CountArray, Labels
+from db.evaluation.estimate import UNDEFINED, Estimate, add, chance, degrees_of_freedom, estimate_share
+from db.evaluation.patient_counts import PatientCounts, Values
+from db.metrics.formulas import ConfusionMatrix
 
-#: Numerator and denominator of each rate by (TP, FP, positives, negatives).
-_RATIOS: Final = {
-    name: np.array(ratio, np.float64)
-    for name, ratio in {
-        "precision": ((1, 0, 0, 0), (1, 1, 0, 0)),
-        "recall": ((1, 0, 0, 0), (0, 0, 1, 0)),
-        "specificity": ((0, -1, 0, 1), (0, 0, 0, 1)),
-        "npv": ((0, -1, 0, 1), (-1, -1, 1, 1)),
-        "f1": ((2, 0, 0, 0), (1, 1, 1, 0)),
-        "accuracy": ((1, -1, 0, 1), (0, 0, 1, 1)),
-    }.items()
+#: What is right and what is wrong by each rate, from (TP, FP, FN, TN).
+_RATES: Final[dict[str, Callable[[Values], tuple[Values, Values]]]] = {
+    "precision": lambda counts: (counts[0], counts[1]),
+    "recall": lambda counts: (counts[0], counts[2]),
+    "specificity": lambda counts: (counts[3], counts[1]),
+    "npv": lambda counts: (counts[3], counts[2]),
+    "f1": lambda counts: (2 * counts[0], counts[1] + counts[2]),
+    "accuracy": lambda counts: (counts[0] + counts[3], counts[1] + counts[2]),
 }
 
 
@@ -53,6 +50,8 @@ class Rates:
     balanced_accuracy: Estimate
     #: In true positives per scan, see `net_benefit`.
     net_benefit: float | None
+    #: Of recall and specificity, over samples of patients, in [-1, 1]; 0 where it is unknown.
+    correlation: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +65,17 @@ class PredictiveValues:
 
 def rates_at(sample: Sample, thresholds: Sequence[float]) -> tuple[Rates, ...]:
     """The counts and rates at each threshold, in the order given; a prediction is score >= threshold."""
-    moments = _moments(sample, thresholds)
+    counts = PatientCounts.of(sample, thresholds)
+    shares = {name: _Shares.of(counts, rule) for name, rule in _RATES.items()}
+    correlations = _correlations(counts, shares["recall"], shares["specificity"])
     return tuple(
-        _rates(sample, threshold, of_threshold) for threshold, of_threshold in zip(thresholds, moments, strict=True)
+        _rates(
+            sample,
+            threshold,
+            {name: of_rate.estimate(at, why_not=sample.no_interval) for name, of_rate in shares.items()},
+            float(correlations[at]),
+        )
+        for at, threshold in enumerate(thresholds)
     )
 
 
@@ -92,41 +99,40 @@ def treat_all(sample: Sample, threshold: float) -> float | None:
 def predictive_values(rates: Rates, prevalence: float) -> PredictiveValues:
     """Precision and NPV at a prevalence in (0, 1), by Bayes' rule from recall and specificity.
 
-    The ends of the intervals are those of both rates at once, so the intervals are rather too wide.
+    Their log odds are sums, such as log(recall) - log(1 - specificity) and the log odds of the prevalence, so the ends
+    of their intervals follow from those of both rates.
     """
-    recall, specificity = rates.recall, rates.specificity
+    recall, specificity, correlation = rates.recall, rates.specificity, rates.correlation
     return PredictiveValues(
         prevalence=prevalence,
-        precision=_by_ends(
-            lambda sensitivity, specific: _bayes(sensitivity * prevalence, (1 - specific) * (1 - prevalence)),
-            recall,
-            specificity,
-        ),
-        npv=_by_ends(
-            lambda sensitivity, specific: _bayes(specific * (1 - prevalence), (1 - sensitivity) * prevalence),
-            recall,
-            specificity,
-        ),
+        precision=_by_bayes(recall, specificity, prevalence, correlation),
+        npv=_by_bayes(specificity, recall, 1 - prevalence, correlation),
     )
 
 
-def _by_ends(rule: Callable[[float, float], float | None], first: Estimate, second: Estimate) -> Estimate:
-    """A figure that grows with both estimates."""
-    value, low, high = (
-        None if a is None or b is None else rule(a, b)
-        for a, b in ((first.value, second.value), (first.low, second.low), (first.high, second.high))
+def _by_bayes(right: Estimate, other: Estimate, prior: float, correlation: float) -> Estimate:
+    """The share of one class among what is predicted to be of it.
+
+    Args:
+        right: the rate at which predictions are right for this class.
+        other: the same for the other class.
+        prior: this class' share.
+        correlation: of both rates.
+    """
+    if right.value is None or other.value is None or (right.value == 0 and other.value == 1):
+        return UNDEFINED
+    odds = add(
+        right, other, correlation, (lambda rate: _log(rate * prior), lambda rate: -_log((1 - rate) * (1 - prior)))
     )
-    return Estimate(value=value, low=low, high=high)
+    return Estimate(
+        value=None if odds.value is None else chance(odds.value),
+        low=None if odds.low is None else chance(odds.low),
+        high=None if odds.high is None else chance(odds.high),
+    )
 
 
-def _bayes(right: float, wrong: float) -> float | None:
-    return right / (right + wrong) if right + wrong else None
-
-
-def _rates(sample: Sample, threshold: float, moments: NDArray[np.float64]) -> Rates:
+def _rates(sample: Sample, threshold: float, rates: dict[str, Estimate], correlation: float) -> Rates:
     counts = sample.curve.confusion_matrix_at(threshold)
-    totals = np.array([counts.tp, counts.fp, sample.positives, sample.negatives], np.float64)
-    rates = {name: _ratio(totals, moments, ratio, sample.patient_count) for name, ratio in _RATIOS.items()}
     return Rates(
         threshold=threshold,
         tp=counts.tp,
@@ -134,69 +140,82 @@ def _rates(sample: Sample, threshold: float, moments: NDArray[np.float64]) -> Ra
         fn=counts.fn,
         tn=counts.tn,
         **rates,
-        balanced_accuracy=_mean(rates["recall"], rates["specificity"]),
+        balanced_accuracy=add(
+            rates["recall"], rates["specificity"], correlation, (lambda rate: rate / 2, lambda rate: rate / 2)
+        ),
         net_benefit=net_benefit(counts, threshold),
+        correlation=correlation,
     )
 
 
-def _ratio(
-    totals: NDArray[np.float64], moments: NDArray[np.float64], ratio: NDArray[np.float64], patients: int
-) -> Estimate:
-    numerator, denominator = ratio
-    total = float(denominator @ totals)
-    if total == 0:
-        return UNDEFINED
-    value = float(numerator @ totals) / total
-    residual = numerator - value * denominator
-    correction = patients / (patients - 1) if patients > 1 else np.inf
-    variance = float(residual @ moments @ residual) / total**2
-    return estimate_proportion(value, variance * correction if variance > 0 else 0.0, int(total))
+@dataclass(frozen=True, kw_only=True)
+class _Shares:
+    """A rate at K thresholds; arrays are (K,) float64, NaN where there is nothing right and nothing wrong."""
+
+    share: Values
+    #: To first order.
+    variance: Values
+    freedom: Values
+    #: The sum of the squares of the patients' shares in all that is right or wrong.
+    concentration: Values
+
+    @classmethod
+    def of(cls, counts: PatientCounts, rule: Callable[[Values], tuple[Values, Values]]) -> "_Shares":
+        sums = counts.sums(lambda of_patients: _powers(*rule(of_patients)))
+        total, squares, fourth = sums[0] + sums[1], sums[2:5], sums[5:]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = sums[0] / total
+            variance = _of_residuals(share, squares) / total**2
+            return cls(
+                share=share,
+                variance=variance,
+                freedom=degrees_of_freedom(variance, _of_residuals(share, fourth) / total**4),
+                concentration=(squares[0] + 2 * squares[1] + squares[2]) / total**2,
+            )
+
+    def estimate(self, at: int, *, why_not: str | None) -> Estimate:
+        share, concentration = float(self.share[at]), float(self.concentration[at])
+        if np.isnan(share):
+            return UNDEFINED
+        if why_not is not None:
+            return Estimate(value=share)
+        # As if every patient were left out, and all had a share of the average size.
+        variance = float(self.variance[at]) / (1 - concentration) if concentration < 1 else inf
+        return estimate_share(share, variance=variance, freedom=float(self.freedom[at]), patients=1 / concentration)
 
 
-def _mean(first: Estimate, second: Estimate) -> Estimate:
-    """The mean of two figures of different scans, by the square-and-add rule.
-
-    Source: Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27 (2008).
-    """
-    if first.value is None or second.value is None:
-        return UNDEFINED
-    value = (first.value + second.value) / 2
-    if first.low is None or first.high is None or second.low is None or second.high is None:
-        return Estimate(value=value)
-    below = hypot(first.value - first.low, second.value - second.low) / 2
-    above = hypot(first.high - first.value, second.high - second.value) / 2
-    return Estimate(value=value, low=max(0.0, value - below), high=min(1.0, value + above))
+def _powers(right: Values, wrong: Values) -> tuple[Values, ...]:
+    """Ten of (M,): both counts, then their products of second and of fourth order, each from all right to all wrong."""
+    squares = right * right, right * wrong, wrong * wrong
+    fourth = *(squares[0] * one for one in squares), squares[1] * squares[2], squares[2] * squares[2]
+    return right, wrong, *squares, *fourth
 
 
-def _moments(sample: Sample, thresholds: Sequence[float]) -> NDArray[np.float64]:
-    """(K, 4, 4) the sums over patients of the products of their (TP, FP, positives, negatives) at K thresholds.
-
-    As a threshold falls to a scan's score, one count of the scan's patient grows from k to k + 1. Its product with
-    another count x of the patient grows by x, its square by 2 k + 1. So each moment is a sum over the scans that are
-    predicted, and one sort by patient and score serves all thresholds.
-    """
-    order = np.lexsort((-sample.scores, sample.patients))
-    labels, patients = sample.labels[order], sample.patients[order]
-    totals = [np.bincount(patients, chosen, minlength=sample.patient_count) for chosen in (labels, ~labels)]
-    # The counts of its patient before each scan.
-    before = [
-        np.cumsum(chosen) - chosen - (np.cumsum(of_class) - of_class)[patients]
-        for chosen, of_class in zip((labels, ~labels), totals, strict=True)
+def _of_residuals(share: Values, moments: Values) -> Values:
+    """(K,) the sums over patients of an even power of right - share * (right + wrong), from moments (power + 1, K)."""
+    power = len(moments) - 1
+    terms = [
+        comb(power, wrong) * (1 - share) ** (power - wrong) * (-share) ** wrong * moment
+        for wrong, moment in enumerate(moments)
     ]
-    ascending = np.unique(np.asarray(thresholds, np.float64))
-    reached = np.searchsorted(ascending, sample.scores[order], side="right")
-    place = np.searchsorted(ascending, thresholds)
+    # Rounding may take a sum that is 0 below it.
+    return np.asarray(np.maximum(np.sum(terms, axis=0), 0.0), np.float64)
 
-    def sum_predicted(growth: CountArray, chosen: Labels) -> NDArray[np.float64]:
-        of_steps = np.bincount(reached[chosen], growth[chosen], minlength=len(ascending) + 1)
-        return np.cumsum(of_steps[::-1], dtype=np.float64)[::-1][1:][place]
 
-    sums = np.empty((len(thresholds), 4, 4))
-    for row, chosen in enumerate((labels, ~labels)):
-        sums[:, row, row] = sum_predicted(2 * before[row] + 1, chosen)
-        for column, of_class in enumerate(totals, start=2):
-            sums[:, row, column] = sums[:, column, row] = sum_predicted(of_class[patients], chosen)
-        for column, of_class in enumerate(totals):
-            sums[:, row + 2, column + 2] = totals[row] @ of_class
-    sums[:, 0, 1] = sums[:, 1, 0] = sum_predicted(before[1], labels) + sum_predicted(before[0], ~labels)
-    return sums
+def _correlations(counts: PatientCounts, recall: _Shares, specificity: _Shares) -> Values:
+    """(K,) the correlation of recall and specificity; 0 where it is unknown."""
+    tp_tn, tp_fp, fn_tn, fn_fp = counts.sums(
+        lambda each: (each[0] * each[3], each[0] * each[1], each[2] * each[3], each[2] * each[1])
+    )
+    positives, negatives = counts.first[2:].sum(axis=1)
+    right, well = recall.share, specificity.share
+    with np.errstate(divide="ignore", invalid="ignore"):
+        covariance = (
+            (1 - right) * ((1 - well) * tp_tn - well * tp_fp) - right * ((1 - well) * fn_tn - well * fn_fp)
+        ) / (positives * negatives)
+        correlation = covariance / np.sqrt(recall.variance * specificity.variance)
+    return np.where(np.isfinite(correlation), np.clip(correlation, -1, 1), 0.0)
+
+
+def _log(value: float) -> float:
+    return log(value) if value > 0 else -inf

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from db.evaluation.evaluate import GIVEN, MIN_OF_EACH_CLASS, Baseline, Figures, ThresholdFigures
+from db.evaluation.cohort import MIN_OF_EACH_CLASS
+from db.evaluation.evaluate import GIVEN, Baseline, Figures, ThresholdFigures
 from producer.report.build import Report
 from producer.report.format import format_estimate, format_interval, format_rate, format_threshold, name_threshold
 from producer.report.sentences import (
