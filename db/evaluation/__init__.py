@@ -13,5 +13,6 @@ rates.py         counts, rates and net benefit at thresholds
 metadata.py      scores from view, sex and age, without the image
 evaluate.py      puts all of it together
 sentences.py     what is said of an evaluation in words
+format.py        figures as text
 run_cohort.py    reads the cohort of a run from SQL, as the only module here that does
 """

@@ -93,7 +93,7 @@ def _coefficient(
     coefficients = fit_logistic(columns, truth, np.ones_like(truth), offset=offset)
     if coefficients is None:
         return None
-    chance = 1 / (1 + np.exp(-(offset + columns @ coefficients)))
+    chance = 1 / (1 + np.exp(-(offset + np.einsum("nk,k->n", columns, coefficients))))
     scores = np.stack([sample.of_patients((truth - chance) * column) for column in columns.T], axis=-1)
     influence = _steps_without(sample, columns, chance * (1 - chance), scores)[:, place]
     return Statistic(value=float(coefficients[place]), influence=influence)

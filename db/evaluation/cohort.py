@@ -1,5 +1,6 @@
 """The scans that an evaluation is of, as arrays."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,13 @@ VIEW, SEX, AGE, MANUFACTURER = "view", "sex", "age", "manufacturer"
 KINDS: Final = (VIEW, SEX, AGE, MANUFACTURER)
 #: The name of the group of scans of which the kind is not known.
 UNKNOWN: Final = "unknown"
+#: The name of the group of scans of which the kind has a value that is not one of its names.
+OTHER: Final = "other"
+#: A column of views or sexes may hold any text, even a name, so all else is `other`.
+_VIEWS: Final = ("PA", "AP", "LATERAL")
+_SEXES: Final = ("F", "M")
+#: Manufacturers that are groups of their own.
+_MANUFACTURERS: Final = 8
 #: Upper ends of age bands in years, exclusive, and the bands' names.
 _AGE_BANDS: Final = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"), (np.inf, "80+"))
 
@@ -70,7 +78,7 @@ class Sample:
     def no_interval(self) -> str | None:
         """Why no figure of these scans has an interval, as a sentence; None where they have."""
         for name, chosen in (("positive", self.labels), ("negative", ~self.labels)):
-            scans, patients = int(chosen.sum()), len(np.unique(self.patients[chosen]))
+            scans, patients = int(chosen.sum()), int(np.count_nonzero(np.bincount(self.patients[chosen])))
             if scans < MIN_OF_EACH_CLASS:
                 return f"no interval: {scans} {name} scans, fewer than {MIN_OF_EACH_CLASS}"
             if patients < MIN_OF_EACH_CLASS:
@@ -154,8 +162,44 @@ def group_by(names: Sequence[str], *, order: Sequence[str] = ()) -> Grouping:
     return Grouping(names=shown, places=np.array([place[name] for name in names], np.int64))
 
 
+def group_kinds(names: Mapping[str, Sequence[str]]) -> dict[str, Grouping]:
+    """Group N scans by each kind, as `Cohort.groupings`; kinds of which nothing is known are left out.
+
+    Args:
+        names: by kind, the name of each scan's group, as `view_group`, `sex_group` and `age_band` give it; of
+            manufacturers the manufacturer, or `unknown`. The most frequent ones are groups of their own.
+    """
+    orders = {VIEW: (*_VIEWS, OTHER), SEX: (*_SEXES, OTHER), AGE: tuple(name for _, name in _AGE_BANDS)}
+    known = {kind: of_scans for kind, of_scans in names.items() if {*of_scans} - {UNKNOWN}}
+    return {
+        kind: _group_by_frequency(of_scans) if kind == MANUFACTURER else group_by(of_scans, order=orders[kind])
+        for kind, of_scans in known.items()
+    }
+
+
+def view_group(view: str | None) -> str:
+    """The name of a view's group: `PA`, `AP`, `LATERAL`, `other` or `unknown`, which is never taken for PA."""
+    if view is None:
+        return UNKNOWN
+    return view.upper() if view.upper() in _VIEWS else OTHER
+
+
+def sex_group(sex: str | None) -> str:
+    """The name of a sex's group: `F`, `M`, `other` or `unknown`."""
+    if sex is None:
+        return UNKNOWN
+    name = {"FEMALE": "F", "MALE": "M"}.get(sex.upper(), sex.upper())
+    return name if name in _SEXES else OTHER
+
+
 def age_band(age_years: float | None) -> str:
     """The name of an age's band, such as `40-59`; `unknown` without an age."""
     if age_years is None:
         return UNKNOWN
     return next(name for end, name in _AGE_BANDS if age_years < end)
+
+
+def _group_by_frequency(names: Sequence[str]) -> Grouping:
+    frequent = [name for name, _ in Counter(name for name in names if name != UNKNOWN).most_common(_MANUFACTURERS)]
+    kept = {*frequent, UNKNOWN}
+    return group_by([name if name in kept else OTHER for name in names], order=(*frequent, OTHER))

@@ -53,6 +53,8 @@ class Statistic:
     @property
     def degrees_of_freedom(self) -> float:
         """How well the variance is known, see `degrees_of_freedom`."""
+        if not isfinite(self.variance):
+            return inf
         squares = self.influence**2
         return float(degrees_of_freedom(np.asarray(squares.sum()), np.asarray(np.sum(squares**2))))
 

@@ -17,7 +17,7 @@ from db.evaluation.calibration import (
 )
 from db.evaluation.cohort import AGE, SEX, VIEW, Cohort, Sample
 from db.evaluation.estimate import Estimate, Scale, Statistic, estimate
-from db.evaluation.metadata import metadata_scores, share_by_group
+from db.evaluation.metadata import auroc_within_folds, cross_fit, share_by_group
 from db.evaluation.ranking import auroc_statistic, average_precision_statistic
 from db.evaluation.rates import PredictiveValues, Rates, predictive_values, rates_at
 from db.findings import ABNORMAL
@@ -163,24 +163,24 @@ def describe_clusters(evaluation: Evaluation) -> str:
 
 def figures_of(sample: Sample) -> Figures:
     """The figures of a sample that need no threshold."""
-
-    def figure(statistic: Statistic | None, scale: Scale) -> Estimate:
-        shown = estimate(statistic, scale)
-        return shown if sample.no_interval is None else Estimate(value=shown.value)
-
     return Figures(
         scans=len(sample.labels),
         positives=sample.positives,
         negatives=sample.negatives,
         patients=sample.patient_count,
         no_interval=sample.no_interval,
-        auroc=figure(auroc_statistic(sample), "logit"),
-        average_precision=figure(average_precision_statistic(sample), "logit"),
-        brier=figure(brier_statistic(sample), "log"),
-        calibration_slope=figure(calibration_slope_statistic(sample), "identity"),
-        calibration_intercept=figure(calibration_intercept_statistic(sample), "identity"),
-        observed_over_expected=figure(observed_over_expected_statistic(sample), "log"),
+        auroc=_figure(sample, auroc_statistic(sample), "logit"),
+        average_precision=_figure(sample, average_precision_statistic(sample), "logit"),
+        brier=_figure(sample, brier_statistic(sample), "log"),
+        calibration_slope=_figure(sample, calibration_slope_statistic(sample), "identity"),
+        calibration_intercept=_figure(sample, calibration_intercept_statistic(sample), "identity"),
+        observed_over_expected=_figure(sample, observed_over_expected_statistic(sample), "log"),
     )
+
+
+def _figure(sample: Sample, statistic: Statistic | None, scale: Scale) -> Estimate:
+    shown = estimate(statistic, scale)
+    return shown if sample.no_interval is None else Estimate(value=shown.value)
 
 
 def _evaluate_finding(
@@ -222,24 +222,29 @@ def _baselines(
     cohort: Cohort, sample: Sample, known: NDArray[np.bool_], given: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, Baseline]:
     always, never = np.ones(len(sample.labels)), np.zeros(len(sample.labels))
-    groupings = {kind: grouping.filter(known) for kind, grouping in cohort.groupings.items()}
     by_name = {
-        "always_positive": always,
-        "majority": always if 2 * sample.positives >= len(always) else never,
-        "view_only": share_by_group(sample, groupings[VIEW]) if VIEW in groupings else None,
-        "metadata_only": metadata_scores(sample, [groupings[kind] for kind in (VIEW, SEX, AGE) if kind in groupings]),
+        "always_positive": _baseline(sample, always),
+        "majority": _baseline(sample, always if 2 * sample.positives >= len(always) else never),
     }
-    computed = {name: _baseline(sample, scores) for name, scores in by_name.items() if scores is not None}
-    return computed | {name: Baseline(auroc=_auroc(sample, scores[known])) for name, scores in given.items()}
+    groupings = {kind: grouping.filter(known) for kind, grouping in cohort.groupings.items()}
+    by_view = share_by_group(sample, groupings[VIEW]) if VIEW in groupings else None
+    if by_view is not None:
+        by_name["view_only"] = _baseline(sample, by_view)
+    fitted = cross_fit(sample, [groupings[kind] for kind in (VIEW, SEX, AGE) if kind in groupings])
+    if fitted is not None:
+        by_name["metadata_only"] = _baseline(sample, fitted.scores, auroc_within_folds(sample, fitted))
+    return by_name | {name: Baseline(auroc=_auroc(sample, scores[known])) for name, scores in given.items()}
 
 
-def _baseline(sample: Sample, scores: NDArray[np.float64]) -> Baseline:
+def _baseline(sample: Sample, scores: NDArray[np.float64], statistic: Statistic | None = None) -> Baseline:
     counts = confusion_matrix_at(sample.labels, scores, _BASELINE_THRESHOLD)
-    return Baseline(auroc=_auroc(sample, scores), f1=counts.f1, accuracy=counts.accuracy)
+    auroc = _auroc(sample, scores) if statistic is None else _figure(sample, statistic, "logit")
+    return Baseline(auroc=auroc, f1=counts.f1, accuracy=counts.accuracy)
 
 
 def _auroc(sample: Sample, scores: NDArray[np.float64]) -> Estimate:
-    return figures_of(Sample(labels=sample.labels, scores=scores, patients=sample.patients)).auroc
+    statistic = auroc_statistic(Sample(labels=sample.labels, scores=scores, patients=sample.patients))
+    return _figure(sample, statistic, "logit")
 
 
 def _mean_auroc(cohort: Cohort, findings: Sequence[str]) -> Estimate:

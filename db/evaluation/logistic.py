@@ -33,13 +33,15 @@ def fit_logistic(
         offset: (M,) log odds that are added as they are.
         ridge: (K,) the penalty on half the square of each coefficient.
     """
-    beta: NDArray[np.float64] = np.zeros(columns.shape[1])
+    # Products by einsum: BLAS would start threads for them, which take longer than the work.
+    terms = np.ascontiguousarray(columns.T)
+    beta: NDArray[np.float64] = np.zeros(len(terms))
+    penalties = np.broadcast_to(ridge, beta.shape)
     for _ in range(_MAX_STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(offset + columns @ beta, -500, 500)))
-        information = (columns.T * (totals * chance * (1 - chance))) @ columns + np.diag(
-            np.broadcast_to(ridge, beta.shape)
-        )
-        slope = columns.T @ (positives - totals * chance) - ridge * beta
+        chance = 1 / (1 + np.exp(-np.clip(offset + np.einsum("k,km->m", beta, terms), -500, 500)))
+        weighted = terms * (totals * chance * (1 - chance))
+        information = np.einsum("km,lm->kl", weighted, terms) + np.diag(penalties)
+        slope = np.einsum("km,m->k", terms, positives - totals * chance) - penalties * beta
         try:
             step = np.linalg.solve(information, slope)
         except np.linalg.LinAlgError:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
+from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
 from db.findings import column_of
 from db.metrics.scored_scans import HELD_OUT
 from producer.counted import counted
 from producer.ingest.source import describe_left_out
 from producer.report.build import Report
-from producer.report.format import format_estimate, format_rate
 
 #: What the mark at a threshold says that is not a given one.
 OWN_THRESHOLD_NOTE: Final = "the model's own threshold: chosen on its validation scans, not on these"

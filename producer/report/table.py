@@ -10,8 +10,8 @@ from rich.text import Text
 
 from db.evaluation.cohort import MIN_OF_EACH_CLASS
 from db.evaluation.evaluate import GIVEN, Baseline, Figures, ThresholdFigures
+from db.evaluation.format import format_estimate, format_interval, format_rate, format_threshold, name_threshold
 from producer.report.build import Report
-from producer.report.format import format_estimate, format_interval, format_rate, format_threshold, name_threshold
 from producer.report.sentences import (
     OWN_THRESHOLD_NOTE,
     coverage_lines,

@@ -1,8 +1,12 @@
 """A run's report as one HTML page that needs no other file, no network and no build step.
 
 data.py        what the page looks up, as JSON: every figure at 101 thresholds, by finding and group of scans
-columns.py     writes columns of numbers in few characters
-words.py       the headline, the warnings and the static tables
-render.py      puts data, template, style and script together
-page.html.j2, page.css, page.js
+columns.py     writes columns of figures in few characters
+words.py       the warnings above the figures, and the names of baselines
+render.py      puts data, page.html.j2, page.css and page.js together
 """
+
+from producer.report.page.data import page_data
+from producer.report.page.render import render_page
+
+__all__ = ["page_data", "render_page"]

@@ -1,14 +1,19 @@
 """Writes columns of figures as JSON in few characters. Rounding is done here, and never again on the page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from db.evaluation.estimate import Estimate
 from db.metrics.formulas import RocCurve
 
-#: A column of whole numbers, or an undefined one.
-Column = list[int | None]
+#: Whole numbers; None is undefined.
+Column: TypeAlias = list[int | None]
+#: Differences, and pairs of a difference and its times.
+PackedColumn: TypeAlias = list[int | list[int | None] | None]
+_SHORTEST_RUN: Final = 3
 
 
 def thousandths(value: float | None) -> int | None:
@@ -21,7 +26,7 @@ def hundred_thousandths(value: float | None) -> int | None:
     return None if value is None else round(100_000 * value)
 
 
-def estimate_columns(estimates: Sequence[Estimate]) -> list[Column]:
+def estimate_columns(estimates: Sequence[Estimate]) -> list[PackedColumn]:
     """Three columns of differences: the values of estimates, and how far below and above them their intervals reach.
 
     In thousandths: value less reach is the low end as it is shown. A reach changes less than an end.
@@ -37,19 +42,27 @@ def _reach(lower: Column, upper: Column) -> Column:
     return [None if a is None or b is None else b - a for a, b in zip(lower, upper, strict=True)]
 
 
-def differences(column: Iterable[int | None]) -> Column:
+def differences(column: Iterable[int | None]) -> PackedColumn:
     """Each number less the one before it that is not None; the page adds them up.
 
-    Figures at neighbouring thresholds are close, so their differences have few digits.
+    Figures at neighbouring thresholds are close, so their differences have few digits, and many are equal: of three or
+    more in a row there is one pair of the difference and its times.
     """
-    before, steps = 0, list[int | None]()
+    return [packed for step, run in groupby(_steps(column)) for packed in _pack(step, len([*run]))]
+
+
+def _steps(column: Iterable[int | None]) -> Iterator[int | None]:
+    before = 0
     for number in column:
-        steps.append(None if number is None else number - before)
+        yield None if number is None else number - before
         before = before if number is None else number
-    return steps
 
 
-def thin_curve(curve: RocCurve, points: int) -> list[Column]:
+def _pack(step: int | None, times: int) -> PackedColumn:
+    return [[step, times]] if times >= _SHORTEST_RUN else [step] * times
+
+
+def thin_curve(curve: RocCurve, points: int) -> list[PackedColumn]:
     """The true and the false positives at some of a curve's distinct scores, from the highest score, as differences.
 
     Half of the points lie evenly along the ROC curve, half evenly by the logarithm of the scans at or above them, for

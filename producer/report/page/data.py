@@ -7,13 +7,15 @@ import numpy as np
 
 from db.evaluation.calibration import CalibrationPoint, calibration_curve
 from db.evaluation.cohort import Cohort, Mask, Sample
+from db.evaluation.estimate import Estimate
 from db.evaluation.evaluate import GIVEN, Figures, FindingEvaluation
+from db.evaluation.format import format_threshold, name_threshold
 from db.evaluation.rates import Rates, net_benefit, predictive_values, rates_at
 from db.metrics.formulas import ConfusionMatrix
 from producer.report.build import Report
-from producer.report.format import format_threshold, name_threshold
 from producer.report.page.columns import (
     Column,
+    PackedColumn,
     differences,
     estimate_columns,
     hundred_thousandths,
@@ -46,9 +48,11 @@ def page_data(report: Report, cohort: Cohort) -> dict[str, Any]:
     `findings` has, by finding (the main one first), `thresholds` (the model's own: name, text, value), `prevalence`
     (the stated one, as text) and `groups`: by `all` or `kind/name`, the figures of the scans of which the label is
     known. Columns have one number for each threshold of `GRID` and each of the model's own. Figures are in thousandths,
-    those that are only drawn in hundred-thousandths, and columns hold differences.
+    those that are only drawn in hundred-thousandths, and columns are packed by
+    `differences`.
 
     Without an evaluation, `findings` has of each group the number of its scans, and those at or above each threshold.
+    Findings and groups without such a scan are left out.
 
     Args:
         report: the report.
@@ -56,16 +60,20 @@ def page_data(report: Report, cohort: Cohort) -> dict[str, Any]:
     """
     evaluation = report.evaluation
     if evaluation is None or not evaluation.findings:
-        findings = {finding: _scores_only(cohort, finding) for finding in _main_first(cohort.findings, report.finding)}
-        return {"is_judged": False, "findings": findings}
-    names = _main_first(evaluation.findings, report.finding)
+        findings = {finding: _scores_only(cohort, finding) for finding in main_first(cohort.findings, report.finding)}
+    else:
+        findings = {
+            finding: _finding_data(cohort, finding, evaluation.findings[finding])
+            for finding in main_first(evaluation.findings, report.finding)
+        }
     return {
-        "is_judged": True,
-        "findings": {name: _finding_data(cohort, name, evaluation.findings[name]) for name in names},
+        "is_judged": report.main is not None,
+        "findings": {finding: shown for finding, shown in findings.items() if shown["groups"]},
     }
 
 
-def _main_first(findings: Iterable[str], main: str) -> list[str]:
+def main_first(findings: Iterable[str], main: str) -> list[str]:
+    """The findings in the order of the page: the main one first."""
     return sorted(findings, key=lambda finding: finding != main)
 
 
@@ -92,13 +100,14 @@ def _finding_data(cohort: Cohort, finding: str, result: FindingEvaluation) -> di
         "groups": {
             name: _group_data(cohort.sample(finding, mask), figures[name], thresholds, stated)
             for name, mask in _groups(cohort)
-            if name in figures
+            if name in figures and figures[name].scans
         },
     }
 
 
 def _groups(cohort: Cohort) -> Iterator[tuple[str, Mask]]:
-    yield ALL_SCANS, np.ones(len(cohort.scores), np.bool_)
+    if len(cohort.scores):
+        yield ALL_SCANS, np.ones(len(cohort.scores), np.bool_)
     for kind, grouping in cohort.groupings.items():
         for place, name in enumerate(grouping.names):
             mask = grouping.places == place
@@ -110,9 +119,7 @@ def _key(kind: str, name: str) -> str:
     return f"{kind}/{name}"
 
 
-def _group_data(
-    sample: Sample, figures: Figures, thresholds: list[float], prevalence: float | None
-) -> dict[str, Any]:
+def _group_data(sample: Sample, figures: Figures, thresholds: list[float], prevalence: float | None) -> dict[str, Any]:
     rates = rates_at(sample, thresholds)
     has_both_classes = sample.positives and sample.negatives
     return {
@@ -131,11 +138,11 @@ def _group_data(
     }
 
 
-def _ends(estimate: Any) -> Column:
+def _ends(estimate: Estimate) -> Column:
     return [thousandths(end) for end in (estimate.value, estimate.low, estimate.high)]
 
 
-def _rate_columns(rates: tuple[Rates, ...], prevalence: float | None) -> Mapping[str, list[Column]]:
+def _rate_columns(rates: tuple[Rates, ...], prevalence: float | None) -> Mapping[str, list[PackedColumn]]:
     columns = {name: estimate_columns([getattr(row, name) for row in rates]) for name in _RATES}
     columns["net_benefit"] = [differences(thousandths(row.net_benefit) for row in rates)]
     if prevalence is not None:
@@ -158,5 +165,5 @@ def _treat_all(sample: Sample) -> Iterator[int | None]:
             return
 
 
-def _calibration(points: tuple[CalibrationPoint, ...]) -> list[list[int | None]]:
+def _calibration(points: tuple[CalibrationPoint, ...]) -> list[Column]:
     return [[point.scans, point.positives, hundred_thousandths(point.mean_score)] for point in points]

@@ -17,8 +17,6 @@ let shown;
 /** By plot, a function that moves its mark to a position, and says in words what the plot shows. */
 let marks = new Map();
 
-start();
-
 function start() {
   choice.own = finding().thresholds[0]?.[0] ?? null;
   readAddress();
@@ -43,10 +41,11 @@ function finding() {
   return findings.get(choice.finding);
 }
 
-/** The numbers of which a column holds the differences. */
+/** The numbers of which a column holds the differences; a pair is a difference and its times. */
 function sums(column) {
   let sum = 0;
-  return column.map(step => (step === null ? null : (sum += step)));
+  const steps = column.flatMap(step => (Array.isArray(step) ? Array(step[1]).fill(step[0]) : [step]));
+  return steps.map(step => (step === null ? null : (sum += step)));
 }
 
 function readGroup(group) {
@@ -192,9 +191,8 @@ function showThreshold() {
   byId("threshold").value = Math.round(100 * threshold.value);
   byId("threshold").setAttribute("aria-valuetext", name ? `${threshold.text}, ${name}` : threshold.text);
   byId("threshold-value").value = threshold.text;
-  byId("choice").textContent =
-    `${findingText(choice.finding)}, ${groupText(choice.group)} (${countText(shown.scans)}), at threshold ${threshold.text}` +
-    (name && ` (${name})`);
+  byId("choice").textContent = `${findingText(choice.finding)}, ${groupText(choice.group)}, threshold ${threshold.text}`;
+  byId("choice-details").textContent = scansText(shown) + (name && `; threshold: ${name}`);
   setText("threshold", threshold.text);
   for (const button of document.querySelectorAll("#own-thresholds button")) {
     button.setAttribute("aria-pressed", String(button.value === threshold.name));
@@ -304,7 +302,7 @@ function listenToPointer(plot) {
   const follow = event => {
     const { left, width } = plot.getBoundingClientRect();
     const share = ((event.clientX - left) / width * WIDTH - BOX.left) / (BOX.right - BOX.left);
-    choose({ step: Math.round(100 * Math.min(1, Math.max(0, share))), own: null });
+    choose({ step: Math.round(100 * thresholdEnd() * Math.min(1, Math.max(0, share))), own: null });
   };
   plot?.addEventListener("pointerdown", event => { plot.setPointerCapture(event.pointerId); follow(event); });
   plot?.addEventListener("pointermove", event => { if (event.buttons) follow(event); });
@@ -314,7 +312,9 @@ function listenToPointer(plot) {
 
 /** A plot's width, and the frame within it. */
 const WIDTH = 360;
-const BOX = { left: 46, right: 350, top: 8, bottom: 284 };
+const BOX = { left: 48, right: 345, top: 8, bottom: 280 };
+/** Above the highest bin, whose height is 1, labels have room. */
+const HEADROOM = 1.2;
 const DRAWERS = {
   "plot-roc": drawRoc,
   "plot-precision-recall": drawPrecisionRecall,
@@ -387,99 +387,118 @@ function drawCalibration(plot) {
     const dot = add(plot, "circle", { class: "dot", cx: x(mean), cy: y(positives / scans), r: 4 });
     add(dot, "title", {}, `${countText(positives)} of ${countText(scans)} scans positive, mean score ${mean.toFixed(3)}`);
   }
+  const mark = add(plot, "g", { class: "mark" });
   const sizes = points.map(({ scans }) => scans);
   const [least, most] = [Math.min(...sizes), Math.max(...sizes)].map(countText);
   addLabel(plot, x(end) - 6, y(0) - 8, `${points.length} points of ${least === most ? most : `${least} to ${most}`} scans`, "end");
-  const mark = add(plot, "g", { class: "mark" });
   const { calibration_slope: slope, calibration_intercept: intercept, observed_over_expected: ratio } = shown.figures;
   return (place, threshold) => {
-    drawThresholdLine(mark, x(Math.min(end, threshold.value)), threshold.value > end ? `${threshold.text} →` : threshold.text);
+    drawThresholdLine(mark, x, threshold);
     return `Calibration of ${findingText(choice.finding)}, ${groupText(choice.group)}: slope ${estimateText(slope)}, intercept ` +
       `${estimateText(intercept)}, observed over expected ${estimateText(ratio)}; perfect is 1, 0 and 1.`;
   };
 }
 
 function drawScores(plot) {
-  const classes = data.is_judged
-    ? [{ side: "positive", scans: shown.positives, above: shown.tp }, { side: "negative", scans: shown.negatives, above: shown.fp }]
-    : [{ side: "positive", scans: shown.scans, above: shown.flagged }];
-  for (const one of classes) one.shares = binCounts(one.above).map(count => (one.scans ? count / one.scans : 0));
-  const highest = Math.max(...classes.flatMap(({ shares }) => shares)) || 1;
-  // The square root keeps the bins in sight that hold few scans.
-  const { x, y } = drawFrame(plot, [0, 1], [data.is_judged ? -1.15 : 0, 1.15], "Score", "Share of scans (square root)", []);
+  const sides = data.is_judged
+    ? [{ side: "positive", up: 1, scans: shown.positives, above: shown.tp }, { side: "negative", up: -1, scans: shown.negatives, above: shown.fp }]
+    : [{ side: "positive", up: 1, scans: shown.scans, above: shown.flagged }];
+  const width = binWidth(shown.scans);
+  for (const one of sides) one.shares = binCounts(one.above, width).map(count => count / (one.scans || 1));
+  const highest = Math.max(...sides.flatMap(({ shares }) => shares)) || 1;
+  const { x, y } = drawFrame(plot, [0, thresholdEnd()], [data.is_judged ? -HEADROOM : 0, HEADROOM], "Score", "", []);
   drawShareTicks(plot, y, highest);
-  classes.forEach(({ side, shares }, place) => {
-    const heights = shares.map(share => (place ? -1 : 1) * Math.sqrt(share / highest));
-    add(plot, "path", { class: `${side} below bins`, d: binPath(heights, 0, x, y) });
-    classes[place].heights = heights;
-    classes[place].path = add(plot, "path", { class: `${side} bins` });
+  const drawn = sides.map(({ side, up, shares }) => {
+    // The square root keeps the bins in sight that hold few scans.
+    const outline = threshold => binPath(shares.map(share => up * Math.sqrt(share / highest)), threshold, x, y);
+    add(plot, "path", { class: `${side} below bins`, d: outline(0) });
+    return { outline, path: add(plot, "path", { class: `${side} bins` }) };
   });
-  add(plot, "path", { class: "axis", d: line([[x(0), y(0)], [x(1), y(0)]]) });
+  add(plot, "path", { class: "axis", d: line([[BOX.left, y(0)], [BOX.right, y(0)]]) });
   const mark = add(plot, "g", { class: "mark" });
-  const corners = data.is_judged ? [["fn", 0, 1, "missed"], ["tp", 1, 1, "found"], ["tn", 0, -1, "rightly passed"], ["fp", 1, -1, "false alarms"]] : [];
-  const labels = corners.map(([count, right, up, words]) => ({
-    count,
-    words,
-    label: addLabel(plot, right ? x(1) - 4 : x(0) + 4, up > 0 ? y(1.15) + 13 : y(-1.15) - 5, "", right ? "end" : "start"),
-  }));
+  const corners = data.is_judged ? addCorners(plot, y) : [];
+  const title = `Scores of ${findingText(choice.finding)}, ${groupText(choice.group)}`;
   return (place, threshold) => {
-    for (const { heights, path } of classes) path.setAttribute("d", binPath(heights, threshold.value, x, y));
-    drawThresholdLine(mark, x(threshold.value), "");
-    const title = `Scores of ${findingText(choice.finding)}, ${groupText(choice.group)}`;
+    for (const { outline, path } of drawn) path.setAttribute("d", outline(threshold.value));
+    drawThresholdLine(mark, x, threshold);
     if (!data.is_judged) return `${title}: ${flaggedText(place)}.`;
     const counts = countsAt(place);
-    for (const { count, words, label } of labels) label.textContent = `${countText(counts[count])} ${words}`;
+    for (const { label, words } of corners) label.textContent = words(counts);
     return `${title}: at or above ${threshold.text} lie ${countText(counts.tp)} of ${countText(shown.positives)} positive and ` +
       `${countText(counts.fp)} of ${countText(shown.negatives)} negative scans.`;
   };
 }
 
-/** The scans in each of 100 bins, from the scans at or above each step. A score of 1 is in the last bin. */
-function binCounts(above) {
-  return Array.from({ length: STEPS - 1 }, (_, bin) => above[bin] - (bin < STEPS - 2 ? above[bin + 1] : 0));
+/** Bins that are wide enough to hold some scans each, in hundredths. */
+function binWidth(scans) {
+  return [[1000, 5], [10_000, 2]].find(([most]) => scans < most)?.[1] ?? 1;
+}
+
+/** The scans in each bin, from the scans at or above each step. A score of 1 is in the last bin. */
+function binCounts(above, width) {
+  const bins = (STEPS - 1) / width;
+  return Array.from({ length: bins }, (_, bin) => above[bin * width] - (bin < bins - 1 ? above[(bin + 1) * width] : 0));
 }
 
 /** The outline of the bins at or above a threshold. */
 function binPath(heights, threshold, x, y) {
-  const first = Math.min(heights.length - 1, Math.floor(100 * threshold + 1e-9));
-  const bins = heights.slice(first).map((height, place) => `V${round(y(height))}H${round(x((first + place + 1) / 100))}`);
+  const first = Math.min(heights.length - 1, Math.floor(heights.length * threshold + 1e-9));
+  const bins = heights.slice(first).map((height, place) => `V${round(y(height))}H${round(x((first + place + 1) / heights.length))}`);
   return `M${round(x(threshold))} ${round(y(0))}${bins.join("")}V${round(y(0))}Z`;
 }
 
+/** In each corner, the scans of that label on that side of the threshold. */
+function addCorners(plot, y) {
+  const [top, bottom, left, right] = [y(HEADROOM) + 13, y(-HEADROOM) - 6, BOX.left + 5, BOX.right - 4];
+  return [
+    { label: addLabel(plot, left, top, ""), words: ({ fn }) => `with the label: ${countText(fn)} missed` },
+    { label: addLabel(plot, right, top, "", "end"), words: ({ tp }) => `${countText(tp)} found` },
+    { label: addLabel(plot, left, bottom, ""), words: ({ tn }) => `without it: ${countText(tn)} cleared` },
+    { label: addLabel(plot, right, bottom, "", "end"), words: ({ fp }) => `${countText(fp)} false alarms` },
+  ];
+}
+
 function drawShareTicks(plot, y, highest) {
-  const ticks = [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1].filter(share => share <= highest).slice(-3);
-  for (const share of ticks) {
-    for (const side of data.is_judged ? [1, -1] : [1]) {
-      const height = y(side * Math.sqrt(share / highest));
-      add(plot, "path", { class: "grid", d: line([[BOX.left, height], [BOX.right, height]]) });
-      addLabel(plot, BOX.left - 6, height + 4, `${100 * share}%`, "end");
+  let last = HEADROOM;
+  for (const share of [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005]) {
+    const height = Math.sqrt(share / highest);
+    const isLegible = height <= 1 && y(height) - y(last) > 18 && y(0) - y(height) > 18;
+    if (!isLegible) continue;
+    last = height;
+    for (const place of data.is_judged ? [y(height), y(-height)] : [y(height)]) {
+      add(plot, "path", { class: "grid", d: line([[BOX.left, place], [BOX.right, place]]) });
+      addLabel(plot, BOX.left - 6, place + 4, `${100 * share}%`, "end");
     }
   }
 }
 
 function drawNetBenefit(plot) {
   const share = shown.positives / shown.scans || 1;
-  const { x, y } = drawFrame(plot, [0, 1], [-0.2 * share, 1.05 * share], "Threshold", "Net benefit");
-  const title = `Net benefit of ${findingText(choice.finding)}, ${groupText(choice.group)}`;
+  const { x, y } = drawFrame(plot, [0, thresholdEnd()], [-0.2 * share, 1.05 * share], "Threshold", "Net benefit");
+  const points = benefits => benefits.map((benefit, step) => [x(step / 100), y(benefit / 100_000)]);
   const curves = addClip(plot);
-  const treatAll = shown.treat_all.map((benefit, step) => [x(step / 100), y(benefit / 100_000)]);
-  add(curves, "path", { class: "treat-all", d: line(treatAll) });
-  add(curves, "path", { class: "reference", d: line([[x(0), y(0)], [x(1), y(0)]]) });
-  const benefits = shown.benefit.slice(0, STEPS - 1).map((benefit, step) => [x(step / 100), y(benefit / 100_000)]);
-  add(curves, "path", { class: "curve", d: line(benefits) });
-  drawLegend(plot, [["curve", "the model"], ["treat-all", "treat all"], ["reference", "treat none"]]);
+  add(curves, "path", { class: "treat-all", d: line(points(shown.treat_all)) });
+  add(curves, "path", { class: "reference", d: line([[BOX.left, y(0)], [BOX.right, y(0)]]) });
+  // At a threshold of 1 net benefit is undefined.
+  add(curves, "path", { class: "curve", d: line(points(shown.benefit.slice(0, STEPS - 1))) });
   const mark = add(plot, "g", { class: "mark" });
+  drawLegend(plot, [["curve", "the model"], ["treat-all", "treat all"], ["reference", "treat none"]]);
   return (place, threshold) => {
-    const benefit = shown.benefit[place];
-    drawThresholdLine(mark, x(threshold.value), "");
-    const height = benefit === null ? BOX.bottom + 1 : y(benefit / 100_000);
-    if (height <= BOX.bottom) add(mark, "circle", { cx: x(threshold.value), cy: height, r: 5 });
-    return `${title}: at threshold ${threshold.text} it is ${figureText(rateAt("net_benefit", place)[0])} true positives per scan ` +
-      `by the model, and 0 if no scan is treated.`;
+    drawThresholdLine(mark, x, threshold);
+    const [cx, cy] = [x(threshold.value), y((shown.benefit[place] ?? NaN) / 100_000)];
+    if (cx <= BOX.right && cy <= BOX.bottom) add(mark, "circle", { cx, cy, r: 5 });
+    return `Net benefit of ${findingText(choice.finding)}, ${groupText(choice.group)}: at threshold ${threshold.text} it is ` +
+      `${figureText(rateAt("net_benefit", place)[0])} true positives per scan by the model, and 0 if no scan is treated.`;
   };
 }
 
-const FOREST = { top: 6, row: 19, left: 112, right: 232, text: 358 };
+/** The end of an axis of thresholds: at it and beyond it there is no score. */
+function thresholdEnd() {
+  const above = shown.flagged ?? shown.tp.map((count, step) => count + shown.fp[step]);
+  return [10, 20, 50].find(step => !above[step]) / 100 || 1;
+}
+
+const FOREST = { top: 2, row: 19, left: 118, right: 224, text: 358 };
 
 function drawGroups(plot) {
   const rows = forestRows();
@@ -522,7 +541,7 @@ function drawForestRow(plot, { key, group, label }, y, x) {
   const row = add(plot, "g", { class: isChosen ? "row mark" : "row" });
   add(row, "title", {}, `${groupText(key)}: ${scansText(group)}`);
   add(row, "rect", { class: "band", x: 0, y: y - FOREST.row / 2, width: WIDTH, height: FOREST.row });
-  addLabel(row, key === ALL_SCANS ? 4 : 12, y + 4, shorten(label, 17));
+  addLabel(row, key === ALL_SCANS ? 4 : 12, y + 4, shorten(label, 16));
   const [value, low, high] = group.figures.auroc;
   if (low !== null) add(row, "path", { class: "whisker", d: line([[x(low), y], [x(high), y]]) });
   if (value !== null) add(row, "circle", { class: low === null ? "dot open" : "dot", cx: x(value), cy: y, r: 4 });
@@ -532,12 +551,12 @@ function drawForestRow(plot, { key, group, label }, y, x) {
 
 /** A rate and its interval on a line from 0 to 1. */
 function drawStrip(strip, [value, low, high]) {
-  const x = scale([0, 1000], [5, 135]);
+  const x = scale([0, 1000], [4, 156]);
   strip.replaceChildren();
-  for (const end of [0, 500, 1000]) add(strip, "path", { class: "grid", d: line([[x(end), 2], [x(end), 12]]) });
-  add(strip, "path", { class: "grid", d: line([[x(0), 7], [x(1000), 7]]) });
-  if (low !== null) add(strip, "path", { class: "whisker", d: line([[x(low), 7], [x(high), 7]]) });
-  if (value !== null) add(strip, "circle", { class: "dot", cx: x(value), cy: 7, r: 4 });
+  for (const end of [0, 500, 1000]) add(strip, "path", { class: "grid", d: line([[x(end), 1], [x(end), 9]]) });
+  add(strip, "path", { class: "grid", d: line([[x(0), 5], [x(1000), 5]]) });
+  if (low !== null) add(strip, "path", { class: "whisker", d: line([[x(low), 5], [x(high), 5]]) });
+  if (value !== null) add(strip, "circle", { class: "dot", cx: x(value), cy: 5, r: 3.5 });
 }
 
 /* Parts of plots */
@@ -558,7 +577,7 @@ function drawFrame(plot, xRange, yRange, xTitle, yTitle, yTicks = ticks(...yRang
   add(plot, "path", { class: "axis", d: `M${BOX.left} ${BOX.top}V${BOX.bottom}H${BOX.right}` });
   add(plot, "text", { class: "title", x: (BOX.left + BOX.right) / 2, y: BOX.bottom + 34, "text-anchor": "middle" }, xTitle);
   const middle = (BOX.top + BOX.bottom) / 2;
-  add(plot, "text", { class: "title", x: 11, y: middle, "text-anchor": "middle", transform: `rotate(-90 11 ${middle})` }, yTitle);
+  add(plot, "text", { class: "title", x: 9, y: middle, "text-anchor": "middle", transform: `rotate(-90 9 ${middle})` }, yTitle);
   return { x, y };
 }
 
@@ -587,11 +606,13 @@ function drawMark(mark, [cx, cy], [, left, right], [, low, high], threshold) {
   addLabel(mark, cx + (isRight ? -9 : 9), Math.min(cy + 18, BOX.bottom - 4), `at ${threshold.text}`, isRight ? "end" : "start");
 }
 
-function drawThresholdLine(mark, x, text) {
+/** A line at the threshold; one beyond the axis is at its end, with an arrow. */
+function drawThresholdLine(mark, x, threshold) {
+  const place = Math.min(BOX.right, x(threshold.value));
+  const isBeyond = x(threshold.value) > BOX.right + 0.5;
   mark.replaceChildren();
-  add(mark, "path", { d: line([[x, BOX.top], [x, BOX.bottom]]) });
-  const isRight = x > (BOX.left + BOX.right) / 2;
-  if (text) addLabel(mark, x + (isRight ? -5 : 5), BOX.top + 12, text, isRight ? "end" : "start");
+  add(mark, "path", { d: line([[place, BOX.top], [place, BOX.bottom]]) });
+  if (isBeyond) addLabel(mark, place - 5, BOX.top + 28, `${threshold.text} →`, "end");
 }
 
 function drawLegend(plot, entries) {
@@ -660,3 +681,5 @@ function later(action, milliseconds) {
   clearTimeout(action.timer);
   action.timer = setTimeout(action, milliseconds);
 }
+
+if (findings.size) start();

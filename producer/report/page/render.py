@@ -4,11 +4,19 @@ from importlib.resources import files
 from typing import Final
 
 from db.evaluation.cohort import Cohort
+from db.evaluation.format import UNDEFINED, format_estimate, format_rate, format_threshold, name_threshold
 from producer.report.build import Report
-from producer.report.format import UNDEFINED, format_estimate, format_rate, format_threshold, name_threshold
-from producer.report.page.data import page_data
-from producer.report.page.words import BASELINES, headline, warnings
-from producer.report.table import coverage_lines, left_out_line
+from producer.report.page.data import main_first, page_data
+from producer.report.page.words import BASELINES, quiet_interval_note, warnings
+from producer.report.sentences import (
+    OWN_THRESHOLD_NOTE,
+    coverage_lines,
+    headline,
+    left_out_line,
+    next_steps,
+    spread_line,
+    views_line,
+)
 
 _TEMPLATE: Final = "page.html.j2"
 
@@ -37,8 +45,14 @@ def render_page(report: Report, cohort: Cohort) -> str:
     }
     return environment.from_string(_read(_TEMPLATE)).render(
         report=report,
+        findings=main_first(report.evaluation.findings if report.evaluation else (), report.finding),
         headline=headline(report),
         warnings=warnings(report),
+        interval_note=quiet_interval_note(report),
+        own_threshold_note=OWN_THRESHOLD_NOTE,
+        next_steps=next_steps(report),
+        views=views_line(report),
+        spread=spread_line(report),
         coverage=coverage_lines(report),
         left_out=left_out_line(report),
         baselines=BASELINES,

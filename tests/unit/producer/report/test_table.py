@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from db.evaluation.evaluate import GIVEN
-from producer.report.format import UNDEFINED, format_estimate
+from db.evaluation.format import UNDEFINED, format_estimate
 from producer.report.table import print_report
 from tests.support.reports import COVERAGE, KNOWN, a_cohort, a_report, an_unlabelled_report
 

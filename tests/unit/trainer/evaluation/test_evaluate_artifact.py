@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
@@ -63,8 +63,12 @@ def test_only_scans_that_the_model_never_saw_are_used(artifact, phantoms, tmp_pa
     assert evaluation.scans == len(subset_of(artifact, "test"))
     assert (context.subset, context.seen) == ("unseen", len(subset_of(artifact, "train", "validation")))
     assert (context.model, context.model_sha256) == ("random", artifact.sha256)
-    assert evaluation.findings["Abnormal"].at_thresholds["youden"]["threshold"] == 0.5
-    assert json.loads(evaluation_json(context, evaluation))["of"]["labels_sha256"] == read_labels_csv(phantoms).sha256
+    own = evaluation.findings["Abnormal"].thresholds[-1]
+    assert (own.chosen_by, own.rates.threshold) == ("youden", 0.5)
+    written = json.loads(evaluation_json(context, evaluation))
+    assert (list(written), written["format"]) == (["format", "of", "evaluation"], 2)
+    assert written["of"]["labels_sha256"] == read_labels_csv(phantoms).sha256
+    assert written["evaluation"] == json.loads(json.dumps(asdict(evaluation)))
 
 
 def test_all_scans_are_used_when_requested(artifact, phantoms, tmp_path):
@@ -145,7 +149,7 @@ def test_an_uncertain_label_is_in_no_figure_and_its_scan_stays_in_others(artifac
     )
     evaluation = evaluate_artifact(artifact, _Given(csv=phantoms, file=file), cache=tmp_path, include_seen=True)[1]
     assert evaluation.scans == len(rows)
-    assert {finding: one.scans for finding, one in evaluation.findings.items()} == dict.fromkeys(
+    assert {finding: one.figures.scans for finding, one in evaluation.findings.items()} == dict.fromkeys(
         ("Abnormal", "Effusion"), len(rows) - 1
     )
 

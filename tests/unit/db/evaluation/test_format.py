@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from db.evaluation.estimate import Estimate
-from producer.report.format import UNDEFINED, format_estimate, format_interval, format_rate, format_threshold
+from db.evaluation.format import UNDEFINED, format_estimate, format_interval, format_rate, format_threshold
 
 
 def test_a_figure_has_three_decimals_and_its_interval():

@@ -1,4 +1,4 @@
-"""Formats the figures of a report, on the terminal, on the page and in messages alike."""
+"""Formats figures, on the terminal, on the page and in the model card alike."""
 
 from typing import Final
 
