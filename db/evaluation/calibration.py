@@ -15,7 +15,7 @@ from db.evaluation.logistic import fit_logistic
 
 #: The log odds of 0 and 1 are infinite. float32 scores nearer to them than this are rounding.
 _EDGE: Final = 1e-7
-#: Below this share of all patients' determinant, that of the patients but one is rounding.
+#: Below this share of the product of all patients' diagonal, the determinant of the patients but one is rounding.
 _SINGULAR: Final = 1e-9
 #: Groups of equal size in a calibration curve, as is usual.
 _GROUPS: Final = 10
@@ -46,9 +46,13 @@ def observed_over_expected_statistic(sample: Sample) -> Statistic | None:
 def calibration_slope_statistic(sample: Sample) -> Statistic | None:
     """The slope of the label's log odds over the score's; below 1, scores are too extreme.
 
-    None without a finite fit.
+    None without a finite fit, as if all scores are the same.
     """
     odds = _log_odds(sample.scores)
+    if not len(odds) or np.ptp(odds) == 0:
+        return None
+    # The slope is the same whatever the origin, and scores that hardly differ are told apart from those that do not.
+    odds = odds - odds.mean()
     return _coefficient(sample, np.column_stack([np.ones_like(odds), odds]), np.zeros_like(odds), place=1)
 
 
@@ -60,8 +64,8 @@ def calibration_intercept_statistic(sample: Sample) -> Statistic | None:
 
 def calibration_curve(sample: Sample) -> tuple[CalibrationPoint, ...]:
     """Up to ten points of about as many scans each, by ascending score. Scans of equal score are not parted."""
-    order = np.argsort(sample.scores, kind="stable")
-    scores, labels = sample.scores[order], sample.labels[order]
+    ascending = sample.order[::-1]
+    scores, labels = sample.scores[ascending], sample.labels[ascending]
     wanted = [len(scores) * part // _GROUPS for part in range(1, _GROUPS)] if len(scores) else []
     ends = np.searchsorted(scores, scores[wanted])
     parts = zip(np.split(scores, ends), np.split(labels, ends), strict=True)
@@ -116,7 +120,7 @@ def _steps_without(
     products = [[sample.of_patients(weights * one * other) for other in columns.T] for one in columns.T]
     information = np.array(products).transpose(2, 0, 1)
     rest = information.sum(axis=0) - information
-    solvable = np.linalg.det(rest) > _SINGULAR * np.linalg.det(information.sum(axis=0))
+    solvable = np.linalg.det(rest) > _SINGULAR * np.prod(np.diagonal(information.sum(axis=0)))
     steps = np.full(scores.shape, np.inf)
     steps[solvable] = np.linalg.solve(rest[solvable], scores[solvable][..., None])[..., 0]
     return steps

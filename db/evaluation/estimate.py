@@ -12,6 +12,7 @@ docs/evaluation.md has how often the intervals cover.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import exp, inf, isfinite, log, sqrt
 from statistics import NormalDist
 from typing import Final, Literal, TypeAlias
@@ -77,7 +78,7 @@ def degrees_of_freedom(squares: NDArray[np.float64], fourth_powers: NDArray[np.f
     distribution of estimates of variance components, Biometrics Bulletin 2 (1946).
     """
     patients = np.full(squares.shape, inf)
-    np.divide(3 * squares**2, fourth_powers, out=patients, where=fourth_powers > 0)
+    np.divide(3 * squares**2, fourth_powers, out=patients, where=(fourth_powers > 0) & np.isfinite(fourth_powers))
     return patients - 1
 
 
@@ -123,7 +124,8 @@ def estimate_share(share: float, *, variance: float, freedom: float, patients: f
     z = t_quantile(LEVEL, inf)
     middle = (share + z**2 / (2 * patients)) / (1 + z**2 / patients)
     reach = z * sqrt(share * (1 - share) / patients + (z / (2 * patients)) ** 2) / (1 + z**2 / patients)
-    return Estimate(value=share, low=max(0.0, middle - reach), high=min(1.0, middle + reach))
+    # At 0 and 1 the ends are those, but for rounding.
+    return Estimate(value=share, low=max(0.0, min(share, middle - reach)), high=min(1.0, max(share, middle + reach)))
 
 
 def add(
@@ -161,14 +163,23 @@ def t_quantile(level: float, freedom: float) -> float:
     Right to 1% from 2 degrees of freedom and up to level 0.95. Source: Abramowitz and Stegun, Handbook of mathematical
     functions (1964), 26.7.5.
     """
+    quantile = 0.0
+    for coefficient in reversed(_expansion(level)):
+        quantile = quantile / freedom + coefficient
+    return quantile
+
+
+@cache
+def _expansion(level: float) -> tuple[float, ...]:
+    """The coefficients of the quantile's expansion by the powers of 1 / freedom."""
     z = NormalDist().inv_cdf((1 + level) / 2)
-    terms = (
+    return (
+        z,
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def chance(log_odds: float) -> float:
