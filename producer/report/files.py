@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from db.evaluation.estimate import UNDEFINED, Estimate
 from db.evaluation.evaluate import ThresholdFigures
+from db.evaluation.rates import net_benefit
 from db.evaluation.sentences import guessed_findings
+from db.metrics.formulas import ConfusionMatrix
 from producer.json_output import as_json
 from producer.report.build import Report
 from producer.report.sentences import (
@@ -23,6 +25,8 @@ from producer.report.sentences import (
 _COUNTS: Final = ("tp", "fp", "fn", "tn")
 #: Each has two more columns, with the ends of its interval.
 _RATES: Final = ("precision", "recall", "specificity", "npv", "f1", "accuracy", "balanced_accuracy")
+#: Of predicting by the threshold, and of taking every scan for positive.
+_NET_BENEFITS: Final = ("net_benefit", "net_benefit_treat_all")
 _AT_PREVALENCE: Final = ("precision_at_prevalence", "npv_at_prevalence")
 
 
@@ -59,7 +63,7 @@ def to_csv(report: Report) -> str:
     writer = csv.writer(out, lineterminator="\n")
     rates, stated = _with_ends(_RATES), _with_ends(_AT_PREVALENCE)
     named = ("finding", "chosen_by", "threshold")
-    writer.writerow([*scope, *named, *_COUNTS, *rates, "net_benefit", "prevalence", *stated])
+    writer.writerow([*scope, *named, *_COUNTS, *rates, *_NET_BENEFITS, "prevalence", *stated])
     for finding, result in findings.items():
         writer.writerows([*scope.values(), finding, *_cells(row)] for row in result.thresholds)
     return out.getvalue()
@@ -72,6 +76,7 @@ def _with_ends(names: Iterable[str]) -> list[str]:
 def _cells(row: ThresholdFigures) -> list[Any]:
     """The columns after the finding. A float is written with as many digits as give the same float when it is read."""
     rates, stated = row.rates, row.at_prevalence
+    treat_all = ConfusionMatrix(tp=rates.tp + rates.fn, fp=rates.fp + rates.tn, fn=0, tn=0)
     at_prevalence = (stated.precision, stated.npv) if stated else (UNDEFINED, UNDEFINED)
     return [
         row.chosen_by,
@@ -79,6 +84,7 @@ def _cells(row: ThresholdFigures) -> list[Any]:
         *(getattr(rates, name) for name in _COUNTS),
         *_values(getattr(rates, name) for name in _RATES),
         rates.net_benefit,
+        net_benefit(treat_all, rates.threshold),
         stated.prevalence if stated else None,
         *_values(at_prevalence),
     ]

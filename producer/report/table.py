@@ -158,7 +158,7 @@ def _figure_table(finding: str, figures: Figures) -> Table:
         ("observed over expected, at best 1", figures.observed_over_expected),
     )
     title = f"{finding}, {figures.positives:,} positive and {figures.negatives:,} negative scans"
-    return _table((title, "95% interval"), ((name, format_estimate(figure)) for name, figure in rows))
+    return _table((title, "value (95% interval)"), ((name, format_estimate(figure)) for name, figure in rows))
 
 
 def _baseline_table(baselines: Mapping[str, Baseline]) -> Table:

@@ -82,6 +82,8 @@ def test_the_csv_has_every_finding_at_every_threshold_with_the_ends_of_all_inter
             ends = [number(row[name + end]) for end in ("", "_low", "_high")]
             assert ends == [estimate.value, estimate.low, estimate.high]
         assert number(row["net_benefit"]) == rates.net_benefit
+        odds, positives = rates.threshold / (1 - rates.threshold), rates.tp + rates.fn
+        assert number(row["net_benefit_treat_all"]) == pytest.approx((positives - (100 - positives) * odds) / 100)
         assert number(row["prevalence"]) == (stated.prevalence if stated else None)
 
 

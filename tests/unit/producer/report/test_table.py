@@ -103,6 +103,14 @@ def test_the_other_figures_baselines_and_groups_stand_below():
     assert "(-): no interval, with fewer than 5 positive or negative scans or patients" in lines
 
 
+@pytest.mark.parametrize("scans", [0, 1, 5])
+def test_a_report_of_hardly_any_scan_can_be_read(scans):
+    """Its undefined figures are dashes."""
+    report = a_report(a_cohort(scans=scans))
+    assert format_estimate(report.main.figures.auroc) in printed(report).splitlines()[1]
+    assert f"positive and {report.main.figures.negatives} negative scans" in printed(report)
+
+
 def test_names_from_files_are_text():
     """A manufacturer's name is neither markup nor a line break."""
     assert "manufacturer [red]A B" in printed(a_report())
