@@ -15,10 +15,10 @@ from sqlalchemy import text
 from db.engine.session import make_engine, read_transaction
 from db.evaluation.estimate import Estimate
 from db.evaluation.evaluate import figures_of
+from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.rates import rates_at
 from db.evaluation.run_cohort import read_cohort
 from db.metrics.scored_scans import read_scored_scans
-from db.evaluation.format import format_estimate, format_rate
 from producer.report.table import print_report
 from producer.report.write import write_report
 from tests.support.browser import chromium, contrasts, opened
