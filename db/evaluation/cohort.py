@@ -209,6 +209,7 @@ def age_band(age_years: float | None) -> str:
 
 
 def _group_by_frequency(names: Sequence[str]) -> Grouping:
-    frequent = [name for name, _ in Counter(name for name in names if name != UNKNOWN).most_common(_MANUFACTURERS)]
+    named = Counter(name for name in names if name not in {OTHER, UNKNOWN})
+    frequent = [name for name, _ in named.most_common(_MANUFACTURERS)]
     kept = {*frequent, UNKNOWN}
     return group_by([name if name in kept else OTHER for name in names], order=(*frequent, OTHER))

@@ -101,7 +101,7 @@ def left_out_line(report: Report) -> str:
     """What the listing of the source left out; empty if it left out nothing."""
     if not report.left_out:
         return ""
-    # It imports all that can list a source, pydicom included, which takes longer than a small report.
+    # It imports pydicom, which takes longer than most reports.
     from producer.ingest.source import describe_left_out
 
     return f"Left out of the source: {describe_left_out(report.left_out)}."

@@ -1,4 +1,4 @@
-"""What the documents offer to paste works on the ledger that `make demo` leaves, and they name what its reports hold."""
+"""What the documents offer to paste works on the ledger that `make demo` leaves; they name what its reports hold."""
 
 import csv
 import json

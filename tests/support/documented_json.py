@@ -16,8 +16,8 @@ class Comparison:
     def __init__(self, shapes):
         """Takes the shapes by name; a shape has the kind of each field.
 
-        A kind is a name of `PLAIN`, a shape in backticks, `list of KIND`, or `KIND by WORD` or `KIND by WORD and WORD` for
-        an object with any keys, each with ` or null` after it if it may be null.
+        A kind is a name of `PLAIN`, a shape in backticks, `list of KIND`, or `KIND by WORD` or `KIND by WORD and WORD`
+        for an object with any keys, each with ` or null` after it if it may be null.
         """
         self.shapes = shapes
         self.strays = []

@@ -1,4 +1,4 @@
-"""Finds the SQL examples in the documents, whichever page they are on, and the tables that describe the report's files."""
+"""Finds the SQL examples in the documents, whichever page they are on, and the tables of the report's files."""
 
 import re
 from dataclasses import dataclass

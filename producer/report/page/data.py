@@ -10,8 +10,7 @@ from db.evaluation.cohort import Cohort, Mask, Sample
 from db.evaluation.estimate import Estimate
 from db.evaluation.evaluate import GIVEN, Figures, FindingEvaluation
 from db.evaluation.format import format_threshold, name_threshold
-from db.evaluation.rates import Rates, net_benefit, predictive_values, rates_at
-from db.metrics.formulas import ConfusionMatrix
+from db.evaluation.rates import Rates, predictive_values, rates_at, treat_all
 from producer.report.build import Report
 from producer.report.page.columns import (
     Column,
@@ -154,10 +153,9 @@ def _rate_columns(rates: tuple[Rates, ...], prevalence: float | None) -> Mapping
 
 def _treat_all(sample: Sample) -> Iterator[int | None]:
     """Net benefit at the thresholds of `GRID`, up to the first at which it is too low to be drawn."""
-    everything = ConfusionMatrix(tp=sample.positives, fp=sample.negatives, fn=0, tn=0)
     lowest = _LOWEST_BENEFIT * sample.positives / len(sample.labels)
     for threshold in GRID:
-        benefit = net_benefit(everything, threshold)
+        benefit = treat_all(sample, threshold)
         if benefit is None:
             return
         yield hundred_thousandths(benefit)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from db.errors import UserError
 from db.labels.csv_file import LabelsFile, read_labels_csv
+from db.ledger.scans import ImageHeader
 from trainer.cli import app
 from trainer.data.held_out import unseen_rows
 from trainer.data.split import split_by_patient
@@ -138,7 +139,7 @@ def _subset_csv(phantoms, folder, names):
 
 
 def test_an_uncertain_label_is_in_no_figure_and_its_scan_stays_in_others(artifact, phantoms, tmp_path):
-    """As long as the labels file says so; the JSON has each finding's own number of scans."""
+    """Each finding has its own number of scans. Groups by manufacturer are of the headers."""
     rows = read_labels_csv(phantoms).rows
     doubtful = replace(
         next(row for row in rows if row.findings == ("No Finding",)), findings=(), uncertain=("Effusion",)
@@ -149,6 +150,7 @@ def test_an_uncertain_label_is_in_no_figure_and_its_scan_stays_in_others(artifac
     )
     evaluation = evaluate_artifact(artifact, _Given(csv=phantoms, file=file), cache=tmp_path, include_seen=True)[1]
     assert evaluation.scans == len(rows)
+    assert list(evaluation.findings["Abnormal"].groups["manufacturer"]) == ["Acme"]
     assert {finding: one.figures.scans for finding, one in evaluation.findings.items()} == dict.fromkeys(
         ("Abnormal", "Effusion"), len(rows) - 1
     )
@@ -156,10 +158,17 @@ def test_an_uncertain_label_is_in_no_figure_and_its_scan_stays_in_others(artifac
 
 @dataclass(frozen=True, kw_only=True)
 class _Given(Source):
+    """A source with other labels, whose images have a header."""
+
     file: LabelsFile
 
     def read_labels(self):
         return self.file
+
+    def find_scans(self):
+        scans = super().find_scans()
+        header = ImageHeader(manufacturer="Acme")
+        return replace(scans, found={name: replace(image, header=header) for name, image in scans.found.items()})
 
 
 def test_the_command_writes_into_the_home_and_not_into_the_current_folder(artifact, phantoms, tmp_path, monkeypatch):

@@ -11,12 +11,13 @@ from db.evaluation.cohort import Cohort, group_by
 from db.evaluation.estimate import Estimate
 from db.evaluation.evaluate import figures_of
 from db.evaluation.format import format_estimate
-from db.evaluation.rates import predictive_values, rates_at
+from db.evaluation.rates import predictive_values, rates_at, treat_all
 from db.findings import FINDINGS
 from producer.report.page.columns import thousandths
-from producer.report.page.data import GRID, page_data
+from producer.report.page.data import page_data
 from tests.support.reports import OWN_THRESHOLDS, a_cohort, a_report, an_unlabelled_report
 
+GRID = [hundredth / 100 for hundredth in range(101)]
 RATES = ("precision", "recall", "specificity", "npv", "f1", "accuracy", "balanced_accuracy")
 
 
@@ -67,12 +68,13 @@ def test_counts_and_rates_are_those_of_the_evaluation_at_every_threshold_finding
         groups = data["findings"][finding]["groups"]
         assert list(groups) == [name for name, _ in masks(cohort)]
         for name, mask in masks(cohort):
-            group, rates = groups[name], rates_at(cohort.sample(finding, mask), [*GRID, *own])
-            assert [numbers(group["tp"]), numbers(group["fp"])] == [
-                [one.tp for one in rates],
-                [one.fp for one in rates],
-            ]
+            group, sample = groups[name], cohort.sample(finding, mask)
+            rates = rates_at(sample, [*GRID, *own])
+            assert numbers(group["tp"]) == [at.tp for at in rates]
+            assert numbers(group["fp"]) == [at.fp for at in rates]
             assert numbers(group["benefit"])[30] == round(100_000 * rates[30].net_benefit)
+            for threshold, drawn in zip(GRID, numbers(group["treat_all"]), strict=False):
+                assert drawn == round(100_000 * treat_all(sample, threshold))
             for place, at in enumerate(rates):
                 for rate in RATES:
                     assert shown(group["rates"][rate], place) == format_estimate(getattr(at, rate)), (
@@ -140,21 +142,32 @@ def test_a_group_of_one_class_has_counts_and_no_curve():
     assert "view/AP" not in findings["Effusion"]["groups"]
 
 
-def test_a_thinned_curve_has_exact_points_near_to_all_others():
-    """Its points are of the whole curve, and the area below it differs by less than a thousandth."""
+def test_a_finding_of_which_no_label_is_known_is_left_out():
+    """Though the label set covers it."""
+    cohort = a_cohort()
+    known = cohort.known & [True, False]
+    cohort = replace(cohort, labels=cohort.labels & known, known=known)
+    assert list(page_data(a_report(cohort), cohort)["findings"]) == ["Abnormal"]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_a_thinned_curve_has_exact_points_near_to_all_others(share):
+    """Its points are of the whole curve. No pixel of a plot of 300 tells the areas below both curves apart."""
     rng = np.random.default_rng(1)
-    labels = rng.random(20_000) < 0.02
+    labels = rng.random(20_000) < share
     cohort = a_one_group_cohort(labels, rng.normal(labels * 1.5, 1))
-    curve, group = (
+    curve, groups = (
         cohort.sample("Abnormal").curve,
         page_data(a_report(cohort), cohort)["findings"]["Abnormal"]["groups"],
     )
-    tp, fp = map(numbers, group["all"]["curve"])
+    tp, fp = map(np.array, map(numbers, groups["all"]["curve"]))
     assert len(tp) <= 200
-    assert set(zip(tp, fp, strict=True)) <= set(zip(curve.tp.tolist(), curve.fp.tolist(), strict=True))
+    assert {*zip(tp.tolist(), fp.tolist(), strict=True)} <= {*zip(curve.tp.tolist(), curve.fp.tolist(), strict=True)}
     assert (tp[-1], fp[-1]) == (curve.positives, curve.negatives)
     area = np.trapezoid([0, *tp], [0, *fp]) / (curve.positives * curve.negatives)
     assert area == pytest.approx(curve.auroc, abs=1e-3)
+    precision = np.sum(np.diff(tp, prepend=0) * tp / (tp + fp)) / curve.positives
+    assert precision == pytest.approx(curve.average_precision, abs=1 / 300)
 
 
 def a_one_group_cohort(labels, logits):
