@@ -52,14 +52,13 @@ def test_tables_are_at_most_80_columns_wide(evaluation, printed):
     """With long names, large counts, unknown labels and large ratios; no figure is cut."""
     ratio, auroc = Estimate(value=12.345, low=10.123, high=15.123), Estimate(value=0.777, low=0.666, high=0.888)
 
-    def widen(figures):
-        return replace(figures, scans=112_000, positives=12_345, observed_over_expected=ratio)
-
     abnormal = evaluation.findings["Abnormal"]
+    figures = replace(abnormal.figures, scans=112_000, positives=12_345)
+    group = replace(figures, scans=12_345, positives=1_234, auroc=auroc, observed_over_expected=ratio)
     result = replace(
         abnormal,
-        figures=widen(abnormal.figures),
-        groups={"manufacturer": {"A Maker of Detectors GmbH & Co. KG": replace(widen(abnormal.figures), auroc=auroc)}},
+        figures=figures,
+        groups={"manufacturer": {"A Maker of Detectors GmbH & Co. KG": group}},
         baselines={"always_positive": abnormal.baselines["always_positive"]},
     )
     names = ("Enlarged Cardiomediastinum", "Pleural_Thickening")
