@@ -64,8 +64,8 @@ def calibration_intercept_statistic(sample: Sample) -> Statistic | None:
 
 def calibration_curve(sample: Sample) -> tuple[CalibrationPoint, ...]:
     """Up to ten points of about as many scans each, by ascending score. Scans of equal score are not parted."""
-    order = np.argsort(sample.scores, kind="stable")
-    scores, labels = sample.scores[order], sample.labels[order]
+    ascending = sample.order[::-1]
+    scores, labels = sample.scores[ascending], sample.labels[ascending]
     wanted = [len(scores) * part // _GROUPS for part in range(1, _GROUPS)] if len(scores) else []
     ends = np.searchsorted(scores, scores[wanted])
     parts = zip(np.split(scores, ends), np.split(labels, ends), strict=True)

@@ -86,14 +86,21 @@ class Sample:
         return None
 
     @cached_property
+    def order(self) -> Numbers:
+        """(N,) the places of the scans by descending score. All figures share this one sort, which costs most."""
+        return np.argsort(-self.scores)
+
+    @cached_property
     def curve(self) -> RocCurve:
         """The scores in order, with the counts at each."""
-        return roc_curve(self.labels, self.scores)
+        return roc_curve(self.labels, self.scores, order=self.order)
 
     @cached_property
     def score_places(self) -> Numbers:
         """(N,) the place of each scan's score in `curve.thresholds`."""
-        return np.unique(-self.scores, return_inverse=True)[1]
+        places = np.empty(len(self.scores), np.int64)
+        places[self.order] = np.cumsum(np.diff(self.scores[self.order], prepend=np.inf) != 0) - 1
+        return places
 
     def of_patients(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum (N,) values of scans by patient: (P,)."""
@@ -111,7 +118,7 @@ class Cohort:
     labels: Labels
     #: (N, F) bool.
     known: Mask
-    #: (N,) a number for each patient, from 0. A scan without a patient id has a number of its own.
+    #: (N,) a number for each patient. A scan without a patient id has a number of its own.
     patients: Numbers
     #: (N,) bool: the scan has a patient id.
     has_patient: Mask
@@ -139,10 +146,12 @@ class Cohort:
         """
         column = self.findings.index(finding)
         rows = self.known[:, column] if mask is None else self.known[:, column] & mask
+        patients = self.patients[rows]
+        numbers = np.cumsum(np.bincount(patients) > 0) - 1
         return Sample(
             labels=self.labels[rows, column],
             scores=np.ascontiguousarray(self.scores[rows, column]),
-            patients=_renumber(self.patients[rows]),
+            patients=numbers[patients],
         )
 
 
@@ -204,9 +213,3 @@ def _group_by_frequency(names: Sequence[str]) -> Grouping:
     frequent = [name for name, _ in named.most_common(_MANUFACTURERS)]
     kept = {*frequent, UNKNOWN}
     return group_by([name if name in kept else OTHER for name in names], order=(*frequent, OTHER))
-
-
-def _renumber(patients: Numbers) -> Numbers:
-    """Number the patients that occur from 0 on, in the same order. It takes a tenth of the time of a sort."""
-    occurs = np.bincount(patients) > 0
-    return (np.cumsum(occurs) - 1)[patients]

@@ -12,6 +12,7 @@ docs/evaluation.md has how often the intervals cover.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import exp, inf, isfinite, log, sqrt
 from statistics import NormalDist
 from typing import Final, Literal, TypeAlias
@@ -162,14 +163,23 @@ def t_quantile(level: float, freedom: float) -> float:
     Right to 1% from 2 degrees of freedom and up to level 0.95. Source: Abramowitz and Stegun, Handbook of mathematical
     functions (1964), 26.7.5.
     """
+    quantile = 0.0
+    for coefficient in reversed(_expansion(level)):
+        quantile = quantile / freedom + coefficient
+    return quantile
+
+
+@cache
+def _expansion(level: float) -> tuple[float, ...]:
+    """The coefficients of the quantile's expansion by the powers of 1 / freedom."""
     z = NormalDist().inv_cdf((1 + level) / 2)
-    terms = (
+    return (
+        z,
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def chance(log_odds: float) -> float:

@@ -7,7 +7,7 @@ of a ratio, Cochran, Sampling techniques (1977), section 6.4).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import comb, inf, log
+from math import comb, inf, isnan, log
 from typing import Final
 
 import numpy as np
@@ -67,15 +67,11 @@ def rates_at(sample: Sample, thresholds: Sequence[float]) -> tuple[Rates, ...]:
     """The counts and rates at each threshold, in the order given; a prediction is score >= threshold."""
     counts = PatientCounts.of(sample, thresholds)
     shares = {name: _Shares.of(counts, rule) for name, rule in _RATES.items()}
-    correlations = _correlations(counts, shares["recall"], shares["specificity"])
+    correlations = _correlations(counts, shares["recall"], shares["specificity"]).tolist()
+    columns = [of_rate.estimates(why_not=sample.no_interval) for of_rate in shares.values()]
     return tuple(
-        _rates(
-            sample,
-            threshold,
-            {name: of_rate.estimate(at, why_not=sample.no_interval) for name, of_rate in shares.items()},
-            float(correlations[at]),
-        )
-        for at, threshold in enumerate(thresholds)
+        _rates(sample, threshold, dict(zip(shares, of_rates, strict=True)), correlation)
+        for threshold, correlation, *of_rates in zip(thresholds, correlations, *columns, strict=True)
     )
 
 
@@ -173,15 +169,22 @@ class _Shares:
                 concentration=(squares[0] + 2 * squares[1] + squares[2]) / total**2,
             )
 
-    def estimate(self, at: int, *, why_not: str | None) -> Estimate:
-        share, concentration = float(self.share[at]), float(self.concentration[at])
-        if np.isnan(share):
-            return UNDEFINED
-        if why_not is not None:
-            return Estimate(value=share)
-        # As if every patient were left out, and all had a share of the average size.
-        variance = float(self.variance[at]) / (1 - concentration) if concentration < 1 else inf
-        return estimate_share(share, variance=variance, freedom=float(self.freedom[at]), patients=1 / concentration)
+    def estimates(self, *, why_not: str | None) -> list[Estimate]:
+        """K estimates; without intervals if there is a reason why not."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # As if every patient were left out, and all had a share of the average size.
+            variance = np.where(self.concentration < 1, self.variance / (1 - self.concentration), inf)
+            patients = 1 / self.concentration
+        columns = (values.tolist() for values in (self.share, variance, self.freedom, patients))
+        return [_estimate(*of_threshold, why_not=why_not) for of_threshold in zip(*columns, strict=True)]
+
+
+def _estimate(share: float, variance: float, freedom: float, patients: float, *, why_not: str | None) -> Estimate:
+    if isnan(share):
+        return UNDEFINED
+    if why_not is not None:
+        return Estimate(value=share)
+    return estimate_share(share, variance=variance, freedom=freedom, patients=patients)
 
 
 def _powers(right: Values, wrong: Values) -> tuple[Values, ...]:

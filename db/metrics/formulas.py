@@ -152,15 +152,20 @@ class RocCurve:
         return np.ascontiguousarray(self.thresholds[::-1])
 
 
-def roc_curve(labels: Labels, scores: ScoreArray) -> RocCurve:
+def roc_curve(labels: Labels, scores: ScoreArray, *, order: CountArray | None = None) -> RocCurve:
     """Compute the ROC curve of labels, (N,) bool, and scores, (N,) float64.
+
+    Args:
+        labels: (N,).
+        scores: (N,).
+        order: (N,) the places of the scans by descending score; None means that they are sorted here.
 
     Raises:
         ValueError: a score is NaN, so it has no rank.
     """
     if np.isnan(scores).any():
         raise ValueError("a score is not a number")
-    order = np.argsort(-scores)
+    order = np.argsort(-scores) if order is None else order
     descending = scores[order]
     last_of_ties = np.flatnonzero(np.append(descending[1:] != descending[:-1], True)[: len(descending)])
     tp = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]

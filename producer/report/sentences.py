@@ -8,7 +8,6 @@ from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
 from db.findings import column_of
 from db.metrics.scored_scans import HELD_OUT
 from producer.counted import counted
-from producer.ingest.source import describe_left_out
 from producer.report.build import Report
 
 #: What the mark at a threshold says that is not a given one.
@@ -100,7 +99,12 @@ def coverage_lines(report: Report) -> list[tuple[str, int]]:
 
 def left_out_line(report: Report) -> str:
     """What the listing of the source left out; empty if it left out nothing."""
-    return f"Left out of the source: {describe_left_out(report.left_out)}." if report.left_out else ""
+    if not report.left_out:
+        return ""
+    # It imports pydicom, which takes longer than most reports.
+    from producer.ingest.source import describe_left_out
+
+    return f"Left out of the source: {describe_left_out(report.left_out)}."
 
 
 def spread_line(report: Report) -> str:

@@ -27,7 +27,7 @@ from producer.report.page.columns import (
 GRID: Final = tuple(k / 100 for k in range(101))
 #: The group of all scans. Another one is called `kind/name`.
 ALL_SCANS: Final = "all"
-_CURVE_POINTS: Final = 150
+_CURVE_POINTS: Final = 200
 #: Treating all is drawn down to this multiple of the prevalence.
 _LOWEST_BENEFIT: Final = -0.25
 

@@ -19,6 +19,8 @@ from producer.report.sentences import (
 )
 
 _TEMPLATE: Final = "page.html.j2"
+#: In this order: the last one starts the page.
+_SCRIPTS: Final = ("svg.js", "plots.js", "page.js")
 
 
 def render_page(report: Report, cohort: Cohort) -> str:
@@ -60,7 +62,7 @@ def render_page(report: Report, cohort: Cohort) -> str:
         data=page_data(report, cohort),
         # The package's own files, in which nothing is to be escaped.
         style=Markup(_read("page.css")),  # noqa: S704
-        script=Markup(_read("page.js")),  # noqa: S704
+        script=Markup("\n".join(map(_read, _SCRIPTS))),  # noqa: S704
     )
 
 
