@@ -145,6 +145,7 @@ function choose(change) {
   else if ("group" in change) showScans();
   else showThreshold();
   later(writeAddress, 300);
+  later(tell, 700);
 }
 
 function readAddress() {
@@ -212,7 +213,6 @@ function showThreshold() {
   if (data.is_judged) showCountsAndRates(place);
   else byId("flagged").textContent = flaggedText(place);
   for (const [plot, mark] of marks) plot.setAttribute("aria-label", mark(place, threshold));
-  later(tell, 700);
 }
 
 function showFigures() {
