@@ -70,8 +70,10 @@ def rates_at(sample: Sample, thresholds: Sequence[float]) -> tuple[Rates, ...]:
     correlations = _correlations(counts, shares["recall"], shares["specificity"]).tolist()
     columns = [of_rate.estimates(why_not=sample.no_interval) for of_rate in shares.values()]
     return tuple(
-        _rates(sample, threshold, dict(zip(shares, of_rates, strict=True)), correlation)
-        for threshold, correlation, *of_rates in zip(thresholds, correlations, *columns, strict=True)
+        _rates(threshold, counted, dict(zip(shares, of_rates, strict=True)), correlation)
+        for threshold, counted, correlation, *of_rates in zip(
+            thresholds, sample.curve.confusion_matrices_at(thresholds), correlations, *columns, strict=True
+        )
     )
 
 
@@ -127,8 +129,7 @@ def _by_bayes(right: Estimate, other: Estimate, prior: float, correlation: float
     )
 
 
-def _rates(sample: Sample, threshold: float, rates: dict[str, Estimate], correlation: float) -> Rates:
-    counts = sample.curve.confusion_matrix_at(threshold)
+def _rates(threshold: float, counts: ConfusionMatrix, rates: dict[str, Estimate], correlation: float) -> Rates:
     return Rates(
         threshold=threshold,
         tp=counts.tp,

@@ -3,6 +3,7 @@
 Labels are (N,) bool, scores (N,) float64 in [0, 1]; a prediction is score >= threshold.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -91,9 +92,17 @@ class RocCurve:
 
     def confusion_matrix_at(self, threshold: float) -> ConfusionMatrix:
         """The confusion matrix at any threshold; a prediction is score >= threshold."""
-        last = len(self.thresholds) - 1 - int(np.searchsorted(self._ascending_thresholds, threshold))
-        tp, fp = (int(self.tp[last]), int(self.fp[last])) if last >= 0 else (0, 0)
-        return ConfusionMatrix(tp=tp, fp=fp, fn=self.positives - tp, tn=self.negatives - fp)
+        return self.confusion_matrices_at([threshold])[0]
+
+    def confusion_matrices_at(self, thresholds: Sequence[float]) -> list[ConfusionMatrix]:
+        """The confusion matrices at many thresholds."""
+        # At a threshold above all scores it is the count before the first one.
+        places = len(self.thresholds) - np.searchsorted(self._ascending_thresholds, thresholds)
+        tp, fp = (np.concatenate([[0], counts])[places].tolist() for counts in (self.tp, self.fp))
+        return [
+            ConfusionMatrix(tp=true, fp=false, fn=self.positives - true, tn=self.negatives - false)
+            for true, false in zip(tp, fp, strict=True)
+        ]
 
     @property
     def auroc(self) -> float | None:

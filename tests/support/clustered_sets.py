@@ -1,6 +1,6 @@
 """Generated scores and labels of patients whose scans are alike, to judge intervals that are clustered by patient."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Final
 
@@ -11,9 +11,7 @@ from scipy.stats import norm
 from db.evaluation.cohort import Sample
 from db.metrics.formulas import ScoreArray
 
-#: Scans per patient: the whole part of a log-normal number, between 1 and this. As in NIH's set, three in five patients
-#: have one scan, and two in a hundred have 30.
-_MAX_SCANS: Final = 30
+#: The logarithm of the number of a patient's scans before it is cut to a whole one, and to at most `Kind.max_scans`.
 _MEAN_LOG, _DEVIATION_LOG = 0.3, 1.5
 
 
@@ -22,6 +20,9 @@ class Kind:
     """How the scans of a finding are made."""
 
     name: str
+    #: The most scans of a patient. With 30, three in five patients have one scan and two in a hundred have 30, as in
+    #: NIH's set.
+    max_scans: int = 30
     #: The share of scans that are positive.
     prevalence: float
     #: The share of a label's variance that is the patient's, on the scale of the normal variable behind it.
@@ -46,12 +47,14 @@ WEAK: Final = Kind(
 STRONG: Final = Kind(
     name="strong", prevalence=0.12, label_correlation=0.5, spread=1.4, score_correlation=0.5, threshold=0.15
 )
-KINDS: Final = (WEAK, STRONG)
+#: As `WEAK`, but of one scan a patient.
+SINGLE: Final = replace(WEAK, name="single", max_scans=1)
+KINDS: Final = (SINGLE, WEAK, STRONG)
 
 
 def clustered_set(kind: Kind, patients: int, rng: np.random.Generator) -> Sample:
     """Generate the scans of so many patients."""
-    scans = np.exp(rng.normal(_MEAN_LOG, _DEVIATION_LOG, patients)).clip(1, _MAX_SCANS).astype(np.int64)
+    scans = np.exp(rng.normal(_MEAN_LOG, _DEVIATION_LOG, patients)).clip(1, kind.max_scans).astype(np.int64)
     patient = np.repeat(np.arange(patients), scans)
     of_label, own = rng.standard_normal((2, patients))
     of_score = kind.shared * of_label + (1 - kind.shared**2) ** 0.5 * own
@@ -63,7 +66,7 @@ def clustered_set(kind: Kind, patients: int, rng: np.random.Generator) -> Sample
 
 def patients_for(kind: Kind, positives: int) -> int:
     """How many patients have so many positives on average."""
-    whole = np.arange(2, _MAX_SCANS + 1)
+    whole = np.arange(2, kind.max_scans + 1)
     scans = 1 + norm.sf((np.log(whole) - _MEAN_LOG) / _DEVIATION_LOG).sum()
     return round(positives / kind.prevalence / float(scans))
 
