@@ -31,13 +31,13 @@ class ReportedRun:
     patients: int = 110
     fitted: int = 12
     #: Of the model; `Abnormal` among them.
-    findings: tuple = (ABNORMAL, "Cardiomegaly", "Effusion", "Hernia", "Pneumothorax")
+    findings: tuple = (ABNORMAL, "Effusion", "Hernia", "Pneumothorax")
     labelled: bool = True
     dataset: str = "nights"
     model: str = "densenet"
     #: Of each image, before its number.
     image_prefix: str = "film"
-    manufacturers: tuple = ("FUJIFILM Corporation", "GE Healthcare", None)
+    manufacturers: tuple = ("FUJIFILM Corporation", None)
 
     def name(self, number):
         return f"{self.image_prefix}_{number:08d}.png"

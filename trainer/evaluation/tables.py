@@ -21,9 +21,9 @@ from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
 from db.findings import ABNORMAL
 
 _WIDTH: Final = 80
-#: What two figures with intervals leave of it for the first two columns, and how much of that a finding's name gets.
-_NAME_WIDTH: Final = 30
-_FINDING_WIDTH: Final = 18
+#: Two figures with intervals leave 30 columns. Where names and counts take more, the table would break figures.
+_CASES_WIDTH: Final = 12
+_GROUP_WIDTH: Final = 15
 
 
 def print_tables(evaluation: Evaluation) -> None:
@@ -41,7 +41,8 @@ def print_tables(evaluation: Evaluation) -> None:
     _print_titled(console, f"{main} at thresholds", _thresholds_table(result))
     if own := own_thresholds(result):
         print(f"chosen on the model's validation scans: {', '.join(own)}")
-    _print_titled(console, f"{main} by group", _groups_table(result))
+    if result.groups:
+        _print_titled(console, f"{main} by group", _groups_table(result))
     _print_lines(missing_intervals(groups_of(result)))
     _print_titled(console, f"{main} without the image", _baselines_table(result))
 
@@ -111,7 +112,7 @@ def _findings_table(evaluation: Evaluation) -> Table:
         figures = result.figures
         cases = format_cases(figures) if has_unknown_labels(evaluation) else f"{figures.positives:,}"
         estimates = (format_estimate(figure) for figure in (figures.auroc, figures.average_precision))
-        table.add_row(fill(finding, _FINDING_WIDTH), fill(cases, _NAME_WIDTH - _FINDING_WIDTH), *estimates)
+        table.add_row(finding, fill(cases, _CASES_WIDTH), *estimates)
     if evaluation.mean_auroc.value is not None:
         table.add_row("mean of findings", "", format_estimate(evaluation.mean_auroc), "")
     return table
@@ -145,7 +146,7 @@ def _groups_table(result: FindingEvaluation) -> Table:
     table = _table("group", "cases", "AUROC", "observed over expected")
     for name, figures in groups_of(result).items():
         estimates = (format_estimate(figure) for figure in (figures.auroc, figures.observed_over_expected))
-        table.add_row(fill(name, _NAME_WIDTH // 2), fill(format_cases(figures), _NAME_WIDTH // 2), *estimates)
+        table.add_row(fill(name, _GROUP_WIDTH), fill(format_cases(figures), _GROUP_WIDTH), *estimates)
     return table
 
 

@@ -8,10 +8,9 @@ from typer.testing import CliRunner
 
 from tests.support.imports import ROOT
 from trainer.cli import app
-from trainer.console.optional_packages import FIT_PACKAGES
 
 
-@pytest.mark.parametrize("package", FIT_PACKAGES)
+@pytest.mark.parametrize("package", ["matplotlib", "scipy"])
 def test_a_fit_without_a_package_of_its_extra_is_one_sentence(monkeypatch, package):
     """Before anything is read or written."""
     monkeypatch.setattr(
@@ -23,7 +22,7 @@ def test_a_fit_without_a_package_of_its_extra_is_one_sentence(monkeypatch, packa
 
 def test_what_evaluates_imports_no_package_of_the_extra_fit():
     """Nor scikit-learn, which judges figures in tests only."""
-    missing = dict.fromkeys((*FIT_PACKAGES, "sklearn"))
+    missing = dict.fromkeys(("matplotlib", "scipy", "sklearn"))
     modules = ("evaluation.evaluate_artifact", "evaluation.tables", "evaluation.model_card", "publishing.quantize")
     code = f"import sys; sys.modules |= {missing}; import {', '.join(f'trainer.{name}' for name in modules)}"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -37,28 +37,28 @@ def test_every_figure_of_the_main_finding_is_printed_with_its_interval(evaluatio
     assert "chosen on the model's validation scans: 0.375 (best F1)\n" in text
 
 
-def test_what_has_no_interval_says_why(evaluation, printed):
+def test_what_has_no_interval_says_why(scored, printed):
     """Findings and groups with too few scans of a class."""
+    rows = [replace(row, view="LATERAL") if number < 3 else row for number, row in enumerate(scored.rows)]
+    evaluation = scored.evaluate(rows=rows)
     lines = printed(evaluation).splitlines()
-    missing = evaluation.findings["Hernia"].figures.no_interval
-    assert f"Hernia: {missing}" in lines
-    groups = evaluation.findings["Abnormal"].groups
-    without = {f"{kind} {name}": one.no_interval for kind, many in groups.items() for name, one in many.items()}
-    assert [f"{name}: {why}" in lines for name, why in without.items()] == [bool(why) for why in without.values()]
+    assert f"Hernia: {evaluation.findings['Hernia'].figures.no_interval}" in lines
+    lateral = evaluation.findings["Abnormal"].groups["view"]["LATERAL"]
+    assert f"view LATERAL: {lateral.no_interval}" in lines
+    assert not [line for line in lines if line.startswith(("Abnormal: no interval", "view PA: no interval"))]
 
 
 def test_tables_are_at_most_80_columns_wide(evaluation, printed):
     """With long names, large counts, unknown labels and large ratios; no figure is cut."""
-    ratio = Estimate(value=12.345, low=10.123, high=15.123)
-
-    def widen(figures):
-        return replace(figures, scans=112_000, positives=12_345, observed_over_expected=ratio)
+    ratio, auroc = Estimate(value=12.345, low=10.123, high=15.123), Estimate(value=0.777, low=0.666, high=0.888)
 
     abnormal = evaluation.findings["Abnormal"]
+    figures = replace(abnormal.figures, scans=112_000, positives=12_345)
+    group = replace(figures, scans=12_345, positives=1_234, auroc=auroc, observed_over_expected=ratio)
     result = replace(
         abnormal,
-        figures=widen(abnormal.figures),
-        groups={"manufacturer": {"A Maker of Detectors GmbH & Co. KG": widen(abnormal.figures)}},
+        figures=figures,
+        groups={"manufacturer": {"A Maker of Detectors GmbH & Co. KG": group}},
         baselines={"always_positive": abnormal.baselines["always_positive"]},
     )
     names = ("Enlarged Cardiomediastinum", "Pleural_Thickening")
@@ -66,6 +66,7 @@ def test_tables_are_at_most_80_columns_wide(evaluation, printed):
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert all(number in text for number in ("112,000", "12.345", "(10.123", "15.123)", "Cardiomediastinum"))
+    assert all(format_estimate(figure) in text for figure in (auroc, result.figures.average_precision))
 
 
 def test_an_interval_that_holds_a_half_says_that_the_model_guesses(scored, printed):
@@ -75,3 +76,10 @@ def test_an_interval_that_holds_a_half_says_that_the_model_guesses(scored, print
     sentence = "Abnormal: no better than guessing on these scans (the interval of AUROC holds 0.5)"
     assert sentence in printed(scored.evaluate(scores=random)).splitlines()
     assert "guessing" not in printed(scored.evaluate())
+
+
+def test_without_groups_there_is_no_table_of_them(scored, printed):
+    """A CSV may say nothing of view, sex and age."""
+    bare = [replace(row, view=None, sex=None, age_years=None) for row in scored.rows]
+    assert "by group" not in printed(scored.evaluate(rows=bare, manufacturers={}))
+    assert "by group" in printed(scored.evaluate())
