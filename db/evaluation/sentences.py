@@ -5,7 +5,7 @@ from typing import Final
 from db.evaluation.evaluate import Evaluation
 
 #: What a finding's figures say if the interval of its AUROC holds that of guessing.
-NO_BETTER_THAN_GUESSING: Final = "no better than guessing on these scans (the interval of AUROC holds 0.5)"
+NO_BETTER_THAN_GUESSING: Final = "not shown to be better than guessing on these scans (the interval of AUROC holds 0.5)"
 _GUESSING: Final = 0.5
 
 

@@ -1,6 +1,7 @@
 """What a report says in words. Terminal, page, JSON and messages have the same sentences."""
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import Final
 
 from db.evaluation.format import format_estimate, format_rate
@@ -93,7 +94,7 @@ def coverage_lines(report: Report) -> list[tuple[str, int]]:
         ("scored, but the image is byte for byte that of another scan of the run", coverage.duplicates),
         *((f"scored, noted as {note}", scans) for note, scans in report.notes.items()),
         *_left_out_lines(report),
-        ("used for the figures", coverage.used),
+        ("used for the figures" if report.evaluation is not None else "used for what is said of scores", coverage.used),
     ]
 
 
@@ -111,10 +112,11 @@ def spread_line(report: Report) -> str:
     """The range, quartiles and deviation of the main finding's scores."""
     spread = report.spread
     if spread is None:
-        return "No score is used for the figures."
+        return "No score is used"
     quartiles = (spread.lower_quartile, spread.median, spread.upper_quartile)
     return (
-        f"Scores range from {format_rate(spread.minimum)} to {format_rate(spread.maximum)}, quartiles "
+        f"Scores of {report.finding} on the used scans range from {format_rate(spread.minimum)} to "
+        f"{format_rate(spread.maximum)}, quartiles "
         f"{', '.join(map(format_rate, quartiles))}, standard deviation {format_rate(spread.standard_deviation)}"
     )
 
@@ -122,17 +124,18 @@ def spread_line(report: Report) -> str:
 def views_line(report: Report) -> str:
     """All scored scans by view."""
     groups = ", ".join(f"{view} {scans:,}" for view, scans in report.views.items())
-    return f"Scored scans by view: {groups or 'none'}"
+    return f"All scored scans by view: {groups or 'none'}"
 
 
 def next_steps(report: Report) -> tuple[str, ...]:
     """What to do next with a run that is not compared with labels, a sentence each; empty for others."""
     if report.evaluation is not None:
         return ()
-    run, column = report.run_id, column_of(report.finding)
+    run, column, dataset = report.run_id, column_of(report.finding), quote(report.dataset)
+    label = f"'producer labels --csv FILE --name NAME --dataset {dataset}'"
     compare = f"'producer report --run {run} --labels NAME'"
     return (
-        f"To compare with labels: import them with 'producer labels --csv FILE --name NAME', then {compare}.",
+        f"To compare with labels: import them with {label}, then {compare}.",
         f"To write all scores to a file: 'producer export --run {run} --wide --out scores.csv'.",
         f"To read them in SQL: the view results_wide has a row for each scan of run {run}, with its score in {column}.",
     )

@@ -34,14 +34,14 @@ def test_a_figure_without_an_interval_has_a_reason():
 
 def test_findings_whose_auroc_may_be_that_of_guessing_are_named():
     """The scores of `Effusion` are random, those of `Abnormal` are not."""
-    assert guess_note(a_report()).startswith("Effusion: no better than guessing on these scans")
+    assert guess_note(a_report()).startswith("Effusion: not shown to be better than guessing on these scans")
     assert guess_note(an_unlabelled_report()) is None
 
 
 def test_a_run_without_labels_says_what_to_do_next():
     """Import labels and compare, export, read in SQL; a run with labels needs no such words."""
     labels, export, sql = next_steps(an_unlabelled_report())
-    assert "'producer labels --csv FILE --name NAME'" in labels
+    assert "'producer labels --csv FILE --name NAME --dataset sample'" in labels
     assert "'producer report --run 3 --labels NAME'" in labels
     assert "producer export --run 3" in export
     assert "results_wide" in sql and "abnormal" in sql

@@ -150,7 +150,7 @@ def test_the_terminal_says_before_any_table_that_a_model_is_synthetic():
 def test_views_notes_and_left_out_files_are_counted():
     """A scan of unknown view is never taken for PA."""
     text = printed(a_report())
-    assert "Scored scans by view: PA 90, unknown 18\n" in text
+    assert "All scored scans by view: PA 90, unknown 18\n" in text
     assert "           3  scored, noted as view_unknown\n" in text
     assert "Left out of the source: 2 files not named like an image.\n" in text
     assert "Left out of" not in printed(replace(a_report(), left_out=None))

@@ -73,7 +73,7 @@ def test_the_card_says_that_a_model_guesses(scored):
     """In bold, in the words of the terminal and of a report."""
     random = scored.scores.copy()
     random[:, 0] = np.arange(300) / 300
-    sentence = "**Abnormal: no better than guessing on these scans (the interval of AUROC holds 0.5).**"
+    sentence = "**Abnormal: not shown to be better than guessing on these scans (the interval of AUROC holds 0.5).**"
     assert sentence in render_model_card(MANIFEST, scored.evaluate(scores=random), None).splitlines()
 
 

@@ -73,7 +73,7 @@ def test_an_interval_that_holds_a_half_says_that_the_model_guesses(scored, print
     """Findings that are told apart, and those without an interval, are not named."""
     random = scored.scores.copy()
     random[:, 0] = np.arange(300) / 300
-    sentence = "Abnormal: no better than guessing on these scans (the interval of AUROC holds 0.5)"
+    sentence = "Abnormal: not shown to be better than guessing on these scans (the interval of AUROC holds 0.5)"
     assert sentence in printed(scored.evaluate(scores=random)).splitlines()
     assert "guessing" not in printed(scored.evaluate())
 

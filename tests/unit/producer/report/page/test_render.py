@@ -122,6 +122,7 @@ def test_a_run_without_labels_has_its_worklist_and_what_to_do_next():
     page = rendered(report)
     for row in report.worklist:
         assert f"{row.scan_id} {row.score:.3f} {row.image_name}" in words(page)
+    assert "This page names images" in words(page) and "This page names images" not in words(rendered())
     for step in next_steps(report):
         assert step in words(page)
     assert 'id="plot-scores"' in page
