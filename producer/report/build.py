@@ -231,7 +231,7 @@ def _precision_note(runtimes: Mapping[str, int]) -> str:
         return "No scan is scored."
     return (
         f"Scores were computed by {' and '.join(runtimes)}. The model card's figures are of float32 scores that Keras "
-        "computed on the test scans, so the third digit may differ."
+        "computed on the test scans: AUROC may differ in the third digit, and counts at a threshold by some scans."
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from shlex import quote
-from typing import Final
 
 from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
@@ -10,9 +9,6 @@ from db.findings import column_of
 from db.metrics.scored_scans import HELD_OUT
 from producer.counted import counted
 from producer.report.build import Report
-
-#: What the mark at a threshold says that is not a given one.
-OWN_THRESHOLD_NOTE: Final = "the model's own threshold: chosen on its validation scans, not on these"
 
 
 def headline(report: Report) -> str:
@@ -39,6 +35,13 @@ def describe_subset(report: Report) -> str:
     if report.patients.can_tell_held_out:
         return "held-out scans"
     return "scans that the model was not fitted or tuned on by name (held out by patient cannot be told)"
+
+
+def own_threshold_note(report: Report) -> str:
+    """What the mark at a threshold says that is not a given one."""
+    # `all` brings the validation scans back among those that are judged.
+    scans = "not on these" if report.subset == HELD_OUT else "which may be among these"
+    return f"the model's own threshold: chosen on its validation scans, {scans}"
 
 
 def interval_note(report: Report) -> str | None:

@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from producer.report.sentences import coverage_lines, guess_note, headline, interval_note, next_steps
+from producer.report.sentences import (
+    coverage_lines,
+    guess_note,
+    headline,
+    interval_note,
+    next_steps,
+    own_threshold_note,
+)
 from tests.support.reports import COVERAGE, a_cohort, a_report, an_unlabelled_report
 
 
@@ -36,6 +43,12 @@ def test_findings_whose_auroc_may_be_that_of_guessing_are_named():
     """The scores of `Effusion` are random, those of `Abnormal` are not."""
     assert guess_note(a_report()).startswith("Effusion: not shown to be better than guessing on these scans")
     assert guess_note(an_unlabelled_report()) is None
+
+
+def test_the_models_own_thresholds_were_chosen_on_other_scans_only_if_these_are_held_out():
+    """With `all`, the validation scans are among those that the report is of."""
+    assert own_threshold_note(a_report()).endswith("not on these")
+    assert own_threshold_note(replace(a_report(), subset="all")).endswith("which may be among these")
 
 
 def test_a_run_without_labels_says_what_to_do_next():
