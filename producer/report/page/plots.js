@@ -45,10 +45,13 @@ function drawPrecisionRecall(plot) {
   const share = shown.positives / shown.scans;
   add(plot, "path", { class: "reference", d: line([[x(0), y(share)], [x(1), y(share)]]) });
   addLabel(plot, x(0.02), y(share) + (share < 0.1 ? -5 : 14), `share of positives ${figureText(shown.share)}`);
-  // A step for each point: the area below is the average precision.
-  const steps = shown.curve.map(([tp, fp]) => `V${round(y(tp / (tp + fp)))}H${round(x(tp / shown.positives))}`);
-  const [tp, fp] = shown.curve[0];
-  add(plot, "path", { class: "curve", d: `M${round(x(0))} ${round(y(tp / (tp + fp)))}${steps.join("")}` });
+  const points = shown.curve.map(([tp, fp]) => [x(tp / shown.positives), y(tp / (tp + fp))]);
+  const start = [x(0), points[0][1]];
+  // Where the curve is whole, a step for each point: the area below is the average precision. A thinned one has points
+  // of many steps, which lines join.
+  const isThinned = points.length < shown.positives;
+  const stepped = points.flatMap(([right, height], place) => [[(points[place - 1] ?? start)[0], height], [right, height]]);
+  add(plot, "path", { class: "curve", d: line([start, ...(isThinned ? points : stepped)]) });
   const mark = add(plot, "g", { class: "mark" });
   return (place, threshold) => {
     const [recall, precision] = [rateAt("recall", place), rateAt("precision", place)];

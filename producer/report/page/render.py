@@ -3,7 +3,10 @@
 from importlib.resources import files
 from typing import Final
 
+from markupsafe import Markup
+
 from db.evaluation.cohort import Cohort
+from db.evaluation.estimate import Estimate
 from db.evaluation.format import UNDEFINED, format_estimate, format_rate, format_threshold, name_threshold
 from producer.report.build import Report
 from producer.report.page.data import main_first, page_data
@@ -33,13 +36,12 @@ def render_page(report: Report, cohort: Cohort) -> str:
         cohort: the scans that its figures are of.
     """
     from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     # `tojson` escapes <, >, & and ', so that no text ends the script that holds it.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters |= {
-        "estimate": format_estimate,
+        "estimate": _estimate,
         "rate": format_rate,
         "threshold": format_threshold,
         "threshold_name": name_threshold,
@@ -64,6 +66,12 @@ def render_page(report: Report, cohort: Cohort) -> str:
         style=Markup(_read("page.css")),  # noqa: S704
         script=Markup("\n".join(map(_read, _SCRIPTS))),  # noqa: S704
     )
+
+
+def _estimate(estimate: Estimate) -> Markup:
+    """As `format_estimate` has it; a line may break before the interval, and not within it."""
+    value, space, interval = format_estimate(estimate).partition(" ")
+    return Markup("{}{}<span>{}</span>").format(value, space, interval)
 
 
 def _read(name: str) -> str:
