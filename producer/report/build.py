@@ -229,10 +229,11 @@ def _spread(scores: ScoreArray) -> Spread | None:
 def _precision_note(runtimes: Mapping[str, int]) -> str:
     if not runtimes:
         return "No scan is scored."
-    return (
-        f"Scores were computed by {' and '.join(runtimes)}. The model card's figures are of float32 scores that Keras "
-        "computed on the test scans, so the third digit may differ."
-    )
+    how = f"Scores were computed by {' and '.join(runtimes)}"
+    # As `Coverage.runtimes` names what the trainer evaluates with.
+    if all(name.startswith("keras ") and name.endswith(" float32") for name in runtimes):
+        return f"{how}, as those of the model card were."
+    return f"{how}. The model card's figures are of float32 scores by Keras, so the third digit may differ."
 
 
 def _count_views(cohort: Cohort) -> dict[str, int]:
