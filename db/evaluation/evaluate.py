@@ -244,7 +244,9 @@ def _baseline(sample: Sample, scores: NDArray[np.float64], statistic: Statistic 
 
 def _auroc(sample: Sample, scores: NDArray[np.float64]) -> Estimate:
     statistic = auroc_statistic(Sample(labels=sample.labels, scores=scores, patients=sample.patients))
-    return _figure(sample, statistic, "logit")
+    shown = _figure(sample, statistic, "logit")
+    # One score for all scans has an AUROC of 0.5 whoever the patients are.
+    return shown if shown.value is None or np.ptp(scores) else Estimate(value=shown.value)
 
 
 def _mean_auroc(cohort: Cohort, findings: Sequence[str]) -> Estimate:

@@ -65,15 +65,19 @@ class PredictiveValues:
 
 def rates_at(sample: Sample, thresholds: Sequence[float]) -> tuple[Rates, ...]:
     """The counts and rates at each threshold, in the order given; a prediction is score >= threshold."""
-    counts = PatientCounts.of(sample, thresholds)
+    matrices = sample.curve.confusion_matrices_at(thresholds)
+    # Between two scores all rates are the same: a small group has far fewer of them than the page has thresholds.
+    distinct = dict(zip(matrices, thresholds, strict=True))
+    counts = PatientCounts.of(sample, list(distinct.values()))
     shares = {name: _Shares.of(counts, rule) for name, rule in _RATES.items()}
     correlations = _correlations(counts, shares["recall"], shares["specificity"]).tolist()
     columns = [of_rate.estimates(why_not=sample.no_interval) for of_rate in shares.values()]
+    found = {
+        matrix: (correlation, dict(zip(shares, of_rates, strict=True)))
+        for matrix, correlation, *of_rates in zip(distinct, correlations, *columns, strict=True)
+    }
     return tuple(
-        _rates(threshold, counted, dict(zip(shares, of_rates, strict=True)), correlation)
-        for threshold, counted, correlation, *of_rates in zip(
-            thresholds, sample.curve.confusion_matrices_at(thresholds), correlations, *columns, strict=True
-        )
+        _rates(threshold, matrix, *found[matrix]) for threshold, matrix in zip(thresholds, matrices, strict=True)
     )
 
 
@@ -129,7 +133,7 @@ def _by_bayes(right: Estimate, other: Estimate, prior: float, correlation: float
     )
 
 
-def _rates(threshold: float, counts: ConfusionMatrix, rates: dict[str, Estimate], correlation: float) -> Rates:
+def _rates(threshold: float, counts: ConfusionMatrix, correlation: float, rates: dict[str, Estimate]) -> Rates:
     return Rates(
         threshold=threshold,
         tp=counts.tp,

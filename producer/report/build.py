@@ -229,9 +229,13 @@ def _spread(scores: ScoreArray) -> Spread | None:
 def _precision_note(runtimes: Mapping[str, int]) -> str:
     if not runtimes:
         return "No scan is scored."
+    how = f"Scores were computed by {' and '.join(runtimes)}"
+    # As `Coverage.runtimes` names what the trainer evaluates with.
+    if all(name.startswith("keras ") and name.endswith(" float32") for name in runtimes):
+        return f"{how}, as those of the model card were."
     return (
-        f"Scores were computed by {' and '.join(runtimes)}. The model card's figures are of float32 scores that Keras "
-        "computed on the test scans: AUROC may differ in the third digit, and counts at a threshold by some scans."
+        f"{how}. The model card's figures are of float32 scores by Keras: AUROC may differ in the third digit, and "
+        "counts at a threshold by some scans."
     )
 
 

@@ -15,7 +15,7 @@ from db.ledger.runs import note_left_out
 from db.metrics.aggregate import aggregate
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import ALL, SUBSETS
-from db.schema.tables import Base, Model, Run, RunScan, Scan, Scores
+from db.schema.tables import Base, Model, Outcome, Run, RunScan, Scan, Scores
 from producer.report.build import build_report
 from producer.report.write import write_report
 from tests.support.ledger import a_model, enqueue, ids_of, score_all, scored
@@ -209,18 +209,37 @@ def test_a_report_by_another_label_set_counts_its_labels(engine, tmp_path, run):
 
 
 def test_a_report_leads_with_the_finding_that_was_asked_for(engine, run):
-    """Its distribution is that finding's, the others have figures too, and a note says what computed the scores."""
+    """Its distribution is that finding's, and the others have figures too."""
     with engine.begin() as connection:
         connection.execute(update(Scores).values(effusion=Scores.abnormal / 2))
     with read_transaction(engine) as connection:
         report, cohort = build_report(connection, run, partial=False, label_set=None, subset=ALL, finding="effusion")
-    assert report.precision_note.startswith(
-        "Scores were computed by t float32. The model card's figures are of float32"
-    )
     assert report.finding == "Effusion"
     assert report.main is report.evaluation.findings["Effusion"]
     assert report.spread.maximum == cohort.sample("Effusion").scores.max() == 0.2
     assert set(report.evaluation.findings) == {"Abnormal", "Effusion"}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "note"),
+    [
+        ("keras 3.15 on tensorflow", "float32", "as those of the model card were."),
+        (
+            "keras 3.15 on tensorflow",
+            "bfloat16",
+            "The model card's figures are of float32 scores by Keras: AUROC may differ",
+        ),
+        ("openvino 2026", "float32", "The model card's figures are of float32 scores by Keras: AUROC may differ"),
+    ],
+)
+def test_a_note_says_what_computed_the_scores_and_whether_the_model_cards(engine, run, runtime, precision, note):
+    """Only Keras in float32 computes what the trainer evaluates, so only then are figures the same."""
+    with engine.begin() as connection:
+        connection.execute(update(Outcome).values(runtime=runtime, precision=precision))
+    with read_transaction(engine) as connection:
+        report, _ = build_report(connection, run, partial=False, label_set=None, subset=ALL)
+    assert report.precision_note.startswith(f"Scores were computed by {runtime} {precision}")
+    assert note in report.precision_note
 
 
 def test_a_run_without_labels_has_a_worklist(engine, tmp_path):
