@@ -111,7 +111,7 @@ def spread_line(report: Report) -> str:
     """The range, quartiles and deviation of the main finding's scores."""
     spread = report.spread
     if spread is None:
-        return "No score is used for the figures."
+        return "No score is used for the figures"
     quartiles = (spread.lower_quartile, spread.median, spread.upper_quartile)
     return (
         f"Scores range from {format_rate(spread.minimum)} to {format_rate(spread.maximum)}, quartiles "
@@ -151,8 +151,12 @@ def _left_out_lines(report: Report) -> list[tuple[str, int]]:
 
 
 def _describe_scores(report: Report) -> str:
-    scans = f"{counted(report.coverage.scored, 'scored scan')} of {report.coverage.expected:,}"
-    return f"{scans}, median score of {report.finding} {format_rate(report.spread.median)}" if report.spread else scans
+    coverage = report.coverage
+    scans = f"{counted(coverage.scored, 'scored scan')} of {coverage.expected:,}"
+    if report.spread is None:
+        return scans
+    of = "" if coverage.used == coverage.scored else f" on {coverage.used:,} {describe_subset(report)}"
+    return f"{scans}, median score of {report.finding} {format_rate(report.spread.median)}{of}"
 
 
 def _format_counts(scans: Mapping[str, int]) -> str:

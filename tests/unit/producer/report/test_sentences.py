@@ -46,7 +46,17 @@ def test_a_run_without_labels_says_what_to_do_next():
     assert "producer export --run 3" in export
     assert "results_wide" in sql and "abnormal" in sql
     assert next_steps(a_report()) == ()
-    assert headline(an_unlabelled_report()).startswith("108 scored scans of 116, median score of Abnormal 0.300")
+
+
+def test_the_median_of_a_run_without_labels_is_of_the_scans_that_it_names():
+    """`spread` is of the used scans, and 8 of the 108 scored ones were left out."""
+    report = an_unlabelled_report()
+    assert headline(report) == (
+        "108 scored scans of 116, median score of Abnormal 0.300 on 100 held-out scans; no label set, so there are no "
+        "figures"
+    )
+    everything = replace(report, coverage=replace(report.coverage, used=108))
+    assert headline(everything).startswith("108 scored scans of 116, median score of Abnormal 0.300; ")
 
 
 def test_coverage_adds_up_to_the_expected_scans_and_the_used_ones():
