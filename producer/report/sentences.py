@@ -1,7 +1,6 @@
 """What a report says in words. Terminal, page, JSON and messages have the same sentences."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
@@ -9,9 +8,6 @@ from db.findings import column_of
 from db.metrics.scored_scans import HELD_OUT
 from producer.counted import counted
 from producer.report.build import Report
-
-#: What the mark at a threshold says that is not a given one.
-OWN_THRESHOLD_NOTE: Final = "the model's own threshold: chosen on its validation scans, not on these"
 
 
 def headline(report: Report) -> str:
@@ -46,6 +42,13 @@ def interval_note(report: Report) -> str | None:
         return None
     reason = report.main.figures.no_interval
     return f"95% intervals are {report.clusters}." if reason is None else f"{report.finding} has {reason}."
+
+
+def own_threshold_note(report: Report) -> str:
+    """What the mark at a threshold says that is not a given one."""
+    is_apart = report.subset == HELD_OUT or not report.coverage.seen_itself
+    where = "not on these" if is_apart else "which may be among these"
+    return f"the model's own threshold: chosen on its validation scans, {where}"
 
 
 def guess_note(report: Report) -> str | None:

@@ -13,13 +13,13 @@ from db.evaluation.evaluate import GIVEN, Baseline, Figures, ThresholdFigures
 from db.evaluation.format import format_estimate, format_interval, format_rate, format_threshold, name_threshold
 from producer.report.build import Report
 from producer.report.sentences import (
-    OWN_THRESHOLD_NOTE,
     coverage_lines,
     heading_notes,
     headline,
     interval_note,
     left_out_line,
     next_steps,
+    own_threshold_note,
     spread_line,
     views_line,
 )
@@ -54,7 +54,7 @@ def _figures(report: Report) -> Iterator[Table | str]:
     main = report.main
     yield from ("", _threshold_table(main.thresholds))
     if any(row.chosen_by != GIVEN for row in main.thresholds):
-        yield f"* {OWN_THRESHOLD_NOTE}"
+        yield f"* {own_threshold_note(report)}"
     yield from ("", "95% intervals of these rates (recall is also called sensitivity):")
     yield _interval_table(main.thresholds)
     yield from ("", _rate_table(main.thresholds))

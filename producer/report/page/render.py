@@ -12,11 +12,11 @@ from producer.report.build import Report
 from producer.report.page.data import main_first, page_data
 from producer.report.page.words import BASELINES, quiet_interval_note, warnings
 from producer.report.sentences import (
-    OWN_THRESHOLD_NOTE,
     coverage_lines,
     headline,
     left_out_line,
     next_steps,
+    own_threshold_note,
     spread_line,
     views_line,
 )
@@ -53,7 +53,7 @@ def render_page(report: Report, cohort: Cohort) -> str:
         headline=headline(report),
         warnings=warnings(report),
         interval_note=quiet_interval_note(report),
-        own_threshold_note=OWN_THRESHOLD_NOTE,
+        own_threshold_note=own_threshold_note(report),
         next_steps=next_steps(report),
         views=views_line(report),
         spread=spread_line(report),

@@ -2,7 +2,16 @@
 
 from dataclasses import replace
 
-from producer.report.sentences import coverage_lines, guess_note, headline, interval_note, next_steps
+from producer.report.page import render_page
+from producer.report.sentences import (
+    coverage_lines,
+    guess_note,
+    headline,
+    interval_note,
+    next_steps,
+    own_threshold_note,
+)
+from producer.report.table import print_report
 from tests.support.reports import COVERAGE, a_cohort, a_report, an_unlabelled_report
 
 
@@ -75,3 +84,17 @@ def test_the_report_says_if_scans_that_the_model_was_fitted_on_are_included():
     assert "included: the model was fitted or tuned on the scan" in dict(coverage_lines(report))
     scans = "100 scans of 40 patients including those that the model was fitted or tuned on"
     assert scans in headline(report)
+
+
+def test_own_thresholds_are_not_said_to_be_of_other_scans_if_fitted_ones_are_included(capsys):
+    """The subset `all` of a run over the data set of the fit has the validation scans."""
+    report = a_report()
+    assert own_threshold_note(report).endswith("its validation scans, not on these")
+    included = replace(report, subset="all")
+    print_report(included)
+    told = " ".join(capsys.readouterr().out.split())
+    for text in (own_threshold_note(included), told, render_page(included, a_cohort())):
+        assert "not on these" not in text
+        assert "chosen on its validation scans, which may be among these" in text
+    none_seen = replace(included, coverage=replace(report.coverage, seen_itself=0))
+    assert own_threshold_note(none_seen) == own_threshold_note(report)
