@@ -84,7 +84,7 @@ def degrees_of_freedom(squares: NDArray[np.float64], fourth_powers: NDArray[np.f
     patients = np.full(squares.shape, inf)
     np.divide(3 * squares**2, fourth_powers, out=patients, where=(fourth_powers > 0) & np.isfinite(fourth_powers))
     # Sums of fourth powers of very large clusters are rounded.
-    return np.maximum(patients - 1, _FEWEST_DEGREES)
+    return np.asarray(np.maximum(patients - 1, _FEWEST_DEGREES), np.float64)
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
