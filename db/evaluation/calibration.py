@@ -79,13 +79,18 @@ def calibration_curve(sample: Sample) -> tuple[CalibrationPoint, ...]:
 def ratio_statistic(
     sample: Sample, numerators: NDArray[np.float64], denominators: NDArray[np.float64]
 ) -> Statistic | None:
-    """The sum of (N,) numerators over the sum of (N,) denominators; None if that is 0."""
+    """The sum of (N,) numerators over the sum of (N,) denominators; None if that is 0.
+
+    The influence of a patient who has all of the denominators is infinite: without it there is no ratio.
+    """
     total = float(denominators.sum())
     if total == 0:
         return None
     value = float(numerators.sum()) / total
     to_first_order = sample.of_patients((numerators - value * denominators) / total)
-    return Statistic(value=value, influence=leave_out(to_first_order, sample.of_patients(denominators / total)))
+    share = sample.of_patients(denominators) / total
+    influence = np.where(share < 1, leave_out(to_first_order, share), np.inf)
+    return Statistic(value=value, influence=influence)
 
 
 def _coefficient(

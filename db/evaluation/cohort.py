@@ -18,9 +18,8 @@ Numbers: TypeAlias = NDArray[np.int64]
 #: Both classes must be of at least so many scans, and of so many patients: with fewer there is no telling how far a
 #: figure may be off.
 MIN_OF_EACH_CLASS: Final = 5
-#: The kinds of groups, in the order in which they are shown.
+#: The kinds of groups.
 VIEW, SEX, AGE, MANUFACTURER = "view", "sex", "age", "manufacturer"
-KINDS: Final = (VIEW, SEX, AGE, MANUFACTURER)
 #: The name of the group of scans of which the kind is not known.
 UNKNOWN: Final = "unknown"
 #: The name of the group of scans of which the kind has a value that is not one of its names.

@@ -24,6 +24,10 @@ from numpy.typing import NDArray
 Scale: TypeAlias = Literal["identity", "log", "logit"]
 #: The level of every interval that is shown.
 LEVEL: Final = 0.95
+#: With fewer degrees of freedom a patient would have more than all of the variance.
+_FEWEST_DEGREES: Final = 2.0
+#: An interval that reaches further on the logarithm, to a million times the figure, tells nothing of it.
+_WIDEST: Final = log(1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,8 @@ def degrees_of_freedom(squares: NDArray[np.float64], fourth_powers: NDArray[np.f
     """
     patients = np.full(squares.shape, inf)
     np.divide(3 * squares**2, fourth_powers, out=patients, where=(fourth_powers > 0) & np.isfinite(fourth_powers))
-    return patients - 1
+    # Sums of fourth powers of very large clusters are rounded.
+    return np.asarray(np.maximum(patients - 1, _FEWEST_DEGREES), np.float64)
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
@@ -97,7 +102,8 @@ def estimate(statistic: Statistic | None, scale: Scale, *, level: float = LEVEL)
             bound of level 0.95.
 
     Returns:
-        Without an interval if the variance is unknown, or the value lies at a bound of its scale.
+        Without an interval if the variance is unknown, the value lies at a bound of its scale, or an end would be a
+        million times as large or small as a value above 0.
     """
     if statistic is None:
         return UNDEFINED
@@ -152,6 +158,8 @@ def add(
 
     def reach(ends: tuple[float, float]) -> float:
         one, other = ends[0] - values[0], ends[1] - values[1]
+        if not isfinite(one + other):
+            return inf
         return sqrt(max(0.0, one**2 + other**2 + 2 * correlation * one * other))
 
     return Estimate(value=sum(values), low=sum(values) - reach(lows), high=sum(values) + reach(highs))
@@ -194,8 +202,9 @@ def _symmetric(value: float, reach: float, scale: Scale) -> Estimate:
     if scale == "identity":
         return Estimate(value=value, low=value - reach, high=value + reach)
     if scale == "log":
-        # Beyond this the upper end is no number.
-        factor = exp(min(reach / value, 700.0))
+        if reach / value > _WIDEST:
+            return Estimate(value=value)
+        factor = exp(reach / value)
         return Estimate(value=value, low=value / factor, high=value * factor)
     odds, of_odds = log(value / (1 - value)), reach / (value * (1 - value))
     return Estimate(value=value, low=chance(odds - of_odds), high=chance(odds + of_odds))

@@ -93,9 +93,9 @@ def net_benefit(counts: ConfusionMatrix, threshold: float) -> float | None:
     return (counts.tp - counts.fp * threshold / (1 - threshold)) / scans
 
 
-def treat_all(sample: Sample, threshold: float) -> float | None:
-    """The net benefit of a positive prediction for every scan; that of none is 0."""
-    return net_benefit(ConfusionMatrix(tp=sample.positives, fp=sample.negatives, fn=0, tn=0), threshold)
+def treat_all(positives: int, negatives: int, threshold: float) -> float | None:
+    """The net benefit of a positive prediction for every one of some scans; that of none is 0."""
+    return net_benefit(ConfusionMatrix(tp=positives, fp=negatives, fn=0, tn=0), threshold)
 
 
 def predictive_values(rates: Rates, prevalence: float) -> PredictiveValues:

@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from db.evaluation.estimate import UNDEFINED, Estimate
 from db.evaluation.evaluate import ThresholdFigures
-from db.evaluation.rates import net_benefit
+from db.evaluation.rates import treat_all
 from db.evaluation.sentences import guessed_findings
-from db.metrics.formulas import ConfusionMatrix
 from producer.json_output import as_json
 from producer.report.build import Report
 from producer.report.sentences import (
@@ -76,7 +75,6 @@ def _with_ends(names: Iterable[str]) -> list[str]:
 def _cells(row: ThresholdFigures) -> list[Any]:
     """The columns after the finding. A float is written with as many digits as give the same float when it is read."""
     rates, stated = row.rates, row.at_prevalence
-    treat_all = ConfusionMatrix(tp=rates.tp + rates.fn, fp=rates.fp + rates.tn, fn=0, tn=0)
     at_prevalence = (stated.precision, stated.npv) if stated else (UNDEFINED, UNDEFINED)
     return [
         row.chosen_by,
@@ -84,7 +82,7 @@ def _cells(row: ThresholdFigures) -> list[Any]:
         *(getattr(rates, name) for name in _COUNTS),
         *_values(getattr(rates, name) for name in _RATES),
         rates.net_benefit,
-        net_benefit(treat_all, rates.threshold),
+        treat_all(rates.tp + rates.fn, rates.fp + rates.tn, rates.threshold),
         stated.prevalence if stated else None,
         *_values(at_prevalence),
     ]

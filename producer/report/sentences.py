@@ -52,6 +52,13 @@ def interval_note(report: Report) -> str | None:
     return f"95% intervals are {report.clusters}." if reason is None else f"{report.finding} has {reason}."
 
 
+def own_threshold_note(report: Report) -> str:
+    """What the mark at a threshold says that is not a given one."""
+    is_apart = report.subset == HELD_OUT or not report.coverage.seen_itself
+    where = "not on these" if is_apart else "which may be among these"
+    return f"the model's own threshold: chosen on its validation scans, {where}"
+
+
 def guess_note(report: Report) -> str | None:
     """A sentence if the AUROC of some findings may be that of guessing; else None."""
     guessed = [] if report.evaluation is None else guessed_findings(report.evaluation)
@@ -157,8 +164,12 @@ def _left_out_lines(report: Report) -> list[tuple[str, int]]:
 
 
 def _describe_scores(report: Report) -> str:
-    scans = f"{counted(report.coverage.scored, 'scored scan')} of {report.coverage.expected:,}"
-    return f"{scans}, median score of {report.finding} {format_rate(report.spread.median)}" if report.spread else scans
+    coverage = report.coverage
+    scans = f"{counted(coverage.scored, 'scored scan')} of {coverage.expected:,}"
+    if report.spread is None:
+        return scans
+    of = "" if coverage.used == coverage.scored else f" on {coverage.used:,} {describe_subset(report)}"
+    return f"{scans}, median score of {report.finding} {format_rate(report.spread.median)}{of}"
 
 
 def _format_counts(scans: Mapping[str, int]) -> str:

@@ -1,5 +1,6 @@
 """Writes a report to a folder: report.json, thresholds.csv and a page."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from producer.report.page import render_page
 from worker.files import make_folder, open_atomically
 
 _PAGE: Final = "index.html"
+_JSON: Final = "report.json"
 #: What reports of earlier versions wrote beside the page. An old plot beside a new page would mislead.
 _OLD_PLOTS: Final = ("roc.png", "precision_recall.png", "scores.png", "thresholds.png", "findings.png")
 
@@ -59,7 +61,7 @@ def write_report(
         prevalence=prevalence,
     )
     contents = {
-        "report.json": to_json(report).encode(),
+        _JSON: to_json(report).encode(),
         "thresholds.csv": to_csv(report).encode(),
         _PAGE: render_page(report, cohort).encode(),
     }
@@ -73,6 +75,7 @@ def write_report(
 def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write each file atomically, and none before all could be written; the last one, the page, appears last."""
     make_folder(folder)
+    old_plots = _OLD_PLOTS if _has_plots(folder) else ()
     with ExitStack() as files:
         # The stack closes them in reverse.
         for name, content in reversed([*contents.items()]):
@@ -80,5 +83,14 @@ def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
             file.write(content)
             # A full disk shows here, before any file takes its name.
             file.flush()
-        for name in _OLD_PLOTS:
+        for name in old_plots:
             (folder / name).unlink(missing_ok=True)
+
+
+def _has_plots(folder: Path) -> bool:
+    """Whether the folder's report is of an earlier version, without a format. Other plots are not ours to delete."""
+    try:
+        report = json.loads((folder / _JSON).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and "run_id" in report and "format" not in report

@@ -155,7 +155,7 @@ def _treat_all(sample: Sample) -> Iterator[int | None]:
     """Net benefit at the thresholds of `GRID`, up to the first at which it is too low to be drawn."""
     lowest = _LOWEST_BENEFIT * sample.positives / len(sample.labels)
     for threshold in GRID:
-        benefit = treat_all(sample, threshold)
+        benefit = treat_all(sample.positives, sample.negatives, threshold)
         if benefit is None:
             return
         yield hundred_thousandths(benefit)

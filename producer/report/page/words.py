@@ -23,7 +23,7 @@ def warnings(report: Report) -> list[str]:
         notes.insert(0, f"PARTIAL. The run is not finished: {counts}, and every figure here may change.")
     if report.evaluation is not None and not report.coverage.used:
         notes.append("No scan is left to judge the model by.")
-    if report.subset != HELD_OUT:
+    if report.subset != HELD_OUT and report.coverage.seen_itself + report.coverage.seen_patient:
         notes.append("The model was fitted or tuned on some of these scans, which makes its figures too good.")
     note = interval_note(report)
     return [*notes, note] if note is not None and not _has_clustered_intervals(report) else notes

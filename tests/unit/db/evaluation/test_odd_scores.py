@@ -39,6 +39,33 @@ def test_few_scans_are_evaluated_whatever_their_scores_are(kind):
             dumps(asdict(evaluate(cohort, thresholds=(0.3, 0.5))), allow_nan=False)
 
 
+def test_a_figure_that_may_be_a_million_times_as_large_has_no_interval():
+    """All but the score of one scan are next to 0: without its patient the ratio is 10,000,000 times as large."""
+    labels, scores = np.arange(100) % 2 == 0, np.append(np.full(99, 1e-15), 1e-6)
+    figures = figures_of(Sample(labels=labels, scores=scores, patients=np.arange(100)))
+    assert figures.no_interval is None
+    ratio = figures.observed_over_expected
+    assert ratio.value == pytest.approx(50 / 1e-6, rel=1e-3)
+    assert (ratio.low, ratio.high) == (None, None)
+
+
+def test_scores_of_one_patient_alone_give_no_interval_of_observed_over_expected():
+    """Without that patient nothing is expected, so nobody can tell how far the ratio may be off."""
+    labels, scores = np.arange(100) % 2 == 0, np.append(np.zeros(99), 0.5)
+    ratio = figures_of(Sample(labels=labels, scores=scores, patients=np.arange(100))).observed_over_expected
+    assert (ratio.value, ratio.low, ratio.high) == (100.0, None, None)
+
+
+def test_the_interval_of_a_brier_score_ends_at_1():
+    """No score can be worse than 1, though the logarithm on which the interval is symmetric knows no such end."""
+    labels = np.arange(40) // 4 % 2 == 0
+    scores = np.where(labels, 0.0, 1.0)
+    scores[:8] = labels[:8]
+    brier = figures_of(Sample(labels=labels, scores=scores, patients=np.arange(40) // 4)).brier
+    assert brier.low is not None and brier.low < brier.value == 0.8
+    assert brier.high == 1.0
+
+
 def test_equal_scores_have_no_calibration_slope():
     """There is no line through one point; their intercept and ratio say how far off they are."""
     labels = np.arange(40) % 4 == 0

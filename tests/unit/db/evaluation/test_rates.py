@@ -110,15 +110,19 @@ def test_net_benefit_is_what_decisions_are_worth_in_true_positives():
     for rates in rates_at(sample, [0.0, 0.05, 0.2, 0.6]):
         worth = np.where(sample.labels, 1.0, -rates.threshold / (1 - rates.threshold))
         assert rates.net_benefit == pytest.approx(np.mean(worth * (sample.scores >= rates.threshold)))
-        assert treat_all(sample, rates.threshold) == pytest.approx(worth.mean())
+        assert treat_all(sample.positives, sample.negatives, rates.threshold) == pytest.approx(worth.mean())
 
 
 def test_treating_all_is_worth_the_prevalence_at_0_and_nothing_at_the_prevalence():
     """As in every decision curve."""
     sample = clustered_set(STRONG, 100, np.random.default_rng(0))
     prevalence = sample.labels.mean()
-    assert treat_all(sample, 0.0) == rates_at(sample, [0.0])[0].net_benefit == pytest.approx(prevalence)
-    assert treat_all(sample, prevalence) == pytest.approx(0, abs=1e-12)
+    assert (
+        treat_all(sample.positives, sample.negatives, 0.0)
+        == rates_at(sample, [0.0])[0].net_benefit
+        == pytest.approx(prevalence)
+    )
+    assert treat_all(sample.positives, sample.negatives, prevalence) == pytest.approx(0, abs=1e-12)
 
 
 def test_predictive_values_at_a_prevalence_are_those_by_hand():

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from producer.report.page import render_page
 from producer.report.sentences import (
     coverage_lines,
     guess_note,
@@ -10,6 +11,7 @@ from producer.report.sentences import (
     next_steps,
     own_threshold_note,
 )
+from producer.report.table import print_report
 from tests.support.reports import COVERAGE, a_cohort, a_report, an_unlabelled_report
 
 
@@ -59,7 +61,17 @@ def test_a_run_without_labels_says_what_to_do_next():
     assert "producer export --run 3" in export
     assert "results_wide" in sql and "abnormal" in sql
     assert next_steps(a_report()) == ()
-    assert headline(an_unlabelled_report()).startswith("108 scored scans of 116, median score of Abnormal 0.300")
+
+
+def test_the_median_of_a_run_without_labels_is_of_the_scans_that_it_names():
+    """`spread` is of the used scans, and 8 of the 108 scored ones were left out."""
+    report = an_unlabelled_report()
+    assert headline(report) == (
+        "108 scored scans of 116, median score of Abnormal 0.300 on 100 held-out scans; no label set, so there are no "
+        "figures"
+    )
+    everything = replace(report, coverage=replace(report.coverage, used=108))
+    assert headline(everything).startswith("108 scored scans of 116, median score of Abnormal 0.300; ")
 
 
 def test_coverage_adds_up_to_the_expected_scans_and_the_used_ones():
@@ -78,3 +90,17 @@ def test_the_report_says_if_scans_that_the_model_was_fitted_on_are_included():
     assert "included: the model was fitted or tuned on the scan" in dict(coverage_lines(report))
     scans = "100 scans of 40 patients including those that the model was fitted or tuned on"
     assert scans in headline(report)
+
+
+def test_own_thresholds_are_not_said_to_be_of_other_scans_if_fitted_ones_are_included(capsys):
+    """The subset `all` of a run over the data set of the fit has the validation scans."""
+    report = a_report()
+    assert own_threshold_note(report).endswith("its validation scans, not on these")
+    included = replace(report, subset="all")
+    print_report(included)
+    told = " ".join(capsys.readouterr().out.split())
+    for text in (own_threshold_note(included), told, render_page(included, a_cohort())):
+        assert "not on these" not in text
+        assert "chosen on its validation scans, which may be among these" in text
+    none_seen = replace(included, coverage=replace(report.coverage, seen_itself=0))
+    assert own_threshold_note(none_seen) == own_threshold_note(report)

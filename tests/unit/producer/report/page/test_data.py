@@ -74,7 +74,7 @@ def test_counts_and_rates_are_those_of_the_evaluation_at_every_threshold_finding
             assert numbers(group["fp"]) == [at.fp for at in rates]
             assert numbers(group["benefit"])[30] == round(100_000 * rates[30].net_benefit)
             for threshold, drawn in zip(GRID, numbers(group["treat_all"]), strict=False):
-                assert drawn == round(100_000 * treat_all(sample, threshold))
+                assert drawn == round(100_000 * treat_all(sample.positives, sample.negatives, threshold))
             for place, at in enumerate(rates):
                 for rate in RATES:
                     assert shown(group["rates"][rate], place) == format_estimate(getattr(at, rate)), (

@@ -138,3 +138,24 @@ def test_a_report_of_no_scan_is_a_page_all_the_same():
     assert "What became of the scans" in words(
         rendered(replace(an_unlabelled_report(), worklist=(), spread=None), nothing)
     )
+    assert "No score is used for the figures. " in words(rendered(report, nothing))
+
+
+def test_the_mean_auroc_says_that_abnormal_is_not_in_it():
+    """`Abnormal` stands in the table above it; it would count the other findings twice."""
+    report = a_report()
+    mean = format_estimate(report.evaluation.mean_auroc)
+    assert mean == format_estimate(report.evaluation.findings["Effusion"].figures.auroc)
+    assert f"Mean AUROC of the findings other than Abnormal: {mean}" in words(rendered(report))
+    alone = replace(report.evaluation, findings={"Effusion": report.evaluation.findings["Effusion"]})
+    assert f"Mean AUROC of the findings: {mean}" in words(
+        rendered(replace(report, finding="Effusion", evaluation=alone))
+    )
+
+
+def test_figures_are_called_too_good_only_if_a_scan_was_seen():
+    """The subset `all` of a run that the model has never seen is the held-out one."""
+    report = a_report(subset="all")
+    unseen = replace(report, coverage=replace(report.coverage, seen_itself=0, seen_patient=0))
+    assert "which makes its figures too good" in words(rendered(report))
+    assert "which makes its figures too good" not in words(rendered(unseen))
