@@ -37,13 +37,6 @@ def describe_subset(report: Report) -> str:
     return "scans that the model was not fitted or tuned on by name (held out by patient cannot be told)"
 
 
-def own_threshold_note(report: Report) -> str:
-    """What the mark at a threshold says that is not a given one."""
-    # `all` brings the validation scans back among those that are judged.
-    scans = "not on these" if report.subset == HELD_OUT else "which may be among these"
-    return f"the model's own threshold: chosen on its validation scans, {scans}"
-
-
 def interval_note(report: Report) -> str | None:
     """What the intervals are clustered by, or why the main finding has none; None without figures."""
     if report.main is None:

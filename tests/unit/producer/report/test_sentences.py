@@ -47,12 +47,6 @@ def test_findings_whose_auroc_may_be_that_of_guessing_are_named():
     assert guess_note(an_unlabelled_report()) is None
 
 
-def test_the_models_own_thresholds_were_chosen_on_other_scans_only_if_these_are_held_out():
-    """With `all`, the validation scans are among those that the report is of."""
-    assert own_threshold_note(a_report()).endswith("not on these")
-    assert own_threshold_note(replace(a_report(), subset="all")).endswith("which may be among these")
-
-
 def test_a_run_without_labels_says_what_to_do_next():
     """Import labels and compare, export, read in SQL; a run with labels needs no such words."""
     labels, export, sql = next_steps(an_unlabelled_report())

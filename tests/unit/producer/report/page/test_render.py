@@ -138,7 +138,7 @@ def test_a_report_of_no_scan_is_a_page_all_the_same():
     assert "What became of the scans" in words(
         rendered(replace(an_unlabelled_report(), worklist=(), spread=None), nothing)
     )
-    assert "No score is used for the figures. " in words(rendered(report, nothing))
+    assert "No score is used. " in words(rendered(report, nothing))
 
 
 def test_the_mean_auroc_says_that_abnormal_is_not_in_it():
