@@ -17,8 +17,9 @@ from db.evaluation.logistic import fit_logistic
 _EDGE: Final = 1e-7
 #: Below this share of the product of all patients' diagonal, the determinant of the patients but one is rounding.
 _SINGULAR: Final = 1e-9
-#: Groups of equal size in a calibration curve, as is usual.
+#: Groups of equal size in a calibration curve, as is usual; fewer where these would be of fewer scans.
 _GROUPS: Final = 10
+_SCANS_PER_GROUP: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +64,14 @@ def calibration_intercept_statistic(sample: Sample) -> Statistic | None:
 
 
 def calibration_curve(sample: Sample) -> tuple[CalibrationPoint, ...]:
-    """Up to ten points of about as many scans each, by ascending score. Scans of equal score are not parted."""
+    """Up to ten points of about as many scans each, by ascending score. Scans of equal score are not parted.
+
+    Points are of about 20 scans at least, because those of a few scans may lie anywhere.
+    """
+    groups = max(1, min(_GROUPS, len(sample.scores) // _SCANS_PER_GROUP))
     ascending = sample.order[::-1]
     scores, labels = sample.scores[ascending], sample.labels[ascending]
-    wanted = [len(scores) * part // _GROUPS for part in range(1, _GROUPS)] if len(scores) else []
+    wanted = [len(scores) * part // groups for part in range(1, groups)]
     ends = np.searchsorted(scores, scores[wanted])
     parts = zip(np.split(scores, ends), np.split(labels, ends), strict=True)
     return tuple(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from shlex import quote
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,7 @@ from db.metrics.report_queries import (
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored_scans
 from db.schema.label_history import exact_name
+from producer.counted import counted
 from producer.report.findings import choose_finding, choose_prevalences
 
 #: The version of report.json: another one has other keys, or keys of another meaning.
@@ -150,7 +152,7 @@ def build_report(
     label_set_id = labels.id if labels else None
     scored = read_scored_scans(connection, run_id, label_set_id)
     if label_set is not None:
-        _check_labelled(scored, run_id, label_set)
+        _check_labelled(scored, run_id, run.dataset, label_set)
     everything = read_cohort(connection, run_id, scored)
     used = everything.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
     main = choose_finding(used.findings, finding)
@@ -205,10 +207,12 @@ def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bo
     return counts.pending > 0
 
 
-def _check_labelled(scored: ScoredScans, run_id: int, label_set: str) -> None:
+def _check_labelled(scored: ScoredScans, run_id: int, dataset: str, label_set: str) -> None:
     if len(scored.labelled) and not scored.labelled.any():
+        scans = counted(len(scored.labelled), "scored scan")
         raise UserError(
-            f"label set {label_set!r} labels none of the {len(scored.labelled):,} scored scans of run {run_id}"
+            f"label set {label_set!r} labels none of the {scans} of run {run_id}; if its CSV names them, import it once"
+            f" more with 'producer labels --csv FILE --dataset {quote(dataset)}'"
         )
 
 

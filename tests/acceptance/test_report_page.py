@@ -277,6 +277,57 @@ def test_the_address_follows_the_choice_and_restores_it(browser, labelled):
         assert state(page) == chosen
 
 
+@pytest.mark.parametrize(
+    ("address", "chosen"),
+    [
+        ("#finding=effusion&threshold=youden", ["Effusion", "all", "youden"]),
+        ("#finding=HERNIA&threshold=.3", ["Hernia", "all", "0.30"]),
+        ("#threshold=best_f1", ["Abnormal", "all", "best f1"]),
+    ],
+)
+def test_an_address_may_name_things_as_people_write_them(browser, labelled, address, chosen):
+    """Case does not matter, and the names of the files do as well as those of the page."""
+    with opened(browser, labelled.page, address) as page:
+        page.locator("#finding").focus()
+        page.keyboard.press("Tab")
+        assert state(page)[:2] == chosen[:2]
+        own = page.locator("#own-thresholds button[aria-pressed=true]").all_inner_texts()
+        assert chosen[2] in (own[0].lower() if own else page.locator("#threshold-value").inner_text())
+        assert page.locator("#address-note").is_hidden()
+
+
+def test_an_address_may_give_a_threshold_of_the_models_own_as_it_is_shown(browser, labelled):
+    """Rounded to a position of the slider, it would have other counts than the terminal's."""
+    with opened(browser, labelled.page) as page:
+        shown = page.locator("#threshold-value").inner_text()
+        counts = state(page)
+    with opened(browser, labelled.page, f"#threshold={shown}") as page:
+        assert state(page) == counts
+
+
+def test_the_page_says_what_of_an_address_it_does_not_have(browser, labelled):
+    """Or a reader would take one finding for another; the next choice takes the sentence away."""
+    with opened(browser, labelled.page, "#finding=Nonsense&group=view/Oblique&threshold=30%25") as page:
+        note = page.locator("#address-note")
+        asked = "finding Nonsense and group view/Oblique and threshold 30%"
+        assert note.inner_text() == f"The address asks for {asked}, which this page does not have."
+        choose(page, finding="Effusion")
+        assert note.is_hidden()
+
+
+def test_a_finger_that_scrolls_over_a_plot_moves_no_threshold(browser, labelled):
+    """A tap does, and so does a mouse that is dragged."""
+    with opened(browser, labelled.page, viewport={"width": 390, "height": 800}, has_touch=True) as page:
+        plot = page.locator("#plot-scores")
+        plot.scroll_into_view_if_needed()
+        before = page.locator("#threshold-value").inner_text()
+        for kind in ("pointerdown", "pointermove"):
+            plot.dispatch_event(kind, {"pointerType": "touch", "buttons": 1, "pointerId": 1, "clientX": 200})
+        assert page.locator("#threshold-value").inner_text() == before
+        plot.tap(position={"x": 100, "y": 60})
+        assert page.locator("#threshold-value").inner_text() != before
+
+
 def test_a_wrong_address_shows_the_page_as_without_one(browser, labelled):
     """What it names and the page has not is ignored, and is no error."""
     addresses = (

@@ -129,7 +129,7 @@ def _group_data(sample: Sample, figures: Figures, thresholds: list[float], preva
         "figures": {name: _ends(getattr(figures, name)) for name in _FIGURES},
         "tp": differences(row.tp for row in rates),
         "fp": differences(row.fp for row in rates),
-        "rates": _rate_columns(rates, prevalence),
+        "rates": _rate_columns(sample, rates, prevalence),
         "benefit": differences(hundred_thousandths(row.net_benefit) for row in rates),
         "treat_all": differences(_treat_all(sample)),
         "curve": thin_curve(sample.curve, _CURVE_POINTS) if has_both_classes else None,
@@ -141,9 +141,13 @@ def _ends(estimate: Estimate) -> Column:
     return [thousandths(end) for end in (estimate.value, estimate.low, estimate.high)]
 
 
-def _rate_columns(rates: tuple[Rates, ...], prevalence: float | None) -> Mapping[str, list[PackedColumn]]:
+def _rate_columns(
+    sample: Sample, rates: tuple[Rates, ...], prevalence: float | None
+) -> Mapping[str, list[PackedColumn]]:
     columns = {name: estimate_columns([getattr(row, name) for row in rates]) for name in _RATES}
     columns["net_benefit"] = [differences(thousandths(row.net_benefit) for row in rates)]
+    of_all = (treat_all(sample.positives, sample.negatives, row.threshold) for row in rates)
+    columns["net_benefit_treat_all"] = [differences(thousandths(benefit) for benefit in of_all)]
     if prevalence is not None:
         values = [predictive_values(row, prevalence) for row in rates]
         columns["precision_at_prevalence"] = estimate_columns([value.precision for value in values])

@@ -141,6 +141,7 @@ function shorten(text, length) {
 
 function choose(change) {
   Object.assign(choice, change);
+  byId("address-note").hidden = true;
   if ("finding" in change) showFinding();
   else if ("group" in change) showScans();
   else showThreshold();
@@ -148,15 +149,40 @@ function choose(change) {
   later(tell, 700);
 }
 
+/** Take the choice from the address, and say what of it this page does not have. */
 function readAddress() {
   const named = new Map(location.hash.slice(1).split("&").map(part => part.split(/=(.*)/s).slice(0, 2).map(decode)));
-  if (findings.has(named.get("finding"))) choice.finding = named.get("finding");
-  if (finding().groups.has(named.get("group"))) choice.group = named.get("group");
-  const threshold = named.get("threshold") ?? "";
-  if (finding().thresholds.some(([name]) => name === threshold)) choice.own = threshold;
-  else if (/^(0|1)(\.\d+)?$/.test(threshold) && Number(threshold) <= 1) {
-    Object.assign(choice, { step: Math.round(100 * Number(threshold)), own: null });
-  }
+  const takes = { finding: takeFinding, group: takeGroup, threshold: takeThreshold };
+  const unknown = Object.entries(takes).filter(([key, take]) => named.has(key) && !take(named.get(key) ?? ""));
+  const asked = unknown.map(([key]) => `${key} ${shorten(named.get(key) ?? "", 60)}`);
+  byId("address-note").hidden = !asked.length;
+  byId("address-note").textContent = `The address asks for ${asked.join(" and ")}, which this page does not have.`;
+}
+
+function takeFinding(name) {
+  const found = [...findings.keys()].find(known => plain(known) === plain(name));
+  choice.finding = found ?? choice.finding;
+  return found !== undefined;
+}
+
+function takeGroup(key) {
+  const isKnown = finding().groups.has(key);
+  if (isKnown) choice.group = key;
+  return isKnown;
+}
+
+/** A threshold of the finding's own by its name or as it is shown, or a position of the slider. */
+function takeThreshold(asked) {
+  const own = finding().thresholds.find(([name, text]) => plain(name) === plain(asked) || text === asked);
+  const isNumber = /^(0?\.\d+|[01](\.\d+)?)$/.test(asked) && Number(asked) <= 1;
+  if (own) choice.own = own[0];
+  else if (isNumber) Object.assign(choice, { step: Math.round(100 * Number(asked)), own: null });
+  return own !== undefined || isNumber;
+}
+
+/** A name as people may write it in an address: case does not matter, and `_` means a space. */
+function plain(name) {
+  return name.replaceAll("_", " ").toLowerCase();
 }
 
 function decode(text) {
@@ -238,7 +264,7 @@ function showCountsAndRates(place) {
     const name = cell.dataset.rate;
     if (!shown.rates.has(name)) continue;
     const estimate = rateAt(name, place);
-    cell.textContent = name === "net_benefit" ? figureText(estimate[0]) : estimateText(estimate);
+    cell.textContent = name.startsWith("net_benefit") ? figureText(estimate[0]) : estimateText(estimate);
     const strip = document.querySelector(`[data-strip="${name}"]`);
     if (strip) drawStrip(strip, estimate);
   }
@@ -315,8 +341,11 @@ function listenToPointer(plot) {
     const share = ((event.clientX - left) / width * WIDTH - BOX.left) / (BOX.right - BOX.left);
     choose({ step: Math.round(100 * thresholdEnd() * Math.min(1, Math.max(0, share))), own: null });
   };
-  plot?.addEventListener("pointerdown", event => { plot.setPointerCapture(event.pointerId); follow(event); });
-  plot?.addEventListener("pointermove", event => { if (event.buttons) follow(event); });
+  // A finger that moves scrolls the page; one that taps, and a mouse that was pressed, end in a click.
+  const isDragged = event => event.buttons && event.pointerType !== "touch";
+  plot?.addEventListener("click", follow);
+  plot?.addEventListener("pointerdown", event => { if (isDragged(event)) plot.setPointerCapture(event.pointerId); });
+  plot?.addEventListener("pointermove", event => { if (isDragged(event)) follow(event); });
 }
 
 /* The document */

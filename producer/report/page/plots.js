@@ -189,8 +189,9 @@ function drawNetBenefit(plot) {
     const benefit = shown.benefit[place];
     const [cx, cy] = [x(threshold.value), y(benefit / 100_000)];
     if (benefit !== null && cx <= BOX.right && cy <= BOX.bottom) add(mark, "circle", { cx, cy, r: 5 });
-    return `${title}: at threshold ${threshold.text} it is ${figureText(rateAt("net_benefit", place)[0])} ` +
-      "true positives per scan by the model, and 0 if no scan is treated.";
+    const [model, all] = ["net_benefit", "net_benefit_treat_all"].map(name => figureText(rateAt(name, place)[0]));
+    return `${title}: at threshold ${threshold.text} it is ${model} true positives per scan by the model, ${all} if all scans ` +
+      "are treated, and 0 if none is.";
   };
 }
 

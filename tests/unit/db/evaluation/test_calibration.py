@@ -113,5 +113,13 @@ def test_the_curve_parts_scans_into_ten_of_ascending_score():
     assert sum(point.positives for point in points) == sample.positives
     means = [point.mean_score for point in points]
     assert means == sorted(means)
-    assert len(calibration_curve(sample_of([True, False] * 50, [0.2] * 90 + [0.9] * 10))) == 2
+    assert len(calibration_curve(sample_of([True, False] * 50, [0.2] * 80 + [0.9] * 20))) == 2
     assert calibration_curve(sample_of([], [])) == ()
+
+
+@pytest.mark.parametrize(("scans", "points"), [(7, 1), (39, 1), (40, 2), (109, 5), (200, 10), (999, 10)])
+def test_a_point_of_the_curve_is_of_twenty_scans_or_more(scans, points):
+    """Of ten scans the share of positives says little, so a small sample has fewer points."""
+    curve = calibration_curve(sample_of([False, True] * (scans // 2) + [True] * (scans % 2), np.linspace(0, 1, scans)))
+    assert len(curve) == points
+    assert min(point.scans for point in curve) >= min(scans, 20)

@@ -56,7 +56,7 @@ def test_one_class_has_no_ranking_and_says_why_there_is_no_interval():
 def test_one_patient_has_figures_without_intervals():
     """However many scans there are of that patient."""
     figures = figures_of(sample_of([True, False] * 50, np.linspace(0, 1, 100), [0] * 100))
-    assert figures.no_interval == "no interval: the positive scans are of 1 patients, fewer than 5"
+    assert figures.no_interval == "no interval: the positive scans are of 1 patient, fewer than 5"
     assert figures.auroc.value is not None
     assert figures.auroc.low is None
 
