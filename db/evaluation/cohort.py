@@ -79,11 +79,10 @@ class Sample:
         for name, chosen in (("positive", self.labels), ("negative", ~self.labels)):
             scans, patients = int(chosen.sum()), int(np.count_nonzero(np.bincount(self.patients[chosen])))
             if scans < MIN_OF_EACH_CLASS:
-                noun = "scan" if scans == 1 else "scans"
-                return f"no interval: {scans} {name} {noun}, fewer than {MIN_OF_EACH_CLASS}"
+                return f"no interval: {scans} {name} scan{'s' * (scans != 1)}, fewer than {MIN_OF_EACH_CLASS}"
             if patients < MIN_OF_EACH_CLASS:
-                noun = "patient" if patients == 1 else "patients"
-                return f"no interval: the {name} scans are of {patients} {noun}, fewer than {MIN_OF_EACH_CLASS}"
+                of = f"{patients} patient{'s' * (patients != 1)}"
+                return f"no interval: the {name} scans are of {of}, fewer than {MIN_OF_EACH_CLASS}"
         return None
 
     @cached_property

@@ -154,7 +154,7 @@ def mean_auroc_statistic(cohort: Cohort, findings: Sequence[str]) -> Statistic |
 
 def describe_clusters(evaluation: Evaluation) -> str:
     """What the intervals are clustered by, as the end of a sentence: `clustered by patient`, or what is wrong."""
-    if not evaluation.patients:
+    if evaluation.scans and not evaluation.patients:
         return "by scan, too narrow: no patient is known"
     without = evaluation.scans_without_patient
     known = "clustered by patient"

@@ -168,3 +168,25 @@ def test_baselines_are_of_the_same_scans():
     assert found.baselines["always_positive"].auroc == Estimate(value=0.5), "no interval, because nothing varies"
     share = found.figures.positives / found.figures.scans
     assert found.baselines["majority"].accuracy == pytest.approx(1 - share)
+
+
+def test_of_no_scan_nobody_says_that_patients_are_unknown():
+    """All scans may be left out of a run whose patients are known."""
+    nothing = Cohort(
+        findings=("Mass",),
+        scores=np.zeros((0, 1)),
+        labels=np.zeros((0, 1), np.bool_),
+        known=np.zeros((0, 1), np.bool_),
+        patients=np.zeros(0, np.int64),
+        has_patient=np.zeros(0, np.bool_),
+    )
+    assert describe_clusters(evaluate(nothing, thresholds=(0.5,))) == "clustered by patient"
+
+
+def test_the_reason_for_no_interval_counts_in_words_that_agree():
+    """One scan, one patient."""
+    labels = np.arange(40) == 0
+    sample = Sample(labels=labels, scores=np.linspace(0, 1, 40), patients=np.arange(40))
+    assert sample.no_interval == "no interval: 1 positive scan, fewer than 5"
+    one = Sample(labels=np.arange(40) < 6, scores=np.linspace(0, 1, 40), patients=np.maximum(np.arange(40), 5) - 5)
+    assert one.no_interval == "no interval: the positive scans are of 1 patient, fewer than 5"
