@@ -7,6 +7,7 @@ from typing import Final
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from db.evaluation.evaluate import (
     GIVEN,
@@ -19,6 +20,7 @@ from db.evaluation.evaluate import (
 from db.evaluation.format import format_estimate, format_rate, format_threshold, name_threshold
 from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
 from db.findings import ABNORMAL
+from worker.entry_point import printable
 
 _WIDTH: Final = 80
 #: Two figures with intervals leave 30 columns. Where names and counts take more, the table would break figures.
@@ -146,7 +148,9 @@ def _groups_table(result: FindingEvaluation) -> Table:
     table = _table("group", "cases", "AUROC", "observed over expected")
     for name, figures in groups_of(result).items():
         estimates = (format_estimate(figure) for figure in (figures.auroc, figures.observed_over_expected))
-        table.add_row(fill(name, _GROUP_WIDTH), fill(format_cases(figures), _GROUP_WIDTH), *estimates)
+        # A manufacturer's name is neither markup nor a control sequence.
+        shown = Text(fill(printable(name), _GROUP_WIDTH))
+        table.add_row(shown, fill(format_cases(figures), _GROUP_WIDTH), *estimates)
     return table
 
 

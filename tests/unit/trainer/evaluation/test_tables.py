@@ -48,6 +48,14 @@ def test_what_has_no_interval_says_why(scored, printed):
     assert not [line for line in lines if line.startswith(("Abnormal: no interval", "view PA: no interval"))]
 
 
+def test_a_group_may_have_any_name(evaluation, printed):
+    """A manufacturer writes it, so it is neither markup nor a control sequence."""
+    abnormal = evaluation.findings["Abnormal"]
+    groups = {"manufacturer": {"[/red]\x1b[2JX": abnormal.figures}}
+    text = printed(replace(evaluation, findings={"Abnormal": replace(abnormal, groups=groups)}))
+    assert "[/red]" in text and "\x1b" not in text
+
+
 def test_tables_are_at_most_80_columns_wide(evaluation, printed):
     """With long names, large counts, unknown labels and large ratios; no figure is cut."""
     ratio, auroc = Estimate(value=12.345, low=10.123, high=15.123), Estimate(value=0.777, low=0.666, high=0.888)
