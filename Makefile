@@ -124,6 +124,8 @@ bench-parts: .venv/test.installed
 	$(BIN)/python -m tests.benchmarks.bench_fit
 	$(BIN)/python -m tests.benchmarks.bench_rendering
 	$(BIN)/python -m tests.benchmarks.bench_dicom
+	$(BIN)/python -m tests.benchmarks.bench_report
+	$(BIN)/python -m tests.benchmarks.bench_intervals
 
 # SCALE="--scans 1000 --workers 1 2 --parts fleets" takes two minutes.
 bench-scale: .venv/test.installed

@@ -268,18 +268,30 @@ def report(
     *,
     finding: Annotated[
         str | None,
-        typer.Option(help="Finding that text and page show at each threshold. If omitted, Abnormal if it is scored."),
+        typer.Option(help="Finding that text and page show first. If omitted, Abnormal if it is scored."),
+    ] = None,
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Share of scans with a finding where the model shall be used, such as Effusion=0.05: "
+            "adds PPV and NPV there. May be repeated.",
+            metavar="FINDING=SHARE",
+        ),
     ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Report a run that is not finished; the report is marked as partial.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare a run's scores with labels at each threshold; write plots and a page."""
+    """Compare a run's scores with labels; print the figures and write them to a page and files."""
     from producer.commands import inspect_run
 
     options = inspect_run.ReportOptions(
-        label_set=labels, subset=subset, thresholds=inspect_run.parse_thresholds(thresholds), finding=finding
+        label_set=labels,
+        subset=subset,
+        thresholds=inspect_run.parse_thresholds(thresholds),
+        finding=finding,
+        prevalence=inspect_run.parse_prevalences(prevalence or ()),
     )
     inspect_run.report_command(run_id, out, options=options, partial=partial, as_json=as_json)
 

@@ -79,9 +79,6 @@ def evaluate(
     ] = False,
 ) -> None:
     """Evaluate a model on the scans of a CSV that it was not fitted or tuned on."""
-    from trainer.console.optional_packages import EVALUATION_PACKAGES, check_installed
-
-    check_installed("trainer evaluate", EVALUATION_PACKAGES)
     from trainer.data.training_data import Source
     from trainer.evaluation.evaluate_artifact import EVALUATION_FILE, evaluate_artifact, evaluation_json
     from trainer.evaluation.tables import print_tables

@@ -93,9 +93,9 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
     the same command makes what is missing beside it. Exit code 3: the model is published, but something is missing.
     """
     arguments = dict(locals())
-    from trainer.console.optional_packages import EVALUATION_PACKAGES, check_installed
+    from trainer.console.optional_packages import FIT_PACKAGES, check_installed
 
-    check_installed("trainer fit", EVALUATION_PACKAGES)
+    check_installed("trainer fit", FIT_PACKAGES)
     from db.home import open_home
     from db.settings import load_settings
     from worker.settings import ModelSettings

@@ -3,9 +3,10 @@
 Labels are (N,) bool, scores (N,) float64 in [0, 1]; a prediction is score >= threshold.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,6 @@ from numpy.typing import NDArray
 Labels: TypeAlias = NDArray[np.bool_]
 ScoreArray: TypeAlias = NDArray[np.float64]
 CountArray: TypeAlias = NDArray[np.int64]
-#: Bins of the expected calibration error, as in its source, table 1.
-_CALIBRATION_BINS: Final = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +92,17 @@ class RocCurve:
 
     def confusion_matrix_at(self, threshold: float) -> ConfusionMatrix:
         """The confusion matrix at any threshold; a prediction is score >= threshold."""
-        last = len(self.thresholds) - 1 - int(np.searchsorted(self._ascending_thresholds, threshold))
-        tp, fp = (int(self.tp[last]), int(self.fp[last])) if last >= 0 else (0, 0)
-        return ConfusionMatrix(tp=tp, fp=fp, fn=self.positives - tp, tn=self.negatives - fp)
+        return self.confusion_matrices_at([threshold])[0]
+
+    def confusion_matrices_at(self, thresholds: Sequence[float]) -> list[ConfusionMatrix]:
+        """The confusion matrices at many thresholds."""
+        # At a threshold above all scores it is the count before the first one.
+        places = len(self.thresholds) - np.searchsorted(self._ascending_thresholds, thresholds)
+        tp, fp = (np.concatenate([[0], counts])[places].tolist() for counts in (self.tp, self.fp))
+        return [
+            ConfusionMatrix(tp=true, fp=false, fn=self.positives - true, tn=self.negatives - false)
+            for true, false in zip(tp, fp, strict=True)
+        ]
 
     @property
     def auroc(self) -> float | None:
@@ -154,31 +161,24 @@ class RocCurve:
         return np.ascontiguousarray(self.thresholds[::-1])
 
 
-def roc_curve(labels: Labels, scores: ScoreArray, weights: CountArray | None = None) -> RocCurve:
-    """Compute the ROC curve of labels (N,) and scores (N,).
+def roc_curve(labels: Labels, scores: ScoreArray, *, order: CountArray | None = None) -> RocCurve:
+    """Compute the ROC curve of labels, (N,) bool, and scores, (N,) float64.
 
     Args:
-        labels: (N,) bool.
-        scores: (N,) float64.
-        weights: (N,) int64, how often each scan counts; None means once.
+        labels: (N,).
+        scores: (N,).
+        order: (N,) the places of the scans by descending score; None means that they are sorted here.
 
     Raises:
         ValueError: a score is NaN, so it has no rank.
     """
     if np.isnan(scores).any():
         raise ValueError("a score is not a number")
-    order = np.argsort(-scores)
+    order = np.argsort(-scores) if order is None else order
     descending = scores[order]
     last_of_ties = np.flatnonzero(np.append(descending[1:] != descending[:-1], True)[: len(descending)])
-    if weights is None:
-        tp = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
-        return RocCurve(thresholds=descending[last_of_ties], tp=tp, fp=last_of_ties + 1 - tp)
-    sorted_weights = weights[order]
-    classes = (labels[order], ~labels[order])
-    tp, fp = (np.cumsum(sorted_weights * members, dtype=np.int64)[last_of_ties] for members in classes)
-    # A threshold above which every weight is 0 has no scan.
-    has_scans = (tp + fp) > 0
-    return RocCurve(thresholds=descending[last_of_ties][has_scans], tp=tp[has_scans], fp=fp[has_scans])
+    tp = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
+    return RocCurve(thresholds=descending[last_of_ties], tp=tp, fp=last_of_ties + 1 - tp)
 
 
 def confusion_matrix_at(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> ConfusionMatrix:
@@ -199,31 +199,6 @@ def confusion_matrix_at(labels: NDArray[Any], scores: NDArray[Any], threshold: f
 def auroc(labels: Labels, scores: ScoreArray) -> float | None:
     """The area under the ROC curve, in [0, 1]; None unless both classes are present."""
     return roc_curve(labels, scores).auroc
-
-
-def brier_score(labels: Labels, scores: ScoreArray, weights: CountArray | None = None) -> float | None:
-    """The mean square of score - label, in [0, 1]; None without a scan. `weights` as in `roc_curve`.
-
-    Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78 (1950).
-    """
-    counts = np.ones(len(labels)) if weights is None else weights
-    total = counts.sum()
-    return float(np.sum(counts * (scores - labels) ** 2) / total) if total else None
-
-
-def expected_calibration_error(labels: Labels, scores: ScoreArray, weights: CountArray | None = None) -> float | None:
-    """The expected calibration error, in [0, 1], over fifteen bins of equal width; None without a scan.
-
-    The mean over scans of the distance between their bin's mean score and its share of positives. `weights` as in
-    `roc_curve`.
-
-    Source: Guo et al., On calibration of modern neural networks, ICML 2017, equation 3.
-    """
-    counts = np.ones(len(labels)) if weights is None else weights
-    bins = np.minimum((scores * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, counts * (scores - labels), minlength=_CALIBRATION_BINS)
-    total = counts.sum()
-    return float(np.abs(gaps).sum() / total) if total else None
 
 
 def has_both_classes(labels: Labels) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, false, func, select
 
 from db.errors import UserError
+from db.findings import column_of
 from db.metrics.scored_scans import ALL, Mask, ScoredScans
 from db.schema.label_history import EXACT_NAME
 from db.schema.tables import (
@@ -15,9 +16,12 @@ from db.schema.tables import (
     REJECTED,
     SCORED,
     LabelSet,
+    Model,
     Outcome,
     Run,
     RunScan,
+    Scan,
+    Scores,
 )
 
 
@@ -126,6 +130,38 @@ def _is_named(name: str) -> ColumnElement[bool]:
 def eligible_scans(scored: ScoredScans, label_set_id: int | None) -> Mask:
     """(N,) bool: the scans that metrics can count. A label set excludes the scans that it does not label."""
     return scored.labelled if label_set_id is not None else scored.in_subset(ALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorklistRow:
+    """A scored scan among those with the highest scores."""
+
+    scan_id: int
+    #: In [0, 1].
+    score: float
+    #: It may hold a patient id, so it is for the reader's eyes, and is not written to report.json.
+    image_name: str
+
+
+def read_worklist(connection: Connection, run_id: int, finding: str, length: int) -> tuple[WorklistRow, ...]:
+    """The run's scored scans with the highest scores of a finding, highest first; ties by scan id."""
+    score = getattr(Scores, column_of(finding))
+    query = (
+        select(Scan.id.label("scan_id"), score.label("score"), Scan.image_name)
+        .join(RunScan, RunScan.scan_id == Scan.id)
+        .join(Outcome, Outcome.id == RunScan.outcome_id)
+        .join(Scores, Scores.outcome_id == Outcome.id)
+        .where(RunScan.run_id == run_id, Outcome.state == SCORED)
+        .order_by(score.desc(), Scan.id)
+        .limit(length)
+    )
+    return tuple(WorklistRow(**row) for row in connection.execute(query).mappings())
+
+
+def read_own_thresholds(connection: Connection, run_id: int) -> dict[str, dict[str, float]]:
+    """The thresholds of a run's model by finding and name, from its manifest: chosen on its validation scans."""
+    manifest = connection.execute(select(Model.manifest).join(Run).where(Run.id == run_id)).scalar_one()
+    return dict(manifest.get("thresholds", {}))
 
 
 def _count_duplicates(connection: Connection, run_id: int) -> int:

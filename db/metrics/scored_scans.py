@@ -66,21 +66,6 @@ class ScoredScans:
         seen = self.seen_itself | self.seen_patient
         return ~seen if subset == HELD_OUT else np.ones_like(seen)
 
-    def filter(self, mask: Mask) -> "ScoredScans":
-        """The scans for which the mask, (N,) bool, is true."""
-        if mask.all():
-            return self
-        return ScoredScans(
-            findings=self.findings,
-            judged=self.judged,
-            scores=self.scores[mask],
-            labels=self.labels[mask],
-            known=self.known[mask],
-            labelled=self.labelled[mask],
-            seen_itself=self.seen_itself[mask],
-            seen_patient=self.seen_patient[mask],
-        )
-
     def labels_and_scores(self, finding: str, mask: Mask | None = None) -> tuple[Labels, ScoreArray]:
         """One finding's labels and scores, each (K,), of the scans whose label of it is known.
 
@@ -91,10 +76,6 @@ class ScoredScans:
         column = self.findings.index(finding)
         rows = self.known[:, column] if mask is None else self.known[:, column] & mask
         return self.labels[rows, column], self.scores[rows, column]
-
-    def scores_of(self, finding: str) -> ScoreArray:
-        """One finding's scores (N,), whatever is known of it."""
-        return np.ascontiguousarray(self.scores[:, self.findings.index(finding)])
 
 
 def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | None) -> ScoredScans:

@@ -1,7 +1,8 @@
 """Commands that read the scores of a run: report and export."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,8 @@ class ReportOptions:
     thresholds: tuple[float, ...] = DEFAULT_THRESHOLDS
     #: The main finding, see `choose_finding`; None is `Abnormal`, or the model's first.
     finding: str | None = None
+    #: By finding, see `choose_prevalences`.
+    prevalence: Mapping[str, float] = field(default_factory=dict)
 
 
 DEFAULT_OPTIONS: Final = ReportOptions()
@@ -59,8 +62,9 @@ def report_run(
     Raises:
         UserError: see `write_report`.
     """
-    # Importing matplotlib takes a second, which the other commands need not wait for.
-    from producer.report.table import print_report, to_json
+    # Importing numpy takes a while, which the other commands need not wait for.
+    from producer.report.files import to_json
+    from producer.report.table import print_report
     from producer.report.write import write_report
 
     folder = folder or settings.home / "reports" / _folder_name(run_id, options)
@@ -74,6 +78,7 @@ def report_run(
             subset=options.subset,
             thresholds=options.thresholds,
             finding=options.finding,
+            prevalence=options.prevalence,
         )
     if as_json:
         print(to_json(report))
@@ -117,3 +122,24 @@ def parse_thresholds(text: str) -> tuple[float, ...]:
     if not all(0 <= threshold <= 1 for threshold in thresholds):
         raise UserError(f"--thresholds {text}: write numbers from 0 to 1, separated by commas")
     return thresholds
+
+
+def parse_prevalences(texts: Sequence[str]) -> dict[str, float]:
+    """The prevalences by finding of `Effusion=0.05,Mass=0.02`, which may be in several texts.
+
+    Raises:
+        UserError: a part has no finding, no number between 0 and 1, or the finding of another part.
+    """
+    prevalences: dict[str, float] = {}
+    for part in (part for text in texts for part in text.split(",")):
+        name, _, number = part.partition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = 0.0
+        if not name.strip() or not 0 < share < 1:
+            raise UserError(f"--prevalence {part}: write a finding and a share between 0 and 1, such as Effusion=0.05")
+        if column_of(name.strip()) in map(column_of, prevalences):
+            raise UserError(f"--prevalence {part}: {name.strip()} has a prevalence already")
+        prevalences[name.strip()] = share
+    return prevalences

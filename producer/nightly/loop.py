@@ -144,7 +144,7 @@ class NightlyLoop:
         return summary, not claimed or self._send(summary)
 
     def _write_report(self, run_id: int) -> Summary:
-        # Importing matplotlib takes a second and its memory, which a waiting process can do without.
+        # Importing numpy takes time and memory, which a waiting process can do without.
         from producer.report.write import write_report
 
         # The folder of `producer report`.

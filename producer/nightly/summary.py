@@ -6,13 +6,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from db.evaluation.estimate import Estimate
+from db.evaluation.format import format_estimate
 from db.ledger.nightly_runs import night_of, own_work_of
 from db.ledger.outcomes import CONFLICT
 from db.ledger.runs import find_run, rate_of_run
 from producer.counted import counted
 from producer.ingest.source import describe_left_out
 from producer.report.build import Report
-from producer.report.table import describe_subset, format_rate, mixed_runtimes_line
+from producer.report.sentences import describe_subset, interval_note, mixed_runtimes_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,11 @@ class Summary:
     subset_name: str | None
     #: In [0, 1]; None if only one class is present.
     auroc: float | None
+    #: The ends of its 95% interval; None if it has none.
+    auroc_low: float | None
+    auroc_high: float | None
+    #: What the interval is clustered by, or why there is none, as a sentence.
+    interval_note: str | None
     positives: int | None
     negatives: int | None
     #: Of the expected scans, those that had no outcome before, under any model.
@@ -83,7 +90,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
     """Make the summary of a run that is finished, cancelled or stopped, from its report."""
     run, coverage = find_run(connection, report.run_id), report.coverage
     ended = run.finished_at or run.stopped_at or run.created_at
-    figures = next((row for row in report.findings if row.finding == report.finding), None)
+    figures = report.main.figures if report.main else None
     own = own_work_of(connection, run.id)
     return Summary(
         run_id=run.id,
@@ -107,7 +114,10 @@ def summarise(connection: Connection, report: Report) -> Summary:
         finding=report.finding if figures else None,
         subset=report.subset if figures else None,
         subset_name=describe_subset(report) if figures else None,
-        auroc=figures.auroc if figures else None,
+        auroc=figures.auroc.value if figures else None,
+        auroc_low=figures.auroc.low if figures else None,
+        auroc_high=figures.auroc.high if figures else None,
+        interval_note=interval_note(report),
         positives=figures.positives if figures else None,
         negatives=figures.negatives if figures else None,
         new_scans=own.new,
@@ -187,7 +197,8 @@ def _duration_line(summary: Summary) -> str:
 
 
 def _accuracy_line(summary: Summary) -> str:
+    auroc = Estimate(value=summary.auroc, low=summary.auroc_low, high=summary.auroc_high)
     return (
-        f"{summary.finding} on {summary.subset_name}: AUROC {format_rate(summary.auroc)}, "
-        f"{summary.positives:,} positive and {summary.negatives:,} negative"
+        f"{summary.finding} on {summary.subset_name}: AUROC {format_estimate(auroc)}, "
+        f"{summary.positives:,} positive and {summary.negatives:,} negative. {summary.interval_note}"
     )

@@ -1,7 +1,10 @@
 """A run's report: what became of its scans, and how well its scores agree with the labels.
 
 build.py      builds one `Report` from SQL
-table.py      prints it to a terminal, or as JSON
-plots.py      draws it
-write.py      writes it to a folder: report.json, thresholds.csv, plots, index.html
+findings.py   the findings that a person names
+sentences.py  what terminal, page, JSON and messages say alike
+table.py      prints it to a terminal
+files.py      report.json and thresholds.csv
+page/         index.html
+write.py      writes it to a folder
 """

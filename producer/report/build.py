@@ -1,28 +1,41 @@
-"""Builds a run's report from SQL. It holds no patient id and no image name."""
+"""Builds a run's report from SQL. It holds no patient id; image names are in the worklist alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from shlex import quote
+from typing import Final
 
 import numpy as np
 from sqlalchemy import Connection
 
 from db.errors import UserError
+from db.evaluation.cohort import UNKNOWN, VIEW, Cohort
+from db.evaluation.evaluate import Evaluation, FindingEvaluation, describe_clusters, evaluate
+from db.evaluation.run_cohort import read_cohort
 from db.ledger.models import find_model
 from db.ledger.runs import count_notes, find_run, left_out_of, progress
-from db.metrics.by_view import ViewRow, read_view_groups, view_rows
-from db.metrics.formulas import ConfusionMatrix
+from db.metrics.formulas import ScoreArray
 from db.metrics.known_patients import KnownPatients, read_known_patients
 from db.metrics.report_queries import (
     Coverage,
+    WorklistRow,
     eligible_scans,
     find_label_set,
     read_coverage,
+    read_own_thresholds,
+    read_worklist,
 )
-from db.metrics.run_metrics import DEFAULT_THRESHOLDS, GIVEN, FindingRow, RunMetrics, ThresholdRow, compute_metrics
+from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored_scans
 from db.schema.label_history import exact_name
-from producer.report.main_finding import choose_finding, round_threshold
+from producer.counted import counted
+from producer.report.findings import choose_finding, choose_prevalences
+
+#: The version of report.json: another one has other keys, or keys of another meaning.
+FORMAT: Final = 2
+#: Scans in a worklist.
+_WORKLIST: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +52,11 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baselines:
-    """Metrics of predictions that ignore the image, in [0, 1]; a model has to beat them. None where undefined."""
-
-    always_positive_f1: float | None
-    always_positive_accuracy: float | None
-    majority_accuracy: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that a report shows. Its fields are keys of report.json. Its metrics are of the `coverage.used` scans."""
+    """All that a report shows. Its fields are keys of report.json. Its figures are of the `coverage.used` scans."""
 
+    #: The version of report.json.
+    format: int = FORMAT
     run_id: int
     dataset: str
     model: str
@@ -71,20 +77,21 @@ class Report:
     notes: dict[str, int]
     #: Without patient ids, `held_out` leaves out scans by their names alone.
     patients: KnownPatients
-    #: The main finding, of `spread` and `baselines`: the one that was asked for, or `Abnormal` if the model scores it,
-    #: else the model's first; if the label set judges some of the model's findings, of these.
+    #: The main finding, of headline, `spread` and `worklist`: the one that was asked for, or `Abnormal` if the model
+    #: scores it, else the model's first; if the label set judges some of the model's findings, of these.
     finding: str
     #: None if no scan is used.
     spread: Spread | None
-    #: None without a label set.
-    baselines: Baselines | None
-    #: By finding that the label set judges; the given thresholds first, then those chosen on these very scans.
-    thresholds: tuple[ThresholdRow, ...]
-    #: The chosen thresholds of the main finding by `chosen_by`, with as few decimals as give the same counts.
-    rounded_thresholds: dict[str, float]
-    findings: tuple[FindingRow, ...]
-    #: Of the main finding, by view; views that no scored scan has are left out.
-    views: tuple[ViewRow, ...]
+    #: By finding that the label set judges. None without a label set.
+    evaluation: Evaluation | None
+    #: What the evaluation's intervals are clustered by, see `describe_clusters`; None without an evaluation.
+    clusters: str | None
+    #: What computed the scores, and that the model card's figures are of other scores.
+    precision_note: str
+    #: All scored scans of the run by view group; views that no scan has are left out.
+    views: dict[str, int]
+    #: Of a run without labels: the scored scans with the highest scores of the main finding.
+    worklist: tuple[WorklistRow, ...]
     #: Entries of the source's folder or prefix that were left out, by reason; None if that is not known.
     left_out: dict[str, int] | None
 
@@ -101,9 +108,9 @@ class Report:
         return exact_name(self.label_set, self.label_set_sha256)
 
     @property
-    def main_thresholds(self) -> tuple[ThresholdRow, ...]:
-        """The rows of the main finding."""
-        return tuple(row for row in self.thresholds if row.finding == self.finding)
+    def main(self) -> FindingEvaluation | None:
+        """The evaluation of the main finding; None if the label set does not judge it, or there is none."""
+        return None if self.evaluation is None else self.evaluation.findings.get(self.finding)
 
 
 def build_report(
@@ -115,7 +122,8 @@ def build_report(
     subset: str,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     finding: str | None = None,
-) -> tuple[Report, ScoredScans]:
+    prevalence: Mapping[str, float] | None = None,
+) -> tuple[Report, Cohort]:
     """Build a run's report from its scores and labels; it writes nothing and needs no stored metrics.
 
     Args:
@@ -126,13 +134,15 @@ def build_report(
         subset: `held_out` or `all`.
         thresholds: each in [0, 1].
         finding: the main finding, see `choose_finding`.
+        prevalence: by finding, see `choose_prevalences`.
 
     Returns:
-        The report, and the scans that its metrics are of.
+        The report, and the scans that its figures are of with the findings that the label set judges, or all of the
+        model's without one.
 
     Raises:
         UserError: there is no such run, label set, subset or finding, the label set labels none of the run's scored
-            scans, or the run is not finished and `partial` is false.
+            scans, the run is not finished and `partial` is false, or a prevalence is stated without a label set.
     """
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
@@ -142,11 +152,23 @@ def build_report(
     label_set_id = labels.id if labels else None
     scored = read_scored_scans(connection, run_id, label_set_id)
     if label_set is not None:
-        _check_labelled(scored, run_id, label_set)
-    is_used = eligible_scans(scored, label_set_id) & scored.in_subset(subset)
-    used = scored.filter(is_used)
-    main = choose_finding(used.judged or used.findings, finding)
-    metrics = compute_metrics(used, thresholds) if labels else RunMetrics()
+        _check_labelled(scored, run_id, run.dataset, label_set)
+    everything = read_cohort(connection, run_id, scored)
+    used = everything.filter(eligible_scans(scored, label_set_id) & scored.in_subset(subset))
+    main = choose_finding(used.findings, finding)
+    prevalences = choose_prevalences(scored.judged if labels else None, prevalence or {})
+    evaluation = (
+        evaluate(
+            used,
+            findings=scored.judged,
+            thresholds=thresholds,
+            own_thresholds=read_own_thresholds(connection, run_id),
+            prevalence=prevalences,
+        )
+        if labels
+        else None
+    )
+    coverage = read_coverage(connection, run_id, scored, label_set_id, subset)
     report = Report(
         run_id=run.id,
         dataset=run.dataset,
@@ -159,25 +181,19 @@ def build_report(
         is_partial=is_partial,
         created_at=run.created_at,
         finished_at=run.finished_at,
-        coverage=read_coverage(connection, run_id, scored, label_set_id, subset),
+        coverage=coverage,
         notes=count_notes(connection, run_id),
         patients=read_known_patients(connection, run_id),
         finding=main,
-        spread=_spread(used, main),
-        baselines=_baselines(used, main) if labels else None,
-        thresholds=metrics.thresholds,
-        rounded_thresholds=_rounded_thresholds(used, main, metrics.thresholds),
-        findings=metrics.findings,
-        views=view_rows(scored, read_view_groups(connection, run_id), is_used, main),
+        spread=_spread(used.scores[:, used.findings.index(main)]),
+        evaluation=evaluation,
+        clusters=None if evaluation is None else describe_clusters(evaluation),
+        precision_note=_precision_note(coverage.runtimes),
+        views=_count_views(everything),
+        worklist=() if labels else read_worklist(connection, run_id, main, _WORKLIST),
         left_out=left_out_of(connection, run_id),
     )
     return report, used
-
-
-def _rounded_thresholds(used: ScoredScans, finding: str, rows: Sequence[ThresholdRow]) -> dict[str, float]:
-    _, scores = used.labels_and_scores(finding)
-    chosen = (row for row in rows if row.finding == finding and row.chosen_by != GIVEN)
-    return {row.chosen_by: round_threshold(row.threshold, scores) for row in chosen}
 
 
 def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
@@ -191,15 +207,16 @@ def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bo
     return counts.pending > 0
 
 
-def _check_labelled(scored: ScoredScans, run_id: int, label_set: str) -> None:
+def _check_labelled(scored: ScoredScans, run_id: int, dataset: str, label_set: str) -> None:
     if len(scored.labelled) and not scored.labelled.any():
+        scans = counted(len(scored.labelled), "scored scan")
         raise UserError(
-            f"label set {label_set!r} labels none of the {len(scored.labelled):,} scored scans of run {run_id}"
+            f"label set {label_set!r} labels none of the {scans} of run {run_id}; if its CSV names them, import it once"
+            f" more with 'producer labels --csv FILE --dataset {quote(dataset)}'"
         )
 
 
-def _spread(used: ScoredScans, finding: str) -> Spread | None:
-    scores = used.scores_of(finding)
+def _spread(scores: ScoreArray) -> Spread | None:
     if not len(scores):
         return None
     minimum, lower, median, upper, maximum = np.quantile(scores, (0, 0.25, 0.5, 0.75, 1)).tolist()
@@ -213,13 +230,23 @@ def _spread(used: ScoredScans, finding: str) -> Spread | None:
     )
 
 
-def _baselines(used: ScoredScans, finding: str) -> Baselines:
-    labels, _ = used.labels_and_scores(finding)
-    positives, negatives = int(labels.sum()), int((~labels).sum())
-    always = ConfusionMatrix(tp=positives, fp=negatives, fn=0, tn=0)
-    never = ConfusionMatrix(tp=0, fp=0, fn=positives, tn=negatives)
-    return Baselines(
-        always_positive_f1=always.f1,
-        always_positive_accuracy=always.accuracy,
-        majority_accuracy=(always if positives > negatives else never).accuracy,
+def _precision_note(runtimes: Mapping[str, int]) -> str:
+    if not runtimes:
+        return "No scan is scored."
+    how = f"Scores were computed by {' and '.join(runtimes)}"
+    # As `Coverage.runtimes` names what the trainer evaluates with.
+    if all(name.startswith("keras ") and name.endswith(" float32") for name in runtimes):
+        return f"{how}, as those of the model card were."
+    return (
+        f"{how}. The model card's figures are of float32 scores by Keras: AUROC may differ in the third digit, and "
+        "counts at a threshold by some scans."
     )
+
+
+def _count_views(cohort: Cohort) -> dict[str, int]:
+    scans = len(cohort.scores)
+    if VIEW not in cohort.groupings:
+        return {UNKNOWN: scans} if scans else {}
+    grouping = cohort.groupings[VIEW]
+    counts = np.bincount(grouping.places, minlength=len(grouping.names)).tolist()
+    return {name: count for name, count in zip(grouping.names, counts, strict=True) if count}

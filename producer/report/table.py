@@ -1,211 +1,194 @@
-"""Prints a report to the terminal, or as JSON."""
+"""Prints a report to the terminal, in 80 columns."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from db.metrics.by_view import ViewRow
-from db.metrics.run_metrics import BEST_F1, GIVEN, YOUDEN, ThresholdRow
-from db.metrics.scored_scans import HELD_OUT
-from producer.counted import counted
-from producer.ingest.source import describe_left_out
-from producer.json_output import as_json
+from db.evaluation.cohort import MIN_OF_EACH_CLASS
+from db.evaluation.evaluate import GIVEN, Baseline, Figures, ThresholdFigures
+from db.evaluation.format import format_estimate, format_interval, format_rate, format_threshold, name_threshold
 from producer.report.build import Report
+from producer.report.sentences import (
+    coverage_lines,
+    heading_notes,
+    headline,
+    interval_note,
+    left_out_line,
+    next_steps,
+    own_threshold_note,
+    spread_line,
+    views_line,
+)
+from worker.entry_point import printable
 
-#: Shown in place of an undefined rate.
-UNDEFINED: Final = "–"
-_CHOSEN_BY_NAMES: Final = {BEST_F1: "best F1", YOUDEN: "Youden"}
+_NO_INTERVAL: Final = f"(-): no interval, with fewer than {MIN_OF_EACH_CLASS} positive or negative scans or patients"
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
-    """Print the scope of the figures, the threshold table, the distribution of scores and the coverage."""
+    """Print the one figure and what it is of, the threshold table, the other figures, and the coverage."""
     console = console or Console(highlight=False)
-    for line in _heading_lines(report):
-        console.print(line, markup=False)
-    if report.label_set is not None:
-        console.print()
-        console.print(_threshold_table(report))
-        console.print("* threshold chosen on these very scans, so its figures are optimistic", markup=False)
-        console.print(_auroc_line(report), markup=False)
-        console.print(baseline_line(report), markup=False)
-    console.print(_spread_line(report), markup=False)
-    console.print(_views_line(report), markup=False)
-    console.print()
-    for description, scans in coverage_lines(report):
-        console.print(f"{scans:>12,}  {description}", markup=False)
-    if line := left_out_line(report):
-        console.print(line, markup=False)
+    for part in (*_heading(report), *_figures(report), *_worklist(report), *_scores_and_coverage(report)):
+        if isinstance(part, Table):
+            console.print(part)
+        else:
+            console.print(printable(part), markup=False)
 
 
-def to_json(report: Report) -> str:
-    """The whole report as JSON; the notes and `mixture` are the sentences of the functions below, or null."""
-    notes = {
-        "mixture": mixed_runtimes_line(report.coverage.runtimes),
-        "held_out_note": held_out_note(report),
-        "synthetic_note": synthetic_note(report),
-    }
-    return as_json(asdict(report) | notes) + "\n"
-
-
-def scope_line(report: Report, finding: str | None = None) -> str:
-    """The finding (None: the main one), scans whose label of it is known, and label set that figures are of."""
-    name, finding = report.exact_label_set, finding or report.finding
-    labels = f"label set {name}" if name is not None else "no label set, so no metrics"
-    row = next((row for row in report.findings if row.finding == finding), None)
-    scans = report.coverage.used if row is None else row.positives + row.negatives
-    return f"{finding}, {scans:,} {describe_subset(report)}, {labels}"
-
-
-def describe_subset(report: Report) -> str:
-    """The scans that figures are of, in words. They are called held out only if patients can be compared."""
-    if report.subset != HELD_OUT:
-        return "scans including those that the model was fitted or tuned on"
-    if report.patients.can_tell_held_out:
-        return "held-out scans"
-    return "scans that the model was not fitted or tuned on by name (held out by patient cannot be told)"
-
-
-def held_out_note(report: Report) -> str | None:
-    """A sentence if held out by patient cannot be told for every scan, and figures are of held-out scans; else None."""
-    return report.patients.note if report.subset == HELD_OUT else None
-
-
-def synthetic_note(report: Report) -> str | None:
-    """A sentence if the model was fitted on synthetic scans; else None."""
-    sentence = "The model was fitted on synthetic scans: its scores mean nothing on real ones."
-    return sentence if report.synthetic else None
-
-
-def heading_notes(report: Report) -> list[str]:
-    """What a reader must know before any figure, a sentence each."""
-    notes = (synthetic_note(report), held_out_note(report), mixed_runtimes_line(report.coverage.runtimes))
-    return [note for note in notes if note is not None]
-
-
-def mixed_runtimes_line(runtimes: Mapping[str, int]) -> str | None:
-    """A sentence if scores were computed with several runtimes or precisions, given scans by both; else None."""
-    if len(runtimes) < 2:
-        return None
-    parts = ", ".join(f"{runtime} ({counted(scans, 'scan')})" for runtime, scans in runtimes.items())
-    return f"Scores were computed in {len(runtimes)} ways, whose results differ slightly: {parts}."
-
-
-def coverage_lines(report: Report) -> list[tuple[str, int]]:
-    """What became of the run's scans, as description and count. The 2nd to 5th counts add up to the first."""
-    coverage = report.coverage
-    reasons, runtimes = _format_counts(coverage.rejected), _format_counts(coverage.runtimes)
-    return [
-        ("expected", coverage.expected),
-        (f"scored ({runtimes})" if runtimes else "scored", coverage.scored),
-        (f"rejected ({reasons})" if reasons else "rejected", coverage.rejections),
-        ("quarantined: the scan kept killing its worker", coverage.quarantined),
-        ("pending", coverage.pending),
-        ("reused: the outcome is from an earlier run", coverage.reused),
-        ("scored, but the image is byte for byte that of another scan of the run", coverage.duplicates),
-        *((f"scored, noted as {note}", scans) for note, scans in report.notes.items()),
-        *_left_out_lines(report),
-        ("used for the figures", coverage.used),
-    ]
-
-
-def _left_out_lines(report: Report) -> list[tuple[str, int]]:
-    verb = "left out" if report.subset == HELD_OUT else "included"
-    known = "" if report.patients.can_tell_held_out else ", as far as patient ids tell"
-    lines = [
-        (f"{verb}: the model was fitted or tuned on the scan", report.coverage.seen_itself),
-        (f"{verb}: the model was fitted or tuned on another scan of the patient{known}", report.coverage.seen_patient),
-    ]
-    if report.coverage.unlabelled is not None:
-        lines.insert(0, ("left out: scored, but without a label", report.coverage.unlabelled))
-    return lines
-
-
-def left_out_line(report: Report) -> str:
-    """What the listing of the source left out; empty if it left out nothing."""
-    return f"Left out of the source: {describe_left_out(report.left_out)}." if report.left_out else ""
-
-
-def baseline_line(report: Report) -> str:
-    """The metrics of predictions that ignore the image; empty without a label set."""
-    base = report.baselines
-    if base is None:
-        return ""
-    return (
-        f"Baselines that ignore the image: always positive has F1 {format_rate(base.always_positive_f1)} and accuracy "
-        f"{format_rate(base.always_positive_accuracy)}, the majority class has accuracy "
-        f"{format_rate(base.majority_accuracy)}."
-    )
-
-
-def format_rate(value: float | None) -> str:
-    """A rate with three decimals; undefined is a dash, never 0."""
-    return UNDEFINED if value is None else f"{value:.3f}"
-
-
-def format_threshold(row: ThresholdRow, report: Report) -> str:
-    """The threshold of a row of the main finding, and by what criterion it was chosen unless it was given."""
-    if row.chosen_by == GIVEN:
-        return f"{row.threshold:g}"
-    rounded = np.format_float_positional(report.rounded_thresholds[row.chosen_by], min_digits=3)
-    return f"{rounded} {_CHOSEN_BY_NAMES[row.chosen_by]}*"
-
-
-def _heading_lines(report: Report) -> list[str]:
+def _heading(report: Report) -> Iterator[str]:
     partial = "PARTIAL: the run is not finished. " if report.is_partial else ""
-    return [
-        f"{partial}Run {report.run_id}: dataset {report.dataset}, model {report.model} ({report.model_hash})",
-        scope_line(report),
-        *heading_notes(report),
-    ]
+    yield f"{partial}Run {report.run_id}: dataset {report.dataset}, model {report.model} ({report.model_hash})"
+    yield headline(report)
+    if note := interval_note(report):
+        yield note
+    yield from heading_notes(report)
 
 
-def _threshold_table(report: Report) -> Table:
+def _figures(report: Report) -> Iterator[Table | str]:
+    """The tables of the main finding, and of the findings whose prevalence is stated."""
+    if report.evaluation is None or report.main is None:
+        return
+    main = report.main
+    yield from ("", _threshold_table(main.thresholds))
+    if any(row.chosen_by != GIVEN for row in main.thresholds):
+        yield f"* {own_threshold_note(report)}"
+    yield from ("", "95% intervals of these rates (recall is also called sensitivity):")
+    yield _interval_table(main.thresholds)
+    yield from ("", _rate_table(main.thresholds))
+    for finding, result in report.evaluation.findings.items():
+        if stated := next((row.at_prevalence for row in result.thresholds if row.at_prevalence), None):
+            yield from ("", f"{finding} where its prevalence is {stated.prevalence:g}:")
+            yield _prevalence_table(result.thresholds)
+    yield from ("", _figure_table(report.finding, main.figures))
+    yield from ("", _baseline_table(main.baselines))
+    groups = {
+        f"{kind} {name}": figures
+        for kind, by_name in main.groups.items()
+        # A single group has the figures of all scans.
+        if len(by_name) > 1
+        for name, figures in by_name.items()
+    }
+    if groups:
+        yield from ("", _group_table(groups))
+        if any(figures.no_interval for figures in groups.values()):
+            yield _NO_INTERVAL
+
+
+def _worklist(report: Report) -> Iterator[Table | str]:
+    if report.worklist:
+        rows = ((f"{row.scan_id}", format_rate(row.score)) for row in report.worklist)
+        yield from ("", f"The highest scores of {report.finding} (the page has the names of these images):")
+        yield _table(("scan", "score"), rows)
+    if steps := next_steps(report):
+        yield ""
+        yield from steps
+
+
+def _scores_and_coverage(report: Report) -> Iterator[str]:
+    yield ""
+    yield spread_line(report)
+    yield views_line(report)
+    yield report.precision_note
+    yield ""
+    for description, scans in coverage_lines(report):
+        yield f"{scans:>12,}  {description}"
+    if line := left_out_line(report):
+        yield line
+
+
+def _threshold_table(rows: Sequence[ThresholdFigures]) -> Table:
+    titles = ("threshold", "TP", "FP", "FN", "TN", "precision", "recall", "F1", "accuracy")
+    return _table(
+        titles,
+        (
+            (
+                _name(row),
+                *(f"{count:,}" for count in (row.rates.tp, row.rates.fp, row.rates.fn, row.rates.tn)),
+                *(
+                    format_rate(rate.value)
+                    for rate in (row.rates.precision, row.rates.recall, row.rates.f1, row.rates.accuracy)
+                ),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _interval_table(rows: Sequence[ThresholdFigures]) -> Table:
+    cells = (
+        (
+            _name(row),
+            *map(format_interval, (row.rates.precision, row.rates.recall, row.rates.f1, row.rates.accuracy)),
+        )
+        for row in rows
+    )
+    titles = ("threshold", "precision (PPV)", "recall", "F1", "accuracy")
+    return _table(titles, cells)
+
+
+def _rate_table(rows: Sequence[ThresholdFigures]) -> Table:
+    cells = (
+        (
+            _name(row),
+            format_estimate(row.rates.specificity),
+            format_estimate(row.rates.npv),
+            format_rate(row.rates.net_benefit),
+        )
+        for row in rows
+    )
+    return _table(("threshold", "specificity", "NPV", "net benefit"), cells)
+
+
+def _prevalence_table(rows: Sequence[ThresholdFigures]) -> Table:
+    stated = ((row, row.at_prevalence) for row in rows if row.at_prevalence is not None)
+    cells = ((_name(row), format_estimate(at.precision), format_estimate(at.npv)) for row, at in stated)
+    return _table(("threshold", "precision (PPV)", "NPV"), cells)
+
+
+def _figure_table(finding: str, figures: Figures) -> Table:
+    rows = (
+        ("AUROC", figures.auroc),
+        ("average precision", figures.average_precision),
+        ("Brier score", figures.brier),
+        ("calibration slope, at best 1", figures.calibration_slope),
+        ("calibration intercept, at best 0", figures.calibration_intercept),
+        ("observed over expected, at best 1", figures.observed_over_expected),
+    )
+    title = f"{finding}, {figures.positives:,} positive and {figures.negatives:,} negative scans"
+    return _table((title, "value (95% interval)"), ((name, format_estimate(figure)) for name, figure in rows))
+
+
+def _baseline_table(baselines: Mapping[str, Baseline]) -> Table:
+    rows = (
+        (name.replace("_", " "), format_estimate(base.auroc), format_rate(base.f1), format_rate(base.accuracy))
+        for name, base in baselines.items()
+    )
+    return _table(("without the image", "AUROC", "F1 at 0.5", "accuracy at 0.5"), rows)
+
+
+def _group_table(groups: Mapping[str, Figures]) -> Table:
+    rows = (
+        (name, f"{figures.scans:,}", f"{figures.positives:,}", format_estimate(figures.auroc))
+        for name, figures in groups.items()
+    )
+    return _table(("group", "scans", "positive", "AUROC"), rows)
+
+
+def _name(row: ThresholdFigures) -> str:
+    """A threshold, with its name and a mark unless it was given."""
+    threshold = format_threshold(row.rates.threshold)
+    return threshold if row.chosen_by == GIVEN else f"{threshold} {name_threshold(row.chosen_by)}*"
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of plain text, in which only the first column may be wrapped."""
     table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
-    for name in ("threshold", "TP", "FP", "FN", "TN", "precision", "recall", "F1", "accuracy"):
-        table.add_column(name, justify="left" if name == "threshold" else "right", no_wrap=True)
-    for row in report.main_thresholds:
-        counts = (f"{count:,}" for count in (row.tp, row.fp, row.fn, row.tn))
-        rates = (format_rate(value) for value in (row.precision, row.recall, row.f1, row.accuracy))
-        table.add_row(format_threshold(row, report), *counts, *rates)
+    for place, name in enumerate(titles):
+        table.add_column(name, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
+    for cells in rows:
+        # Names of thresholds and manufacturers come from files: they are neither markup nor control sequences.
+        table.add_row(*(Text(printable(cell).replace("\n", " ")) for cell in cells))
     return table
-
-
-def _auroc_line(report: Report) -> str:
-    row = next((row for row in report.findings if row.finding == report.finding), None)
-    if row is None:
-        return "The label set says of no scan whether it has a finding that the model scores."
-    return (
-        f"AUROC {format_rate(row.auroc)}, average precision {format_rate(row.average_precision)}, "
-        f"on {row.positives:,} positive and {row.negatives:,} negative scans"
-    )
-
-
-def _spread_line(report: Report) -> str:
-    spread = report.spread
-    if spread is None:
-        return "No score is used for the figures."
-    quartiles = (spread.lower_quartile, spread.median, spread.upper_quartile)
-    return (
-        f"Scores range from {format_rate(spread.minimum)} to {format_rate(spread.maximum)}, quartiles "
-        f"{', '.join(map(format_rate, quartiles))}, standard deviation {format_rate(spread.standard_deviation)}"
-    )
-
-
-def _views_line(report: Report) -> str:
-    groups = (f"{row.view} {row.scored:,}{_view_auroc(row)}" for row in report.views)
-    return f"Scored scans by view: {', '.join(groups) or 'none'}"
-
-
-def _view_auroc(row: ViewRow) -> str:
-    if row.auroc is None:
-        return ""
-    return f" (AUROC {format_rate(row.auroc)} of {row.positives:,} positive and {row.negatives:,} negative)"
-
-
-def _format_counts(scans: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in scans.items())

@@ -21,10 +21,10 @@ MEANT_REJECTS = (
 
 def main(demo):
     report = json.loads((demo / "report" / "report.json").read_text())
-    reached = next(row["auroc"] for row in report["findings"] if row["finding"] == report["finding"])
+    reached = main_finding(report, report["finding"])["figures"]["auroc"]["value"]
     evaluation = demo / "home" / "models" / report["model_sha256"][:12] / "evaluation.json"
-    baselines = json.loads(evaluation.read_text())["findings"][report["finding"]]["baselines"]
-    found = baselines["mean_pixel"]["auroc"]
+    baselines = main_finding(json.loads(evaluation.read_text()), report["finding"])["baselines"]
+    found = baselines["mean_pixel"]["auroc"]["value"]
     baseline = max(found, 1 - found)
     if not PLAUSIBLE_AUROC[0] <= reached <= PLAUSIBLE_AUROC[1] or baseline >= MAX_BASELINE_AUROC:
         sys.exit(
@@ -43,6 +43,11 @@ def main(demo):
     print(f"its page is {demo / 'dicom' / 'report' / 'index.html'}, its ledger in {demo / 'dicom' / 'home'}.")
     print("To look around, paste:\n")
     print(*lines_to_paste(demo.resolve()), sep="\n")
+
+
+def main_finding(content, finding):
+    """A finding's part of report.json or evaluation.json, in which an evaluation has the same keys."""
+    return content["evaluation"]["findings"][finding]
 
 
 def dicom_night(demo):

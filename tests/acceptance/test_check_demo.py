@@ -22,10 +22,14 @@ def check(tmp_path):
         for folder in (model, demo / "report", demo / "dicom" / "report"):
             folder.mkdir(parents=True)
         report = {"finding": "Abnormal", "model_sha256": "1" * 64}
-        report["findings"] = [{"finding": "Mass", "auroc": 0.1}, {"finding": "Abnormal", "auroc": auroc}]
-        baselines = {"mean_pixel": {"auroc": mean_pixel}}
-        (demo / "report" / "report.json").write_text(json.dumps(report))
-        (model / "evaluation.json").write_text(json.dumps({"findings": {"Abnormal": {"baselines": baselines}}}))
+        findings = {
+            "Mass": {"figures": {"auroc": {"value": 0.1}}},
+            "Abnormal": {"figures": {"auroc": {"value": auroc}}},
+        }
+        baselines = {"mean_pixel": {"auroc": {"value": mean_pixel}}}
+        evaluation = {"evaluation": {"findings": {"Abnormal": {"baselines": baselines}}}}
+        (demo / "report" / "report.json").write_text(json.dumps(report | {"evaluation": {"findings": findings}}))
+        (model / "evaluation.json").write_text(json.dumps(evaluation))
         night = {"coverage": {"scored": 24, "rejected": dict.fromkeys(dicom_rejects, 1)}}
         (demo / "dicom" / "report" / "report.json").write_text(json.dumps(night))
         # A relative path, as in the Makefile.

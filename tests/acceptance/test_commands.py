@@ -250,7 +250,7 @@ def test_enqueue_says_that_held_out_by_patient_cannot_be_told_until_labels_name_
         1,
         2,
     )
-    assert report["findings"][0]["positives"] + report["findings"][0]["negatives"] == report["coverage"]["used"] == 3
+    assert report["evaluation"]["findings"]["Abnormal"]["figures"]["scans"] == report["coverage"]["used"] == 3
 
 
 def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
@@ -271,7 +271,7 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
     assert {name for name in after if after[name] != before[name]} == {"label_sets", "labels"}
 
     own, other = as_json(scored, "report"), as_json(scored, "report", "--labels", "nih2020")
-    positives = [next(row for row in r["findings"] if row["finding"] == "Abnormal")["positives"] for r in (own, other)]
+    positives = [r["evaluation"]["findings"]["Abnormal"]["figures"]["positives"] for r in (own, other)]
     assert (own["label_set"], other["label_set"], positives) == ("sample_labels", "nih2020", [2, 1])
     assert own["spread"] == other["spread"]
     assert sorted(path.name for path in (scored.home / "reports").iterdir()) == ["run-1", "run-1-labels-nih2020"]
@@ -279,12 +279,21 @@ def test_two_label_sets_give_two_reports_on_the_same_scores(scored, tmp_path):
 
 
 def test_a_report_takes_other_thresholds(scored):
-    """`--thresholds` sets the rows of the report and of no view, and a number above 1 is refused."""
+    """`--thresholds` sets the rows of the report and of no view, `--prevalence` adds to them; no number is above 1."""
     query = "SELECT * FROM threshold_metrics ORDER BY subset, finding, chosen_by, threshold"
     before = scored.rows(query)
-    report = as_json(scored, "report", "--thresholds", "0.15,0.95")
-    given = {row["threshold"] for row in report["thresholds"] if row["chosen_by"] == "given"}
-    assert given == {0.15, 0.95}
+    prevalences = ("--prevalence", "effusion=0.05,Mass=0.5", "--prevalence", "Abnormal=0.25")
+    report = as_json(scored, "report", "--thresholds", "0.15,0.95", *prevalences)
+    rows = {finding: result["thresholds"] for finding, result in report["evaluation"]["findings"].items()}
+    assert [row["rates"]["threshold"] for row in rows["Effusion"]] == [0.15, 0.95]
+    stated = {
+        name: {row["at_prevalence"]["prevalence"] for row in of if row["at_prevalence"]} for name, of in rows.items()
+    }
+    assert {name: shares for name, shares in stated.items() if shares} == {
+        "Effusion": {0.05},
+        "Mass": {0.5},
+        "Abnormal": {0.25},
+    }
     assert scored.rows(query) == before
     done = scored.producer("report", "--thresholds", "0.5,2", check=False)
     assert (done.returncode, "from 0 to 1" in done.stderr) == (2, True)
@@ -294,7 +303,7 @@ def test_a_report_of_one_finding_has_a_folder_of_its_own(scored):
     """`--finding` in any case; the report of the whole run stays."""
     scored.producer("report")
     printed = scored.producer("report", "--finding", "effusion").stdout
-    assert "\nEffusion, 6 scans" in printed
+    assert " for Effusion on 6 scans" in printed
     assert sorted(path.name for path in (scored.home / "reports").iterdir()) == ["run-1", "run-1-effusion"]
 
 
@@ -327,6 +336,8 @@ def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
         (("labels", "--csv", "BARE", "--name", "x", "--image-column", "File"), "no row has a label"),
         (("report", "--labels", "nope"), "no label set 'nope'"),
         (("report", "--finding", "Efusion"), "but of Effusion"),
+        (("report", "--prevalence", "Efusion=0.1"), "but of Effusion"),
+        (("report", "--prevalence", "Effusion=5%"), "such as Effusion=0.05"),
         (("enqueue", "--csv", "CSV", "--dataset", b"\xff"), "not valid UTF-8"),
         (("enqueue", "--csv", "CSV", "--dataset", ""), "--dataset is empty"),
         (("enqueue", "--images", ".", "--label-column", "Dx"), "add --csv"),
@@ -340,6 +351,8 @@ def test_each_label_column_of_a_file_gives_its_own_label_set(ledger, tmp_path):
         "labels",
         "label set",
         "finding",
+        "prevalence",
+        "share",
         "bytes",
         "no dataset",
         "columns",

@@ -1,5 +1,6 @@
-"""What the documents offer to paste works on the ledger that `make demo` leaves."""
+"""What the documents offer to paste works on the ledger that `make demo` leaves; they name what its reports hold."""
 
+import csv
 import json
 import os
 import sqlite3
@@ -8,8 +9,12 @@ import sys
 
 import pytest
 
+from db.addresses import sqlite_address
+from db.engine.session import open_database, read_transaction
+from producer.report.write import write_report
 from tests.support.demo_ledger import make_demo_ledger
-from tests.support.documents import ROOT, sql_examples
+from tests.support.documented_json import Comparison
+from tests.support.documents import ROOT, report_tables, sql_examples
 
 EXAMPLES = sql_examples()
 NOTEBOOKS = sorted((ROOT / "docs").glob("**/*.ipynb"))
@@ -29,6 +34,18 @@ def demo_database(demo_home):
     connection.close()
 
 
+@pytest.fixture(scope="module")
+def reports(demo_home, tmp_path_factory):
+    """The folders of two reports: of the labelled run, and of the night without labels."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("labelled", "unlabelled")]
+    engine = open_database(sqlite_address(demo_home / "nightread.sqlite"))
+    with read_transaction(engine) as connection:
+        for run, folder in enumerate(folders, start=1):
+            write_report(connection, run, folder, prevalence={"Effusion": 0.05} if run == 1 else None)
+    engine.dispose()
+    return folders
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_an_sql_example_gives_rows_on_the_demos_ledger(demo_database, example):
     """It runs as it is printed, and its first row is not one of nothing but NULL and 0."""
@@ -40,6 +57,24 @@ def test_an_sql_example_gives_rows_on_the_demos_ledger(demo_database, example):
 def test_the_sql_examples_are_found():
     """Wherever they stand: in blocks and in lines of text."""
     assert len(EXAMPLES) > 10
+
+
+def test_the_document_describes_exactly_the_fields_of_report_json(reports):
+    """Each field has its type there, and may be null only if that says so; no other field is described."""
+    shapes = report_tables()
+    columns = shapes.pop("thresholds.csv")
+    assert columns
+    comparison = Comparison(shapes)
+    for folder in reports:
+        comparison.compare(json.loads((folder / "report.json").read_text()), "`report`")
+    assert (comparison.strays, comparison.seen) == ([], shapes.keys())
+
+
+def test_the_document_describes_exactly_the_columns_of_thresholds_csv(reports):
+    """It has them in their order, for labelled runs and others."""
+    for folder in reports:
+        with (folder / "thresholds.csv").open(newline="") as file:
+            assert next(csv.reader(file)) == list(report_tables()["thresholds.csv"])
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)

@@ -50,9 +50,9 @@ def test_a_folder_without_a_csv_is_scored_and_its_report_shows_coverage_and_spre
 
     assert code == 0
     assert (report["dataset"], report["label_set"], report["coverage"]["scored"]) == ("night 1", None, 6)
-    assert (report["thresholds"], report["baselines"]) == ([], None)
+    assert (report["evaluation"], len(report["worklist"])) == (None, 6)
     assert report["spread"]["minimum"] < report["spread"]["maximum"]
-    assert "data:image/png" in (tmp_path / "report" / "index.html").read_text()
+    assert (tmp_path / "report" / "index.html").exists()
     names = {name for (name,) in home.rows("SELECT image_name FROM results_wide")}
     assert f"ward 'B'/{image_name(4)}" in names
     assert home.rows("SELECT DISTINCT label FROM results") == [(None,)]

@@ -58,7 +58,8 @@ def _register_demo_model(connection, file):
     subsets = {row.image_name: row.subset for row in split}
     training = [row for row in file.rows if subsets[row.image_name] == "train"]
     findings = learnable_findings(training, covered=file.covered)
-    manifest = {"name": "demo", "dataset": file.dataset, "findings": findings}
+    thresholds = {finding: {"best_f1": 0.42, "youden": 0.5} for finding in findings}
+    manifest = {"name": "demo", "dataset": file.dataset, "findings": findings, "thresholds": thresholds}
     used = [
         UsedScan(image_name=row.image_name, patient_id=row.patient_id, subset=row.subset, content=_content(row))
         for row in split

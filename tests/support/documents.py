@@ -1,4 +1,4 @@
-"""Finds the SQL examples in the documents, whichever page they are on."""
+"""Finds the SQL examples in the documents, whichever page they are on, and the tables of the report's files."""
 
 import re
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 _BLOCK = re.compile(r"^```sql\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _IN_TEXT = re.compile(r"`((?:SELECT|WITH)\s[^`]+)`")
 _IN_SHELL = re.compile(r"\b(?:sqlite3|psql)\b[^\n\"]*\"([^\"]+)\"")
+#: The rows of a table of docs/report.md: of a shape of report.json, or of a CSV.
+_TABLE = re.compile(r"^\| (?:field|column) of `([\w.]+)` \|.*\n\|[-|]+\n((?:\|.*\n)+)", re.MULTILINE)
 #: Others, such as .backup or CREATE ROLE, do not read.
 _QUERY = re.compile(r"\s*(?:SELECT|WITH)\b", re.IGNORECASE)
 
@@ -41,6 +43,19 @@ def example_after(lead):
     """The one query that stands after a line that begins like this."""
     (found,) = (example.sql for example in sql_examples() if example.lead.startswith(lead))
     return found
+
+
+def report_tables():
+    """The tables of docs/report.md by what they describe, such as `coverage`: the type of each field or column."""
+    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    return {name: dict(_described(rows)) for name, rows in _TABLE.findall(text)}
+
+
+def _described(rows):
+    for row in rows.splitlines():
+        names, kind = row.strip("| ").split(" | ")[:2]
+        for name in re.findall(r"`(\w+)`", names):
+            yield name, kind.strip()
 
 
 def _examples_of(path):

@@ -6,10 +6,10 @@ from typing import Final
 
 from db.errors import UserError
 
-#: Needed to calibrate a model and to fit the baseline that knows only metadata.
-EVALUATION_PACKAGES: Final = ("scipy", "sklearn")
-#: Needed to quantize a model to int8 and to evaluate the result.
-QUANTIZATION_PACKAGES: Final = ("nncf", "openvino", *EVALUATION_PACKAGES)
+#: Needed to calibrate a model, and to draw its curves and contact sheet.
+FIT_PACKAGES: Final = ("matplotlib", "scipy")
+#: Needed to quantize a model to int8.
+QUANTIZATION_PACKAGES: Final = ("nncf", "openvino")
 
 
 def check_installed(what: str, packages: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
 """Loads what a fit works on: labelled scans, their subsets, and the findings to learn."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -48,6 +48,12 @@ class LabelledImages:
     found: Mapping[str, FoundImage]
     #: The image name of each row that the CSV names otherwise, by the CSV's name.
     image_names: Mapping[str, str]
+
+    @property
+    def manufacturers(self) -> dict[str, str]:
+        """Of the images whose DICOM header names one, by image name."""
+        named = {name: image.header.manufacturer for name, image in self.found.items() if image.header}
+        return {name: manufacturer for name, manufacturer in named.items() if manufacturer is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +103,8 @@ class Subset:
     indices: NDArray[np.int64]
     #: float32 (N, findings): 1, 0, or NaN for unknown.
     labels: NDArray[np.float32]
+    #: As `LabelledImages.manufacturers`.
+    manufacturers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mean_pixels(self) -> NDArray[np.float64]:
@@ -138,7 +146,7 @@ def load_training_data(source: Source, recipe: Recipe, *, cache: Path) -> Traini
     split = _split_examples(assign, file.dataset, rows, examples)
     training_rows = [row for row, split_row in zip(examples.rows, split, strict=True) if split_row.subset == "train"]
     findings = learnable_findings(training_rows, recipe.targets, covered=file.covered)
-    subsets = {name: _subset(name, examples, split, findings, file.covered) for name in SUBSETS}
+    subsets = {name: _subset(name, examples, split, findings, scans) for name in SUBSETS}
     _print_subsets(split)
     _print_unknown(subsets["train"])
     _check_apart(split, recipe)
@@ -224,7 +232,7 @@ def _split(
 
 
 def _subset(
-    name: str, examples: Examples, split: Sequence[SplitRow], findings: Sequence[str], covered: Collection[str]
+    name: str, examples: Examples, split: Sequence[SplitRow], findings: Sequence[str], scans: LabelledImages
 ) -> Subset:
     chosen = [number for number, row in enumerate(split) if row.subset == name]
     rows = tuple(examples.rows[number] for number in chosen)
@@ -232,7 +240,8 @@ def _subset(
         rows=rows,
         pixels=examples.pixels,
         indices=examples.indices[chosen],
-        labels=label_matrix(rows, findings, covered=covered),
+        labels=label_matrix(rows, findings, covered=scans.file.covered),
+        manufacturers=scans.manufacturers,
     )
 
 

@@ -1,4 +1,4 @@
 """Evaluates a model on scans that it has not seen: figures, tables, contact sheet and model card.
 
-The formulas are in `db.metrics.formulas`, which the run's report uses, too.
+The figures are computed in `db.evaluation`, as those of a run's report are.
 """

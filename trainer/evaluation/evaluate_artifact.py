@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from db.errors import UserError
+from db.evaluation.evaluate import Evaluation
 from db.labels.csv_file import LabelRow, LabelsFile
 from db.metrics.held_out import FITTED_SUBSETS
 from db.metrics.known_patients import KnownPatients, count_known_patients
@@ -16,16 +17,18 @@ from trainer.data.dataset import Examples, read_scans
 from trainer.data.held_out import unseen_rows
 from trainer.data.labels import label_matrix, labelled_rows
 from trainer.data.training_data import Source, Subset
-from trainer.evaluation.evaluator import Evaluation, evaluate
+from trainer.evaluation.evaluator import evaluate_scores, make_cohort
 from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.split_file import SplitRow, read_split
 
 EVALUATION_FILE: Final = "evaluation.json"
+#: The version of `evaluation.json`. In version 1 the figures were other ones, under other names.
+_FORMAT: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationContext:
-    """What an evaluation is of: model, data set and subset. The fields are keys of `evaluation.json`."""
+    """What an evaluation is of: model, data set and subset. The fields are keys of `of` in `evaluation.json`."""
 
     model: str
     model_sha256: str
@@ -49,8 +52,9 @@ def known_patients(rows: Iterable[LabelRow], split: Iterable[SplitRow]) -> Known
 
 
 def evaluation_json(context: EvaluationContext, evaluation: Evaluation) -> str:
-    """The content of `evaluation.json`."""
-    return json.dumps({"of": vars(context), **evaluation.as_json()}, indent=2) + "\n"
+    """The content of `evaluation.json`; its `evaluation` has the keys and figures of that in a run's `report.json`."""
+    content = {"format": _FORMAT, "of": vars(context), "evaluation": asdict(evaluation)}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def evaluate_artifact(
@@ -84,7 +88,13 @@ def evaluate_artifact(
         unreadable=examples.unreadable,
     )
     labels = label_matrix(examples.rows, artifact.manifest.findings, covered=file.covered)
-    subset = Subset(rows=examples.rows, pixels=examples.pixels, indices=examples.indices, labels=labels)
+    subset = Subset(
+        rows=examples.rows,
+        pixels=examples.pixels,
+        indices=examples.indices,
+        labels=labels,
+        manufacturers=scans.manufacturers,
+    )
     with native_stderr_muted():
         from worker.artifacts.keras_model import load_keras_model
     return context, score_and_evaluate(load_keras_model(artifact), artifact.manifest, subset)
@@ -94,14 +104,11 @@ def score_and_evaluate(model: Any, manifest: Manifest, subset: Subset) -> Evalua
     """Score a subset's scans with a `keras.Model` and evaluate the scores, also at the manifest's thresholds."""
     from trainer.network.predict import predict
 
-    return evaluate(
-        subset.rows,
-        subset.labels,
-        predict(model, subset.pixels, subset.indices),
-        manifest.thresholds,
-        findings=manifest.findings,
-        mean_pixels=subset.mean_pixels,
+    scores = predict(model, subset.pixels, subset.indices)
+    cohort = make_cohort(
+        subset.rows, subset.labels, scores, findings=manifest.findings, manufacturers=subset.manufacturers
     )
+    return evaluate_scores(cohort, manifest.thresholds, subset.mean_pixels)
 
 
 def _read_unseen(artifact: Artifact, file: LabelsFile, read: Callable[[Sequence[LabelRow]], Examples]) -> Examples:

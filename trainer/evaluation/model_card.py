@@ -4,16 +4,17 @@ from typing import Final
 
 import jinja2
 
-from db.findings import ABNORMAL
-from trainer.console.progress import format_figure
-from trainer.evaluation.evaluator import Evaluation
+from db.evaluation.evaluate import GIVEN, Evaluation, describe_clusters
+from db.evaluation.format import format_estimate, format_rate, format_threshold, name_threshold
+from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
 from trainer.evaluation.tables import (
-    NO_BETTER_THAN_GUESSING,
-    drawn_by,
-    format_interval,
+    choose_main_finding,
+    correct_scans,
+    format_cases,
     format_patients,
-    guessed_findings,
+    groups_of,
     has_unknown_labels,
+    missing_intervals,
 )
 from worker.artifacts.manifest import SYNTHETIC_NOTE, Manifest
 from worker.images.preprocessing import Preprocessing
@@ -35,19 +36,29 @@ def render_model_card(manifest: Manifest, evaluation: Evaluation, held_out_note:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "interval": format_interval,
-        "figure": format_figure,
+        "estimate": format_estimate,
+        "rate": format_rate,
+        "threshold": format_threshold,
+        "threshold_name": name_threshold,
         "patients": format_patients,
-        "drawn_by": drawn_by,
+        "cases": format_cases,
+        "correct": correct_scans,
     }
-    main = ABNORMAL if ABNORMAL in manifest.findings else manifest.findings[0]
+    main = choose_main_finding(manifest.findings)
+    result = evaluation.findings[main]
+    groups = groups_of(result)
     return environment.get_template("model_card.md.j2").render(
         manifest=manifest,
         about=manifest.about,
         evaluation=evaluation,
+        clusters=describe_clusters(evaluation),
         held_out_note=held_out_note,
         main_finding=main,
-        main=evaluation.findings[main],
+        main=result,
+        given=GIVEN,
+        groups=groups,
+        missing=list(missing_intervals({finding: one.figures for finding, one in evaluation.findings.items()})),
+        missing_of_groups=list(missing_intervals(groups)),
         guessed=guessed_findings(evaluation),
         no_better=NO_BETTER_THAN_GUESSING,
         has_unknown_labels=has_unknown_labels(evaluation),

@@ -1,52 +1,63 @@
-"""Prints an evaluation as tables on the terminal."""
+"""Prints an evaluation as tables on the terminal, at most 80 columns wide."""
 
+from collections.abc import Iterable, Iterator
+from textwrap import fill
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from db.metrics.bootstrap import Estimate
-from trainer.console.progress import format_figure
-from trainer.evaluation.evaluator import Evaluation
+from db.evaluation.evaluate import (
+    GIVEN,
+    Evaluation,
+    Figures,
+    FindingEvaluation,
+    ThresholdFigures,
+    describe_clusters,
+)
+from db.evaluation.format import format_estimate, format_rate, format_threshold, name_threshold
+from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
+from db.findings import ABNORMAL
+from worker.entry_point import printable
 
-#: What a finding's figures say if the interval of its AUROC holds that of guessing.
-NO_BETTER_THAN_GUESSING: Final = "no better than guessing on these scans (the interval of AUROC holds 0.5)"
-_GUESSING: Final = 0.5
+_WIDTH: Final = 80
+#: Two figures with intervals leave 30 columns. Where names and counts take more, the table would break figures.
+_CASES_WIDTH: Final = 12
+_GROUP_WIDTH: Final = 15
 
 
 def print_tables(evaluation: Evaluation) -> None:
-    """Print to stdout the AUROC of each finding, then the first finding's figures at thresholds."""
-    console = Console(width=None if Console().is_terminal else 100)
+    """Print to stdout each finding's AUROC and average precision, then all figures of the main finding."""
+    console = Console(width=None if Console().is_terminal else _WIDTH, highlight=False)
+    main = choose_main_finding(evaluation.findings)
+    result = evaluation.findings[main]
+    print(f"{evaluation.scans:,} scans of {format_patients(evaluation)}")
+    print(f"95% intervals, {describe_clusters(evaluation)}\n")
     console.print(_findings_table(evaluation))
+    _print_lines(missing_intervals({finding: one.figures for finding, one in evaluation.findings.items()}))
     if guessed := guessed_findings(evaluation):
         print(f"{', '.join(guessed)}: {NO_BETTER_THAN_GUESSING}")
-    console.print()
-    console.print(_thresholds_table(evaluation))
+    _print_titled(console, f"{main} calibration", _calibration_table(result.figures))
+    _print_titled(console, f"{main} at thresholds", _thresholds_table(result))
+    if own := own_thresholds(result):
+        print(f"chosen on the model's validation scans: {', '.join(own)}")
+    if result.groups:
+        _print_titled(console, f"{main} by group", _groups_table(result))
+    _print_lines(missing_intervals(groups_of(result)))
+    _print_titled(console, f"{main} without the image", _baselines_table(result))
 
 
-def format_interval(figure: Estimate) -> str:
-    """`0.703 (0.674 to 0.731)`; without an interval `0.703 (-)`."""
-    if figure.value is None:
-        return format_figure(None)
-    if figure.low is None or figure.high is None:
-        return f"{format_figure(figure.value)} (-)"
-    return f"{format_figure(figure.value)} ({format_figure(figure.low)} to {format_figure(figure.high)})"
-
-
-def guessed_findings(evaluation: Evaluation) -> list[str]:
-    """The findings whose interval of AUROC holds 0.5, which is the AUROC of guessing."""
-    aurocs = {finding: result.auroc for finding, result in evaluation.findings.items()}
-    return [
-        finding
-        for finding, auroc in aurocs.items()
-        if auroc.low is not None and auroc.high is not None and auroc.low <= _GUESSING <= auroc.high
-    ]
+def choose_main_finding(findings: Iterable[str]) -> str:
+    """The finding that has all of its figures shown: `Abnormal`, else the model's first."""
+    scored = list(findings)
+    return ABNORMAL if ABNORMAL in scored else scored[0]
 
 
 def has_unknown_labels(evaluation: Evaluation) -> bool:
     """Whether a finding's label is unknown for a scan."""
-    return any(result.scans < evaluation.scans for result in evaluation.findings.values())
+    return any(result.figures.scans < evaluation.scans for result in evaluation.findings.values())
 
 
 def format_patients(evaluation: Evaluation) -> str:
@@ -54,43 +65,105 @@ def format_patients(evaluation: Evaluation) -> str:
     if not evaluation.patients:
         return "unknown patients"
     without = evaluation.scans_without_patient
-    return f"{evaluation.patients} patients" + (f" and {without} scans without a patient id" if without else "")
+    return f"{evaluation.patients:,} patients" + (f" and {without:,} scans without a patient id" if without else "")
 
 
-def drawn_by(evaluation: Evaluation) -> str:
-    """What the bootstrap draws: `patients`, or `scans` where no patient is known."""
-    return "patients" if evaluation.patients else "scans"
+def groups_of(result: FindingEvaluation) -> dict[str, Figures]:
+    """A finding's figures by kind and name of the group, such as `view PA`."""
+    return {f"{kind} {name}": figures for kind, groups in result.groups.items() for name, figures in groups.items()}
+
+
+def missing_intervals(figures: dict[str, Figures]) -> Iterator[str]:
+    """Why each finding or group without intervals has none, a sentence each."""
+    return (f"{name}: {one.no_interval}" for name, one in figures.items() if one.no_interval)
+
+
+def own_thresholds(result: FindingEvaluation) -> list[str]:
+    """The model's own thresholds with their names, such as `0.372 (best F1)`."""
+    return [
+        f"{format_threshold(at.rates.threshold)} ({name_threshold(at.chosen_by)})"
+        for at in result.thresholds
+        if at.chosen_by != GIVEN
+    ]
+
+
+def format_cases(figures: Figures) -> str:
+    """`52 of 433`: the scans with a positive label, of those with a known one."""
+    return f"{figures.positives:,} of {figures.scans:,}"
+
+
+def correct_scans(at: ThresholdFigures) -> str:
+    """`302 of 433`: how many scans are predicted as they are labelled."""
+    rates = at.rates
+    return f"{rates.tp + rates.tn:,} of {rates.tp + rates.fp + rates.fn + rates.tn:,}"
+
+
+def _print_titled(console: Console, title: str, table: Table) -> None:
+    print(f"\n{title}")
+    console.print(table)
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    for line in lines:
+        print(line)
 
 
 def _findings_table(evaluation: Evaluation) -> Table:
-    intervals = f"95% intervals from {evaluation.bootstrap_rounds} draws of {drawn_by(evaluation)}"
-    table = _table(f"{evaluation.scans} scans of {format_patients(evaluation)}, {intervals}")
-    # The table is at most 80 columns wide, which fits every terminal.
-    for column in ("finding", "cases", "AUROC", "avg. prec.", "calib. err."):
-        table.add_column(column, justify="left" if column == "finding" else "right")
+    table = _table("finding", "cases", "AUROC", "average precision")
     for finding, result in evaluation.findings.items():
-        others = (format_figure(figure.value) for figure in (result.average_precision, result.ece))
-        cases = f"{result.positives} of {result.scans}" if has_unknown_labels(evaluation) else str(result.positives)
-        table.add_row(finding, cases, format_interval(result.auroc), *others)
+        figures = result.figures
+        cases = format_cases(figures) if has_unknown_labels(evaluation) else f"{figures.positives:,}"
+        estimates = (format_estimate(figure) for figure in (figures.auroc, figures.average_precision))
+        table.add_row(finding, fill(cases, _CASES_WIDTH), *estimates)
     if evaluation.mean_auroc.value is not None:
-        table.add_row("mean of findings", "", format_interval(evaluation.mean_auroc), "", "")
+        table.add_row("mean of findings", "", format_estimate(evaluation.mean_auroc), "")
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+def _calibration_table(figures: Figures) -> Table:
+    table = _table("", "")
+    for name, figure in (
+        ("Brier score", figures.brier),
+        ("calibration slope", figures.calibration_slope),
+        ("calibration intercept", figures.calibration_intercept),
+        ("observed over expected", figures.observed_over_expected),
+    ):
+        table.add_row(name, format_estimate(figure))
+    return table
 
 
-def _thresholds_table(evaluation: Evaluation) -> Table:
-    finding, result = next(iter(evaluation.findings.items()))
-    table = _table(f"{finding} at thresholds")
-    for column in ("threshold", "precision", "recall", "F1", "accuracy", "correct"):
-        table.add_column(column, justify="left" if column == "threshold" else "right")
-    named = [(f"{name} {rates['threshold']:.3f}", rates) for name, rates in result.at_thresholds.items()]
-    for title, rates in [*named, *((f"{rates['threshold']}", rates) for rates in result.table)]:
-        columns = (format_figure(rates[name]) for name in ("precision", "recall", "f1", "accuracy"))
-        table.add_row(title, *columns, f"{rates['correct']} of {result.scans}")
-    majority = format_figure(result.baselines["majority"]["accuracy"])
-    table.caption_justify = "left"
-    table.caption = f"accuracy at 0.5: {format_interval(result.accuracy)}; majority baseline: {majority}"
+def _thresholds_table(result: FindingEvaluation) -> Table:
+    """Two lines for each threshold, because five figures with intervals are wider than a terminal."""
+    table = _table("at", "precision (PPV)\nF1", "recall (sensitivity)\naccuracy", "specificity\ncorrect scans")
+    for at in result.thresholds:
+        rates = at.rates
+        above = (format_estimate(figure) for figure in (rates.precision, rates.recall, rates.specificity))
+        below = (format_estimate(rates.f1), format_estimate(rates.accuracy), correct_scans(at))
+        cells = (f"{first}\n{second}" for first, second in zip(above, below, strict=True))
+        table.add_row(format_threshold(rates.threshold), *cells)
+    return table
+
+
+def _groups_table(result: FindingEvaluation) -> Table:
+    table = _table("group", "cases", "AUROC", "observed over expected")
+    for name, figures in groups_of(result).items():
+        estimates = (format_estimate(figure) for figure in (figures.auroc, figures.observed_over_expected))
+        # A manufacturer's name is neither markup nor a control sequence.
+        shown = Text(fill(printable(name), _GROUP_WIDTH))
+        table.add_row(shown, fill(format_cases(figures), _GROUP_WIDTH), *estimates)
+    return table
+
+
+def _baselines_table(result: FindingEvaluation) -> Table:
+    table = _table("baseline", "AUROC", "F1 at 0.5", "accuracy at 0.5")
+    for name, baseline in result.baselines.items():
+        rates = (format_rate(baseline.f1), format_rate(baseline.accuracy))
+        table.add_row(name.replace("_", " "), format_estimate(baseline.auroc), *rates)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, show_header=any(columns))
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
     return table

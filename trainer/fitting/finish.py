@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import UserError
+from db.evaluation.evaluate import Evaluation
 from trainer.console.progress import native_stderr_muted
 from trainer.data.training_data import TrainingData
 from trainer.evaluation.contact_sheet import draw_contact_sheet
@@ -22,7 +23,6 @@ from trainer.evaluation.evaluate_artifact import (
     known_patients,
     score_and_evaluate,
 )
-from trainer.evaluation.evaluator import Evaluation
 from trainer.evaluation.model_card import MODEL_CARD_FILE, render_model_card
 from trainer.fitting.curves import CURVES_FILE, draw_curves
 from trainer.fitting.history import Epoch, read_history

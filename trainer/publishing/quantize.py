@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
+from db.evaluation.cohort import number_patients
+from db.evaluation.estimate import difference, estimate
+from db.evaluation.evaluate import mean_auroc_statistic
 from db.labels.csv_file import LabelRow
-from db.metrics.bootstrap import ROUNDS, Estimate, bootstrap_patients
-from db.metrics.formulas import CountArray, has_both_classes, roc_curve
+from db.metrics.formulas import has_both_classes
 from trainer.console.progress import print_status
 from trainer.data.dataset import read_scans
 from trainer.data.held_out import unseen_rows, used_rows
-from trainer.data.labels import is_known, known_only, label_matrix, labelled_rows
+from trainer.data.labels import known_only, label_matrix, labelled_rows
 from trainer.data.training_data import Source, Subset
-from trainer.evaluation.groups import patients_of
+from trainer.evaluation.evaluator import make_cohort
 from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import (
@@ -45,10 +47,10 @@ from worker.scoring.scorer import pad_batch
 
 #: The bound of the loss of mean AUROC must lie below this.
 DEFAULT_MAX_LOSS: Final = 0.01
-#: With fewer patients the bootstrap draws hardly vary, so the bound would prove nothing.
+#: With fewer patients their spread is hardly known, so the bound would prove nothing.
 MIN_PATIENTS: Final = 20
 #: The upper end of a two-sided 90% interval is the one-sided 95% bound.
-_PERCENTILES: Final = (5.0, 95.0)
+_LEVEL: Final = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +65,12 @@ class Int8Scans:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """AUROCs of float32 and int8 scores, on the same scans and in the same bootstrap draws of patients."""
+    """Mean AUROCs of float32 and int8 scores on the same scans, over the findings with both classes."""
 
-    #: Mean AUROC over the findings with both classes.
-    float32: Estimate
-    #: As `float32`, of the int8 scores.
-    int8: Estimate
-    #: `float32` minus `int8`; its `high` is the one-sided 95% bound.
-    loss: Estimate
+    float32: float
+    int8: float
+    #: The one-sided 95% bound of `float32 - int8`, clustered by patient.
+    loss_bound: float
 
 
 def load_int8_scans(artifact: Artifact, source: Source, *, count: int, cache: Path) -> Int8Scans:
@@ -108,9 +108,7 @@ def load_int8_scans(artifact: Artifact, source: Source, *, count: int, cache: Pa
     )
 
 
-def export_int8(
-    artifact: Artifact, scans: Int8Scans, *, models: ModelStore, max_loss: float, rounds: int = ROUNDS
-) -> Int8Export:
+def export_int8(artifact: Artifact, scans: Int8Scans, *, models: ModelStore, max_loss: float) -> Int8Export:
     """Write the int8 format beside the artifact if the bound of its loss of mean AUROC lies below `max_loss`.
 
     Args:
@@ -118,7 +116,6 @@ def export_int8(
         scans: see `load_int8_scans`.
         models: the artifact's store.
         max_loss: a difference of mean AUROCs, at least 0.
-        rounds: bootstrap draws of patients.
 
     Raises:
         UserError: the bound is not below `max_loss`, no finding has both classes, the model was not exported to
@@ -135,7 +132,7 @@ def export_int8(
         print_status(f"comparing int8 with float32 on {len(pixels)} validation scans")
         float32 = _scores(core.read_model(graph, weights), pixels, size, "float32")
         int8 = _scores(core.read_model(staging / OPENVINO_INT8_FILE), pixels, size, floats)
-        compared = compare(scans.validation.rows, scans.validation.labels, float32, int8, rounds=rounds)
+        compared = compare(scans.validation.rows, scans.validation.labels, float32, int8)
         export = Int8Export(
             runtime=f"openvino {openvino.__version__.split('-')[0]}",
             rest=floats,
@@ -145,7 +142,6 @@ def export_int8(
             max_difference=float(np.abs(int8 - float32).max()),
             max_loss=max_loss,
             **_proven_figures(scans.validation, compared, max_loss=max_loss),
-            resamples=rounds,
         )
         write_exports(staging, artifact.sha256, {**exports.formats, INT8: export})
         models.add(artifact, staging, last=EXPORTS_FILE)
@@ -189,34 +185,28 @@ def compare(
     labels: NDArray[np.float32],
     float32: NDArray[np.float32],
     int8: NDArray[np.float32],
-    *,
-    rounds: int = ROUNDS,
-) -> Comparison:
-    """Compare the AUROCs of two sets of scores.
+) -> Comparison | None:
+    """Compare the mean AUROCs of two sets of scores of the same scans.
+
+    What a patient's scans add to one AUROC is subtracted from what they add to the other before it is squared, so for
+    nearly equal scores the bound is tight even with few patients.
 
     Args:
         rows: the scans (N,), for their patients.
         labels: float32 (N, findings): 1, 0, or NaN for unknown.
         float32: scores, float32 (N, findings) in [0, 1].
         int8: the same of int8.
-        rounds: bootstrap draws of patients.
+
+    Returns:
+        None if no finding has both classes.
     """
-    known, exact = is_known(labels), (float32.astype(np.float64), int8.astype(np.float64))
-    columns = [known_only(labels[:, at], *(scores[:, at] for scores in exact)) for at in range(labels.shape[1])]
-
-    def mean_aurocs(times: CountArray) -> list[float | None]:
-        pairs = [
-            [roc_curve(truth > 0, scores, times[known[:, at]]).auroc for scores in both]
-            for at, (truth, *both) in enumerate(columns)
-        ]
-        defined = [pair for pair in pairs if None not in pair]
-        if not defined:
-            return [None, None, None]
-        first, second = np.mean(np.array(defined, np.float64), axis=0).tolist()
-        return [first, second, first - second]
-
-    first, second, loss = bootstrap_patients(patients_of(rows), mean_aurocs, rounds=rounds, percentiles=_PERCENTILES)
-    return Comparison(float32=first, int8=second, loss=loss)
+    columns = [str(at) for at in range(labels.shape[1])]
+    cohorts = [make_cohort(rows, labels, scores, findings=columns, manufacturers={}) for scores in (float32, int8)]
+    exact, rough = (mean_auroc_statistic(cohort, columns) for cohort in cohorts)
+    if exact is None or rough is None:
+        return None
+    bound = estimate(difference(exact, rough), "identity", level=_LEVEL).high
+    return None if bound is None else Comparison(float32=exact.value, int8=rough.value, loss_bound=bound)
 
 
 def describe_int8(export: Int8Export) -> str:
@@ -225,12 +215,12 @@ def describe_int8(export: Int8Export) -> str:
         f"{INT8}: {', '.join(export.files)}; mean AUROC {export.auroc_float32:.4f} in float32 and"
         f" {export.auroc_int8:.4f} in int8 over {export.findings} findings, on {export.scans} validation scans of"
         f" {export.patients} patients; the loss is at most {export.loss_bound:.4f} (one-sided 95% bound,"
-        f" {export.resamples} draws of patients); scores differ from float32 by at most {export.max_difference:.2g}"
+        f" clustered by patient); scores differ from float32 by at most {export.max_difference:.2g}"
     )
 
 
 def _check_scans(csv: Path, name: str, fitted: Sequence[LabelRow], tuned: Sequence[LabelRow]) -> None:
-    patients = len(set(patients_of(tuned)))
+    patients = _count_patients(tuned)
     if not fitted:
         raise UserError(
             f"{csv}: {name} was fitted on none of these scans; --int8 needs the CSV that the model was fitted on"
@@ -242,12 +232,12 @@ def _check_scans(csv: Path, name: str, fitted: Sequence[LabelRow], tuned: Sequen
         )
 
 
-def _proven_figures(validation: Subset, compared: Comparison, *, max_loss: float) -> dict[str, Any]:
-    scans, patients = len(validation.rows), len(set(patients_of(validation.rows)))
+def _proven_figures(validation: Subset, compared: Comparison | None, *, max_loss: float) -> dict[str, Any]:
+    scans, patients = len(validation.rows), _count_patients(validation.rows)
     findings = sum(has_both_classes(known_only(labels)[0] > 0) for labels in validation.labels.T)
-    float32, int8, bound = compared.float32.value, compared.int8.value, compared.loss.high
-    if float32 is None or int8 is None or bound is None:
+    if compared is None:
         raise UserError(f"int8: no finding has both classes on {scans} validation scans; nothing was written")
+    float32, int8, bound = compared.float32, compared.int8, compared.loss_bound
     if not bound < max_loss:
         raise UserError(
             f"int8: mean AUROC {float32:.4f} in float32 and {int8:.4f} in int8 over {findings} findings, on {scans}"
@@ -262,6 +252,11 @@ def _proven_figures(validation: Subset, compared: Comparison, *, max_loss: float
         "auroc_int8": int8,
         "loss_bound": bound,
     }
+
+
+def _count_patients(rows: Sequence[LabelRow]) -> int:
+    """A scan without a patient id counts as a patient of its own."""
+    return len(set(number_patients([row.patient_id for row in rows])[0].tolist()))
 
 
 def _scores(graph: Any, pixels: Pixels, size: int, floats: FloatPrecision) -> NDArray[np.float32]:

@@ -72,7 +72,8 @@ class Int8Export(BaseModel):
         auroc_float32: mean AUROC of the float32 format.
         auroc_int8: mean AUROC of this format.
         loss_bound: the one-sided 95% bound of `auroc_float32 - auroc_int8`.
-        resamples: the number of bootstrap draws of patients that the bound comes from.
+        resamples: the number of draws of patients that the bound comes from; 0 if it is a closed form, clustered by
+            patient. Version 1 of this file needs the key.
         max_loss: the limit that the bound had to stay below.
         max_difference: the largest absolute difference of any score from float32's.
     """
@@ -91,7 +92,7 @@ class Int8Export(BaseModel):
     auroc_float32: float
     auroc_int8: float
     loss_bound: float
-    resamples: int
+    resamples: int = 0
     max_loss: float
     max_difference: float
 

@@ -3,7 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -63,7 +63,7 @@ class Manifest(BaseModel):
     preprocessing: Preprocessing = Preprocessing()
     batch_size: int = Field(default=32, ge=1)
     dataset: str
-    thresholds: dict[str, dict[str, float]] = {}
+    thresholds: dict[str, dict[str, Annotated[float, Field(ge=0, le=1)]]] = {}
     temperatures: dict[str, float] = {}
     files: dict[str, str] = {}
     about: dict[str, str | int | float] = {}

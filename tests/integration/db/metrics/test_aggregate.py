@@ -36,8 +36,8 @@ from db.schema.tables import (
     Scan,
     Scores,
 )
-from producer.report.plots import PLOTS
-from producer.report.table import print_report, scope_line
+from producer.report.sentences import headline
+from producer.report.table import print_report
 from producer.report.write import write_report
 from producer.results_export import export_run
 
@@ -231,7 +231,7 @@ def test_a_finding_counts_only_the_scans_of_which_its_label_is_known(engine: Eng
         assert counts(stored(connection, "Mass")["given", 0.5]) == (0, 2, 0, 2)
         assert counts(stored(connection)["given", 0.5]) == (1, 1, 1, 1)
         report = write_report(connection, RUN, tmp_path)
-    assert scope_line(report).startswith("Abnormal, 4 ")
+    assert " for Abnormal on 4 " in headline(report)
 
 
 def test_a_finding_of_which_the_label_set_says_nothing_has_no_metrics(engine: Engine, tmp_path: Path) -> None:
@@ -244,7 +244,8 @@ def test_a_finding_of_which_the_label_set_says_nothing_has_no_metrics(engine: En
         assert nothing_pending(connection) == []
         assert connection.execute(select(RunFindingMetric.finding)).all() == []
         report = write_report(connection, RUN, tmp_path)
-    assert (report.thresholds, report.findings, report.finding) == ((), (), "Abnormal")
+    assert (report.evaluation.findings, report.main, report.finding) == ({}, None, "Abnormal")
+    assert "says of no scan" in headline(report)
     print_report(report)
 
 
@@ -257,7 +258,7 @@ def test_the_main_finding_is_one_that_the_label_set_judges(engine: Engine, tmp_p
         connection.execute(insert(Label), rows)
         aggregate(connection, RUN)
         report = write_report(connection, RUN, tmp_path)
-        assert [(row.finding, row.negatives) for row in report.findings] == [("Mass", 2)]
+        assert [(name, one.figures.negatives) for name, one in report.evaluation.findings.items()] == [("Mass", 2)]
         assert report.finding == "Mass"
         assert set(connection.execute(select(RunFindingMetric.finding)).scalars()) == {"Mass"}
 
@@ -284,7 +285,7 @@ def test_the_exports_held_out_scans_give_the_reports_auroc(engine: Engine, tmp_p
     areas = [
         roc_auc_score([int(r["label"]) for r in some], [float(r["score"]) for r in some]) for some in (rows, held_out)
     ]
-    assert areas[1] == pytest.approx(next(row.auroc for row in report.findings if row.finding == "Mass"))
+    assert areas[1] == pytest.approx(report.evaluation.findings["Mass"].figures.auroc.value)
     assert areas[0] > areas[1] + 0.05
     assert len(held_out) == report.coverage.used
 
@@ -372,20 +373,17 @@ def test_held_out_metrics_exclude_seen_scans_and_all_include_them(engine: Engine
 
 
 def test_a_run_without_a_label_set_has_no_metrics_but_a_report(engine: Engine, tmp_path: Path) -> None:
-    """The report still has scores and coverage."""
+    """The report still has scores, coverage, a worklist, and what to do next; its JSON names no image."""
     with engine.begin() as connection:
         fill(connection, MIXED, label_set_id=None)
         assert not aggregate(connection, RUN)
         report = write_report(connection, RUN, tmp_path / "out")
-    assert (report.label_set, report.baselines, report.thresholds, report.findings) == (None, None, (), ())
+    assert (report.label_set, report.evaluation, report.main, report.clusters) == (None, None, None, None)
     assert report.coverage.used == 6
     assert report.spread is not None
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "index.html",
-        "report.json",
-        "scores.png",
-        "thresholds.csv",
-    }
+    assert [row.scan_id for row in report.worklist] == [6, 1, 4, 2, 3, 5]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"index.html", "report.json", "thresholds.csv"}
+    assert "scan6.png" not in (tmp_path / "out" / "report.json").read_text()
 
 
 def test_a_missing_score_raises(engine: Engine) -> None:
@@ -405,7 +403,6 @@ def test_a_report_says_what_it_is_of_and_names_no_scan_or_patient(engine: Engine
         fill(connection, cases, [Fitted(image="another.png", patient="1")])
         write_report(connection, RUN, tmp_path)
     page, report = (tmp_path / "index.html").read_text(), json.loads((tmp_path / "report.json").read_text())
-    assert set(PLOTS) <= {path.name for path in tmp_path.iterdir()}
     for words in ("Run 1", "first", "abababababab", "2017", "held-out", "Not a medical device"):
         assert words in page
     assert (report["run_id"], report["model_sha256"], report["label_set"]) == (1, "ab" * 32, "2017")
@@ -452,7 +449,7 @@ def test_labels_of_other_scans_make_no_report(engine: Engine, tmp_path: Path) ->
 
 
 def test_names_are_text_not_markup(engine: Engine, tmp_path: Path) -> None:
-    """A model's name may hold text that HTML and matplotlib would read as markup."""
+    """A model's name may hold text that HTML would read as markup."""
     with engine.begin() as connection:
         fill(connection, MIXED)
         connection.execute(update(Model).values(name=r"<b>$\frac$[red]"))

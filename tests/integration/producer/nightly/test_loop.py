@@ -214,6 +214,7 @@ def test_the_next_start_sends_the_summary_of_a_process_that_died_before_it(site,
     (summary,) = summaries(hook)
     assert (summary["scored"], summary["night"], summary["cancelled"]) == (3, site.today(), False)
     assert (summary["finding"], summary["positives"], summary["negatives"]) == ("Abnormal", 1, 2)
+    assert summary["auroc_low"] is None and summary["interval_note"].startswith("Abnormal has no interval: ")
     assert (site.home / "reports" / "run-1" / "index.html").exists()
     assert site.nightly()._unsettled_runs() == [], "it is settled"
 

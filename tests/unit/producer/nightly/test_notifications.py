@@ -37,6 +37,9 @@ SUMMARY = Summary(
     subset="held_out",
     subset_name="held-out scans",
     auroc=0.8125,
+    auroc_low=0.7511,
+    auroc_high=0.8624,
+    interval_note="95% intervals are clustered by patient.",
     positives=40,
     negatives=160,
     new_scans=208,
@@ -118,7 +121,8 @@ def test_a_mail_goes_to_all_recipients_as_text(monkeypatch):
     assert (mail["From"], mail["Auto-Submitted"]) == ("nightread@ward.example", "auto-generated")
     text = mail.get_content()
     assert text.replace("\r\n", "\n") == to_text(SUMMARY)
-    for words in ("1,204  scored", "5  rejected (missing 2, truncated 3)", "31.2 scans/s", "AUROC 0.812", "held-out"):
+    accuracy = "Abnormal on held-out scans: AUROC 0.812 (0.751 to 0.862), 40 positive and 160 negative."
+    for words in ("1,204  scored", "5  rejected (missing 2, truncated 3)", "31.2 scans/s", accuracy):
         assert words in text
 
 
@@ -207,9 +211,11 @@ def test_smtps_is_encrypted_from_the_first_byte(monkeypatch):
 
 
 def test_a_cancelled_run_and_one_without_labels_say_so():
-    """Without an AUROC there is no line for it, and a cancelled run is not called finished."""
+    """A cancelled run is not called finished; without an AUROC it has no line, without an interval it has a reason."""
     bare = dataclasses.replace(SUMMARY, cancelled=True, finding=None, auroc=None, scans_per_second=None)
     assert "cancelled" in headline(bare) and "finished" not in headline(bare)
+    few = dataclasses.replace(SUMMARY, auroc_low=None, auroc_high=None, interval_note="Abnormal has no interval: why.")
+    assert "AUROC 0.812 (-), 40 positive and 160 negative. Abnormal has no interval: why.\n" in to_text(few)
     assert "cancelled" in to_text(bare) and "AUROC" not in to_text(bare) and "scans/s" not in to_text(bare)
 
 

@@ -58,6 +58,13 @@ def test_patients_and_names_of_a_split_are_those_of_the_headers(labels):
     assert {row.age_years for subset in data.subsets.values() for row in subset.rows} == {61}
 
 
+def test_manufacturers_are_those_of_the_headers(labels):
+    """So that figures by manufacturer are of the same groups as a run's; most headers here name none."""
+    write_film(labels.parent / "images", 1, 0, Manufacturer="Acme")
+    subsets = load(labels).subsets.values()
+    assert [subset.manufacturers for subset in subsets] == [{uid_of(1, 0): "Acme"}] * 3
+
+
 def test_a_film_that_was_fitted_on_is_known_by_its_uid_wherever_it_lies(labels, tmp_path):
     """Scored later from another archive without a CSV, its scan is still one that the model has seen."""
     split = load(labels).split

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from db.errors import UserError
 from db.labels.csv_file import LabelsFile, read_labels_csv
+from db.ledger.scans import ImageHeader
 from trainer.cli import app
 from trainer.data.held_out import unseen_rows
 from trainer.data.split import split_by_patient
@@ -63,8 +64,12 @@ def test_only_scans_that_the_model_never_saw_are_used(artifact, phantoms, tmp_pa
     assert evaluation.scans == len(subset_of(artifact, "test"))
     assert (context.subset, context.seen) == ("unseen", len(subset_of(artifact, "train", "validation")))
     assert (context.model, context.model_sha256) == ("random", artifact.sha256)
-    assert evaluation.findings["Abnormal"].at_thresholds["youden"]["threshold"] == 0.5
-    assert json.loads(evaluation_json(context, evaluation))["of"]["labels_sha256"] == read_labels_csv(phantoms).sha256
+    own = evaluation.findings["Abnormal"].thresholds[-1]
+    assert (own.chosen_by, own.rates.threshold) == ("youden", 0.5)
+    written = json.loads(evaluation_json(context, evaluation))
+    assert (list(written), written["format"]) == (["format", "of", "evaluation"], 2)
+    assert written["of"]["labels_sha256"] == read_labels_csv(phantoms).sha256
+    assert written["evaluation"] == json.loads(json.dumps(asdict(evaluation)))
 
 
 def test_all_scans_are_used_when_requested(artifact, phantoms, tmp_path):
@@ -134,7 +139,7 @@ def _subset_csv(phantoms, folder, names):
 
 
 def test_an_uncertain_label_is_in_no_figure_and_its_scan_stays_in_others(artifact, phantoms, tmp_path):
-    """As long as the labels file says so; the JSON has each finding's own number of scans."""
+    """Each finding has its own number of scans. Groups by manufacturer are of the headers."""
     rows = read_labels_csv(phantoms).rows
     doubtful = replace(
         next(row for row in rows if row.findings == ("No Finding",)), findings=(), uncertain=("Effusion",)
@@ -145,17 +150,25 @@ def test_an_uncertain_label_is_in_no_figure_and_its_scan_stays_in_others(artifac
     )
     evaluation = evaluate_artifact(artifact, _Given(csv=phantoms, file=file), cache=tmp_path, include_seen=True)[1]
     assert evaluation.scans == len(rows)
-    assert {finding: one.scans for finding, one in evaluation.findings.items()} == dict.fromkeys(
+    assert list(evaluation.findings["Abnormal"].groups["manufacturer"]) == ["Acme"]
+    assert {finding: one.figures.scans for finding, one in evaluation.findings.items()} == dict.fromkeys(
         ("Abnormal", "Effusion"), len(rows) - 1
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Given(Source):
+    """A source with other labels, whose images have a header."""
+
     file: LabelsFile
 
     def read_labels(self):
         return self.file
+
+    def find_scans(self):
+        scans = super().find_scans()
+        header = ImageHeader(manufacturer="Acme")
+        return replace(scans, found={name: replace(image, header=header) for name, image in scans.found.items()})
 
 
 def test_the_command_writes_into_the_home_and_not_into_the_current_folder(artifact, phantoms, tmp_path, monkeypatch):

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from db.errors import UserError
+from db.evaluation.evaluate import GIVEN
 from db.labels.csv_file import read_labels_csv
 from trainer.data.training_data import Source
 from trainer.fitting.fit import FitOptions, fit
@@ -87,9 +88,8 @@ def test_the_evaluation_is_of_the_test_subset(fitted):
     test = [row for row in read_split(fitted.artifact.folder) if row.subset == "test"]
     assert (fitted.evaluation.scans, fitted.evaluation.patients) == (len(test), len({row.patient_id for row in test}))
     written = json.loads((fitted.artifact.folder / "evaluation.json").read_text())
-    context = written.pop("of")
-    assert (context["subset"], context["model_sha256"]) == ("test", fitted.artifact.sha256)
-    assert written == json.loads(json.dumps(fitted.evaluation.as_json()))
+    assert (written["of"]["subset"], written["of"]["model_sha256"]) == ("test", fitted.artifact.sha256)
+    assert written["evaluation"] == json.loads(json.dumps(asdict(fitted.evaluation)))
 
 
 def test_the_contact_sheet_is_not_published(fitted, options):
@@ -148,5 +148,5 @@ def test_the_reports_recipe_fits_too(phantoms, options):
     assert manifest.preprocessing.shape == (32, 32, 3)
     assert (manifest.findings, manifest.thresholds, manifest.temperatures) == (("Abnormal",), {}, {})
     assert {row.subset for row in read_split(fitted.artifact.folder)} == {"train", "test"}
-    assert [at["threshold"] for at in fitted.evaluation.findings["Abnormal"].table] == [0.3, 0.4, 0.5, 0.6, 0.7]
+    assert [at.chosen_by for at in fitted.evaluation.findings["Abnormal"].thresholds] == [GIVEN] * 5
     assert "flatter" in (fitted.artifact.folder / "MODEL_CARD.md").read_text()

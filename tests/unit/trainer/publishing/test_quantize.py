@@ -10,6 +10,7 @@ from db.findings import NIH_FINDINGS
 from db.labels.csv_file import LabelRow, read_labels_csv
 from db.metrics.formulas import auroc
 from tests.support.audited_process import run_audited
+from tests.support.bootstrap import bootstrap_patients, weighted_curve
 from tests.support.small_graph import BATCH, FINDINGS, SIDE, artifact_in
 from tests.support.world import radiograph
 from trainer.data.labels import label_matrix
@@ -66,7 +67,7 @@ def artifact(models):
 
 @pytest.fixture(scope="module")
 def exported(artifact, scans, models):
-    return export_int8(artifact, scans, models=models, max_loss=0.05, rounds=200)
+    return export_int8(artifact, scans, models=models, max_loss=0.05)
 
 
 def content_of(folder):
@@ -80,7 +81,7 @@ def test_int8_is_kept_with_the_figures_that_prove_it(artifact, exported):
     assert exports.formats[INT8] == exported
     assert exported.files == {file: file_sha256(artifact.folder / file) for file in FILES_BY_FORMAT[INT8]}
     counts = (exported.scans, exported.patients, exported.findings, exported.calibrated_on, exported.resamples)
-    assert counts == (60, 30, 2, 40, 200)
+    assert counts == (60, 30, 2, 40, 0)
     assert (exported.runtime.split()[0], exported.quantizer.split()[0]) == ("openvino", "nncf")
     assert exported.auroc_float32 - exported.auroc_int8 <= exported.loss_bound < exported.max_loss == 0.05
     assert 0.8 < exported.auroc_float32 < 1
@@ -122,7 +123,7 @@ def test_precision_auto_never_chooses_int8(artifact, exported, runtime):
 def test_a_damaged_int8_file_is_refused_by_name(tmp_path, scans, file):
     """And float32 scores as before."""
     artifact = artifact_in(tmp_path)
-    export_int8(artifact, scans, models=FolderModelStore(tmp_path / "models"), max_loss=1, rounds=1)
+    export_int8(artifact, scans, models=FolderModelStore(tmp_path / "models"), max_loss=1)
     path = artifact.folder / file
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=rf"{file}: {EXPORTS_FILE} says sha256"):
@@ -138,7 +139,7 @@ def test_what_loses_too_much_is_refused_with_the_figures(tmp_path, scans):
     with pytest.raises(
         UserError, match=rf"{figures} the loss may be 0\.\d{{4}} \(one-sided 95% bound\), .* 0\.01; not"
     ):
-        export_int8(artifact, black, models=FolderModelStore(tmp_path / "models"), max_loss=0.01, rounds=50)
+        export_int8(artifact, black, models=FolderModelStore(tmp_path / "models"), max_loss=0.01)
     assert content_of(artifact.folder) == before
 
 
@@ -147,24 +148,38 @@ def test_without_both_classes_nothing_is_proved(tmp_path, scans):
     artifact = artifact_in(tmp_path)
     healthy = replace(scans, validation=replace(scans.validation, labels=np.zeros((60, 2), np.float32)))
     with pytest.raises(UserError, match="no finding has both classes on 60 validation scans; nothing was written"):
-        export_int8(artifact, healthy, models=FolderModelStore(tmp_path / "models"), max_loss=1, rounds=1)
+        export_int8(artifact, healthy, models=FolderModelStore(tmp_path / "models"), max_loss=1)
     assert not (artifact.folder / OPENVINO_INT8_FILE).exists()
 
 
-def test_a_loss_is_judged_in_the_same_draws_of_patients():
-    """Float32 and int8 share each draw, so for nearly equal scores the bound is tight even with few patients."""
+def test_the_bound_is_that_of_the_same_draws_of_patients():
+    """Float32 and int8 share each draw, so for nearly equal scores the bound is tight; the bootstrap is the judge."""
     rng = np.random.default_rng(0)
-    rows = tuple(row(number) for number in range(60))
-    labels = (rng.random((60, 3)) < 0.4).astype(np.float32)
+    rows = tuple(row(number) for number in range(120))
+    labels = (rng.random((120, 3)) < 0.4).astype(np.float32)
     labels[:, 2] = 0
-    float32 = (rng.random((60, 3)) + 0.3 * labels).astype(np.float32) / 2
-    found = compare(rows, labels, float32, float32 + rng.normal(0, 0.002, (60, 3)).astype(np.float32))
-    assert found.float32.high - found.float32.low > 0.1
-    assert found.loss.high - found.loss.low < 0.02
-    assert compare(rows, labels, float32, float32).loss == replace(found.loss, value=0, low=0, high=0)
-    # The third finding has one class: it is in no mean.
-    areas = [auroc(labels[:, at] > 0, float32[:, at].astype(np.float64)) for at in (0, 1)]
-    assert found.float32.value == pytest.approx(np.mean(areas))
+    labels[::7, 1] = np.nan
+    float32 = ((rng.random((120, 3)) + 0.3 * np.nan_to_num(labels)) / 2).astype(np.float32)
+    int8 = float32 + rng.normal(0, 0.02, (120, 3)).astype(np.float32)
+    found = compare(rows, labels, float32, int8)
+    assert found.float32 - found.int8 < found.loss_bound < found.float32 - found.int8 + 0.02
+    known = ~np.isnan(labels)
+
+    def loss(times):
+        # The third finding has one class: it is in no mean.
+        areas = [
+            [
+                weighted_curve(labels[kept, at] > 0, scores[kept, at].astype(float), times[kept]).auroc
+                for at, kept in ((0, known[:, 0]), (1, known[:, 1]))
+            ]
+            for scores in (float32, int8)
+        ]
+        return [np.mean(areas[0]) - np.mean(areas[1])]
+
+    (judge,) = bootstrap_patients([one.patient_id for one in rows], loss, percentiles=(5.0, 95.0))
+    assert judge.value == pytest.approx(found.float32 - found.int8)
+    assert found.loss_bound - judge.value == pytest.approx(judge.high - judge.value, rel=0.15)
+    assert compare(rows, labels, float32, float32).loss_bound == 0
 
 
 def test_an_unknown_label_judges_nothing():
@@ -177,7 +192,7 @@ def test_an_unknown_label_judges_nothing():
     areas = [
         auroc(labels[kept, at] > 0, float32[kept, at].astype(np.float64)) for at, kept in ((0, ...), (1, slice(20, 60)))
     ]
-    assert compare(rows, labels, float32, float32, rounds=1).float32.value == pytest.approx(np.mean(areas))
+    assert compare(rows, labels, float32, float32).float32 == pytest.approx(np.mean(areas))
 
 
 def artifact_with_split(phantoms, tmp_path, split_rows):

@@ -143,6 +143,12 @@ def test_an_unknown_colour_is_refused_beside_the_known_ones(write, color):
     assert "'gray' or 'bgr'" in sentence
 
 
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, "NaN"])
+def test_a_threshold_lies_between_0_and_1(write, threshold):
+    """Beyond them a report would count predictions that no score makes; of one that is no number, it could not."""
+    assert "thresholds.Effusion.youden" in refusal(write(fields(thresholds={"Effusion": {"youden": threshold}})))
+
+
 @pytest.mark.parametrize("missing", ["name", "findings", "dataset"])
 def test_a_missing_field_is_named(write, missing):
     """Nothing that matters has a silent default."""

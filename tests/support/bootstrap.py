@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics by the percentile bootstrap over patients, because scans of one patient are alike.
+"""Intervals by the percentile bootstrap over patients: the judge of the closed forms in `db.evaluation`.
 
 Source: Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 13; for clusters: Field and Welsh,
 Bootstrapping clustered data, JRSS B 69 (2007).
@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from db.metrics.formulas import CountArray
+from db.metrics.formulas import CountArray, Labels, RocCurve, ScoreArray, roc_curve
 
 #: Number of draws, as in Efron and Tibshirani's examples of percentile intervals.
 ROUNDS: Final = 1000
@@ -49,17 +49,29 @@ def bootstrap_patients(
     Returns:
         One estimate per metric.
     """
-    names, patient_index = np.unique(np.asarray(patients), return_inverse=True)
-    values = metrics(np.ones(len(patient_index), np.int64))
-    rng = np.random.default_rng(seed)
-    draws = (
-        rng.multinomial(len(names), np.full(len(names), 1 / len(names))) for _ in range(rounds if len(names) else 0)
-    )
-    replicates = [metrics(patient_weights[patient_index].astype(np.int64)) for patient_weights in draws]
+    values = metrics(np.ones(len(patients), np.int64))
+    replicates = draw_patients(patients, metrics, rounds=rounds, seed=seed)
     return [
         _estimate(value, [replicate[index] for replicate in replicates], percentiles)
         for index, value in enumerate(values)
     ]
+
+
+def draw_patients(
+    patients: Sequence[str], metrics: Callable[[CountArray], Sequence[float | None]], *, rounds: int, seed: int = 0
+) -> list[Sequence[float | None]]:
+    """The metrics of each round, see `bootstrap_patients`."""
+    names, patient_index = np.unique(np.asarray(patients), return_inverse=True)
+    rng = np.random.default_rng(seed)
+    draws = (
+        rng.multinomial(len(names), np.full(len(names), 1 / len(names))) for _ in range(rounds if len(names) else 0)
+    )
+    return [metrics(patient_weights[patient_index].astype(np.int64)) for patient_weights in draws]
+
+
+def weighted_curve(labels: Labels, scores: ScoreArray, weights: CountArray) -> RocCurve:
+    """The ROC curve of labels (N,) and scores (N,), given how often each scan counts, int64 (N,)."""
+    return roc_curve(np.repeat(labels, weights), np.repeat(scores, weights))
 
 
 def _estimate(value: float | None, replicates: Sequence[float | None], percentiles: tuple[float, float]) -> Estimate:
