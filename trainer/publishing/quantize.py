@@ -168,15 +168,17 @@ def quantize(graph: Any, pixels: Pixels, batch_size: int) -> Any:
         batches = [pixels[at : at + batch_size] for at in range(0, len(pixels), batch_size)]
         # MINMAX takes each activation's range from its smallest and largest value. NNCF's default averages the ranges
         # of batches, which cut off so much that a DenseNet121 lost 0.05 of AUROC; with MINMAX it lost nothing.
-        full_range = nncf.AdvancedQuantizationParameters(
-            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        # Without the fix, sums of products overflow on CPUs without VNNI, in silence: a graph that loses nothing on a
+        # trainer with VNNI had an AUROC of 0.73 instead of 0.96 on a worker without. So weights have seven bits.
+        everywhere = nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX, overflow_fix=nncf.OverflowFix.ENABLE
         )
         return nncf.quantize(
             graph,
             nncf.Dataset(batches),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(batches),
-            advanced_parameters=full_range,
+            advanced_parameters=everywhere,
         )
 
 

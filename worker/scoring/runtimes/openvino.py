@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from db.errors import UserError
 from worker.artifacts.exports import INT8, ExportCheck, FloatPrecision, export_sha256, read_format
 from worker.artifacts.manifest import Artifact
 from worker.images.pixels import Pixels
@@ -19,6 +20,9 @@ from worker.scoring.scorer import Scores, check_model_shapes, pad_batch
 _PRECISION_HINTS: Final[dict[FloatPrecision, str]] = {"float32": "f32", "bfloat16": "bf16"}
 #: Scans per core in one pass. With more, the activations between layers no longer fit the core's cache.
 _SCANS_PER_CORE: Final = 8
+#: Where NNCF writes in the graph how it was quantized, and what stands there if weights have seven bits.
+_QUANTIZER_NOTES: Final = ["nncf", "quantization", "advanced_parameters"]
+_SEVEN_BITS: Final = "'overflow_fix': 'enable'"
 
 
 class OpenvinoScorer:
@@ -42,6 +46,8 @@ class OpenvinoScorer:
         graph, weights = files.values()
         # From memory, so that the loaded bytes are the verified ones.
         self._model = openvino.Core().read_model(graph, weights)
+        if is_int8:
+            _check_overflow(artifact, self._model)
         # Only the batch dimension is dynamic.
         inputs, outputs = self._model.input().partial_shape, self._model.output().partial_shape
         check_model_shapes(artifact, tuple(side.get_length() for side in list(inputs)[1:]), outputs[-1].get_length())
@@ -87,6 +93,15 @@ class OpenvinoScorer:
             request = graph.create_infer_request()
             request.infer([np.zeros(shape, np.uint8)])
             self._requests.put(request)
+
+
+def _check_overflow(artifact: Artifact, graph: Any) -> None:
+    """Refuse an int8 graph whose weights have eight bits: on CPUs without VNNI, sums overflow and scores are wrong."""
+    if not graph.has_rt_info(_QUANTIZER_NOTES) or _SEVEN_BITS not in graph.get_rt_info(_QUANTIZER_NOTES).value:
+        raise UserError(
+            f"{artifact.folder}: its int8 export was made by an earlier version, and gives wrong scores on some CPUs; "
+            "run 'trainer export --int8' again"
+        )
 
 
 def choose_float_precision(requested: str) -> FloatPrecision:

@@ -112,6 +112,24 @@ def test_a_scan_alone_scores_in_int8_bitwise_as_among_others(artifact, exported,
     assert np.allclose(scorer.score(batch[: BATCH // 2]), whole[: BATCH // 2], atol=0.01)
 
 
+@pytest.mark.parametrize("notes", ["{'overflow_fix': 'first_layer_only'}", None])
+def test_a_graph_with_weights_of_eight_bits_is_refused(tmp_path, scans, monkeypatch, notes):
+    """As earlier versions made it: on CPUs without VNNI its sums overflow, and its scores are wrong in silence."""
+    artifact, quantize = artifact_in(tmp_path), module.quantize
+
+    def quantize_as_before(*given):
+        graph = quantize(*given)
+        del graph.rt_info["nncf"]
+        if notes is not None:
+            graph.set_rt_info(notes, ["nncf", "quantization", "advanced_parameters"])
+        return graph
+
+    monkeypatch.setattr(module, "quantize", quantize_as_before)
+    export_int8(artifact, scans, models=FolderModelStore(tmp_path / "models"), max_loss=1)
+    with pytest.raises(UserError, match=r"made by an earlier version, .* wrong scores on some CPUs; run 'trainer exp"):
+        open_scorer(artifact, "openvino", "int8")
+
+
 @pytest.mark.parametrize("runtime", ["auto", "openvino"])
 def test_precision_auto_never_chooses_int8(artifact, exported, runtime):
     """Its scores differ, so it must be requested."""
