@@ -158,22 +158,13 @@ def upgrade(engine: Engine) -> None:
     Raises:
         UserError: the database is not reachable or newer than this program.
     """
-    from alembic import command
-    from alembic.util.exc import CommandError
-
     with _migration_lock(engine):
         try:
             # Checked first: a migration takes SQLite's write lock, but a reader does not wait for writers.
             with read_transaction(engine) as connection:
                 if _current_revision(connection) == head_revision():
                     return
-            # Begun here, or Alembic would commit each migration on SQLite, and a failure would leave no views.
-            with engine.connect() as connection, unchecked_foreign_keys(connection), connection.begin():
-                config = _alembic_config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-        except CommandError as error:
-            raise UserError(f"{address_of(engine)}: its tables are newer than this program ({error})") from error
+            _migrate(engine)
         except OperationalError as error:
             raise _unreachable(engine, error) from error
         except DatabaseError as error:
@@ -181,10 +172,11 @@ def upgrade(engine: Engine) -> None:
 
 
 def head_revision() -> str:
-    """The newest revision that this program knows: Alembic's `head`."""
-    from alembic.script import ScriptDirectory
+    """The newest revision that this program knows: Alembic's `head`, whose file has the highest number.
 
-    return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
+    Every command asks for it, and importing Alembic would take it a third of a second.
+    """
+    return max(path.stem.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def _alembic_config() -> Any:
@@ -193,6 +185,20 @@ def _alembic_config() -> Any:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config
+
+
+def _migrate(engine: Engine) -> None:
+    from alembic import command
+    from alembic.util.exc import CommandError
+
+    config = _alembic_config()
+    # Begun here, or Alembic would commit each migration on SQLite, and a failure would leave no views.
+    with engine.connect() as connection, unchecked_foreign_keys(connection), connection.begin():
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise UserError(f"{address_of(engine)}: its tables are newer than this program ({error})") from error
 
 
 def _current_revision(connection: Connection) -> str | None:
