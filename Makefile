@@ -10,14 +10,15 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 MODEL_TESTS := tests/unit/trainer/fitting tests/unit/trainer/network tests/unit/trainer/publishing \
 	tests/unit/trainer/evaluation/test_evaluate_artifact.py tests/unit/worker/scoring/test_scorer.py
 
-.PHONY: help demo fast test test-all test-db test-worker test-producer test-trainer test-faults soak test-containers \
-	check bench bench-gpu bench-parts bench-scale fuzz audit lock clean
+.PHONY: help demo fast test test-all test-variants test-db test-worker test-producer test-trainer test-faults soak \
+	test-containers check bench bench-gpu bench-parts bench-scale fuzz audit lock clean
 
 help:
 	@echo "make demo             Draw synthetic radiographs, fit a small model, score them and write a report (under 6 minutes)."
 	@echo "make fast             Run the unit tests that need no server and no model (under 2 minutes)."
 	@echo "make test             Run the quick suite on real servers from pip packages (under 10 minutes on two cores)."
-	@echo "make test-all         Run the slow tests that make test leaves out; CI runs both (a quarter of an hour)."
+	@echo "make test-all         Run the slow tests that make test leaves out; CI runs both (10 minutes)."
+	@echo "make test-variants    Run the quick tests that depend little on the servers on the other kind of servers."
 	@echo "make test-db          Run the quick unit and integration tests of one package; also test-worker, test-producer"
 	@echo "                      and test-trainer. ARGS='-m slow' runs its slow tests."
 	@echo "make test-faults      Try every fault, with one worker and with two: kills, outages, hostile input (1.5 hours)."
@@ -72,7 +73,10 @@ test: .venv/test.installed
 	$(PYTEST) $(ARGS)
 
 test-all: .venv/test.installed
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m "slow and not variant" $(ARGS)
+
+test-variants: .venv/test.installed
+	$(PYTEST) -m variant $(ARGS)
 
 test-db test-worker test-producer test-trainer: test-%: .venv/test.installed
 	$(PYTEST) $(wildcard tests/unit/$* tests/integration/$*) $(ARGS)

@@ -48,7 +48,7 @@ def test_idle_workers_score_again_after_a_broker_restart(scenario, valkey, end):
     scenario.check()
 
 
-@pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_broker_restart_during_a_run_loses_nothing(scenario, valkey, end):
     """Chunks in hand are finished or come back, and waiting chunks are still there or are sent again."""
     scenario.start()

@@ -75,7 +75,6 @@ def scenario(world, workers, rng, tmp_path):
     scenario.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", [SEPARATE], indirect=True)
 @pytest.mark.parametrize("workers", [2], indirect=True)
 def test_a_killed_scoring_process_loses_no_film_and_changes_no_score(scenario):

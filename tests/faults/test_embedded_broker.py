@@ -49,7 +49,6 @@ def wait_for_end(process):
     return time.monotonic()
 
 
-@pytest.mark.slow
 def test_a_killed_server_is_started_again_by_its_owner(scenario):
     """After SIGKILL of the server alone, its file brings the queue back."""
     scenario.start()

@@ -103,7 +103,7 @@ def check_at_rest(scenario):
     assert scenario.decided() == decided, "a stopped run was worked on"
 
 
-WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"]
+WORLDS = ["sqlite and embedded", "postgresql and separate"]
 
 
 @pytest.mark.parametrize("world", WORLDS, indirect=True)

@@ -31,7 +31,6 @@ def set_room(scenario, tmp_path):
     return set_room
 
 
-@pytest.mark.slow
 @embedded
 def test_a_device_short_of_memory_scores_the_same_in_halved_batches(scenario, set_room):
     """From a random moment one to seven scans fit at once: the batch shrinks to fit and stays small."""

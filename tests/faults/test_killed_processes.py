@@ -114,7 +114,6 @@ def test_a_kill_between_the_last_commit_and_the_runs_end_leaves_no_open_run(scen
     scenario.check()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_chunk_from_before_a_restored_backup_gives_no_scan_the_scores_of_another(scenario):

@@ -13,7 +13,7 @@ from tests.support.notification_servers import webhook
 from tests.support.scenario import name_of, write_scans
 from tests.support.world import wait_until, write_csv
 
-WORLDS = [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"]
+WORLDS = ["sqlite and embedded", "postgresql and separate"]
 RUNS = "SELECT count(*) FROM runs"
 
 
@@ -24,9 +24,7 @@ def run_together(scenario, *commands):
     assert codes == [0] * len(commands), scenario.world.logs()
 
 
-@pytest.mark.parametrize(
-    "world", [pytest.param("sqlite and embedded", marks=pytest.mark.slow), "postgresql and separate"], indirect=True
-)
+@pytest.mark.parametrize("world", ["sqlite and embedded", "postgresql and separate"], indirect=True)
 def test_five_producers_at_once_on_one_csv_open_one_run(scenario):
     """All exit with 0, and no scan is registered or scored twice."""
     [scenario.worker() for _ in range(scenario.workers)]

@@ -47,7 +47,7 @@ def replace_if_alone(scenario):
 
 @pytest.mark.parametrize(
     ("workers", "world"),
-    [pytest.param(2, EMBEDDED, marks=pytest.mark.slow), (1, EMBEDDED), (1, SEPARATE), (2, SEPARATE)],
+    [(2, EMBEDDED), (1, EMBEDDED), (1, SEPARATE), (2, SEPARATE)],
     indirect=True,
 )
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)

@@ -65,7 +65,6 @@ def test_a_lock_of_more_than_a_minute_ends_a_command_and_no_worker(scenario):
     check_recovery(scenario, "SQLite locked for 60 s", since=time.monotonic(), stated=10)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1], indirect=True)
 def test_a_command_that_waits_for_the_lock_says_so(scenario):
     """`producer cancel` reports after 5 s that it waits for another program, and finally succeeds."""

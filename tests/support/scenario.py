@@ -36,12 +36,12 @@ SCANS = 96
 #: Images that no decoder accepts, and their bytes.
 DAMAGED = {"empty": b"", "not_image": b"<html>no radiograph</html>", "truncated": None}
 
-#: Faults that every suite tries: one of their forms runs in `make test`, another in `make test-all`.
+#: Faults of which `make test` tries one form, and `make test-faults` all.
 in_every_suite = pytest.mark.parametrize(
     ("workers", "world"),
     [
         pytest.param(2, EMBEDDED, marks=pytest.mark.quick),
-        pytest.param(1, EMBEDDED, marks=pytest.mark.slow),
+        (1, EMBEDDED),
         (1, SEPARATE),
         (2, SEPARATE),
     ],
