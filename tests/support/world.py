@@ -32,7 +32,7 @@ from worker.settings import WorkerSettings
 
 #: The two kinds of servers that a world is built on: those of this machine alone, and those that were started before.
 EMBEDDED, SEPARATE = "sqlite and embedded", "postgresql and separate"
-#: For tests that depend little on the servers: the quick suite runs them on one kind, `make test-variants` on the other.
+#: For tests that depend little on the servers: `make test` runs them on one kind, `make test-variants` on the other.
 embedded_first = pytest.mark.parametrize(
     "world", [EMBEDDED, pytest.param(SEPARATE, marks=pytest.mark.variant)], indirect=True
 )

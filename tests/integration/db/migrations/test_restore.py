@@ -36,7 +36,7 @@ SCAN = "INSERT INTO scans (dataset, image_name) VALUES ('d', 'later.png') RETURN
 
 
 def test_the_newest_revision_is_told_without_alembic(tmp_path):
-    """It is Alembic's head; and a ledger that has it is opened without Alembic, which would take every command 0.3 s."""
+    """It is Alembic's head; and a ledger that has it is opened without Alembic, which takes 0.3 s."""
     assert head_revision() == REVISIONS[-1]
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     open_database(url).dispose()
