@@ -18,7 +18,7 @@ help:
 	@echo "make fast             Run the unit tests that need no server and no model (under 2 minutes)."
 	@echo "make test             Run the quick suite on real servers from pip packages (under 10 minutes on two cores)."
 	@echo "make test-all         Run the slow tests that make test leaves out; CI runs both (10 minutes)."
-	@echo "make test-variants    Run the quick tests that depend little on the servers on the other kind of servers."
+	@echo "make test-variants    Repeat tests on other servers, with another backend of Keras or a larger DenseNet."
 	@echo "make test-db          Run the quick unit and integration tests of one package; also test-worker, test-producer"
 	@echo "                      and test-trainer. ARGS='-m slow' runs its slow tests."
 	@echo "make test-faults      Try every fault, with one worker and with two: kills, outages, hostile input (1.5 hours)."

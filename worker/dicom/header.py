@@ -19,13 +19,13 @@ from db.labels.cells import normalise_patient_id, parse_age
 from db.labels.text import InvalidLabels
 from db.ledger.scans import ImageHeader
 from worker.dicom.dataset import DAMAGE_ERRORS, UNDEFINED_LENGTH, parse_dicom, sop_class_of, text_of, values_of
+from worker.dicom.uid import VALID_UID, is_uid
 
 #: The elements that are read; all others are skipped.
 _TAGS: Final = (
     *("SOPClassUID", "SOPInstanceUID", "StudyDate", "Manufacturer", "PatientID", "PatientSex", "PatientAge"),
     *("ViewPosition", "ViewCodeSequence", "SyntheticData"),
 )
-_VALID_UID: Final = re.compile(r"(?=[\d.]{1,64}\Z)\d+(\.\d+)+", re.ASCII)
 #: With or without a unit, which some vendors leave out.
 _AGE: Final = re.compile(r"\d{1,3}[YMWD]?", re.ASCII)
 #: The dots are those of ACR-NEMA, DICOM's predecessor.
@@ -87,7 +87,7 @@ def header_of(dataset: Dataset) -> ImageHeader:
         sex=_sex(text_of(dataset, "PatientSex")),
         age_years=_age(text_of(dataset, "PatientAge")),
         manufacturer=_matching(_MANUFACTURER, text_of(dataset, "Manufacturer")),
-        transfer_syntax=_matching(_VALID_UID, text_of(meta, "TransferSyntaxUID")),
+        transfer_syntax=_matching(VALID_UID, text_of(meta, "TransferSyntaxUID")),
         study_date=_date(text_of(dataset, "StudyDate")),
         synthetic=text_of(dataset, "SyntheticData") == "YES",
     )
@@ -162,11 +162,6 @@ def _date(text: str | None) -> date | None:
         return date(*map(int, found.groups())) if found else None
     except ValueError:
         return None
-
-
-def is_uid(text: str) -> bool:
-    """Whether a text may be a UID: numbers with dots between them, of at most 64 characters."""
-    return _VALID_UID.fullmatch(text) is not None
 
 
 def _uid(text: str | None) -> str | None:

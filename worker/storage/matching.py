@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from db.errors import UserError
 from db.ledger.scans import FoundImage
-from worker.dicom.header import is_uid
+from worker.dicom.uid import is_uid
 
 
 class LeftOut(StrEnum):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.variant
 
 SCRIPT = Path(__file__).parents[3] / "support" / "two_steps.py"
 ROOT = Path(__file__).parents[4]

@@ -29,7 +29,7 @@ def test_the_report_has_the_mini_projects_head():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name == "densenet121" else [pytest.mark.slow])
+        pytest.param(name, marks=[] if name == "densenet121" else [pytest.mark.variant])
         for name in DENSENETS
         if name != "densenet37"
     ],
