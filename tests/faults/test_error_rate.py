@@ -103,10 +103,6 @@ def check_at_rest(scenario):
     assert scenario.decided() == decided, "a stopped run was worked on"
 
 
-WORLDS = ["sqlite and embedded", "postgresql and separate"]
-
-
-@pytest.mark.parametrize("world", WORLDS, indirect=True)
 def test_an_unmounted_share_stops_the_run_and_resume_scores_all_of_it(scenario, image_folder):
     """Scans that were rejected as missing meanwhile are scored in the same run."""
     told = run_until_stopped(scenario, image_folder.unmount, "unmounted share")

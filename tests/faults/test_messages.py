@@ -51,7 +51,6 @@ def count_dropped(scenario):
     return sum("another location" not in line for line in lines)
 
 
-@pytest.mark.parametrize("world", ["sqlite and embedded", "postgresql and separate"], indirect=True)
 def test_hostile_messages_are_dropped_and_the_run_goes_on(scenario, tmp_path):
     """No worker dies, no message comes again or is unpickled, and no log line repeats its content."""
     trap, queue, ids = tmp_path / "unpickled", scenario.queue, (scenario.world.ledger, scenario.model())

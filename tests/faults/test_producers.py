@@ -13,7 +13,6 @@ from tests.support.notification_servers import webhook
 from tests.support.scenario import name_of, write_scans
 from tests.support.world import wait_until, write_csv
 
-WORLDS = ["sqlite and embedded", "postgresql and separate"]
 RUNS = "SELECT count(*) FROM runs"
 
 
@@ -24,7 +23,6 @@ def run_together(scenario, *commands):
     assert codes == [0] * len(commands), scenario.world.logs()
 
 
-@pytest.mark.parametrize("world", ["sqlite and embedded", "postgresql and separate"], indirect=True)
 def test_five_producers_at_once_on_one_csv_open_one_run(scenario):
     """All exit with 0, and no scan is registered or scored twice."""
     [scenario.worker() for _ in range(scenario.workers)]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import recovery_times
 from tests.support.scenario import descendants, is_alive, load_seconds
-from tests.support.world import EMBEDDED, SEPARATE, wait_until
+from tests.support.world import wait_until
 from worker.messaging.celery_app import SOFT_SHUTDOWN_SECONDS
 from worker.supervision.supervisor import GRACE_SECONDS
 
@@ -45,11 +45,6 @@ def replace_if_alone(scenario):
         scenario.worker()
 
 
-@pytest.mark.parametrize(
-    ("workers", "world"),
-    [(2, EMBEDDED), (1, EMBEDDED), (1, SEPARATE), (2, SEPARATE)],
-    indirect=True,
-)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
 def test_a_stopped_worker_hands_its_chunk_back(scenario, busy_worker, number):
     """It exits with 0 and leaves no process, and a peer goes on with its chunk."""
