@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from db.counted import counted
 from db.metrics.formulas import Labels, RocCurve, ScoreArray, roc_curve
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -79,9 +80,9 @@ class Sample:
         for name, chosen in (("positive", self.labels), ("negative", ~self.labels)):
             scans, patients = int(chosen.sum()), int(np.count_nonzero(np.bincount(self.patients[chosen])))
             if scans < MIN_OF_EACH_CLASS:
-                return f"no interval: {scans} {name} scan{'s' * (scans != 1)}, fewer than {MIN_OF_EACH_CLASS}"
+                return f"no interval: {counted(scans, f'{name} scan')}, fewer than {MIN_OF_EACH_CLASS}"
             if patients < MIN_OF_EACH_CLASS:
-                of = f"{patients} patient{'s' * (patients != 1)}"
+                of = counted(patients, "patient")
                 return f"no interval: the {name} scans are of {of}, fewer than {MIN_OF_EACH_CLASS}"
         return None
 

@@ -249,7 +249,7 @@ def _baseline(sample: Sample, scores: NDArray[np.float64], statistic: Statistic 
 def _auroc(sample: Sample, scores: NDArray[np.float64]) -> Estimate:
     statistic = auroc_statistic(Sample(labels=sample.labels, scores=scores, patients=sample.patients))
     shown = _figure(sample, statistic, "logit")
-    # One score for all scans has an AUROC of 0.5 whoever the patients are.
+    # If all scans have the same score, the AUROC is 0.5 for any patients.
     return shown if shown.value is None or np.ptp(scores) else Estimate(value=shown.value)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy import Engine
 
+from db.counted import counted
 from db.engine.session import open_database, read_transaction
 from db.errors import EXIT_REJECTS
 from db.home import open_home
 from db.labels.words import describe_ignored
 from db.ledger.runs import Progress, RunInfo, find_run, progress
 from db.settings import load_settings
-from producer.counted import counted
 from producer.json_output import as_json
 from worker.artifacts.store_contents import UnusableFolder
 from worker.entry_point import printable

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 
+from db.counted import counted
 from db.engine.session import read_transaction
 from db.ledger.runs import Failure, failures_of
 from producer.commands.common import load_run, on_one_line, open_ledger, print_columns, print_json, print_line
-from producer.counted import counted
 
 
 def failures_command(run_id: int | None, *, as_json: bool) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from db.counted import counted
 from db.labels.csv_file import Reading, read_labels_csv
 from producer.commands.common import out, print_ignored, print_json, print_line
-from producer.counted import counted
 from producer.ingest.label_inspection import LabelInspection, inspect_labels
 
 

@@ -8,13 +8,13 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from db.counted import counted
 from db.engine.session import read_transaction
 from db.errors import UserError
 from db.findings import column_of
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
 from producer.commands.common import err, load_run, open_ledger, out, print_line
-from producer.counted import counted
 from producer.results_export import export_run
 from worker.settings import WorkerSettings
 

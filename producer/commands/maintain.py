@@ -11,12 +11,12 @@ import typer
 from sqlalchemy import Engine
 
 from db.close_run import close_finished_runs
+from db.counted import counted
 from db.errors import TemporaryError, UserError, WorkStopped
 from db.labels.csv_file import Reading, read_labels_csv
 from db.maintenance.forget_patient import ForgetResult, forget_patient
 from db.maintenance.prune_runs import prune_runs
 from producer.commands.common import open_ledger, print_ignored, print_json, print_line
-from producer.counted import counted
 from producer.ingest.label_import import import_label_set
 from worker.messaging.embedded_broker import EmbeddedBroker
 from worker.settings import WorkerSettings

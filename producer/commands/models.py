@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
+from db.counted import counted
 from db.engine.session import read_transaction
 from db.errors import UserError, WorkStopped
 from db.ledger.models import ModelInfo, RemovedModel, activate, find_model, list_models, read_demand, remove_model
 from db.ledger.open_run import lock_for_enqueue
 from db.ledger.outcomes import count_pending
 from producer.commands.common import open_ledger, out, print_json, print_line, print_unusable
-from producer.counted import counted
 from worker.artifacts.artifact import load_artifact
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore, open_model_store

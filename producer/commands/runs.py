@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from db.close_run import close_finished_runs
+from db.counted import counted
 from db.engine.session import address_of, read_transaction
 from db.errors import TemporaryError, UserError
 from db.ledger.cancel_run import cancel_run
@@ -25,7 +26,6 @@ from producer.commands.common import (
     print_unusable,
 )
 from producer.commands.inspect_run import report_run
-from producer.counted import counted
 from producer.ingest.enqueue import Enqueued, EnqueuePlan, enqueue, plan_enqueue, resume
 from producer.ingest.source import Source, describe_left_out
 from producer.local_worker import local_worker

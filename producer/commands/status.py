@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
+from db.counted import counted
 from db.engine.session import read_transaction
 from db.ledger.ledger_id import ledger_id
 from db.ledger.runs import NO_RUN_YET, Progress, RunInfo, count_notes, count_runs, latest_runs, progress
@@ -20,7 +21,6 @@ from producer.commands.common import (
     print_line,
     run_as_dict,
 )
-from producer.counted import counted
 from producer.monitoring.progress import follow, why_stopped
 from producer.monitoring.workers_table import WorkerPoller, lines_of
 

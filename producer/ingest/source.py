@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from db.counted import counted
 from db.errors import UserError
 from db.labels.csv_file import LabelRow, LabelsFile, read_labels_csv
 from db.labels.reading import DEFAULT_READING, Reading
 from db.ledger.scans import FoundImage
-from producer.counted import counted
 from producer.ingest.conflicts import Contradiction, find_contradictions
 from worker.dicom.header import NoImage
 from worker.storage.content import OTHER_CONTENTS

@@ -13,13 +13,13 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy import Engine
 
+from db.counted import counted
 from db.engine.session import read_transaction
 from db.errors import WorkStopped
 from db.ledger.runs import Progress as RunProgress
 from db.ledger.runs import RunInfo, find_run
 from db.ledger.runs import progress as run_progress
 from db.rates import SlidingRate
-from producer.counted import counted
 from producer.monitoring.workers_table import WorkerPoller, lines_of, table_of
 from producer.retry import DATABASE_ERRORS, cause_of
 

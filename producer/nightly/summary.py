@@ -6,12 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from db.counted import counted
 from db.evaluation.estimate import Estimate
 from db.evaluation.format import format_estimate
 from db.ledger.nightly_runs import night_of, own_work_of
 from db.ledger.outcomes import CONFLICT
 from db.ledger.runs import find_run, rate_of_run
-from producer.counted import counted
 from producer.ingest.source import describe_left_out
 from producer.report.build import Report
 from producer.report.sentences import describe_subset, interval_note, mixed_runtimes_line

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from sqlalchemy import Connection
 
+from db.counted import counted
 from db.errors import UserError
 from db.evaluation.cohort import UNKNOWN, VIEW, Cohort
 from db.evaluation.evaluate import Evaluation, FindingEvaluation, describe_clusters, evaluate
@@ -29,7 +30,6 @@ from db.metrics.report_queries import (
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import SUBSETS, ScoredScans, read_scored_scans
 from db.schema.label_history import exact_name
-from producer.counted import counted
 from producer.report.findings import choose_finding, choose_prevalences
 
 #: The version of report.json: another one has other keys, or keys of another meaning.

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from shlex import quote
 
+from db.counted import counted
 from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
 from db.findings import column_of
 from db.metrics.scored_scans import HELD_OUT
-from producer.counted import counted
 from producer.report.build import Report
 
 
