@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from db.errors import DatabaseUnavailable, TemporaryError, UserError, WorkStopped
+from db.errors import DatabaseUnavailable, TemporaryError, UserError
 
 #: Minutes before the next try, by the number of failures so far; the last one counts for all further failures.
 _RETRY_MINUTES: Final = (1, 2, 4, 8, 10)
@@ -18,7 +18,6 @@ _RETRY_MINUTES: Final = (1, 2, 4, 8, 10)
 DATABASE_ERRORS: Final = (DBAPIError, DatabaseUnavailable)
 #: Errors that may be gone at the next try.
 _RETRIED_ERRORS: Final = (*DATABASE_ERRORS, TemporaryError, UserError)
-_STOPPED: Final = "told to stop; scans that were enqueued are still scored"
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +29,12 @@ class Clock:
         self._stopped = False
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """Handle a signal: end what is going on, as Ctrl+C would. SQL rolls back what is unfinished."""
+        """Handle a signal: end what is going on, as Ctrl+C would. SQL rolls back what is unfinished.
+
+        For no other exception does psycopg cancel the query that it waits for, and the rollback would fail.
+        """
         self._stopped = True
-        raise WorkStopped(_STOPPED)
+        raise KeyboardInterrupt
 
     def now(self) -> datetime:
         """The current time, in UTC."""
@@ -42,10 +44,10 @@ class Clock:
         """Sleep.
 
         Raises:
-            WorkStopped: a signal came, now or before, because a library may have swallowed the first exception.
+            KeyboardInterrupt: a signal came, now or before, because a library may have swallowed the first exception.
         """
         if self._stopped:
-            raise WorkStopped(_STOPPED)
+            raise KeyboardInterrupt
         time.sleep(max(0.0, seconds))
 
 

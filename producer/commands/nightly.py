@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 from dataclasses import asdict
+from typing import Final
 
 from sqlalchemy import Engine
 
@@ -20,7 +21,10 @@ from producer.nightly.schedule import Schedule, parse_schedule
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import to_text
 from producer.retry import Clock
+from worker.entry_point import stoppable
 from worker.telemetry.logs import configure_logging
+
+_STOPPED: Final = "told to stop; scans that were enqueued are still scored"
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +50,16 @@ def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, clock.stop)
     settings = load_settings(NightlySettings)
-    open_home(settings.home)
-    engine = open_database(settings.database_url)
-    loop = NightlyLoop(settings, engine, source, clock)
-    if schedule is None:
-        _run_once(loop, engine, as_json=as_json)
-    else:
-        # The workers do not serve these: how much waits matters most when all of them are dead.
-        serve_fleet_metrics(settings, engine)
-        _run_every_night(loop, schedule)
+    with stoppable(_STOPPED):
+        open_home(settings.home)
+        engine = open_database(settings.database_url)
+        loop = NightlyLoop(settings, engine, source, clock)
+        if schedule is None:
+            _run_once(loop, engine, as_json=as_json)
+        else:
+            # The workers do not serve these: how much waits matters most when all of them are dead.
+            serve_fleet_metrics(settings, engine)
+            _run_every_night(loop, schedule)
 
 
 def _run_once(loop: NightlyLoop, engine: Engine, *, as_json: bool) -> None:
@@ -73,6 +78,6 @@ def _run_once(loop: NightlyLoop, engine: Engine, *, as_json: bool) -> None:
 def _run_every_night(loop: NightlyLoop, schedule: Schedule) -> None:
     try:
         loop.run(schedule)
-    except WorkStopped as stopped:
+    except KeyboardInterrupt:
         # A signal is how the loop ends, so the command exits with 0.
-        logger.info("stopped: %s", stopped)
+        logger.info("stopped: %s", _STOPPED)

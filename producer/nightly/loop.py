@@ -56,7 +56,7 @@ class NightlyLoop:
         """Open each night's run until told to stop; of the nights that were missed, only the last is caught up.
 
         Raises:
-            WorkStopped: told to stop.
+            KeyboardInterrupt: told to stop.
         """
         logger.info("next night: %s", _describe_next(schedule, self._clock.now()))
         while True:
@@ -80,7 +80,7 @@ class NightlyLoop:
 
         Raises:
             UserError: see `enqueue`.
-            WorkStopped: told to stop.
+            KeyboardInterrupt: told to stop.
         """
         # With the time of day: a second run on the same day is another night.
         run_id = self._open_run(f"{self._job} now {self._clock.now():%Y-%m-%dT%H:%M:%SZ}")

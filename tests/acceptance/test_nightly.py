@@ -88,6 +88,21 @@ def test_two_producers_at_once_make_one_run_and_one_summary_if_one_is_stopped(wo
     assert (summary["scored"], summary["positives"], summary["negatives"]) == (6, 2, 4)
 
 
+@pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
+def test_a_loop_that_is_stopped_amid_a_query_cancels_it(world, tmp_path):
+    """A loop that waits for PostgreSQL when SIGTERM comes exits with 0 and one sentence, and its query ends."""
+    csv = write_csv(tmp_path / "sample_labels.csv", range(6))
+    queries = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with world.engine.begin() as connection:
+        connection.execute(text("LOCK TABLE runs"))
+        loop = world.start("producer.cli", "nightly", "--at", "02:00", "--csv", str(csv))
+        wait_until(lambda: world.rows(queries) == [(1,)], what="a query that waits")
+        loop.terminate()
+        assert loop.wait(20) == 0
+        assert world.rows(queries) == [(0,)]
+    assert "Traceback" not in world.logs() and "stopped: told to stop" in world.logs()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["postgresql and separate"], indirect=True)
 def test_two_loops_catch_up_on_missed_nights_in_one_run(world, hook, tmp_path):
