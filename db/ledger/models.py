@@ -26,6 +26,8 @@ class ModelInfo:
     findings: tuple[str, ...]
     #: It was fitted on synthetic scans, so its scores of real ones mean nothing.
     synthetic: bool = False
+    #: Nobody knows which scans it was fitted on, so none can be called held out.
+    fitted_scans_unknown: bool = False
     #: `producer model remove` deleted its files. Its row stays for the outcomes that it has.
     removed: bool = False
 
@@ -215,6 +217,7 @@ def _info(row: Row[int, str, str, bool, dict[str, Any]]) -> ModelInfo:
         findings=tuple(row.manifest["findings"]),
         # Manifests of older programs do not say it.
         synthetic=bool(row.manifest.get("about", {}).get("synthetic")),
+        fitted_scans_unknown=row.manifest.get("about", {}).get("fitted_scans") == "unknown",
         removed=row.manifest.get(_REMOVED, False),
     )
 
