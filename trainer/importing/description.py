@@ -1,4 +1,4 @@
-"""What a publisher says of a network besides its weights: outputs, pixels, licence and figures. JSON or flags state it."""
+"""What a publisher says of a network besides its weights, as JSON or flags: outputs, pixels, licence and figures."""
 
 from typing import Final, Literal
 
