@@ -107,7 +107,9 @@ class Description(BaseModel):
     def _check_scaling(self) -> "Description":
         black, white = self.range
         if black == white:
-            raise ValueError(f"range is {black:g} for black and for white, so every image would be the same; give two numbers")
+            raise ValueError(
+                f"range is {black:g} for black and for white, so every image would be the same; give two numbers"
+            )
         if self.scaling == "imagenet" and self.range != (0, 255):
             raise ValueError(
                 f"scaling is imagenet, which decides what black and white are, and range is {black:g} to {white:g};"

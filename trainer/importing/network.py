@@ -29,7 +29,7 @@ def check_agreement(weights: NetworkWeights, description: Description, path: Pat
     outputs, channels = len(weights.bias), weights.channels
     if outputs != len(description.outputs):
         raise UserError(
-            f'{path}: its network has {outputs} outputs, and {len(description.outputs)} are described; name all in their'
+            f"{path}: its network has {outputs} outputs, and {len(description.outputs)} are described; name all in their"
             ' order, and write "" for an output that has no name here'
         )
     if channels != description.channels:

@@ -1,7 +1,7 @@
 """Chooses the scans that int8 is calibrated on and those that it is compared with float32 on."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,40 +100,36 @@ def _by_patient(
 ) -> tuple[list[LabelRow], list[LabelRow]]:
     """Labelled scans of some patients, and all labelled scans of the others.
 
-    The model may have been fitted on any of them. Figures of a model flatter it on such scans; but what is compared
-    here is one network in two precisions, which have both seen the same. As far as the split tells, fitted scans only
-    calibrate, because scores that are further apart could hide a loss.
+    The model may have been fitted on any of them. That flatters figures of the model; but what is compared here is one
+    network in two precisions, and both have seen the same scans.
     """
-    file, name = scans.file, artifact.manifest.name
-    labelled = [row for row in labelled_rows(file.rows) if row.patient_id is not None]
+    name = artifact.manifest.name
+    labelled = [row for row in labelled_rows(scans.file.rows) if row.patient_id is not None]
     if not labelled:
         raise UserError(
             f"{csv}: has no labelled scan with a patient id; {name} has no validation scans, so --int8 calibrates on"
             " some patients and compares on others; add a column 'Patient ID'"
         )
     patients = [str(row.patient_id) for row in labelled]
-    unseen = {str(row.patient_id) for row in unseen_rows(file.dataset, labelled, artifact, used=("train",))}
-    if len(unseen) < MIN_PATIENTS or len(set(patients)) == MIN_PATIENTS:
+    if (total := len(set(patients))) <= MIN_PATIENTS:
         raise UserError(
-            f"{csv}: has labelled scans of {len(unseen)} patients that {name} was not fitted on, as far as is known;"
-            f" --int8 needs {MIN_PATIENTS} such patients for its comparison, and others to calibrate on"
+            f"{csv}: has labelled scans of {total} patients; {name} has no validation scans, so --int8 needs"
+            f" {MIN_PATIENTS} patients for its comparison, and others to calibrate on"
         )
-    chosen = _choose_patients(patients, unseen, count)
+    chosen = _choose_patients(patients, count)
     calibrating = [row for row in labelled if row.patient_id in chosen]
-    return calibrating[:count], [row for row in labelled if row.patient_id in unseen - chosen]
+    return calibrating[:count], [row for row in labelled if row.patient_id not in chosen]
 
 
-def _choose_patients(patients: Sequence[str], unseen: Collection[str], count: int) -> set[str]:
-    """Patients to calibrate on, in random order and fitted ones first, until they have `count` scans.
+def _choose_patients(patients: Sequence[str], count: int) -> set[str]:
+    """Patients to calibrate on, in random order until they have `count` scans.
 
-    `MIN_PATIENTS`, and at least half, of the unseen ones stay for the comparison.
+    `MIN_PATIENTS`, and at least half of all, stay for the comparison.
     """
     sizes = Counter(patients)
     order = np.random.default_rng(_SEED).permutation(sorted(sizes)).tolist()
-    order.sort(key=lambda patient: patient in unseen)
-    spare = max(MIN_PATIENTS, len(unseen) // 2)
     enough = int(np.searchsorted(np.cumsum([sizes[patient] for patient in order]), count)) + 1
-    return set(order[: min(enough, len(order) - spare)])
+    return set(order[: min(enough, len(order) - max(MIN_PATIENTS, len(order) // 2))])
 
 
 def _read(

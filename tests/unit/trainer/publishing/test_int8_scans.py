@@ -97,26 +97,13 @@ def test_without_validation_scans_some_patients_calibrate_and_the_others_judge(
     assert judging <= patients_of(few.validation.rows)
 
 
-def test_what_the_model_is_known_to_be_fitted_on_only_calibrates(phantoms, tmp_path, monkeypatch, few_are_enough):
-    """If its publisher's split was reconstructed, and lists no validation scans."""
-    rows = read_labels_csv(phantoms).rows
-    fitted = sorted(patients_of(rows))[:2]
-    subsets = {one: "train" if one in fitted else "test" for one in patients_of(rows)}
-    split = [
-        SplitRow(image_name=one.image_name, patient_id=one.patient_id, subset=subsets[one.patient_id]) for one in rows
-    ]
-    artifact, asked = artifact_in(tmp_path, split), spied_rows(monkeypatch)
-    scans = load_int8_scans(artifact, Source(csv=phantoms), count=1, cache=tmp_path / "cache")
-    assert patients_of(asked[:1]) < set(fitted)
-    assert patients_of(scans.validation.rows) == patients_of(rows) - set(fitted)
-
-
 @pytest.mark.parametrize("enough", [9, 8])
 def test_too_few_patients_are_one_sentence(phantoms, tmp_path, monkeypatch, enough):
     """Also if nobody is left to calibrate on."""
     monkeypatch.setattr(module, "MIN_PATIENTS", enough)
     with pytest.raises(
-        UserError, match=rf"scans of 8 patients that small was .* needs {enough} such patients .* and others"
+        UserError,
+        match=rf"scans of 8 patients; small has no validation scans, .* needs {enough} patients .* and others",
     ):
         load_int8_scans(artifact_in(tmp_path), Source(csv=phantoms), count=9, cache=tmp_path / "cache")
 
