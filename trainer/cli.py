@@ -133,6 +133,8 @@ def export(
 
     The exports are written beside the Keras model. With --int8, only an int8 version of the OpenVINO export is
     written, if the validation scans prove that it is accurate; --csv must be the CSV that the model was fitted on.
+    For a model without validation scans, such as an imported one, any labelled CSV will do: some of its patients
+    calibrate, and the others prove it.
     """
     from trainer.data.training_data import Source
 
@@ -195,7 +197,8 @@ def _export_int8(
     from trainer.console.optional_packages import QUANTIZATION_PACKAGES, check_installed
 
     check_installed("trainer export --int8", QUANTIZATION_PACKAGES)
-    from trainer.publishing.quantize import describe_int8, export_int8, load_int8_scans
+    from trainer.publishing.int8_scans import load_int8_scans
+    from trainer.publishing.quantize import describe_int8, export_int8
 
     int8_scans = load_int8_scans(artifact, source, count=scans, cache=cache)
     print(describe_int8(export_int8(artifact, int8_scans, models=models, max_loss=max_loss)))

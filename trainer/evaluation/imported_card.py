@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
+from db.evaluation.evaluate import PUBLISHED
 from db.evaluation.format import UNDEFINED, format_threshold
 from db.findings import column_of
 from trainer.evaluation.model_card import card_environment, describe_images
-from trainer.importing.description import PUBLISHED
 from worker.artifacts.manifest import Manifest
 from worker.artifacts.split_file import SUBSETS
 
@@ -18,8 +18,8 @@ def render_imported_card(manifest: Manifest) -> str:
 
     Args:
         manifest: of the import. Of its `about` the card shows `licence`, `source`, `citation`, `weights_sha256`,
-            `parameters`, `scaling`, `published_auroc_<column>`, `published_auroc_of`, and, if the publisher's split was
-            reconstructed, `split` and `scans_train`, `scans_validation` and `scans_test`; each may be missing.
+            `parameters`, `scaling`, `published_auroc_<column>`, `published_auroc_of`, and, if its split lists scans,
+            `scans_train`, `scans_validation` and `scans_test`; each may be missing.
     """
     about = manifest.about
     environment = card_environment()
