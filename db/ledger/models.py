@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, exi
 
 from db.errors import UserError
 from db.ledger.outcomes import is_wanted
+from db.metrics.known_patients import has_unknown_fitted_scans
 from db.schema.tables import PENDING, Model, ModelExport, ModelScan, Outcome, Run
 
 #: A key of the stored manifest that no artifact's own manifest has.
@@ -26,7 +27,7 @@ class ModelInfo:
     findings: tuple[str, ...]
     #: It was fitted on synthetic scans, so its scores of real ones mean nothing.
     synthetic: bool = False
-    #: Nobody knows which scans it was fitted on, so none can be called held out.
+    #: Nobody knows all scans that it was fitted on, so none can be called held out.
     fitted_scans_unknown: bool = False
     #: `producer model remove` deleted its files. Its row stays for the outcomes that it has.
     removed: bool = False
@@ -217,7 +218,7 @@ def _info(row: Row[int, str, str, bool, dict[str, Any]]) -> ModelInfo:
         findings=tuple(row.manifest["findings"]),
         # Manifests of older programs do not say it.
         synthetic=bool(row.manifest.get("about", {}).get("synthetic")),
-        fitted_scans_unknown=row.manifest.get("about", {}).get("fitted_scans") == "unknown",
+        fitted_scans_unknown=has_unknown_fitted_scans(row.manifest),
         removed=row.manifest.get(_REMOVED, False),
     )
 

@@ -75,7 +75,7 @@ class Report:
     coverage: Coverage
     #: Scored scans of which each of these things was noted, by code.
     notes: dict[str, int]
-    #: Without patient ids, `held_out` leaves out scans by their names alone.
+    #: Without patient ids, `held_out` leaves out scans by their names alone, and it leaves out known fitted scans only.
     patients: KnownPatients
     #: The main finding, of headline, `spread` and `worklist`: the one that was asked for, or `Abnormal` if the model
     #: scores it, else the model's first; if the label set judges some of the model's findings, of these.
