@@ -18,7 +18,7 @@ from trainer.evaluation.imported_card import render_imported_card
 from trainer.evaluation.model_card import MODEL_CARD_FILE
 from trainer.importing.description import Description
 from trainer.importing.manifest import FittedScans, is_same_import, make_manifest
-from trainer.importing.network import build_network, check_agreement, compute_logits
+from trainer.importing.network import TRIED_AT_ONCE, build_network, check_agreement, compute_logits
 from trainer.importing.network_weights import NetworkWeights
 from trainer.importing.torch_names import from_torch, is_ignored
 from trainer.phantoms.film import draw_film
@@ -177,10 +177,10 @@ def _complete(artifact: Artifact, models: ModelStore, *, export: bool) -> Iterat
 
 
 def _export(artifact: Artifact, models: ModelStore) -> None:
-    pixels, batch_size = draw_pixels(artifact.manifest.preprocessing), artifact.manifest.batch_size
+    pixels = draw_pixels(artifact.manifest.preprocessing)
     with staging_folder() as staging:
         formats = export_for_workers(
-            load_keras_model(artifact), staging, pixels=pixels, indices=np.arange(len(pixels)), batch_size=batch_size
+            load_keras_model(artifact), staging, pixels=pixels, indices=np.arange(len(pixels)), batch_size=TRIED_AT_ONCE
         )
         if formats:
             write_exports(staging, artifact.sha256, formats)
