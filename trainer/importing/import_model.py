@@ -3,11 +3,11 @@
 Importing this module imports Keras.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -90,17 +90,15 @@ def import_model(
     Raises:
         UserError: see `read_weights`; file and description contradict each other; the network computes no finite
             scores; the name belongs to another artifact; or the store cannot be written.
-        WorkStopped: a person stopped the import.
+        WorkStopped: a person stopped the command after the model was published.
     """
-    with stoppable("nothing was published"):
-        weights = read_weights(path)
-        check_agreement(weights, description, path)
-        network = build_network(weights, description)
-        manifest = make_manifest(
-            name, description, fitted, encoder=weights.encoder, about=_about(network, file_sha256(path))
-        )
-        found = _find_imported(manifest, fitted, models)
-        artifact = found or _publish(network, manifest, description, fitted, path=path, models=models)
+    weights = read_weights(path)
+    check_agreement(weights, description, path)
+    manifest = make_manifest(
+        name, description, fitted, encoder=weights.encoder, about=_about(weights, description, path)
+    )
+    found = _find_imported(manifest, fitted, models)
+    artifact = found or _publish(weights, manifest, description, fitted, path=path, models=models)
     with stoppable(f"model {name} is published; the same command makes what is missing beside it"):
         missing = tuple(_complete(artifact, models, export=export))
     return Imported(
@@ -112,10 +110,11 @@ def import_model(
     )
 
 
-def _about(network: Any, weights_sha256: str) -> Mapping[str, str | int]:
+def _about(weights: NetworkWeights, description: Description, path: Path) -> dict[str, str | int]:
+    encoder = sum(tensor.size for tensors in weights.layers.values() for tensor in tensors)
     return {
-        "weights_sha256": weights_sha256,
-        "parameters": int(network.count_params()),
+        "weights_sha256": file_sha256(path),
+        "parameters": encoder + (len(weights.kernel) + 1) * len(description.findings),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
@@ -136,7 +135,7 @@ def _find_imported(manifest: Manifest, fitted: FittedScans | None, models: Model
 
 
 def _publish(
-    network: Any,
+    weights: NetworkWeights,
     manifest: Manifest,
     description: Description,
     fitted: FittedScans | None,
@@ -144,10 +143,14 @@ def _publish(
     path: Path,
     models: ModelStore,
 ) -> Artifact:
+    network = build_network(weights, description)
     print_status(f"scoring {_PHANTOMS} drawn radiographs")
     logits = compute_logits(network, draw_pixels(manifest.preprocessing), description)
     if not np.isfinite(logits).all():
-        raise UserError(f"{path}: its network scores drawn radiographs with what is no number; choose other weights")
+        raise UserError(
+            f"{path}: its network computes infinite scores of drawn radiographs, or scores that are not numbers; check"
+            " range and scaling, or choose other weights"
+        )
     return write_artifact(network, manifest, split=fitted.split if fitted else (), models=models)
 
 

@@ -70,5 +70,7 @@ def compute_logits(network: Any, pixels: Pixels, description: Description) -> ND
     """The logits, float32 (N, findings), of uint8 pixels (N, size, size, 1) as a worker gives them to the network."""
     black, white = description.range
     scaled = pixels.astype(np.float32) * np.float32((white - black) / 255) + np.float32(black)
-    logits: NDArray[np.float32] = logits_model(network).predict(scaled, batch_size=_BATCH_SIZE, verbose=0)
-    return logits
+    model = logits_model(network)
+    batches = (scaled[start : start + _BATCH_SIZE] for start in range(0, len(scaled), _BATCH_SIZE))
+    # Not by `predict`, which compiles a graph for longer than these few scans take.
+    return np.concatenate([keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches])
