@@ -25,9 +25,8 @@ class Drawn:
 def drawn(request, tmp_path_factory):
     layout, folder = request.param, tmp_path_factory.mktemp(request.param)
     images = draw_images(folder)
-    publisher("draw", layout, folder)
     publisher("pixels", layout, folder, *images)
-    publisher("logits", layout, folder)
+    publisher("draw", layout, folder)
     imported = import_weights(*convert(layout, folder))
     return Drawn(layout=layout, folder=folder, images=images, imported=imported)
 

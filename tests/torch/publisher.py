@@ -1,11 +1,10 @@
-"""The publishers' side of a comparison: their networks, their pixels, their logits. It runs in .venv/torch, and writes files.
+"""The publishers' side of a comparison: their networks, pixels and logits, in files. It runs in .venv/torch.
 
-.venv/torch/bin/python -m tests.torch.publisher draw LAYOUT FOLDER
 .venv/torch/bin/python -m tests.torch.publisher pixels LAYOUT FOLDER IMAGE...
-.venv/torch/bin/python -m tests.torch.publisher logits LAYOUT FOLDER
+.venv/torch/bin/python -m tests.torch.publisher draw LAYOUT FOLDER
 
-`draw` writes a DenseNet121 with random weights to FOLDER, in the files that the publisher has. `pixels` writes what the
-publisher's own code makes of images, and `logits` what the drawn network gives these.
+`pixels` writes what the publisher's own code makes of images. `draw` writes a DenseNet121 with random weights, in the
+files that the publisher has, and the logits that the publisher's own code then gives these pixels.
 """
 
 import sys
@@ -40,20 +39,32 @@ class CheXNet(torch.nn.Module):
 
 def draw(layout, folder):
     torch.manual_seed(28)
-    if layout == "torchxrayvision":
-        network = torchxrayvision.models.DenseNet(weights=None)
-        randomize(network, 1024 * (2 * torch.rand(4, 1, SIDE, SIDE) - 1))
-        torch.save(network, folder / Path(torchxrayvision.models.model_urls[WEIGHTS]["weights_url"]).name)
-        return
+    with np.load(folder / PIXELS) as file:
+        names = sorted(name for name in file.files if name.startswith("input/"))
+        batch = torch.from_numpy(np.stack([file[name] for name in names]))
+    draw_layout, compute = LAYOUTS[layout]
+    draw_layout(folder, batch)
+    with torch.inference_mode():
+        found = compute(folder, batch)
+    np.savez(folder / LOGITS, **{name: tensor.numpy() for name, tensor in found.items()})
+
+
+def draw_torchxrayvision(folder, batch):
+    network = torchxrayvision.models.DenseNet(weights=None)
+    randomize(network, batch, network.classifier)
+    torch.save(network, folder / Path(torchxrayvision.models.model_urls[WEIGHTS]["weights_url"]).name)
+
+
+def draw_chexnet(folder, batch):
     network = CheXNet()
-    randomize(network, torch.randn(4, 3, SIDE, SIDE))
+    randomize(network, batch, network.densenet121.classifier[0])
     tensors = torch.nn.DataParallel(network).state_dict()
     torch.save({"epoch": 1, "state_dict": tensors, "best_loss": 0.5}, folder / "state_dict.pth.tar")
     # jrzech's program saves the whole network, without a wrapper.
     torch.save({"model": network.densenet121, "epoch": 1}, folder / "whole_network")
 
 
-def randomize(network, pixels):
+def randomize(network, batch, classifier):
     """Draw every weight, so that features, logits and moving statistics agree in size as in a fitted network."""
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
@@ -64,15 +75,19 @@ def randomize(network, pixels):
         elif isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+            # The mean of all batches instead of a moving one.
             module.momentum = None
-        elif isinstance(module, torch.nn.Linear):
-            torch.nn.init.uniform_(module.weight, -0.06, 0.06)
+    seen = []
+    classifier.register_forward_hook(lambda _, given, logits: seen.append(logits))
     with torch.no_grad():
-        network.train()(pixels)
-    for module in network.eval().modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean += 0.5 * torch.randn_like(module.running_mean) * module.running_var.sqrt()
-            module.running_var *= 0.5 + torch.rand_like(module.running_var)
+        network.train()(batch)
+        for module in network.eval().modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean += 0.1 * torch.randn_like(module.running_mean) * module.running_var.sqrt()
+                module.running_var *= 0.8 + 0.4 * torch.rand_like(module.running_var)
+        network(batch)
+        classifier.weight /= seen[-1].std()
+    classifier._forward_hooks.clear()
 
 
 def pixels(layout, folder, images):
@@ -103,16 +118,6 @@ def chexnet_pixels(path):
     return scaled.numpy(), np.asarray(resized, np.float32)[None, ..., 0]
 
 
-def logits(layout, folder):
-    """Write `logits`, float32 (N, outputs), of the images in the order of their names, and `outputs` as published."""
-    with np.load(folder / PIXELS) as file:
-        names = sorted(name for name in file.files if name.startswith("input/"))
-        batch = torch.from_numpy(np.stack([file[name] for name in names]))
-    with torch.inference_mode():
-        found = (torchxrayvision_logits if layout == "torchxrayvision" else chexnet_logits)(folder, batch)
-    np.savez(folder / LOGITS, **{name: tensor.numpy() for name, tensor in found.items()})
-
-
 def torchxrayvision_logits(folder, batch):
     network = torchxrayvision.models.DenseNet(weights=WEIGHTS, cache_dir=str(folder))
     return {"logits": network.classifier(network.features2(batch)), "outputs": network(batch)}
@@ -127,9 +132,14 @@ def chexnet_logits(folder, batch):
     return {"logits": network(batch), "outputs": outputs}
 
 
+LAYOUTS = {
+    "torchxrayvision": (draw_torchxrayvision, torchxrayvision_logits),
+    "torchvision": (draw_chexnet, chexnet_logits),
+}
+
 if __name__ == "__main__":
     command, layout_name, directory, *files = sys.argv[1:]
     if command == "pixels":
         pixels(layout_name, Path(directory), [Path(file) for file in files])
     else:
-        {"draw": draw, "logits": logits}[command](layout_name, Path(directory))
+        draw(layout_name, Path(directory))

@@ -39,7 +39,9 @@ def test_pixels_of_nightread_are_near_the_publishers(drawn):
     black, white = drawn.imported.rule.range
     own, theirs = drawn.imported.own_pixels(drawn.images), read_pixels(drawn.folder, "gray")
     levels = np.abs(own - theirs) * 255 / (white - black)
-    print(f"\n{drawn.layout}: gray levels of 256 that pixels differ by: mean {levels.mean():.2f}, max {levels.max():.0f}")
+    print(
+        f"\n{drawn.layout}: gray levels of 256 that pixels differ by: mean {levels.mean():.2f}, max {levels.max():.0f}"
+    )
     assert levels.mean() < 5
 
 

@@ -110,8 +110,8 @@ def _torchxrayvision(name: str, fitted_on: str, outputs: frozenset[str], **figur
     )
 
 
-#: Sources: `model_urls` in models.py of torchxrayvision 1.5.7, its README.md and BENCHMARKS.md (results of 27 June 2021,
-#: which has figures of one DenseNet); README.md of jrzech/reproduce-chexnet and of brucechou1983/CheXNet-Keras.
+#: Sources: `model_urls` in models.py of torchxrayvision 1.5.7, its README.md and BENCHMARKS.md (27 June 2021, with
+#: figures of one DenseNet); README.md of jrzech/reproduce-chexnet and of brucechou1983/CheXNet-Keras.
 PUBLIC_WEIGHTS: Final = (
     _torchxrayvision(
         "densenet121-res224-all",
@@ -177,10 +177,14 @@ PUBLIC_WEIGHTS: Final = (
         },
         commands=(
             "git clone https://github.com/jrzech/reproduce-chexnet",
-            "uv run docs/weights/from_checkpoint.py reproduce-chexnet/pretrained/checkpoint --trust"
-            " --out reproduce-chexnet.safetensors",
-            "trainer import reproduce-chexnet.safetensors --name reproduce-chexnet"
-            " --description docs/weights/reproduce-chexnet.json",
+            (
+                "uv run docs/weights/from_checkpoint.py reproduce-chexnet/pretrained/checkpoint --trust"
+                " --out reproduce-chexnet.safetensors"
+            ),
+            (
+                "trainer import reproduce-chexnet.safetensors --name reproduce-chexnet"
+                " --description docs/weights/reproduce-chexnet.json"
+            ),
         ),
     ),
     PublicWeights(
@@ -199,8 +203,10 @@ PUBLIC_WEIGHTS: Final = (
         },
         figures="mean of 14 findings 0.829, of scans that the publisher set apart for testing",
         commands=(
-            "trainer import brucechou1983_CheXNet_Keras_0.3.0_weights.h5 --name chexnet-keras"
-            " --description docs/weights/chexnet-keras.json",
+            (
+                "trainer import brucechou1983_CheXNet_Keras_0.3.0_weights.h5 --name chexnet-keras"
+                " --description docs/weights/chexnet-keras.json"
+            ),
         ),
     ),
 )
@@ -236,9 +242,7 @@ def _auroc(weights: PublicWeights) -> str:
 
 
 def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, _COLUMNS, initial_indent=_INDENT, subsequent_indent=2 * _INDENT, break_on_hyphens=False
-    )
+    return textwrap.wrap(text, _COLUMNS, initial_indent=_INDENT, subsequent_indent=2 * _INDENT, break_on_hyphens=False)
 
 
 def _wrap_command(command: str) -> list[str]:
