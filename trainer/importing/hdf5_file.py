@@ -4,6 +4,7 @@ HDF5 has links to objects in other files, and arrays whose values are in other f
 weights could make this machine read any other file of its own.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def open_hdf5(file: Path | BinaryIO, path: Path) -> Iterator[h5py.File]:
     # What h5py raises depends on which of HDF5's structures is damaged.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(
-            f"{path}: cannot be read as HDF5 ({cause_of(error)}); check that it is a whole file of Keras, or get it again"
+            f"{path}: cannot be read as HDF5 ({cause_of(error)}); check that it is a file of Keras, or get it again"
         ) from error
 
 
@@ -82,7 +83,8 @@ def read_tensor(dataset: Any, shape: tuple[int, ...], name: str, path: Path) -> 
 
 def cause_of(error: Exception) -> str:
     """The cause of a library's error for a message: the last line, because Keras prints a configuration before it."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    # h5py's own text of an error of the system repeats the path.
+    text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     return printed((text.strip().splitlines() or [type(error).__name__])[-1])
 
 

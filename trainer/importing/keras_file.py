@@ -14,6 +14,7 @@ from db.errors import UserError
 from trainer.importing.hdf5_file import REMEDY, TensorPath, list_tensors, open_hdf5, printed
 from trainer.importing.keras_archive import read_keras_archive
 from trainer.importing.keras_layout import (
+    NORM_VARIABLES,
     Tensors,
     collect_weights,
     encoder_with_blocks,
@@ -31,12 +32,9 @@ _LAYER: Final = re.compile(
     r"conv1_(conv|bn)|conv[2-5]_block\d+_(0_bn|1_conv|1_bn|2_conv)|pool[2-4]_(bn|conv)|bn", re.ASCII
 )
 #: The groups of Keras 3's `.weights.h5`, which are named after the kind and number of a layer instead of its name.
-_NUMBERED: Final = re.compile(r"(conv2d|batch_normalization)(?:_(\d{1,4}))?", re.ASCII)
-#: The names of what `.weights.h5` numbers in a layer.
-_VARIABLES: Final[Mapping[str, Mapping[str, str]]] = {
-    "dense": {"0": "kernel", "1": "bias"},
-    "batch_normalization": {"0": "gamma", "1": "beta", "2": "moving_mean", "3": "moving_variance"},
-}
+_NUMBERED: Final = re.compile(r"(conv2d|batch_normalization|dense)(?:_(\d{1,4}))?", re.ASCII)
+#: Keras' names of what `.weights.h5` numbers in a layer, by its kind.
+_VARIABLES: Final = {"conv2d": ("kernel", "bias"), "batch_normalization": NORM_VARIABLES, "dense": ("kernel", "bias")}
 
 
 def read_keras_file(path: Path) -> NetworkWeights:
@@ -48,7 +46,7 @@ def read_keras_file(path: Path) -> NetworkWeights:
     Raises:
         UserError: the file is damaged, reaches for other files, or holds anything but a DenseNet and one dense layer.
     """
-    if path.suffix == ".keras":
+    if path.suffix.lower() == ".keras":
         return read_keras_archive(path)
     with open_hdf5(path, path) as file:
         return _read_tensors(list_tensors(file, path), path)
@@ -104,15 +102,16 @@ def _by_number(tensors: Mapping[TensorPath, Any]) -> tuple[dict[str, _Numbered],
     """The encoder's layers by kind, then by model that they are in and number; and the tensors of all others."""
     kinds: dict[str, _Numbered] = defaultdict(lambda: defaultdict(dict))
     others: _ByLayer = defaultdict(dict)
-    for (*groups, _, variable), tensor in tensors.items():
+    for (*groups, _vars, variable), tensor in tensors.items():
         if groups[-1:] == ["seed_generator"]:
             # That of a dropout layer, which does nothing when a model scores.
             continue
-        if match := _NUMBERED.fullmatch(groups[-1]):
+        match = _NUMBERED.fullmatch(groups[-1] if groups else "")
+        if match and match[1] != "dense":
             of_layer = kinds[match[1]][tuple(groups[:-1]), int(match[2] or 0)]
         else:
             of_layer = others["/".join(groups)]
-        names = _VARIABLES["batch_normalization" if match and match[1] != "conv2d" else "dense"]
+        names = {str(number): name for number, name in enumerate(_VARIABLES[match[1]] if match else ())}
         of_layer[names.get(variable, variable)] = tensor
     return kinds, others
 

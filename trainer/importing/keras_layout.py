@@ -2,20 +2,22 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from db.errors import UserError
+from trainer.importing.densenet_layers import Layer, layers_of
 from trainer.importing.hdf5_file import REMEDY, printed, read_tensor
 from trainer.importing.network_weights import NetworkWeights, Weights
-from trainer.network.encoders import DENSENETS, build_encoder
+from trainer.network.encoders import DENSENETS
 
 #: What a file has of one layer: arrays or datasets of HDF5 by the names of Keras' variables.
 Tensors: TypeAlias = Mapping[str, Any]
 
+#: Keras' names of a batch normalization's variables, in its order.
+NORM_VARIABLES: Final = ("gamma", "beta", "moving_mean", "moving_variance")
 #: That of batch normalization in Keras' DenseNets.
 EPSILON: Final = 1.001e-5
 #: A dense layer of more is none of a classifier of radiographs, and could be larger than the memory.
@@ -44,15 +46,16 @@ def encoder_with_convolutions(count: int, path: Path) -> str:
     return _encoder(fits, f"{count} convolutions", path)
 
 
-@cache
-def layer_shapes(encoder: str, channels: int) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
-    """The shape of each variable of an encoder, by layer and variable, both in Keras' order."""
-    built = build_encoder(encoder, (32, 32, channels))
-    return {
-        layer.name: {variable.name: tuple(variable.shape) for variable in layer.weights}
-        for layer in built.layers
-        if layer.weights
-    }
+def layer_shapes(encoder: str, channels: int) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shape of each variable of an encoder, by Keras' names of layer and variable, both in Keras' order."""
+    return {layer.keras: _variable_shapes(layer) for layer in layers_of(encoder, channels)}
+
+
+def _variable_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    if layer.kind == "norm":
+        return dict.fromkeys(NORM_VARIABLES, layer.shape)
+    outputs, inputs, height, width = layer.shape
+    return {"kernel": (height, width, inputs, outputs)}
 
 
 def layers_in_order(
