@@ -90,17 +90,16 @@ def import_model(
     Raises:
         UserError: see `read_weights`; file and description contradict each other; the network computes no finite
             scores; the name belongs to another artifact; or the store cannot be written.
-        WorkStopped: a person stopped the import.
+        WorkStopped: a person stopped the command after the model was published.
     """
-    with stoppable("nothing was published"):
-        weights = read_weights(path)
-        check_agreement(weights, description, path)
-        network = build_network(weights, description)
-        manifest = make_manifest(
-            name, description, fitted, encoder=weights.encoder, about=_about(network, file_sha256(path))
-        )
-        found = _find_imported(manifest, fitted, models)
-        artifact = found or _publish(network, manifest, description, fitted, path=path, models=models)
+    weights = read_weights(path)
+    check_agreement(weights, description, path)
+    network = build_network(weights, description)
+    manifest = make_manifest(
+        name, description, fitted, encoder=weights.encoder, about=_about(network, file_sha256(path))
+    )
+    found = _find_imported(manifest, fitted, models)
+    artifact = found or _publish(network, manifest, description, fitted, path=path, models=models)
     with stoppable(f"model {name} is published; the same command makes what is missing beside it"):
         missing = tuple(_complete(artifact, models, export=export))
     return Imported(
@@ -147,7 +146,10 @@ def _publish(
     print_status(f"scoring {_PHANTOMS} drawn radiographs")
     logits = compute_logits(network, draw_pixels(manifest.preprocessing), description)
     if not np.isfinite(logits).all():
-        raise UserError(f"{path}: its network scores drawn radiographs with what is no number; choose other weights")
+        raise UserError(
+            f"{path}: its network computes infinite scores of drawn radiographs, or scores that are not numbers; check"
+            " range and scaling, or choose other weights"
+        )
     return write_artifact(network, manifest, split=fitted.split if fitted else (), models=models)
 
 

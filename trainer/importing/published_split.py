@@ -1,8 +1,8 @@
-"""The scans that published models were fitted on, from NIH's own list: what a publisher says in place of a split."""
+"""Draws a publisher's split of NIH's list again, from the seed of the program that drew it."""
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,10 +28,10 @@ def torchxrayvision_split(csv: Path) -> tuple[SplitRow, ...]:
     has. Only the set of patients decides the split, so the lists of 2017 and 2020 give the same if their patients are
     the same, in whatever order.
 
-    This is no split of the weights `densenet121-res224-nih` that the library downloads. They are older than this
-    script: its first version drew single scans with PyTorch's generator, and their author says that the split was not
-    kept (issue 47 there). `listed_as_fitted` is for them. `scripts/model_calibrate.py` chooses the library's
-    thresholds on `test`, so figures at a published threshold may be too good there.
+    This is no split of the weights `densenet121-res224-nih` that the library downloads. The script's first version drew
+    single scans with PyTorch's generator, and the author of the weights says that their split was not kept (issue 47
+    there), so their fitted scans stay unknown. `scripts/model_calibrate.py` chooses the library's thresholds on `test`,
+    so figures at a published threshold may be too good there.
 
     Args:
         csv: `Data_Entry_2017_v2020.csv` or `Data_Entry_2017.csv`, as NIH publishes it, or gzipped.
@@ -40,23 +40,11 @@ def torchxrayvision_split(csv: Path) -> tuple[SplitRow, ...]:
         UserError: the file cannot be read, or is not the whole of NIH's list.
     """
     file = _read_nih_list(csv)
-    return _split_rows(file, assign_subsets([row.patient_id or "" for row in file.rows]))
-
-
-def listed_as_fitted(csv: Path) -> tuple[SplitRow, ...]:
-    """Every scan of NIH's list, as one that the model was fitted on.
-
-    For models of which it is known that they were fitted on some of these scans and on no others: scans from elsewhere
-    can be called held out then, and none of NIH's.
-
-    Args:
-        csv: as in `torchxrayvision_split`.
-
-    Raises:
-        UserError: the file cannot be read, or is not the whole of NIH's list.
-    """
-    file = _read_nih_list(csv)
-    return _split_rows(file, ["train"] * len(file.rows))
+    subsets = assign_subsets([row.patient_id or "" for row in file.rows])
+    return tuple(
+        SplitRow(image_name=row.image_name, patient_id=row.patient_id, subset=subset, dataset=file.dataset)
+        for row, subset in zip(file.rows, subsets, strict=True)
+    )
 
 
 def assign_subsets(patients: Sequence[str]) -> list[str]:
@@ -77,13 +65,6 @@ def _split_patients(patients: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArr
     order = np.random.RandomState(_SEED).permutation(len(patients))
     apart = math.ceil(0.2 * len(patients))
     return np.sort(patients[order[apart:]]), patients[order[:apart]]
-
-
-def _split_rows(file: LabelsFile, subsets: Iterable[str]) -> tuple[SplitRow, ...]:
-    return tuple(
-        SplitRow(image_name=row.image_name, patient_id=row.patient_id, subset=subset, dataset=file.dataset)
-        for row, subset in zip(file.rows, subsets, strict=True)
-    )
 
 
 def _read_nih_list(csv: Path) -> LabelsFile:
