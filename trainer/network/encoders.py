@@ -147,7 +147,7 @@ def _load_saved_encoder(name: str, path: Path) -> Any:
 
 
 def _missing_file(path: Path) -> UserError:
-    return UserError(f"--weights {path}: no such file; give a file, imagenet or none")
+    return UserError(f"--weights {path}: no such file; give a file, imagenet, none, or a model in CXR_MODEL_DIR")
 
 
 def _unusable_file(name: str, path: Path, error: Exception) -> UserError:
