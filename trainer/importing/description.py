@@ -11,8 +11,6 @@ from db.errors import UserError
 from db.findings import FINDINGS
 from worker.dicom.header import named_view
 
-#: The only name of a threshold that a publisher states.
-PUBLISHED: Final = "published"
 #: A description has a kilobyte or two.
 _MAX_BYTES: Final = 1_000_000
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -135,7 +133,7 @@ def read_description(path: Path | None, overrides: Mapping[str, Any]) -> Descrip
     try:
         return Description.model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"{path or 'the flags'}: {_sentence(error, stated)}") from error
+        raise UserError(f"{path or 'the flags (no JSON describes the weights)'}: {_sentence(error, stated)}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -169,5 +167,5 @@ def _sentence(error: ValidationError, stated: Mapping[str, Any]) -> str:
         return f"{field} is not stated; add it, or give --{field}"
     if first["type"] == "extra_forbidden":
         return f"{field:.80} is no field of a description; choose from {', '.join(Description.model_fields)}"
-    flag = f" (from --{first['loc'][0]})" if first["loc"][0] in stated else ""
+    flag = f" (by --{first['loc'][0]})" if first["loc"][0] in stated else ""
     return f"{field:.80} is {first['input']!r:.200}{flag}: {message}; correct it"

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from db.evaluation.evaluate import PUBLISHED
 from db.findings import column_of
-from trainer.importing.description import PUBLISHED, Description
+from trainer.importing.description import Description
 from worker.artifacts.manifest import FITTED_SCANS, FORMAT_VERSION, UNKNOWN, Manifest
 from worker.artifacts.split_file import SplitRow
 from worker.images.preprocessing import Preprocessing
@@ -49,7 +50,7 @@ def make_manifest(
         views=tuple(sorted(set(description.views))),
         dataset=fitted.dataset if fitted else UNKNOWN,
         thresholds={finding: {PUBLISHED: threshold} for finding, threshold in description.thresholds.items()},
-        about=_about(description, fitted) | about,
+        about={**_about(description, fitted), **about},
     )
 
 

@@ -4,7 +4,7 @@ Importing this module imports Keras.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from trainer.network.model import LOGITS, logits_model
 from worker.artifacts.keras_import import keras
 from worker.images.pixels import Pixels
 
-_BATCH_SIZE = 8
+_BATCH_SIZE: Final = 8
 
 
 def check_agreement(weights: NetworkWeights, description: Description, path: Path) -> None:
@@ -29,8 +29,8 @@ def check_agreement(weights: NetworkWeights, description: Description, path: Pat
     outputs, channels = len(weights.bias), weights.channels
     if outputs != len(description.outputs):
         raise UserError(
-            f"{path}: its network has {outputs} outputs, and {len(description.outputs)} are described; name all in their"
-            ' order, and write "" for an output that has no name here'
+            f"{path}: its network has {outputs} outputs, and {len(description.outputs)} are described; name them all in"
+            ' their order, and write "" for an output that has no name here'
         )
     if channels != description.channels:
         raise UserError(
