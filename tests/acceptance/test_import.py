@@ -47,17 +47,18 @@ def test_an_imported_model_runs_and_claims_nothing_that_nobody_knows(world, weig
     landscape = cv2.resize(radiograph(1, side=96), (160, 96))
     cv2.imwrite(str(images / "landscape.png"), landscape)
     cv2.imwrite(str(images / "square.png"), landscape[:, 32:128])
-    for number, view in enumerate(("LL", "PA")):
-        (images / f"IM{number}").write_bytes(dicom_file(radiograph(number), SOPInstanceUID=f"1.2.{number}", ViewPosition=view))
-    rows = [("landscape.png", "Effusion", 1), ("square.png", "No Finding", 2), ("1.2.0", "Effusion", 3), ("1.2.1", "Effusion", 4)]
-    csv = write_labels(tmp_path / "labels.csv", rows, ("Image Index", "Finding Labels", "Patient ID"))
+    for uid, view in (("1.2.1", "LL"), ("1.2.2", "PA")):
+        (images / f"IM{uid}").write_bytes(dicom_file(radiograph(2), SOPInstanceUID=uid, ViewPosition=view))
+    names = ("landscape.png", "square.png", "1.2.1", "1.2.2")
+    rows = [(name, label) for name, label in zip(names, ("Effusion", "No Finding") * 2, strict=True)]
+    csv = write_labels(tmp_path / "labels.csv", rows)
     done = world.producer("run", "--csv", csv, check=False)
     assert done.returncode == 3, done.stderr
     assert UNKNOWN in done.stdout
     states = world.rows("SELECT image_name, state, reason, held_out FROM results_wide ORDER BY image_name")
     assert states == [
-        ("1.2.0", "rejected", "view", None),
-        ("1.2.1", "scored", None, None),
+        ("1.2.1", "rejected", "view", None),
+        ("1.2.2", "scored", None, None),
         ("landscape.png", "scored", None, None),
         ("square.png", "scored", None, None),
     ]
