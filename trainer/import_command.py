@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from db.errors import EXIT_REJECTS, UserError
-from worker.entry_point import printable
+from worker.entry_point import printable, stoppable
 
 if TYPE_CHECKING:
     from trainer.importing.description import Description
@@ -121,12 +121,13 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     settings = load_settings(ModelSettings)
     stated = {field: value for field, value in arguments.items() if field in Description.model_fields}
     described = read_description(description or _beside(file), stated | _split_lists(stated))
-    fitted = _fitted_scans(described, fitted_csv)
-    open_home(settings.home)
-    models = open_model_store(settings.model_dir, settings.home)
-    with native_stderr_muted():
-        from trainer.importing.import_model import import_model
-    imported = import_model(name, file, described, fitted, models=models, export=export)
+    with stoppable("nothing was published"):
+        fitted = _fitted_scans(described, fitted_csv)
+        open_home(settings.home)
+        models = open_model_store(settings.model_dir, settings.home)
+        with native_stderr_muted():
+            from trainer.importing.import_model import import_model
+        imported = import_model(name, file, described, fitted, models=models, export=export)
     _print_import(imported, described)
     if imported.missing:
         lacking = printable("; ".join(imported.missing))

@@ -20,6 +20,7 @@ from trainer.importing.description import Description
 from trainer.importing.manifest import FittedScans, is_same_import, make_manifest
 from trainer.importing.network import build_network, check_agreement, compute_logits
 from trainer.importing.network_weights import NetworkWeights
+from trainer.importing.torch_names import from_torch, is_ignored
 from trainer.phantoms.film import draw_film
 from trainer.phantoms.plan import plan_phantoms
 from trainer.publishing.export import export_for_workers
@@ -61,14 +62,14 @@ def read_weights(path: Path) -> NetworkWeights:
         UserError: the file cannot be read, is a pickle, or does not hold the weights of a DenseNet.
     """
     check_installed("trainer import", IMPORT_PACKAGES)
-    from trainer.importing.keras_file import read_keras_file
     from trainer.importing.safetensors_file import read_tensors, refuse_pickle
-    from trainer.importing.torch_names import from_torch, is_ignored
 
     refuse_pickle(path)
     if path.suffix.lower() == ".safetensors":
         return from_torch(read_tensors(path, ignored=is_ignored), path)
     if path.suffix.lower() in _KERAS_SUFFIXES:
+        from trainer.importing.keras_file import read_keras_file
+
         return read_keras_file(path)
     raise UserError(f"{path}: its name ends with neither .safetensors, .h5 nor .keras; rename it as what it is")
 
@@ -89,17 +90,16 @@ def import_model(
     Raises:
         UserError: see `read_weights`; file and description contradict each other; the network computes no finite
             scores; the name belongs to another artifact; or the store cannot be written.
-        WorkStopped: a person stopped the import.
+        WorkStopped: a person stopped the command after the model was published.
     """
-    with stoppable("nothing was published"):
-        weights = read_weights(path)
-        check_agreement(weights, description, path)
-        network = build_network(weights, description)
-        manifest = make_manifest(
-            name, description, fitted, encoder=weights.encoder, about=_about(network, file_sha256(path))
-        )
-        found = _find_imported(manifest, fitted, models)
-        artifact = found or _publish(network, manifest, description, fitted, path=path, models=models)
+    weights = read_weights(path)
+    check_agreement(weights, description, path)
+    network = build_network(weights, description)
+    manifest = make_manifest(
+        name, description, fitted, encoder=weights.encoder, about=_about(network, file_sha256(path))
+    )
+    found = _find_imported(manifest, fitted, models)
+    artifact = found or _publish(network, manifest, description, fitted, path=path, models=models)
     with stoppable(f"model {name} is published; the same command makes what is missing beside it"):
         missing = tuple(_complete(artifact, models, export=export))
     return Imported(
@@ -146,7 +146,10 @@ def _publish(
     print_status(f"scoring {_PHANTOMS} drawn radiographs")
     logits = compute_logits(network, draw_pixels(manifest.preprocessing), description)
     if not np.isfinite(logits).all():
-        raise UserError(f"{path}: its network scores drawn radiographs with what is no number; choose other weights")
+        raise UserError(
+            f"{path}: its network computes infinite scores of drawn radiographs, or scores that are not numbers; check"
+            " range and scaling, or choose other weights"
+        )
     return write_artifact(network, manifest, split=fitted.split if fitted else (), models=models)
 
 
