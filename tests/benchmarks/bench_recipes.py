@@ -21,7 +21,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.benchmarks.recipes.tries import TRIES, find_try
+from tests.benchmarks.recipes.tries import TRIES, find_tries
 from trainer.console.progress import native_stderr_muted
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--tries",
-        type=lambda text: [find_try(name) for name in text.split(",")],
+        type=find_tries,
         default=list(TRIES.values()),
         help="names, or several joined by +, separated by commas (default: all)",
     )

@@ -23,7 +23,7 @@ from tests.benchmarks.recipes.fits import SINGLE, Outcome
 from tests.benchmarks.recipes.tries import BASELINE
 from worker.files import open_atomically
 
-_HEADER = ("try", ABNORMAL, "difference", "mean of findings", "difference", "best epoch", "hours")
+_HEADER = ("try", ABNORMAL, "difference", "mean of findings", "difference", "best epoch", "hours", "machine")
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
@@ -113,7 +113,7 @@ def _rows(outcomes: Mapping[str, FinishedTry]) -> Iterator[str]:
             title = f"{name}, {way}" if way else name
             cells = list(_figures(one, way, baseline, is_baseline=name == BASELINE and way == SINGLE))
             epochs = f"{one.figures['best_epoch']} of {one.figures['epochs']}"
-            cost = [epochs, f"{one.figures['hours']:.2f}"] if way == SINGLE else ["", ""]
+            cost = [epochs, f"{one.figures['hours']:.2f}", _machine(one)] if way == SINGLE else ["", "", ""]
             yield " | ".join([title, *cells, *cost])
 
 
@@ -122,6 +122,11 @@ def _figures(one: FinishedTry, way: str, baseline: FinishedTry | None, *, is_bas
     for number, statistic in enumerate(one.statistics(way)):
         yield format_estimate(estimate(statistic, "logit"))
         yield _difference(difference(statistic, compared[number])) if compared else "-"
+
+
+def _machine(one: FinishedTry) -> str:
+    machine = one.figures["machine"]
+    return f"{'GPU' if machine['gpu'] else str(machine['cores']) + ' cores'}, {machine['backend']}"
 
 
 def _difference(statistic: Statistic) -> str:

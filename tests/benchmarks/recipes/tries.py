@@ -65,13 +65,18 @@ TRIES: Final = {
 }
 
 
-def find_try(name: str) -> Try:
-    """The try of this name; `mixup+averaging` is both at once.
+def find_tries(names: str) -> list[Try]:
+    """The tries of these names, which commas separate; `mixup+averaging` is both at once.
 
     Raises:
-        KeyError: there is no such try.
+        ValueError: there is no such try.
     """
-    return replace(reduce(_both, (TRIES[part] for part in name.split("+"))), name=name)
+    try:
+        return [
+            replace(reduce(_both, (TRIES[part] for part in name.split("+"))), name=name) for name in names.split(",")
+        ]
+    except KeyError as error:
+        raise ValueError(f"no such try: {error}") from error
 
 
 def _both(first: Try, second: Try) -> Try:
