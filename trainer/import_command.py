@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from db.errors import EXIT_REJECTS, UserError
+from db.errors import EXIT_REJECTS
 from worker.entry_point import printable, stoppable
 
 if TYPE_CHECKING:
     from trainer.importing.description import Description
     from trainer.importing.import_model import Imported
-    from trainer.importing.manifest import FittedScans
     from worker.artifacts.manifest import Manifest
 
 #: The model is published, but a part of what belongs beside it could not be made.
@@ -41,7 +40,7 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     description: Annotated[
         Path | None,
         typer.Option(
-            help="JSON that describes the network, see docs/training.md. By default the file beside the weights whose"
+            help="JSON that describes the network, see docs/import.md. By default the file beside the weights whose"
             " name ends with .json instead.",
             dir_okay=False,
         ),
@@ -49,8 +48,8 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     fitted_csv: Annotated[
         Path | None,
         typer.Option(
-            help="NIH's Data_Entry_2017_v2020.csv, to reconstruct the scans that a network with --split torchxrayvision"
-            " was fitted on.",
+            help="Labels CSV of the scans that the network was fitted on, such as NIH's list. All count as seen;"
+            " without it, nobody knows which were.",
             dir_okay=False,
         ),
     ] = None,
@@ -97,10 +96,6 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
         int | None, _described("Bits that 16-bit PNGs and TIFFs use. By default they are found for each image.")
     ] = None,
     views: Annotated[str | None, _described("Views of the scans that it was fitted on, such as PA,AP.")] = None,
-    split: Annotated[
-        Literal["unknown", "torchxrayvision"] | None,
-        _described("How its publisher divided the scans; see --fitted-csv. [default: unknown]"),
-    ] = None,
     source: Annotated[str | None, _described("Where the weights were published.")] = None,
     licence: Annotated[str | None, _described("Licence of the weights, as an SPDX identifier if it has one.")] = None,
     citation: Annotated[str | None, _described("What the authors of the weights ask to be cited.")] = None,
@@ -115,6 +110,7 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     from db.settings import load_settings
     from trainer.console.progress import native_stderr_muted, print_status
     from trainer.importing.description import Description, read_description
+    from trainer.importing.fitted_scans import read_fitted_scans
     from worker.artifacts.model_store import open_model_store
     from worker.settings import ModelSettings
 
@@ -122,7 +118,7 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     stated = {field: value for field, value in arguments.items() if field in Description.model_fields}
     described = read_description(description or _beside(file), stated | _split_lists(stated))
     with stoppable("nothing was published"):
-        fitted = _fitted_scans(described, fitted_csv)
+        fitted = read_fitted_scans(fitted_csv) if fitted_csv else ()
         open_home(settings.home)
         models = open_model_store(settings.model_dir, settings.home)
         with native_stderr_muted():
@@ -148,26 +144,11 @@ def _split_lists(stated: Mapping[str, Any]) -> dict[str, list[str]]:
     return {field: [one.strip() for one in text.split(",")] for field, text in texts.items()}
 
 
-def _fitted_scans(described: "Description", csv: Path | None) -> "FittedScans | None":
-    if csv is None:
-        return None
-    if described.split != "torchxrayvision":
-        raise UserError(
-            "--fitted-csv reconstructs torchxrayvision's split, and nothing says that the network was fitted on it;"
-            " give --split torchxrayvision, or leave --fitted-csv out"
-        )
-    from trainer.importing.manifest import FittedScans
-    from trainer.importing.published_split import torchxrayvision_split
-
-    split = torchxrayvision_split(csv)
-    return FittedScans(dataset=split[0].dataset or csv.stem, split=split)
-
-
 def _print_import(imported: "Imported", described: "Description") -> None:
     manifest, sha256 = imported.artifact.manifest, imported.artifact.sha256[:12]
     left_out = f"; left out {imported.left_out} that have no name here" if imported.left_out else ""
     print(f"read {manifest.encoder} with {imported.outputs} outputs: {', '.join(manifest.findings)}{left_out}")
-    print(_describe_fitted_scans(manifest, described))
+    print(printable(_describe_fitted_scans(manifest)))
     print(printable(f"licence: {described.licence or 'not stated; ask the publisher before you use the weights'}"))
     if imported.was_there:
         print(f"model {manifest.name} had been imported before from the same file: it is artifact {sha256}")
@@ -177,13 +158,8 @@ def _print_import(imported: "Imported", described: "Description") -> None:
     print(f"next: producer run --images FOLDER --model {shlex.quote(manifest.name)}")
 
 
-def _describe_fitted_scans(manifest: "Manifest", described: "Description") -> str:
-    if not manifest.fitted_scans_unknown:
-        counts = ", ".join(
-            f"{manifest.about.get(f'scans_{subset}', 0):,} {subset}" for subset in ("train", "validation", "test")
-        )
-        return f"fitted on scans of {manifest.dataset}, by the split of {described.split}: {counts}"
-    remedy = (
-        "; --fitted-csv Data_Entry_2017_v2020.csv reconstructs them" if described.split == "torchxrayvision" else ""
-    )
-    return f'fitted on scans that nobody knows, so reports say "held out: unknown"{remedy}'
+def _describe_fitted_scans(manifest: "Manifest") -> str:
+    if manifest.fitted_scans_unknown:
+        return 'fitted on scans that nobody knows, so reports say "held out: unknown"; --fitted-csv may name them'
+    scans = f"{manifest.about['scans_train']:,} scans"
+    return f"fitted on at most the {scans} of {manifest.dataset}: these and their patients count as seen"

@@ -47,7 +47,6 @@ class Description(BaseModel):
             which leaves no choice of `range`.
         thresholds: the publisher's threshold of each finding, on the sigmoid output.
         views: of the scans that the network was fitted on, such as `PA` and `AP`.
-        split: how the publisher divided its scans. `torchxrayvision` is that library's seeded split of NIH's list.
         source: where the weights were published.
         licence: of the weights, as its SPDX identifier where there is one.
         citation: what its authors ask to be cited.
@@ -68,7 +67,6 @@ class Description(BaseModel):
     scaling: Literal["range", "imagenet"] = "range"
     thresholds: dict[str, _Share] = {}
     views: tuple[_View, ...] = ()
-    split: Literal["unknown", "torchxrayvision"] = "unknown"
     source: _Text = ""
     licence: _Text = ""
     citation: _Text = ""

@@ -3,7 +3,7 @@
 Importing this module imports Keras.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from trainer.console.progress import print_status
 from trainer.evaluation.imported_card import render_imported_card
 from trainer.evaluation.model_card import MODEL_CARD_FILE
 from trainer.importing.description import Description
-from trainer.importing.manifest import FittedScans, is_same_import, make_manifest
+from trainer.importing.manifest import is_same_import, make_manifest
 from trainer.importing.network import TRIED_AT_ONCE, build_network, check_agreement, compute_logits
 from trainer.importing.network_weights import NetworkWeights
 from trainer.importing.torch_names import from_torch, is_ignored
@@ -31,6 +31,7 @@ from worker.artifacts.keras_import import keras
 from worker.artifacts.keras_model import load_keras_model
 from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.model_store import ModelStore
+from worker.artifacts.split_file import SplitRow
 from worker.entry_point import stoppable
 from worker.images.pixels import Pixels, preprocess
 from worker.images.preprocessing import Preprocessing
@@ -75,7 +76,7 @@ def read_weights(path: Path) -> NetworkWeights:
 
 
 def import_model(
-    name: str, path: Path, description: Description, fitted: FittedScans | None, *, models: ModelStore, export: bool
+    name: str, path: Path, description: Description, fitted: Sequence[SplitRow], *, models: ModelStore, export: bool
 ) -> Imported:
     """Publish the network of a file, completely or not at all, with its card and its export beside it.
 
@@ -83,7 +84,7 @@ def import_model(
         name: the model's. The same import with the same name changes nothing.
         path: the file of weights.
         description: what its publisher says.
-        fitted: the scans that it was fitted on; None if nobody knows.
+        fitted: the scans that it was fitted on; none if nobody knows them.
         models: the store to publish to.
         export: whether an OpenVINO export is published, too.
 
@@ -120,7 +121,7 @@ def _about(weights: NetworkWeights, description: Description, path: Path) -> dic
     }
 
 
-def _find_imported(manifest: Manifest, fitted: FittedScans | None, models: ModelStore) -> Artifact | None:
+def _find_imported(manifest: Manifest, fitted: Sequence[SplitRow], models: ModelStore) -> Artifact | None:
     """The artifact that the same import has published before; None if the name is free."""
     contents, name = models.contents(), manifest.name
     found = {sha256: other for sha256, other in contents.manifests.items() if other.name == name}
@@ -130,7 +131,7 @@ def _find_imported(manifest: Manifest, fitted: FittedScans | None, models: Model
     if len(taken) > 1 or taken[0] not in found or not is_same_import(found[taken[0]], manifest):
         raise name_is_taken(name, taken[0], models)
     artifact = models.find(taken[0])
-    check_same_scans(artifact, fitted.split if fitted else (), models)
+    check_same_scans(artifact, fitted, models)
     return artifact
 
 
@@ -138,7 +139,7 @@ def _publish(
     weights: NetworkWeights,
     manifest: Manifest,
     description: Description,
-    fitted: FittedScans | None,
+    fitted: Sequence[SplitRow],
     *,
     path: Path,
     models: ModelStore,
@@ -151,7 +152,7 @@ def _publish(
             f"{path}: its network computes infinite scores of drawn radiographs, or scores that are not numbers; check"
             " range and scaling, or choose other weights"
         )
-    return write_artifact(network, manifest, split=fitted.split if fitted else (), models=models)
+    return write_artifact(network, manifest, split=fitted, models=models)
 
 
 def draw_pixels(rule: Preprocessing) -> Pixels:

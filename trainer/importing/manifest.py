@@ -1,8 +1,6 @@
 """Writes the manifest of an imported model: what it scores, and what its publisher says of it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from db.evaluation.evaluate import PUBLISHED
@@ -16,18 +14,10 @@ from worker.images.preprocessing import Preprocessing
 _PROGRAMS: Final = frozenset({"keras", "backend"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class FittedScans:
-    """The scans that a network was fitted on, as its publisher's split has them."""
-
-    dataset: str
-    split: tuple[SplitRow, ...]
-
-
 def make_manifest(
     name: str,
     description: Description,
-    fitted: FittedScans | None,
+    fitted: Sequence[SplitRow],
     *,
     encoder: str,
     about: Mapping[str, str | int],
@@ -37,7 +27,7 @@ def make_manifest(
     Args:
         name: the model's.
         description: what its publisher says.
-        fitted: None if nobody knows which scans it was fitted on.
+        fitted: the scans that it was fitted on; none if nobody knows them.
         encoder: a name in `trainer.network.encoders.DENSENETS`.
         about: what else is known of the network and of the programs that read it.
     """
@@ -48,7 +38,7 @@ def make_manifest(
         findings=description.findings,
         preprocessing=_preprocessing(description),
         views=tuple(sorted(set(description.views))),
-        dataset=fitted.dataset if fitted else UNKNOWN,
+        dataset=(fitted[0].dataset if fitted else None) or UNKNOWN,
         thresholds={finding: {PUBLISHED: threshold} for finding, threshold in description.thresholds.items()},
         about={**_about(description, fitted), **about},
     )
@@ -77,7 +67,7 @@ def _preprocessing(description: Description) -> Preprocessing:
     )
 
 
-def _about(description: Description, fitted: FittedScans | None) -> dict[str, str | int | float]:
+def _about(description: Description, fitted: Sequence[SplitRow]) -> dict[str, str | int | float]:
     stated = {
         "licence": description.licence,
         "citation": description.citation,
@@ -89,9 +79,5 @@ def _about(description: Description, fitted: FittedScans | None) -> dict[str, st
         "scaling": description.scaling,
         **{key: text for key, text in stated.items() if text},
         **{f"published_auroc_{column_of(finding)}": auroc for finding, auroc in description.published_auroc.items()},
-        **(_about_split(description.split, fitted.split) if fitted else {FITTED_SCANS: UNKNOWN}),
+        **({"scans_train": len(fitted)} if fitted else {FITTED_SCANS: UNKNOWN}),
     }
-
-
-def _about_split(name: str, split: Sequence[SplitRow]) -> dict[str, str | int]:
-    return {"split": name, **{f"scans_{subset}": count for subset, count in Counter(r.subset for r in split).items()}}

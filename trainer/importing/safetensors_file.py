@@ -61,7 +61,7 @@ def refuse_pickle(path: Path) -> None:
     if suffix in PICKLE_SUFFIXES or (is_pickle and suffix != ".keras"):
         raise UserError(
             f"{path}: is a pickle as PyTorch writes it, which can run code and is never read here; convert it where"
-            " PyTorch is installed, as docs/training.md shows"
+            " PyTorch is installed, as docs/import.md shows"
         )
 
 

@@ -135,7 +135,6 @@ def test_a_description_that_cannot_be_read_is_refused(tmp_path):
         ({"published_auroc": {"Mass": 70}}, "published_auroc.Mass is 70: "),
         ({"published_auroc": {"Edema": 0.7}}, "published_auroc has 'Edema', which is not among outputs"),
         ({"views": ["PA", "upside down"]}, "views.1 is 'upside down': it names no view; choose from PA, AP"),
-        ({"split": "official"}, "split is 'official': "),
         ({"licence": "a\0b"}, r"licence is 'a\x00b': it holds the character '\x00', which cannot be shown; correct"),
         ({"source": "x" * 5000}, "source is 'xxx"),
         ({"citation": 7}, "citation is 7: "),

@@ -15,15 +15,15 @@ from tests.support.weight_files import tensors_of, write_description, write_weig
 from trainer.cli import app
 from trainer.importing import import_model as module
 from trainer.importing.description import Description, read_description
+from trainer.importing.fitted_scans import read_fitted_scans
 from trainer.importing.import_model import import_model
-from trainer.importing.manifest import FittedScans
 from trainer.importing.network import compute_logits
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import read_exports
 from worker.artifacts.keras_import import keras
 from worker.artifacts.keras_model import load_keras_model
 from worker.artifacts.model_store import FolderModelStore
-from worker.artifacts.split_file import SplitRow, read_split
+from worker.artifacts.split_file import read_split
 from worker.images.preprocessing import Preprocessing
 
 STATED = {
@@ -55,7 +55,7 @@ def weights(tmp_path_factory):
     return path
 
 
-def imported(path, folder, description=None, *, fitted=None):
+def imported(path, folder, description=None, *, fitted=()):
     described = description or Description(**TORCHXRAYVISION.description)
     return import_model("txv", path, described, fitted, models=FolderModelStore(folder), export=False)
 
@@ -96,21 +96,22 @@ def test_the_manifest_holds_what_the_publisher_says(weights, tmp_path):
     assert "Apache-2.0" in (result.artifact.folder / "MODEL_CARD.md").read_text()
 
 
-def test_a_reconstructed_split_is_the_artifacts(weights, tmp_path):
-    """Reports leave its scans out, then, and nothing is unknown."""
-    split = tuple(
-        SplitRow(image_name=f"{number}.png", patient_id=str(number), subset=subset, dataset="nih")
-        for number, subset in enumerate(("train", "train", "validation", "test"))
-    )
-    described = Description(**TORCHXRAYVISION.description, split="torchxrayvision")
-    artifact = imported(weights, tmp_path, described, fitted=FittedScans(dataset="nih", split=split)).artifact
-    assert tuple(read_split(artifact.folder)) == split
+def test_scans_of_the_fitted_csv_count_as_fitted_on(weights, tmp_path):
+    """The split lists them, and nothing is unknown."""
+    csv = tmp_path / "nih.csv"
+    csv.write_text("Image Index,Finding Labels,Patient ID\n1_0.png,Mass,1\n1_1.png,No Finding,1\n2_0.png,,2\n")
+    fitted = read_fitted_scans(csv)
+    artifact = imported(weights, tmp_path / "models", fitted=fitted).artifact
+    assert tuple(read_split(artifact.folder)) == fitted
+    assert [(row.image_name, row.patient_id, row.subset, row.dataset) for row in fitted] == [
+        ("1_0.png", "1", "train", "nih"),
+        ("1_1.png", "1", "train", "nih"),
+        ("2_0.png", "2", "train", "nih"),
+    ]
     assert not artifact.manifest.fitted_scans_unknown
-    assert (artifact.manifest.dataset, artifact.manifest.about["split"]) == ("nih", "torchxrayvision")
-    counts = {subset: artifact.manifest.about[f"scans_{subset}"] for subset in ("train", "validation", "test")}
-    assert counts == {"train": 2, "validation": 1, "test": 1}
+    assert (artifact.manifest.dataset, artifact.manifest.about["scans_train"]) == ("nih", 3)
     with pytest.raises(UserError, match="--name 'txv' already belongs to artifact"):
-        imported(weights, tmp_path, described)
+        imported(weights, tmp_path / "models")
 
 
 def test_the_same_import_changes_nothing(weights, tmp_path):
@@ -169,7 +170,7 @@ def test_the_command_says_what_it_read_and_what_comes_next(weights, tmp_path, mo
     assert manifest.views == ("AP", "PA")
     for line in (
         "read densenet37 with 18 outputs: Mass, Lung Lesion; left out 16 that have no name here\n",
-        'fitted on scans that nobody knows, so reports say "held out: unknown"\n',
+        'fitted on scans that nobody knows, so reports say "held out: unknown"; --fitted-csv may name them\n',
         "licence: MIT\n",
         f"published model my model as artifact {folder.name}\nfolder {folder}\n",
         "next: producer run --images FOLDER --model 'my model'\n",
@@ -183,8 +184,7 @@ def test_the_command_says_what_it_read_and_what_comes_next(weights, tmp_path, mo
         (["--outputs", "Mass,Mass"], "outputs has 'Mass' twice"),
         (["--size", "7"], r"size is 7 \(by --size\)"),
         (["--description", "none.json"], "none.json: the description of the weights cannot be read"),
-        (["--fitted-csv", "list.csv"], "--fitted-csv reconstructs torchxrayvision's split, and nothing says"),
-        (["--split", "torchxrayvision", "--fitted-csv", "none.csv"], "none.csv"),
+        (["--fitted-csv", "none.csv"], "none.csv"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -200,7 +200,7 @@ def test_the_same_command_makes_the_export_that_is_missing(weights, tmp_path):
     """Workers on CPUs score faster with it."""
     bare = imported(weights, tmp_path)
     described = Description(**TORCHXRAYVISION.description)
-    whole = import_model("txv", weights, described, None, models=FolderModelStore(tmp_path), export=True)
+    whole = import_model("txv", weights, described, (), models=FolderModelStore(tmp_path), export=True)
     assert whole.artifact == bare.artifact
     assert whole.missing == ()
     assert read_exports(whole.artifact).formats["openvino"].scans == 2
