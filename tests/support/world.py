@@ -145,6 +145,10 @@ class World:
         """Run a producer command to its end."""
         return self._command("producer.cli", arguments, check=check, **kwargs)
 
+    def trainer(self, *arguments, **kwargs):
+        """Run a trainer command to its end; it must succeed."""
+        return self._command("trainer.cli", arguments, check=True, **kwargs)
+
     def start(self, module, *arguments):
         """Start a command and leave it running; its log is a file in the home folder."""
         log = (self.home / f"log-{len(self.processes)}.txt").open("wb")

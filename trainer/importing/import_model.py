@@ -3,11 +3,11 @@
 Importing this module imports Keras.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from trainer.evaluation.imported_card import render_imported_card
 from trainer.evaluation.model_card import MODEL_CARD_FILE
 from trainer.importing.description import Description
 from trainer.importing.manifest import FittedScans, is_same_import, make_manifest
-from trainer.importing.network import build_network, check_agreement, compute_logits
+from trainer.importing.network import TRIED_AT_ONCE, build_network, check_agreement, compute_logits
 from trainer.importing.network_weights import NetworkWeights
 from trainer.importing.torch_names import from_torch, is_ignored
 from trainer.phantoms.film import draw_film
@@ -94,12 +94,11 @@ def import_model(
     """
     weights = read_weights(path)
     check_agreement(weights, description, path)
-    network = build_network(weights, description)
     manifest = make_manifest(
-        name, description, fitted, encoder=weights.encoder, about=_about(network, file_sha256(path))
+        name, description, fitted, encoder=weights.encoder, about=_about(weights, description, path)
     )
     found = _find_imported(manifest, fitted, models)
-    artifact = found or _publish(network, manifest, description, fitted, path=path, models=models)
+    artifact = found or _publish(weights, manifest, description, fitted, path=path, models=models)
     with stoppable(f"model {name} is published; the same command makes what is missing beside it"):
         missing = tuple(_complete(artifact, models, export=export))
     return Imported(
@@ -111,10 +110,11 @@ def import_model(
     )
 
 
-def _about(network: Any, weights_sha256: str) -> Mapping[str, str | int]:
+def _about(weights: NetworkWeights, description: Description, path: Path) -> dict[str, str | int]:
+    encoder = sum(tensor.size for tensors in weights.layers.values() for tensor in tensors)
     return {
-        "weights_sha256": weights_sha256,
-        "parameters": int(network.count_params()),
+        "weights_sha256": file_sha256(path),
+        "parameters": encoder + (len(weights.kernel) + 1) * len(description.findings),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
@@ -135,7 +135,7 @@ def _find_imported(manifest: Manifest, fitted: FittedScans | None, models: Model
 
 
 def _publish(
-    network: Any,
+    weights: NetworkWeights,
     manifest: Manifest,
     description: Description,
     fitted: FittedScans | None,
@@ -143,6 +143,7 @@ def _publish(
     path: Path,
     models: ModelStore,
 ) -> Artifact:
+    network = build_network(weights, description)
     print_status(f"scoring {_PHANTOMS} drawn radiographs")
     logits = compute_logits(network, draw_pixels(manifest.preprocessing), description)
     if not np.isfinite(logits).all():
@@ -176,10 +177,10 @@ def _complete(artifact: Artifact, models: ModelStore, *, export: bool) -> Iterat
 
 
 def _export(artifact: Artifact, models: ModelStore) -> None:
-    pixels, batch_size = draw_pixels(artifact.manifest.preprocessing), artifact.manifest.batch_size
+    pixels = draw_pixels(artifact.manifest.preprocessing)
     with staging_folder() as staging:
         formats = export_for_workers(
-            load_keras_model(artifact), staging, pixels=pixels, indices=np.arange(len(pixels)), batch_size=batch_size
+            load_keras_model(artifact), staging, pixels=pixels, indices=np.arange(len(pixels)), batch_size=TRIED_AT_ONCE
         )
         if formats:
             write_exports(staging, artifact.sha256, formats)

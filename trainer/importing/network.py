@@ -17,7 +17,9 @@ from trainer.network.model import LOGITS, logits_model
 from worker.artifacts.keras_import import keras
 from worker.images.pixels import Pixels
 
-_BATCH_SIZE: Final = 8
+#: Scans per pass while a network is tried. Keras keeps what every layer computes until the last one is done, which are
+#: 0.2 GB for each scan in a DenseNet121.
+TRIED_AT_ONCE: Final = 4
 
 
 def check_agreement(weights: NetworkWeights, description: Description, path: Path) -> None:
@@ -70,5 +72,7 @@ def compute_logits(network: Any, pixels: Pixels, description: Description) -> ND
     """The logits, float32 (N, findings), of uint8 pixels (N, size, size, 1) as a worker gives them to the network."""
     black, white = description.range
     scaled = pixels.astype(np.float32) * np.float32((white - black) / 255) + np.float32(black)
-    logits: NDArray[np.float32] = logits_model(network).predict(scaled, batch_size=_BATCH_SIZE, verbose=0)
-    return logits
+    model = logits_model(network)
+    batches = (scaled[start : start + TRIED_AT_ONCE] for start in range(0, len(scaled), TRIED_AT_ONCE))
+    # Not by `predict`, which compiles a graph for longer than these few scans take.
+    return np.concatenate([keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches])

@@ -30,7 +30,9 @@ def refusal(tensors):
     return str(refused.value)
 
 
-@pytest.mark.parametrize(("name", "channels"), [("densenet37", 1), ("densenet121", 3)])
+@pytest.mark.parametrize(
+    ("name", "channels"), [("densenet37", 1), pytest.param("densenet121", 3, marks=pytest.mark.slow)]
+)
 def test_the_layers_are_those_of_keras(name, channels):
     """Every one that has weights, with their shapes in Keras' order."""
     layers = build_encoder(name, (32, 32, channels)).layers
@@ -165,11 +167,11 @@ def test_a_name_of_digits_without_end_is_refused():
 
 
 def test_no_damage_to_a_header_causes_anything_but_a_sentence_or_the_same_shapes(tmp_path):
-    """150 files, each with one changed bit in its header."""
+    """80 files, each with one changed bit in its header."""
     path, rng = write_weights(tmp_path, tensors_of()), random.Random(28)
     whole, sound = path.read_bytes(), from_torch(read_tensors(path, ignored=is_ignored), path)
     refused = 0
-    for _ in range(150):
+    for _ in range(80):
         at = rng.randrange(8 + int.from_bytes(whole[:8], "little"))
         with path.open("r+b") as file:
             file.seek(at)
@@ -184,7 +186,7 @@ def test_no_damage_to_a_header_causes_anything_but_a_sentence_or_the_same_shapes
                 assert shapes_of(weights) == shapes_of(sound)
             file.seek(at)
             file.write(whole[at : at + 1])
-    assert 100 < refused < 150
+    assert 40 < refused < 80
 
 
 def shapes_of(weights):

@@ -1,0 +1,60 @@
+"""The conversions in docs/weights write what `trainer import` reads, and open no file by running it unasked."""
+
+import json
+
+import pytest
+from safetensors.numpy import load_file
+
+from tests.torch.conftest import TXV_NAME
+from tests.torch.programs import CONVERSIONS, run_publisher
+from trainer.importing.description import Description
+from trainer.importing.public_weights import PUBLIC_WEIGHTS
+
+
+def test_a_whole_network_is_opened_only_on_trust(drawn, tmp_path):
+    """PyTorch's restricted reader refuses it, and the sentence says what --trust means."""
+    if drawn.layout != "torchvision":
+        pytest.skip("torchxrayvision's own package opens its files")
+    convert = (
+        CONVERSIONS / "from_checkpoint.py",
+        drawn.folder / "whole_network",
+        "--out",
+        tmp_path / "made.safetensors",
+    )
+    refused = run_publisher(*convert, check=False)
+    assert refused.returncode == 1
+    assert "running the code in it" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "made.safetensors").exists()
+    run_publisher(*convert, "--trust")
+    tensors, same = load_file(tmp_path / "made.safetensors"), load_file(drawn.folder / "chexnet.safetensors")
+    assert {f"module.densenet121.{name}" for name in tensors} == set(same)
+    assert all((tensor == same[f"module.densenet121.{name}"]).all() for name, tensor in tensors.items())
+
+
+def test_the_description_of_torchxrayvision_is_that_of_the_list_with_thresholds(drawn):
+    """Outputs, crop and range come from the publisher's package, and the list in `trainer import --list` agrees."""
+    if drawn.layout != "torchxrayvision":
+        pytest.skip("the conversion of a checkpoint writes no description")
+    written = json.loads((drawn.folder / f"{TXV_NAME}.json").read_text())
+    (listed,) = (weights.description for weights in PUBLIC_WEIGHTS if weights.name == TXV_NAME)
+    described = Description.model_validate(written)
+    same = ("outputs", "size", "channels", "crop", "range", "views", "licence", "split")
+    assert described.model_dump(include=set(same)) == Description.model_validate(listed).model_dump(include=set(same))
+    assert set(described.thresholds) == set(described.findings)
+
+
+def test_every_description_of_torchxrayvision_is_valid():
+    """For each of its DenseNets, as the conversion would write it."""
+    program = (
+        "import json, sys; sys.path.insert(0, 'docs/weights'); import from_torchxrayvision as conversion;"
+        "names = [name for name in conversion.torchxrayvision.models.model_urls if name.startswith('densenet121-')];"
+        "print(json.dumps({name: conversion.describe(name) for name in names}))"
+    )
+    described = json.loads(run_publisher("-c", program).stdout.splitlines()[-1])
+    listed = {weights.name: weights.description for weights in PUBLIC_WEIGHTS if weights.name in described}
+    assert len(listed) == 7
+    for name, description in described.items():
+        fields = Description.model_validate(description)
+        assert fields.outputs == listed[name]["outputs"]
+        assert fields.published_auroc == listed[name].get("published_auroc", {})
