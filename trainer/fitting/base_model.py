@@ -28,6 +28,7 @@ UNKNOWN_WEIGHTS_NOTE: Final = (
     "held out: unknown. Nobody knows which scans these --weights were fitted on, so the new model's figures may flatter"
     " it"
 )
+_OTHER_WEIGHTS: Final = "; there is no such file either; none and imagenet are possible, too"
 _NO_MODEL: Final = frozenset({"none", "imagenet"})
 #: How images become pixels, besides their size.
 _PIXELS: Final = ("color", "crop", "interpolation", "rendering", "bits")
@@ -51,7 +52,7 @@ def find_base_model(weights: str, models: ModelStore) -> Artifact | None:
         return None
     path = Path(weights)
     if not path.is_file():
-        return find_by_name(weights, models, flag="--weights", others="; none, imagenet or a file is possible, too")
+        return find_by_name(weights, models, flag="--weights", others=_OTHER_WEIGHTS)
     return load_artifact(path.parent) if _is_model(weights) and (path.parent / MANIFEST_FILE).is_file() else None
 
 

@@ -189,7 +189,10 @@ def test_a_file_wins_over_a_model_of_its_name(options, imported, tmp_path, monke
 
 def test_neither_a_file_nor_a_model_is_one_sentence(options, imported):
     """It lists what is possible."""
-    with pytest.raises(UserError, match=r"--weights 'other' matches 0 .* imported \(.*; none, imagenet or a file"):
+    with pytest.raises(
+        UserError,
+        match=r"--weights 'other' matches 0 .* imported \(.*; there is no such file either; none and imagenet",
+    ):
         begin(options, weights="other")
 
 
