@@ -108,7 +108,7 @@ test-containers: .venv/test.installed
 test-torch: export TXV := $(TXV)
 test-torch: export CHEXNET := $(CHEXNET)
 test-torch: .venv/test.installed .venv/torch.installed
-	$(BIN)/python -m pytest tests/torch --capture=no $(ARGS)
+	$(BIN)/python -m pytest tests/torch --capture=no --timeout=1800 $(ARGS)
 
 # Guided by atheris, which has a lock of its own: it has wheels for few platforms.
 fuzz: .venv/test.installed

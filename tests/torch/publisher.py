@@ -102,7 +102,8 @@ def pixels(layout, folder, images):
 def torchxrayvision_pixels(path):
     """As the publisher's README has it: float32 (1, side, side) in -1024..1024."""
     image = torchxrayvision.datasets.normalize(skimage.io.imread(path), 255)
-    image = (image.mean(2) if image.ndim == 3 else image)[None, ...]
+    # Without the alpha that some films have, which that README's image has not.
+    image = (image[..., :3].mean(2) if image.ndim == 3 else image)[None, ...]
     crop, resize = torchxrayvision.datasets.XRayCenterCrop(), torchxrayvision.datasets.XRayResizer(SIDE)
     made = resize(crop(image))
     return made, made

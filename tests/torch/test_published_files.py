@@ -2,8 +2,8 @@
 
 make test-torch TXV=FILE CHEXNET=FILE
 
-TXV is the file that torchxrayvision downloads for densenet121-res224-all, or the .safetensors of its conversion with the
-.json beside it. CHEXNET is pretrained/checkpoint of jrzech/reproduce-chexnet, or the .safetensors of its conversion.
+TXV is the file that torchxrayvision downloads for densenet121-res224-all, or the .safetensors of its conversion beside
+its .json. CHEXNET is pretrained/checkpoint of jrzech/reproduce-chexnet, or the .safetensors of its conversion.
 The scores are of the pixels that the publisher's own code makes; how far scores of nightread's pixels are is printed.
 """
 
