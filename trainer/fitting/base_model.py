@@ -30,6 +30,8 @@ UNKNOWN_WEIGHTS_NOTE: Final = (
 )
 _OTHER_WEIGHTS: Final = "; there is no such file either; none and imagenet are possible, too"
 _NO_MODEL: Final = frozenset({"none", "imagenet"})
+#: How the names of Keras' own files of ImageNet weights end.
+_IMAGENET_FILE: Final = "_notop.h5"
 #: How images become pixels, besides their size.
 _PIXELS: Final = ("color", "crop", "interpolation", "rendering", "bits")
 
@@ -53,7 +55,8 @@ def find_base_model(weights: str, models: ModelStore) -> Artifact | None:
     path = Path(weights)
     if not path.is_file():
         return find_by_name(weights, models, flag="--weights", others=_OTHER_WEIGHTS)
-    return load_artifact(path.parent) if _is_model(weights) and (path.parent / MANIFEST_FILE).is_file() else None
+    is_artifact = weights.endswith(".keras") and (path.parent / MANIFEST_FILE).is_file()
+    return load_artifact(path.parent) if is_artifact else None
 
 
 def weights_file(weights: str, base_model: Artifact | None) -> str:
@@ -86,7 +89,9 @@ def begin_recipe(preset: str, given: Mapping[str, Any], models: ModelStore) -> R
 
 def is_fitted_on_unknown_scans(weights: str, base_model: Artifact | None) -> bool:
     """Whether nobody knows which scans these initial weights were fitted on."""
-    return base_model.manifest.fitted_scans_unknown if base_model else _is_model(weights)
+    if base_model:
+        return base_model.manifest.fitted_scans_unknown
+    return weights not in _NO_MODEL and not weights.endswith(_IMAGENET_FILE)
 
 
 def refuse_data_leak(base_model: Artifact, dataset: str, split: Sequence[SplitRow]) -> None:
@@ -130,12 +135,8 @@ def add_base_model_scans(split: Iterable[SplitRow], base_model: Artifact | None)
 def _remedy(base_model: Artifact) -> str:
     if base_model.manifest.about.get("imported"):
         # Nobody can give the seed of a publisher's split.
-        return "list its test scans in --test-list and all others in --train-list with --validation-share 0"
+        return "use a CSV of other scans"
     return "use the CSV, seed and shares that it was fitted with"
-
-
-def _is_model(weights: str) -> bool:
-    return weights.endswith(".keras")
 
 
 def _choices_of(base_model: Artifact, given: Mapping[str, Any]) -> dict[str, Any]:
