@@ -19,8 +19,8 @@ from trainer.evaluation.model_card import MODEL_CARD_FILE
 from trainer.importing.description import Description
 from trainer.importing.manifest import is_same_import, make_manifest
 from trainer.importing.network import TRIED_AT_ONCE, build_network, check_agreement, compute_logits
-from trainer.importing.network_weights import NetworkWeights
-from trainer.importing.torch_names import from_torch, is_ignored
+from trainer.importing.weights.network_weights import NetworkWeights
+from trainer.importing.weights.torch_names import from_torch, is_ignored
 from trainer.phantoms.film import draw_film
 from trainer.phantoms.plan import plan_phantoms
 from trainer.publishing.export import export_for_workers
@@ -63,13 +63,13 @@ def read_weights(path: Path) -> NetworkWeights:
         UserError: the file cannot be read, is a pickle, or does not hold the weights of a DenseNet.
     """
     check_installed("trainer import", IMPORT_PACKAGES)
-    from trainer.importing.safetensors_file import read_tensors, refuse_pickle
+    from trainer.importing.weights.safetensors_file import read_tensors, refuse_pickle
 
     refuse_pickle(path)
     if path.suffix.lower() == ".safetensors":
         return from_torch(read_tensors(path, ignored=is_ignored), path)
     if path.suffix.lower() in _KERAS_SUFFIXES:
-        from trainer.importing.keras_file import read_keras_file
+        from trainer.importing.weights.keras_file import read_keras_file
 
         return read_keras_file(path)
     raise UserError(f"{path}: its name ends with neither .safetensors, .h5 nor .keras; rename it as what it is")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from trainer.importing.description import Description
-from trainer.importing.network_weights import NetworkWeights
+from trainer.importing.weights.network_weights import NetworkWeights
 from trainer.network.encoders import GRAY_TO_THREE_CHANNELS, build_encoder, mix_channels, scale_for_imagenet
 from trainer.network.model import LOGITS, logits_model
 from worker.artifacts.keras_import import keras

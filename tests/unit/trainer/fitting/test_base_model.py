@@ -274,6 +274,6 @@ def test_the_remedy_of_a_leak_from_an_import_needs_no_seed(imported):
     """Nobody can give the seed of a publisher's split."""
     film = SplitRow(image_name="a.png", patient_id="1", subset="test", dataset="NIH")
     write_split(imported.folder, [replace(film, subset="train")])
-    with pytest.raises(UserError, match="list its test scans in --test-list"):
+    with pytest.raises(UserError, match="use a CSV of other scans"):
         refuse_data_leak(imported, "NIH", [film])
     write_split(imported.folder, [])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from db.errors import UserError
-from trainer.importing.keras_file import read_keras_file
+from trainer.importing.weights.keras_file import read_keras_file
 from trainer.network.encoders import build_encoder
 from trainer.network.model import build_model
 from trainer.recipe import make_recipe

@@ -10,9 +10,9 @@ import pytest
 from db.errors import UserError
 from tests.support.torch_reference import LAYOUTS, TORCHVISION, plain_tensors
 from tests.support.weight_files import tensors_of, write_weights
-from trainer.importing.densenet_layers import layers_of
-from trainer.importing.safetensors_file import read_tensors
-from trainer.importing.torch_names import from_torch, is_ignored
+from trainer.importing.weights.densenet_layers import layers_of
+from trainer.importing.weights.safetensors_file import read_tensors
+from trainer.importing.weights.torch_names import from_torch, is_ignored
 from trainer.network.encoders import build_encoder
 
 PATH = Path("net.safetensors")

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from trainer.importing.hdf5_file import REMEDY, cause_of, list_tensors, open_hdf5, printed
-from trainer.importing.keras_layout import (
+from trainer.importing.weights.hdf5_file import REMEDY, cause_of, list_tensors, open_hdf5, printed
+from trainer.importing.weights.keras_layout import (
     EPSILON,
     Tensors,
     collect_weights,
     encoder_with_convolutions,
     layers_in_order,
 )
-from trainer.importing.network_weights import NetworkWeights
+from trainer.importing.weights.network_weights import NetworkWeights
 from trainer.network.encoders import build_encoder
 from worker.artifacts.keras_import import keras
 from worker.artifacts.manifest import MANIFEST_FILE

@@ -8,9 +8,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from db.errors import UserError
-from trainer.importing.densenet_layers import Layer, layers_of
-from trainer.importing.hdf5_file import REMEDY, printed, read_tensor
-from trainer.importing.network_weights import NetworkWeights, Weights
+from trainer.importing.weights.densenet_layers import Layer, layers_of
+from trainer.importing.weights.hdf5_file import REMEDY, printed, read_tensor
+from trainer.importing.weights.network_weights import NetworkWeights, Weights
 from trainer.network.encoders import DENSENETS
 
 #: What a file has of one layer: arrays or datasets of HDF5 by the names of Keras' variables.

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from db.errors import UserError
-from trainer.importing.network_weights import Weights
+from trainer.importing.weights.network_weights import Weights
 
 #: The largest DenseNet here has 0.6 GB in float64, so a larger file holds something else.
 MAX_BYTES: Final = 1 << 30

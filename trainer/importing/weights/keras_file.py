@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from db.errors import UserError
-from trainer.importing.hdf5_file import REMEDY, TensorPath, list_tensors, open_hdf5, printed
-from trainer.importing.keras_archive import read_keras_archive
-from trainer.importing.keras_layout import (
+from trainer.importing.weights.hdf5_file import REMEDY, TensorPath, list_tensors, open_hdf5, printed
+from trainer.importing.weights.keras_archive import read_keras_archive
+from trainer.importing.weights.keras_layout import (
     NORM_VARIABLES,
     Tensors,
     collect_weights,
@@ -21,7 +21,7 @@ from trainer.importing.keras_layout import (
     encoder_with_convolutions,
     layers_in_order,
 )
-from trainer.importing.network_weights import NetworkWeights
+from trainer.importing.weights.network_weights import NetworkWeights
 
 _ByLayer: TypeAlias = dict[str, dict[str, Any]]
 #: By the groups of the model that a layer is in, and by its number.

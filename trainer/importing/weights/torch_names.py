@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from db.errors import UserError
-from trainer.importing.densenet_layers import layers_of
-from trainer.importing.network_weights import NetworkWeights, Weights
+from trainer.importing.weights.densenet_layers import layers_of
+from trainer.importing.weights.network_weights import NetworkWeights, Weights
 from trainer.network.encoders import DENSENETS
 
 #: Keras' epsilon of a DenseNet's batch normalization is 1.001e-5 and PyTorch's 1e-5. The variance takes the difference.
