@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from db.errors import UserError
 from tests.support.weight_files import raw_safetensors
-from trainer.importing import safetensors_file
+from trainer.importing.weights import safetensors_file
 from trainer.importing.weights.safetensors_file import read_tensors, refuse_pickle
 
 TWO = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
@@ -82,7 +82,7 @@ def test_a_pickle_is_refused_whatever_its_name(tmp_path, write, name):
     """To read a pickle is to run the code in it."""
     write(tmp_path / name)
     with pytest.raises(
-        UserError, match=r"is a pickle as PyTorch writes it, .* is never read here; .*docs/training\.md"
+        UserError, match=r"is a pickle as PyTorch writes it, .* is never read here; .*docs/import\.md"
     ):
         refuse_pickle(tmp_path / name)
 
