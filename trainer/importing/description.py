@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from db.errors import UserError
 from db.findings import FINDINGS
+from trainer.recipe import Level
 from worker.dicom.header import named_view
 
 #: A description has a kilobyte or two.
@@ -63,7 +64,7 @@ class Description(BaseModel):
     interpolation: Literal["area", "linear"] = "area"
     rendering: Literal["display", "full_range", "equalized"] = "display"
     bits: int | None = Field(default=None, ge=8, le=16)
-    range: tuple[FiniteFloat, FiniteFloat] = (0.0, 255.0)
+    range: tuple[Level, Level] = (0.0, 255.0)
     scaling: Literal["range", "imagenet"] = "range"
     thresholds: dict[str, _Share] = {}
     views: tuple[_View, ...] = ()

@@ -120,6 +120,7 @@ def test_a_description_that_cannot_be_read_is_refused(tmp_path):
         ({"range": [0]}, "range.1 is [0]: Field required"),
         ({"range": [0, 1, 2]}, "range is [0, 1, 2]: "),
         ({"range": [0, float("inf")]}, "range.1 is inf: "),
+        ({"range": [-1e300, 1e300]}, "range.0 is -1e+300: "),
         ({"range": [float("nan"), 1]}, "range.0 is nan: "),
         ({"scaling": "imagenet"}, "scaling is imagenet, which needs three channels, and channels is 1; correct"),
         (
