@@ -111,10 +111,13 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     from trainer.console.progress import native_stderr_muted, print_status
     from trainer.importing.description import Description, read_description
     from trainer.importing.fitted_scans import read_fitted_scans
+    from trainer.importing.weights.pickles import refuse_pickle
     from worker.artifacts.model_store import open_model_store
     from worker.settings import ModelSettings
 
     settings = load_settings(ModelSettings)
+    # Of a wrong file, this is what a person must hear first.
+    refuse_pickle(file)
     stated = {field: value for field, value in arguments.items() if field in Description.model_fields}
     described = read_description(description or _beside(file), stated | _split_lists(stated))
     with stoppable("nothing was published"):

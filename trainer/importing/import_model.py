@@ -20,6 +20,7 @@ from trainer.importing.description import Description
 from trainer.importing.manifest import is_same_import, make_manifest
 from trainer.importing.network import TRIED_AT_ONCE, build_network, check_agreement, compute_logits
 from trainer.importing.weights.network_weights import NetworkWeights
+from trainer.importing.weights.pickles import refuse_pickle
 from trainer.importing.weights.torch_names import from_torch, is_ignored
 from trainer.phantoms.film import draw_film
 from trainer.phantoms.plan import plan_phantoms
@@ -63,7 +64,7 @@ def read_weights(path: Path) -> NetworkWeights:
         UserError: the file cannot be read, is a pickle, or does not hold the weights of a DenseNet.
     """
     check_installed("trainer import", IMPORT_PACKAGES)
-    from trainer.importing.weights.safetensors_file import read_tensors, refuse_pickle
+    from trainer.importing.weights.safetensors_file import read_tensors
 
     refuse_pickle(path)
     if path.suffix.lower() == ".safetensors":

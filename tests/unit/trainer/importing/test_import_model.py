@@ -195,6 +195,15 @@ def test_the_command_refuses_before_it_reads_the_weights(weights, tmp_path, monk
         raise done.exception
 
 
+def test_a_wrong_file_is_refused_before_a_missing_description(tmp_path, monkeypatch):
+    """Nobody need describe a file that is not there, or one that is never read."""
+    (tmp_path / "net.pth").write_bytes(b"\x80\x04any")
+    for name, sentence in (("none.h5", r"none\.h5: cannot be read"), ("net.pth", r"net\.pth: is a pickle")):
+        done = run(tmp_path, monkeypatch, tmp_path / name, "--name", "a")
+        with pytest.raises(UserError, match=sentence):
+            raise done.exception
+
+
 @pytest.mark.slow
 def test_the_same_command_makes_the_export_that_is_missing(weights, tmp_path):
     """Workers on CPUs score faster with it."""

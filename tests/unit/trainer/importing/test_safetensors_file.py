@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 from db.errors import UserError
 from tests.support.weight_files import raw_safetensors
 from trainer.importing.weights import safetensors_file
-from trainer.importing.weights.safetensors_file import read_tensors, refuse_pickle
+from trainer.importing.weights.pickles import refuse_pickle
+from trainer.importing.weights.safetensors_file import read_tensors
 
 TWO = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 DATA = np.float32([1, 2]).tobytes()
