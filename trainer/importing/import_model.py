@@ -25,7 +25,14 @@ from trainer.importing.weights.torch_names import from_torch, is_ignored
 from trainer.phantoms.film import draw_film
 from trainer.phantoms.plan import plan_phantoms
 from trainer.publishing.export import export_for_workers
-from trainer.publishing.publish import add_file, check_same_scans, name_is_taken, staging_folder, write_artifact
+from trainer.publishing.publish import (
+    add_file,
+    check_name,
+    check_same_scans,
+    name_is_taken,
+    staging_folder,
+    write_artifact,
+)
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import EXPORTS_FILE, write_exports
 from worker.artifacts.keras_import import keras
@@ -90,10 +97,11 @@ def import_model(
         export: whether an OpenVINO export is published, too.
 
     Raises:
-        UserError: see `read_weights`; file and description contradict each other; the network computes no finite
-            scores; the name belongs to another artifact; or the store cannot be written.
+        UserError: see `read_weights` and `check_name`; file and description contradict each other; the network computes
+            no finite scores; the name belongs to another artifact; or the store cannot be written.
         WorkStopped: a person stopped the command after the model was published.
     """
+    check_name(name)
     weights = read_weights(path)
     check_agreement(weights, description, path)
     manifest = make_manifest(

@@ -136,6 +136,14 @@ def test_the_name_of_another_artifact_is_refused(weights, tmp_path):
             imported(path, tmp_path / "models", Description(**TORCHXRAYVISION.description | fields))
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\nb"])
+def test_a_name_that_nobody_can_ask_for_is_refused(weights, tmp_path, name):
+    """Before anything is read."""
+    description = Description(**TORCHXRAYVISION.description)
+    with pytest.raises(UserError, match=r"--name .* is empty, or cannot be printed; choose another"):
+        import_model(name, weights, description, (), models=FolderModelStore(tmp_path / "models"), export=False)
+
+
 def test_a_network_without_finite_scores_is_not_published(tmp_path):
     """Finite weights can overflow."""
     tensors = tensors_of() | {"classifier.weight": np.full((18, 248), 3e38, np.float32)}
