@@ -10,7 +10,7 @@ _PICKLE_STARTS: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"P
 #: A .safetensors file begins with its header's length in 8 bytes, which may look like a pickle's first two.
 _MAX_HEADER: Final = 100_000_000
 #: Endings of the names of files that PyTorch and Python write as pickles.
-PICKLE_SUFFIXES: Final = frozenset({".pt", ".pth", ".tar", ".pkl", ".pickle", ".bin", ".ckpt"})
+_PICKLE_SUFFIXES: Final = frozenset({".pt", ".pth", ".tar", ".pkl", ".pickle", ".bin", ".ckpt"})
 _SNIFFED_BYTES: Final = 8
 
 
@@ -25,7 +25,7 @@ def refuse_pickle(path: Path) -> None:
     suffix = path.suffix.lower()
     is_pickle = start.startswith(_PICKLE_STARTS) and int.from_bytes(start, "little") > _MAX_HEADER
     # A .keras file is a zip, too.
-    if suffix in PICKLE_SUFFIXES or (is_pickle and suffix != ".keras"):
+    if suffix in _PICKLE_SUFFIXES or (is_pickle and suffix != ".keras"):
         raise UserError(
             f"{path}: is a pickle as PyTorch writes it, which can run code and is never read here; convert it where"
             " PyTorch is installed, as docs/import.md shows"
