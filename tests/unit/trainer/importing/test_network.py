@@ -8,9 +8,9 @@ import pytest
 from db.errors import UserError
 from tests.support.torch_reference import TORCHVISION, TORCHXRAYVISION, images, recorded_logits
 from tests.support.weight_files import tensors_of
-from trainer.importing import torch_names
 from trainer.importing.description import Description
 from trainer.importing.network import build_network, check_agreement, compute_logits
+from trainer.importing.weights import torch_names
 from trainer.importing.weights.torch_names import from_torch, is_ignored
 from worker.artifacts.keras_import import keras
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from db.errors import UserError
 from tests.support.weight_files import raw_safetensors
-from trainer.importing import safetensors_file
+from trainer.importing.weights import safetensors_file
 from trainer.importing.weights.safetensors_file import read_tensors, refuse_pickle
 
 TWO = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
