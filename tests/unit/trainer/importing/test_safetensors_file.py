@@ -82,7 +82,7 @@ def test_a_pickle_is_refused_whatever_its_name(tmp_path, write, name):
     """To read a pickle is to run the code in it."""
     write(tmp_path / name)
     with pytest.raises(
-        UserError, match=r"is a pickle as PyTorch writes it, .* is never read here; .*docs/training\.md"
+        UserError, match=r"is a pickle as PyTorch writes it, .* is never read here; .*docs/import\.md"
     ):
         refuse_pickle(tmp_path / name)
 
