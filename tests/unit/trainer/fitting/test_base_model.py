@@ -263,8 +263,8 @@ def test_what_nobody_knows_is_inherited(options, imported, phantoms, capsys):
     assert fit("from-imported", Source(csv=phantoms), recipe, options).artifact.sha256 == fitted.artifact.sha256
 
 
-def test_a_model_file_without_a_manifest_is_of_unknown_scans(imported):
-    """So is every other file but Keras' own of ImageNet, which has no radiographs."""
+def test_a_file_without_a_manifest_is_of_unknown_scans(imported):
+    """Unless it is one of Keras' own: ImageNet has no radiographs."""
     of_keras = "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"
     for file in ("somewhere/model.keras", "chexnet_notop.h5", "notop.h5"):
         assert is_fitted_on_unknown_scans(file, None)
