@@ -72,25 +72,25 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
         ),
     ] = None,
     channels: Annotated[int | None, _described("Channels of the network's input: 1 or 3.")] = None,
-    size: Annotated[int | None, _described("Height and width of the input, in pixels. [default: 224]")] = None,
+    size: Annotated[int | None, _described("Height and width of the input, in pixels. \\[default: 224]")] = None,
     crop: Annotated[
         Literal["none", "center"] | None,
-        _described("Crop before images are resized: center cuts the longer side to the shorter one. [default: none]"),
+        _described("Crop before images are resized: center cuts the longer side to the shorter one. \\[default: none]"),
     ] = None,
     interpolation: Annotated[
-        Literal["area", "linear"] | None, _described("Interpolation when images are resized. [default: area]")
+        Literal["area", "linear"] | None, _described("Interpolation when images are resized. \\[default: area]")
     ] = None,
     range: Annotated[  # noqa: A002 - the flag's name
         tuple[float, float] | None,
-        _described("What black and white are to the network, such as -1024 1024. [default: 0 255]"),
+        _described("What black and white are to the network, such as -1024 1024. \\[default: 0 255]"),
     ] = None,
     scaling: Annotated[
         Literal["range", "imagenet"] | None,
-        _described("Scaling of pixels: linear over --range, or by ImageNet's means and deviations. [default: range]"),
+        _described("Scaling of pixels: linear over --range, or by ImageNet's means and deviations. \\[default: range]"),
     ] = None,
     rendering: Annotated[
         Literal["display", "full_range", "equalized"] | None,
-        _described("Gray levels of DICOM films, as for trainer fit. [default: display]"),
+        _described("Gray levels of DICOM films, as for trainer fit. \\[default: display]"),
     ] = None,
     bits: Annotated[
         int | None, _described("Bits that 16-bit PNGs and TIFFs use. By default they are found for each image.")
@@ -102,12 +102,12 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
 ) -> None:
     """Publish a published DenseNet's weights as a model that workers score with.
 
-    The same command makes what is missing beside the model. Exit code 3: the model is published, but something is
-    missing.
+    The same command makes what is missing beside the model. Exit code 3: published, but something is missing.
     """
     arguments = dict(locals())
     from db.home import open_home
     from db.settings import load_settings
+    from trainer.console.optional_packages import IMPORT_PACKAGES, check_installed
     from trainer.console.progress import native_stderr_muted, print_status
     from trainer.importing.description import Description, read_description
     from trainer.importing.fitted_scans import read_fitted_scans
@@ -115,6 +115,11 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     from worker.settings import ModelSettings
 
     settings = load_settings(ModelSettings)
+    check_installed("trainer import", IMPORT_PACKAGES)
+    from trainer.importing.weights.safetensors_file import refuse_pickle
+
+    # Before the description: whoever names a wrong file need not hear that a JSON is missing.
+    refuse_pickle(file)
     stated = {field: value for field, value in arguments.items() if field in Description.model_fields}
     described = read_description(description or _beside(file), stated | _split_lists(stated))
     with stoppable("nothing was published"):

@@ -158,6 +158,21 @@ def run(tmp_path, monkeypatch, *arguments):
     return CliRunner().invoke(app, ["import", *map(str, arguments)])
 
 
+@pytest.mark.parametrize(("file", "cause"), [("net.pt", "is a pickle"), ("none.safetensors", "cannot be read")])
+def test_a_wrong_file_is_named_before_a_missing_description(tmp_path, monkeypatch, file, cause):
+    """Whoever gives a checkpoint of PyTorch's hears that it is one, not that a JSON is missing."""
+    (tmp_path / "net.pt").write_bytes(b"PK\x03\x04 data.pkl")
+    result = run(tmp_path, monkeypatch, tmp_path / file, "--name", "a")
+    assert isinstance(result.exception, UserError)
+    assert cause in str(result.exception)
+
+
+def test_help_shows_what_holds_without_a_flag(tmp_path, monkeypatch):
+    """Brackets are markup to the program that prints help."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "[default: 224]" in run(tmp_path, monkeypatch, "--help").output
+
+
 def test_the_command_says_what_it_read_and_what_comes_next(weights, tmp_path, monkeypatch):
     """The JSON beside the weights is found, and flags replace what it states."""
     flags = ("--range", "-512", "512", "--licence", "MIT", "--crop", "center", "--views", "pa, AP")
