@@ -72,25 +72,25 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
         ),
     ] = None,
     channels: Annotated[int | None, _described("Channels of the network's input: 1 or 3.")] = None,
-    size: Annotated[int | None, _described("Height and width of the input, in pixels. [default: 224]")] = None,
+    size: Annotated[int | None, _described("Height and width of the input, in pixels. \\[default: 224]")] = None,
     crop: Annotated[
         Literal["none", "center"] | None,
-        _described("Crop before images are resized: center cuts the longer side to the shorter one. [default: none]"),
+        _described("Crop before images are resized: center cuts the longer side to the shorter one. \\[default: none]"),
     ] = None,
     interpolation: Annotated[
-        Literal["area", "linear"] | None, _described("Interpolation when images are resized. [default: area]")
+        Literal["area", "linear"] | None, _described("Interpolation when images are resized. \\[default: area]")
     ] = None,
     range: Annotated[  # noqa: A002 - the flag's name
         tuple[float, float] | None,
-        _described("What black and white are to the network, such as -1024 1024. [default: 0 255]"),
+        _described("What black and white are to the network, such as -1024 1024. \\[default: 0 255]"),
     ] = None,
     scaling: Annotated[
         Literal["range", "imagenet"] | None,
-        _described("Scaling of pixels: linear over --range, or by ImageNet's means and deviations. [default: range]"),
+        _described("Scaling of pixels: linear over --range, or by ImageNet's means and deviations. \\[default: range]"),
     ] = None,
     rendering: Annotated[
         Literal["display", "full_range", "equalized"] | None,
-        _described("Gray levels of DICOM films, as for trainer fit. [default: display]"),
+        _described("Gray levels of DICOM films, as for trainer fit. \\[default: display]"),
     ] = None,
     bits: Annotated[
         int | None, _described("Bits that 16-bit PNGs and TIFFs use. By default they are found for each image.")
@@ -102,8 +102,7 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
 ) -> None:
     """Publish a published DenseNet's weights as a model that workers score with.
 
-    The same command makes what is missing beside the model. Exit code 3: the model is published, but something is
-    missing.
+    The same command makes what is missing beside the model. Exit code 3: published, but something is missing.
     """
     arguments = dict(locals())
     from db.home import open_home
@@ -158,7 +157,8 @@ def _print_import(imported: "Imported", described: "Description") -> None:
     else:
         print(f"published model {manifest.name} as artifact {sha256}")
     print(f"folder {imported.artifact.folder}")
-    print(f"next: producer run --images FOLDER --model {shlex.quote(manifest.name)}")
+    model = shlex.quote(manifest.name)
+    print(f"next: producer run --csv LABELS.csv --model {model}, or --images FOLDER where there are no labels")
 
 
 def _describe_fitted_scans(manifest: "Manifest") -> str:

@@ -132,7 +132,8 @@ def read_description(path: Path | None, overrides: Mapping[str, Any]) -> Descrip
     try:
         return Description.model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"{path or 'the flags (no JSON describes the weights)'}: {_sentence(error, stated)}") from error
+        where = path or "the flags (no .json of the same name lies beside the weights, and --description names none)"
+        raise UserError(f"{where}: {_sentence(error, stated)}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def read_weights(path: Path) -> NetworkWeights:
         from trainer.importing.weights.keras_file import read_keras_file
 
         return read_keras_file(path)
-    raise UserError(f"{path}: its name ends with neither .safetensors, .h5 nor .keras; rename it as what it is")
+    raise UserError(f"{path}: is not named as a file of weights; choose one that ends with .safetensors, .h5 or .keras")
 
 
 def import_model(

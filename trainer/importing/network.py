@@ -36,7 +36,7 @@ def check_agreement(weights: NetworkWeights, description: Description, path: Pat
         )
     if channels != description.channels:
         raise UserError(
-            f"{path}: its network takes {channels} channels, and channels is {description.channels}; correct the"
+            f"{path}: its network has {channels} input channel(s), and channels is {description.channels}; correct the"
             " description, or choose the other file"
         )
     if weights.size not in {None, (description.size, description.size)}:

@@ -47,7 +47,7 @@ def test_flags_alone_are_enough():
 def test_what_no_flag_states_is_named():
     """The sentence says how to state it."""
     with pytest.raises(
-        UserError, match=r"^the flags \(no JSON describes the weights\): channels is not stated; add it"
+        UserError, match=r"^the flags \(no \.json .* beside the weights, .*\): channels is not stated; add it, or give"
     ):
         read_description(None, {"outputs": ["Mass"], "channels": None})
 

@@ -157,13 +157,28 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     """By its name, if it is no pickle."""
     path = tmp_path / "net.onnx"
     path.write_bytes(b"\x08\x07\x12\x07")
-    with pytest.raises(UserError, match=r"ends with neither \.safetensors, \.h5 nor \.keras"):
+    with pytest.raises(UserError, match=r"choose one that ends with \.safetensors, \.h5 or \.keras"):
         imported(path, tmp_path / "models")
 
 
 def run(tmp_path, monkeypatch, *arguments):
     monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
     return CliRunner().invoke(app, ["import", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(("file", "cause"), [("net.pt", "is a pickle"), ("none.safetensors", "cannot be read")])
+def test_a_wrong_file_is_named_before_a_missing_description(tmp_path, monkeypatch, file, cause):
+    """Whoever gives a checkpoint of PyTorch's hears that it is one, not that a JSON is missing."""
+    (tmp_path / "net.pt").write_bytes(b"PK\x03\x04 data.pkl")
+    result = run(tmp_path, monkeypatch, tmp_path / file, "--name", "a")
+    assert isinstance(result.exception, UserError)
+    assert cause in str(result.exception)
+
+
+def test_help_shows_what_holds_without_a_flag(tmp_path, monkeypatch):
+    """Brackets are markup to the program that prints help."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "[default: 224]" in run(tmp_path, monkeypatch, "--help").output
 
 
 def test_the_command_says_what_it_read_and_what_comes_next(weights, tmp_path, monkeypatch):
@@ -181,7 +196,7 @@ def test_the_command_says_what_it_read_and_what_comes_next(weights, tmp_path, mo
         'fitted on scans that nobody knows, so reports say "held out: unknown"; --fitted-csv may name them\n',
         "licence: MIT\n",
         f"published model my model as artifact {folder.name}\nfolder {folder}\n",
-        "next: producer run --images FOLDER --model 'my model'\n",
+        "next: producer run --csv LABELS.csv --model 'my model', or --images FOLDER where there are no labels\n",
     ):
         assert line in done.output
 
