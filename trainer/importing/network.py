@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from db.counted import counted
 from db.errors import UserError
 from trainer.importing.description import Description
 from trainer.importing.weights.network_weights import NetworkWeights
@@ -36,7 +37,7 @@ def check_agreement(weights: NetworkWeights, description: Description, path: Pat
         )
     if channels != description.channels:
         raise UserError(
-            f"{path}: its network has {channels} input channel(s), and channels is {description.channels}; correct the"
+            f"{path}: its network takes {counted(channels, "channel")}, and channels is {description.channels}; correct the"
             " description, or choose the other file"
         )
     if weights.size not in {None, (description.size, description.size)}:
