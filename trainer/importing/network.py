@@ -37,8 +37,8 @@ def check_agreement(weights: NetworkWeights, description: Description, path: Pat
         )
     if channels != description.channels:
         raise UserError(
-            f"{path}: its network takes {counted(channels, "channel")}, and channels is {description.channels}; correct the"
-            " description, or choose the other file"
+            f"{path}: its network takes {counted(channels, 'channel')}, and channels is {description.channels}; correct"
+            " the description, or choose the other file"
         )
     if weights.size not in {None, (description.size, description.size)}:
         height, width = weights.size or (0, 0)
