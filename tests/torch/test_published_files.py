@@ -18,10 +18,10 @@ import pytest
 from tests.torch.programs import (
     CONVERSIONS,
     SHARED,
+    gray_pixels,
     import_weights,
     op_norm,
     publisher,
-    read_pixels,
     run_publisher,
     sigmoid,
 )
@@ -107,7 +107,7 @@ def test_scores_of_chexnet_are_those_that_its_publisher_shares(chexnet, tmp_path
 def score(layout, network, images, folder):
     """The sigmoid scores of the publisher's pixels, and of nightread's own."""
     publisher("pixels", layout, folder, *images)
-    return sigmoid(network.logits(read_pixels(folder, "gray"))), sigmoid(network.logits(network.own_pixels(images)))
+    return sigmoid(network.logits(gray_pixels(folder))), sigmoid(network.logits(network.own_pixels(images)))
 
 
 def compare(name, publishers, own, expected):
