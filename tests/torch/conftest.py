@@ -39,4 +39,4 @@ def convert(layout, folder):
         return folder / f"{TXV_NAME}.safetensors", folder / "home"
     weights = folder / "chexnet.safetensors"
     run_publisher(CONVERSIONS / "from_checkpoint.py", folder / "state_dict.pth.tar", "--out", weights)
-    return weights, folder / "home", "--description", CONVERSIONS / "reproduce-chexnet.json"
+    return weights, folder / "home", "--description", "reproduce-chexnet"

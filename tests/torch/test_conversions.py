@@ -32,7 +32,7 @@ def test_the_description_of_torchxrayvision_is_that_of_the_list_with_thresholds(
     """Outputs, crop and range come from the publisher's package, and the list in `trainer import --list` agrees."""
     described = Description.model_validate_json((drawn.folder / f"{TXV_NAME}.json").read_text())
     (listed,) = (Description(**weights.description) for weights in PUBLIC_WEIGHTS if weights.name == TXV_NAME)
-    same = {"outputs", "size", "channels", "crop", "range", "views", "licence"}
+    same = {"outputs", "size", "channels", "crop", "range", "views", "licence", "citation"}
     assert described.model_dump(include=same) == listed.model_dump(include=same)
     assert set(described.thresholds) == set(described.findings)
 

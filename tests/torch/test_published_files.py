@@ -77,7 +77,7 @@ def chexnet(tmp_path_factory):
         weights = folder / "chexnet.safetensors"
         run_publisher(CONVERSIONS / "from_checkpoint.py", path, "--trust", "--out", weights)
         path = weights
-    return import_weights(path, folder / "home", "--description", CONVERSIONS / "reproduce-chexnet.json")
+    return import_weights(path, folder / "home", "--description", "reproduce-chexnet")
 
 
 @pytest.mark.parametrize("name", README)

@@ -96,6 +96,8 @@ def _torchxrayvision(name: str, fitted_on: str, outputs: frozenset[str], **figur
         "views": ("PA", "AP"),
         "licence": "Apache-2.0",
         "source": "https://github.com/mlmed/torchxrayvision",
+        "citation": "Cohen et al., TorchXRayVision: A library of chest X-ray datasets and models,"
+        " Medical Imaging with Deep Learning 2022, arXiv:2111.00595",
         **figures,
     }
     return PublicWeights(
@@ -181,10 +183,7 @@ PUBLIC_WEIGHTS: Final = (
                 "uv run docs/weights/from_checkpoint.py reproduce-chexnet/pretrained/checkpoint --trust"
                 " --out reproduce-chexnet.safetensors"
             ),
-            (
-                "trainer import reproduce-chexnet.safetensors --name reproduce-chexnet"
-                " --description docs/weights/reproduce-chexnet.json"
-            ),
+            "trainer import reproduce-chexnet.safetensors --name reproduce-chexnet --description reproduce-chexnet",
         ),
     ),
     PublicWeights(
@@ -205,7 +204,7 @@ PUBLIC_WEIGHTS: Final = (
         commands=(
             (
                 "trainer import brucechou1983_CheXNet_Keras_0.3.0_weights.h5 --name chexnet-keras"
-                " --description docs/weights/chexnet-keras.json"
+                " --description chexnet-keras"
             ),
         ),
     ),
