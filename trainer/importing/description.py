@@ -138,8 +138,8 @@ def read_description(given: Path | None, overrides: Mapping[str, Any]) -> Descri
 
 
 def _read_fields(given: Path) -> dict[str, Any]:
-    listed = {weights.name: weights.description for weights in PUBLIC_WEIGHTS}
-    return dict(listed[str(given)]) if str(given) in listed else _read_json(given)
+    listed = PUBLIC_WEIGHTS.get(str(given))
+    return dict(listed.description) if listed else _read_json(given)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _torchxrayvision(name: str, fitted_on: str, outputs: frozenset[str], **figur
 
 #: Sources: `model_urls` in models.py of torchxrayvision 1.5.7, its README.md and BENCHMARKS.md (27 June 2021, with
 #: figures of one DenseNet); README.md of jrzech/reproduce-chexnet and of brucechou1983/CheXNet-Keras.
-PUBLIC_WEIGHTS: Final = (
+_LISTED: Final = (
     _torchxrayvision(
         "densenet121-res224-all",
         "NIH ChestX-ray14, PadChest, CheXpert, MIMIC-CXR, Google's NIH labels, Open-i, RSNA",
@@ -209,12 +209,14 @@ PUBLIC_WEIGHTS: Final = (
         ),
     ),
 )
+#: By name.
+PUBLIC_WEIGHTS: Final = {weights.name: weights for weights in _LISTED}
 
 
 def print_public_weights() -> None:
     """Print the public weights, in at most 100 columns."""
     print("Public weights that trainer import reads. Check each licence, and whether it allows what you plan.")
-    for weights in PUBLIC_WEIGHTS:
+    for weights in _LISTED:
         print()
         print("\n".join(_lines(weights)))
 
