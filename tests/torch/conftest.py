@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torch.programs import CONVERSIONS, draw_images, import_weights, publisher, run_publisher
+from tests.torch.programs import CONVERSIONS, draw_images, gray_pixels, import_weights, publisher, run_publisher
 
 #: Six of its outputs have no name.
 TXV_NAME = "densenet121-res224-chex"
@@ -19,6 +19,8 @@ class Drawn:
     folder: Path
     images: list
     imported: object
+    #: Those of the imported network, of the pixels that the publisher's code makes of `images`.
+    logits: object
 
 
 @pytest.fixture(scope="session", params=["torchxrayvision", "torchvision"])
@@ -28,7 +30,8 @@ def drawn(request, tmp_path_factory):
     publisher("pixels", layout, folder, *images)
     publisher("draw", layout, folder)
     imported = import_weights(*convert(layout, folder))
-    return Drawn(layout=layout, folder=folder, images=images, imported=imported)
+    logits = imported.logits(gray_pixels(folder))
+    return Drawn(layout=layout, folder=folder, images=images, imported=imported, logits=logits)
 
 
 def convert(layout, folder):
