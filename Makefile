@@ -137,6 +137,7 @@ bench-gpu: .venv/test.installed
 bench-parts: .venv/test.installed
 	$(BIN)/python -m tests.benchmarks.bench_score_layout
 	$(BIN)/python -m tests.benchmarks.bench_enqueue
+	$(BIN)/python -m tests.benchmarks.bench_headers
 	$(BIN)/python -m tests.benchmarks.bench_sql
 	$(BIN)/python -m tests.benchmarks.bench_export
 	$(BIN)/python -m tests.benchmarks.bench_s3

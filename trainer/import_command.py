@@ -71,25 +71,25 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
         ),
     ] = None,
     channels: Annotated[int | None, _described("Channels of the network's input: 1 or 3.")] = None,
-    size: Annotated[int | None, _described("Height and width of the input, in pixels. [default: 224]")] = None,
+    size: Annotated[int | None, _described("Height and width of the input, in pixels. \\[default: 224]")] = None,
     crop: Annotated[
         Literal["none", "center"] | None,
-        _described("Crop before images are resized: center cuts the longer side to the shorter one. [default: none]"),
+        _described("Crop before images are resized: center cuts the longer side to the shorter one. \\[default: none]"),
     ] = None,
     interpolation: Annotated[
-        Literal["area", "linear"] | None, _described("Interpolation when images are resized. [default: area]")
+        Literal["area", "linear"] | None, _described("Interpolation when images are resized. \\[default: area]")
     ] = None,
     range: Annotated[  # noqa: A002 - the flag's name
         tuple[float, float] | None,
-        _described("What black and white are to the network, such as -1024 1024. [default: 0 255]"),
+        _described("What black and white are to the network, such as -1024 1024. \\[default: 0 255]"),
     ] = None,
     scaling: Annotated[
         Literal["range", "imagenet"] | None,
-        _described("Scaling of pixels: linear over --range, or by ImageNet's means and deviations. [default: range]"),
+        _described("Scaling of pixels: linear over --range, or by ImageNet's means and deviations. \\[default: range]"),
     ] = None,
     rendering: Annotated[
         Literal["display", "full_range", "equalized"] | None,
-        _described("Gray levels of DICOM films, as for trainer fit. [default: display]"),
+        _described("Gray levels of DICOM films, as for trainer fit. \\[default: display]"),
     ] = None,
     bits: Annotated[
         int | None, _described("Bits that 16-bit PNGs and TIFFs use. By default they are found for each image.")
@@ -101,8 +101,7 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
 ) -> None:
     """Publish a published DenseNet's weights as a model that workers score with.
 
-    The same command makes what is missing beside the model. Exit code 3: the model is published, but something is
-    missing.
+    The same command makes what is missing beside the model. Exit code 3: published, but something is missing.
     """
     arguments = dict(locals())
     from db.home import open_home
@@ -110,10 +109,13 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     from trainer.console.progress import native_stderr_muted, print_status
     from trainer.importing.description import Description, read_description
     from trainer.importing.fitted_scans import read_fitted_scans
+    from trainer.importing.weights.pickles import refuse_pickle
     from worker.artifacts.model_store import open_model_store
     from worker.settings import ModelSettings
 
     settings = load_settings(ModelSettings)
+    # Of a wrong file, this is what a person must hear first.
+    refuse_pickle(file)
     stated = {field: value for field, value in arguments.items() if field in Description.model_fields}
     described = read_description(description or _beside(file), stated | _split_lists(stated))
     with stoppable("nothing was published"):
@@ -154,7 +156,8 @@ def _print_import(imported: "Imported", described: "Description") -> None:
     else:
         print(f"published model {manifest.name} as artifact {sha256}")
     print(f"folder {imported.artifact.folder}")
-    print(f"next: producer run --images FOLDER --model {shlex.quote(manifest.name)}")
+    model = shlex.quote(manifest.name)
+    print(f"next: producer run --csv LABELS.csv --model {model}, or --images FOLDER where there are no labels")
 
 
 def _describe_fitted_scans(manifest: "Manifest") -> str:

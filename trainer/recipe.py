@@ -1,13 +1,12 @@
 """What a person can choose about a fit, and two presets: `best`, and the mini project's own recipe, `report`."""
 
 import hashlib
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    FiniteFloat,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -16,6 +15,9 @@ from pydantic import (
 
 from db.errors import UserError
 from worker.images.preprocessing import Preprocessing
+
+#: What black or white may be to a network. Much larger numbers overflow in it, and ReLU may hide that.
+Level: TypeAlias = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
 class Recipe(BaseModel):
@@ -65,7 +67,7 @@ class Recipe(BaseModel):
     bits: int | None = Field(default=None, ge=8, le=16)
     crop: Literal["none", "center"] = "none"
     scaling: Literal["scan", "range", "unit", "imagenet"] = "scan"
-    range: tuple[FiniteFloat, FiniteFloat] | None = None
+    range: tuple[Level, Level] | None = None
     hidden: int = Field(default=0, ge=0)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     targets: tuple[str, ...] = ()

@@ -108,7 +108,7 @@ def find_model(connection: Connection, wanted: str | None) -> ModelInfo:
     row = connection.execute(_select().where(condition)).first()
     if row is None:
         which = "no model is there yet" if wanted is None else f"no model {wanted!r} is registered"
-        raise UserError(f"{which}; 'producer model list' shows the models, 'trainer fit' makes one")
+        raise UserError(f"{which}; 'producer model list' shows the models, 'trainer import' and 'trainer fit' make one")
     return _info(row)
 
 

@@ -31,7 +31,7 @@ UNKNOWN_WEIGHTS_NOTE: Final = (
 _OTHER_WEIGHTS: Final = "; there is no such file either; none and imagenet are possible, too"
 _NO_MODEL: Final = frozenset({"none", "imagenet"})
 #: How the names of Keras' own files of ImageNet weights end.
-_IMAGENET_FILE: Final = "_notop.h5"
+_IMAGENET_FILE: Final = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 #: How images become pixels, besides their size.
 _PIXELS: Final = ("color", "crop", "interpolation", "rendering", "bits")
 

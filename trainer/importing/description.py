@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from db.errors import UserError
 from db.findings import FINDINGS
 from trainer.importing.public_weights import PUBLIC_WEIGHTS
+from trainer.recipe import Level
 from worker.dicom.header import named_view
 
 #: A description has a kilobyte or two.
@@ -64,7 +65,7 @@ class Description(BaseModel):
     interpolation: Literal["area", "linear"] = "area"
     rendering: Literal["display", "full_range", "equalized"] = "display"
     bits: int | None = Field(default=None, ge=8, le=16)
-    range: tuple[FiniteFloat, FiniteFloat] = (0.0, 255.0)
+    range: tuple[Level, Level] = (0.0, 255.0)
     scaling: Literal["range", "imagenet"] = "range"
     thresholds: dict[str, _Share] = {}
     views: tuple[_View, ...] = ()
@@ -132,9 +133,8 @@ def read_description(given: Path | None, overrides: Mapping[str, Any]) -> Descri
     try:
         return Description.model_validate(fields)
     except ValidationError as error:
-        raise UserError(
-            f"{given or 'the flags (no JSON describes the weights)'}: {_sentence(error, stated)}"
-        ) from error
+        where = given or "the flags (no .json of the same name lies beside the weights, and --description names none)"
+        raise UserError(f"{where}: {_sentence(error, stated)}") from error
 
 
 def _read_fields(given: Path) -> dict[str, Any]:

@@ -20,11 +20,19 @@ from trainer.importing.description import Description
 from trainer.importing.manifest import is_same_import, make_manifest
 from trainer.importing.network import TRIED_AT_ONCE, build_network, check_agreement, compute_logits
 from trainer.importing.weights.network_weights import NetworkWeights
+from trainer.importing.weights.pickles import refuse_pickle
 from trainer.importing.weights.torch_names import from_torch, is_ignored
 from trainer.phantoms.film import draw_film
 from trainer.phantoms.plan import plan_phantoms
 from trainer.publishing.export import export_for_workers
-from trainer.publishing.publish import add_file, check_same_scans, name_is_taken, staging_folder, write_artifact
+from trainer.publishing.publish import (
+    add_file,
+    check_name,
+    check_same_scans,
+    name_is_taken,
+    staging_folder,
+    write_artifact,
+)
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import EXPORTS_FILE, write_exports
 from worker.artifacts.keras_import import keras
@@ -63,7 +71,7 @@ def read_weights(path: Path) -> NetworkWeights:
         UserError: the file cannot be read, is a pickle, or does not hold the weights of a DenseNet.
     """
     check_installed("trainer import", IMPORT_PACKAGES)
-    from trainer.importing.weights.safetensors_file import read_tensors, refuse_pickle
+    from trainer.importing.weights.safetensors_file import read_tensors
 
     refuse_pickle(path)
     if path.suffix.lower() == ".safetensors":
@@ -72,7 +80,7 @@ def read_weights(path: Path) -> NetworkWeights:
         from trainer.importing.weights.keras_file import read_keras_file
 
         return read_keras_file(path)
-    raise UserError(f"{path}: its name ends with neither .safetensors, .h5 nor .keras; rename it as what it is")
+    raise UserError(f"{path}: is not named as a file of weights; choose one that ends with .safetensors, .h5 or .keras")
 
 
 def import_model(
@@ -89,10 +97,11 @@ def import_model(
         export: whether an OpenVINO export is published, too.
 
     Raises:
-        UserError: see `read_weights`; file and description contradict each other; the network computes no finite
-            scores; the name belongs to another artifact; or the store cannot be written.
+        UserError: see `read_weights` and `check_name`; file and description contradict each other; the network computes
+            no finite scores; the name belongs to another artifact; or the store cannot be written.
         WorkStopped: a person stopped the command after the model was published.
     """
+    check_name(name)
     weights = read_weights(path)
     check_agreement(weights, description, path)
     manifest = make_manifest(

@@ -26,7 +26,7 @@ def check_agreement(weights: NetworkWeights, description: Description, path: Pat
     """Check that a file's weights are those of the network that is described.
 
     Raises:
-        UserError: it has another number of outputs or of channels.
+        UserError: it has another number of outputs or of channels, or another size of its input.
     """
     outputs, channels = len(weights.bias), weights.channels
     if outputs != len(description.outputs):
@@ -36,8 +36,14 @@ def check_agreement(weights: NetworkWeights, description: Description, path: Pat
         )
     if channels != description.channels:
         raise UserError(
-            f"{path}: its network takes {channels} channels, and channels is {description.channels}; correct the"
+            f"{path}: its network has {channels} input channel(s), and channels is {description.channels}; correct the"
             " description, or choose the other file"
+        )
+    if weights.size not in {None, (description.size, description.size)}:
+        height, width = weights.size or (0, 0)
+        raise UserError(
+            f"{path}: its network takes {height}x{width} pixels, and size is {description.size}; correct the"
+            " description"
         )
 
 

@@ -49,8 +49,10 @@ def find_published(name: str, recipe: Recipe, source: Source, models: ModelStore
     """The artifact that a fit with this name, recipe and CSV has published before; None if the name is free.
 
     Raises:
-        UserError: an artifact of another fit has this name, because a name stands for one artifact only.
+        UserError: see `check_name`; or an artifact of another fit has this name, because a name stands for one artifact
+            only.
     """
+    check_name(name)
     contents = models.contents()
     found = {sha256: manifest.about for sha256, manifest in contents.manifests.items() if manifest.name == name}
     taken = [*found, *(folder.name for folder in contents.unusable if folder.model == name)]
@@ -61,6 +63,16 @@ def find_published(name: str, recipe: Recipe, source: Source, models: ModelStore
     if not has_same_recipe or about.get("csv_sha256") != source.read_labels().sha256:
         raise name_is_taken(name, taken[0], models)
     return models.find(taken[0])
+
+
+def check_name(name: str) -> None:
+    """Check that people can ask for a model by this name.
+
+    Raises:
+        UserError: it is empty, or has characters that no terminal shows.
+    """
+    if not name.strip() or not name.isprintable():
+        raise UserError(f"--name {name!a:.200} is empty, or cannot be printed; choose another")
 
 
 def name_is_taken(name: str, identity: str, models: ModelStore) -> UserError:

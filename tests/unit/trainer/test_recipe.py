@@ -56,6 +56,8 @@ def test_a_range_is_a_scaling():
             make_recipe("best", **wrong)
     with pytest.raises(UserError, match="--range is 5 5, so every image would be the same"):
         make_recipe("best", range=(5, 5))
+    with pytest.raises(UserError, match=r"--range is 1e\+38: Input should be less than or equal to 1000000"):
+        make_recipe("best", range=(0, 1e38))
 
 
 def test_every_choice_of_a_recipe_has_a_flag():

@@ -6,6 +6,7 @@ was made is then compared with Keras' own DenseNet, because a graph of the same 
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -45,6 +46,8 @@ _KINDS: Final = frozenset({
 _SCALING: Final = frozenset({"Rescaling", "Normalization", "LayerNormalization"})
 #: Names of the models that `trainer fit` and `worker.artifacts.keras_model` make.
 _OWN_MODELS: Final = frozenset({"nightread", "from_pixels"})
+#: Of an image on which the network is tried; a configuration may claim any.
+_MAX_SIDE: Final = 1024
 #: Largest difference of a feature, as a share of the largest feature.
 _TOLERANCE: Final = 1e-4
 
@@ -66,8 +69,11 @@ def read_keras_archive(path: Path) -> NetworkWeights:
     encoder = encoder_with_convolutions(len(convolutions), path)
     named = layers_in_order(encoder, convolutions, normalizations, path)
     weights = collect_weights(encoder, named, {head.name: _tensors(head)}, path)
+    height, width = model.inputs[0].shape[1:3]
+    if max(height or 0, width or 0) > _MAX_SIDE:
+        raise UserError(f"{path}: its input is {height}x{width} pixels, and {_MAX_SIDE} a side are possible; {REMEDY}")
     _compare_features(keras.Model(model.inputs[0], head.input), weights, path)
-    return weights
+    return replace(weights, size=(height, width)) if height and width else weights
 
 
 def _check_archive(path: Path) -> None:

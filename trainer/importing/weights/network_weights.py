@@ -25,3 +25,5 @@ class NetworkWeights:
     kernel: Weights
     #: Of the dense layer, (outputs,).
     bias: Weights
+    #: Height and width of the input, of a file that states them.
+    size: tuple[int, int] | None = None

@@ -10,18 +10,12 @@ from safetensors import SafetensorError, safe_open
 
 from db.errors import UserError
 from trainer.importing.weights.network_weights import Weights
+from trainer.importing.weights.pickles import refuse_pickle
 
 #: The largest DenseNet here has 0.6 GB in float64, so a larger file holds something else.
 MAX_BYTES: Final = 1 << 30
-#: The first bytes of a pickle, and of PyTorch's zip of pickles.
-_PICKLE_STARTS: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
-#: A .safetensors file begins with its header's length in 8 bytes, which may look like a pickle's first two.
-_MAX_HEADER: Final = 100_000_000
-#: Endings of the names of files that PyTorch and Python write as pickles.
-PICKLE_SUFFIXES: Final = frozenset({".pt", ".pth", ".tar", ".pkl", ".pickle", ".bin", ".ckpt"})
 #: The types that become float32.
 _FLOATS: Final = frozenset({"F16", "F32", "F64"})
-_SNIFFED_BYTES: Final = 8
 
 
 def read_tensors(path: Path, *, ignored: Callable[[str], bool]) -> Mapping[str, Weights]:
@@ -45,37 +39,6 @@ def read_tensors(path: Path, *, ignored: Callable[[str], bool]) -> Mapping[str, 
         )
     with _open(path) as file:
         return {name: _read_tensor(file, name, path) for name in file.offset_keys() if not ignored(name)}
-
-
-def refuse_pickle(path: Path) -> None:
-    """Check that a file can be read, and is none of PyTorch's own: these are pickles, and to read one runs its code.
-
-    Raises:
-        UserError: its name or its first bytes say that it is a pickle; or it is missing, a folder, empty or cannot be
-            read.
-    """
-    start = _first_bytes(path)
-    suffix = path.suffix.lower()
-    is_pickle = start.startswith(_PICKLE_STARTS) and int.from_bytes(start, "little") > _MAX_HEADER
-    # A .keras file is a zip, too.
-    if suffix in PICKLE_SUFFIXES or (is_pickle and suffix != ".keras"):
-        raise UserError(
-            f"{path}: is a pickle as PyTorch writes it, which can run code and is never read here; convert it where"
-            " PyTorch is installed, as docs/import.md shows"
-        )
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path}: is not a file; give the file of the weights")
-        with path.open("rb") as file:
-            start = file.read(_SNIFFED_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give the file of the weights") from error
-    if not start:
-        raise UserError(f"{path}: is empty; download it again")
-    return start
 
 
 @contextmanager

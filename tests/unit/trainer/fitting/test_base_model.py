@@ -263,10 +263,12 @@ def test_what_nobody_knows_is_inherited(options, imported, phantoms, capsys):
     assert fit("from-imported", Source(csv=phantoms), recipe, options).artifact.sha256 == fitted.artifact.sha256
 
 
-def test_a_model_file_without_a_manifest_is_of_unknown_scans(imported):
-    """Other files and no file say nothing of scans: ImageNet has none."""
-    assert is_fitted_on_unknown_scans("somewhere/model.keras", None)
-    assert not any(is_fitted_on_unknown_scans(weights, None) for weights in ("none", "imagenet", "notop.h5"))
+def test_a_file_without_a_manifest_is_of_unknown_scans(imported):
+    """Unless it is one of Keras' own: ImageNet has no radiographs."""
+    of_keras = "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    for file in ("somewhere/model.keras", "chexnet_notop.h5", "notop.h5"):
+        assert is_fitted_on_unknown_scans(file, None)
+    assert not any(is_fitted_on_unknown_scans(weights, None) for weights in ("none", "imagenet", f"a/{of_keras}"))
     assert is_fitted_on_unknown_scans("imported", imported)
 
 

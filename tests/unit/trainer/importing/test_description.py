@@ -57,7 +57,7 @@ def test_a_name_from_the_list_is_a_description(tmp_path, monkeypatch):
 def test_what_no_flag_states_is_named():
     """The sentence says how to state it."""
     with pytest.raises(
-        UserError, match=r"^the flags \(no JSON describes the weights\): channels is not stated; add it"
+        UserError, match=r"^the flags \(no \.json .* beside the weights, .*\): channels is not stated; add it, or give"
     ):
         read_description(None, {"outputs": ["Mass"], "channels": None})
 
@@ -130,6 +130,7 @@ def test_a_description_that_cannot_be_read_is_refused(tmp_path):
         ({"range": [0]}, "range.1 is [0]: Field required"),
         ({"range": [0, 1, 2]}, "range is [0, 1, 2]: "),
         ({"range": [0, float("inf")]}, "range.1 is inf: "),
+        ({"range": [-1e300, 1e300]}, "range.0 is -1e+300: "),
         ({"range": [float("nan"), 1]}, "range.0 is nan: "),
         ({"scaling": "imagenet"}, "scaling is imagenet, which needs three channels, and channels is 1; correct"),
         (

@@ -136,6 +136,14 @@ def test_the_name_of_another_artifact_is_refused(weights, tmp_path):
             imported(path, tmp_path / "models", Description(**TORCHXRAYVISION.description | fields))
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\nb"])
+def test_a_name_that_nobody_can_ask_for_is_refused(weights, tmp_path, name):
+    """Before anything is read."""
+    description = Description(**TORCHXRAYVISION.description)
+    with pytest.raises(UserError, match=r"--name .* is empty, or cannot be printed; choose another"):
+        import_model(name, weights, description, (), models=FolderModelStore(tmp_path / "models"), export=False)
+
+
 def test_a_network_without_finite_scores_is_not_published(tmp_path):
     """Finite weights can overflow."""
     tensors = tensors_of() | {"classifier.weight": np.full((18, 248), 3e38, np.float32)}
@@ -149,13 +157,28 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     """By its name, if it is no pickle."""
     path = tmp_path / "net.onnx"
     path.write_bytes(b"\x08\x07\x12\x07")
-    with pytest.raises(UserError, match=r"ends with neither \.safetensors, \.h5 nor \.keras"):
+    with pytest.raises(UserError, match=r"choose one that ends with \.safetensors, \.h5 or \.keras"):
         imported(path, tmp_path / "models")
 
 
 def run(tmp_path, monkeypatch, *arguments):
     monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
     return CliRunner().invoke(app, ["import", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(("file", "cause"), [("net.pt", "is a pickle"), ("none.safetensors", "cannot be read")])
+def test_a_wrong_file_is_named_before_a_missing_description(tmp_path, monkeypatch, file, cause):
+    """Whoever gives a checkpoint of PyTorch's hears that it is one, not that a JSON is missing."""
+    (tmp_path / "net.pt").write_bytes(b"PK\x03\x04 data.pkl")
+    result = run(tmp_path, monkeypatch, tmp_path / file, "--name", "a")
+    assert isinstance(result.exception, UserError)
+    assert cause in str(result.exception)
+
+
+def test_help_shows_what_holds_without_a_flag(tmp_path, monkeypatch):
+    """Brackets are markup to the program that prints help."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "[default: 224]" in run(tmp_path, monkeypatch, "--help").output
 
 
 def test_the_command_says_what_it_read_and_what_comes_next(weights, tmp_path, monkeypatch):
@@ -173,7 +196,7 @@ def test_the_command_says_what_it_read_and_what_comes_next(weights, tmp_path, mo
         'fitted on scans that nobody knows, so reports say "held out: unknown"; --fitted-csv may name them\n',
         "licence: MIT\n",
         f"published model my model as artifact {folder.name}\nfolder {folder}\n",
-        "next: producer run --images FOLDER --model 'my model'\n",
+        "next: producer run --csv LABELS.csv --model 'my model', or --images FOLDER where there are no labels\n",
     ):
         assert line in done.output
 
@@ -193,6 +216,15 @@ def test_the_command_refuses_before_it_reads_the_weights(weights, tmp_path, monk
     done = run(tmp_path, monkeypatch, weights, "--name", "a", *flags)
     with pytest.raises(UserError, match=sentence):
         raise done.exception
+
+
+def test_a_wrong_file_is_refused_before_a_missing_description(tmp_path, monkeypatch):
+    """Nobody need describe a file that is not there, or one that is never read."""
+    (tmp_path / "net.pth").write_bytes(b"\x80\x04any")
+    for name, sentence in (("none.h5", r"none\.h5: cannot be read"), ("net.pth", r"net\.pth: is a pickle")):
+        done = run(tmp_path, monkeypatch, tmp_path / name, "--name", "a")
+        with pytest.raises(UserError, match=sentence):
+            raise done.exception
 
 
 @pytest.mark.slow

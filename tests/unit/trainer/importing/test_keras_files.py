@@ -77,6 +77,7 @@ def assert_same_scores(path, model):
     images = np.random.default_rng(1).normal(size=(4, *SHAPE)).astype(np.float32)
     logits = np.asarray(built(images, training=False)) @ weights.kernel + weights.bias
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), np.asarray(model(images)), atol=1e-6)
+    return weights
 
 
 def assert_same_weights(path, encoder, head):
@@ -172,7 +173,7 @@ def test_another_epsilon_is_made_up_for(tmp_path):
     logits = nested_in(other, head="linear")
     model = keras.Model(logits.inputs[0], layers.Activation("sigmoid")(logits.outputs[0]))
     model.save(tmp_path / "w.keras")
-    assert_same_scores(tmp_path / "w.keras", model)
+    assert assert_same_scores(tmp_path / "w.keras", model).size == SHAPE[:2]
 
 
 def refusal(path):

@@ -1,5 +1,6 @@
 """The network of an imported model is what its weights and its description say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from db.errors import UserError
 from tests.support.torch_reference import TORCHVISION, TORCHXRAYVISION, images, recorded_logits
 from tests.support.weight_files import tensors_of
-from trainer.importing import torch_names
 from trainer.importing.description import Description
 from trainer.importing.network import build_network, check_agreement, compute_logits
+from trainer.importing.weights import torch_names
 from trainer.importing.weights.torch_names import from_torch, is_ignored
 from worker.artifacts.keras_import import keras
 
@@ -75,11 +76,12 @@ def test_three_channels_without_imagenets_scaling_are_three_times_gray():
     [
         ({"outputs": ("Mass",)}, 'its network has 18 outputs, and 1 are described; name them all .* write "" for'),
         ({"channels": 3}, "its network takes 1 channels, and channels is 3; correct the description"),
+        ({"size": 224}, "its network takes 64x64 pixels, and size is 224; correct the description"),
     ],
-    ids=["outputs", "channels"],
+    ids=["outputs", "channels", "size"],
 )
 def test_a_description_of_another_network_is_refused(fields, sentence):
     """Before anything is built."""
     description = Description(**TORCHXRAYVISION.description | fields)
     with pytest.raises(UserError, match=f"^net.safetensors: {sentence}"):
-        check_agreement(weights_of(TORCHXRAYVISION), description, PATH)
+        check_agreement(replace(weights_of(TORCHXRAYVISION), size=(64, 64)), description, PATH)

@@ -12,8 +12,9 @@ from safetensors.numpy import save_file
 
 from db.errors import UserError
 from tests.support.weight_files import raw_safetensors
-from trainer.importing import safetensors_file
-from trainer.importing.weights.safetensors_file import read_tensors, refuse_pickle
+from trainer.importing.weights import safetensors_file
+from trainer.importing.weights.pickles import refuse_pickle
+from trainer.importing.weights.safetensors_file import read_tensors
 
 TWO = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 DATA = np.float32([1, 2]).tobytes()
@@ -81,9 +82,7 @@ def plain_pickle(path):
 def test_a_pickle_is_refused_whatever_its_name(tmp_path, write, name):
     """To read a pickle is to run the code in it."""
     write(tmp_path / name)
-    with pytest.raises(
-        UserError, match=r"is a pickle as PyTorch writes it, .* is never read here; .*docs/training\.md"
-    ):
+    with pytest.raises(UserError, match=r"is a pickle as PyTorch writes it, .* is never read here; .*docs/import\.md"):
         refuse_pickle(tmp_path / name)
 
 
