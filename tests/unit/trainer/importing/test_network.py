@@ -75,7 +75,7 @@ def test_three_channels_without_imagenets_scaling_are_three_times_gray():
     ("fields", "sentence"),
     [
         ({"outputs": ("Mass",)}, 'its network has 18 outputs, and 1 are described; name them all .* write "" for'),
-        ({"channels": 3}, "its network takes 1 channels, and channels is 3; correct the description"),
+        ({"channels": 3}, r"its network has 1 input channel\(s\), and channels is 3; correct the description"),
         ({"size": 224}, "its network takes 64x64 pixels, and size is 224; correct the description"),
     ],
     ids=["outputs", "channels", "size"],
