@@ -105,8 +105,6 @@ test-containers: .venv/test.installed
 	.venv/torch/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	@touch $@
 
-test-torch: export TXV := $(TXV)
-test-torch: export CHEXNET := $(CHEXNET)
 test-torch: .venv/test.installed .venv/torch.installed
 	$(BIN)/python -m pytest tests/torch --capture=no --timeout=1800 $(ARGS)
 

@@ -40,9 +40,8 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     description: Annotated[
         Path | None,
         typer.Option(
-            help="JSON that describes the network, see docs/import.md. By default the file beside the weights whose"
-            " name ends with .json instead.",
-            dir_okay=False,
+            help="JSON that describes the network, see docs/import.md, or a name from --list. By default the file"
+            " beside the weights whose name ends with .json instead.",
         ),
     ] = None,
     fitted_csv: Annotated[

@@ -13,49 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from trainer.importing.public_weights import PUBLIC_WEIGHTS
+
 JSON = Path(__file__).with_suffix(".json")
 #: Layers in each block: `densenet37` of `trainer.network.encoders`.
 BLOCKS = (4, 4, 4, 4)
 GROWTH, INITIAL, BOTTLENECK = 32, 64, 128
 SIDE = 64
+CHEXNET_OUTPUTS = PUBLIC_WEIGHTS["reproduce-chexnet"].description["outputs"]
+#: Four of the eighteen have no name.
+TXV_OUTPUTS = PUBLIC_WEIGHTS["densenet121-res224-nih"].description["outputs"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CHEXNET_OUTPUTS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Effusion",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Pneumothorax",
-    "Consolidation",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Pleural_Thickening",
-    "Hernia",
-)
-#: Those of torchxrayvision's network of NIH's scans, which leaves four of its eighteen outputs unnamed.
-TXV_OUTPUTS = (
-    "Atelectasis",
-    "Consolidation",
-    "Infiltration",
-    "Pneumothorax",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Effusion",
-    "Pneumonia",
-    "Pleural_Thickening",
-    "Cardiomegaly",
-    "Nodule",
-    "Mass",
-    "Hernia",
-    "",
-    "",
-    "",
-    "",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

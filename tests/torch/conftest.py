@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torch.programs import CONVERSIONS, draw_images, import_weights, publisher, run_publisher
+from tests.torch.programs import CONVERSIONS, draw_images, gray_pixels, import_weights, publisher, run_publisher
 
 #: Six of its outputs have no name.
 TXV_NAME = "densenet121-res224-chex"
@@ -19,6 +19,8 @@ class Drawn:
     folder: Path
     images: list
     imported: object
+    #: Those of the imported network, of the pixels that the publisher's code makes of `images`.
+    logits: object
 
 
 @pytest.fixture(scope="session", params=["torchxrayvision", "torchvision"])
@@ -28,7 +30,8 @@ def drawn(request, tmp_path_factory):
     publisher("pixels", layout, folder, *images)
     publisher("draw", layout, folder)
     imported = import_weights(*convert(layout, folder))
-    return Drawn(layout=layout, folder=folder, images=images, imported=imported)
+    logits = imported.logits(gray_pixels(folder))
+    return Drawn(layout=layout, folder=folder, images=images, imported=imported, logits=logits)
 
 
 def convert(layout, folder):
@@ -39,4 +42,4 @@ def convert(layout, folder):
         return folder / f"{TXV_NAME}.safetensors", folder / "home"
     weights = folder / "chexnet.safetensors"
     run_publisher(CONVERSIONS / "from_checkpoint.py", folder / "state_dict.pth.tar", "--out", weights)
-    return weights, folder / "home", "--description", CONVERSIONS / "reproduce-chexnet.json"
+    return weights, folder / "home", "--description", "reproduce-chexnet"

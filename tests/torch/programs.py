@@ -66,10 +66,10 @@ class ImportedNetwork:
         return np.moveaxis(pixels, -1, 1) * np.float32((white - black) / 255) + np.float32(black)
 
 
-def read_pixels(folder, kind):
-    """What the publisher's code made of images, in the order of their names."""
+def gray_pixels(folder):
+    """What the publisher's code made of images, in the order of their names: float32 (N, 1, height, width)."""
     with np.load(folder / "pixels.npz") as file:
-        return np.stack([file[name] for name in sorted(file.files) if name.startswith(f"{kind}/")])
+        return np.stack([file[name] for name in sorted(file.files) if name.startswith("gray/")])
 
 
 def draw_images(folder, count=6):

@@ -11,36 +11,29 @@ from trainer.importing.description import Description
 from trainer.importing.public_weights import PUBLIC_WEIGHTS
 
 
+@pytest.mark.parametrize("drawn", ["torchvision"], indirect=True)
 def test_a_whole_network_is_opened_only_on_trust(drawn, tmp_path):
     """PyTorch's restricted reader refuses it, and the sentence says what --trust means."""
-    if drawn.layout != "torchvision":
-        pytest.skip("torchxrayvision's own package opens its files")
-    convert = (
-        CONVERSIONS / "from_checkpoint.py",
-        drawn.folder / "whole_network",
-        "--out",
-        tmp_path / "made.safetensors",
-    )
+    made = tmp_path / "made.safetensors"
+    convert = CONVERSIONS / "from_checkpoint.py", drawn.folder / "whole_network", "--out", made
     refused = run_publisher(*convert, check=False)
     assert refused.returncode == 1
     assert "running the code in it" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert not (tmp_path / "made.safetensors").exists()
+    assert not made.exists()
     run_publisher(*convert, "--trust")
-    tensors, same = load_file(tmp_path / "made.safetensors"), load_file(drawn.folder / "chexnet.safetensors")
+    tensors, same = load_file(made), load_file(drawn.folder / "chexnet.safetensors")
     assert {f"module.densenet121.{name}" for name in tensors} == set(same)
     assert all((tensor == same[f"module.densenet121.{name}"]).all() for name, tensor in tensors.items())
 
 
+@pytest.mark.parametrize("drawn", ["torchxrayvision"], indirect=True)
 def test_the_description_of_torchxrayvision_is_that_of_the_list_with_thresholds(drawn):
     """Outputs, crop and range come from the publisher's package, and the list in `trainer import --list` agrees."""
-    if drawn.layout != "torchxrayvision":
-        pytest.skip("the conversion of a checkpoint writes no description")
-    written = json.loads((drawn.folder / f"{TXV_NAME}.json").read_text())
-    (listed,) = (weights.description for weights in PUBLIC_WEIGHTS if weights.name == TXV_NAME)
-    described = Description.model_validate(written)
-    same = ("outputs", "size", "channels", "crop", "range", "views", "licence")
-    assert described.model_dump(include=set(same)) == Description.model_validate(listed).model_dump(include=set(same))
+    described = Description.model_validate_json((drawn.folder / f"{TXV_NAME}.json").read_text())
+    listed = Description(**PUBLIC_WEIGHTS[TXV_NAME].description)
+    same = {"outputs", "size", "channels", "crop", "range", "views", "licence", "citation"}
+    assert described.model_dump(include=same) == listed.model_dump(include=same)
     assert set(described.thresholds) == set(described.findings)
 
 
@@ -52,9 +45,7 @@ def test_every_description_of_torchxrayvision_is_valid():
         "print(json.dumps({name: conversion.describe(name) for name in names}))"
     )
     described = json.loads(run_publisher("-c", program).stdout.splitlines()[-1])
-    listed = {weights.name: weights.description for weights in PUBLIC_WEIGHTS if weights.name in described}
-    assert len(listed) == 7
+    assert len(described) == 7
     for name, description in described.items():
-        fields = Description.model_validate(description)
-        assert fields.outputs == listed[name]["outputs"]
-        assert fields.published_auroc == listed[name].get("published_auroc", {})
+        fields, listed = Description.model_validate(description), Description(**PUBLIC_WEIGHTS[name].description)
+        assert (fields.outputs, fields.published_auroc) == (listed.outputs, listed.published_auroc)

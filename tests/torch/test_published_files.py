@@ -18,10 +18,10 @@ import pytest
 from tests.torch.programs import (
     CONVERSIONS,
     SHARED,
+    gray_pixels,
     import_weights,
     op_norm,
     publisher,
-    read_pixels,
     run_publisher,
     sigmoid,
 )
@@ -29,7 +29,6 @@ from trainer.importing.public_weights import PUBLIC_WEIGHTS
 
 TOLERANCE = 1e-3
 ALL = "densenet121-res224-all"
-(OUTPUTS,) = (weights.description["outputs"] for weights in PUBLIC_WEIGHTS if weights.name == ALL)
 ALL_FILE = "nih-pc-chex-mimic_ch-google-openi-kaggle-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
 #: README.md of mlmed/torchxrayvision, on the scale of `op_norm`, in the order of the network's outputs.
 README = {
@@ -77,7 +76,7 @@ def chexnet(tmp_path_factory):
         weights = folder / "chexnet.safetensors"
         run_publisher(CONVERSIONS / "from_checkpoint.py", path, "--trust", "--out", weights)
         path = weights
-    return import_weights(path, folder / "home", "--description", CONVERSIONS / "reproduce-chexnet.json")
+    return import_weights(path, folder / "home", "--description", "reproduce-chexnet")
 
 
 @pytest.mark.parametrize("name", README)
@@ -85,7 +84,7 @@ def test_scores_of_torchxrayvision_are_those_of_its_readme(torchxrayvision, tmp_
     """After its normalization by thresholds, which reports here do without."""
     image = find_image(name, given("TXV"))
     publishers, own = score("torchxrayvision", torchxrayvision, [image], tmp_path)
-    by_finding = dict(zip(OUTPUTS, README[name], strict=True))
+    by_finding = dict(zip(PUBLIC_WEIGHTS[ALL].description["outputs"], README[name], strict=True))
     expected = np.array([by_finding[finding] for finding in torchxrayvision.findings])
     thresholds = [torchxrayvision.artifact.manifest.thresholds[one]["published"] for one in torchxrayvision.findings]
     compare(name, op_norm(publishers, np.array(thresholds)), op_norm(own, np.array(thresholds)), expected)
@@ -107,7 +106,7 @@ def test_scores_of_chexnet_are_those_that_its_publisher_shares(chexnet, tmp_path
 def score(layout, network, images, folder):
     """The sigmoid scores of the publisher's pixels, and of nightread's own."""
     publisher("pixels", layout, folder, *images)
-    return sigmoid(network.logits(read_pixels(folder, "gray"))), sigmoid(network.logits(network.own_pixels(images)))
+    return sigmoid(network.logits(gray_pixels(folder))), sigmoid(network.logits(network.own_pixels(images)))
 
 
 def compare(name, publishers, own, expected):

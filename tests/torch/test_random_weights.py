@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.support import torch_reference
 from tests.torch.conftest import TXV_NAME
-from tests.torch.programs import op_norm, read_pixels, run_publisher, sigmoid
+from tests.torch.programs import gray_pixels, op_norm, run_publisher, sigmoid
 
 #: In float32, two programs that sum in another order differ by a few millionths of a logit.
 TOLERANCE = 1e-5
@@ -14,9 +14,8 @@ TOLERANCE = 1e-5
 
 def test_logits_of_an_imported_network_are_those_of_its_publisher(drawn):
     """On the pixels that the publisher's own code makes of uint8 images, for every output that has a name."""
-    gray = read_pixels(drawn.folder, "gray")
-    logits, expected = drawn.imported.logits(gray), published(drawn, "logits")
-    difference = np.abs(logits - expected).max()
+    expected = published(drawn, "logits")
+    difference = np.abs(drawn.logits - expected).max()
     print(
         f"\n{drawn.layout}: largest difference of {expected.size} logits (deviation {expected.std():.2f}):"
         f" {difference:.1e}"
@@ -27,7 +26,7 @@ def test_logits_of_an_imported_network_are_those_of_its_publisher(drawn):
 
 def test_scores_on_the_publishers_scale_are_the_publishers(drawn):
     """What torchxrayvision returns is normalized by its thresholds, which the manifest has."""
-    scores = sigmoid(drawn.imported.logits(read_pixels(drawn.folder, "gray")))
+    scores = sigmoid(drawn.logits)
     if drawn.layout == "torchxrayvision":
         thresholds = drawn.imported.artifact.manifest.thresholds
         scores = op_norm(scores, np.array([thresholds[name]["published"] for name in drawn.imported.findings]))
@@ -37,7 +36,7 @@ def test_scores_on_the_publishers_scale_are_the_publishers(drawn):
 def test_pixels_of_nightread_are_near_the_publishers(drawn):
     """A worker rounds to 256 gray levels and averages areas, so its pixels differ by half a level."""
     black, white = drawn.imported.rule.range
-    own, theirs = drawn.imported.own_pixels(drawn.images), read_pixels(drawn.folder, "gray")
+    own, theirs = drawn.imported.own_pixels(drawn.images), gray_pixels(drawn.folder)
     levels = np.abs(own - theirs) * 255 / (white - black)
     print(
         f"\n{drawn.layout}: gray levels of 256 that pixels differ by: mean {levels.mean():.2f}, max {levels.max():.0f}"

@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 from db.errors import UserError
 from db.findings import FINDINGS
+from trainer.importing.public_weights import PUBLIC_WEIGHTS
 from trainer.recipe import Level
 from worker.dicom.header import named_view
 
@@ -117,23 +118,28 @@ class Description(BaseModel):
         return self
 
 
-def read_description(path: Path | None, overrides: Mapping[str, Any]) -> Description:
-    """Read the JSON that describes a network, and replace what flags state otherwise.
+def read_description(given: Path | None, overrides: Mapping[str, Any]) -> Description:
+    """Read what describes a network, and replace what flags state otherwise.
 
     Args:
-        path: the file; None means that flags state everything.
+        given: a JSON file, or the name of public weights; None means that flags state everything.
         overrides: fields of `Description`; one that is None states nothing.
 
     Raises:
         UserError: the file cannot be read or is not such JSON, or what file and flags state contradicts itself.
     """
     stated = {field: value for field, value in overrides.items() if value is not None}
-    fields = (_read_json(path) if path else {}) | stated
+    fields = (_read_fields(given) if given else {}) | stated
     try:
         return Description.model_validate(fields)
     except ValidationError as error:
-        where = path or "the flags (no .json of the same name lies beside the weights, and --description names none)"
+        where = given or "the flags (no .json of the same name lies beside the weights, and --description names none)"
         raise UserError(f"{where}: {_sentence(error, stated)}") from error
+
+
+def _read_fields(given: Path) -> dict[str, Any]:
+    listed = PUBLIC_WEIGHTS.get(str(given))
+    return dict(listed.description) if listed else _read_json(given)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -142,7 +148,8 @@ def _read_json(path: Path) -> dict[str, Any]:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise UserError(
-            f"{path}: the description of the weights cannot be read ({error.strerror}); name it with --description"
+            f"{path}: the description of the weights cannot be read ({error.strerror}); give another, or a name"
+            " from --list"
         ) from error
     if len(content) > _MAX_BYTES:
         raise UserError(f"{path}: is longer than 1 MB, so it is no description of weights; give another --description")

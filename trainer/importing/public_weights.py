@@ -96,6 +96,8 @@ def _torchxrayvision(name: str, fitted_on: str, outputs: frozenset[str], **figur
         "views": ("PA", "AP"),
         "licence": "Apache-2.0",
         "source": "https://github.com/mlmed/torchxrayvision",
+        "citation": "Cohen et al., TorchXRayVision: A library of chest X-ray datasets and models,"
+        " Medical Imaging with Deep Learning 2022, arXiv:2111.00595",
         **figures,
     }
     return PublicWeights(
@@ -112,7 +114,7 @@ def _torchxrayvision(name: str, fitted_on: str, outputs: frozenset[str], **figur
 
 #: Sources: `model_urls` in models.py of torchxrayvision 1.5.7, its README.md and BENCHMARKS.md (27 June 2021, with
 #: figures of one DenseNet); README.md of jrzech/reproduce-chexnet and of brucechou1983/CheXNet-Keras.
-PUBLIC_WEIGHTS: Final = (
+_LISTED: Final = (
     _torchxrayvision(
         "densenet121-res224-all",
         "NIH ChestX-ray14, PadChest, CheXpert, MIMIC-CXR, Google's NIH labels, Open-i, RSNA",
@@ -181,10 +183,7 @@ PUBLIC_WEIGHTS: Final = (
                 "uv run docs/weights/from_checkpoint.py reproduce-chexnet/pretrained/checkpoint --trust"
                 " --out reproduce-chexnet.safetensors"
             ),
-            (
-                "trainer import reproduce-chexnet.safetensors --name reproduce-chexnet"
-                " --description docs/weights/reproduce-chexnet.json"
-            ),
+            "trainer import reproduce-chexnet.safetensors --name reproduce-chexnet --description reproduce-chexnet",
         ),
     ),
     PublicWeights(
@@ -205,17 +204,19 @@ PUBLIC_WEIGHTS: Final = (
         commands=(
             (
                 "trainer import brucechou1983_CheXNet_Keras_0.3.0_weights.h5 --name chexnet-keras"
-                " --description docs/weights/chexnet-keras.json"
+                " --description chexnet-keras"
             ),
         ),
     ),
 )
+#: By name.
+PUBLIC_WEIGHTS: Final = {weights.name: weights for weights in _LISTED}
 
 
 def print_public_weights() -> None:
     """Print the public weights, in at most 100 columns."""
     print("Public weights that trainer import reads. Check each licence, and whether it allows what you plan.")
-    for weights in PUBLIC_WEIGHTS:
+    for weights in _LISTED:
         print()
         print("\n".join(_lines(weights)))
 

@@ -1,6 +1,7 @@
 """A description states all that the weights do not, or one sentence says what is wrong with it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,15 @@ def test_flags_replace_what_the_json_states(tmp_path):
 def test_flags_alone_are_enough():
     """A file of weights needs no JSON beside it."""
     assert read_description(None, {"outputs": ["Mass"], "channels": 3}).channels == 3
+
+
+def test_a_name_from_the_list_is_a_description(tmp_path, monkeypatch):
+    """Also where a folder has that name, as after `git clone`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reproduce-chexnet").mkdir()
+    described = read_description(Path("reproduce-chexnet"), {"licence": "MIT"})
+    assert (described.crop, described.scaling, described.licence) == ("center", "imagenet", "MIT")
+    assert described.published_auroc["Hernia"] == 0.9175
 
 
 def test_what_no_flag_states_is_named():

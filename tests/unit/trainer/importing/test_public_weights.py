@@ -1,7 +1,6 @@
 """The list of public weights is right in itself, quick, and as wide as a terminal."""
 
 import ast
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,9 @@ from trainer.importing.description import Description
 from trainer.importing.public_weights import PUBLIC_WEIGHTS, print_public_weights
 
 ROOT = Path(__file__).resolve().parents[4]
-BY_NAME = {weights.name: weights for weights in PUBLIC_WEIGHTS}
 
 
-@pytest.mark.parametrize("weights", PUBLIC_WEIGHTS, ids=BY_NAME)
+@pytest.mark.parametrize("weights", PUBLIC_WEIGHTS.values(), ids=PUBLIC_WEIGHTS)
 def test_each_description_is_one_that_an_import_takes(weights):
     """Its outputs are findings or without a name, and its figures are of them."""
     description = Description.model_validate(weights.description)
@@ -24,19 +22,11 @@ def test_each_description_is_one_that_an_import_takes(weights):
     assert description.licence
 
 
-@pytest.mark.parametrize("weights", PUBLIC_WEIGHTS, ids=BY_NAME)
+@pytest.mark.parametrize("weights", PUBLIC_WEIGHTS.values(), ids=PUBLIC_WEIGHTS)
 def test_each_command_names_files_that_are_here(weights):
-    """The conversions and descriptions in docs/weights."""
+    """The conversions in docs/weights."""
     named = [word for command in weights.commands for word in command.split() if word.startswith("docs/")]
-    assert named
     assert [word for word in named if not (ROOT / word).is_file()] == []
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "docs/weights").glob("*.json")), ids=lambda path: path.stem)
-def test_a_description_in_docs_states_what_the_list_states(path):
-    """So the manifest of an import has what --list shows."""
-    stated = json.loads(json.dumps(BY_NAME[path.stem].description))
-    assert json.loads(path.read_text(encoding="utf-8")) == stated
 
 
 def test_the_conversion_of_torchxrayvision_states_the_figures_of_the_list():
@@ -47,7 +37,7 @@ def test_the_conversion_of_torchxrayvision_states_the_figures_of_the_list():
         for node in script.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "AUROC_OF_ALL"
     )
-    listed = BY_NAME["densenet121-res224-all"].description
+    listed = PUBLIC_WEIGHTS["densenet121-res224-all"].description
     assert figures == {key: listed[key] for key in ("published_auroc", "published_auroc_of")}
 
 
@@ -57,7 +47,7 @@ def test_the_list_names_each_with_its_licence_in_a_hundred_columns(capsys):
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 100
     joined = " ".join(printed.replace("\\\n", " ").split())
-    for weights in PUBLIC_WEIGHTS:
+    for weights in PUBLIC_WEIGHTS.values():
         assert f"{weights.name} licence {weights.description['licence']}" in joined
         assert all(command in joined for command in weights.commands)
 
