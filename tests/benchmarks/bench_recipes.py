@@ -21,7 +21,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.benchmarks.recipes.tries import TRIES, find_tries
+from tests.benchmarks.recipes.tries import TRIES, Try, find_tries
 from trainer.console.progress import native_stderr_muted
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def main() -> None:
         print("out of time: the same command goes on")
 
 
-def run_tries(missing, folder, options) -> bool:
+def run_tries(missing: list[Try], folder: Path, options: argparse.Namespace) -> bool:
     """Whether all were finished in time."""
     with native_stderr_muted():
         from tests.benchmarks.recipes.fits import OutOfTime, Setting, run_try

@@ -14,6 +14,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.benchmarks.recipes.table import BEST_EPOCHS, MIRRORED, SINGLE, Outcome
 from tests.benchmarks.recipes.tries import Try
 from tests.benchmarks.recipes.variations import varied
 from trainer.console.progress import print_status
@@ -29,9 +30,7 @@ from trainer.recipe import Recipe, make_recipe
 from worker.artifacts.keras_import import keras
 from worker.artifacts.keras_model import has_gpu
 
-#: The ways in which a finished fit scores: as `trainer fit` does; by the mean of a scan's scores and those of its
-#: mirror image; and with the mean of the weights after the best epochs.
-SINGLE, MIRRORED, BEST_EPOCHS = "", "mirrored", "mean of best epochs"
+#: How many epochs' weights are averaged.
 _BEST_EPOCHS: Final = 5
 
 
@@ -59,18 +58,6 @@ class Setting:
     def load(self, size: int) -> TrainingData:
         """The scans at one size, with the baseline's split."""
         return load_training_data(self.source, self.recipe(size=size), cache=self.folder.parent / "pixels")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """A finished try."""
-
-    #: JSON values.
-    figures: dict[str, Any]
-    #: The validation scans' labels (N, findings), patients (N,), and scores (N, findings) by way of scoring.
-    labels: NDArray[np.float32]
-    patients: list[str]
-    scores: dict[str, NDArray[np.float32]]
 
 
 def run_try(one: Try, setting: Setting) -> Outcome:
@@ -187,9 +174,13 @@ def _score(fitted: _Fitted, validation: Subset) -> dict[str, NDArray[np.float32]
     pixels = np.asarray(validation.pixels[validation.indices])
     places = np.arange(len(pixels))
     single = predict(fitted.model, pixels, places)
-    mirrored = (single + predict(fitted.model, np.ascontiguousarray(pixels[:, :, ::-1]), places)) / 2
+    mirrored = predict(fitted.model, np.ascontiguousarray(pixels[:, :, ::-1]), places)
     fitted.model.set_weights(fitted.best.mean())
-    return {SINGLE: single, MIRRORED: mirrored, BEST_EPOCHS: predict(fitted.model, pixels, places)}
+    return {
+        SINGLE: single,
+        MIRRORED: np.mean([single, mirrored], axis=0),
+        BEST_EPOCHS: predict(fitted.model, pixels, places),
+    }
 
 
 class _BestWeights:

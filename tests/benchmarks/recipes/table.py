@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,25 @@ from db.evaluation.evaluate import mean_auroc_statistic
 from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.ranking import auroc_statistic
 from db.findings import ABNORMAL
-from tests.benchmarks.recipes.fits import SINGLE, Outcome
 from tests.benchmarks.recipes.tries import BASELINE
 from worker.files import open_atomically
 
-_HEADER = ("try", ABNORMAL, "difference", "mean of findings", "difference", "best epoch", "hours", "machine")
+#: The ways in which a finished fit scores: as `trainer fit` does; by the mean of a scan's scores and those of its
+#: mirror image; and with the mean of the weights after the best epochs.
+SINGLE, MIRRORED, BEST_EPOCHS = "", "mirrored", "mean of best epochs"
+_HEADER: Final = ("try", ABNORMAL, "difference", "mean of findings", "difference", "best epoch", "hours", "machine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A try that has just been finished."""
+
+    #: JSON values.
+    figures: dict[str, Any]
+    #: The validation scans' labels (N, findings), patients (N,), and scores (N, findings) by way of scoring.
+    labels: NDArray[np.float32]
+    patients: list[str]
+    scores: dict[str, NDArray[np.float32]]
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:

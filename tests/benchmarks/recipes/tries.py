@@ -1,5 +1,6 @@
 """What is tried for a better fit: each try is a recipe's overrides, and what the recipe has no knob for."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import reduce
@@ -69,14 +70,14 @@ def find_tries(names: str) -> list[Try]:
     """The tries of these names, which commas separate; `mixup+averaging` is both at once.
 
     Raises:
-        ValueError: there is no such try.
+        ArgumentTypeError: there is no such try.
     """
     try:
         return [
             replace(reduce(_both, (TRIES[part] for part in name.split("+"))), name=name) for name in names.split(",")
         ]
     except KeyError as error:
-        raise ValueError(f"no such try: {error}") from error
+        raise ArgumentTypeError(f"no such try: {error}") from error
 
 
 def _both(first: Try, second: Try) -> Try:
