@@ -30,9 +30,10 @@ def read(path: Path, *, trust: bool) -> Any:
     """What a checkpoint holds."""
     try:
         return torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        if trust:
-            sys.exit(f"{path}: cannot be opened ({str(error).splitlines()[0]}); download it again")
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        if trust or not isinstance(error, pickle.UnpicklingError):
+            cause = str(error).splitlines()[0] if str(error) else "it is cut off"
+            sys.exit(f"{path}: cannot be opened ({cause:.200}); get it again")
         sys.exit(
             f"{path}: can only be opened by running the code in it, which may do all that your account may; give"
             " --trust if you trust its publisher and where you got it from"
