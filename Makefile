@@ -7,11 +7,12 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # Two at a time: most of the time is waiting for real processes. Each file's tests stay together, with their servers.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 # Unit tests that import Keras, TensorFlow or OpenVINO.
-MODEL_TESTS := tests/unit/trainer/fitting tests/unit/trainer/network tests/unit/trainer/publishing \
-	tests/unit/trainer/evaluation/test_evaluate_artifact.py tests/unit/worker/scoring/test_scorer.py
+MODEL_TESTS := tests/unit/trainer/fitting tests/unit/trainer/importing tests/unit/trainer/network \
+	tests/unit/trainer/publishing tests/unit/trainer/evaluation/test_evaluate_artifact.py \
+	tests/unit/worker/scoring/test_scorer.py
 
 .PHONY: help demo fast test test-all test-variants test-db test-worker test-producer test-trainer test-faults soak \
-	test-containers check bench bench-gpu bench-parts bench-scale fuzz audit lock clean
+	test-containers test-torch check bench bench-gpu bench-parts bench-scale fuzz audit lock clean
 
 help:
 	@echo "make demo             Draw synthetic radiographs, fit a small model, score them and write a report (under 6 minutes)."
@@ -25,6 +26,9 @@ help:
 	@echo "make soak             Score 20,000 scans while workers are killed, and compare with a quiet run (a quarter of an hour)."
 	@echo "make fuzz             Feed 750,000 mutations of images, films, tables and messages to the readers (20 minutes)."
 	@echo "make test-containers  Build the images and run docker/compose.yaml on a real Docker engine (half an hour)."
+	@echo "make test-torch       Compare imported networks with PyTorch and torchxrayvision, which it installs in .venv/torch (a"
+	@echo "                      download of 2.5 GB, 4.6 GB on disk, on Linux). TXV=FILE and CHEXNET=FILE compare the published"
+	@echo "                      weights in these files with the scores that their publishers state."
 	@echo "make check            Run ruff, mypy, import-linter and codespell."
 	@echo "make audit            Check every lock, and look its packages up in the advisories of known vulnerabilities."
 	@echo "make bench            Measure scans per second against Ray Data, a plain script and the machine's limits, on the"
@@ -93,6 +97,17 @@ soak: .venv/test.installed
 test-containers: .venv/test.installed
 	$(BIN)/python -m pytest tests/containers --maxfail=1 --timeout=1800
 
+# PyTorch has an environment of its own, because one process with PyTorch and TensorFlow in it may crash. Its lock leaves
+# out packages of CUDA that PyTorch's wheel needs on no CPU, so nothing else may be installed with it.
+.venv/torch.installed: tests/torch/requirements.lock
+	@echo "Installing PyTorch and torchxrayvision into .venv/torch (a few minutes)."
+	$(PYTHON) -m venv .venv/torch
+	.venv/torch/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
+test-torch: .venv/test.installed .venv/torch.installed
+	$(BIN)/python -m pytest tests/torch --capture=no --timeout=1800 $(ARGS)
+
 # Guided by atheris, which has a lock of its own: it has wheels for few platforms.
 fuzz: .venv/test.installed
 	$(INSTALL) --require-hashes -r tests/fuzz/requirements.lock
@@ -122,6 +137,7 @@ bench-gpu: .venv/test.installed
 bench-parts: .venv/test.installed
 	$(BIN)/python -m tests.benchmarks.bench_score_layout
 	$(BIN)/python -m tests.benchmarks.bench_enqueue
+	$(BIN)/python -m tests.benchmarks.bench_headers
 	$(BIN)/python -m tests.benchmarks.bench_sql
 	$(BIN)/python -m tests.benchmarks.bench_export
 	$(BIN)/python -m tests.benchmarks.bench_s3
@@ -140,6 +156,8 @@ bench-scale: .venv/test.installed
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --no-header --quiet
 LOCK = $(COMPILE) --constraint tests/requirements.lock
+# Not needed to import PyTorch and to compute on a CPU: half a gigabyte of what is downloaded.
+NO_GPU = $(foreach package,cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cusolver nvidia-nvtx triton,--no-emit-package $(package))
 lock:
 	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --extra pandas --group build --group test \
 		--group check -o tests/requirements.lock
@@ -150,6 +168,7 @@ lock:
 	$(LOCK) pyproject.toml --extra worker --extra trainer -o docker/requirements/trainer.lock
 	$(LOCK) --group build -o docker/requirements/build.lock
 	$(LOCK) --group peers -o tests/benchmarks/requirements.lock
+	$(LOCK) --group torch $(NO_GPU) -o tests/torch/requirements.lock
 	echo 'atheris==3.0.0' | $(COMPILE) -o tests/fuzz/requirements.lock -
 	echo 'pip-audit>=2.9' | $(LOCK) -o .ci/audit.lock -
 

@@ -97,7 +97,7 @@ class Ledger:
             wide: one row per scan, scored or not. Otherwise one per scored scan and finding.
             held_out: True for the scans that the run's model has not seen, whose figures the reports show. False for
                 those that it has seen, or whose patient it has. None for all scans, also those of which it cannot be
-                told.
+                told. If nobody knows all scans that the model was fitted on, True gives none.
             chunksize: rows at a time. The frames come one after the other, at least one, and only one is in memory;
                 until the last has come, a transaction is open. None: all rows in one frame.
 
@@ -114,7 +114,8 @@ class Ledger:
     def metrics(self, run: int | None = None) -> pd.DataFrame:
         """Counts and rates of a finished run by subset, finding and threshold: the view `threshold_metrics`.
 
-        A run that is still open, or that has no labels, has none.
+        A run that is still open, or that has no labels, has none. If nobody knows all scans that its model was fitted
+        on, it has those of the subset `all` alone.
 
         Args:
             run: its number; None is the latest.
@@ -127,7 +128,8 @@ class Ledger:
     def finding_metrics(self, run: int | None = None) -> pd.DataFrame:
         """AUROC and average precision of a finished run by subset and finding: the view `finding_metrics`.
 
-        A run that is still open, or that has no labels, has none.
+        A run that is still open, or that has no labels, has none. If nobody knows all scans that its model was fitted
+        on, it has those of the subset `all` alone.
 
         Args:
             run: its number; None is the latest.

@@ -1,4 +1,4 @@
-"""The commands `trainer phantoms`, `fit`, `evaluate` and `export`."""
+"""The commands `trainer phantoms`, `import`, `fit`, `evaluate` and `export`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +8,7 @@ import typer
 from db.labels.flags import with_reading
 from db.labels.reading import DEFAULT_READING, Reading
 from trainer.fit_command import CsvFlag, ImagesFlag, fit
+from trainer.import_command import import_weights
 from worker.entry_point import add_version_flag, run_command, stoppable
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from worker.artifacts.model_store import ModelStore
 
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Fit a model and publish the artifact that workers load."
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Fit or import a model, and publish the artifact that workers load.",
 )
 add_version_flag(app)
 
@@ -55,6 +58,7 @@ def phantoms(
     print(f"{made.csv}: {made.scans} synthetic scans of {patients} patients{beside}{already_there}")
 
 
+app.command("import")(import_weights)
 app.command()(fit)
 
 
@@ -129,6 +133,8 @@ def export(
 
     The exports are written beside the Keras model. With --int8, only an int8 version of the OpenVINO export is
     written, if the validation scans prove that it is accurate; --csv must be the CSV that the model was fitted on.
+    For a model without validation scans, such as an imported one, any labelled CSV will do: some of its patients
+    calibrate, and the others prove it.
     """
     from trainer.data.training_data import Source
 
@@ -191,7 +197,8 @@ def _export_int8(
     from trainer.console.optional_packages import QUANTIZATION_PACKAGES, check_installed
 
     check_installed("trainer export --int8", QUANTIZATION_PACKAGES)
-    from trainer.publishing.quantize import describe_int8, export_int8, load_int8_scans
+    from trainer.publishing.int8_scans import load_int8_scans
+    from trainer.publishing.quantize import describe_int8, export_int8
 
     int8_scans = load_int8_scans(artifact, source, count=scans, cache=cache)
     print(describe_int8(export_int8(artifact, int8_scans, models=models, max_loss=max_loss)))

@@ -62,6 +62,7 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
     bits: flags.Bits = None,
     crop: flags.Crop = None,
     scaling: flags.Scaling = None,
+    range: flags.Range = None,  # noqa: A002 -- the flag's name
     hidden: flags.Hidden = None,
     dropout: flags.Dropout = None,
     optimizer: flags.Optimizer = None,
@@ -106,17 +107,19 @@ def fit(  # noqa: PLR0917 - typer wants one parameter per flag
     from trainer.console.progress import print_status
     from trainer.data.training_data import Source
     from trainer.evaluation.tables import print_tables
+    from trainer.fitting.base_model import begin_recipe
     from trainer.fitting.fit import FitOptions
     from trainer.fitting.fit import fit as fit_model
-    from trainer.recipe import Recipe, make_recipe
+    from trainer.recipe import Recipe
     from worker.artifacts.model_store import open_model_store
     from worker.entry_point import printable
 
     overrides = {flag: value for flag, value in arguments.items() if flag in Recipe.model_fields}
-    recipe = make_recipe(preset, **overrides, targets=tuple(target) if target else None)
     open_home(settings.home)
+    models = open_model_store(settings.model_dir, settings.home)
+    recipe = begin_recipe(preset, {**overrides, "targets": tuple(target) if target else None}, models)
     options = FitOptions(
-        models=open_model_store(settings.model_dir, settings.home),
+        models=models,
         scratch=settings.trainer_folder,
         tensorboard=tensorboard,
         all_gpus=all_gpus,

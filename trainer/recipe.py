@@ -1,12 +1,23 @@
 """What a person can choose about a fit, and two presets: `best`, and the mini project's own recipe, `report`."""
 
 import hashlib
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from db.errors import UserError
 from worker.images.preprocessing import Preprocessing
+
+#: What black or white may be to a network. Much larger numbers overflow in it, and ReLU may hide that.
+Level: TypeAlias = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
 class Recipe(BaseModel):
@@ -14,11 +25,12 @@ class Recipe(BaseModel):
 
     Attributes:
         encoder: a name of `trainer.network.encoders.ENCODERS`.
-        weights: `imagenet`, `none`, or a file that Keras saved.
+        weights: `imagenet`, `none`, the sha256 of an artifact in the model store, or a file that Keras saved.
         size: height and width of the input, in pixels.
         color, interpolation, rendering, bits, crop: see `worker.images.preprocessing.Preprocessing`.
-        scaling: `scan` normalizes each scan by its own mean and deviation, `unit` divides by 255, and `imagenet` scales
-            as the encoder's ImageNet weights expect.
+        scaling: `scan` normalizes each scan by its own mean and deviation, `range` is linear from black to white,
+            `unit` is the same as `range` from 0 to 1, and `imagenet` scales as the encoder's ImageNet weights expect.
+        range: what black and white become; only for a scaling of `range`.
         hidden: units of a hidden dense layer before the output layer; 0 adds none.
         dropout: share of features that are dropped before the output layer.
         targets: findings to score; () stands for all that can be learned, see
@@ -54,7 +66,8 @@ class Recipe(BaseModel):
     rendering: Literal["display", "full_range", "equalized"] = "display"
     bits: int | None = Field(default=None, ge=8, le=16)
     crop: Literal["none", "center"] = "none"
-    scaling: Literal["scan", "unit", "imagenet"] = "scan"
+    scaling: Literal["scan", "range", "unit", "imagenet"] = "scan"
+    range: tuple[Level, Level] | None = None
     hidden: int = Field(default=0, ge=0)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     targets: tuple[str, ...] = ()
@@ -81,6 +94,22 @@ class Recipe(BaseModel):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     seed: int = Field(default=0, ge=0)
 
+    @model_validator(mode="after")
+    def _check_range(self) -> "Recipe":
+        if (self.range is not None) != (self.scaling == "range"):
+            raise ValueError(
+                f"--scaling is {self.scaling} and --range is {_written(self.range)}; give both, or no --range"
+            )
+        if self.range and self.range[0] == self.range[1]:
+            raise ValueError(f"--range is {_written(self.range)}, so every image would be the same; give two numbers")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields; `range` only where it says something, so that recipes of published models keep their hashes."""
+        fields: dict[str, Any] = serialize(self)
+        return {name: value for name, value in fields.items() if name != "range" or value is not None}
+
     @property
     def preprocessing(self) -> Preprocessing:
         """How images become pixels. The manifest repeats it, so that workers do the same."""
@@ -99,6 +128,10 @@ class Recipe(BaseModel):
     def sha256(self) -> str:
         """Identifies the recipe; files that it names count by their paths."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _written(numbers: tuple[float, float] | None) -> str:
+    return f"{numbers[0]:g} {numbers[1]:g}" if numbers else "not given"
 
 
 #: What the mini project's listing does, without anything that it left out. The listing does not say how it scaled
@@ -138,12 +171,20 @@ def make_recipe(preset: str, **overrides: Any) -> Recipe:
     """A preset's recipe with other values where a person chose them; an override of None keeps the preset's value.
 
     Raises:
-        UserError: a value is out of its range.
+        UserError: a value is out of its range, or two contradict each other.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    if "range" in given:
+        given.setdefault("scaling", "range")
     try:
         return Recipe.model_validate(PRESETS[preset] | given)
     except ValidationError as error:
-        first = error.errors()[0]
-        flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise UserError(f"{flag} is {first['input']!r}: {first['msg']}") from error
+        raise UserError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if not first["loc"]:
+        return first["msg"].removeprefix("Value error, ")
+    flag = "--" + str(first["loc"][0]).replace("_", "-")
+    return f"{flag} is {first['input']!r}: {first['msg']}"

@@ -28,7 +28,9 @@ Encoder = Annotated[
 Weights = Annotated[
     str | None,
     _recipe_option(
-        "Initial weights of the encoder: none, imagenet (downloaded), a weights file, or an artifact's model.keras.",
+        "Initial weights of the encoder: none, imagenet (downloaded), the name or hash of a model in CXR_MODEL_DIR, or"
+        " a file of weights. A model also decides encoder, color, crop, interpolation, rendering, bits and scaling,"
+        " unless a flag says otherwise.",
         best="none",
     ),
 ]
@@ -63,13 +65,17 @@ Crop = Annotated[
     _recipe_option("Crop before images are resized: center cuts the longer side to the shorter one.", best="none"),
 ]
 Scaling = Annotated[
-    Literal["scan", "unit", "imagenet"] | None,
+    Literal["scan", "range", "unit", "imagenet"] | None,
     _recipe_option(
-        "Scaling of pixels: by each scan's mean and deviation (scan), by 255 (unit), or as ImageNet's weights expect"
-        " (imagenet).",
+        "Scaling of pixels: by each scan's mean and deviation (scan), by 255 (unit), as ImageNet's weights expect"
+        " (imagenet), or to the numbers of --range (range).",
         best="scan",
         report="unit",
     ),
+]
+Range = Annotated[
+    tuple[float, float] | None,
+    _recipe_option("What black and white are to the network, such as -1024 1024.", best=None, metavar="BLACK WHITE"),
 ]
 Hidden = Annotated[
     int | None, _recipe_option("Units of a hidden layer before the output layer; 0 adds none.", best=0, report=512)

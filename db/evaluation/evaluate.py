@@ -24,6 +24,8 @@ from db.findings import ABNORMAL
 from db.metrics.formulas import confusion_matrix_at
 
 GIVEN: Final = "given"
+#: The name that the manifest of an imported model has for a threshold that its publisher states.
+PUBLISHED: Final = "published"
 #: Where baselines predict.
 _BASELINE_THRESHOLD: Final = 0.5
 
@@ -52,6 +54,7 @@ class ThresholdFigures:
     """One finding's counts and rates at one threshold."""
 
     #: `given`, or the name under which the model's manifest has it, such as `youden`: chosen on the validation scans.
+    #: `published` is stated by the model's publisher.
     chosen_by: str
     rates: Rates
     #: None unless a prevalence was stated.
@@ -110,7 +113,7 @@ def evaluate(
         cohort: the scans.
         findings: the findings to evaluate; None means all.
         thresholds: each in [0, 1].
-        own_thresholds: the manifest's, by finding and name; they were chosen on the validation scans.
+        own_thresholds: the manifest's, by finding and name; they were chosen on the validation scans, or published.
         prevalence: by finding, in (0, 1): the share of positives where the model shall be used.
         baselines: by name, scores (N,) of any range that look at no image; only their AUROC is computed.
     """

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, exi
 
 from db.errors import UserError
 from db.ledger.outcomes import is_wanted
+from db.metrics.known_patients import has_unknown_fitted_scans
 from db.schema.tables import PENDING, Model, ModelExport, ModelScan, Outcome, Run
 
 #: A key of the stored manifest that no artifact's own manifest has.
@@ -26,6 +27,8 @@ class ModelInfo:
     findings: tuple[str, ...]
     #: It was fitted on synthetic scans, so its scores of real ones mean nothing.
     synthetic: bool = False
+    #: Nobody knows all scans that it was fitted on, so none can be called held out.
+    fitted_scans_unknown: bool = False
     #: `producer model remove` deleted its files. Its row stays for the outcomes that it has.
     removed: bool = False
 
@@ -105,7 +108,7 @@ def find_model(connection: Connection, wanted: str | None) -> ModelInfo:
     row = connection.execute(_select().where(condition)).first()
     if row is None:
         which = "no model is there yet" if wanted is None else f"no model {wanted!r} is registered"
-        raise UserError(f"{which}; 'producer model list' shows the models, 'trainer fit' makes one")
+        raise UserError(f"{which}; 'producer model list' shows the models, 'trainer import' and 'trainer fit' make one")
     return _info(row)
 
 
@@ -215,6 +218,7 @@ def _info(row: Row[int, str, str, bool, dict[str, Any]]) -> ModelInfo:
         findings=tuple(row.manifest["findings"]),
         # Manifests of older programs do not say it.
         synthetic=bool(row.manifest.get("about", {}).get("synthetic")),
+        fitted_scans_unknown=has_unknown_fitted_scans(row.manifest),
         removed=row.manifest.get(_REMOVED, False),
     )
 

@@ -26,7 +26,7 @@ def stream_results(
             scored scan, by image name and finding.
         page_rows: maximum number of rows per page.
         held_out: only scans that are held out (True) or that the model has seen (False). None: all scans, also those of
-            which this cannot be told.
+            which this cannot be told, such as all that a model has not listed if nobody knows what it was fitted on.
     """
     view, order = ("results_wide", ("image_name",)) if wide else ("results", ("image_name", "finding"))
     where = {"run_id": run_id} if held_out is None else {"run_id": run_id, "held_out": int(held_out)}

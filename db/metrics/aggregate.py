@@ -18,8 +18,9 @@ def aggregate(connection: Connection, run_id: int, *, thresholds: Sequence[float
     """Compute what is stored of a run in which nothing is pending, and replace what was stored before.
 
     That is which of its scans are held out, and its metrics under its own label set: of both subsets and every finding
-    of the model that the label set judges, at the given thresholds and at the two chosen ones. Idempotent; a second
-    caller waits for the first. Runs in the caller's transaction.
+    of the model that the label set judges, at the given thresholds and at the two chosen ones. If nobody knows all
+    scans that the model was fitted on, there are no metrics of held-out scans. Idempotent; a second caller waits for
+    the first. Runs in the caller's transaction.
 
     Returns:
         False if there is no label set, hence no metrics, or if the run was pruned in the meantime.
@@ -28,10 +29,14 @@ def aggregate(connection: Connection, run_id: int, *, thresholds: Sequence[float
     run = _lock(connection, run_id)
     if run is None:
         return False
-    _store_seen_scans(connection, run_id)
+    patients = read_known_patients(connection, run_id)
+    _store_seen_scans(connection, run_id, can_tell=patients.can_tell_held_out)
     if run.label_set_id is None:
         return False
     by_subset = _compute_subsets(read_scored_scans(connection, run_id, run.label_set_id), thresholds)
+    if patients.fitted_scans_unknown:
+        # The views show no sentence beside a figure, so they have none that is called held out.
+        del by_subset[HELD_OUT]
     common = {
         "run_id": run_id,
         "label_set_id": run.label_set_id,
@@ -52,13 +57,12 @@ def _lock(connection: Connection, run_id: int) -> Row[int | None] | None:
     return connection.execute(row).first()
 
 
-def _store_seen_scans(connection: Connection, run_id: int) -> None:
+def _store_seen_scans(connection: Connection, run_id: int, *, can_tell: bool) -> None:
     """Store which scans of a run its model has seen, and whether that can be told."""
     is_seen = RunScan.scan_id.in_(select(seen_scans(run_id).subquery().c.scan_id))
     # Most scans stay as they are, and a row that is not written costs nothing.
     changes = update(RunScan).where(RunScan.run_id == run_id, RunScan.seen != is_seen)
     connection.execute(changes.values(seen=~RunScan.seen))
-    can_tell = read_known_patients(connection, run_id).can_tell_held_out
     connection.execute(update(Run).where(Run.id == run_id).values(can_tell_held_out=can_tell))
 
 

@@ -36,11 +36,16 @@ def list_command(*, as_json: bool) -> None:
     table = Table("name", "hash", "active", "findings", "fitted on")
     for model in models:
         state = "yes" if model.active else "removed" if model.removed else ""
-        fitted_on = "synthetic scans" if model.synthetic else ""
-        table.add_row(Text(model.name), model.sha256[:12], state, str(len(model.findings)), fitted_on)
+        table.add_row(Text(model.name), model.sha256[:12], state, str(len(model.findings)), _fitted_on(model))
     for folder in unusable:
         table.add_row(Text(folder.model or "?"), Text(folder.name), "unusable", "", "")
     out.print(table)
+
+
+def _fitted_on(model: ModelInfo) -> str:
+    """What a person must know of the scans that the model was fitted on; empty if there is nothing."""
+    parts = ("synthetic scans", model.synthetic), ("unknown scans", model.fitted_scans_unknown)
+    return " and ".join(words for words, holds in parts if holds)
 
 
 def _models_as_dicts(models: list[ModelInfo], unusable: list[UnusableFolder]) -> list[dict[str, object]]:
@@ -52,6 +57,7 @@ def _models_as_dicts(models: list[ModelInfo], unusable: list[UnusableFolder]) ->
         "active": False,
         "findings": [],
         "synthetic": False,
+        "fitted_scans_unknown": False,
         "removed": False,
     }
     return registered + [nothing | {"name": folder.model, "problem": folder.problem} for folder in unusable]

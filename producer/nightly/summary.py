@@ -55,7 +55,7 @@ class Summary:
     #: The finding and scans that the figures below are of; all of these are None for a run without labels.
     finding: str | None
     subset: str | None
-    #: The subset in words, which call it held out only if patients can be compared.
+    #: The subset in words, which call it held out only if patients can be compared and all fitted scans are known.
     subset_name: str | None
     #: In [0, 1]; None if only one class is present.
     auroc: float | None

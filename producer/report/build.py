@@ -75,7 +75,7 @@ class Report:
     coverage: Coverage
     #: Scored scans of which each of these things was noted, by code.
     notes: dict[str, int]
-    #: Without patient ids, `held_out` leaves out scans by their names alone.
+    #: Without patient ids, `held_out` leaves out scans by their names alone, and it leaves out known fitted scans only.
     patients: KnownPatients
     #: The main finding, of headline, `spread` and `worklist`: the one that was asked for, or `Abnormal` if the model
     #: scores it, else the model's first; if the label set judges some of the model's findings, of these.
@@ -86,7 +86,7 @@ class Report:
     evaluation: Evaluation | None
     #: What the evaluation's intervals are clustered by, see `describe_clusters`; None without an evaluation.
     clusters: str | None
-    #: What computed the scores, and that the model card's figures are of other scores.
+    #: What computed the scores, and whether `trainer evaluate` would compute others.
     precision_note: str
     #: All scored scans of the run by view group; views that no scan has are left out.
     views: dict[str, int]
@@ -236,9 +236,9 @@ def _precision_note(runtimes: Mapping[str, int]) -> str:
     how = f"Scores were computed by {' and '.join(runtimes)}"
     # As `Coverage.runtimes` names what the trainer evaluates with.
     if all(name.startswith("keras ") and name.endswith(" float32") for name in runtimes):
-        return f"{how}, as those of the model card were."
+        return f"{how}, as 'trainer evaluate' computes them."
     return (
-        f"{how}. The model card's figures are of float32 scores by Keras: AUROC may differ in the third digit, and "
+        f"{how}. 'trainer evaluate' computes float32 scores by Keras: AUROC may differ in the third digit, and "
         "counts at a threshold by some scans."
     )
 

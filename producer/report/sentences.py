@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from shlex import quote
 
 from db.counted import counted
+from db.evaluation.evaluate import PUBLISHED
 from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
 from db.findings import column_of
+from db.metrics.known_patients import HELD_OUT_UNKNOWN
 from db.metrics.scored_scans import HELD_OUT
 from producer.report.build import Report
 
@@ -30,8 +32,11 @@ def headline(report: Report) -> str:
 
 def describe_subset(report: Report) -> str:
     """The scans that figures are of, in words. They are called held out only if patients can be compared."""
+    scans = "scans" if report.subset == HELD_OUT else "scans including those that the model was fitted or tuned on"
+    if report.patients.fitted_scans_unknown:
+        return f"{scans} ({HELD_OUT_UNKNOWN})"
     if report.subset != HELD_OUT:
-        return "scans including those that the model was fitted or tuned on"
+        return scans
     if report.patients.can_tell_held_out:
         return "held-out scans"
     return "scans that the model was not fitted or tuned on by name (held out by patient cannot be told)"
@@ -47,9 +52,16 @@ def interval_note(report: Report) -> str | None:
 
 def own_threshold_note(report: Report) -> str:
     """What the mark at a threshold says that is not a given one."""
+    note = f"the model's own threshold: {threshold_origin(report)}"
+    if PUBLISHED in _threshold_names(report):
+        return note
     is_apart = report.subset == HELD_OUT or not report.coverage.seen_itself
-    where = "not on these" if is_apart else "which may be among these"
-    return f"the model's own threshold: chosen on its validation scans, {where}"
+    return f"{note}, {'not on these' if is_apart else 'which may be among these'}"
+
+
+def threshold_origin(report: Report) -> str:
+    """Where the model's own thresholds come from: its fit chose them, or its publisher states them."""
+    return "stated by its publisher" if PUBLISHED in _threshold_names(report) else "chosen on its validation scans"
 
 
 def guess_note(report: Report) -> str | None:
@@ -59,8 +71,12 @@ def guess_note(report: Report) -> str | None:
 
 
 def held_out_note(report: Report) -> str | None:
-    """A sentence if held out by patient cannot be told for every scan, and figures are of held-out scans; else None."""
-    return report.patients.note if report.subset == HELD_OUT else None
+    """What to say if held out cannot be told for every scan, and figures are of such scans; else None.
+
+    It is said of all scans too if nobody knows all those that the model was fitted on.
+    """
+    is_concerned = report.subset == HELD_OUT or report.patients.fitted_scans_unknown
+    return report.patients.note if is_concerned else None
 
 
 def synthetic_note(report: Report) -> str | None:
@@ -146,14 +162,24 @@ def next_steps(report: Report) -> tuple[str, ...]:
 
 def _left_out_lines(report: Report) -> list[tuple[str, int]]:
     verb = "left out" if report.subset == HELD_OUT else "included"
-    known = "" if report.patients.can_tell_held_out else ", as far as patient ids tell"
+    unknown = report.patients.fitted_scans_unknown
+    was = "is known to be" if unknown else "was"
+    known = "" if unknown or report.patients.can_tell_held_out else ", as far as patient ids tell"
     lines = [
-        (f"{verb}: the model was fitted or tuned on the scan", report.coverage.seen_itself),
-        (f"{verb}: the model was fitted or tuned on another scan of the patient{known}", report.coverage.seen_patient),
+        (f"{verb}: the model {was} fitted or tuned on the scan", report.coverage.seen_itself),
+        (
+            f"{verb}: the model {was} fitted or tuned on another scan of the patient{known}",
+            report.coverage.seen_patient,
+        ),
     ]
     if report.coverage.unlabelled is not None:
         lines.insert(0, ("left out: scored, but without a label", report.coverage.unlabelled))
     return lines
+
+
+def _threshold_names(report: Report) -> set[str]:
+    findings = report.evaluation.findings.values() if report.evaluation is not None else ()
+    return {row.chosen_by for one in findings for row in one.thresholds}
 
 
 def _describe_scores(report: Report) -> str:

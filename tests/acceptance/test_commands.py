@@ -484,3 +484,18 @@ def test_without_csv_and_images_there_is_nothing_to_score(ledger):
     """`enqueue` without `--csv` and `--images` prints one sentence and exits with code 2."""
     done = ledger.producer("enqueue", check=False)
     assert (done.returncode, "--csv" in done.stderr) == (2, True)
+
+
+def test_enqueue_and_the_list_of_models_say_that_nobody_knows_what_a_model_was_fitted_on(ledger):
+    """Before any figure: in a dry run, in the run, and where models are chosen."""
+    hash_artifact(ledger.home / "models", name="imported", about={"fitted_scans": "unknown"})
+    source = ("--csv", ledger.csv, "--model", "imported")
+    note = "Held out: unknown. Nobody knows which scans the model was fitted on, so the figures may flatter it."
+    assert note in ledger.producer("enqueue", *source, "--dry-run").stdout
+    assert as_json(ledger, "enqueue", *source, "--dry-run")["held_out_note"] == note
+    assert as_json(ledger, "enqueue", *source)["held_out_note"] == note
+    assert note in ledger.producer("enqueue", *source).stdout
+    listed = ledger.producer("model", "list").stdout.splitlines()
+    assert [line for line in listed if "unknown scans" in line] == [line for line in listed if "imported" in line] != []
+    marks = {model["name"]: model["fitted_scans_unknown"] for model in as_json(ledger, "model", "list")}
+    assert marks == {"hash": False, "imported": True}

@@ -2,12 +2,13 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from pydicom.uid import BasicTextSRStorage, MediaStorageDirectoryStorage
 
-from tests.support.world import embedded_first, hash_artifact, write_images
-from trainer.phantoms.dicom_file import dicom_file
+from tests.support.world import dicom_artifact, embedded_first, hash_artifact, radiograph, write_images
+from trainer.phantoms.dicom_file import LOSSLESS_SYNTAXES, dicom_file
 
 pytestmark = embedded_first
 
@@ -51,3 +52,19 @@ def test_a_folder_of_dicom_is_registered_without_a_csv_and_the_rest_is_counted_b
     assert {name for name, _ in scans if name.startswith("1.2.")} == set(UIDS)
     assert dict(scans)[UIDS[3]] == "P3"
     assert len(scans) == 14
+
+
+@pytest.mark.slow
+def test_a_png_wrapped_as_dicom_scores_the_same_to_the_bit(world, tmp_path):
+    """In every encoding that changes no pixel, and in inverted values that say so."""
+    dicom_artifact(world.home / "models")
+    folder, gray = tmp_path / "forms", radiograph(1)
+    folder.mkdir()
+    cv2.imwrite(str(folder / "gray.png"), gray)
+    for number, syntax in enumerate(LOSSLESS_SYNTAXES):
+        (folder / f"IM{number}").write_bytes(dicom_file(gray, syntax=syntax))
+    (folder / "inverted").write_bytes(dicom_file(255 - gray, PhotometricInterpretation="MONOCHROME1"))
+    world.producer("run", "--images", folder)
+    counted = "SELECT count(*), count(abnormal), count(DISTINCT abnormal), count(sop_instance_uid) FROM results_wide"
+    films = len(LOSSLESS_SYNTAXES) + 1
+    assert world.rows(counted) == [(films + 1, films + 1, 1, films)]

@@ -81,7 +81,7 @@ def _recount(connection):
             known = [row for row in scored if labels(row.scan, finding) is not None]
             if not known and not labels.covers(finding):
                 continue
-            for subset in ("all", "held_out"):
+            for subset in ("all",) if _is_fit_unknown(manifest) else ("all", "held_out"):
                 used = [row for row in known if subset == "all" or row.scan not in seen]
                 pairs = [(labels(row.scan, finding), getattr(row, column_of(finding))) for row in used]
                 key = (run.id, names[run.label_set_id], subset, finding)
@@ -119,8 +119,14 @@ def _held_out(connection, run):
     seen = _seen_by(connection, run.model_id)
     fitted = select(ModelScan.patient_id).where(ModelScan.model_id == run.model_id, ModelScan.subset != "test")
     patients = select(Scan.patient_id).join(RunScan, RunScan.scan_id == Scan.id).where(RunScan.run_id == run.id)
+    manifest = connection.execute(select(Model.manifest).where(Model.id == run.model_id)).scalar_one()
     can_tell = all(any(connection.execute(query).scalars()) for query in (fitted, patients))
+    can_tell = can_tell and not _is_fit_unknown(manifest)
     return lambda scan: 0 if scan in seen else 1 if can_tell else None
+
+
+def _is_fit_unknown(manifest):
+    return manifest.get("about", {}).get("fitted_scans") == "unknown"
 
 
 class _Labels:

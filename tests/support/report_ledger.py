@@ -38,6 +38,10 @@ class ReportedRun:
     #: Of each image, before its number.
     image_prefix: str = "film"
     manufacturers: tuple = ("FUJIFILM Corporation", None)
+    #: The model's own, of each finding.
+    thresholds: tuple = (("best_f1", 0.35), ("youden", 0.2471))
+    #: Nobody knows which other scans the model was fitted on.
+    fitted_scans_unknown: bool = False
 
     def name(self, number):
         return f"{self.image_prefix}_{number:08d}.png"
@@ -73,8 +77,10 @@ def make_report_ledger(url, run):
 
 
 def _manifest(run):
-    chosen = {finding: {"best_f1": 0.35, "youden": 0.2471} for finding in run.findings}
-    return {"name": run.model, "dataset": run.dataset, "findings": list(run.findings), "thresholds": chosen}
+    chosen = {finding: dict(run.thresholds) for finding in run.findings}
+    about = {"fitted_scans": "unknown"} if run.fitted_scans_unknown else {}
+    names = {"name": run.model, "dataset": run.dataset, "findings": list(run.findings)}
+    return names | {"thresholds": chosen, "about": about}
 
 
 def _used(run, rows):

@@ -49,10 +49,10 @@ def a_cohort(*, scans=100, patients=True):
     )
 
 
-def a_report(cohort=None, *, thresholds=(0.3, 0.5), prevalence=None, **changed):
+def a_report(cohort=None, *, thresholds=(0.3, 0.5), own_thresholds=OWN_THRESHOLDS, prevalence=None, **changed):
     """The report of a cohort; `changed` are other fields."""
     cohort = a_cohort() if cohort is None else cohort
-    evaluation = evaluate(cohort, thresholds=thresholds, own_thresholds=OWN_THRESHOLDS, prevalence=prevalence)
+    evaluation = evaluate(cohort, thresholds=thresholds, own_thresholds=own_thresholds, prevalence=prevalence)
     report = Report(
         run_id=3,
         dataset="sample",

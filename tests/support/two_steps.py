@@ -21,7 +21,15 @@ from worker.artifacts.keras_import import keras
 def main(out: Path) -> None:
     """Fit two steps of eight scans, and write the weights before and after, the loss and the scores."""
     recipe = make_recipe(
-        "best", encoder="densenet37", size=64, batch_size=8, epochs=1, dropout=0.0, precision="float32", balance=0.5
+        "best",
+        encoder="densenet37",
+        size=64,
+        batch_size=8,
+        epochs=1,
+        dropout=0.0,
+        averaging=0.5,
+        precision="float32",
+        balance=0.5,
     )
     model = build_model(recipe, ("Abnormal", "Effusion"))
     rng = np.random.default_rng(0)

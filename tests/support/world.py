@@ -109,8 +109,8 @@ def hash_artifact(
     rows = "".join(f"{image},{patient},{subset}\n" for image, patient, subset in split)
     (staging / SPLIT_FILE).write_text("image_name,patient_id,subset\n" + rows)
     usual = {"dataset": "sample_labels", "preprocessing": Preprocessing(height=32, width=32)}
-    about = {"synthetic": 1} if synthetic else {}
-    manifest = Manifest(name=name, findings=findings, batch_size=batch_size, about=about, **(usual | fields))
+    usual["about"] = {"synthetic": 1} if synthetic else {}
+    manifest = Manifest(name=name, findings=findings, batch_size=batch_size, **(usual | fields))
     return publish(staging, Path(model_dir), manifest)
 
 
@@ -144,6 +144,10 @@ class World:
     def producer(self, *arguments, check=True, **kwargs):
         """Run a producer command to its end."""
         return self._command("producer.cli", arguments, check=check, **kwargs)
+
+    def trainer(self, *arguments, **kwargs):
+        """Run a trainer command to its end; it must succeed."""
+        return self._command("trainer.cli", arguments, check=True, **kwargs)
 
     def start(self, module, *arguments):
         """Start a command and leave it running; its log is a file in the home folder."""

@@ -8,6 +8,8 @@ from db.errors import UserError
 
 #: Needed to calibrate a model, and to draw its curves and contact sheet.
 FIT_PACKAGES: Final = ("matplotlib", "scipy")
+#: Needed to import published weights.
+IMPORT_PACKAGES: Final = ("safetensors",)
 #: Needed to quantize a model to int8.
 QUANTIZATION_PACKAGES: Final = ("nncf", "openvino")
 

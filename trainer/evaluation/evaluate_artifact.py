@@ -19,7 +19,7 @@ from trainer.data.labels import label_matrix, labelled_rows
 from trainer.data.training_data import Source, Subset
 from trainer.evaluation.evaluator import evaluate_scores, make_cohort
 from worker.artifacts.manifest import Artifact, Manifest
-from worker.artifacts.split_file import SplitRow, read_split
+from worker.artifacts.split_file import read_split
 
 EVALUATION_FILE: Final = "evaluation.json"
 #: The version of `evaluation.json`. In version 1 the figures were other ones, under other names.
@@ -34,20 +34,23 @@ class EvaluationContext:
     model_sha256: str
     dataset: str
     labels_sha256: str
-    #: `test`, `unseen` (all scans that the model was not fitted or tuned on), or `all`.
+    #: `test`; `unseen` (all scans that the model was not fitted or tuned on); `unlisted` (all that its split does not
+    #: list as such, if nobody knows which other scans it was fitted on); or `all`.
     subset: str
     #: Number of scans left out because the model was fitted or tuned on them or on their patients.
     seen: int
-    #: A sentence if held out by patient cannot be told for every scan, and seen scans are left out; else None.
+    #: What to say if held out cannot be told for every scan, and seen scans are left out, or not all known; else None.
     held_out_note: str | None
     #: Reason code to the number of labelled scans that could not be read.
     unreadable: Mapping[str, int]
 
 
-def known_patients(rows: Iterable[LabelRow], split: Iterable[SplitRow]) -> KnownPatients:
+def known_patients(rows: Iterable[LabelRow], artifact: Artifact) -> KnownPatients:
     """How many of the evaluated rows, and of the scans that the model was fitted or tuned on, have a patient id."""
     return count_known_patients(
-        (row.patient_id for row in rows), (row.patient_id for row in split if row.subset in FITTED_SUBSETS)
+        (row.patient_id for row in rows),
+        (row.patient_id for row in read_split(artifact.folder) if row.subset in FITTED_SUBSETS),
+        fitted_scans_unknown=artifact.manifest.fitted_scans_unknown,
     )
 
 
@@ -77,14 +80,15 @@ def evaluate_artifact(
     read = partial(read_scans, found=scans.found, rule=artifact.manifest.preprocessing, cache=cache)
     examples = read(labelled) if include_seen else _read_unseen(artifact, file, read)
     unreadable = sum(examples.unreadable.values())
+    known = known_patients(examples.rows, artifact)
     context = EvaluationContext(
         model=artifact.manifest.name,
         model_sha256=artifact.sha256,
         dataset=file.dataset,
         labels_sha256=file.sha256,
-        subset="all" if include_seen else "unseen",
+        subset="all" if include_seen else "unlisted" if known.fitted_scans_unknown else "unseen",
         seen=len(labelled) - len(examples.rows) - unreadable,
-        held_out_note=None if include_seen else known_patients(examples.rows, read_split(artifact.folder)).note,
+        held_out_note=known.note if known.fitted_scans_unknown or not include_seen else None,
         unreadable=examples.unreadable,
     )
     labels = label_matrix(examples.rows, artifact.manifest.findings, covered=file.covered)

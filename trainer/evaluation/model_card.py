@@ -27,18 +27,10 @@ def render_model_card(manifest: Manifest, evaluation: Evaluation, held_out_note:
 
     `held_out_note` is that of `db.metrics.known_patients`.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainer.evaluation", "."),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - Markdown
-        keep_trailing_newline=True,
-    )
+    environment = card_environment()
     environment.filters |= {
         "estimate": format_estimate,
         "rate": format_rate,
-        "threshold": format_threshold,
         "threshold_name": name_threshold,
         "patients": format_patients,
         "cases": format_cases,
@@ -63,11 +55,25 @@ def render_model_card(manifest: Manifest, evaluation: Evaluation, held_out_note:
         no_better=NO_BETTER_THAN_GUESSING,
         has_unknown_labels=has_unknown_labels(evaluation),
         synthetic_note=SYNTHETIC_NOTE,
-        images_note=_images_note(manifest.preprocessing),
+        images_note=describe_images(manifest.preprocessing),
     )
 
 
-def _images_note(rule: Preprocessing) -> str:
+def card_environment() -> jinja2.Environment:
+    """What the templates of all cards are rendered with."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trainer.evaluation", "."),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - Markdown
+        keep_trailing_newline=True,
+    )
+    environment.filters["threshold"] = format_threshold
+    return environment
+
+
+def describe_images(rule: Preprocessing) -> str:
     """How images become pixels, besides their size and colour."""
     depth = f"{rule.bits} of 16 bits" if rule.bits else "16 bits by their own depth"
     crop = ", cut to a square around the middle" if rule.crop == "center" else ""

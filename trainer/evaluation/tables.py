@@ -11,6 +11,7 @@ from rich.text import Text
 
 from db.evaluation.evaluate import (
     GIVEN,
+    PUBLISHED,
     Evaluation,
     Figures,
     FindingEvaluation,
@@ -42,7 +43,10 @@ def print_tables(evaluation: Evaluation) -> None:
     _print_titled(console, f"{main} calibration", _calibration_table(result.figures))
     _print_titled(console, f"{main} at thresholds", _thresholds_table(result))
     if own := own_thresholds(result):
-        print(f"chosen on the model's validation scans: {', '.join(own)}")
+        origin = (
+            "stated by the model's publisher" if _are_published(result) else "chosen on the model's validation scans"
+        )
+        print(f"{origin}: {', '.join(own)}")
     if result.groups:
         _print_titled(console, f"{main} by group", _groups_table(result))
     _print_lines(missing_intervals(groups_of(result)))
@@ -85,6 +89,11 @@ def own_thresholds(result: FindingEvaluation) -> list[str]:
         for at in result.thresholds
         if at.chosen_by != GIVEN
     ]
+
+
+def _are_published(result: FindingEvaluation) -> bool:
+    """Whether the model's own thresholds are its publisher's. A fit chooses its own, so a model has one kind."""
+    return any(at.chosen_by == PUBLISHED for at in result.thresholds)
 
 
 def format_cases(figures: Figures) -> str:

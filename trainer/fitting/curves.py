@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from trainer.fitting.history import Epoch
 
 CURVES_FILE: Final = "curves.png"
-#: Title of a panel, and its curves: label to the field of `Epoch`. "Held out" is validation; without it, test.
+#: Title of a panel, and its curves: label to the field of `Epoch`. "Other scans" are those of validation; without it,
+#: of test.
 _PANELS: Final = (
-    ("loss", {"training (augmented, weighted)": "loss", "held out": "validation_loss"}),
-    ("accuracy at 0.5, first finding", {"training (augmented)": "accuracy", "held out": "validation_accuracy"}),
-    ("AUROC, held out", {"first finding": "validation_auroc", "mean of findings": "validation_mean_auroc"}),
+    ("loss", {"training (augmented, weighted)": "loss", "other scans": "validation_loss"}),
+    ("accuracy at 0.5, first finding", {"training (augmented)": "accuracy", "other scans": "validation_accuracy"}),
+    ("AUROC, other scans", {"first finding": "validation_auroc", "mean of findings": "validation_mean_auroc"}),
 )
 
 

@@ -32,7 +32,6 @@ from trainer.publishing.publish import HISTORY_FILE, add_file, staging_folder
 from worker.artifacts.exports import EXPORTS_FILE, write_exports
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore
-from worker.artifacts.split_file import read_split
 from worker.files import write_file
 
 
@@ -120,7 +119,7 @@ class _Finish:
 
     @cached_property
     def _held_out_note(self) -> str | None:
-        return known_patients(self._data.subsets["test"].rows, read_split(self._artifact.folder)).note
+        return known_patients(self._data.subsets["test"].rows, self._artifact).note
 
     @property
     def _context(self) -> EvaluationContext:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from trainer.console.progress import FitProgress, format_figure, native_stderr_muted, print_status
 from trainer.data.training_data import Source, TrainingData, load_training_data
-from trainer.fitting.base_model import add_base_model_scans, find_base_model, refuse_data_leak
+from trainer.fitting.base_model import (
+    UNKNOWN_WEIGHTS_NOTE,
+    add_base_model_scans,
+    find_base_model,
+    is_fitted_on_unknown_scans,
+    refuse_data_leak,
+    weights_file,
+)
 from trainer.fitting.checkpoint import PIXELS, CheckpointFile
 from trainer.fitting.finish import Fitted, Wanted, finish
 from trainer.fitting.history import Epoch
@@ -76,7 +83,9 @@ def fit(name: str, source: Source, recipe: Recipe, options: FitOptions) -> Fitte
 def _publish(name: str, source: Source, recipe: Recipe, options: FitOptions) -> _Published:
     """Publish the model, unless the same command did so before."""
     artifact = find_published(name, recipe, source, options.models)
-    base_model = find_base_model(recipe.weights)
+    base_model = find_base_model(recipe.weights, options.models)
+    if is_fitted_on_unknown_scans(recipe.weights, base_model):
+        print_status(UNKNOWN_WEIGHTS_NOTE)
     data = load_training_data(source, recipe, cache=options.scratch / "pixels")
     if base_model:
         refuse_data_leak(base_model, data.labels_file.dataset, data.split)
@@ -87,8 +96,10 @@ def _publish(name: str, source: Source, recipe: Recipe, options: FitOptions) -> 
         check_same_scans(artifact, split, options.models)
         print_status(f"model {name} is published already; making what is missing beside it")
     else:
-        weights, history, policy, is_logged = _train(recipe, data, checkpoint_file, options)
-        published = build_published_model(recipe, data, weights)
+        # Not in the recipe, whose hash must be the same on a machine with other folders.
+        loadable = recipe.model_copy(update={"weights": weights_file(recipe.weights, base_model)})
+        weights, history, policy, is_logged = _train(loadable, data, checkpoint_file, options)
+        published = build_published_model(loadable, data, weights)
         manifest = make_manifest(name, recipe, data, published, history=history, policy=policy, base_model=base_model)
         rows = [epoch.as_row() for epoch in history]
         artifact = write_artifact(published.model, manifest, split=split, models=options.models, history=rows)

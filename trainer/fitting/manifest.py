@@ -7,10 +7,11 @@ import numpy as np
 
 from trainer.data.training_data import TrainingData
 from trainer.data.views import known_views
+from trainer.fitting.base_model import BLACK, WHITE, is_fitted_on_unknown_scans
 from trainer.fitting.history import Epoch
 from trainer.fitting.published_model import PublishedModel
 from trainer.recipe import Recipe
-from worker.artifacts.manifest import FORMAT_VERSION, Artifact, Manifest
+from worker.artifacts.manifest import FITTED_SCANS, FORMAT_VERSION, UNKNOWN, Artifact, Manifest
 
 
 def make_manifest(
@@ -39,6 +40,7 @@ def make_manifest(
             "computed_in": policy,
             "parameters": int(published.model.count_params()),
             "weights": _initial_weights(recipe, base_model),
+            **({FITTED_SCANS: UNKNOWN} if is_fitted_on_unknown_scans(recipe.weights, base_model) else {}),
         },
     )
 
@@ -49,6 +51,7 @@ def _about(recipe: Recipe, data: TrainingData, history: Sequence[Epoch]) -> dict
     flags = {key: value for key, value in recipe.model_dump().items() if isinstance(value, str | int | float)}
     return {
         **flags,
+        **(dict(zip((BLACK, WHITE), recipe.range, strict=True)) if recipe.range else {}),
         "epochs_fitted": len(history),
         "recipe_sha256": recipe.sha256,
         "csv_sha256": data.labels_file.sha256,

@@ -120,6 +120,8 @@ def _fit_epoch(
         batches, initial_epoch=index, epochs=index + 1, shuffle=False, verbose=0, callbacks=[callback]
     )
     seconds = time.monotonic() - started
+    # Averaged weights share their arrays with the optimizer's average, which JAX would delete when the model predicts.
+    compiled.set_weights(compiled.get_weights())
     loss = float(fitted.history["loss"][0])
     if not math.isfinite(loss):
         raise UserError(f"epoch {index + 1}: the loss is no longer a number; try a lower --learning-rate")

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from db.errors import UserError
 from worker.artifacts.keras_import import keras, set_download_folder
+from worker.artifacts.keras_model import RANGE_LAYER
 
 #: Layers in each of a DenseNet's four blocks. Source: Huang et al., Densely Connected Convolutional Networks,
 #: CVPR 2017, table 1. `densenet37` is ours: fewer of the same layers, for a fit of one minute on two cores.
@@ -76,11 +77,13 @@ def scale_for_imagenet(pixels: Any, name: str) -> Any:
     # Not by Keras' Normalization, because its eager tensors would become inputs of the exported ONNX graph.
     if name == "resnet50":
         image = mix_channels(pixels, GRAY_TO_THREE_CHANNELS) if is_gray else pixels
-        return keras.layers.Rescaling(1.0, offset=[-mean for mean in _BGR_MEAN], dtype="float32")(image)
+        return keras.layers.Rescaling(1.0, offset=[-mean for mean in _BGR_MEAN], dtype="float32", name=RANGE_LAYER)(
+            image
+        )
     scale = [1 / deviation for deviation in _RGB_STD]
     offset = [-mean * one for mean, one in zip(_RGB_MEAN, scale, strict=True)]
     image = mix_channels(pixels, GRAY_TO_THREE_CHANNELS if is_gray else _BGR_TO_RGB)
-    return keras.layers.Rescaling(scale, offset=offset, dtype="float32")(image)
+    return keras.layers.Rescaling(scale, offset=offset, dtype="float32", name=RANGE_LAYER)(image)
 
 
 def mix_channels(image: Any, matrix: Sequence[Sequence[float]]) -> Any:
@@ -147,7 +150,7 @@ def _load_saved_encoder(name: str, path: Path) -> Any:
 
 
 def _missing_file(path: Path) -> UserError:
-    return UserError(f"--weights {path}: no such file; give a file, imagenet or none")
+    return UserError(f"--weights {path}: no such file; give a file, imagenet, none, or a model in CXR_MODEL_DIR")
 
 
 def _unusable_file(name: str, path: Path, error: Exception) -> UserError:

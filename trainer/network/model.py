@@ -12,6 +12,7 @@ from trainer.network.encoders import (
 )
 from trainer.recipe import Recipe
 from worker.artifacts.keras_import import keras
+from worker.artifacts.keras_model import RANGE_LAYER
 
 layers = keras.layers
 #: Name of the layer that computes the logits, which calibration changes.
@@ -62,6 +63,9 @@ def _scale(pixels: Any, recipe: Recipe, *, channels: int) -> Any:
         image = mix_channels(image, GRAY_TO_THREE_CHANNELS)
     if recipe.scaling == "unit":
         return layers.Rescaling(1 / 255, dtype="float32")(image)
+    if recipe.range:
+        black, white = recipe.range
+        return layers.Rescaling((white - black) / 255, offset=black, dtype="float32", name=RANGE_LAYER)(image)
     # By its own mean and deviation, because a scan's exposure says nothing about the patient.
     centred = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32")(image)
     return layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, dtype="float32", name="exposure")(

@@ -32,7 +32,7 @@ def write_artifact(
         manifest: the artifact's manifest without its `files`.
         split: the subset of each scan.
         models: the store to publish to.
-        history: one mapping of figures for each epoch.
+        history: one mapping of figures for each epoch. A model that was not fitted here has none, and no file of it.
 
     Raises:
         UserError: the store cannot be written.
@@ -40,7 +40,8 @@ def write_artifact(
     with staging_folder() as staging:
         _save(model, staging / MODEL_FILE)
         write_split(staging, split)
-        _write_history(staging / HISTORY_FILE, history)
+        if history:
+            _write_history(staging / HISTORY_FILE, history)
         return models.publish(staging, manifest)
 
 
@@ -48,8 +49,10 @@ def find_published(name: str, recipe: Recipe, source: Source, models: ModelStore
     """The artifact that a fit with this name, recipe and CSV has published before; None if the name is free.
 
     Raises:
-        UserError: an artifact of another fit has this name, because a name stands for one artifact only.
+        UserError: see `check_name`; or an artifact of another fit has this name, because a name stands for one artifact
+            only.
     """
+    check_name(name)
     contents = models.contents()
     found = {sha256: manifest.about for sha256, manifest in contents.manifests.items() if manifest.name == name}
     taken = [*found, *(folder.name for folder in contents.unusable if folder.model == name)]
@@ -58,8 +61,23 @@ def find_published(name: str, recipe: Recipe, source: Source, models: ModelStore
     about = found.get(taken[0], {})
     has_same_recipe = len(taken) == 1 and about.get("recipe_sha256") == recipe.sha256
     if not has_same_recipe or about.get("csv_sha256") != source.read_labels().sha256:
-        raise _name_is_taken(name, taken[0], models)
+        raise name_is_taken(name, taken[0], models)
     return models.find(taken[0])
+
+
+def check_name(name: str) -> None:
+    """Check that people can ask for a model by this name.
+
+    Raises:
+        UserError: it is empty, or has characters that no terminal shows.
+    """
+    if not name.strip() or not name.isprintable():
+        raise UserError(f"--name {name!a:.200} is empty, or cannot be printed; choose another")
+
+
+def name_is_taken(name: str, identity: str, models: ModelStore) -> UserError:
+    """The refusal of a name that belongs to the artifact of this hash, or to the folder of this name."""
+    return UserError(f"--name {name!r} already belongs to artifact {identity[:12]} in {models.address}; choose another")
 
 
 def check_same_scans(artifact: Artifact, split: Iterable[SplitRow], models: ModelStore) -> None:
@@ -69,7 +87,7 @@ def check_same_scans(artifact: Artifact, split: Iterable[SplitRow], models: Mode
         UserError: its split is another one.
     """
     if list(read_split(artifact.folder)) != list(split):
-        raise _name_is_taken(artifact.manifest.name, artifact.sha256, models)
+        raise name_is_taken(artifact.manifest.name, artifact.sha256, models)
 
 
 def add_file(artifact: Artifact, name: str, content: bytes, models: ModelStore) -> None:
@@ -92,10 +110,6 @@ def staging_folder() -> Iterator[Path]:
         yield staging
 
 
-def _name_is_taken(name: str, identity: str, models: ModelStore) -> UserError:
-    return UserError(f"--name {name!r} already belongs to artifact {identity[:12]} in {models.address}; choose another")
-
-
 def _save(model: Any, path: Path) -> None:
     try:
         model.save(path)
@@ -107,6 +121,6 @@ def _save(model: Any, path: Path) -> None:
 
 def _write_history(path: Path, history: Sequence[Mapping[str, float | None]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(history[0]) if history else ["epoch"], lineterminator="\n")
+        writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)

@@ -7,24 +7,20 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import UserError
-from db.evaluation.cohort import number_patients
 from db.evaluation.estimate import difference, estimate
 from db.evaluation.evaluate import mean_auroc_statistic
 from db.labels.csv_file import LabelRow
 from db.metrics.formulas import has_both_classes
 from trainer.console.progress import print_status
-from trainer.data.dataset import read_scans
-from trainer.data.held_out import unseen_rows, used_rows
-from trainer.data.labels import known_only, label_matrix, labelled_rows
-from trainer.data.training_data import Source, Subset
+from trainer.data.labels import known_only
 from trainer.evaluation.evaluator import make_cohort
+from trainer.publishing.int8_scans import Int8Scans, count_patients
 from trainer.publishing.publish import staging_folder
 from worker.artifacts.artifact import file_sha256
 from worker.artifacts.exports import (
@@ -47,20 +43,8 @@ from worker.scoring.scorer import pad_batch
 
 #: The bound of the loss of mean AUROC must lie below this.
 DEFAULT_MAX_LOSS: Final = 0.01
-#: With fewer patients their spread is hardly known, so the bound would prove nothing.
-MIN_PATIENTS: Final = 20
 #: The upper end of a two-sided 90% interval is the one-sided 95% bound.
 _LEVEL: Final = 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Int8Scans:
-    """Scans to calibrate int8 on and scans to compare it on; no patient is in both."""
-
-    #: uint8 (N, H, W, C) of scans that the model was fitted on.
-    calibration: Pixels
-    #: Labelled validation scans of patients that the model was not fitted on.
-    validation: Subset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,47 +57,12 @@ class Comparison:
     loss_bound: float
 
 
-def load_int8_scans(artifact: Artifact, source: Source, *, count: int, cache: Path) -> Int8Scans:
-    """Read a CSV's validation scans and some of its training scans, by the artifact's own split.
-
-    Args:
-        artifact: the model.
-        source: the labels CSV that the model was fitted on, and its images.
-        count: the number of training scans, taken at even intervals from all of them.
-        cache: the folder of decoded images.
-
-    Raises:
-        UserError: the CSV or an image is wrong, or the CSV has no training scans or too few validation patients.
-    """
-    scans = source.find_scans()
-    file = scans.file
-    fitted = used_rows(file.dataset, file.rows, artifact, used=("train",))
-    apart = set(unseen_rows(file.dataset, file.rows, artifact, used=("train",)))
-    validation = used_rows(file.dataset, labelled_rows(file.rows), artifact, used=("validation",))
-    tuned = [row for row in validation if row in apart]
-    _check_scans(source.csv, artifact.manifest.name, fitted, tuned)
-    chosen = [fitted[at] for at in np.linspace(0, len(fitted) - 1, min(count, len(fitted))).astype(int)]
-    examples = read_scans([*chosen, *tuned], scans.found, artifact.manifest.preprocessing, cache=cache)
-    kept = set(tuned)
-    judged = np.array([row in kept for row in examples.rows], np.bool_)
-    rows = tuple(row for row in examples.rows if row in kept)
-    return Int8Scans(
-        calibration=np.asarray(examples.pixels[examples.indices[~judged]]),
-        validation=Subset(
-            rows=rows,
-            pixels=examples.pixels,
-            indices=examples.indices[judged],
-            labels=label_matrix(rows, artifact.manifest.findings, covered=file.covered),
-        ),
-    )
-
-
 def export_int8(artifact: Artifact, scans: Int8Scans, *, models: ModelStore, max_loss: float) -> Int8Export:
     """Write the int8 format beside the artifact if the bound of its loss of mean AUROC lies below `max_loss`.
 
     Args:
         artifact: a model with an export to OpenVINO.
-        scans: see `load_int8_scans`.
+        scans: see `trainer.publishing.int8_scans.load_int8_scans`.
         models: the artifact's store.
         max_loss: a difference of mean AUROCs, at least 0.
 
@@ -126,10 +75,10 @@ def export_int8(artifact: Artifact, scans: Int8Scans, *, models: ModelStore, max
     core, size = openvino.Core(), artifact.manifest.batch_size
     pixels = np.asarray(scans.validation.pixels[scans.validation.indices])
     with staging_folder() as staging:
-        print_status(f"calibrating int8 on {len(scans.calibration)} training scans")
+        print_status(f"calibrating int8 on {len(scans.calibration)} scans")
         quantized = quantize(core.read_model(graph, weights), scans.calibration, size)
         openvino.save_model(quantized, staging / OPENVINO_INT8_FILE, compress_to_fp16=False)
-        print_status(f"comparing int8 with float32 on {len(pixels)} validation scans")
+        print_status(f"comparing int8 with float32 on {len(pixels)} {scans.kind}")
         float32 = _scores(core.read_model(graph, weights), pixels, size, "float32")
         int8 = _scores(core.read_model(staging / OPENVINO_INT8_FILE), pixels, size, floats)
         compared = compare(scans.validation.rows, scans.validation.labels, float32, int8)
@@ -141,7 +90,8 @@ def export_int8(artifact: Artifact, scans: Int8Scans, *, models: ModelStore, max
             files={file: file_sha256(staging / file) for file in FILES_BY_FORMAT[INT8]},
             max_difference=float(np.abs(int8 - float32).max()),
             max_loss=max_loss,
-            **_proven_figures(scans.validation, compared, max_loss=max_loss),
+            dataset=scans.dataset,
+            **_proven_figures(scans, compared, max_loss=max_loss),
         )
         write_exports(staging, artifact.sha256, {**exports.formats, INT8: export})
         models.add(artifact, staging, last=EXPORTS_FILE)
@@ -213,37 +163,26 @@ def compare(
 
 def describe_int8(export: Int8Export) -> str:
     """Describe an int8 export and its comparison with float32 in one line."""
+    kind = "scans" if export.dataset else "validation scans"
+    seen = f" of {export.dataset}, which the model may have been fitted on" if export.dataset else ""
     return (
         f"{INT8}: {', '.join(export.files)}; mean AUROC {export.auroc_float32:.4f} in float32 and"
-        f" {export.auroc_int8:.4f} in int8 over {export.findings} findings, on {export.scans} validation scans of"
-        f" {export.patients} patients; the loss is at most {export.loss_bound:.4f} (one-sided 95% bound,"
+        f" {export.auroc_int8:.4f} in int8 over {export.findings} findings, on {export.scans} {kind} of"
+        f" {export.patients} patients{seen}; the loss is at most {export.loss_bound:.4f} (one-sided 95% bound,"
         f" clustered by patient); scores differ from float32 by at most {export.max_difference:.2g}"
     )
 
 
-def _check_scans(csv: Path, name: str, fitted: Sequence[LabelRow], tuned: Sequence[LabelRow]) -> None:
-    patients = _count_patients(tuned)
-    if not fitted:
-        raise UserError(
-            f"{csv}: {name} was fitted on none of these scans; --int8 needs the CSV that the model was fitted on"
-        )
-    if patients < MIN_PATIENTS:
-        raise UserError(
-            f"{csv}: has {len(tuned)} labelled validation scans of {patients} patients that {name} was not fitted on;"
-            f" --int8 needs {MIN_PATIENTS} such patients for its comparison"
-        )
-
-
-def _proven_figures(validation: Subset, compared: Comparison | None, *, max_loss: float) -> dict[str, Any]:
-    scans, patients = len(validation.rows), _count_patients(validation.rows)
-    findings = sum(has_both_classes(known_only(labels)[0] > 0) for labels in validation.labels.T)
+def _proven_figures(given: Int8Scans, compared: Comparison | None, *, max_loss: float) -> dict[str, Any]:
+    scans, patients = len(given.validation.rows), count_patients(given.validation.rows)
+    findings = sum(has_both_classes(known_only(labels)[0] > 0) for labels in given.validation.labels.T)
     if compared is None:
-        raise UserError(f"int8: no finding has both classes on {scans} validation scans; nothing was written")
+        raise UserError(f"int8: no finding has both classes on {scans} {given.kind}; nothing was written")
     float32, int8, bound = compared.float32, compared.int8, compared.loss_bound
     if not bound < max_loss:
         raise UserError(
             f"int8: mean AUROC {float32:.4f} in float32 and {int8:.4f} in int8 over {findings} findings, on {scans}"
-            f" validation scans of {patients} patients; the loss may be {bound:.4f} (one-sided 95% bound), which is not"
+            f" {given.kind} of {patients} patients; the loss may be {bound:.4f} (one-sided 95% bound), which is not"
             f" below --max-loss {max_loss:g}; nothing was written"
         )
     return {
@@ -254,11 +193,6 @@ def _proven_figures(validation: Subset, compared: Comparison | None, *, max_loss
         "auroc_int8": int8,
         "loss_bound": bound,
     }
-
-
-def _count_patients(rows: Sequence[LabelRow]) -> int:
-    """A scan without a patient id counts as a patient of its own."""
-    return len(set(number_patients([row.patient_id for row in rows])[0].tolist()))
 
 
 def _scores(graph: Any, pixels: Pixels, size: int, floats: FloatPrecision) -> NDArray[np.float32]:

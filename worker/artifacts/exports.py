@@ -64,9 +64,11 @@ class Int8Export(BaseModel):
         precision: of most of the arithmetic.
         rest: of all other arithmetic in the comparison; workers use bfloat16 where their CPU has it.
         quantizer: the program that made it, with its version.
-        calibrated_on: the number of training scans that the ranges of activations come from.
+        calibrated_on: the number of scans that the ranges of activations come from: training scans, unless `dataset`
+            is given.
         files: sha256 of each file by name.
-        scans: the number of validation scans in the comparison, none of them from a training patient.
+        scans: the number of scans in the comparison, none of them from a patient of the calibration: validation scans,
+            unless `dataset` is given.
         patients: the number of patients of these scans.
         findings: the number of findings with both classes among these scans; each AUROC is the mean over them.
         auroc_float32: mean AUROC of the float32 format.
@@ -76,6 +78,8 @@ class Int8Export(BaseModel):
             patient. Version 1 of this file needs the key.
         max_loss: the limit that the bound had to stay below.
         max_difference: the largest absolute difference of any score from float32's.
+        dataset: of the CSV that all these scans are from, if the model's split lists no validation scans. The model may
+            have been fitted on them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,6 +99,7 @@ class Int8Export(BaseModel):
     resamples: int = 0
     max_loss: float
     max_difference: float
+    dataset: str | None = None
 
 
 AnyExport: TypeAlias = Annotated[Export | Int8Export, Field(discriminator="precision")]
@@ -132,7 +137,9 @@ def export_sha256(files: Mapping[str, str]) -> str:
 def write_exports(folder: Path, model: str, formats: Mapping[str, AnyExport]) -> Exports:
     """Write the list of the exports in a folder, made from the model with this sha256."""
     exports = Exports(model=model, formats=dict(formats))
-    (folder / EXPORTS_FILE).write_text(exports.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    # Without empty fields: older programs refuse those that they do not know.
+    content = exports.model_dump_json(indent=2, exclude_none=True)
+    (folder / EXPORTS_FILE).write_text(content + "\n", encoding="utf-8")
     return exports
 
 

@@ -8,7 +8,7 @@ from worker.artifacts.keras_import import keras
 from worker.artifacts.manifest import MODEL_FILE, Artifact
 from worker.images.preprocessing import Preprocessing
 
-#: Name of the layer that scales pixels to the manifest's range; it must compute in float32.
+#: Name of the layer that scales pixels, to the manifest's range or by the network itself; it must compute in float32.
 RANGE_LAYER: Final = "range"
 
 

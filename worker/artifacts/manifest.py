@@ -26,6 +26,9 @@ SPLIT_FILE: Final = "split.csv"
 _RESERVED_NAMES: Final = frozenset({"", ".", "..", MANIFEST_FILE})
 #: What everything that shows a synthetic model says of it.
 SYNTHETIC_NOTE: Final = "fitted on synthetic radiographs, so its scores of real ones mean nothing"
+#: The key and the value in `about` that say that nobody knows which scans the model was fitted on.
+FITTED_SCANS: Final = "fitted_scans"
+UNKNOWN: Final = "unknown"
 #: That of new models. Increased whenever an older program could misread a new manifest.
 FORMAT_VERSION: Final = 2
 #: What to do about an artifact of which a part is missing or damaged.
@@ -74,6 +77,12 @@ class Manifest(BaseModel):
         """Whether the model was fitted on drawn radiographs, which show no patient."""
         # Not a field: older workers refuse unknown fields, and score during an upgrade.
         return bool(self.about.get("synthetic"))
+
+    @property
+    def fitted_scans_unknown(self) -> bool:
+        """Whether the model, or one that its fit began from, was fitted on scans that its split does not list."""
+        # Not a field, for the same reason.
+        return self.about.get(FITTED_SCANS) == UNKNOWN
 
     @field_validator("files")
     @classmethod

@@ -82,8 +82,14 @@ def open_model_store(address: str, home: Path) -> ModelStore:
     return SharedModelStore(folder, home / "fetched-models")
 
 
-def find_by_name(wanted: str, models: ModelStore) -> Artifact:
+def find_by_name(wanted: str, models: ModelStore, *, flag: str = "--model", others: str = "") -> Artifact:
     """The artifact with this name or this sha256 (all of it, or its first 12 digits).
+
+    Args:
+        wanted: the name or hash.
+        models: the store that is searched.
+        flag: which a person gave it with, for messages.
+        others: what else that flag takes, for messages.
 
     Raises:
         UserError: the store has no such artifact, or more than one, or its folder cannot be used.
@@ -95,7 +101,7 @@ def find_by_name(wanted: str, models: ModelStore) -> Artifact:
         check_usable(wanted, contents.unusable)
     if len(found) != 1:
         names = ", ".join(f"{name} ({sha256[:12]})" for sha256, name in known.items()) or "no artifact"
-        raise UserError(f"--model {wanted!r} matches {len(found)} artifacts; {models.address} holds {names}")
+        raise UserError(f"{flag} {wanted!r} matches {len(found)} artifacts; {models.address} holds {names}{others}")
     return models.find(found[0])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
+from pydicom.sequence import Sequence as ItemSequence
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -185,6 +186,8 @@ def _pixel_element(dataset: FileDataset) -> tuple[RawDataElement, memoryview]:
         element = dataset.get_item("PixelData", keep_deferred=True)
     except DAMAGE_ERRORS as error:
         raise PermanentError("truncated", "the DICOM file is damaged: its pixel data cannot be read") from error
+    if isinstance(element.value, ItemSequence):
+        raise PermanentError("truncated", "the DICOM file is damaged: its pixel data claims to be a sequence")
     if not isinstance(element, RawDataElement):
         raise TypeError("the pixel data was read before")
     if element.value is not None:

@@ -21,6 +21,7 @@ from producer.report.page.columns import (
     thin_curve,
     thousandths,
 )
+from producer.report.sentences import threshold_origin
 
 #: Positions of the slider; a finding's own thresholds follow them in every column.
 GRID: Final = tuple(k / 100 for k in range(101))
@@ -67,6 +68,7 @@ def page_data(report: Report, cohort: Cohort) -> dict[str, Any]:
         }
     return {
         "is_judged": report.main is not None,
+        "threshold_origin": threshold_origin(report),
         "findings": {finding: shown for finding, shown in findings.items() if shown["groups"]},
     }
 

@@ -226,7 +226,7 @@ function showScans() {
 function showThreshold() {
   const place = position();
   const threshold = thresholdAt(place);
-  const name = threshold.name ? `${threshold.name}, chosen on the validation scans` : "";
+  const name = threshold.name ? `${threshold.name}, ${data.threshold_origin}` : "";
   byId("threshold").value = Math.round(100 * threshold.value);
   byId("threshold").setAttribute("aria-valuetext", name ? `${threshold.text}, ${name}` : threshold.text);
   byId("threshold-value").value = threshold.text;

@@ -18,6 +18,7 @@ from producer.report.sentences import (
     next_steps,
     own_threshold_note,
     spread_line,
+    threshold_origin,
     views_line,
 )
 
@@ -54,6 +55,7 @@ def render_page(report: Report, cohort: Cohort) -> str:
         warnings=warnings(report),
         interval_note=quiet_interval_note(report),
         own_threshold_note=own_threshold_note(report),
+        threshold_origin=threshold_origin(report),
         next_steps=next_steps(report),
         views=views_line(report),
         spread=spread_line(report),

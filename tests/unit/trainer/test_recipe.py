@@ -39,6 +39,27 @@ def test_a_value_out_of_range_is_one_sentence():
         make_recipe("best", learning_rate=-1)
 
 
+def test_recipes_of_published_models_keep_their_hashes():
+    """A published fit and a checkpoint are found by the hash, so a field that says nothing new is not in it."""
+    assert make_recipe("best").sha256 == "e461407318a73a71ab391506d42e812c7ba387107b51cd28d7334ac455c804b8"
+    assert make_recipe("report").sha256 == "abdd157c1885d45eb3f7e8212f57be5c56f9b30f98ab2a12ffa4a9d00a8f69f5"
+    assert "range" not in make_recipe("best").model_dump(mode="json")
+    assert make_recipe("best", range=(0, 1)).model_dump(mode="json")["range"] == [0, 1]
+
+
+def test_a_range_is_a_scaling():
+    """It needs no second flag, and another scaling has none."""
+    recipe = make_recipe("report", range=(-1024, 1024))
+    assert (recipe.scaling, recipe.range) == ("range", (-1024, 1024))
+    for wrong in ({"scaling": "range"}, {"scaling": "unit", "range": (0, 1)}):
+        with pytest.raises(UserError, match=r"--scaling is .* give both, or no --range"):
+            make_recipe("best", **wrong)
+    with pytest.raises(UserError, match="--range is 5 5, so every image would be the same"):
+        make_recipe("best", range=(5, 5))
+    with pytest.raises(UserError, match=r"--range is 1e\+38: Input should be less than or equal to 1000000"):
+        make_recipe("best", range=(0, 1e38))
+
+
 def test_every_choice_of_a_recipe_has_a_flag():
     """Any number can be overridden; only `targets` has a flag of another name, `--target`."""
     flags = typing.get_type_hints(fit_command.fit)

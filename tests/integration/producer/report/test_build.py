@@ -223,13 +223,13 @@ def test_a_report_leads_with_the_finding_that_was_asked_for(engine, run):
 @pytest.mark.parametrize(
     ("runtime", "precision", "note"),
     [
-        ("keras 3.15 on tensorflow", "float32", "as those of the model card were."),
+        ("keras 3.15 on tensorflow", "float32", "as 'trainer evaluate' computes them."),
         (
             "keras 3.15 on tensorflow",
             "bfloat16",
-            "The model card's figures are of float32 scores by Keras: AUROC may differ",
+            "'trainer evaluate' computes float32 scores by Keras: AUROC may differ",
         ),
-        ("openvino 2026", "float32", "The model card's figures are of float32 scores by Keras: AUROC may differ"),
+        ("openvino 2026", "float32", "'trainer evaluate' computes float32 scores by Keras: AUROC may differ"),
     ],
 )
 def test_a_note_says_what_computed_the_scores_and_whether_the_model_cards(engine, run, runtime, precision, note):

@@ -8,6 +8,16 @@ CANNOT = "Held out by patient cannot be told"
 FITTED = "1 of the 3 scans that the model was fitted or tuned on have no patient id"
 
 
+@pytest.mark.parametrize(("fitted", "which"), [([], "which scans"), (["1", None], "which other scans")])
+def test_nothing_is_held_out_where_nobody_knows_what_the_model_was_fitted_on(fitted, which):
+    """Whatever the patients tell: a base model may have seen any scan, even if the fit after it lists its own."""
+    known = count_known_patients(["1", "2"], fitted, fitted_scans_unknown=True)
+    assert (known.can_tell_held_out, known.note) == (
+        False,
+        f"Held out: unknown. Nobody knows {which} the model was fitted on, so the figures may flatter it.",
+    )
+
+
 @pytest.mark.parametrize(
     ("scans", "fitted", "can_tell", "note"),
     [

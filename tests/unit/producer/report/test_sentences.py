@@ -7,12 +7,13 @@ from producer.report.sentences import (
     coverage_lines,
     guess_note,
     headline,
+    held_out_note,
     interval_note,
     next_steps,
     own_threshold_note,
 )
 from producer.report.table import print_report
-from tests.support.reports import COVERAGE, a_cohort, a_report, an_unlabelled_report
+from tests.support.reports import COVERAGE, KNOWN, a_cohort, a_report, an_unlabelled_report
 
 
 def test_the_headline_is_the_one_figure_and_what_it_is_of():
@@ -98,3 +99,26 @@ def test_own_thresholds_are_not_said_to_be_of_other_scans_if_fitted_ones_are_inc
         assert "chosen on its validation scans, which may be among these" in text
     none_seen = replace(included, coverage=replace(report.coverage, seen_itself=0))
     assert own_threshold_note(none_seen) == own_threshold_note(report)
+
+
+def test_figures_of_a_model_whose_fitted_scans_nobody_knows_are_marked():
+    """In the headline, of whichever subset; and what is left out is only what is known."""
+    report = replace(a_report(), patients=replace(KNOWN, fitted_scans_unknown=True))
+    assert " on 100 scans of 40 patients (held out: unknown), label set 2017" in headline(report)
+    everything = (
+        " on 100 scans of 40 patients including those that the model was fitted or tuned on (held out: unknown)"
+    )
+    assert everything in headline(replace(report, subset="all"))
+    assert "left out: the model is known to be fitted or tuned on the scan" in dict(coverage_lines(report))
+    for subset in ("held_out", "all"):
+        assert held_out_note(replace(report, subset=subset)) == report.patients.note
+
+
+def test_a_threshold_that_the_publisher_states_is_not_called_chosen(capsys):
+    """Terminal and page say whose it is."""
+    report = a_report(own_thresholds={"Effusion": {"published": 0.1}})
+    assert own_threshold_note(report) == "the model's own threshold: stated by its publisher"
+    print_report(report)
+    told = capsys.readouterr().out + render_page(report, a_cohort())
+    assert "validation" not in told
+    assert "stated by its publisher" in told

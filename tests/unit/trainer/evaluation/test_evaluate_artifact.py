@@ -33,8 +33,8 @@ def artifact(phantoms, tmp_path_factory):
     return publish_random(phantoms, tmp_path_factory.mktemp("models"), split)
 
 
-def publish_random(phantoms, models, split):
-    """Publish a model with random weights and this split."""
+def publish_random(phantoms, models, split, **about):
+    """Publish a model with random weights and this split; `about` stands in its manifest."""
     recipe = make_recipe("best", encoder="densenet37", size=32)
     findings = ("Abnormal", "Effusion")
     manifest = Manifest(
@@ -44,6 +44,7 @@ def publish_random(phantoms, models, split):
         preprocessing=recipe.preprocessing,
         dataset=phantoms.stem,
         thresholds={"Abnormal": {"youden": 0.5}},
+        about=about,
     )
     return write_artifact(build_model(recipe, findings), manifest, split=split, models=FolderModelStore(models))
 
@@ -113,6 +114,27 @@ def test_a_csv_without_patients_is_evaluated_with_a_note(artifact, phantoms, tmp
     assert json.loads(evaluation_json(context, evaluation))["of"]["held_out_note"] == note
     assert (evaluation.patients, evaluation.scans_without_patient) == (0, evaluation.scans)
     assert evaluate_artifact(artifact, Source(csv=phantoms), cache=tmp_path)[0].held_out_note is None
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_model_whose_fitted_scans_nobody_knows_is_evaluated_with_a_note(phantoms, tmp_path, monkeypatch, listed):
+    """Of all scans that its split does not list, which it calls neither unseen nor held out."""
+    rows = read_labels_csv(phantoms).rows
+    split = split_by_patient(rows, validation_share=0.15, test_share=0.25, seed=0) if listed else []
+    model = publish_random(phantoms, tmp_path / "models", split, fitted_scans="unknown")
+    monkeypatch.setenv("CXR_HOME", str(tmp_path))
+    arguments = ["evaluate", "--model", "random", "--csv", str(phantoms), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    which = "which other scans" if listed else "which scans"
+    note = f"Held out: unknown. Nobody knows {which} the model was fitted on, so the figures may flatter it."
+    assert note in done.stdout.splitlines()
+    assert "was not fitted on" not in done.stdout
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (told["of"]["subset"], told["of"]["held_out_note"]) == ("unlisted", note)
+    assert (told["evaluation"]["scans"] < len(rows)) == listed
+    everything, _ = evaluate_artifact(model, Source(csv=phantoms), cache=tmp_path, include_seen=True)
+    assert (everything.subset, everything.held_out_note) == ("all", note)
 
 
 def test_a_renamed_film_is_known_by_its_bytes_and_leads_to_its_patient(phantoms, tmp_path):

@@ -109,3 +109,12 @@ def test_the_card_says_how_images_become_pixels(evaluation):
     assert "rendering `display`, 16 bits by their own depth (pixel rule 2)." in card
     assert "- Views of the training scans: not all known." in card
     assert "rendering" not in render_model_card(MANIFEST, evaluation, None)
+
+
+def test_a_fit_that_began_from_unknown_scans_does_not_call_its_test_scans_unseen(evaluation):
+    """The weights that it began from may have been fitted on them."""
+    from_import = MANIFEST.model_copy(update={"about": {**ABOUT, "fitted_scans": "unknown"}})
+    card = render_model_card(from_import, evaluation, None)
+    assert "All figures are of 300 scans that this fit was not given, of 100 patients" in card
+    assert "**The weights that it began from may have been fitted on these scans: nobody knows.**" in card
+    assert "nobody knows" not in render_model_card(MANIFEST, evaluation, None)

@@ -37,6 +37,15 @@ def test_every_figure_of_the_main_finding_is_printed_with_its_interval(evaluatio
     assert "chosen on the model's validation scans: 0.375 (best F1)\n" in text
 
 
+def test_a_threshold_that_the_publisher_states_is_not_called_chosen(evaluation, printed):
+    """An imported model's; nobody knows which scans it was chosen on."""
+    abnormal = evaluation.findings["Abnormal"]
+    stated = [replace(at, chosen_by="published") if at.chosen_by == "best_f1" else at for at in abnormal.thresholds]
+    text = printed(replace(evaluation, findings={"Abnormal": replace(abnormal, thresholds=tuple(stated))}))
+    assert "stated by the model's publisher: 0.375 (published)\n" in text
+    assert "validation" not in text
+
+
 def test_what_has_no_interval_says_why(scored, printed):
     """Findings and groups with too few scans of a class."""
     rows = [replace(row, view="LATERAL") if number < 3 else row for number, row in enumerate(scored.rows)]

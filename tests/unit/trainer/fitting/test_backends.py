@@ -27,8 +27,8 @@ def two_steps(folder):
 
 
 def test_two_steps_give_the_same_result_on_jax_as_on_tensorflow(tmp_path):
-    """Except for rounding, loss, scores and the changes of weights are equal for the same scans in the same order, of
-    which some labels are unknown.
+    """Except for rounding, loss, scores and the changes of averaged weights are equal for the same scans in the same
+    order, of which some labels are unknown.
 
     Adam divides by a gradient's size, so a weight whose gradient is only rounding may differ by a whole step.
     """

@@ -1,5 +1,6 @@
 """An int8 export is written only if its loss of AUROC is provably small, and workers can score with it."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,17 +8,17 @@ import pytest
 
 from db.errors import UserError
 from db.findings import NIH_FINDINGS
-from db.labels.csv_file import LabelRow, read_labels_csv
+from db.labels.csv_file import LabelRow
 from db.metrics.formulas import auroc
 from tests.support.audited_process import run_audited
 from tests.support.bootstrap import bootstrap_patients, weighted_curve
 from tests.support.small_graph import BATCH, FINDINGS, SIDE, artifact_in
 from tests.support.world import radiograph
 from trainer.data.labels import label_matrix
-from trainer.data.split import split_by_image, split_by_patient
-from trainer.data.training_data import Source, Subset
+from trainer.data.training_data import Subset
 from trainer.publishing import quantize as module
-from trainer.publishing.quantize import Int8Scans, compare, export_int8, load_int8_scans
+from trainer.publishing.int8_scans import Int8Scans
+from trainer.publishing.quantize import compare, describe_int8, export_int8
 from worker.artifacts.artifact import file_sha256, load_artifact
 from worker.artifacts.exports import (
     EXPORTS_FILE,
@@ -86,6 +87,21 @@ def test_int8_is_kept_with_the_figures_that_prove_it(artifact, exported):
     assert exported.auroc_float32 - exported.auroc_int8 <= exported.loss_bound < exported.max_loss == 0.05
     assert 0.8 < exported.auroc_float32 < 1
     assert load_artifact(artifact.folder).sha256 == artifact.sha256
+
+
+def test_int8_of_other_scans_says_that_the_model_may_have_seen_them(tmp_path, scans, artifact, exported):
+    """In its list and in its line. Of scans of its own split the list has no such field, which older workers refuse."""
+    imported = artifact_in(tmp_path)
+    export = export_int8(
+        imported, replace(scans, dataset="ours"), models=FolderModelStore(tmp_path / "models"), max_loss=0.05
+    )
+    written = [json.loads((one.folder / EXPORTS_FILE).read_text())["formats"][INT8] for one in (imported, artifact)]
+    assert [one.get("dataset") for one in written] == ["ours", None]
+    assert "dataset" not in written[1]
+    assert "on 60 scans of 30 patients of ours, which the model may have been fitted on; the loss" in describe_int8(
+        export
+    )
+    assert "on 60 validation scans of 30 patients; the loss is at most" in describe_int8(exported)
 
 
 def test_a_worker_scores_with_what_was_judged(artifact, exported, scans):
@@ -211,66 +227,6 @@ def test_an_unknown_label_judges_nothing():
         auroc(labels[kept, at] > 0, float32[kept, at].astype(np.float64)) for at, kept in ((0, ...), (1, slice(20, 60)))
     ]
     assert compare(rows, labels, float32, float32).float32 == pytest.approx(np.mean(areas))
-
-
-def artifact_with_split(phantoms, tmp_path, split_rows):
-    rows = read_labels_csv(phantoms).rows
-    split = split_rows(rows, validation_share=0.4, test_share=0.2, seed=0)
-    return artifact_in(tmp_path, split), {one.image_name: one.subset for one in split}, rows
-
-
-def names(rows, subsets, wanted):
-    return {row.image_name for row in rows if subsets[row.image_name] == wanted}
-
-
-@pytest.fixture
-def few_are_enough(monkeypatch):
-    monkeypatch.setattr(module, "MIN_PATIENTS", 1)
-
-
-def spied_rows(monkeypatch):
-    """The rows that are read, in their order."""
-    asked = []
-    read = module.read_scans
-    monkeypatch.setattr(module, "read_scans", lambda *given, **also: asked.extend(given[0]) or read(*given, **also))
-    return asked
-
-
-def test_training_scans_calibrate_and_validation_scans_judge(phantoms, tmp_path, monkeypatch, few_are_enough):
-    """By the artifact's own split; test scans are not looked at."""
-    artifact, subsets, rows = artifact_with_split(phantoms, tmp_path, split_by_patient)
-    asked = spied_rows(monkeypatch)
-    scans = load_int8_scans(artifact, Source(csv=phantoms), count=1000, cache=tmp_path / "cache")
-    validation = names(rows, subsets, "validation")
-    assert {one.image_name for one in scans.validation.rows} == validation
-    assert {one.image_name for one in asked} == validation | names(rows, subsets, "train")
-    assert len(scans.calibration) == len(names(rows, subsets, "train"))
-    assert scans.validation.labels.shape == (len(validation), len(FINDINGS))
-    at = asked.index(scans.validation.rows[0])
-    assert (scans.validation.pixels[scans.validation.indices[0]] == scans.validation.pixels[at]).all()
-    assert len(load_int8_scans(artifact, Source(csv=phantoms), count=3, cache=tmp_path / "cache").calibration) == 3
-
-
-def test_no_patient_calibrates_and_judges(phantoms, tmp_path, few_are_enough):
-    """A split by image parts a patient's scans: those of patients whom the model was fitted on judge nothing."""
-    artifact, subsets, rows = artifact_with_split(phantoms, tmp_path, split_by_image)
-    fitted = {one.patient_id for one in rows if subsets[one.image_name] == "train"}
-    apart = {one.image_name for one in rows if subsets[one.image_name] == "validation" and one.patient_id not in fitted}
-    assert set() < apart < names(rows, subsets, "validation")
-    scans = load_int8_scans(artifact, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
-    assert {one.image_name for one in scans.validation.rows} == apart
-
-
-def test_a_csv_of_other_scans_is_one_sentence(phantoms, tmp_path):
-    """With too few validation scans or no training scan, it says what is missing."""
-    artifact, _, _ = artifact_with_split(phantoms, tmp_path, split_by_patient)
-    with pytest.raises(
-        UserError, match=r"\d+ labelled validation scans of \d patients that small was not fitted on; .* 20 such"
-    ):
-        load_int8_scans(artifact, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
-    other = artifact_in(tmp_path / "other")
-    with pytest.raises(UserError, match="small was fitted on none of these scans; --int8 needs the CSV"):
-        load_int8_scans(other, Source(csv=phantoms), count=9, cache=tmp_path / "cache")
 
 
 def test_quantizing_tells_nobody():

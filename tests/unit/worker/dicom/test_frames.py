@@ -278,6 +278,18 @@ def test_bits_that_contradict_each_other_are_damage():
     assert refusal(with_frame(frame_of(coded), dicom_file(film(8, "u1"), syntax=JPEGBaseline8Bit)))[0] == "truncated"
 
 
+@pytest.mark.parametrize("vr", [b"SQ", b"UN"])
+def test_pixel_data_that_claims_to_be_a_sequence_is_damage(vr):
+    """pydicom reads its items as elements of their own, so there are no bytes to decode."""
+    encoded = dicom_file(FILM[:2, :4], syntax=RLELossless)
+    pixels = encoded.index(b"\xe0\x7f\x10\0OB")
+    item = b"\xfe\xff\0\xe0" + struct.pack("<L", 10) + b"\x28\0\x10\0US\2\0\2\0"
+    damaged = encoded[:pixels] + b"\xe0\x7f\x10\0" + vr + b"\0\0" + b"\xff" * 4 + item
+    reason, sentence = refusal(damaged + b"\xfe\xff\xdd\xe0" + bytes(4))
+    assert reason == "truncated"
+    assert "sequence" in sentence
+
+
 def test_the_codestream_decides_and_not_its_transfer_syntax():
     """Programs copy frames under the wrong one."""
     coded = dicom_file(FILM, syntax=JPEGLossless, BitsStored=12)
