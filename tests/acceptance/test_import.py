@@ -107,7 +107,7 @@ def published_scores():
     return 1 / (1 + np.exp(-recorded_logits(TORCHXRAYVISION)[:, named]))
 
 
-@pytest.mark.slow
+@pytest.mark.variant
 @pytest.mark.timeout(900)
 def test_every_runtime_scores_as_pytorch_does(world, weights, tmp_path):
     """Keras and OpenVINO to many decimals; int8, which any labelled CSV proves, nearly. An evaluation warns, too."""

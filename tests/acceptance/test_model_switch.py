@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tests.support.hash_scorer import UNLOADABLE
-from tests.support.world import hash_artifact, scoring_process, wait_until, write_csv, write_images
+from tests.support.world import embedded_first, hash_artifact, scoring_process, wait_until, write_csv, write_images
 
 SCANS = range(32)
 
@@ -31,6 +31,7 @@ def wait_for(world, run_id):
 
 
 @pytest.mark.slow
+@embedded_first
 def test_the_active_model_is_followed_and_rolled_back_without_a_restart(world, csv):
     """One `worker start` waits for a first model, then finishes A's run with A, B's with B and the next with A."""
     worker = world.worker()

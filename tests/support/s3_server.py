@@ -30,7 +30,7 @@ _IDENTITIES = [
 
 
 @contextlib.contextmanager
-def s3_server(binary, volumes=200):
+def s3_server(binary):
     """Start the server; yields the environment with which boto3 uses it as its owner."""
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     with tempfile.TemporaryDirectory(prefix="s3-") as folder:
@@ -38,7 +38,8 @@ def s3_server(binary, volumes=200):
         config.write_text(json.dumps({"identities": _IDENTITIES}))
         command = [binary, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer"]
         command += [f"-s3.config={config}", "-master.telemetry=false"]
-        command += ["-master.volumeSizeLimitMB=64", f"-volume.max={volumes}"]
+        # Each bucket takes seven volumes, and without a free one the store answers InternalError.
+        command += ["-master.volumeSizeLimitMB=64", "-volume.max=2000"]
         # Off, because their ports are fixed and a second server on this machine would not start.
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         for name, port in ports.items():

@@ -53,7 +53,7 @@ def split_of(phantoms, base_model, subsets, *, subset):
     return [SplitRow(image_name=row.image_name, patient_id=row.patient_id, subset=subset) for row in rows]
 
 
-@pytest.mark.slow
+@pytest.mark.variant
 def test_a_fit_starts_from_a_models_encoder_at_another_size(phantoms, options, base_model):
     """One gray channel stays one, and the manifest names the base model and no path of this machine."""
     weights = str(base_model.folder / MODEL_FILE)

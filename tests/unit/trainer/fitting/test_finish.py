@@ -94,6 +94,7 @@ def test_a_fit_that_dies_at_any_step_is_finished_by_the_same_command(fitted, hom
     assert not list((home / "trainer" / "fits").iterdir())
 
 
+@pytest.mark.variant
 def test_a_fit_that_is_killed_right_after_publishing_is_finished_by_the_same_command(home, phantoms, monkeypatch):
     """It ends with 0, the model is the same, and the card and the sheet are there."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]

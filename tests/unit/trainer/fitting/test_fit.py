@@ -139,6 +139,7 @@ def test_a_fit_that_is_killed_and_resumed_gives_the_same_model(fitted, phantoms,
     assert not checkpoint.exists()
 
 
+@pytest.mark.variant
 def test_the_reports_recipe_fits_too(phantoms, options):
     """Without validation there are no thresholds or temperatures; the card warns that subsets share patients."""
     recipe = make_recipe("report", encoder="densenet37", size=32, epochs=1, batch_size=8)
