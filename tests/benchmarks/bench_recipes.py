@@ -94,7 +94,10 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--images", help="folder of the images (default: beside the CSV)")
     parser.add_argument(
-        "--minutes", type=float, default=60.0 * 24 * 365, help="no epoch begins after so many (default: unlimited)"
+        "--minutes",
+        type=float,
+        default=60.0 * 24 * 365,
+        help="begin no epoch after this many minutes (default: unlimited)",
     )
     parser.add_argument(
         "--out", type=Path, default=ROOT / "build" / "recipes", help="folder of all files (default %(default)s)"

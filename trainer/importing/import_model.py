@@ -6,6 +6,7 @@ Importing this module imports Keras.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,7 @@ from trainer.publishing.publish import (
     add_file,
     check_name,
     check_same_scans,
-    name_is_taken,
+    find_named,
     staging_folder,
     write_artifact,
 )
@@ -132,15 +133,9 @@ def _about(weights: NetworkWeights, description: Description, path: Path) -> dic
 
 def _find_imported(manifest: Manifest, fitted: Sequence[SplitRow], models: ModelStore) -> Artifact | None:
     """The artifact that the same import has published before; None if the name is free."""
-    contents, name = models.contents(), manifest.name
-    found = {sha256: other for sha256, other in contents.manifests.items() if other.name == name}
-    taken = [*found, *(folder.name for folder in contents.unusable if folder.model == name)]
-    if not taken:
-        return None
-    if len(taken) > 1 or taken[0] not in found or not is_same_import(found[taken[0]], manifest):
-        raise name_is_taken(name, taken[0], models)
-    artifact = models.find(taken[0])
-    check_same_scans(artifact, fitted, models)
+    artifact = find_named(manifest.name, models, is_same=partial(is_same_import, manifest))
+    if artifact:
+        check_same_scans(artifact, fitted, models)
     return artifact
 
 

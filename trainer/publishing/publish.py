@@ -1,7 +1,7 @@
 """Publishes a fitted model with its split and history as one artifact."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,19 +49,31 @@ def find_published(name: str, recipe: Recipe, source: Source, models: ModelStore
     """The artifact that a fit with this name, recipe and CSV has published before; None if the name is free.
 
     Raises:
-        UserError: see `check_name`; or an artifact of another fit has this name, because a name stands for one artifact
-            only.
+        UserError: see `find_named`.
+    """
+
+    def is_same_fit(manifest: Manifest) -> bool:
+        about = manifest.about
+        # The CSV is read only if the recipe is the same.
+        return about.get("recipe_sha256") == recipe.sha256 and about.get("csv_sha256") == source.read_labels().sha256
+
+    return find_named(name, models, is_same=is_same_fit)
+
+
+def find_named(name: str, models: ModelStore, *, is_same: Callable[[Manifest], bool]) -> Artifact | None:
+    """The artifact that has this name, if it is the one that would be published; None if the name is free.
+
+    Raises:
+        UserError: see `check_name`; or another artifact has this name, because a name stands for one artifact only.
     """
     check_name(name)
     contents = models.contents()
-    found = {sha256: manifest.about for sha256, manifest in contents.manifests.items() if manifest.name == name}
+    found = {sha256: manifest for sha256, manifest in contents.manifests.items() if manifest.name == name}
     taken = [*found, *(folder.name for folder in contents.unusable if folder.model == name)]
     if not taken:
         return None
-    about = found.get(taken[0], {})
-    has_same_recipe = len(taken) == 1 and about.get("recipe_sha256") == recipe.sha256
-    if not has_same_recipe or about.get("csv_sha256") != source.read_labels().sha256:
-        raise name_is_taken(name, taken[0], models)
+    if len(taken) > 1 or taken[0] not in found or not is_same(found[taken[0]]):
+        raise _name_is_taken(name, taken[0], models)
     return models.find(taken[0])
 
 
@@ -75,11 +87,6 @@ def check_name(name: str) -> None:
         raise UserError(f"--name {name!a:.200} is empty, or cannot be printed; choose another")
 
 
-def name_is_taken(name: str, identity: str, models: ModelStore) -> UserError:
-    """The refusal of a name that belongs to the artifact of this hash, or to the folder of this name."""
-    return UserError(f"--name {name!r} already belongs to artifact {identity[:12]} in {models.address}; choose another")
-
-
 def check_same_scans(artifact: Artifact, split: Iterable[SplitRow], models: ModelStore) -> None:
     """Check that an artifact was fitted and tested on the same images in the same subsets.
 
@@ -87,7 +94,7 @@ def check_same_scans(artifact: Artifact, split: Iterable[SplitRow], models: Mode
         UserError: its split is another one.
     """
     if list(read_split(artifact.folder)) != list(split):
-        raise name_is_taken(artifact.manifest.name, artifact.sha256, models)
+        raise _name_is_taken(artifact.manifest.name, artifact.sha256, models)
 
 
 def add_file(artifact: Artifact, name: str, content: bytes, models: ModelStore) -> None:
@@ -108,6 +115,10 @@ def staging_folder() -> Iterator[Path]:
         staging = Path(parent) / "staging"
         staging.mkdir()
         yield staging
+
+
+def _name_is_taken(name: str, identity: str, models: ModelStore) -> UserError:
+    return UserError(f"--name {name!r} already belongs to artifact {identity[:12]} in {models.address}; choose another")
 
 
 def _save(model: Any, path: Path) -> None:

@@ -33,7 +33,7 @@ class Layer:
 
 
 def layers_of(encoder: str, channels: int) -> tuple[Layer, ...]:
-    """The layers of one of `DENSENETS` for an input of so many channels, from the input on."""
+    """The layers of one of `DENSENETS` in their order; its input has this number of channels."""
     return tuple(_layers(DENSENETS[encoder], channels))
 
 

@@ -168,7 +168,7 @@ def run(tmp_path, monkeypatch, *arguments):
 
 @pytest.mark.parametrize(("file", "cause"), [("net.pt", "is a pickle"), ("none.safetensors", "cannot be read")])
 def test_a_wrong_file_is_named_before_a_missing_description(tmp_path, monkeypatch, file, cause):
-    """Whoever gives a checkpoint of PyTorch's hears that it is one, not that a JSON is missing."""
+    """The sentence on a checkpoint of PyTorch's says that it is a pickle, not that a JSON is missing."""
     (tmp_path / "net.pt").write_bytes(b"PK\x03\x04 data.pkl")
     result = run(tmp_path, monkeypatch, tmp_path / file, "--name", "a")
     assert isinstance(result.exception, UserError)
