@@ -159,9 +159,9 @@ LOCK = $(COMPILE) --constraint tests/requirements.lock
 # Not needed to import PyTorch and to compute on a CPU: half a gigabyte of what is downloaded.
 NO_GPU = $(foreach package,cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cusolver nvidia-nvtx triton,--no-emit-package $(package))
 lock:
-	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --extra pandas --group build --group test \
+	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --extra pandas --extra browse --group build --group test \
 		--group check -o tests/requirements.lock
-	$(LOCK) pyproject.toml --extra worker --extra fit --extra pandas --group build -o requirements.lock
+	$(LOCK) pyproject.toml --extra worker --extra fit --extra pandas --extra browse --group build -o requirements.lock
 	$(LOCK) pyproject.toml -o docker/requirements/producer.lock
 	$(LOCK) pyproject.toml --extra worker --extra openvino -o docker/requirements/worker.lock
 	$(LOCK) pyproject.toml --extra worker-gpu -o docker/requirements/worker-gpu.lock
