@@ -1,0 +1,1 @@
+"""The worklist of a run: its scans as arrays, filtered and in order, and the rows of a page."""
