@@ -37,7 +37,7 @@ def serve(settings: WorkerSettings, engine: Engine, port: int) -> None:
         make_app(context, key),
         # Requests are not logged: the address of a worklist says what is looked for.
         access_log=False,
-        log_level="warning",
+        log_level="error",
         lifespan="off",
         ws="none",
         server_header=False,
