@@ -315,6 +315,18 @@ def export(
 
 
 @app.command()
+def browse(
+    port: Annotated[
+        int, typer.Option(help="Port on this machine. If omitted, any free one.", min=0, max=65_535, show_default=False)
+    ] = 0,
+) -> None:
+    """Look at runs, worklists and films in a browser on this machine, and review scores."""
+    from producer.commands.browse import browse_command
+
+    browse_command(port)
+
+
+@app.command()
 @with_reading
 def labels(
     *,
