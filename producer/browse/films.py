@@ -4,7 +4,7 @@ All is decoded by the worker's own functions, by the rule of the model that the 
 what was scored, and what the worker refuses to decode is not shown.
 """
 
-from threading import BoundedSemaphore
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import cv2
@@ -30,7 +30,7 @@ THUMBNAIL_SIDE: Final = 160
 #: Some hundred thumbnails, and the decoded films of a page or two.
 _THUMBNAIL_BYTES: Final = 4_000_000
 _FILM_BYTES: Final = 24_000_000
-#: Images that are decoded at once. One of the largest takes some hundred megabytes.
+#: Images that are decoded at once. JPEG 2000 takes 40 MB for a film of 5 megapixels.
 _DECODERS: Final = 2
 #: How long a store may take to send an image that a person waits for.
 _READ_SECONDS: Final = 20.0
@@ -56,7 +56,8 @@ class Films:
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
         """Decode no image that claims more pixels than `max_pixels` (`WorkerSettings.max_pixels`)."""
         self._max_pixels = max_pixels
-        self._decoders = BoundedSemaphore(_DECODERS)
+        # Threads of their own: each thread that ever decoded keeps memory, and a web server has forty.
+        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
         self._thumbnails = RecentlyUsed[bytes](_THUMBNAIL_BYTES, len)
         self._films = RecentlyUsed[Pixels](_FILM_BYTES, lambda film: film.nbytes)
         # The process is to start at once and to stay small.
@@ -88,9 +89,11 @@ class Films:
         return self._films.get_or_make(_key(image), lambda: self._decode(image))
 
     def _decode(self, image: ScanImage) -> Pixels:
-        encoded = _read(image)
-        with self._decoders:
-            return decode_full(encoded, _rule(image), self._max_pixels, refused=frozenset()).image
+        return self._decoders.submit(_decode, image, self._max_pixels).result()
+
+
+def _decode(image: ScanImage, max_pixels: int) -> Pixels:
+    return decode_full(_read(image), _rule(image), max_pixels, refused=frozenset()).image
 
 
 def _rule(image: ScanImage) -> Preprocessing:
