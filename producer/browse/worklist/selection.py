@@ -57,8 +57,8 @@ def _judged(table: RunTable, query: WorklistQuery) -> Mask:
     """Whether the prediction is the label, or is not; neither of a scan without a label or a score."""
     scores, labels = table.scores(query.finding), table.labels(query.finding)
     is_correct: Mask = (scores >= query.threshold) == (labels == 1)
-    wanted: Mask = is_correct == (query.verdict == CORRECT)
-    return wanted & (labels != UNKNOWN_ANSWER) & ~np.isnan(scores)
+    is_known: Mask = (labels != UNKNOWN_ANSWER) & ~np.isnan(scores)
+    return is_known & (is_correct if query.verdict == CORRECT else ~is_correct)
 
 
 def _outcome_masks(table: RunTable, query: WorklistQuery) -> Iterator[Mask]:
