@@ -57,6 +57,8 @@ def make_app(context: BrowseContext, key: AccessKey) -> ASGIApp:
         DBAPIError: _say_database_error,
     }
     app = Starlette(routes=_ROUTES, exception_handlers=handlers)
+    # An address with a slash too many is wrong, too.
+    app.router.redirect_slashes = False
     app.state.context = context
     return Guard(app, key)
 

@@ -4,18 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine
 from starlette.requests import Request
 
 from db.engine.session import read_transaction
+from producer.browse.recently_used import RecentlyUsed
 from producer.browse.worklist.run_table import RunTables
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from producer.browse.films import Films
     from producer.browse.maps import Maps
+
+#: Two for each of a hundred runs.
+_FIGURES: Final = 200
 
 
 class BrowseContext:
@@ -35,6 +39,8 @@ class BrowseContext:
         self.writing = writing
         self.reviewer = reviewer
         self.tables = RunTables(reading)
+        #: What was counted and computed of finished runs.
+        self.figures: RecentlyUsed[Any] = RecentlyUsed(_FIGURES, lambda _: 1)
         self._lock = Lock()
 
     @contextmanager
@@ -59,7 +65,7 @@ class BrowseContext:
     def _films(self) -> "Films":
         from producer.browse.films import Films
 
-        return Films(self.settings)
+        return Films(self.settings.max_pixels)
 
     @cached_property
     def _maps(self) -> "Maps":

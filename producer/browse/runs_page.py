@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from db.errors import UserError
+from db.ledger.run_columns import read_fingerprint
 from db.ledger.runs import Progress, RunInfo, count_reasons, count_runs, find_run, latest_runs, progress
 from db.metrics.scored_scans import HELD_OUT
 from producer.browse.auroc import describe_auroc
-from producer.browse.context import context_of, ids_of
+from producer.browse.context import BrowseContext, context_of, ids_of
 from producer.browse.pages import page
 
 #: Runs on a page.
@@ -40,21 +42,22 @@ class _RunRow:
 def show_runs(request: Request) -> HTMLResponse:
     """The page of all runs."""
     number = _page_number(request)
-    with context_of(request).read() as connection:
+    context = context_of(request)
+    with context.read() as connection:
         runs = latest_runs(connection, _PAGE_RUNS, skip=(number - 1) * _PAGE_RUNS)
         total = count_runs(connection)
-        rows = [
-            _RunRow(run=run, counts=progress(connection, run.id), reasons=count_reasons(connection, run.id))
-            for run in runs
-        ]
+        rows = [_row(context, connection, run) for run in runs]
     pages = max(1, -(-total // _PAGE_RUNS))
     return page("runs.html.j2", rows=rows, total=total, number=number, pages=pages)
 
 
 def show_auroc(request: Request) -> PlainTextResponse:
     """A run's AUROC with its interval, and what it is of: a line each."""
-    with context_of(request).read() as connection:
-        return PlainTextResponse("\n".join(describe_auroc(connection, ids_of(request, "run"))))
+    context, run_id = context_of(request), ids_of(request, "run")
+    with context.read() as connection:
+        key = ("auroc", run_id, read_fingerprint(connection, run_id))
+        lines = context.figures.get_or_make(key, lambda: describe_auroc(connection, run_id))
+    return PlainTextResponse("\n".join(lines))
 
 
 def show_report(request: Request) -> Response:
@@ -66,6 +69,18 @@ def show_report(request: Request) -> Response:
         run = find_run(connection, ids_of(request, "run"))
         report, cohort = build_report(connection, run.id, partial=True, label_set=None, subset=HELD_OUT)
     return HTMLResponse(render_page(report, cohort), headers={"Content-Security-Policy": _REPORT_POLICY})
+
+
+def _row(context: BrowseContext, connection: Connection, run: RunInfo) -> _RunRow:
+    def count() -> _RunRow:
+        return _RunRow(run=run, counts=progress(connection, run.id), reasons=count_reasons(connection, run.id))
+
+    if run.finished_at is None:
+        return count()
+    # Counting a million scans takes a second.
+    key = ("counts", run.id, read_fingerprint(connection, run.id))
+    row: _RunRow = context.figures.get_or_make(key, count)
+    return row
 
 
 def _page_number(request: Request) -> int:

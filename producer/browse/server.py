@@ -1,5 +1,6 @@
 """Serves the pages on this machine until the person stops the program."""
 
+import os
 import socket
 from contextlib import suppress
 from getpass import getuser
@@ -37,14 +38,14 @@ def serve(settings: WorkerSettings, engine: Engine, port: int) -> None:
         make_app(context, key),
         # Requests are not logged: the address of a worklist says what is looked for.
         access_log=False,
-        log_level="warning",
+        log_level="error",
         lifespan="off",
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    address = key.address(listener.getsockname()[1])
-    print(f"{address}\nOpen this address in a browser on this machine. Ctrl+C stops the program.", flush=True)
+    print("Open this address in a browser on this machine; Ctrl+C stops the program:")
+    print(key.address(listener.getsockname()[1]), flush=True)
     # Ctrl+C is how this program ends.
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
@@ -54,7 +55,9 @@ def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        raise UserError(f"--port {port}: {error.strerror}; choose another one, or leave it out") from error
+        raise UserError(
+            f"--port {port}: {os.strerror(error.errno or 0)}; choose another one, or leave it out"
+        ) from error
 
 
 def _login_name() -> str:

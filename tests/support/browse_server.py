@@ -65,7 +65,7 @@ def browse_server(url, home, reviewer="reader"):
     writing, reading, key = open_database(url), open_to_read(url), AccessKey()
     context = BrowseContext(settings, reading=reading, writing=writing, reviewer=reviewer)
     config = uvicorn.Config(
-        make_app(context, key), access_log=False, log_level="warning", lifespan="off", ws="none", server_header=False
+        make_app(context, key), access_log=False, log_level="error", lifespan="off", ws="none", server_header=False
     )
     with closing(socket.create_server(("127.0.0.1", 0))) as listener, _running(config, listener):
         port = listener.getsockname()[1]
