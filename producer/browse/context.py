@@ -35,18 +35,18 @@ class BrowseContext:
             reviewer: who reviews, the login name of the person who started the program.
         """
         self.settings = settings
+        self.reading = reading
         self.writing = writing
         self.reviewer = reviewer
         self.tables = RunTables(reading)
         #: What was counted and computed of finished runs.
         self.figures: RecentlyUsed[Any] = RecentlyUsed(_FIGURES, lambda _: 1)
-        self._reading = reading
         self._lock = Lock()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that cannot write, and sees one moment of the ledger."""
-        with read_transaction(self._reading) as connection:
+        with read_transaction(self.reading) as connection:
             yield connection
 
     @property

@@ -21,6 +21,8 @@ from worker.settings import WorkerSettings
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     status: int
+    #: Of the answer, after redirects.
+    url: str
     headers: object
     body: bytes
 
@@ -50,10 +52,10 @@ class BrowseServer:
     def send(self, request, opener=None):
         try:
             with (opener or self.opener).open(request, timeout=20) as answer:
-                return Answer(status=answer.status, headers=answer.headers, body=answer.read())
+                return Answer(status=answer.status, url=answer.url, headers=answer.headers, body=answer.read())
         except HTTPError as answer:
             with answer:
-                return Answer(status=answer.status, headers=answer.headers, body=answer.read())
+                return Answer(status=answer.status, url=answer.url, headers=answer.headers, body=answer.read())
 
 
 @contextmanager
