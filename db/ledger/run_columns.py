@@ -4,18 +4,19 @@ Their values are those of the views `results` and `results_wide`. A million rows
 column is read from the few tables that it needs.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from db.engine.session import STREAMING
 from db.findings import column_of
 from db.ledger.runs import no_such_run
-from db.metrics.scored_scans import Mask, decode_labels, fetch_matrix, read_covered, read_label_codes
+from db.metrics.scored_scans import Mask, decode_labels, read_covered, read_label_codes
 from db.schema.tables import SCORED, Forgotten, Model, Outcome, Run, RunFindingMetric, RunScan, Scan, Scores
 
 #: (N,) int64, ascending.
@@ -135,7 +136,7 @@ def read_run_facts(connection: Connection, run_id: int) -> RunFacts:
 def read_states(connection: Connection, run_id: int) -> ScanStates:
     """Read what became of each scan of a run, rejected, quarantined and pending ones included."""
     query = select(RunScan.scan_id, RunScan.reused, RunScan.seen).where(RunScan.run_id == run_id)
-    table = fetch_matrix(connection, query.order_by(RunScan.scan_id))
+    table = _to_matrix(_stream(connection, query.order_by(RunScan.scan_id)), 3)
     scan_ids = table[:, 0].astype(np.int64)
     states, reasons = _read_outcomes(connection, run_id, scan_ids)
     can_tell = connection.execute(select(Run.can_tell_held_out).where(Run.id == run_id)).scalar()
@@ -159,14 +160,16 @@ def _held_out(seen: Mask, *, can_tell: bool | None) -> Answers:
 
 
 def _read_outcomes(connection: Connection, run_id: int, scan_ids: ScanIds) -> tuple[TextColumn, TextColumn]:
-    """State and reason of each scan. Only those that differ from most are transferred."""
+    """State and reason of each scan. Only what differs from most scans is transferred."""
     query = (
         select(RunScan.scan_id, Outcome.state, Outcome.reason)
         .join(Outcome, Outcome.id == RunScan.outcome_id)
         .where(RunScan.run_id == run_id, or_(Outcome.state != SCORED, Outcome.reason.is_not(None)))
     )
-    ids, states, reasons = _fetch_columns(connection, query)
-    return _spread(ids, states, scan_ids, SCORED), _spread(ids, reasons, scan_ids, None)
+    states, reasons = _Numbers({SCORED: 0}), _Numbers({None: 0})
+    rows = ((scan_id, states[state], reasons[reason]) for scan_id, state, reason in _stream(connection, query))
+    codes = _align(_to_matrix(rows, 3), scan_ids, missing=0)
+    return states.column(codes[:, 0]), reasons.column(codes[:, 1])
 
 
 def read_scores(connection: Connection, run_id: int, finding: str, scan_ids: ScanIds) -> Floats:
@@ -178,16 +181,13 @@ def read_scores(connection: Connection, run_id: int, finding: str, scan_ids: Sca
         finding: one of `db.findings.FINDINGS`.
         scan_ids: (N,) ascending; other scans of the run are left out.
     """
+    score = getattr(Scores, column_of(finding))
     query = (
-        select(RunScan.scan_id, getattr(Scores, column_of(finding)))
+        select(RunScan.scan_id, score)
         .join(Scores, Scores.outcome_id == RunScan.outcome_id)
-        .where(RunScan.run_id == run_id)
+        .where(RunScan.run_id == run_id, score.is_not(None))
     )
-    ids, values = fetch_matrix(connection, query).T
-    scores = np.full(len(scan_ids), np.nan)
-    places, is_known = _places(ids.astype(np.int64), scan_ids)
-    scores[places] = values[is_known]
-    return scores
+    return _align(_to_matrix(_stream(connection, query), 2), scan_ids, missing=np.nan)[:, 0]
 
 
 def read_labels(connection: Connection, run_id: int, label_set_id: int | None, scan_ids: ScanIds) -> LabelCodes:
@@ -203,42 +203,43 @@ def read_scan_facts(connection: Connection, run_id: int, scan_ids: ScanIds) -> S
         .join(Scan, Scan.id == RunScan.scan_id)
         .where(RunScan.run_id == run_id)
     )
-    ids, views, sexes, ages = _fetch_columns(connection, query)
-    known_ages = np.full(len(scan_ids), np.nan)
-    places, is_known = _places(np.asarray(ids, np.int64), scan_ids)
-    known_ages[places] = np.asarray(ages, np.float64)[is_known]
-    return ScanFacts(
-        views=_spread(ids, views, scan_ids, None), sexes=_spread(ids, sexes, scan_ids, None), ages=known_ages
+    views, sexes = _Numbers({None: 0}), _Numbers({None: 0})
+    rows = (
+        (scan_id, views[view], sexes[sex], np.nan if age is None else age)
+        for scan_id, view, sex, age in _stream(connection, query)
     )
+    # No scan of a run lacks its row here, unless it was forgotten since `scan_ids` were read.
+    table = _align(_to_matrix(rows, 4), scan_ids, missing=0)
+    return ScanFacts(views=views.column(table[:, 0]), sexes=sexes.column(table[:, 1]), ages=table[:, 2].copy())
 
 
-def _fetch_columns(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[list[Any]]:
-    """The rows of a query as columns."""
-    columns: list[list[Any]] = [[] for _ in query.selected_columns]
-    for block in connection.execute(query, execution_options=STREAMING).partitions():
-        for column, values in zip(columns, zip(*block, strict=True), strict=True):
-            column.extend(values)
-    return columns
+class _Numbers(dict[str | None, int]):
+    """Numbers texts in the order in which they are met."""
+
+    def __missing__(self, text: str | None) -> int:
+        self[text] = number = len(self)
+        return number
+
+    def column(self, codes: Floats) -> TextColumn:
+        """The column of all N texts, from (N,) their numbers."""
+        return TextColumn(codes=codes.astype(np.int32), values=tuple(self))
 
 
-def _places(ids: ScanIds, scan_ids: ScanIds) -> tuple[NDArray[np.int64], Mask]:
-    """Where in (N,) `scan_ids` each of (M,) `ids` stands that is among them, and (M,) which are."""
-    is_known = np.isin(ids, scan_ids, assume_unique=True)
-    return np.searchsorted(scan_ids, ids[is_known]), is_known
+def _stream(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterable[Row[*tuple[Any, ...]]]:
+    return connection.execute(query, execution_options=STREAMING)
 
 
-def _spread(ids: list[int], texts: list[str | None], scan_ids: ScanIds, usual: str | None) -> TextColumn:
-    """The texts of some scans as a column of all; the others have the usual one."""
-    numbers: dict[str | None, int] = {usual: 0}
-    encoded = np.fromiter(_encode(texts, numbers), np.int32, len(texts))
-    codes = np.zeros(len(scan_ids), np.int32)
-    places, is_known = _places(np.asarray(ids, np.int64), scan_ids)
-    codes[places] = encoded[is_known]
-    return TextColumn(codes=codes, values=tuple(numbers))
+def _to_matrix(rows: Iterable[Sequence[float]], columns: int) -> Floats:
+    """(M, columns) float64 from M rows, in which nothing is NULL. Ids are exact up to 2**53."""
+    return np.fromiter(chain.from_iterable(rows), np.float64).reshape(-1, columns)
 
 
-def _encode(texts: Iterable[str | None], numbers: dict[str | None, int]) -> Iterator[int]:
-    for one in texts:
-        if one not in numbers:
-            numbers[one] = len(numbers)
-        yield numbers[one]
+def _align(table: Floats, scan_ids: ScanIds, *, missing: float) -> Floats:
+    """Align (M, 1 + C) rows that begin with a scan id with (N,) ascending ids: (N, C), `missing` for other scans."""
+    ids = table[:, 0].astype(np.int64)
+    places = np.searchsorted(scan_ids, ids)
+    # One more, which no id is, for ids above all others.
+    is_known = np.append(scan_ids, -1)[places] == ids
+    aligned = np.full((len(scan_ids), table.shape[1] - 1), missing, np.float64)
+    aligned[places[is_known]] = table[is_known, 1:]
+    return aligned

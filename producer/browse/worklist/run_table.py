@@ -97,7 +97,7 @@ class RunTable:
         return self._keep(("order", finding, descending), lambda: _order(self.scores(finding), descending=descending))
 
     def _scored_then(self, scores: Floats) -> Floats:
-        """Without those that came after the states were read. Earlier ones never change."""
+        """Without those that came after the states were read: they would be scores of scans that count as pending."""
         return np.where(self.states.states.equals(SCORED), scores, np.nan)
 
     def _keep(self, key: object, read: Callable[[], T]) -> T:
@@ -140,7 +140,7 @@ class _Kept:
 
     table: RunTable
     fingerprint: tuple[object, ...]
-    #: As `time.monotonic` counts.
+    #: As the clock of `RunTables` counts.
     good_until: float
 
 
@@ -155,13 +155,15 @@ class _Entry:
 class RunTables:
     """The tables of the last few runs that were asked for. Usable from several threads at once."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing is read yet.
 
         Args:
             engine: only reads.
+            clock: in seconds.
         """
         self._engine = engine
+        self._clock = clock
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._lock = Lock()
 
@@ -176,7 +178,7 @@ class RunTables:
         entry = self._entry(run_id)
         with entry.lock:
             kept = entry.kept
-            if kept is None or kept.fingerprint != fingerprint or time.monotonic() > kept.good_until:
+            if kept is None or kept.fingerprint != fingerprint or self._clock() > kept.good_until:
                 entry.kept = kept = self._read(run_id)
             return kept.table
 
@@ -189,7 +191,7 @@ class RunTables:
             return entry
 
     def _read(self, run_id: int) -> _Kept:
-        started, read_at = time.monotonic(), datetime.now(UTC)
+        started, read_at = self._clock(), datetime.now(UTC)
         with read_transaction(self._engine) as connection:
             fingerprint = read_fingerprint(connection, run_id)
             facts, states = read_run_facts(connection, run_id), read_states(connection, run_id)
@@ -197,7 +199,7 @@ class RunTables:
             engine=self._engine, run_id=run_id, label_set_id=facts.label_set_id, scan_ids=states.scan_ids
         )
         table = RunTable(facts, states, columns, read_at=read_at)
-        ended = time.monotonic()
+        ended = self._clock()
         rest = max(_OPEN_SECONDS, _REST_FACTOR * (ended - started))
         settled = facts.finished and PENDING not in table.counts
         return _Kept(table=table, fingerprint=fingerprint, good_until=ended + (_SETTLED_SECONDS if settled else rest))
