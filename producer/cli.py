@@ -307,11 +307,15 @@ def export(
     wide: Annotated[
         bool, typer.Option("--wide", help="Write one row per scan instead of one per scan and finding.")
     ] = False,
+    reviews: Annotated[
+        bool,
+        typer.Option("--reviews", help="Write what people said of the scores that the model gave the run's scans."),
+    ] = False,
 ) -> None:
-    """Write a run's results as a table, or as JSON for the program that sent the images."""
+    """Write a run's results as a table, or as JSON for the program that sent the images; or its reviews."""
     from producer.commands import inspect_run
 
-    inspect_run.export_command(run_id, out, export_format=export_format.value, wide=wide)
+    inspect_run.export_command(run_id, out, export_format=export_format.value, wide=wide, reviews=reviews)
 
 
 @app.command()
@@ -370,7 +374,7 @@ def forget(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete a patient's scans, outcomes, scores and labels for good."""
+    """Delete a patient's scans, outcomes, scores, labels and reviews for good."""
     from producer.commands import maintain
 
     maintain.forget_command(patient, dataset, ask=not yes, as_json=as_json)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Date, RowMapping, column, func, nulls_last, select, table, true
+from sqlalchemy import BigInteger, Connection, Date, RowMapping, column, func, select, table, true
 from sqlalchemy.orm import aliased
 
 from db.findings import ABNORMAL, FINDINGS, NIH_FINDINGS, column_of
@@ -17,7 +17,7 @@ _NEIGHBOURS: Final = 25
 #: The latest runs of a scan that are shown.
 _MAX_RUNS: Final = 50
 _FACTS: Final = ("scan_id", "dataset", "image_name", "patient_id", "view", "sex", "age_years", "follow_up")
-_OUTCOME: Final = ("state", "reason", "detail", "label_set", "runtime", "precision", "scored_at")
+_OUTCOME: Final = ("state", "reason", "detail", "label_set", "revision", "runtime", "precision", "scored_at")
 _HEADER: Final = ("sop_instance_uid", "manufacturer", "transfer_syntax", "study_date")
 _TYPES: Final[Mapping[str, Any]] = {
     "run_id": BigInteger(),
@@ -27,18 +27,7 @@ _TYPES: Final[Mapping[str, Any]] = {
 }
 _SCORES: Final = tuple(map(column_of, FINDINGS))
 _LABELS: Final = tuple(f"{name}_label" for name in _SCORES)
-_VIEW_COLUMNS: Final = (
-    *_FACTS,
-    *_OUTCOME,
-    *_HEADER,
-    *_SCORES,
-    *_LABELS,
-    "run_id",
-    "model",
-    "revision",
-    "notes",
-    "held_out",
-)
+_VIEW_COLUMNS: Final = (*_FACTS, *_OUTCOME, *_HEADER, *_SCORES, *_LABELS, "run_id", "model", "notes", "held_out")
 _WIDE: Final = table("results_wide", *(column(name, _TYPES.get(name)) for name in _VIEW_COLUMNS))
 
 
@@ -74,6 +63,8 @@ class ScanDetails:
     #: Whether the run's model has not seen the scan.
     held_out: bool | None
     label_set: str | None
+    #: Of the outcome, from 1.
+    revision: int
     runtime: str | None
     precision: str | None
     scored_at: datetime | None
@@ -209,7 +200,7 @@ def _latest_runs_of(connection: Connection, scan_id: int) -> list[int]:
 
 def _scans_around(connection: Connection, scan: ScanDetails) -> Sequence[RowMapping]:
     """The patient's scans up to `_NEIGHBOURS` places from this one, with their `place` from 1 and the `total`."""
-    order = (nulls_last(Scan.study_date), nulls_last(Scan.follow_up), nulls_last(Scan.age_years), Scan.id)
+    order = (Scan.study_date.nulls_last(), Scan.follow_up.nulls_last(), Scan.age_years.nulls_last(), Scan.id)
     ranked = (
         select(
             *(Scan.id.label("scan_id"), Scan.view, Scan.study_date, Scan.follow_up, Scan.age_years),

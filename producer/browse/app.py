@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -29,6 +29,12 @@ class _IdConvertor(IntegerConvertor):
 
 register_url_convertor("id", _IdConvertor())
 
+
+def _show_icon(_request: Request) -> FileResponse:
+    """The icon that browsers ask for on their own."""
+    return FileResponse(STATIC_FOLDER / "icon.svg")
+
+
 _RUN: Final = "/runs/{run:id}"
 _SCAN: Final = _RUN + "/scans/{scan:id}"
 _ROUTES: Final = (
@@ -43,6 +49,7 @@ _ROUTES: Final = (
     Route(_SCAN + "/thumbnail", scan_page.show_thumbnail),
     Route(_SCAN + "/map", scan_page.show_map),
     Route(_SCAN + "/reviews", scan_page.add_review, methods=["POST"]),
+    Route("/favicon.ico", _show_icon),
     Mount("/static", StaticFiles(directory=STATIC_FOLDER)),
 )
 

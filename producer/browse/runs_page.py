@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from db.errors import UserError
+from db.ledger.models import find_model
 from db.ledger.run_columns import read_fingerprint
 from db.ledger.runs import Progress, RunInfo, count_reasons, count_runs, find_run, latest_runs, progress
 from db.metrics.scored_scans import HELD_OUT
@@ -32,6 +33,9 @@ class _RunRow:
     counts: Progress
     #: Rejected and quarantined scans by reason, the most frequent first.
     reasons: Mapping[str, int]
+
+    #: The model was fitted on synthetic scans.
+    is_synthetic: bool
 
     @property
     def is_moving(self) -> bool:
@@ -73,7 +77,12 @@ def show_report(request: Request) -> Response:
 
 def _row(context: BrowseContext, connection: Connection, run: RunInfo) -> _RunRow:
     def count() -> _RunRow:
-        return _RunRow(run=run, counts=progress(connection, run.id), reasons=count_reasons(connection, run.id))
+        return _RunRow(
+            run=run,
+            counts=progress(connection, run.id),
+            reasons=count_reasons(connection, run.id),
+            is_synthetic=find_model(connection, run.model_sha256).synthetic,
+        )
 
     if run.finished_at is None:
         return count()

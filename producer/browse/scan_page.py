@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from db.errors import UserError
 from db.ledger.models import ModelInfo, find_model, thresholds_of
-from db.ledger.reviews import MAX_COMMENT, latest_reviews, reviews_of_scan
+from db.ledger.reviews import MAX_COMMENT, ReviewRow, latest_reviews, reviews_of_scan
 from db.ledger.reviews import add_review as store_review
 from db.ledger.runs import RunInfo, find_run
 from db.ledger.scan_details import ScanDetails, find_scan_details, scans_of_patient, scores_in_runs
@@ -26,6 +26,7 @@ from producer.browse.review_form import read_form
 from producer.browse.scan_scores import ScoreRow, label_word, other_labels, score_rows
 from producer.browse.worklist.defaults import read_query
 from producer.browse.worklist.query import WorklistQuery
+from producer.browse.worklist.rows import PAGE_ROWS
 from producer.browse.worklist.selection import Neighbours, neighbours, select_scans
 from worker.images.preprocessing import Preprocessing
 
@@ -47,14 +48,16 @@ class _Scan:
         """The finding that is looked at."""
         return next(row for row in self.rows if row.is_current)
 
-    def path(self, scan_id: int | None = None, suffix: str = "", run_id: int | None = None, **changes: Any) -> str:
+    def path(self, scan_id: int | None = None, suffix: str = "", **changes: Any) -> str:
         """The address of a scan, this one by default, with the worklist that it is looked at in."""
-        return _path(f"{run_id or self.run.id}/scans/{scan_id or self.details.scan_id}{suffix}", self.query, changes)
+        return _path(f"{self.run.id}/scans/{scan_id or self.details.scan_id}{suffix}", self.query, changes)
 
-    @property
-    def worklist_path(self) -> str:
-        """The address of the worklist."""
-        return _path(str(self.run.id), self.query, {})
+    def worklist_path(self, place: Neighbours | None) -> str:
+        """The address of the scan's row in the worklist, or of the worklist that does not have it."""
+        if place is None:
+            return _path(str(self.run.id), self.query, {})
+        address = _path(str(self.run.id), self.query, {"page": (place.place - 1) // PAGE_ROWS + 1})
+        return f"{address}#scan-{self.details.scan_id}"
 
 
 def show_scan(request: Request) -> Response:
@@ -65,7 +68,8 @@ def show_scan(request: Request) -> Response:
         if (scan := _find(connection, request)) is None:
             return message_page("No such scan", _absent(run_id, scan_id), HTTPStatus.NOT_FOUND)
         values = _values(connection, scan)
-    return page("scan.html.j2", scan=scan, place=_place(context, scan), **values)
+    place = _place(context, scan)
+    return page("scan.html.j2", scan=scan, place=place, worklist_path=scan.worklist_path(place), **values)
 
 
 def show_film(request: Request) -> Response:
@@ -132,7 +136,7 @@ def _add_review(request: Request, verdict: str, comment: str, *, go_on: bool) ->
             comment=comment,
             reviewer=context.reviewer,
         )
-    return scan.path(place.next if place else None, page=scan.query.page)
+    return scan.path(place.next if place else None)
 
 
 def _find(connection: Connection, request: Request) -> _Scan | None:
@@ -156,6 +160,7 @@ def _find(connection: Connection, request: Request) -> _Scan | None:
 def _values(connection: Connection, scan: _Scan) -> dict[str, Any]:
     """What the template shows beside the scan itself."""
     run_id, scan_id, finding = scan.run.id, scan.details.scan_id, scan.query.finding
+    reviews = reviews_of_scan(connection, scan_id)
     return {
         "refusal": _refusal(scan.image),
         "rule": Preprocessing.model_validate(scan.image.preprocessing),
@@ -163,10 +168,17 @@ def _values(connection: Connection, scan: _Scan) -> dict[str, Any]:
         "other_labels": other_labels(scan.details, scan.model.findings),
         "in_runs": scores_in_runs(connection, scan_id, finding),
         "of_patient": scans_of_patient(connection, run_id, scan.details, finding),
-        "reviews": reviews_of_scan(connection, scan_id),
+        "reviews": reviews,
+        "latest": next((one for one in reviews if _is_on(one, scan)), None),
         "max_comment": MAX_COMMENT,
         "label_word": label_word,
     }
+
+
+def _is_on(review: ReviewRow, scan: _Scan) -> bool:
+    """Whether a review is on what the page shows: this outcome, and this finding or every one."""
+    is_same = (review.model, review.revision) == (scan.run.model, scan.details.revision)
+    return is_same and review.finding in (None, scan.query.finding)
 
 
 def _place(context: BrowseContext, scan: _Scan) -> Neighbours | None:

@@ -69,7 +69,7 @@ def test_every_answer_forbids_what_a_page_need_not_do(server, path):
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
-    assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store", "no-referrer")
+    assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store", "same-origin")
     assert (headers["x-content-type-options"], headers["server"]) == ("nosniff", None)
 
 
