@@ -65,6 +65,8 @@ class Game:
     boxes: tuple[Box, ...]
     #: By way of choosing.
     points: Mapping[str, Point]
+    #: The share of the map's cells whose centre is a hit.
+    chance: float
 
     def hit(self, way: str, tolerance: float = 0) -> bool:
         """Whether the point lies in one of the boxes."""
@@ -119,15 +121,17 @@ def play(settings: ModelSettings, model: str, data: Path) -> list[Game]:
         found = maps.maps_of(artifact.sha256, to_pixels(path.read_bytes(), artifact.manifest.preprocessing))
         for finding in sorted({box.finding for box in boxes if box.image == image} & set(found.findings)):
             cells = found.cells[found.findings.index(finding)]
+            grid = centres(*cells.shape)
             others = [box for box in boxes if box.finding == finding and box.patient != image[:8]]
             points = {
                 "map": strongest(cells),
-                "usual cell": most_frequent(others, centres(*cells.shape)),
+                "usual cell": most_frequent(others, grid),
                 "usual point": most_frequent(others, fine),
                 "film's centre": (SIDE / 2, SIDE / 2),
             }
             own = tuple(box for box in boxes if (box.image, box.finding) == (image, finding))
-            games.append(Game(patient=image[:8], finding=finding, boxes=own, points=points))
+            chance = sum(any(box.holds(point) for box in own) for point in grid) / len(grid)
+            games.append(Game(patient=image[:8], finding=finding, boxes=own, points=points, chance=chance))
     return games
 
 
@@ -168,7 +172,7 @@ def with_interval(statistic: Statistic) -> Estimate:
 
 
 def print_table(settings: ModelSettings, model: str, data: Path) -> None:
-    """Play, and print a row for each finding and one for all, and the differences over all."""
+    """Play, and print a row for each finding and for all, what chance gives, and the differences over all."""
     games = play(settings, model, data)
     ways = list(games[0].points)
     print(f"| finding | boxes | patients | {' | '.join(ways)} |\n|---|---|---|{'---|' * len(ways)}")
@@ -180,6 +184,7 @@ def print_table(settings: ModelSettings, model: str, data: Path) -> None:
     tolerant = [share(games, lambda game, w=way: game.hit(w, TOLERANCE)) for way in ways]
     figures = [format_estimate(with_interval(one)) for one in tolerant]
     print(f"| all, {TOLERANCE} pixels around | | | {' | '.join(figures)} |")
+    print(f"a cell at random: {sum(game.chance for game in games) / len(games):.3f}")
     first, *others = (share(games, lambda game, w=way: game.hit(w)) for way in ways)
     for way, other in zip(ways[1:], others, strict=True):
         print(f"map less {way}: {format_estimate(estimate(difference(first, other), 'identity'))}")
