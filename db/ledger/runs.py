@@ -128,9 +128,10 @@ def no_such_run(run_id: int | None) -> UserError:
     return UserError(NO_RUN_YET if run_id is None else f"no run {run_id}")
 
 
-def latest_runs(connection: Connection, limit: int) -> list[RunInfo]:
-    """The latest runs, at most `limit` of them, the newest first."""
-    return [RunInfo(**row) for row in connection.execute(_select_runs().limit(limit)).mappings()]
+def latest_runs(connection: Connection, limit: int, skip: int = 0) -> list[RunInfo]:
+    """The latest runs but for the newest `skip`, at most `limit` of them, the newest first."""
+    query = _select_runs().limit(limit).offset(skip)
+    return [RunInfo(**row) for row in connection.execute(query).mappings()]
 
 
 def count_runs(connection: Connection) -> int:
@@ -204,6 +205,19 @@ def count_notes(connection: Connection, run_id: int) -> dict[str, int]:
     for notes, scans in connection.execute(noted):
         counts.update(dict.fromkeys((notes or "").split(","), scans))
     return dict(sorted(counts.items()))
+
+
+def count_reasons(connection: Connection, run_id: int) -> dict[str, int]:
+    """Rejected and quarantined scans of a run by reason, the most frequent first."""
+    scans = func.count()
+    query = (
+        select(Outcome.reason, scans)
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(RunScan.run_id == run_id, Outcome.state.in_((REJECTED, QUARANTINED)))
+        .group_by(Outcome.reason)
+        .order_by(scans.desc(), Outcome.reason)
+    )
+    return {reason or "unknown": count for reason, count in connection.execute(query)}
 
 
 def note_left_out(connection: Connection, run_id: int, left_out: Mapping[str, int] | None) -> None:

@@ -1,0 +1,82 @@
+"""Computes the class activation maps of scans with the models of the store; loads TensorFlow when one is asked for."""
+
+import hashlib
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from worker.artifacts.model_store import open_model_store
+from worker.images.pixels import Pixels
+from worker.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from worker.scoring.activation_map import ActivationMapper, ActivationMaps
+
+#: How many scans' maps are kept: a reader looks at one finding's map after the other, and goes back.
+_KEPT: Final = 8
+
+
+class Maps:
+    """The maps of any model in the store. One model is loaded at a time; every thread may use it."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        """Load nothing yet."""
+        self._store = open_model_store(settings.model_dir, settings.home)
+        self._lock = Lock()
+        self._loaded: tuple[str, ActivationMapper] | None = None
+        self._kept: OrderedDict[tuple[str, bytes], ActivationMaps] = OrderedDict()
+
+    def maps_of(self, model_sha256: str, pixels: Pixels) -> "ActivationMaps":
+        """The maps of all findings of one scan.
+
+        Args:
+            model_sha256: of the artifact.
+            pixels: uint8 (H, W, C), as the artifact's manifest has them made.
+
+        Raises:
+            UserError: the model is no longer in CXR_MODEL_DIR, is damaged, or has no maps.
+        """
+        key = (model_sha256, hashlib.sha256(pixels.tobytes()).digest())
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = self._mapper(model_sha256).maps(pixels)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[key]
+
+    def _mapper(self, model_sha256: str) -> "ActivationMapper":
+        if self._loaded is None or self._loaded[0] != model_sha256:
+            artifact = self._store.find(model_sha256)
+            # Before the other one is loaded, so that memory holds one.
+            self._loaded = None
+            _use_the_cpu()
+            with _stderr_muted():
+                from worker.scoring.activation_map import load_activation_mapper
+
+                self._loaded = (model_sha256, load_activation_mapper(artifact))
+        return self._loaded[1]
+
+
+def _use_the_cpu() -> None:
+    """Keep off GPUs: their memory is the workers', and some multiply float32 with fewer digits."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+@contextmanager
+def _stderr_muted() -> Iterator[None]:
+    """Mute file descriptor 2 while TensorFlow is imported: its libraries write to it at every log level."""
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

@@ -1,0 +1,151 @@
+"""The worklist of a run: a page of it, and all of it as CSV."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from db.errors import UserError
+from db.findings import column_of
+from db.ledger.reviews import latest_reviews
+from db.ledger.run_columns import ScanIds
+from db.ledger.runs import RunInfo, find_run
+from producer.browse.context import BrowseContext, context_of, ids_of
+from producer.browse.pages import page
+from producer.browse.worklist.csv_file import stream_csv
+from producer.browse.worklist.defaults import best_f1_thresholds, read_query
+from producer.browse.worklist.filters import LABELS, REVIEWS, filters_of, removals
+from producer.browse.worklist.query import VERDICTS, WorklistQuery
+from producer.browse.worklist.rows import PAGE_ROWS, read_rows
+from producer.browse.worklist.run_table import RunTable
+from producer.browse.worklist.selection import choices, select_scans
+
+_HELD_OUT: Final = {"1": "yes", "0": "no"}
+
+
+class _BadAddress(UserError):
+    """A parameter of the address has a value that it cannot have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Worklist:
+    """A run's worklist as an address asks for it."""
+
+    run: RunInfo
+    table: RunTable
+    query: WorklistQuery
+    #: The model's, by finding; some have none.
+    own_thresholds: Mapping[str, float]
+    #: The latest verdict of each reviewed scan.
+    reviews: Mapping[int, str]
+    #: Of the selected scans, in the order of the rows.
+    ids: ScanIds
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Window:
+    """The part of a worklist that is on a page."""
+
+    #: Of the page, from 1.
+    number: int
+    pages: int
+    #: Of the rows in the list, from 1; `last` is 0 if there is none.
+    first: int
+    last: int
+
+
+def show_worklist(request: Request) -> Response:
+    """A page of the worklist."""
+    context, run_id = context_of(request), ids_of(request, "run")
+    try:
+        worklist = _read(context, run_id, request.query_params)
+    except _BadAddress as error:
+        return page("worklist_refused.html.j2", status=HTTPStatus.BAD_REQUEST, run_id=run_id, sentence=str(error))
+    if "" in request.query_params.values():
+        # A form sends its empty fields too.
+        return RedirectResponse(_path(run_id, worklist.query.address()), HTTPStatus.SEE_OTHER)
+    return page("worklist.html.j2", **_values(context, worklist))
+
+
+def download_worklist(request: Request) -> Response:
+    """All of the selected scans as CSV."""
+    context, run_id = context_of(request), ids_of(request, "run")
+    worklist = _read(context, run_id, request.query_params)
+    finding = worklist.query.finding
+    rows = stream_csv(context.reading, run_id, worklist.ids.tolist(), finding, worklist.reviews)
+    name = f"run_{run_id}_{column_of(finding)}.csv"
+    return StreamingResponse(
+        rows, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
+def _read(context: BrowseContext, run_id: int, params: Mapping[str, str]) -> _Worklist:
+    # Connections are few: none is held while a table or a column of it is read, for which other requests may wait.
+    table = context.tables.get(run_id)
+    with context.read() as connection:
+        run = find_run(connection, run_id)
+        own = best_f1_thresholds(connection, run)
+        try:
+            query = read_query(connection, run, table.findings, params)
+        except UserError as error:
+            raise _BadAddress(str(error)) from error
+        reviews = latest_reviews(connection, run_id, query.finding)
+    ids = select_scans(table, query, reviews)
+    return _Worklist(run=run, table=table, query=query, own_thresholds=own, reviews=reviews, ids=ids)
+
+
+def _values(context: BrowseContext, worklist: _Worklist) -> dict[str, Any]:
+    """What the template shows."""
+    run, table, query = worklist.run, worklist.table, worklist.query
+    window, filters = _window(query.page, len(worklist.ids)), filters_of(query)
+    ids = worklist.ids[window.first - 1 : window.last].tolist()
+    values = {
+        "worklist": worklist,
+        "window": window,
+        "filters": filters,
+        "removals": [] if ids else removals(table, query, filters, worklist.reviews),
+        "options": _options(table),
+        "list_path": lambda **changes: _path(run.id, query.address(**changes)),
+        "scan_path": lambda scan: _path(f"{run.id}/scans/{scan}", query.address(page=window.number)),
+        "clear_path": _path(run.id, query.address(**{k: v for one in filters for k, v in one.changes.items()})),
+        "csv_path": _path(f"{run.id}/worklist.csv", query.address(page=1)),
+    }
+    with context.read() as connection:
+        return values | {"rows": read_rows(connection, run.id, ids, query.finding)}
+
+
+def _window(number: int, selected: int) -> _Window:
+    """The page with a number, or the last one."""
+    pages = max(1, -(-selected // PAGE_ROWS))
+    number = min(number, pages)
+    first = (number - 1) * PAGE_ROWS + 1
+    return _Window(number=number, pages=pages, first=first, last=min(selected, number * PAGE_ROWS))
+
+
+def _options(table: RunTable) -> dict[str, dict[str, str]]:
+    """What the form's fields offer: by field and value, the text."""
+    occurring = choices(table)
+    held_out = {value: int(np.count_nonzero(table.states.held_out == int(value))) for value in _HELD_OUT}
+    return {
+        "finding": {finding: finding for finding in table.findings},
+        "label": dict(LABELS),
+        "verdict": {verdict: verdict for verdict in VERDICTS},
+        "state": _counted(occurring.states),
+        "reason": _counted(occurring.reasons),
+        "view": _counted(occurring.views),
+        "sex": _counted(occurring.sexes),
+        "held_out": {value: f"{_HELD_OUT[value]} ({scans:,})" for value, scans in held_out.items() if scans},
+        "review": dict(REVIEWS),
+    }
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, str]:
+    return {value: f"{value} ({scans:,})" for value, scans in counts.items()}
+
+
+def _path(below_runs: object, address: str) -> str:
+    return f"/runs/{below_runs}" + (f"?{address}" if address else "")
