@@ -110,11 +110,7 @@ def measure(url: str) -> dict[str, Any]:
     figures: dict[str, Any] = {"MiB at the start": resident_mib()}
     figures["s, first list"] = seconds(lambda: list_of.page({}))
     figures["MiB with the first list"] = resident_mib()
-    for name, params in (
-        ("labels", {"label": "1"}),
-        ("view, sex, age", {"view": "PA"}),
-        ("finding", PAGES["another finding"]),
-    ):
+    for name, params in (("labels", {"label": "1"}), ("finding", PAGES["another finding"])):
         figures[f"s, first use: {name}"] = seconds(lambda params=params: list_of.page(params))
     figures["ms, page"] = {
         name: milliseconds(lambda params=params: list_of.page(params)) for name, params in PAGES.items()
