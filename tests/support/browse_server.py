@@ -51,7 +51,7 @@ class BrowseServer:
 
     def send(self, request, opener=None):
         try:
-            with (opener or self.opener).open(request, timeout=20) as answer:
+            with (opener or self.opener).open(request, timeout=60) as answer:
                 return Answer(status=answer.status, url=answer.url, headers=answer.headers, body=answer.read())
         except HTTPError as answer:
             with answer:

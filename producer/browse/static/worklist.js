@@ -57,5 +57,8 @@ if (button) {
   button.addEventListener("click", showKeys);
 }
 
-// Whoever comes back from a scan goes on there: `/runs/7?...#scan-4711`.
-if (location.hash.startsWith("#scan-")) focusRow(document.getElementById(location.hash.slice(1))?.querySelector("a.open"));
+// Whoever comes back from a scan goes on there: `/runs/7?...#scan-4711`. The browser itself only scrolls to the row, and
+// takes the focus away, when the page is complete.
+addEventListener("load", () => {
+  if (location.hash.startsWith("#scan-")) focusRow(document.getElementById(location.hash.slice(1))?.querySelector("a.open"));
+});
