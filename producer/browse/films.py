@@ -27,9 +27,10 @@ JPEG: Final = "image/jpeg"
 #: Length of a thumbnail's longer side, in pixels.
 THUMBNAIL_SIDE: Final = 160
 
-#: Some hundred thumbnails, and the decoded films of a page or two.
+#: Some hundred thumbnails.
 _THUMBNAIL_BYTES: Final = 4_000_000
-_FILM_BYTES: Final = 24_000_000
+#: Three films of 5 megapixels, so that what a page shows of one scan is decoded once.
+_FILM_BYTES: Final = 16_000_000
 #: Images that are decoded at once. JPEG 2000 takes 40 MB for a film of 5 megapixels.
 _DECODERS: Final = 2
 #: How long a store may take to send an image that a person waits for.

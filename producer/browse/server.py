@@ -30,6 +30,8 @@ def serve(settings: WorkerSettings, engine: Engine, port: int) -> None:
     Raises:
         UserError: the port is taken.
     """
+    # A film in lossless JPEG needs numba. What a worker compiled is there already.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "compiled"))
     listener = _listen(port)
     reading = open_to_read(settings.database_url)
     context = BrowseContext(settings, reading=reading, writing=engine, reviewer=_login_name())

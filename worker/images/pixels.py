@@ -82,8 +82,8 @@ class PreparedImage:
 def keep_to_cv2() -> None:
     """Have this process decode and resize by cv2 alone, to the same pixels.
 
-    For one that shows images as a person asks for them: the faster code takes half a second of a core and 80 MB to
-    load, and saves 5 ms an image.
+    For one that shows images as a person asks for them: the faster code takes 0.5 s and 60 MB to load, 4 s and 150 MB
+    if it is compiled first, and saves 5 ms an image.
     """
     _fast_code.disable()
 

@@ -86,7 +86,11 @@ export function openFilm(pane) {
     if (event.button !== 0 || event.shiftKey || !isThere()) return;
     pane.setPointerCapture(event.pointerId);
     pane.classList.add("dragged");
-    const move = at => pan(at.movementX, at.movementY);
+    let { clientX: x, clientY: y } = event;
+    const move = at => {
+      pan(at.clientX - x, at.clientY - y);
+      [x, y] = [at.clientX, at.clientY];
+    };
     pane.addEventListener("pointermove", move);
     pane.addEventListener("lostpointercapture", () => {
       pane.removeEventListener("pointermove", move);
