@@ -16,7 +16,7 @@ from db.ledger.runs import RunInfo, find_run
 from producer.browse.context import BrowseContext, context_of, ids_of
 from producer.browse.pages import page
 from producer.browse.worklist.csv_file import stream_csv
-from producer.browse.worklist.defaults import best_f1_thresholds, read_query
+from producer.browse.worklist.defaults import OwnThreshold, own_thresholds, read_query
 from producer.browse.worklist.filters import filters_of, offered_values, removals
 from producer.browse.worklist.query import WorklistQuery
 from producer.browse.worklist.rows import PAGE_ROWS, read_rows
@@ -36,7 +36,7 @@ class _Worklist:
     table: RunTable
     query: WorklistQuery
     #: The model's, by finding; some have none.
-    own_thresholds: Mapping[str, float]
+    own_thresholds: Mapping[str, OwnThreshold]
     #: The latest verdict of each reviewed scan.
     reviews: Mapping[int, str]
     #: Of the selected scans, in the order of the rows.
@@ -85,7 +85,7 @@ def _read(context: BrowseContext, run_id: int, params: Mapping[str, str]) -> _Wo
     table = context.tables.get(run_id)
     with context.read() as connection:
         run = find_run(connection, run_id)
-        own = best_f1_thresholds(connection, run)
+        own = own_thresholds(connection, run)
         try:
             query = read_query(connection, run, table.findings, params)
         except UserError as error:

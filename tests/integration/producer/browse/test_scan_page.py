@@ -119,7 +119,7 @@ def test_the_page_says_what_the_ledger_has_of_a_scan(server):
     third = shown(server, f"/runs/1/scans/{THIRD}")
     assert "<dt>SOP instance UID</dt><dd>1.2.3</dd>" in third
     assert "Maker &lt;b&gt;" in third
-    assert "Positive from 0.5: the model has no best F1." in third
+    assert "Positive from 0.5: the model has none of its own." in third
 
 
 def test_the_worklist_that_a_person_came_from_is_kept(server):

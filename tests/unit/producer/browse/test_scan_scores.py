@@ -25,8 +25,11 @@ def rows(address, **fields):
 @pytest.mark.parametrize(
     ("address", "thresholds"),
     [
-        ({}, {"Abnormal": (0.4, "the model's best F1"), "Mass": (0.5, "the model has no best F1")}),
-        ({"finding": "Mass"}, {"Abnormal": (0.4, "the model's best F1"), "Mass": (0.5, "the model has no best F1")}),
+        ({}, {"Abnormal": (0.4, "the model's best F1"), "Mass": (0.5, "the model has none of its own")}),
+        (
+            {"finding": "Mass"},
+            {"Abnormal": (0.4, "the model's best F1"), "Mass": (0.5, "the model has none of its own")},
+        ),
         ({"threshold": "0.3"}, {"Abnormal": (0.3, "chosen here"), "Mass": (0.3, "the model's Youden")}),
     ],
 )
