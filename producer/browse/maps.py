@@ -3,12 +3,12 @@
 import hashlib
 import os
 import sys
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from producer.browse.recently_used import RecentlyUsed
 from worker.artifacts.model_store import open_model_store
 from worker.images.pixels import Pixels
 from worker.settings import ModelSettings
@@ -16,8 +16,8 @@ from worker.settings import ModelSettings
 if TYPE_CHECKING:
     from worker.scoring.activation_map import ActivationMapper, ActivationMaps
 
-#: How many scans' maps are kept: a reader looks at one finding's map after the other, and goes back.
-_KEPT: Final = 8
+#: For the maps of about 200 scans: a reader looks at one finding's map after the other, and goes back.
+_KEPT_BYTES: Final = 2**20
 
 
 class Maps:
@@ -28,7 +28,7 @@ class Maps:
         self._store = open_model_store(settings.model_dir, settings.home)
         self._lock = Lock()
         self._loaded: tuple[str, ActivationMapper] | None = None
-        self._kept: OrderedDict[tuple[str, bytes], ActivationMaps] = OrderedDict()
+        self._kept = RecentlyUsed["ActivationMaps"](_KEPT_BYTES, lambda maps: maps.cells.nbytes)
 
     def maps_of(self, model_sha256: str, pixels: Pixels) -> "ActivationMaps":
         """The maps of all findings of one scan.
@@ -41,13 +41,11 @@ class Maps:
             UserError: the model is no longer in CXR_MODEL_DIR, is damaged, or has no maps.
         """
         key = (model_sha256, hashlib.sha256(pixels.tobytes()).digest())
+        return self._kept.get_or_make(key, lambda: self._compute(model_sha256, pixels))
+
+    def _compute(self, model_sha256: str, pixels: Pixels) -> "ActivationMaps":
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = self._mapper(model_sha256).maps(pixels)
-            self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+            return self._mapper(model_sha256).maps(pixels)
 
     def _mapper(self, model_sha256: str) -> "ActivationMapper":
         if self._loaded is None or self._loaded[0] != model_sha256:
