@@ -15,14 +15,14 @@ from db.ledger.scan_details import scans_of_patient, scores_in_runs
 from db.ledger.scan_images import ScanImage, find_scan_image
 from db.schema.tables import QUARANTINED
 from producer.browse.context import context_of, ids_of
-from producer.browse.map_answer import map_answer
-from producer.browse.pages import message_page, page
-from producer.browse.review_form import read_form
-from producer.browse.scan_scores import label_word, other_labels
-from producer.browse.shown_scan import ShownScan, absent, find_shown_scan, no_scan, place_of
+from producer.browse.pages.map_answer import map_answer
+from producer.browse.pages.review_form import read_form
+from producer.browse.pages.scan_scores import label_word, other_labels
+from producer.browse.pages.shown_scan import ShownScan, absent, find_shown_scan, no_scan, place_of
+from producer.browse.pages.templates import message_page, page
 from worker.images.preprocessing import Preprocessing
 
-# Not those of `producer.browse.films`, which imports the decoders: the program starts without them.
+# Not those of `producer.browse.rendering.films`, which imports the decoders: the program starts without them.
 _PNG: Final = "image/png"
 _JPEG: Final = "image/jpeg"
 

@@ -14,7 +14,7 @@ from db.ledger.reviews import latest_reviews
 from db.ledger.run_columns import ScanIds
 from db.ledger.runs import RunInfo, find_run
 from producer.browse.context import BrowseContext, context_of, ids_of
-from producer.browse.pages import page
+from producer.browse.pages.templates import page
 from producer.browse.worklist.csv_file import stream_csv
 from producer.browse.worklist.defaults import OwnThreshold, own_thresholds, read_query
 from producer.browse.worklist.filters import filters_of, offered_values, removals

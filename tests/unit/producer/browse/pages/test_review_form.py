@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from db.errors import UserError
-from producer.browse.review_form import ReviewForm, parse_form, read_form
+from producer.browse.pages.review_form import ReviewForm, parse_form, read_form
 
 
 async def chunks(*parts):

@@ -3,7 +3,7 @@
 import pytest
 
 from db.ledger.scan_details import DicomHeader, ScanDetails
-from producer.browse.scan_scores import other_labels, score_rows
+from producer.browse.pages.scan_scores import other_labels, score_rows
 from producer.browse.worklist.query import parse_query
 
 OWN = {"Abnormal": {"best_f1": 0.4, "youden": 0.25}, "Mass": {"youden": 0.3}}

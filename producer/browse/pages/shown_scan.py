@@ -14,7 +14,7 @@ from db.ledger.runs import RunInfo, find_run
 from db.ledger.scan_details import ScanDetails, find_scan_details
 from db.ledger.scan_images import ScanImage, find_scan_image
 from producer.browse.context import BrowseContext, ids_of
-from producer.browse.scan_scores import ScoreRow, score_rows
+from producer.browse.pages.scan_scores import ScoreRow, score_rows
 from producer.browse.worklist.defaults import read_query
 from producer.browse.worklist.query import WorklistQuery
 from producer.browse.worklist.rows import PAGE_ROWS
