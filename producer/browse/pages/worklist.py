@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from db.errors import UserError
 from db.findings import column_of
+from db.ledger.models import find_model
 from db.ledger.reviews import latest_reviews
 from db.ledger.run_columns import ScanIds
 from db.ledger.runs import RunInfo, find_run
@@ -37,6 +38,8 @@ class _Worklist:
     query: WorklistQuery
     #: The model's, by finding; some have none.
     own_thresholds: Mapping[str, OwnThreshold]
+    #: The model was fitted on synthetic scans.
+    is_synthetic: bool
     #: The latest verdict of each reviewed scan.
     reviews: Mapping[int, str]
     #: Of the selected scans, in the order of the rows.
@@ -91,8 +94,16 @@ def _read(context: BrowseContext, run_id: int, params: Mapping[str, str]) -> _Wo
         except UserError as error:
             raise _BadAddress(str(error)) from error
         reviews = latest_reviews(connection, run_id, query.finding)
-    ids = select_scans(table, query, reviews)
-    return _Worklist(run=run, table=table, query=query, own_thresholds=own, reviews=reviews, ids=ids)
+        is_synthetic = find_model(connection, run.model_sha256).synthetic
+    return _Worklist(
+        run=run,
+        table=table,
+        query=query,
+        own_thresholds=own,
+        is_synthetic=is_synthetic,
+        reviews=reviews,
+        ids=select_scans(table, query, reviews),
+    )
 
 
 def _values(context: BrowseContext, worklist: _Worklist) -> dict[str, Any]:
