@@ -146,6 +146,7 @@ bench-parts: .venv/test.installed
 	$(BIN)/python -m tests.benchmarks.bench_dicom
 	$(BIN)/python -m tests.benchmarks.bench_report
 	$(BIN)/python -m tests.benchmarks.bench_intervals
+	$(BIN)/python -m tests.benchmarks.bench_browse
 
 # SCALE="--scans 1000 --workers 1 2 --parts fleets" takes two minutes.
 bench-scale: .venv/test.installed

@@ -32,8 +32,8 @@ UNKNOWN_ANSWER: Final = -1
 class TextColumn:
     """N texts, of which few differ."""
 
-    #: (N,) int32: which of `values`.
-    codes: NDArray[np.int32]
+    #: (N,) unsigned, in as few bytes as it takes: which of `values`.
+    codes: NDArray[np.unsignedinteger[Any]]
     #: Each once; None is NULL.
     values: tuple[str | None, ...]
 
@@ -64,7 +64,7 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanStates:
-    """What became of the N scans of a run."""
+    """What is known of the N scans of a run beside their scores and labels."""
 
     scan_ids: ScanIds
     states: TextColumn
@@ -72,12 +72,6 @@ class ScanStates:
     #: (N,) bool: the outcome existed before the run was opened.
     reused: Mask
     held_out: Answers
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanFacts:
-    """What the CSV or the image's header says of N scans."""
-
     views: TextColumn
     sexes: TextColumn
     #: In years; NaN if it is not known.
@@ -134,18 +128,29 @@ def read_run_facts(connection: Connection, run_id: int) -> RunFacts:
 
 
 def read_states(connection: Connection, run_id: int) -> ScanStates:
-    """Read what became of each scan of a run, rejected, quarantined and pending ones included."""
-    query = select(RunScan.scan_id, RunScan.reused, RunScan.seen).where(RunScan.run_id == run_id)
-    table = _to_matrix(_stream(connection, query.order_by(RunScan.scan_id)), 3)
-    scan_ids = table[:, 0].astype(np.int64)
+    """Read what is known of each scan of a run, rejected, quarantined and pending ones included."""
+    # All in one query: each row costs more than a further value in it.
+    columns = (RunScan.scan_id, RunScan.reused, RunScan.seen, Scan.view, Scan.sex, Scan.age_years)
+    query = select(*columns).join(Scan, Scan.id == RunScan.scan_id).where(RunScan.run_id == run_id)
+    views, sexes = _Numbers(), _Numbers()
+    rows = (
+        (scan_id, reused, seen, views[view], sexes[sex], np.nan if age is None else age)
+        for scan_id, reused, seen, view, sex, age in _stream(connection, query.order_by(RunScan.scan_id))
+    )
+    ids, reused, seen, view_numbers, sex_numbers, ages = _to_matrix(rows, len(columns)).T
+    scan_ids = ids.astype(np.int64)
     states, reasons = _read_outcomes(connection, run_id, scan_ids)
     can_tell = connection.execute(select(Run.can_tell_held_out).where(Run.id == run_id)).scalar()
     return ScanStates(
         scan_ids=scan_ids,
         states=states,
         reasons=reasons,
-        reused=table[:, 1] == 1,
-        held_out=_held_out(table[:, 2] == 1, can_tell=can_tell),
+        reused=reused == 1,
+        held_out=_held_out(seen == 1, can_tell=can_tell),
+        views=views.column(view_numbers),
+        sexes=sexes.column(sex_numbers),
+        # A copy, or it would keep the whole matrix in memory.
+        ages=ages.copy(),
     )
 
 
@@ -196,23 +201,6 @@ def read_labels(connection: Connection, run_id: int, label_set_id: int | None, s
     return LabelCodes(codes=codes, covered=read_covered(connection, label_set_id))
 
 
-def read_scan_facts(connection: Connection, run_id: int, scan_ids: ScanIds) -> ScanFacts:
-    """Read view, sex and age of each scan. `scan_ids` as above."""
-    query = (
-        select(RunScan.scan_id, Scan.view, Scan.sex, Scan.age_years)
-        .join(Scan, Scan.id == RunScan.scan_id)
-        .where(RunScan.run_id == run_id)
-    )
-    views, sexes = _Numbers({None: 0}), _Numbers({None: 0})
-    rows = (
-        (scan_id, views[view], sexes[sex], np.nan if age is None else age)
-        for scan_id, view, sex, age in _stream(connection, query)
-    )
-    # No scan of a run lacks its row here, unless it was forgotten since `scan_ids` were read.
-    table = _align(_to_matrix(rows, 4), scan_ids, missing=0)
-    return ScanFacts(views=views.column(table[:, 0]), sexes=sexes.column(table[:, 1]), ages=table[:, 2].copy())
-
-
 class _Numbers(dict[str | None, int]):
     """Numbers texts in the order in which they are met."""
 
@@ -222,7 +210,7 @@ class _Numbers(dict[str | None, int]):
 
     def column(self, codes: Floats) -> TextColumn:
         """The column of all N texts, from (N,) their numbers."""
-        return TextColumn(codes=codes.astype(np.int32), values=tuple(self))
+        return TextColumn(codes=codes.astype(np.min_scalar_type(len(self))), values=tuple(self))
 
 
 def _stream(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterable[Row[*tuple[Any, ...]]]:

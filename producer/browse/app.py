@@ -15,9 +15,9 @@ from starlette.types import ASGIApp
 
 from db.engine.database_errors import first_line, is_transient
 from db.errors import PermanentError, TemporaryError, UserError
-from producer.browse import runs_page, scan_page, worklist_page
 from producer.browse.context import BrowseContext
-from producer.browse.pages import STATIC_FOLDER, message_page
+from producer.browse.pages import runs, scan, worklist
+from producer.browse.pages.templates import STATIC_FOLDER, message_page
 from producer.browse.security import AccessKey, Guard
 
 
@@ -38,17 +38,17 @@ def _show_icon(_request: Request) -> FileResponse:
 _RUN: Final = "/runs/{run:id}"
 _SCAN: Final = _RUN + "/scans/{scan:id}"
 _ROUTES: Final = (
-    Route("/", runs_page.show_runs),
-    Route(_RUN + "/auroc", runs_page.show_auroc),
-    Route(_RUN + "/report", runs_page.show_report),
-    Route(_RUN, worklist_page.show_worklist),
-    Route(_RUN + "/worklist.csv", worklist_page.download_worklist),
-    Route(_SCAN, scan_page.show_scan),
-    Route(_SCAN + "/film.png", scan_page.show_film),
-    Route(_SCAN + "/input.png", scan_page.show_input),
-    Route(_SCAN + "/thumbnail", scan_page.show_thumbnail),
-    Route(_SCAN + "/map", scan_page.show_map),
-    Route(_SCAN + "/reviews", scan_page.add_review, methods=["POST"]),
+    Route("/", runs.show_runs),
+    Route(_RUN + "/auroc", runs.show_auroc),
+    Route(_RUN + "/report", runs.show_report),
+    Route(_RUN, worklist.show_worklist),
+    Route(_RUN + "/worklist.csv", worklist.download_worklist),
+    Route(_SCAN, scan.show_scan),
+    Route(_SCAN + "/film.png", scan.show_film),
+    Route(_SCAN + "/input.png", scan.show_input),
+    Route(_SCAN + "/thumbnail", scan.show_thumbnail),
+    Route(_SCAN + "/map", scan.show_map),
+    Route(_SCAN + "/reviews", scan.add_review, methods=["POST"]),
     Route("/favicon.ico", _show_icon),
     Mount("/static", StaticFiles(directory=STATIC_FOLDER)),
 )

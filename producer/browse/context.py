@@ -10,13 +10,13 @@ from sqlalchemy import Connection, Engine
 from starlette.requests import Request
 
 from db.engine.session import read_transaction
-from producer.browse.recently_used import RecentlyUsed
+from producer.browse.rendering.recently_used import RecentlyUsed
 from producer.browse.worklist.run_table import RunTables
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from producer.browse.films import Films
-    from producer.browse.maps import Maps
+    from producer.browse.rendering.films import Films
+    from producer.browse.rendering.maps import Maps
 
 #: Two for each of a hundred runs.
 _FIGURES: Final = 200
@@ -63,13 +63,13 @@ class BrowseContext:
 
     @cached_property
     def _films(self) -> "Films":
-        from producer.browse.films import Films
+        from producer.browse.rendering.films import Films
 
         return Films(self.settings.max_pixels)
 
     @cached_property
     def _maps(self) -> "Maps":
-        from producer.browse.maps import Maps
+        from producer.browse.rendering.maps import Maps
 
         return Maps(self.settings)
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 from db.addresses import sqlite_address
 from db.settings import load_settings
 from producer import Ledger
-from producer.browse.maps import Maps
+from producer.browse.rendering.maps import Maps
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import FolderModelStore, find_by_name
 from worker.images.pixels import to_pixels

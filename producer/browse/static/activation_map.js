@@ -48,7 +48,7 @@ export function openMap(section, film) {
 
   function show(visible) {
     isShown = visible;
-    button.setAttribute("aria-pressed", visible);
+    button.textContent = visible ? "Hide where the score came from" : "Show where the score came from";
     text.hidden = !visible;
     const hasCells = visible && map?.agrees;
     for (const element of [figure, label, details, film.map]) element.hidden = !hasCells;
@@ -66,7 +66,7 @@ export function openMap(section, film) {
 
   async function ask() {
     isAsked = true;
-    text.replaceChildren(paragraph("Loading the model…"));
+    text.replaceChildren(paragraph("Loading the model, which takes some seconds the first time…"));
     try {
       const answer = await fetch(section.dataset.map);
       if (answer.ok) map = await answer.json();

@@ -59,6 +59,8 @@ export function openFilm(pane) {
   async function fail() {
     const sentence = pane.querySelector("#no-film");
     image.parentElement.hidden = true;
+    // The model's input is made of the same bytes.
+    document.getElementById("source").hidden = true;
     sentence.hidden = false;
     sentence.textContent = "The film cannot be shown.";
     sentence.textContent = await reasonOf(await fetch(image.src));

@@ -23,8 +23,8 @@ byId("show-keys").addEventListener("click", () => keysDialog.showModal());
 
 // Whether to go on with the next scan is kept from scan to scan, in this tab.
 const goOn = byId("go-on");
-goOn.checked = sessionStorage.getItem("go_on") === "1";
-goOn.addEventListener("change", () => sessionStorage.setItem("go_on", goOn.checked ? "1" : "0"));
+if (goOn) goOn.checked = sessionStorage.getItem("go_on") === "1";
+goOn?.addEventListener("change", () => sessionStorage.setItem("go_on", goOn.checked ? "1" : "0"));
 
 const review = key => () => document.querySelector(`#review [data-key="${key}"]`)?.click();
 const keys = {

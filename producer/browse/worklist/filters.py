@@ -1,16 +1,19 @@
-"""The filters of a worklist in words, each with what takes it away."""
+"""The filters of a worklist in words: those in effect, each with what takes it away, and those that a form offers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from db.evaluation.format import format_threshold
-from producer.browse.worklist.query import NOT_REVIEWED, UNKNOWN, WorklistQuery
-from producer.browse.worklist.run_table import RunTable
-from producer.browse.worklist.selection import select_scans
+import numpy as np
 
-LABELS: Final = {"1": "positive", "0": "negative", UNKNOWN: "unknown"}
-REVIEWS: Final = {"agree": "agree", "disagree": "disagree", "bad_image": "bad image", NOT_REVIEWED: "not reviewed"}
+from db.evaluation.format import format_threshold
+from producer.browse.worklist.query import NOT_REVIEWED, UNKNOWN, VERDICTS, WorklistQuery
+from producer.browse.worklist.run_table import RunTable
+from producer.browse.worklist.selection import choices, select_scans
+
+_LABELS: Final = {"1": "positive", "0": "negative", UNKNOWN: "unknown"}
+_REVIEWS: Final = {"agree": "agree", "disagree": "disagree", "bad_image": "bad image", NOT_REVIEWED: "not reviewed"}
+_HELD_OUT: Final = {"1": "yes", "0": "no"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,27 @@ def removals(table: RunTable, query: WorklistQuery, filters: list[Filter], revie
     return [Removal(filter=one, scans=scans) for one, scans in counted if scans]
 
 
+def offered_values(table: RunTable) -> dict[str, dict[str, str]]:
+    """What the fields of a form offer: by field and value, the text. Of what a run has, that is what occurs in it."""
+    occurring = choices(table)
+    held_out = {value: int(np.count_nonzero(table.states.held_out == int(value))) for value in _HELD_OUT}
+    return {
+        "finding": {finding: finding for finding in table.findings},
+        "label": dict(_LABELS),
+        "verdict": {verdict: verdict for verdict in VERDICTS},
+        "state": _counted(occurring.states),
+        "reason": _counted(occurring.reasons),
+        "view": _counted(occurring.views),
+        "sex": _counted(occurring.sexes),
+        "held_out": {value: f"{_HELD_OUT[value]} ({scans:,})" for value, scans in held_out.items() if scans},
+        "review": dict(_REVIEWS),
+    }
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, str]:
+    return {value: f"{value} ({scans:,})" for value, scans in counts.items()}
+
+
 def _without(query: WorklistQuery, names: tuple[str, ...]) -> dict[str, Any]:
     usual = {"threshold": query.defaults.thresholds[query.finding], "is_new": False}
     return {name: usual.get(name) for name in names}
@@ -61,7 +85,10 @@ def _texts(query: WorklistQuery) -> Iterator[tuple[tuple[str, ...], str]]:
     if query.is_new:
         yield ("is_new",), "new since the last run"
     if query.review is not None:
-        yield ("review",), REVIEWS[query.review] if query.review == NOT_REVIEWED else f"review {REVIEWS[query.review]}"
+        yield (
+            ("review",),
+            _REVIEWS[query.review] if query.review == NOT_REVIEWED else f"review {_REVIEWS[query.review]}",
+        )
 
 
 def _score_texts(query: WorklistQuery) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -71,7 +98,7 @@ def _score_texts(query: WorklistQuery) -> Iterator[tuple[tuple[str, ...], str]]:
     if (scores := _range(query.low, query.high)) is not None:
         yield ("low", "high"), f"score {scores}"
     if query.label is not None:
-        yield ("label",), f"label {LABELS[query.label]}"
+        yield ("label",), f"label {_LABELS[query.label]}"
     if query.verdict is not None:
         yield ("verdict",), f"{query.verdict} at {threshold}"
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from db.errors import UserError
+from db.ledger import reviews
 from db.schema.tables import PENDING, QUARANTINED, REJECTED, SCORED
 
 DESCENDING: Final = "score"
@@ -25,7 +26,7 @@ STATES: Final = (SCORED, REJECTED, QUARANTINED, PENDING)
 
 #: A scan that nobody has reviewed.
 NOT_REVIEWED: Final = "none"
-REVIEWS: Final = ("agree", "disagree", "bad_image", NOT_REVIEWED)
+REVIEWS: Final = (*reviews.VERDICTS, NOT_REVIEWED)
 
 _YES_NO: Final = ("1", "0")
 #: Texts of a CSV, such as a view, may be of any kind; longer ones are nobody's.

@@ -18,13 +18,11 @@ from db.ledger.run_columns import (
     Floats,
     LabelCodes,
     RunFacts,
-    ScanFacts,
     ScanIds,
     ScanStates,
     read_fingerprint,
     read_labels,
     read_run_facts,
-    read_scan_facts,
     read_scores,
     read_states,
 )
@@ -35,8 +33,9 @@ _SETTLED_SECONDS: Final = 600.0
 _OPEN_SECONDS: Final = 5.0
 #: A large run that goes on is not read all the time: it is left alone for this many times as long as reading took.
 _REST_FACTOR: Final = 10.0
-#: So many tables are kept, at a million scans about 50 MB each.
-_MAX_TABLES: Final = 3
+#: The tables that are kept, and the scans of all of them but the latest: a million take 60 MB.
+_MAX_TABLES: Final = 4
+_MAX_SCANS: Final = 1_000_000
 
 T = TypeVar("T")
 
@@ -49,9 +48,6 @@ class Columns(Protocol):
 
     def labels(self) -> LabelCodes:
         """All labels of the N scans."""
-
-    def facts(self) -> ScanFacts:
-        """View, sex and age of the N scans."""
 
 
 class RunTable:
@@ -86,11 +82,6 @@ class RunTable:
     def labels(self, finding: str) -> Answers:
         """(N,) int8: 1, 0, or -1 if it is not known."""
         return self._keep(("labels", finding), lambda: self._keep("labels", self._columns.labels).of(finding))
-
-    @property
-    def facts(self) -> ScanFacts:
-        """View, sex and age."""
-        return self._keep("facts", self._columns.facts)
 
     def order(self, finding: str, *, descending: bool) -> NDArray[np.int32]:
         """(N,) the places of the scans by score, those without a score last; ties by scan id."""
@@ -128,10 +119,6 @@ class _LedgerColumns:
     def labels(self) -> LabelCodes:
         with read_transaction(self.engine) as connection:
             return read_labels(connection, self.run_id, self.label_set_id, self.scan_ids)
-
-    def facts(self) -> ScanFacts:
-        with read_transaction(self.engine) as connection:
-            return read_scan_facts(connection, self.run_id, self.scan_ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +166,7 @@ class RunTables:
         with entry.lock:
             kept = entry.kept
             if kept is None or kept.fingerprint != fingerprint or self._clock() > kept.good_until:
+                self._drop_old_tables()
                 entry.kept = kept = self._read(run_id)
             return kept.table
 
@@ -186,9 +174,18 @@ class RunTables:
         with self._lock:
             entry = self._entries.setdefault(run_id, _Entry())
             self._entries.move_to_end(run_id)
-            while len(self._entries) > _MAX_TABLES:
-                self._entries.popitem(last=False)
             return entry
+
+    def _drop_old_tables(self) -> None:
+        """Drop those that were asked for the longest time ago. Requests that use one keep it as long."""
+        with self._lock:
+            while len(self._entries) > 1 and (len(self._entries) > _MAX_TABLES or self._count_older() > _MAX_SCANS):
+                self._entries.popitem(last=False)
+
+    def _count_older(self) -> int:
+        """Scans of all tables but the latest that was asked for."""
+        kept = (entry.kept for entry in [*self._entries.values()][:-1])
+        return sum(len(one.table.scan_ids) for one in kept if one is not None)
 
     def _read(self, run_id: int) -> _Kept:
         started, read_at = self._clock(), datetime.now(UTC)

@@ -74,13 +74,13 @@ def _outcome_masks(table: RunTable, query: WorklistQuery) -> Iterator[Mask]:
 
 def _fact_masks(table: RunTable, query: WorklistQuery) -> Iterator[Mask]:
     if query.view is not None:
-        yield _is_text(table.facts.views, query.view)
+        yield _is_text(table.states.views, query.view)
     if query.sex is not None:
-        yield _is_text(table.facts.sexes, query.sex)
+        yield _is_text(table.states.sexes, query.sex)
     if query.age_from is not None:
-        yield table.facts.ages >= query.age_from
+        yield table.states.ages >= query.age_from
     if query.age_to is not None:
-        yield table.facts.ages <= query.age_to
+        yield table.states.ages <= query.age_to
 
 
 def _is_text(column: TextColumn, value: str) -> Mask:
@@ -126,14 +126,14 @@ class Choices:
 
 
 def choices(table: RunTable) -> Choices:
-    """What a form can offer to filter by. It reads views, sexes and ages, if no query has yet."""
+    """What a form can offer to filter by."""
     reasons = table.states.reasons.counts()
     reasons.pop(None, None)
     return Choices(
         states=table.counts,
         reasons={str(reason): scans for reason, scans in reasons.items()},
-        views=_named(table.facts.views),
-        sexes=_named(table.facts.sexes),
+        views=_named(table.states.views),
+        sexes=_named(table.states.sexes),
     )
 
 

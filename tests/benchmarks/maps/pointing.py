@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from db.evaluation.estimate import Estimate, Statistic, difference, estimate, estimate_share, leave_out
 from db.evaluation.format import format_estimate
-from producer.browse.maps import Maps
+from producer.browse.rendering.maps import Maps
 from worker.artifacts.model_store import FolderModelStore, find_by_name
 from worker.images.pixels import to_pixels
 from worker.settings import ModelSettings

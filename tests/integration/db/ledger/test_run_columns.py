@@ -11,7 +11,6 @@ from db.ledger.run_columns import (
     read_fingerprint,
     read_labels,
     read_run_facts,
-    read_scan_facts,
     read_scores,
     read_states,
 )
@@ -34,7 +33,6 @@ def columns_of(connection, run_id):
     """By name in the view, the columns of the run's scans."""
     run, states = read_run_facts(connection, run_id), read_states(connection, run_id)
     assert run.findings == FINDINGS
-    facts = read_scan_facts(connection, run_id, states.scan_ids)
     labels = read_labels(connection, run_id, run.label_set_id, states.scan_ids)
     columns = {
         "scan_id": states.scan_ids.tolist(),
@@ -42,9 +40,9 @@ def columns_of(connection, run_id):
         "reason": texts(states.reasons),
         "reused": states.reused.tolist(),
         "held_out": answers(states.held_out),
-        "view": texts(facts.views),
-        "sex": texts(facts.sexes),
-        "age_years": numbers(facts.ages),
+        "view": texts(states.views),
+        "sex": texts(states.sexes),
+        "age_years": numbers(states.ages),
     }
     for finding in FINDINGS:
         columns[column_of(finding)] = numbers(read_scores(connection, run_id, finding, states.scan_ids))
@@ -94,8 +92,8 @@ def test_a_scan_that_is_gone_or_came_later_leaves_the_others_in_their_places(eng
         ids = np.append(all_ids[1:-1], 10**9)
         whole, part = (read_scores(connection, FINISHED, "Hernia", some) for some in (all_ids, ids))
         assert numbers(part) == [*numbers(whole)[1:-1], None]
-        whole, part = (read_scan_facts(connection, FINISHED, some) for some in (all_ids, ids))
-        assert texts(part.views) == [*texts(whole.views)[1:-1], None]
+        labels = [read_labels(connection, FINISHED, 1, some).of("Hernia") for some in (all_ids, ids)]
+        assert answers(labels[1]) == [*answers(labels[0])[1:-1], None]
 
 
 def test_a_run_that_is_not_there_is_named(engine):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from db.ledger.run_columns import LabelCodes, RunFacts, ScanFacts, ScanStates, TextColumn
+from db.ledger.run_columns import LabelCodes, RunFacts, ScanStates, TextColumn
 from producer.browse.worklist.query import parse_query
 from producer.browse.worklist.run_table import RunTable
 from producer.browse.worklist.selection import Neighbours, choices, neighbours, select_scans
@@ -34,11 +34,6 @@ class Columns:
         self.reads.append("labels")
         return LabelCodes(codes=np.zeros(len(IDS), np.int64), covered=frozenset())
 
-    def facts(self):
-        self.reads.append("facts")
-        views = text_column("PA", None, "PA", "unknown", "AP", "PA")
-        return ScanFacts(views=views, sexes=text_column(*"FFMMFF"), ages=np.array([1.0, 2.0, 3.0, 4.0, 5.0, NAN]))
-
 
 def make_table():
     states = ScanStates(
@@ -47,6 +42,9 @@ def make_table():
         reasons=text_column(None, "missing", None, None, None, "dicom"),
         reused=np.array([True, False, False, True, False, False]),
         held_out=np.array([1, 1, 0, -1, 1, 1], np.int8),
+        views=text_column("PA", None, "PA", "unknown", "AP", "PA"),
+        sexes=text_column(*"FFMMFF"),
+        ages=np.array([1.0, 2.0, 3.0, 4.0, 5.0, NAN]),
     )
     facts = RunFacts(findings=("Mass",), label_set_id=1, finished=True)
     columns = Columns(reads=[])
@@ -83,12 +81,14 @@ def test_a_reviewed_scan_is_found_by_its_verdict_and_the_others_by_having_none()
 
 def test_each_column_is_read_when_a_query_needs_it_and_then_kept():
     table, reads = make_table()
+    assert select(table, sort="scan", view="PA") == [3, 7, 21]
+    assert reads == []
     for _ in range(2):
         select(table, state="scored")
     assert reads == ["Mass"]
     for _ in range(2):
-        select(table, sort="scan", label="unknown", view="PA")
-    assert reads == ["Mass", "labels", "facts"]
+        select(table, sort="scan", label="unknown")
+    assert reads == ["Mass", "labels"]
 
 
 def test_a_scan_knows_the_ones_before_and_after_it():

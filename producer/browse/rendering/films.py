@@ -15,7 +15,7 @@ from db.errors import PermanentError
 from db.ledger.outcomes import KILLED_WORKER
 from db.ledger.scan_images import ScanImage
 from db.schema.tables import QUARANTINED
-from producer.browse.recently_used import RecentlyUsed
+from producer.browse.rendering.recently_used import RecentlyUsed
 from worker.images.pixels import decode_full, keep_to_cv2, preprocess
 from worker.images.preprocessing import Preprocessing
 from worker.settings import MAX_PIXELS

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 from db.evaluation.format import UNDEFINED, format_rate, format_threshold, name_threshold
 
-_FOLDER: Final = Path(__file__).parent
+_FOLDER: Final = Path(__file__).parents[1]
 #: The folder of styles and scripts.
 STATIC_FOLDER: Final = _FOLDER / "static"
 

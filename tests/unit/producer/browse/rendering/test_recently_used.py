@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from producer.browse.recently_used import RecentlyUsed
+from producer.browse.rendering.recently_used import RecentlyUsed
 
 
 def test_the_value_that_was_not_used_for_longest_makes_room():

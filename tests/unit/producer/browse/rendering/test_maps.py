@@ -9,7 +9,7 @@ import pytest
 
 from db.errors import UserError
 from db.settings import load_settings
-from producer.browse.maps import Maps
+from producer.browse.rendering.maps import Maps
 from tests.support.imports import ROOT
 from tests.support.world import radiograph
 from worker.artifacts.manifest import Manifest
@@ -83,7 +83,7 @@ import sys
 import numpy as np
 from pathlib import Path
 from db.settings import load_settings
-from producer.browse.maps import Maps
+from producer.browse.rendering.maps import Maps
 from worker.settings import ModelSettings
 maps = Maps(load_settings(ModelSettings, home=Path({str(home)!r})))
 assert not {{"tensorflow", "keras", "jax"}} & sys.modules.keys()

@@ -62,7 +62,7 @@ def name_of_threshold(threshold: float, own: Mapping[str, float], *, given: bool
     names = [name_threshold(name) for name, value in own.items() if value == threshold]
     if names:
         return f"the model's {names[0]}"
-    return "chosen here" if given else "the model has no best F1"
+    return "chosen here" if given else "the model has none of its own"
 
 
 def label_word(label: int | None) -> str:

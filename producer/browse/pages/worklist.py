@@ -3,28 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from db.errors import UserError
 from db.findings import column_of
+from db.ledger.models import find_model
 from db.ledger.reviews import latest_reviews
 from db.ledger.run_columns import ScanIds
 from db.ledger.runs import RunInfo, find_run
 from producer.browse.context import BrowseContext, context_of, ids_of
-from producer.browse.pages import page
+from producer.browse.pages.templates import page
 from producer.browse.worklist.csv_file import stream_csv
-from producer.browse.worklist.defaults import best_f1_thresholds, read_query
-from producer.browse.worklist.filters import LABELS, REVIEWS, filters_of, removals
-from producer.browse.worklist.query import VERDICTS, WorklistQuery
+from producer.browse.worklist.defaults import OwnThreshold, own_thresholds, read_query
+from producer.browse.worklist.filters import filters_of, offered_values, removals
+from producer.browse.worklist.query import WorklistQuery
 from producer.browse.worklist.rows import PAGE_ROWS, read_rows
 from producer.browse.worklist.run_table import RunTable
-from producer.browse.worklist.selection import choices, select_scans
-
-_HELD_OUT: Final = {"1": "yes", "0": "no"}
+from producer.browse.worklist.selection import select_scans
 
 
 class _BadAddress(UserError):
@@ -39,7 +37,9 @@ class _Worklist:
     table: RunTable
     query: WorklistQuery
     #: The model's, by finding; some have none.
-    own_thresholds: Mapping[str, float]
+    own_thresholds: Mapping[str, OwnThreshold]
+    #: The model was fitted on synthetic scans.
+    is_synthetic: bool
     #: The latest verdict of each reviewed scan.
     reviews: Mapping[int, str]
     #: Of the selected scans, in the order of the rows.
@@ -88,14 +88,22 @@ def _read(context: BrowseContext, run_id: int, params: Mapping[str, str]) -> _Wo
     table = context.tables.get(run_id)
     with context.read() as connection:
         run = find_run(connection, run_id)
-        own = best_f1_thresholds(connection, run)
+        own = own_thresholds(connection, run)
         try:
             query = read_query(connection, run, table.findings, params)
         except UserError as error:
             raise _BadAddress(str(error)) from error
         reviews = latest_reviews(connection, run_id, query.finding)
-    ids = select_scans(table, query, reviews)
-    return _Worklist(run=run, table=table, query=query, own_thresholds=own, reviews=reviews, ids=ids)
+        is_synthetic = find_model(connection, run.model_sha256).synthetic
+    return _Worklist(
+        run=run,
+        table=table,
+        query=query,
+        own_thresholds=own,
+        is_synthetic=is_synthetic,
+        reviews=reviews,
+        ids=select_scans(table, query, reviews),
+    )
 
 
 def _values(context: BrowseContext, worklist: _Worklist) -> dict[str, Any]:
@@ -108,7 +116,7 @@ def _values(context: BrowseContext, worklist: _Worklist) -> dict[str, Any]:
         "window": window,
         "filters": filters,
         "removals": [] if ids else removals(table, query, filters, worklist.reviews),
-        "options": _options(table),
+        "options": offered_values(table),
         "list_path": lambda **changes: _path(run.id, query.address(**changes)),
         "scan_path": lambda scan: _path(f"{run.id}/scans/{scan}", query.address(page=window.number)),
         "clear_path": _path(run.id, query.address(**{k: v for one in filters for k, v in one.changes.items()})),
@@ -124,27 +132,6 @@ def _window(number: int, selected: int) -> _Window:
     number = min(number, pages)
     first = (number - 1) * PAGE_ROWS + 1
     return _Window(number=number, pages=pages, first=first, last=min(selected, number * PAGE_ROWS))
-
-
-def _options(table: RunTable) -> dict[str, dict[str, str]]:
-    """What the form's fields offer: by field and value, the text."""
-    occurring = choices(table)
-    held_out = {value: int(np.count_nonzero(table.states.held_out == int(value))) for value in _HELD_OUT}
-    return {
-        "finding": {finding: finding for finding in table.findings},
-        "label": dict(LABELS),
-        "verdict": {verdict: verdict for verdict in VERDICTS},
-        "state": _counted(occurring.states),
-        "reason": _counted(occurring.reasons),
-        "view": _counted(occurring.views),
-        "sex": _counted(occurring.sexes),
-        "held_out": {value: f"{_HELD_OUT[value]} ({scans:,})" for value, scans in held_out.items() if scans},
-        "review": dict(REVIEWS),
-    }
-
-
-def _counted(counts: Mapping[str, int]) -> dict[str, str]:
-    return {value: f"{value} ({scans:,})" for value, scans in counts.items()}
 
 
 def _path(below_runs: object, address: str) -> str:

@@ -13,9 +13,9 @@ from db.ledger.models import find_model
 from db.ledger.run_columns import read_fingerprint
 from db.ledger.runs import Progress, RunInfo, count_reasons, count_runs, find_run, latest_runs, progress
 from db.metrics.scored_scans import HELD_OUT
-from producer.browse.auroc import describe_auroc
 from producer.browse.context import BrowseContext, context_of, ids_of
-from producer.browse.pages import page
+from producer.browse.pages.auroc import describe_auroc
+from producer.browse.pages.templates import page
 
 #: Runs on a page.
 _PAGE_RUNS: Final = 20

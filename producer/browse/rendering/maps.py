@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from producer.browse.recently_used import RecentlyUsed
+from producer.browse.rendering.recently_used import RecentlyUsed
 from worker.artifacts.model_store import open_model_store
 from worker.images.pixels import Pixels
 from worker.settings import ModelSettings

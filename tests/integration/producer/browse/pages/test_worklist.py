@@ -142,4 +142,4 @@ def test_names_are_text_on_the_page(server):
 
 
 def _state(address):
-    return {name: value for name, (value,) in parse_qs(urlsplit(address).query).items()}
+    return {name: value for name, (value,) in parse_qs(urlsplit(address).query, keep_blank_values=True).items()}

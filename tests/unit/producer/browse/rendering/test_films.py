@@ -10,7 +10,7 @@ import pytest
 
 from db.errors import PermanentError
 from db.ledger.scan_images import ScanImage
-from producer.browse.films import THUMBNAIL_SIDE, Films
+from producer.browse.rendering.films import THUMBNAIL_SIDE, Films
 from tests.support.encoded_images import encode, png_of, tiff_of
 from tests.support.world import radiograph
 from trainer.phantoms.dicom_file import dicom_file

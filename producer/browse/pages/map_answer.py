@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from db.ledger.scan_details import ScanDetails
-from producer.browse.scan_scores import ScoreRow
+from producer.browse.pages.scan_scores import ScoreRow
 
 if TYPE_CHECKING:
     from worker.scoring.activation_map import ActivationMaps
