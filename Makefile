@@ -9,7 +9,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 # Unit tests that import Keras, TensorFlow or OpenVINO.
 MODEL_TESTS := tests/unit/trainer/fitting tests/unit/trainer/importing tests/unit/trainer/network \
 	tests/unit/trainer/publishing tests/unit/trainer/evaluation/test_evaluate_artifact.py \
-	tests/unit/worker/scoring/test_scorer.py
+	tests/unit/worker/scoring/test_scorer.py tests/unit/worker/scoring/test_activation_map.py \
+	tests/unit/producer/browse/rendering/test_maps.py
 
 .PHONY: help demo fast test test-all test-variants test-db test-worker test-producer test-trainer test-faults soak \
 	test-containers test-torch check bench bench-gpu bench-parts bench-scale fuzz audit lock clean

@@ -2,15 +2,13 @@
 
 import hashlib
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from producer.browse.rendering.recently_used import RecentlyUsed
 from worker.artifacts.model_store import open_model_store
 from worker.images.pixels import Pixels
+from worker.processes import native_stderr_muted
 from worker.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ class Maps:
             # Before the other one is loaded, so that memory holds one.
             self._loaded = None
             _use_the_cpu()
-            with _stderr_muted():
+            with native_stderr_muted():
                 from worker.scoring.activation_map import load_activation_mapper
 
                 self._loaded = (model_sha256, load_activation_mapper(artifact))
@@ -64,17 +62,3 @@ def _use_the_cpu() -> None:
     """Keep off GPUs: their memory is the workers', and some multiply float32 with fewer digits."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ["JAX_PLATFORMS"] = "cpu"
-
-
-@contextmanager
-def _stderr_muted() -> Iterator[None]:
-    """Mute file descriptor 2 while TensorFlow is imported: its libraries write to it at every log level."""
-    sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
