@@ -17,7 +17,7 @@ from db.schema.tables import QUARANTINED
 from producer.browse.context import context_of, ids_of
 from producer.browse.pages.map_answer import map_answer
 from producer.browse.pages.review_form import read_form
-from producer.browse.pages.scan_scores import label_word, other_labels
+from producer.browse.pages.scan_scores import other_labels
 from producer.browse.pages.shown_scan import ShownScan, absent, find_shown_scan, no_scan, place_of
 from producer.browse.pages.templates import message_page, page
 from worker.images.preprocessing import Preprocessing
@@ -120,7 +120,6 @@ def _values(connection: Connection, scan: ShownScan) -> dict[str, Any]:
         "reviews": reviews,
         "latest": next((one for one in reviews if _is_on(one, scan)), None),
         "max_comment": MAX_COMMENT,
-        "label_word": label_word,
     }
 
 
