@@ -13,7 +13,6 @@ from db.ledger.reviews import MAX_COMMENT, ReviewRow, reviews_of_scan
 from db.ledger.reviews import add_review as store_review
 from db.ledger.scan_details import scans_of_patient, scores_in_runs
 from db.ledger.scan_images import ScanImage, find_scan_image
-from db.schema.tables import QUARANTINED
 from producer.browse.context import context_of, ids_of
 from producer.browse.pages.map_answer import map_answer
 from producer.browse.pages.review_form import read_form
@@ -131,8 +130,8 @@ def _is_on(review: ReviewRow, scan: ShownScan) -> bool:
 
 def _refusal(image: ScanImage) -> str | None:
     """Why the film is not even asked for; None if it is."""
-    if image.state == QUARANTINED:
-        return "The image is not opened here, because it may be what ended its workers."
+    if image.is_suspect:
+        return "The image is not opened here, because it may be what ended a worker."
     if image.location is None:
         return f"{image.reason or 'missing'}: {image.detail or 'the run has no image of this scan'}"
     return None
