@@ -96,6 +96,15 @@ def is_to_close() -> ColumnElement[bool]:
     return case((is_due, _has_nothing_pending()), else_=false())
 
 
+def is_closed(connection: Connection, run_id: int) -> bool:
+    """Whether nothing is pending in a run, and what `db.metrics.aggregate` stores of it is there.
+
+    A cancelled run is finished before that, if another run still waits for some of its scans.
+    """
+    is_stored = Run.finished_at.is_not(None) & Run.can_tell_held_out.is_not(None)
+    return bool(connection.execute(select(is_stored).where(Run.id == run_id)).scalar())
+
+
 def _has_nothing_pending() -> ColumnElement[bool]:
     # This looks for the first pending outcome. PostgreSQL turns NOT EXISTS into a join over the whole run: 200 ms for a
     # million scans where this takes 2, and each chunk asks.

@@ -103,7 +103,7 @@ class PatientScan:
     age_years: float | None
     state: str | None
     score: float | None
-    #: `POSITIVE` or `NEGATIVE`.
+    #: `POSITIVE` or `NEGATIVE`; None if it is uncertain or not known.
     label: int | None
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, select
 
 from db.ledger.scans import FoundImage
-from db.schema.tables import REJECTED, Model, Outcome, RunScan, Scan
+from db.schema.tables import QUARANTINED, REJECTED, SCORED, Model, Outcome, RunScan, Scan
 
 #: How the identity of bytes begins that were hashed. Older programs wrote the ETag of an S3 object instead.
 _HASH: Final = "sha256:"
@@ -26,6 +26,8 @@ class ScanImage:
     version: str | None
     #: `pending`, `scored`, `rejected` or `quarantined`.
     state: str
+    #: It may be what ended a worker: it is quarantined, or was tried alone and never read to its end.
+    is_suspect: bool
     #: Short code of a rejection or quarantine, and its sentence, which holds no names.
     reason: str | None
     detail: str | None
@@ -40,7 +42,7 @@ def find_scan_image(connection: Connection, run_id: int, scan_id: int) -> ScanIm
     row = connection.execute(
         select(
             *(Outcome.location, Outcome.content, Outcome.seen_as, Outcome.state, Outcome.reason, Outcome.detail),
-            *(Outcome.notes, Scan.location.label("scan_location"), Model.manifest),
+            *(Outcome.notes, Outcome.attempts, Scan.location.label("scan_location"), Model.manifest),
         )
         .select_from(RunScan)
         .join(Outcome, Outcome.id == RunScan.outcome_id)
@@ -59,6 +61,7 @@ def _scan_image(scan_id: int, row: Row[*tuple[Any, ...]]) -> ScanImage:
         content=row.content if is_hashed else None,
         version=None if is_hashed else _version(row),
         state=row.state,
+        is_suspect=row.state == QUARANTINED or (row.state != SCORED and row.content is None and row.attempts > 0),
         reason=row.reason,
         detail=row.detail,
         notes=tuple(row.notes.split(",")) if row.notes else (),

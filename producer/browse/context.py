@@ -39,7 +39,7 @@ class BrowseContext:
         self.writing = writing
         self.reviewer = reviewer
         self.tables = RunTables(reading)
-        #: What was counted and computed of finished runs.
+        #: What was counted and computed of closed runs.
         self.figures: RecentlyUsed[Any] = RecentlyUsed(_FIGURES, lambda _: 1)
         self._lock = Lock()
 

@@ -29,19 +29,20 @@ def make_worklist_ledger(url, *, scans=120, fitted_scans_unknown=False):
     engine = open_database(url)
     with engine.begin() as connection:
         lock_for_enqueue(connection)
-        assert _open(connection, "again.csv", label_set_id=None) == REUSED
+        assert open_again(connection, "again.csv", label_set_id=None) == REUSED
     close_finished_runs(engine)
     with engine.begin() as connection:
         lock_for_enqueue(connection)
-        assert _open(connection, "rescored.csv", label_set_id=1, rescore=True) == OPEN
+        assert open_again(connection, "rescored.csv", label_set_id=1, rescore=True) == OPEN
         pending = pending_of_run(connection, OPEN)
-        record_outcomes(connection, [_outcome(scan) for scan in pending[: scans // 2]])
+        record_outcomes(connection, [outcome_of(scan) for scan in pending[: scans // 2]])
         for _ in range(ATTEMPTS_CAP):
             count_attempt(connection, pending[-1])
     engine.dispose()
 
 
-def _open(connection, source, *, label_set_id, rescore=False):
+def open_again(connection, source, *, label_set_id, rescore=False):
+    """Open a run over the scans of the first; returns its number."""
     scans = connection.execute(select(RunScan.scan_id).where(RunScan.run_id == FINISHED)).scalars().all()
     request = RunRequest(
         source=source,
@@ -54,7 +55,8 @@ def _open(connection, source, *, label_set_id, rescore=False):
     return open_run(connection, request, scans, rescore=rescore)[0]
 
 
-def _outcome(scan):
+def outcome_of(scan):
+    """An outcome of a pending scan, by which three in four are scored."""
     if scan.outcome_id % 4 == 0:
         return Rejected(outcome_id=scan.outcome_id, reason=("missing", "dicom")[scan.scan_id % 2], detail="a sentence")
     scores = {finding: (scan.scan_id * 7 + number) % 10 / 10 for number, finding in enumerate(FINDINGS)}

@@ -1,8 +1,8 @@
 """The page of all runs, the newest first; and of a run, its AUROC with interval and its report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 from starlette.requests import Request
@@ -11,11 +11,13 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from db.errors import UserError
 from db.ledger.models import find_model
 from db.ledger.run_columns import read_fingerprint
-from db.ledger.runs import Progress, RunInfo, count_reasons, count_runs, find_run, latest_runs, progress
+from db.ledger.runs import Progress, RunInfo, count_reasons, count_runs, find_run, is_closed, latest_runs, progress
 from db.metrics.scored_scans import HELD_OUT
 from producer.browse.context import BrowseContext, context_of, ids_of
 from producer.browse.pages.auroc import describe_auroc
 from producer.browse.pages.templates import page
+
+_T = TypeVar("_T")
 
 #: Runs on a page.
 _PAGE_RUNS: Final = 20
@@ -33,7 +35,6 @@ class _RunRow:
     counts: Progress
     #: Rejected and quarantined scans by reason, the most frequent first.
     reasons: Mapping[str, int]
-
     #: The model was fitted on synthetic scans.
     is_synthetic: bool
 
@@ -59,8 +60,7 @@ def show_auroc(request: Request) -> PlainTextResponse:
     """A run's AUROC with its interval, and what it is of: a line each."""
     context, run_id = context_of(request), ids_of(request, "run")
     with context.read() as connection:
-        key = ("auroc", run_id, read_fingerprint(connection, run_id))
-        lines = context.figures.get_or_make(key, lambda: describe_auroc(connection, run_id))
+        lines = _kept(context, connection, run_id, describe_auroc)
     return PlainTextResponse("\n".join(lines))
 
 
@@ -75,21 +75,23 @@ def show_report(request: Request) -> Response:
     return HTMLResponse(render_page(report, cohort), headers={"Content-Security-Policy": _REPORT_POLICY})
 
 
-def _row(context: BrowseContext, connection: Connection, run: RunInfo) -> _RunRow:
-    def count() -> _RunRow:
-        return _RunRow(
-            run=run,
-            counts=progress(connection, run.id),
-            reasons=count_reasons(connection, run.id),
-            is_synthetic=find_model(connection, run.model_sha256).synthetic,
-        )
+def _kept(context: BrowseContext, connection: Connection, run_id: int, make: Callable[[Connection, int], _T]) -> _T:
+    """What is counted or computed of a run, which takes a second for a million scans. Of a closed run it is kept."""
+    fingerprint = read_fingerprint(connection, run_id)
+    if not is_closed(connection, run_id):
+        return make(connection, run_id)
+    made: _T = context.figures.get_or_make((make, run_id, fingerprint), lambda: make(connection, run_id))
+    return made
 
-    if run.finished_at is None:
-        return count()
-    # Counting a million scans takes a second.
-    key = ("counts", run.id, read_fingerprint(connection, run.id))
-    row: _RunRow = context.figures.get_or_make(key, count)
-    return row
+
+def _count(connection: Connection, run_id: int) -> tuple[Progress, dict[str, int]]:
+    return progress(connection, run_id), count_reasons(connection, run_id)
+
+
+def _row(context: BrowseContext, connection: Connection, run: RunInfo) -> _RunRow:
+    counts, reasons = _kept(context, connection, run.id, _count)
+    is_synthetic = find_model(connection, run.model_sha256).synthetic
+    return _RunRow(run=run, counts=counts, reasons=reasons, is_synthetic=is_synthetic)
 
 
 def _page_number(request: Request) -> int:

@@ -13,11 +13,10 @@ from db.ledger.reviews import MAX_COMMENT, ReviewRow, reviews_of_scan
 from db.ledger.reviews import add_review as store_review
 from db.ledger.scan_details import scans_of_patient, scores_in_runs
 from db.ledger.scan_images import ScanImage, find_scan_image
-from db.schema.tables import QUARANTINED
 from producer.browse.context import context_of, ids_of
 from producer.browse.pages.map_answer import map_answer
 from producer.browse.pages.review_form import read_form
-from producer.browse.pages.scan_scores import label_word, other_labels
+from producer.browse.pages.scan_scores import other_labels
 from producer.browse.pages.shown_scan import ShownScan, absent, find_shown_scan, no_scan, place_of
 from producer.browse.pages.templates import message_page, page
 from worker.images.preprocessing import Preprocessing
@@ -120,7 +119,6 @@ def _values(connection: Connection, scan: ShownScan) -> dict[str, Any]:
         "reviews": reviews,
         "latest": next((one for one in reviews if _is_on(one, scan)), None),
         "max_comment": MAX_COMMENT,
-        "label_word": label_word,
     }
 
 
@@ -132,8 +130,8 @@ def _is_on(review: ReviewRow, scan: ShownScan) -> bool:
 
 def _refusal(image: ScanImage) -> str | None:
     """Why the film is not even asked for; None if it is."""
-    if image.state == QUARANTINED:
-        return "The image is not opened here, because it may be what ended its workers."
+    if image.is_suspect:
+        return "The image is not opened here, because it may be what ended a worker."
     if image.location is None:
         return f"{image.reason or 'missing'}: {image.detail or 'the run has no image of this scan'}"
     return None

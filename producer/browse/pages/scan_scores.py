@@ -65,11 +65,6 @@ def name_of_threshold(threshold: float, own: Mapping[str, float], *, given: bool
     return "chosen here" if given else "the model has none of its own"
 
 
-def label_word(label: int | None) -> str:
-    """`positive`, `negative`, `uncertain` or `unlabelled`."""
-    return _LABELS[label]
-
-
 def other_labels(scan: ScanDetails, findings: Sequence[str]) -> list[str]:
     """The findings that the labels have and the model does not score, such as `Hernia` or `Edema (uncertain)`."""
     labels = {finding: label for finding, label in scan.labels.items() if finding not in findings}
@@ -84,7 +79,7 @@ def _row(
     return ScoreRow(
         finding=finding,
         score=scan.scores.get(finding),
-        label=label_word(scan.labels.get(finding)),
+        label=_LABELS[scan.labels.get(finding)],
         threshold=threshold,
         threshold_name=name_of_threshold(threshold, own, given=given is not None),
         own=own,

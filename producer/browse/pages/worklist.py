@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
 from db.errors import UserError
 from db.findings import column_of
@@ -15,6 +15,7 @@ from db.ledger.reviews import latest_reviews
 from db.ledger.run_columns import ScanIds
 from db.ledger.runs import RunInfo, find_run
 from producer.browse.context import BrowseContext, context_of, ids_of
+from producer.browse.pages.download import Download
 from producer.browse.pages.templates import page
 from producer.browse.worklist.csv_file import stream_csv
 from producer.browse.worklist.defaults import OwnThreshold, own_thresholds, read_query
@@ -78,9 +79,7 @@ def download_worklist(request: Request) -> Response:
     finding = worklist.query.finding
     rows = stream_csv(context.reading, run_id, worklist.ids.tolist(), finding, worklist.reviews)
     name = f"run_{run_id}_{column_of(finding)}.csv"
-    return StreamingResponse(
-        rows, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'}
-    )
+    return Download(rows, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 def _read(context: BrowseContext, run_id: int, params: Mapping[str, str]) -> _Worklist:

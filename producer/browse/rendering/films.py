@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from db.errors import PermanentError
 from db.ledger.outcomes import KILLED_WORKER
 from db.ledger.scan_images import ScanImage
-from db.schema.tables import QUARANTINED
 from producer.browse.rendering.recently_used import RecentlyUsed
 from worker.images.pixels import decode_full, keep_to_cv2, preprocess
 from worker.images.preprocessing import Preprocessing
@@ -50,7 +49,7 @@ class Films:
     Every method raises:
         PermanentError: the image is missing, refused or damaged, as the worker says it; the outcome's own reason if
             the run has no image of the scan; `changed` if the bytes at its location are no longer those that the
-            outcome is of; `killed_worker` if the scan is quarantined.
+            outcome is of; `killed_worker` if the image may be what ended a worker.
         TemporaryError: the disk or the store does not answer.
     """
 
@@ -107,8 +106,8 @@ def _key(image: ScanImage) -> tuple[object, ...]:
 
 def _read(image: ScanImage) -> bytes:
     """The bytes that the outcome is of."""
-    if image.state == QUARANTINED:
-        raise PermanentError(KILLED_WORKER, "the image is not opened here, because it may be what ended its workers")
+    if image.is_suspect:
+        raise PermanentError(KILLED_WORKER, "the image is not opened here, because it may be what ended a worker")
     if image.location is None:
         raise PermanentError(image.reason or "missing", image.detail or "the run has no image of this scan")
     encoded = read_image(image.location, image.version, _READ_SECONDS)

@@ -24,14 +24,21 @@ class RecentlyUsed(Generic[_Value]):
 
     def get_or_make(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
         """The value of a key, which is made if it is not kept. Raises what `make` raises, and keeps nothing then."""
+        # First without the lock, which another key may share.
+        if (kept := self._find(key)) is not None:
+            return kept
         with self._making[hash(key) % _LOCKS]:
-            with self._lock:
-                if key in self._values:
-                    self._values.move_to_end(key)
-                    return self._values[key]
+            if (kept := self._find(key)) is not None:
+                return kept
             value = make()
             self._keep(key, value)
             return value
+
+    def _find(self, key: Hashable) -> _Value | None:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
 
     def _keep(self, key: Hashable, value: _Value) -> None:
         with self._lock:

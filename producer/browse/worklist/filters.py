@@ -83,7 +83,7 @@ def _texts(query: WorklistQuery) -> Iterator[tuple[tuple[str, ...], str]]:
     if query.held_out is not None:
         yield ("held_out",), "held out" if query.held_out else "not held out"
     if query.is_new:
-        yield ("is_new",), "new since the last run"
+        yield ("is_new",), "new outcome"
     if query.review is not None:
         yield (
             ("review",),

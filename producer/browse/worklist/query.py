@@ -72,7 +72,7 @@ class WorklistQuery:
     age_from: float | None = None
     age_to: float | None = None
     held_out: bool | None = None
-    #: Only scans that no earlier run has an outcome of.
+    #: Only scans whose outcome no earlier run has: it may be of a scan that an earlier run has another outcome of.
     is_new: bool = False
     #: One of `REVIEWS`.
     review: str | None = None

@@ -52,3 +52,21 @@ def test_a_scan_of_another_run_has_no_image_in_this_one(engine, tmp_path):
         assert find_scan_image(connection, run, 1).scan_id == 1
         assert find_scan_image(connection, run, 2) is None
         assert find_scan_image(connection, run + 2, 1) is None
+
+
+def test_an_image_that_may_have_ended_a_worker_is_suspect(engine, tmp_path):
+    """From the first attempt that it was tried alone, until its bytes are read to the end: a page must not open it."""
+    run, _ = enqueue(engine, tmp_path, count=2)
+    tried, other = ids_of(engine, run)
+
+    def suspects():
+        return [image.is_suspect for image in images_of(engine, run)]
+
+    assert suspects() == [False, False]
+    with engine.begin() as connection:
+        connection.execute(update(Outcome).where(Outcome.id == tried).values(attempts=1))
+    assert suspects() == [True, False]
+    with engine.begin() as connection:
+        record_outcomes(connection, [scored(tried)])
+        connection.execute(update(Outcome).where(Outcome.id == other).values(state="quarantined"))
+    assert suspects() == [False, True]

@@ -81,9 +81,9 @@ def fill(home):
 def row(name, number):
     about = {"view": "PA", "sex": "F", "age_years": 61.0 + number}
     patient = {"patient_id": "77", "follow_up": 2 - number} if number < 3 else {"patient_id": None, "follow_up": None}
-    return LabelRow(
-        image_name=name, findings=("Effusion",), uncertain=("Mass",) if number == 0 else (), **about, **patient
-    )
+    findings = () if number == 2 else ("Effusion",)
+    uncertain = {0: ("Mass",), 2: ("Effusion",)}.get(number, ())
+    return LabelRow(image_name=name, findings=findings, uncertain=uncertain, **about, **patient)
 
 
 def outcome(home, scan):
@@ -120,6 +120,14 @@ def test_the_page_says_what_the_ledger_has_of_a_scan(server):
     assert "<dt>SOP instance UID</dt><dd>1.2.3</dd>" in third
     assert "Maker &lt;b&gt;" in third
     assert "Positive from 0.5: the model has none of its own." in third
+
+
+def test_a_patients_scans_do_not_call_an_uncertain_label_missing(server):
+    """The score's own line says that it is uncertain; a row about another scan only has what the views say of it."""
+    page = shown(server, f"/runs/1/scans/{THIRD}?finding=Effusion")
+    assert "Label: uncertain." in page
+    patient = page[page.index('id="patient"') : page.index('id="runs-of-scan"')]
+    assert ("unlabelled" in patient, "unknown" in patient) == (False, True)
 
 
 def test_the_worklist_that_a_person_came_from_is_kept(server):

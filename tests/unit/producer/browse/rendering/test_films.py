@@ -56,7 +56,7 @@ def scored(tmp_path):
     def write(encoded, rule=RULE, **others):
         path = tmp_path / NAME
         path.write_bytes(encoded)
-        values = {"state": "scored", "reason": None, "detail": None, "notes": (), "version": None}
+        values = {"state": "scored", "is_suspect": False, "reason": None, "detail": None, "notes": (), "version": None}
         content = f"sha256:{hashlib.sha256(encoded).hexdigest()}"
         values |= {"location": str(path), "content": content, "preprocessing": rule.model_dump(mode="json")}
         return ScanImage(scan_id=1, **{**values, **others})
@@ -184,7 +184,7 @@ def test_an_image_that_a_run_has_not_is_refused_in_the_words_of_the_outcome(scor
     error = refusal(Films().film, without)
 
     assert (error.reason, str(error)) == ("missing", sentence)
-    assert refusal(Films().thumbnail, scored(encode(GRAY), state="quarantined")).reason == "killed_worker"
+    assert refusal(Films().thumbnail, scored(encode(GRAY), is_suspect=True)).reason == "killed_worker"
 
 
 def test_no_number_of_images_loads_the_compiled_code(scored, compiled_code):

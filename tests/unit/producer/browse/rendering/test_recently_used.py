@@ -47,6 +47,27 @@ def test_a_value_that_several_ask_for_at_once_is_made_once():
     assert made == [1]
 
 
+def test_a_kept_value_does_not_wait_for_another_that_is_made():
+    """Whichever locks they share: a page of runs must not wait for an AUROC of a million scans."""
+    cache, done = RecentlyUsed[bytes](100, len), threading.Event()
+    keys = range(40)
+    for key in keys:
+        cache.get_or_make(key, lambda: b"v")
+
+    def make():
+        assert done.wait(10)
+        return b"slow"
+
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(cache.get_or_make, len(keys), make)
+        kept = pool.submit(lambda: [cache.get_or_make(key, bytes) for key in keys])
+        try:
+            assert kept.result(5) == [b"v"] * len(keys)
+        finally:
+            done.set()
+        assert slow.result(5) == b"slow"
+
+
 def test_after_a_failure_the_value_is_made_by_the_next():
     cache = RecentlyUsed[bytes](10, len)
 
