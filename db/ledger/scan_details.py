@@ -124,10 +124,10 @@ def find_scan_details(connection: Connection, run_id: int, scan_id: int) -> Scan
     return None if row is None else _details(row, _uncertain_findings(connection, run_id, scan_id))
 
 
-def scores_in_runs(connection: Connection, scan_id: int, finding: str) -> list[RunScore]:
-    """The scores of a finding that a scan has in its latest runs, the newest run first."""
+def scores_in_runs(connection: Connection, run_id: int, scan_id: int, finding: str) -> list[RunScore]:
+    """The scores of a finding that a scan has in a run and in its latest runs, the newest run first."""
     columns = (_WIDE.c[name] for name in ("run_id", "model", "revision", "runtime", "precision", "state"))
-    runs = _latest_runs_of(connection, scan_id)
+    runs = [run_id, *_latest_runs_of(connection, scan_id)]
     query = (
         select(*columns, _WIDE.c[column_of(finding)].label("score"))
         .where(_WIDE.c.run_id.in_(runs), _WIDE.c.scan_id == scan_id)

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.applications import Starlette
 from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -62,6 +63,7 @@ def make_app(context: BrowseContext, key: AccessKey) -> ASGIApp:
         PermanentError: _say_image_error,
         TemporaryError: _say_outage,
         DBAPIError: _say_database_error,
+        NoConnection: _say_busy,
     }
     app = Starlette(routes=_ROUTES, exception_handlers=handlers)
     # An address with a slash too many is wrong, too.
@@ -71,7 +73,9 @@ def make_app(context: BrowseContext, key: AccessKey) -> ASGIApp:
 
 
 def _say_http_error(_request: Request, error: HTTPException) -> HTMLResponse:
-    return message_page(error.detail, "There is nothing at this address.", error.status_code)
+    is_missing = error.status_code == HTTPStatus.NOT_FOUND
+    sentence = "There is nothing at this address." if is_missing else "This address cannot be asked for in this way."
+    return message_page(error.detail, sentence, error.status_code)
 
 
 def _say_user_error(_request: Request, error: UserError) -> HTMLResponse:
@@ -91,4 +95,12 @@ def _say_database_error(_request: Request, error: DBAPIError) -> HTMLResponse:
         raise error
     return message_page(
         "The database does not answer", f"{first_line(error)}; try again.", HTTPStatus.SERVICE_UNAVAILABLE
+    )
+
+
+def _say_busy(_request: Request, _error: NoConnection) -> HTMLResponse:
+    return message_page(
+        "Too much at once",
+        "Other pages that read a lot use all connections to the database; try again.",
+        HTTPStatus.SERVICE_UNAVAILABLE,
     )

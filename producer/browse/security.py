@@ -81,6 +81,10 @@ def _refuse_address(request: Request) -> Response | None:
     host = request.headers.get("host", "")
     if _name_of(f"//{host}") not in _HOSTS:
         return _refusal("This program answers only as 127.0.0.1 or localhost; forward its port with 'ssh -L'.")
+    site, mode = (request.headers.get(f"sec-fetch-{name}") for name in ("site", "mode"))
+    if site in ("same-site", "cross-site") and mode != "navigate":
+        # Ports are one site, so that a page of another program on this machine has the cookie sent.
+        return _refusal("Only the pages of this program may ask for parts of them.")
     if request.method not in ("GET", "HEAD") and request.headers.get("origin") != f"http://{host}":
         return _refusal("Only the pages of this program may change anything.")
     return None

@@ -6,9 +6,8 @@ from contextlib import suppress
 from getpass import getuser
 
 import uvicorn
-from sqlalchemy import Engine
 
-from db.engine.session import open_to_read
+from db.engine.session import make_engine, open_to_read
 from db.errors import UserError
 from producer.browse.app import make_app
 from producer.browse.context import BrowseContext
@@ -17,14 +16,15 @@ from worker.settings import WorkerSettings
 
 #: Seconds that requests which are being answered have at the end.
 _GRACE_SECONDS = 2
+#: Seconds that a review waits for another writer, because a person waits for it.
+_LOCK_SECONDS = 5.0
 
 
-def serve(settings: WorkerSettings, engine: Engine, port: int) -> None:
+def serve(settings: WorkerSettings, port: int) -> None:
     """Print the address, and serve it until Ctrl+C.
 
     Args:
         settings: of the command.
-        engine: the ledger, to write reviews.
         port: on the loopback interface; 0 takes any free one.
 
     Raises:
@@ -34,7 +34,8 @@ def serve(settings: WorkerSettings, engine: Engine, port: int) -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "compiled"))
     listener = _listen(port)
     reading = open_to_read(settings.database_url)
-    context = BrowseContext(settings, reading=reading, writing=engine, reviewer=_login_name())
+    writing = make_engine(settings.database_url, lock_timeout=_LOCK_SECONDS)
+    context = BrowseContext(settings, reading=reading, writing=writing, reviewer=_login_name())
     key = AccessKey()
     config = uvicorn.Config(
         make_app(context, key),

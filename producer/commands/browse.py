@@ -14,7 +14,7 @@ def browse_command(port: int) -> None:
     """`producer browse`."""
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
         raise UserError(f"producer browse needs {missing[0]}: run pip install 'nightread[worker,browse]'")
-    settings, engine = open_ledger()
+    settings, _ = open_ledger()
     from producer.browse.server import serve
 
-    serve(settings, engine, port)
+    serve(settings, port)

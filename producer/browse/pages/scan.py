@@ -114,7 +114,7 @@ def _values(connection: Connection, scan: ShownScan) -> dict[str, Any]:
         "rule": Preprocessing.model_validate(scan.image.preprocessing),
         "own_names": list(dict.fromkeys(name for row in scan.rows for name in row.own)),
         "other_labels": other_labels(scan.details, scan.model.findings),
-        "in_runs": scores_in_runs(connection, scan_id, finding),
+        "in_runs": scores_in_runs(connection, run_id, scan_id, finding),
         "of_patient": scans_of_patient(connection, run_id, scan.details, finding),
         "reviews": reviews,
         "latest": next((one for one in reviews if _is_on(one, scan)), None),

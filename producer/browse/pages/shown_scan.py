@@ -40,13 +40,13 @@ class ShownScan:
 
     def path(self, scan_id: int | None = None, suffix: str = "", **changes: Any) -> str:
         """The address of a scan, this one by default, with the worklist that it is looked at in."""
-        return _path(f"{self.run.id}/scans/{scan_id or self.details.scan_id}{suffix}", self.query, changes)
+        return self.query.path(f"{self.run.id}/scans/{scan_id or self.details.scan_id}{suffix}", **changes)
 
     def worklist_path(self, place: Neighbours | None) -> str:
         """The address of the scan's row in the worklist, or of the worklist that does not have it."""
         if place is None:
-            return _path(str(self.run.id), self.query, {})
-        address = _path(str(self.run.id), self.query, {"page": (place.place - 1) // PAGE_ROWS + 1})
+            return self.query.path(self.run.id)
+        address = self.query.path(self.run.id, page=(place.place - 1) // PAGE_ROWS + 1)
         return f"{address}#scan-{self.details.scan_id}"
 
 
@@ -84,8 +84,3 @@ def no_scan(request: Request) -> HTTPException:
 def absent(run_id: int, scan_id: int) -> str:
     """The same as a sentence."""
     return f"Run {run_id} has no scan {scan_id}."
-
-
-def _path(below_runs: str, query: WorklistQuery, changes: dict[str, Any]) -> str:
-    address = query.address(**changes)
-    return f"/runs/{below_runs}" + (f"?{address}" if address else "")

@@ -68,7 +68,7 @@ def show_worklist(request: Request) -> Response:
         return page("worklist_refused.html.j2", status=HTTPStatus.BAD_REQUEST, run_id=run_id, sentence=str(error))
     if "" in request.query_params.values():
         # A form sends its empty fields too.
-        return RedirectResponse(_path(run_id, worklist.query.address()), HTTPStatus.SEE_OTHER)
+        return RedirectResponse(worklist.query.path(run_id), HTTPStatus.SEE_OTHER)
     return page("worklist.html.j2", **_values(context, worklist))
 
 
@@ -116,10 +116,10 @@ def _values(context: BrowseContext, worklist: _Worklist) -> dict[str, Any]:
         "filters": filters,
         "removals": [] if ids else removals(table, query, filters, worklist.reviews),
         "options": offered_values(table),
-        "list_path": lambda **changes: _path(run.id, query.address(**changes)),
-        "scan_path": lambda scan: _path(f"{run.id}/scans/{scan}", query.address(page=window.number)),
-        "clear_path": _path(run.id, query.address(**{k: v for one in filters for k, v in one.changes.items()})),
-        "csv_path": _path(f"{run.id}/worklist.csv", query.address(page=1)),
+        "list_path": lambda **changes: query.path(run.id, **changes),
+        "scan_path": lambda scan: query.path(f"{run.id}/scans/{scan}", page=window.number),
+        "clear_path": query.path(run.id, **{k: v for one in filters for k, v in one.changes.items()}),
+        "csv_path": query.path(f"{run.id}/worklist.csv", page=1),
     }
     with context.read() as connection:
         return values | {"rows": read_rows(connection, run.id, ids, query.finding)}
@@ -131,7 +131,3 @@ def _window(number: int, selected: int) -> _Window:
     number = min(number, pages)
     first = (number - 1) * PAGE_ROWS + 1
     return _Window(number=number, pages=pages, first=first, last=min(selected, number * PAGE_ROWS))
-
-
-def _path(below_runs: object, address: str) -> str:
-    return f"/runs/{below_runs}" + (f"?{address}" if address else "")

@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Final
 
+from db.errors import TemporaryError
 from producer.browse.rendering.recently_used import RecentlyUsed
 from worker.artifacts.model_store import open_model_store
 from worker.images.pixels import Pixels
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 #: For the maps of about 200 scans: a reader looks at one finding's map after the other, and goes back.
 _KEPT_BYTES: Final = 2**20
 
+#: Requests that compute a map or wait for it. More would take the threads that answer for all other pages.
+_MAX_WAITING: Final = 4
+
 
 class Maps:
     """The maps of any model in the store. One model is loaded at a time; every thread may use it."""
@@ -25,6 +29,7 @@ class Maps:
         """Load nothing yet."""
         self._store = open_model_store(settings.model_dir, settings.home)
         self._lock = Lock()
+        self._waiting = BoundedSemaphore(_MAX_WAITING)
         self._loaded: tuple[str, ActivationMapper] | None = None
         self._kept = RecentlyUsed["ActivationMaps"](_KEPT_BYTES, lambda maps: maps.cells.nbytes)
 
@@ -37,13 +42,19 @@ class Maps:
 
         Raises:
             UserError: the model is no longer in CXR_MODEL_DIR, is damaged, or has no maps.
+            TemporaryError: too many other maps are waited for.
         """
         key = (model_sha256, hashlib.sha256(pixels.tobytes()).digest())
         return self._kept.get_or_make(key, lambda: self._compute(model_sha256, pixels))
 
     def _compute(self, model_sha256: str, pixels: Pixels) -> "ActivationMaps":
-        with self._lock:
-            return self._mapper(model_sha256).maps(pixels)
+        if not self._waiting.acquire(blocking=False):
+            raise TemporaryError("other maps are being computed; ask again in a moment")
+        try:
+            with self._lock:
+                return self._mapper(model_sha256).maps(pixels)
+        finally:
+            self._waiting.release()
 
     def _mapper(self, model_sha256: str) -> "ActivationMapper":
         if self._loaded is None or self._loaded[0] != model_sha256:

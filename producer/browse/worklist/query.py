@@ -87,6 +87,11 @@ class WorklistQuery:
         """
         return urlencode({name: _to_text(value) for name, value in _stated(self._changed(changes))})
 
+    def path(self, below_runs: object, **changes: Any) -> str:
+        """The address of a page of a run, such as `7/scans/4711`, with this worklist in its query string."""
+        address = self.address(**changes)
+        return f"/runs/{below_runs}" + (f"?{address}" if address else "")
+
     def _changed(self, changes: Mapping[str, Any]) -> "WorklistQuery":
         implied: dict[str, Any] = {} if set(changes) <= {"page"} else {"page": 1}
         thresholds = self.defaults.thresholds

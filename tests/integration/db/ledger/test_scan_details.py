@@ -48,8 +48,8 @@ def test_a_patients_scans_stand_in_time_with_the_score_of_this_run_or_of_the_lat
         found = scans_of_patient(connection, second, find_scan_details(connection, second, 3), "Effusion")
         nobodys = replace(find_scan_details(connection, first, 3), patient_id=None)
         assert scans_of_patient(connection, first, nobodys, "Effusion") is None
-        assert [one.run_id for one in scores_in_runs(connection, 3, "Effusion")] == [second, first]
-        assert [one.run_id for one in scores_in_runs(connection, 4, "Effusion")] == [first]
+        assert [one.run_id for one in scores_in_runs(connection, second, 3, "Effusion")] == [second, first]
+        assert [one.run_id for one in scores_in_runs(connection, first, 4, "Effusion")] == [first]
     assert [(one.scan_id, one.run_id) for one in found.scans] == [
         (2, second),
         (4, first),

@@ -62,6 +62,14 @@ def test_another_site_can_change_nothing(server, origin):
     assert (answer.status, answer.text) == (403, "Only the pages of this program may change anything.\n")
 
 
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+def test_another_site_gets_no_part_of_a_page(server, site):
+    """Ports of this machine are one site, whose pages have the cookie sent; a click on a link is answered."""
+    part = server.get("/runs/1/auroc", **{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"})
+    assert (part.status, part.text) == (403, "Only the pages of this program may ask for parts of them.\n")
+    assert server.get("/", **{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}).status == 200
+
+
 @pytest.mark.parametrize("path", ["/", "/runs/1", "/nothing", "/static/browse.css", "/runs/1/scans/1/film.png"])
 def test_every_answer_forbids_what_a_page_need_not_do(server, path):
     """The browser asks nobody else, keeps nothing, and shows the page in no frame."""
