@@ -11,8 +11,7 @@ async function fill(cell) {
     const answer = await fetch(address);
     if (answer.ok) known.set(address, (await answer.text()).split("\n"));
   }
-  const [figure, of] = known.get(address) ?? [];
-  if (figure === undefined) return;
+  const [figure, of] = known.get(address) ?? ["–", "not computed"];
   cell.textContent = figure;
   cell.nextElementSibling.textContent = of;
 }
