@@ -1,7 +1,7 @@
 "use strict";
-// Open runs move: the page asks for its rows again until none of them is open. AUROCs take a while to compute, so each
-// is asked for on its own, one after the other, and kept.
-const POLL_MS = 2000;
+// Open runs move, and new ones begin: the page asks for its rows again, more often while one of them is open. AUROCs take
+// a while to compute, so each is asked for on its own, one after the other, and kept.
+const POLL_MS = 2000, IDLE_POLL_MS = 20000;
 const known = new Map();
 let asking = Promise.resolve();
 
@@ -11,8 +11,7 @@ async function fill(cell) {
     const answer = await fetch(address);
     if (answer.ok) known.set(address, (await answer.text()).split("\n"));
   }
-  const [figure, of] = known.get(address) ?? [];
-  if (figure === undefined) return;
+  const [figure, of] = known.get(address) ?? ["–", "not computed"];
   cell.textContent = figure;
   cell.nextElementSibling.textContent = of;
 }
@@ -31,14 +30,17 @@ async function renew() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#runs");
   if (!fresh) return;
   const focused = document.activeElement?.getAttribute("href");
-  document.querySelector("#runs").replaceWith(fresh);
+  const old = document.querySelector("#runs");
+  if (!old || old.rows.length !== fresh.rows.length) return location.reload();  // heading and pages change too
+  old.replaceWith(fresh);
   if (focused) document.querySelector(`#runs a[href="${CSS.escape(focused)}"]`)?.focus();
   fillAll();
 }
 
 async function follow() {
-  while (document.querySelector("[data-moving]")) {
-    await new Promise(resolve => setTimeout(resolve, POLL_MS));
+  for (;;) {
+    const wait = document.querySelector("[data-moving]") ? POLL_MS : IDLE_POLL_MS;
+    await new Promise(resolve => setTimeout(resolve, wait));
     if (!document.hidden) await renew().catch(() => {});
   }
 }
