@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import text
 
 from db.engine.session import make_engine, open_to_read, read_transaction
+from db.ledger.runs import find_run
 from producer.browse.worklist.csv_file import stream_csv
 from producer.browse.worklist.query import WorklistQuery, parse_query
 from producer.browse.worklist.rows import PAGE_ROWS, WorklistRow, read_rows
@@ -152,7 +153,9 @@ class Worklist:
         """Write the first rows of the CSV, and return how many."""
         query = self.query({})
         ids = self.select(query)[:CSV_ROWS]
-        return sum(part.count(b"\n") for part in stream_csv(self.engine, RUN, ids, query.finding, REVIEWS)) - 1
+        with read_transaction(self.engine) as connection:
+            run = find_run(connection, RUN)
+        return sum(part.count(b"\n") for part in stream_csv(self.engine, run, ids, query, REVIEWS)) - 1
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from db.engine.session import address_of
 from db.errors import UserError
 from db.ledger.models import find_model
 from db.ledger.run_columns import read_fingerprint
@@ -53,7 +54,7 @@ def show_runs(request: Request) -> HTMLResponse:
         total = count_runs(connection)
         rows = [_row(context, connection, run) for run in runs]
     pages = max(1, -(-total // _PAGE_RUNS))
-    return page("runs.html.j2", rows=rows, total=total, number=number, pages=pages)
+    return page("runs.html.j2", ledger=address_of(context.reading), rows=rows, total=total, number=number, pages=pages)
 
 
 def show_auroc(request: Request) -> PlainTextResponse:

@@ -89,7 +89,6 @@ def _add_review(request: Request, verdict: str, comment: str, *, go_on: bool) ->
         scan = find_shown_scan(connection, request)
     if scan is None:
         raise no_scan(request)
-    # Before the review is stored, which may take the scan off the worklist.
     place = place_of(context, scan) if go_on else None
     with context.writing.begin() as connection:
         store_review(

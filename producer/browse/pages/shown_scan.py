@@ -16,7 +16,7 @@ from db.ledger.scan_images import ScanImage, find_scan_image
 from producer.browse.context import BrowseContext, ids_of
 from producer.browse.pages.scan_scores import ScoreRow, score_rows
 from producer.browse.worklist.defaults import read_query
-from producer.browse.worklist.query import WorklistQuery
+from producer.browse.worklist.query import NOT_REVIEWED, WorklistQuery
 from producer.browse.worklist.rows import PAGE_ROWS
 from producer.browse.worklist.selection import Neighbours, neighbours, select_scans
 
@@ -69,11 +69,19 @@ def find_shown_scan(connection: Connection, request: Request) -> ShownScan | Non
 
 
 def place_of(context: BrowseContext, scan: ShownScan) -> Neighbours | None:
-    """Where the scan stands in the worklist; None if it is not in there."""
-    table = context.tables.get(scan.run.id)
-    with context.read() as connection:
-        reviews = latest_reviews(connection, scan.run.id, scan.query.finding) if scan.query.review else {}
-    return neighbours(select_scans(table, scan.query, reviews), scan.details.scan_id)
+    """Where the scan stands in the worklist; None if it is not in there.
+
+    A filter by review does not take it off: whoever reviews a scan of a list goes on with the next one.
+    """
+    table, scan_id = context.tables.get(scan.run.id), scan.details.scan_id
+    reviews: dict[int, str] = {}
+    if scan.query.review is not None:
+        with context.read() as connection:
+            reviews = latest_reviews(connection, scan.run.id, scan.query.finding)
+        reviews.pop(scan_id, None)
+        if scan.query.review != NOT_REVIEWED:
+            reviews[scan_id] = scan.query.review
+    return neighbours(select_scans(table, scan.query, reviews), scan_id)
 
 
 def no_scan(request: Request) -> HTTPException:

@@ -77,7 +77,7 @@ def download_worklist(request: Request) -> Response:
     context, run_id = context_of(request), ids_of(request, "run")
     worklist = _read(context, run_id, request.query_params)
     finding = worklist.query.finding
-    rows = stream_csv(context.reading, run_id, worklist.ids.tolist(), finding, worklist.reviews)
+    rows = stream_csv(context.reading, worklist.run, worklist.ids.tolist(), worklist.query, worklist.reviews)
     name = f"run_{run_id}_{column_of(finding)}.csv"
     return Download(rows, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'})
 

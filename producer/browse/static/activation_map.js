@@ -66,7 +66,7 @@ export function openMap(section, film) {
 
   async function ask() {
     isAsked = true;
-    text.replaceChildren(paragraph("Loading the model, which takes some seconds the first time…"));
+    text.replaceChildren(paragraph("Loading the model: up to a minute the first time, then below a second…"));
     try {
       const answer = await fetch(section.dataset.map);
       if (answer.ok) map = await answer.json();
@@ -80,8 +80,10 @@ export function openMap(section, film) {
     show(isShown);
   }
 
+  // Whether maps are shown is kept from scan to scan, in this tab.
   function toggle() {
     show(!isShown);
+    sessionStorage.setItem("map", isShown ? "1" : "0");
     if (isShown && !map && !isAsked) ask();
   }
 
@@ -89,5 +91,6 @@ export function openMap(section, film) {
   slider.addEventListener("input", fade);
   fade();
   button.addEventListener("click", toggle);
+  if (sessionStorage.getItem("map") === "1") toggle();
   return { toggle };
 }

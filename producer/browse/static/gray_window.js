@@ -15,7 +15,7 @@ export function openWindow(film, shown) {
   const fields = { width: [byId("window"), byId("window-slider")], level: [byId("level"), byId("level-slider")] };
   const functions = [...document.querySelector("#gray").firstElementChild.children];
   const button = byId("invert");
-  let width = WIDEST, level = MIDDLE, inverted = false;
+  let width = WIDEST, level = MIDDLE, inverted = sessionStorage.getItem("invert") === "1";
   for (const element of shown) element.style.filter = "url(#gray)";
 
   function apply(typedIn = null) {
@@ -41,13 +41,17 @@ export function openWindow(film, shown) {
   for (const field of fields.level) typed(field, value => set(width, value, field));
   for (const field of [...fields.width, ...fields.level]) field.addEventListener("change", () => apply());
 
-  function invert() {
-    inverted = !inverted;
+  // Whether films are inverted is kept from scan to scan, in this tab.
+  function setInverted(value) {
+    inverted = value;
+    sessionStorage.setItem("invert", value ? "1" : "0");
     apply();
   }
 
+  const invert = () => setInverted(!inverted);
+
   function reset() {
-    inverted = false;
+    setInverted(false);
     set(WIDEST, MIDDLE);
   }
 

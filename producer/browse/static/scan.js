@@ -2,6 +2,7 @@
 import { openFilm } from "./film_viewer.js";
 import { openWindow } from "./gray_window.js";
 import { openMap } from "./activation_map.js";
+import { openReview } from "./review.js";
 
 const byId = id => document.getElementById(id);
 const film = openFilm(byId("film"));
@@ -26,14 +27,12 @@ byId("actual").addEventListener("click", () => film.actual());
 const keysDialog = byId("keys");
 byId("show-keys").addEventListener("click", () => keysDialog.showModal());
 
-// Whether to go on with the next scan is kept from scan to scan, in this tab.
-const goOn = byId("go-on");
-if (goOn) goOn.checked = sessionStorage.getItem("go_on") === "1";
-goOn?.addEventListener("change", () => sessionStorage.setItem("go_on", goOn.checked ? "1" : "0"));
+const reviews = byId("review") ? openReview(byId("review"), byId("go-on")) : null;
 
+const step = id => async () => { await reviews?.done(); byId(id)?.click(); };
 const review = key => () => document.querySelector(`#review [data-key="${key}"]`)?.click();
 const keys = {
-  n: () => byId("next")?.click(), p: () => byId("previous")?.click(),
+  n: step("next"), p: step("previous"),
   a: review("a"), d: review("d"), b: review("b"),
   m: () => map?.toggle(), i: () => gray.invert(), r: resetFilm,
   "+": () => film.zoom(1), "=": () => film.zoom(1), "-": () => film.zoom(-1), "1": () => film.actual(),

@@ -10,15 +10,20 @@ from typing import Any, Final
 from sqlalchemy import Engine
 
 from db.engine.session import read_transaction
+from db.ledger.runs import RunInfo
+from producer.browse.worklist.query import WorklistQuery
 from producer.browse.worklist.rows import WorklistRow, read_rows
 
-#: The columns: those of a page's row, then what a person said of the scan.
-CSV_COLUMNS: Final = (*(one.name for one in fields(WorklistRow)), "review")
+#: The columns: those of a page's row, what its score is of, the prediction, and what a person said of the scan.
+CSV_COLUMNS: Final = (
+    *(one.name for one in fields(WorklistRow)),
+    *("run_id", "model", "finding", "threshold", "prediction", "review"),
+)
 _ROWS_AT_A_TIME: Final = 1_000
 
 
 def stream_csv(
-    engine: Engine, run_id: int, scan_ids: Sequence[int], finding: str, reviews: Mapping[int, str]
+    engine: Engine, run: RunInfo, scan_ids: Sequence[int], query: WorklistQuery, reviews: Mapping[int, str]
 ) -> Iterator[bytes]:
     """The rows of scans as UTF-8 CSV, some at a time, with a first line of column names.
 
@@ -27,16 +32,23 @@ def stream_csv(
 
     Args:
         engine: only reads.
-        run_id: the run.
+        run: the run.
         scan_ids: in the order of the rows.
-        finding: whose score and label the rows have.
+        query: its finding is the one whose score and label the rows have; its threshold predicts, 1 or 0.
         reviews: the latest verdict of each reviewed scan.
     """
     yield _to_csv([CSV_COLUMNS])
     for start in range(0, len(scan_ids), _ROWS_AT_A_TIME):
         with read_transaction(engine) as connection:
-            rows = read_rows(connection, run_id, scan_ids[start : start + _ROWS_AT_A_TIME], finding)
-        yield _to_csv([[*map(_cell, astuple(row)), reviews.get(row.scan_id)] for row in rows])
+            rows = read_rows(connection, run.id, scan_ids[start : start + _ROWS_AT_A_TIME], query.finding)
+        yield _to_csv(
+            [[*map(_cell, astuple(row)), *_context(row, run, query), reviews.get(row.scan_id)] for row in rows]
+        )
+
+
+def _context(row: WorklistRow, run: RunInfo, query: WorklistQuery) -> tuple[Any, ...]:
+    prediction = None if row.score is None else int(row.score >= query.threshold)
+    return run.id, run.model, query.finding, query.threshold, prediction
 
 
 def _to_csv(rows: Sequence[Sequence[Any]]) -> bytes:

@@ -13,6 +13,7 @@ from db.close_run import close_finished_runs
 from db.engine.session import open_database, read_transaction
 from db.findings import column_of
 from db.ledger.outcomes import Scored, pending_of_run, record_outcomes
+from db.ledger.runs import find_run
 from db.maintenance.forget_patient import forget_patient
 from producer.browse.worklist.csv_file import CSV_COLUMNS, stream_csv
 from producer.browse.worklist.query import LABELS, SORTS, STATES, VERDICTS, parse_query
@@ -129,8 +130,10 @@ def test_a_page_and_the_csv_show_the_rows_of_the_view_in_the_order_of_the_list(e
         ids = select(RunTables(engine), run_id, finding="Effusion")
         with read_transaction(engine) as connection:
             rows = read_rows(connection, run_id, ids, "Effusion")
+            run = find_run(connection, run_id)
         assert [row.scan_id for row in rows] == ids
-        content = b"".join(stream_csv(engine, run_id, ids, "Effusion", REVIEWS)).decode()
+        query = parse(finding="Effusion")
+        content = b"".join(stream_csv(engine, run, ids, query, REVIEWS)).decode()
         header, *lines = csv.reader(io.StringIO(content))
         assert tuple(header) == CSV_COLUMNS
         by_id = {row["scan_id"]: row for row in view_rows(engine, run_id)}
@@ -139,10 +142,13 @@ def test_a_page_and_the_csv_show_the_rows_of_the_view_in_the_order_of_the_list(e
             expected |= {"label": expected["effusion_label"], "review": REVIEWS.get(row.scan_id)}
             # SQLite's view has moments as text.
             expected["scored_at"] = row.scored_at
+            prediction = None if row.score is None else int(row.score >= query.threshold)
+            expected |= {"model": run.model, "finding": "Effusion", "threshold": query.threshold}
+            expected["prediction"] = prediction
             for name, cell in zip(header, line, strict=True):
                 if name in {"held_out", "reused"}:
                     expected[name] = None if expected[name] is None else bool(expected[name])
-                if name != "review":
+                if hasattr(row, name):
                     assert getattr(row, name) == expected[name], name
                 assert cell == to_text(expected[name]), name
 
