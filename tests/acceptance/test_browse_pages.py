@@ -373,6 +373,24 @@ def test_the_keyboard_alone_leads_from_the_runs_to_a_review(page, server, rows, 
     assert rows("verdict, comment", f"scan_id = {scan}", view="reviews") == [("bad_image", "and a bad one")]
 
 
+def test_no_key_is_lost_when_a_list_is_reviewed_scan_by_scan(page, server, rows):
+    """`a` and at once `n`: each scan gets one review, although each review takes its scan off the list."""
+    path = f"/runs/{SECOND}?finding=Effusion&review=none&sort=ascending"
+    page.goto(server.base + path)
+    page.locator("#worklist a.open").first.click()
+    seen = []
+    for _ in range(3):
+        page.wait_for_load_state()
+        expect(page.locator("#next")).to_be_visible()
+        seen.append(int(page.url.partition("?")[0].rpartition("/")[2]))
+        with page.expect_navigation():
+            page.keyboard.press("a")
+            page.keyboard.press("n")
+    assert len(set(seen)) == 3
+    stored = rows("scan_id, verdict, finding", f"scan_id IN {tuple(seen)} AND comment IS NULL", view="reviews")
+    assert sorted(stored) == [(scan, "agree", "Effusion") for scan in sorted(seen)]
+
+
 @pytest.mark.parametrize(("scheme", "screen"), [("light", PHONE), ("dark", {})], ids=["light phone", "dark desk"])
 def test_every_page_can_be_read_in_light_and_dark_without_scrolling_sideways(session, server, highest, scheme, screen):
     """At 420 and at 1280 pixels, with a map open; the contrast of every text is at least 4.5."""
