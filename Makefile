@@ -9,7 +9,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 # Unit tests that import Keras, TensorFlow or OpenVINO.
 MODEL_TESTS := tests/unit/trainer/fitting tests/unit/trainer/importing tests/unit/trainer/network \
 	tests/unit/trainer/publishing tests/unit/trainer/evaluation/test_evaluate_artifact.py \
-	tests/unit/worker/scoring/test_scorer.py
+	tests/unit/worker/scoring/test_scorer.py tests/unit/worker/scoring/test_activation_map.py \
+	tests/unit/producer/browse/rendering/test_maps.py
 
 .PHONY: help demo fast test test-all test-variants test-db test-worker test-producer test-trainer test-faults soak \
 	test-containers test-torch check bench bench-gpu bench-parts bench-scale fuzz audit lock clean
@@ -146,6 +147,7 @@ bench-parts: .venv/test.installed
 	$(BIN)/python -m tests.benchmarks.bench_dicom
 	$(BIN)/python -m tests.benchmarks.bench_report
 	$(BIN)/python -m tests.benchmarks.bench_intervals
+	$(BIN)/python -m tests.benchmarks.bench_browse
 
 # SCALE="--scans 1000 --workers 1 2 --parts fleets" takes two minutes.
 bench-scale: .venv/test.installed
@@ -159,9 +161,9 @@ LOCK = $(COMPILE) --constraint tests/requirements.lock
 # Not needed to import PyTorch and to compute on a CPU: half a gigabyte of what is downloaded.
 NO_GPU = $(foreach package,cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cusolver nvidia-nvtx triton,--no-emit-package $(package))
 lock:
-	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --extra pandas --group build --group test \
+	$(COMPILE) --upgrade pyproject.toml --extra worker --extra trainer --extra pandas --extra browse --group build --group test \
 		--group check -o tests/requirements.lock
-	$(LOCK) pyproject.toml --extra worker --extra fit --extra pandas --group build -o requirements.lock
+	$(LOCK) pyproject.toml --extra worker --extra fit --extra pandas --extra browse --group build -o requirements.lock
 	$(LOCK) pyproject.toml -o docker/requirements/producer.lock
 	$(LOCK) pyproject.toml --extra worker --extra openvino -o docker/requirements/worker.lock
 	$(LOCK) pyproject.toml --extra worker-gpu -o docker/requirements/worker-gpu.lock

@@ -307,11 +307,27 @@ def export(
     wide: Annotated[
         bool, typer.Option("--wide", help="Write one row per scan instead of one per scan and finding.")
     ] = False,
+    reviews: Annotated[
+        bool,
+        typer.Option("--reviews", help="Write what people said of the scores that the model gave the run's scans."),
+    ] = False,
 ) -> None:
-    """Write a run's results as a table, or as JSON for the program that sent the images."""
+    """Write a run's results as a table, or as JSON for the program that sent the images; or its reviews."""
     from producer.commands import inspect_run
 
-    inspect_run.export_command(run_id, out, export_format=export_format.value, wide=wide)
+    inspect_run.export_command(run_id, out, export_format=export_format.value, wide=wide, reviews=reviews)
+
+
+@app.command()
+def browse(
+    port: Annotated[
+        int, typer.Option(help="Port on this machine. If omitted, any free one.", min=0, max=65_535, show_default=False)
+    ] = 0,
+) -> None:
+    """Look at runs, worklists and films in a browser on this machine, and review scores."""
+    from producer.commands.browse import browse_command
+
+    browse_command(port)
 
 
 @app.command()
@@ -358,7 +374,7 @@ def forget(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete a patient's scans, outcomes, scores and labels for good."""
+    """Delete a patient's scans, outcomes, scores, labels and reviews for good."""
     from producer.commands import maintain
 
     maintain.forget_command(patient, dataset, ask=not yes, as_json=as_json)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from db.engine.database_errors import first_line
 from db.engine.session import address_of, open_to_read, read_transaction
 from db.errors import UserError
-from db.ledger.results import Pages, check_views, find_run_in_views, stream_results, stream_view
+from db.ledger.results import Pages, check_view, find_run_in_views, stream_results, stream_reviews, stream_view
 from db.settings import Settings, load_settings
 from producer.results_export import BOOLEAN, COLUMN_TYPES, FLOAT, INTEGER, TIMESTAMP, to_arrow, to_columns
 
@@ -23,12 +23,12 @@ _TYPES: Final = {
     **COLUMN_TYPES,
     **dict.fromkeys((*_COUNTS, "positives", "negatives"), INTEGER),
     **dict.fromkeys(("created_at", "finished_at", "cancelled_at", "stopped_at", "computed_at"), TIMESTAMP),
-    **dict.fromkeys(("held_out", "is_partial"), BOOLEAN),
+    **dict.fromkeys(("held_out", "is_partial", "is_latest"), BOOLEAN),
 }
 #: In `run_progress`, `reused` is a count; in the others it says yes or no of a scan.
 _PROGRESS_TYPES: Final = {**_TYPES, "reused": INTEGER}
 #: In the views of figures, `precision` is a rate; in the others it is the type of numbers that a model computed with.
-_METRIC_TYPES: Final = {**_TYPES, **dict.fromkeys(("threshold", "auroc", "average_precision", *_RATES), FLOAT)}
+_METRIC_TYPES: Final = {**_TYPES, **dict.fromkeys(("auroc", "average_precision", *_RATES), FLOAT)}
 _FAILURE_COLUMNS: Final = ("run_id", "scan_id", "dataset", "image_name", "location", "state", "reason", "detail")
 #: These have a missing value, which numpy's integers and booleans have not.
 _DTYPES: Final = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -63,15 +63,7 @@ class Ledger:
         """
         given = {} if database_url is None else {"database_url": database_url}
         self._engine = open_to_read(load_settings(Settings, **given).database_url)
-        try:
-            with read_transaction(self._engine) as connection:
-                check_views(connection)
-        except DBAPIError as error:
-            self.close()
-            raise UserError(
-                f"{address_of(self._engine)}: the results cannot be read ({first_line(error)}); "
-                "if an earlier version of nightread wrote them, run 'python -m db upgrade'"
-            ) from error
+        self._check("results_wide")
 
     def runs(self) -> pd.DataFrame:
         """Every run with its progress, oldest first: the view `run_progress`."""
@@ -156,6 +148,20 @@ class Ledger:
             columns=_FAILURE_COLUMNS,
         )
 
+    def reviews(self, run: int | None = None) -> pd.DataFrame:
+        """What people said of scores, the newest last: the view `reviews`.
+
+        Args:
+            run: only of the scans of this run under its model, whichever of its outcomes was reviewed. None is all
+                reviews of the ledger, not the latest run.
+
+        Raises:
+            db.errors.UserError: there is no such run; or the view cannot be read, as by a role that was let in before
+                the ledger had it.
+        """
+        self._check("reviews")
+        return self._read(stream_reviews, run_id=None if run is None else self._find(run))
+
     def close(self) -> None:
         """Close the connections to the database; a later call opens new ones."""
         self._engine.dispose()
@@ -165,6 +171,18 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _check(self, view: str) -> None:
+        try:
+            with read_transaction(self._engine) as connection:
+                check_view(connection, view)
+        except DBAPIError as error:
+            self.close()
+            raise UserError(
+                f"{address_of(self._engine)}: the {view.partition('_')[0]} cannot be read ({first_line(error)}); if an "
+                "earlier version of nightread wrote them, run 'python -m db upgrade'; a role then needs "
+                "'python -m db grant-read ROLE' again"
+            ) from error
 
     def _find(self, run: int | None) -> int:
         # A number out of a frame may be one of numpy's, which SQLite takes for bytes.

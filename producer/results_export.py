@@ -1,4 +1,4 @@
-"""Streams the rows of a run's result views to a CSV, Parquet or JSON file."""
+"""Streams a run's rows of the views to a CSV, Parquet or JSON file."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 from db.errors import UserError
 from db.findings import FINDINGS, column_of
 from db.ledger.models import ModelInfo, find_model, thresholds_of
-from db.ledger.results import stream_results
+from db.ledger.results import Pages, stream_results, stream_reviews
 from db.ledger.runs import find_run
-from producer.results_json import Thresholds, format_lines
+from producer.results_json import Thresholds, format_lines, format_reviews
 from worker.files import open_atomically
 
 TEXT: Final = "text"
@@ -26,17 +26,18 @@ BOOLEAN: Final = "boolean"
 TIMESTAMP: Final = "timestamp"
 DATE: Final = "date"
 
-#: The type of each column of `results` and `results_wide`; a column that is not listed is written as text.
+#: The type of each column of `results`, `results_wide` and `reviews`; a column that is not listed is written as text.
 COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dataset", "image_name", "patient_id", "view", "sex", "finding"), TEXT),
     **dict.fromkeys(("state", "reason", "detail", "notes", "location", "model", "label_set"), TEXT),
     **dict.fromkeys(("runtime", "precision", "export_sha256"), TEXT),
     **dict.fromkeys(("sop_instance_uid", "manufacturer", "transfer_syntax"), TEXT),
-    **dict.fromkeys(("age_years", "score", *map(column_of, FINDINGS)), FLOAT),
-    **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label", "held_out"), INTEGER),
+    **dict.fromkeys(("verdict", "comment", "reviewer"), TEXT),
+    **dict.fromkeys(("age_years", "score", "threshold", *map(column_of, FINDINGS)), FLOAT),
+    **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label", "held_out", "is_latest"), INTEGER),
     **{f"{column_of(finding)}_label": INTEGER for finding in FINDINGS},
     "reused": BOOLEAN,
-    "scored_at": TIMESTAMP,
+    **dict.fromkeys(("scored_at", "reviewed_at"), TIMESTAMP),
     "study_date": DATE,
 }
 #: Rows in memory at a time, as text and as a table.
@@ -69,11 +70,29 @@ def export_run(connection: Connection, run_id: int, out: BinaryIO | Path, *, exp
         UserError: the file cannot be written; of JSON also: there is no such run.
     """
     write = _json_writer(connection, run_id) if export_format == "json" else _WRITERS[export_format]
+    query = partial(stream_results, connection, run_id, wide=wide or export_format == "json")
+    return _export(query, out, write, export_format)
+
+
+def export_reviews(connection: Connection, run_id: int, out: BinaryIO | Path, *, export_format: str) -> int:
+    """Write the reviews of a run's scans under its model, the newest last: the view `reviews`, as `export_run` does.
+
+    JSON has one object a line with the columns of the view.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write = _write_json_reviews if export_format == "json" else _WRITERS[export_format]
+    return _export(partial(stream_reviews, connection, run_id), out, write, export_format)
+
+
+def _export(query: Callable[..., Pages], out: BinaryIO | Path, write: _Writer, export_format: str) -> int:
     rows_at_a_time = _PARQUET_GROUP_ROWS if export_format == "parquet" else _TEXT_ROWS
     with _open_output(out) as file:
-        names, pages = stream_results(
-            connection, run_id, wide=wide or export_format == "json", page_rows=rows_at_a_time
-        )
+        names, pages = query(page_rows=rows_at_a_time)
         blocks = (to_columns(names, rows) for rows in pages)
         return write(file, names, blocks)
 
@@ -137,10 +156,23 @@ def _json_writer(connection: Connection, run_id: int) -> _Writer:
 def _write_json(
     file: BinaryIO, names: Sequence[str], blocks: Iterator[list[Column]], *, model: ModelInfo, thresholds: Thresholds
 ) -> int:
+    return _write_lines(file, names, blocks, partial(format_lines, model=model, thresholds=thresholds))
+
+
+def _write_json_reviews(file: BinaryIO, names: Sequence[str], blocks: Iterator[list[Column]]) -> int:
+    return _write_lines(file, names, blocks, format_reviews)
+
+
+def _write_lines(
+    file: BinaryIO,
+    names: Sequence[str],
+    blocks: Iterator[list[Column]],
+    format_rows: Callable[[Iterator[dict[str, Any]]], Iterator[str]],
+) -> int:
     rows = 0
     for columns in blocks:
-        scans = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
-        file.write("".join(format_lines(scans, model, thresholds)).encode())
+        objects = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+        file.write("".join(format_rows(objects)).encode())
         rows += len(columns[0])
     return rows
 

@@ -1,10 +1,11 @@
-"""Formats scans as JSON, one object a line, for the program that sent the images: docs/results.md names every field.
+"""Formats scans and reviews as JSON, one object a line: docs/results.md names every field.
 
 The format is public interface. Later versions may add fields; what a field means changes only with `FORMAT`.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from db.findings import column_of
@@ -31,8 +32,21 @@ def format_lines(scans: Iterable[Mapping[str, Any]], model: ModelInfo, threshold
         thresholds: the model's own.
     """
     for scan in scans:
-        line = _describe(scan, model, thresholds)
-        yield json.dumps(line, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+        yield _line(_describe(scan, model, thresholds))
+
+
+def format_reviews(reviews: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Each review as a line of JSON, with its end of line: the columns of the view, with moments in ISO 8601."""
+    for review in reviews:
+        yield _line({name: _moment(value) if isinstance(value, datetime) else value for name, value in review.items()})
+
+
+def _line(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _moment(value: datetime) -> str:
+    return value.isoformat(timespec="microseconds")
 
 
 def _describe(scan: Mapping[str, Any], model: ModelInfo, thresholds: Thresholds) -> dict[str, Any]:
@@ -53,5 +67,5 @@ def _describe(scan: Mapping[str, Any], model: ModelInfo, thresholds: Thresholds)
         "thresholds": thresholds if is_scored else None,
         "runtime": scan["runtime"],
         "precision": scan["precision"],
-        "scored_at": scored_at and scored_at.isoformat(timespec="microseconds"),
+        "scored_at": scored_at and _moment(scored_at),
     }

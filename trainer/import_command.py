@@ -106,11 +106,12 @@ def import_weights(  # noqa: PLR0917 - typer wants one parameter per flag
     arguments = dict(locals())
     from db.home import open_home
     from db.settings import load_settings
-    from trainer.console.progress import native_stderr_muted, print_status
+    from trainer.console.progress import print_status
     from trainer.importing.description import Description, read_description
     from trainer.importing.fitted_scans import read_fitted_scans
     from trainer.importing.weights.pickles import refuse_pickle
     from worker.artifacts.model_store import open_model_store
+    from worker.processes import native_stderr_muted
     from worker.settings import ModelSettings
 
     settings = load_settings(ModelSettings)

@@ -1,10 +1,11 @@
-"""Tells whether a process runs, and makes a child die with its parent."""
+"""Tells whether a process runs, makes a child die with its parent, and mutes what native libraries print."""
 
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -34,3 +35,18 @@ def is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@contextmanager
+def native_stderr_muted() -> Iterator[None]:
+    """Mute file descriptor 2 while TensorFlow is imported: its libraries write to it at every log level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

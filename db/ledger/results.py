@@ -3,15 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import BigInteger, Connection, Row, column, func, select, table, text
+from sqlalchemy import BigInteger, Connection, Row, Select, column, func, select, table, text
 
 from db.ledger.runs import no_such_run
 
 #: Column names, and pages of rows. Values are what the database driver returns.
 Pages: TypeAlias = tuple[tuple[str, ...], Iterator[Sequence[Row[*tuple[Any, ...]]]]]
 
-#: Columns that the views of every earlier program lack, by view.
-_NEWEST_COLUMNS: Final = {"results_wide": "study_date"}
+#: The newest column of a view, which the views of earlier programs lack.
+_NEWEST_COLUMNS: Final = {"results_wide": "study_date", "reviews": "is_latest"}
+#: Of a scan of the run, under its model. `reviews` has no run, because many may show the outcome.
+_REVIEWED_IN_RUN: Final = (
+    "EXISTS (SELECT 1 FROM results_wide w "
+    "WHERE w.run_id = :run AND w.scan_id = reviews.scan_id AND w.model = reviews.model)"
+)
 
 
 def stream_results(
@@ -57,6 +62,24 @@ def stream_view(
         for name, value in (where or {}).items()
     )
     query = select(*map(text, columns)).select_from(table(view)).where(*conditions).order_by(*map(column, order_by))
+    return _stream(connection, query, page_rows)
+
+
+def stream_reviews(connection: Connection, run_id: int | None = None, *, page_rows: int) -> Pages:
+    """The rows of the view `reviews`, page by page, the newest last.
+
+    Args:
+        connection: reads only.
+        run_id: only the run's scans under its model, whichever of its outcomes was reviewed; None: all of the ledger.
+        page_rows: maximum number of rows per page.
+    """
+    query = select(text("*")).select_from(table("reviews")).order_by(column("reviewed_at"), column("scan_id"))
+    if run_id is not None:
+        query = query.where(text(_REVIEWED_IN_RUN).bindparams(run=run_id))
+    return _stream(connection, query, page_rows)
+
+
+def _stream(connection: Connection, query: Select[Any], page_rows: int) -> Pages:
     # Without this option, PostgreSQL's driver reads every row before it returns the first.
     result = connection.execute(query, execution_options={"stream_results": True})
     # Without a size, `partitions` would return all rows as one page.
@@ -81,7 +104,6 @@ def find_run_in_views(connection: Connection, run_id: int | None) -> int:
     return int(found)
 
 
-def check_views(connection: Connection) -> None:
-    """Fail with a `DBAPIError` if the views are missing, older than this program, or not to be read by this user."""
-    for view, name in _NEWEST_COLUMNS.items():
-        connection.execute(select(column(name)).select_from(table(view)).limit(0))
+def check_view(connection: Connection, view: str) -> None:
+    """Fail with a `DBAPIError` if a view is missing, older than this program, or not to be read by this user."""
+    connection.execute(select(column(_NEWEST_COLUMNS[view])).select_from(table(view)).limit(0))

@@ -96,6 +96,15 @@ def is_to_close() -> ColumnElement[bool]:
     return case((is_due, _has_nothing_pending()), else_=false())
 
 
+def is_closed(connection: Connection, run_id: int) -> bool:
+    """Whether nothing is pending in a run, and what `db.metrics.aggregate` stores of it is there.
+
+    A cancelled run is finished before that, if another run still waits for some of its scans.
+    """
+    is_stored = Run.finished_at.is_not(None) & Run.can_tell_held_out.is_not(None)
+    return bool(connection.execute(select(is_stored).where(Run.id == run_id)).scalar())
+
+
 def _has_nothing_pending() -> ColumnElement[bool]:
     # This looks for the first pending outcome. PostgreSQL turns NOT EXISTS into a join over the whole run: 200 ms for a
     # million scans where this takes 2, and each chunk asks.
@@ -128,9 +137,10 @@ def no_such_run(run_id: int | None) -> UserError:
     return UserError(NO_RUN_YET if run_id is None else f"no run {run_id}")
 
 
-def latest_runs(connection: Connection, limit: int) -> list[RunInfo]:
-    """The latest runs, at most `limit` of them, the newest first."""
-    return [RunInfo(**row) for row in connection.execute(_select_runs().limit(limit)).mappings()]
+def latest_runs(connection: Connection, limit: int, skip: int = 0) -> list[RunInfo]:
+    """The latest runs but for the newest `skip`, at most `limit` of them, the newest first."""
+    query = _select_runs().limit(limit).offset(skip)
+    return [RunInfo(**row) for row in connection.execute(query).mappings()]
 
 
 def count_runs(connection: Connection) -> int:
@@ -204,6 +214,19 @@ def count_notes(connection: Connection, run_id: int) -> dict[str, int]:
     for notes, scans in connection.execute(noted):
         counts.update(dict.fromkeys((notes or "").split(","), scans))
     return dict(sorted(counts.items()))
+
+
+def count_reasons(connection: Connection, run_id: int) -> dict[str, int]:
+    """Rejected and quarantined scans of a run by reason, the most frequent first."""
+    scans = func.count()
+    query = (
+        select(Outcome.reason, scans)
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(RunScan.run_id == run_id, Outcome.state.in_((REJECTED, QUARANTINED)))
+        .group_by(Outcome.reason)
+        .order_by(scans.desc(), Outcome.reason)
+    )
+    return {reason or "unknown": count for reason, count in connection.execute(query)}
 
 
 def note_left_out(connection: Connection, run_id: int, left_out: Mapping[str, int] | None) -> None:

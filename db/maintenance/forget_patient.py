@@ -19,6 +19,7 @@ from db.schema.tables import (
     Model,
     ModelScan,
     Outcome,
+    Review,
     Run,
     RunScan,
     Scan,
@@ -41,7 +42,7 @@ class ForgetResult:
 
 
 def forget_patient(engine: Engine, patient_id: str, dataset: str | None = None) -> ForgetResult:
-    """Delete a patient's scans, outcomes, scores and labels, and their rows in the models' splits.
+    """Delete a patient's scans, outcomes, scores, labels and reviews, and their rows in the models' splits.
 
     One transaction deletes them and the metrics that rest on them, and records that a patient was forgotten. A worker
     that holds one of the scans finds it gone and drops it. Runs may have become complete or lack their metrics: the
@@ -140,6 +141,7 @@ def _delete_rows(connection: Connection, patient: _Patient) -> dict[str, int]:
     count_deleted(delete(Scores).where(Scores.outcome_id.in_(patient.outcomes)))
     count_deleted(delete(RunScan).where(RunScan.outcome_id.in_(patient.outcomes)))
     count_deleted(delete(ModelScan).where(patient.in_splits))
+    count_deleted(delete(Review).where(Review.scan_id.in_(patient.scans)))
     outcomes = count_deleted(delete(Outcome).where(Outcome.scan_id.in_(patient.scans)))
     labels = count_deleted(delete(Label).where(Label.scan_id.in_(patient.scans)))
     scans = count_deleted(delete(Scan).where(Scan.id.in_(patient.scans)))

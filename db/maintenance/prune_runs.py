@@ -44,7 +44,7 @@ def prune_runs(engine: Engine, older_than: timedelta, *, now: datetime | None = 
     The latest finished run of each dataset and model stays, however old, because people ask for its report; a cancelled
     run does not count as one. The newest outcome of each scan and model stays too, even if no run shows it: without it,
     the next enqueue would score the scan again. A label set goes if it is as old, no run is judged by it, and its name
-    has a later one; then the labels go that belong to no label set. Scans and models stay.
+    has a later one; then the labels go that belong to no label set. Scans, models and reviews stay.
 
     Each run and each slice of the rows is deleted in a transaction of its own; after an interruption, the next call
     does the rest. Later rows reuse the space; neither database returns it to the disk by itself.

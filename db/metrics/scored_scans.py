@@ -84,11 +84,14 @@ def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | N
     Raises:
         ValueError: a scored scan has no score for a finding that its model scores.
     """
-    findings = _model_findings(connection, run_id)
+    findings = model_findings(connection, run_id)
     scan_ids, scores = _read_scores(connection, run_id, findings)
-    codes, covered = _read_labels(connection, run_id, label_set_id, scan_ids), _read_covered(connection, label_set_id)
-    labels, known = _decode(codes, findings, covered)
-    seen = _align(_fetch_matrix(connection, seen_scans(run_id)), scan_ids, missing=-1)
+    codes, covered = (
+        read_label_codes(connection, run_id, label_set_id, scan_ids),
+        read_covered(connection, label_set_id),
+    )
+    labels, known = decode_labels(codes, findings, covered)
+    seen = align(fetch_matrix(connection, seen_scans(run_id)), scan_ids, missing=-1)
     return ScoredScans(
         findings=findings,
         judged=tuple(
@@ -103,7 +106,8 @@ def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | N
     )
 
 
-def _model_findings(connection: Connection, run_id: int) -> tuple[str, ...]:
+def model_findings(connection: Connection, run_id: int) -> tuple[str, ...]:
+    """The findings that a run's model scores."""
     manifest = connection.execute(select(Model.manifest).join(Run).where(Run.id == run_id)).scalar_one()
     return tuple(manifest["findings"])
 
@@ -119,7 +123,7 @@ def _read_scores(
         .where(RunScan.run_id == run_id, Outcome.state == SCORED)
         .order_by(RunScan.scan_id)
     )
-    table = _fetch_matrix(connection, query)
+    table = fetch_matrix(connection, query)
     _check_complete(table, findings)
     return table[:, 0].astype(np.int64), table[:, 1:]
 
@@ -131,12 +135,13 @@ def _check_complete(table: NDArray[np.float64], findings: tuple[str, ...]) -> No
         raise ValueError(f"scan {int(table[row, 0])} has no score for {findings[column - 1]}, which its model scores")
 
 
-def _read_covered(connection: Connection, label_set_id: int | None) -> frozenset[str]:
+def read_covered(connection: Connection, label_set_id: int | None) -> frozenset[str]:
+    """The findings that a scan which a label set labels has not got if it has no row of them."""
     covered = connection.execute(select(LabelSet.covered).where(LabelSet.id == label_set_id)).scalar()
     return frozenset((covered or "").split("|"))
 
 
-def _read_labels(
+def read_label_codes(
     connection: Connection, run_id: int, label_set_id: int | None, scan_ids: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """(N,) the labels of each scan in two bits per finding, see `_LABELS`; 0 for an unlabelled scan."""
@@ -150,10 +155,10 @@ def _read_labels(
         .where(RunScan.run_id == run_id, LabelSet.id == label_set_id)
         .group_by(Label.scan_id)
     )
-    return _align(_fetch_matrix(connection, query), scan_ids, missing=0)
+    return align(fetch_matrix(connection, query), scan_ids, missing=0)
 
 
-def _decode(codes: NDArray[np.int64], findings: Sequence[str], covered: frozenset[str]) -> tuple[Labels, Mask]:
+def decode_labels(codes: NDArray[np.int64], findings: Sequence[str], covered: frozenset[str]) -> tuple[Labels, Mask]:
     """Labels and whether they are known, each (N, F), from (N,) labels in bits. `db.schema.views` has the same rule."""
     labels, known = (np.zeros((len(codes), len(findings)), np.bool_) for _ in range(2))
     # Column by column: all columns at once would take hundreds of bytes per scan.
@@ -186,7 +191,7 @@ def _decode_abnormal(codes: NDArray[np.int64]) -> tuple[Mask, Mask, Mask]:
     return positive, _decode_one(codes, NO_FINDING)[0] & ~positive, uncertain
 
 
-def _align(pairs: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing: int) -> NDArray[np.int64]:
+def align(pairs: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing: int) -> NDArray[np.int64]:
     """Align (M, 2) pairs of scan id and value with (N,) ascending scan ids: (N,) values, `missing` for other scans."""
     ids, values = pairs.astype(np.int64).T
     aligned = np.full(len(scan_ids), missing)
@@ -195,8 +200,9 @@ def _align(pairs: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing: 
     return aligned
 
 
-def _fetch_matrix(connection: Connection, query: Select[*tuple[Any, ...]]) -> NDArray[np.float64]:
+def fetch_matrix(connection: Connection, query: Select[*tuple[Any, ...]]) -> NDArray[np.float64]:
     """All rows of a query as float64 (N, columns). Ids are exact up to 2**53; NULL becomes NaN."""
-    blocks = connection.execute(query, execution_options=STREAMING).partitions()
-    flat = (np.nan if value is None else value for block in blocks for row in block for value in row)
+    # Not by `partitions`, which take as long again.
+    rows = connection.execute(query, execution_options=STREAMING)
+    flat = (np.nan if value is None else value for row in rows for value in row)
     return np.fromiter(flat, np.float64).reshape(-1, len(query.selected_columns))

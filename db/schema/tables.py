@@ -2,6 +2,7 @@
 
 scans ─┬─ labels ── label_sets          the labels that each CSV gives, as the differences between files of one name
        ├─ outcomes ── scores            what became of each scan under each model
+       ├─ scan_reviews ── models        what people say of the scores
        └─ run_scans ── runs             the scans of each run
 models ─┬─ model_scans                  the scans that a model was fitted, tuned or tested on
         └─ model_exports                the files of other runtimes that may score for a model
@@ -320,6 +321,38 @@ class Scores(Base):
         # Double precision: in single precision, comparisons with 0.3 differ between databases.
         locals()[column_of(_finding)] = mapped_column(Double, nullable=True)
     del _finding
+
+
+class Review(Base):
+    """What a person says of an outcome. A later row about the same outcome and finding supersedes it; both stay.
+
+    Scan, model and revision name the outcome, but do not refer to it: once another one replaced it, it may be pruned.
+    The scan's newest outcome under the model is never pruned, so the model stays while it has reviews.
+    """
+
+    __tablename__ = "scan_reviews"
+    __table_args__ = (
+        CheckConstraint("verdict IN ('agree', 'disagree', 'bad_image')", name="verdict"),
+        CheckConstraint("(finding IS NULL) = (verdict = 'bad_image')", name="finding"),
+        Index(None, "scan_id", "model_id", "revision"),
+        _NEVER_REUSE_IDS,
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"))
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    revision: Mapped[int]
+    #: One of `FINDINGS`; NULL for `bad_image`, which concerns every finding.
+    finding: Mapped[str | None]
+    #: In [0, 1]: where the score was at least this, the person agrees with or contradicts a positive prediction.
+    #: NULL for `bad_image`, and where the verdict is on the score as such.
+    threshold: Mapped[float | None] = mapped_column(Double)
+    verdict: Mapped[str]
+    #: One line of a person's words, which may name anybody. It goes with the patient.
+    comment: Mapped[str | None]
+    #: Login name.
+    reviewer: Mapped[str]
+    reviewed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class RunThresholdMetric(Base):

@@ -1,4 +1,4 @@
-"""Grants PostgreSQL roles access to the five views, and to no table."""
+"""Grants PostgreSQL roles access to the views, and to no table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -90,6 +90,13 @@ _METRICS_FROM: Final = (
 )
 _METRICS_HEAD: Final = "t.run_id, m.name AS model, ls.name AS label_set, t.subset, t.finding"
 
+_REVIEW_SCORE: Final = " ".join(f"WHEN '{finding}' THEN s.{column_of(finding)}" for finding in FINDINGS)
+#: A review of a bad image has no finding, and NULL equals nothing.
+_LATER_REVIEW: Final = (
+    "SELECT 1 FROM scan_reviews n WHERE n.scan_id = rv.scan_id AND n.model_id = rv.model_id "
+    "AND n.revision = rv.revision AND COALESCE(n.finding, '') = COALESCE(rv.finding, '') AND n.id > rv.id"
+)
+
 VIEWS: Final = {
     # One complete SELECT per finding: both databases skip the findings that a query does not ask for, and push its
     # other conditions into those that it does. With the UNION inside the join, SQLite cannot, and the example
@@ -121,6 +128,16 @@ VIEWS: Final = {
     "finding_metrics": (
         f"SELECT {_METRICS_HEAD}, t.auroc, t.average_precision, t.positives, t.negatives, t.computed_at, t.is_partial "
         + _METRICS_FROM.format(table="run_finding_metrics")
+    ),
+    "reviews": (
+        "SELECT sc.dataset, sc.image_name, sc.patient_id, rv.finding, rv.verdict, rv.comment, rv.reviewer, "
+        f"rv.reviewed_at, rv.threshold, CASE rv.finding {_REVIEW_SCORE} END AS score, m.name AS model, rv.revision, "
+        "rv.scan_id, COALESCE(o.location, sc.location) AS location, "
+        f"CASE WHEN EXISTS ({_LATER_REVIEW}) THEN 0 ELSE 1 END AS is_latest "
+        "FROM scan_reviews rv JOIN scans sc ON sc.id = rv.scan_id JOIN models m ON m.id = rv.model_id "
+        # The outcome may have been pruned.
+        "LEFT JOIN outcomes o ON o.scan_id = rv.scan_id AND o.model_id = rv.model_id AND o.revision = rv.revision "
+        "LEFT JOIN scores s ON s.outcome_id = o.id"
     ),
 }
 

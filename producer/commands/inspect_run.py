@@ -15,7 +15,7 @@ from db.findings import column_of
 from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
 from producer.commands.common import err, load_run, open_ledger, out, print_line
-from producer.results_export import export_run
+from producer.results_export import export_reviews, export_run
 from worker.settings import WorkerSettings
 
 
@@ -98,14 +98,22 @@ def _folder_name(run_id: int, options: ReportOptions) -> str:
     return "-".join(parts)
 
 
-def export_command(run_id: int | None, target: Path | None, *, export_format: str, wide: bool) -> None:
+def export_command(
+    run_id: int | None, target: Path | None, *, export_format: str, wide: bool, reviews: bool = False
+) -> None:
     """`producer export`."""
+    if wide and reviews:
+        raise UserError("--wide is about the rows of results: leave it out with --reviews")
     _, engine = open_ledger()
     run, _ = load_run(engine, run_id)
     if target is None and export_format == "parquet" and sys.stdout.isatty():
         raise UserError("parquet is not text for a terminal: add --out FILE")
     with read_transaction(engine) as connection:
-        rows = export_run(connection, run.id, target or sys.stdout.buffer, export_format=export_format, wide=wide)
+        file = target or sys.stdout.buffer
+        if reviews:
+            rows = export_reviews(connection, run.id, file, export_format=export_format)
+        else:
+            rows = export_run(connection, run.id, file, export_format=export_format, wide=wide)
     err.print(f"run {run.id}: {counted(rows, 'row')} written to {target or 'stdout'}", markup=False)
 
 

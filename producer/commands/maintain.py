@@ -46,7 +46,7 @@ def forget_command(patient: str, dataset: str | None, *, ask: bool, as_json: boo
         raise UserError("nothing was deleted: forget cannot be undone, and there is no terminal to ask on; add --yes")
     settings, engine = open_ledger()
     if ask and not typer.confirm(
-        "Delete every scan, score and label of this patient? This cannot be undone.", err=True
+        "Delete every scan, score, label and review of this patient? This cannot be undone.", err=True
     ):
         raise WorkStopped("nothing was deleted")
     try:

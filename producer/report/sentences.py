@@ -8,7 +8,7 @@ from db.evaluation.evaluate import PUBLISHED
 from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
 from db.findings import column_of
-from db.metrics.known_patients import HELD_OUT_UNKNOWN
+from db.metrics.known_patients import HELD_OUT_UNKNOWN, KnownPatients
 from db.metrics.scored_scans import HELD_OUT
 from producer.report.build import Report
 
@@ -31,13 +31,18 @@ def headline(report: Report) -> str:
 
 
 def describe_subset(report: Report) -> str:
-    """The scans that figures are of, in words. They are called held out only if patients can be compared."""
-    scans = "scans" if report.subset == HELD_OUT else "scans including those that the model was fitted or tuned on"
-    if report.patients.fitted_scans_unknown:
+    """The scans that a report's figures are of, in words."""
+    return describe_scans(report.subset, report.patients)
+
+
+def describe_scans(subset: str, patients: KnownPatients) -> str:
+    """The scans of a subset in words. They are called held out only if patients can be compared."""
+    scans = "scans" if subset == HELD_OUT else "scans including those that the model was fitted or tuned on"
+    if patients.fitted_scans_unknown:
         return f"{scans} ({HELD_OUT_UNKNOWN})"
-    if report.subset != HELD_OUT:
+    if subset != HELD_OUT:
         return scans
-    if report.patients.can_tell_held_out:
+    if patients.can_tell_held_out:
         return "held-out scans"
     return "scans that the model was not fitted or tuned on by name (held out by patient cannot be told)"
 

@@ -57,10 +57,11 @@ def dicom_night(demo):
 
 
 def lines_to_paste(demo):
-    """Lines of a shell that activate the environment, name the demo's home, and open its page."""
+    """Lines of a shell that activate the environment, name the demo's home, open its page, and show scan by scan."""
     yield f". {shlex.quote(str(Path(sys.prefix, 'bin', 'activate')))}"
     yield f"export CXR_HOME={shlex.quote(str(demo / 'home'))}"
     yield f"xdg-open {shlex.quote(str(demo / 'report' / 'index.html'))}"
+    yield "producer browse"
 
 
 if __name__ == "__main__":

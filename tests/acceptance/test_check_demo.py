@@ -1,4 +1,4 @@
-"""`make demo` ends with three lines to paste, or fails if its figures are not plausible."""
+"""`make demo` ends with four lines to paste, or fails if its figures are not plausible."""
 
 import json
 import subprocess
@@ -39,15 +39,15 @@ def check(tmp_path):
     return check
 
 
-def test_the_last_three_lines_can_be_pasted(check, tmp_path):
-    """From any folder they activate the environment, set the demo's home and open its page."""
+def test_the_last_four_lines_can_be_pasted(check, tmp_path):
+    """From any folder they activate the environment, set the demo's home, open its page and show its scans."""
     done = check(0.9, mean_pixel=0.4)
     assert done.returncode == 0, done.stderr
-    *lines, page = done.stdout.splitlines()[-3:]
+    *lines, page, browse = done.stdout.splitlines()[-4:]
     pasted = "\n".join([*lines, 'echo "$CXR_HOME"; command -v python'])
     home, python = subprocess.check_output(["bash", "-ec", pasted], cwd="/", text=True).splitlines()
     assert (home, Path(python).parent) == (str(tmp_path / "a demo" / "home"), Path(sys.executable).parent)
-    assert page == f"xdg-open '{tmp_path}/a demo/report/index.html'"
+    assert (page, browse) == (f"xdg-open '{tmp_path}/a demo/report/index.html'", "producer browse")
 
 
 @pytest.mark.parametrize(("auroc", "mean_pixel"), [(0.79, 0.5), (0.995, 0.5), (0.9, 0.66), (0.9, 0.34)])

@@ -400,6 +400,9 @@ def test_an_export_goes_to_stdout_or_a_file(scored, tmp_path):
     assert sorted(score for score in table["abnormal"].to_pylist() if score is not None) == pytest.approx(
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     )
+    assert scored.producer("export", "--reviews").stdout.startswith("dataset,image_name,patient_id,finding,verdict,")
+    both = scored.producer("export", "--reviews", "--wide", check=False)
+    assert (both.returncode, "leave it out with --reviews" in both.stderr) == (2, True)
     done = scored.producer("export", "--out", tmp_path / "no" / "such" / "folder.csv", check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from db.addresses import sqlite_address
+from db.engine.session import open_database
+from db.ledger.reviews import BAD_IMAGE, add_review
 from db.ledger.scans import FoundImage
 from tests.support.world import hash_artifact, image_name, wait_until, write_csv, write_images
 from trainer.data.decoded_images import load_decoded_images
@@ -39,6 +42,16 @@ def _leave_what_a_fit_leaves(world):
     sheet.write_bytes(NAME.encode())
 
 
+def _review(world):
+    """A review of each scan, whose comment names the image."""
+    about = {"run_id": 1, "finding": None, "threshold": None, "verdict": BAD_IMAGE, "reviewer": "ada"}
+    engine = open_database(sqlite_address(world.home / "nightread.sqlite"))
+    with engine.begin() as connection:
+        for (scan_id,) in world.rows("SELECT id FROM scans WHERE patient_id = :patient", patient=PATIENT):
+            add_review(connection, scan_id=scan_id, comment=f"{NAME} is cut off", **about)
+    engine.dispose()
+
+
 def traces(world):
     """The files of the home that hold the scan's name, as text or in a message, or its pixels."""
     pixels = to_pixels(world.scan.read_bytes(), RULE).tobytes()
@@ -58,6 +71,7 @@ def _decoded(content):
 def test_no_trace_is_left_but_the_models_split(scored):
     """The command names that and what lies elsewhere."""
     scored.producer("run", "--csv", scored.csv)
+    _review(scored)
     assert traces(scored) >= {"nightread.sqlite", "broker", "trainer", "pixels", "models"}
     said = scored.producer("forget", "--patient", PATIENT, "--yes").stdout
     assert traces(scored) == {"models"}

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.recipes.tries import TRIES, Try, find_tries
-from trainer.console.progress import native_stderr_muted
+from worker.processes import native_stderr_muted
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,7 +18,9 @@ ENQUEUE = ("enqueue", "--csv", "/scans/sample_labels.csv", "--images", "s3://sca
 #: The last commit before schema revision 0003.
 OLDER_COMMIT = "ed98a01"
 #: Takes the tables back to revision 0002, with one file of each name; `view` is the older program's.
-UNDO_0003_TO_0013 = """
+UNDO_0003_TO_0014 = """
+DROP VIEW reviews;
+DROP TABLE scan_reviews;
 DROP VIEW run_progress;
 DROP VIEW results_wide;
 DROP VIEW results;
@@ -332,7 +334,7 @@ def test_an_upgrade_during_a_run_loses_nothing(stack, ledger, undisturbed_run, b
     run = ledger.latest_run()
     # The older program has this module in another place than ours.
     view = sh(sys.executable, "-c", "from db.views import VIEWS; print(VIEWS['run_progress'])", cwd=source)
-    stack.execute(UNDO_0003_TO_0013.format(view=view))
+    stack.execute(UNDO_0003_TO_0014.format(view=view))
     up = ("up", "-d", "--no-build", "--no-deps", "--scale", "worker=3", "worker")
     stack.compose(*up, COST="4", VERSION="older")
     wait_until(lambda: ledger.scored(run) >= 32, 120, "outcomes of the older program\n" + stack.logs())

@@ -13,6 +13,7 @@ from db.labels.label_sets import import_labels
 from db.ledger.models import UsedScan, register_model
 from db.ledger.open_run import RunRequest, lock_for_enqueue, open_run
 from db.ledger.outcomes import Rejected, Scored, pending_of_run, record_outcomes
+from db.ledger.reviews import DISAGREE, add_review
 from db.ledger.scans import FoundImage, ImageHeader, register_scans
 from trainer import cli
 from trainer.data.labels import label_matrix, learnable_findings
@@ -25,7 +26,8 @@ from trainer.recipe import make_recipe
 def make_demo_ledger(demo):
     """Write the folders `scans` and `home` of a demo, with a finished run; returns the home.
 
-    The ledger also has the demo's night of DICOM, which has a ledger of its own there.
+    The ledger also has the demo's night of DICOM, which has a ledger of its own there, and a review, as of a person who
+    has looked at a scan.
 
     Scores are drawn so that they tell findings apart about as well as the demo's model does.
     """
@@ -39,11 +41,17 @@ def make_demo_ledger(demo):
         findings = _register_demo_model(connection, file)
         run, _ = _open_demo_run(connection, file)
         record_outcomes(connection, list(_outcomes(pending_of_run(connection, run), file, findings)))
+        _review(connection, run)
         night = _open_dicom_night(connection)
         record_outcomes(connection, list(_film_outcomes(pending_of_run(connection, night), findings)))
     close_finished_runs(engine)
     engine.dispose()
     return home
+
+
+def _review(connection, run):
+    about = {"finding": "Effusion", "threshold": 0.5, "comment": "no fluid to be seen", "reviewer": "reader"}
+    add_review(connection, run_id=run, scan_id=1, verdict=DISAGREE, **about)
 
 
 def _default(flag):

@@ -1,6 +1,5 @@
 """Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
 
-import os
 import resource
 import sys
 import time
@@ -106,18 +105,3 @@ def format_figure(figure: float | None) -> str:
 def print_status(line: str) -> None:
     """Print one line to stderr."""
     print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def native_stderr_muted() -> Iterator[None]:
-    """Mute file descriptor 2 while TensorFlow is imported: its libraries write to it at every log level."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -12,7 +12,6 @@ from db.evaluation.evaluate import Evaluation
 from db.labels.csv_file import LabelRow, LabelsFile
 from db.metrics.held_out import FITTED_SUBSETS
 from db.metrics.known_patients import KnownPatients, count_known_patients
-from trainer.console.progress import native_stderr_muted
 from trainer.data.dataset import Examples, read_scans
 from trainer.data.held_out import unseen_rows
 from trainer.data.labels import label_matrix, labelled_rows
@@ -20,6 +19,7 @@ from trainer.data.training_data import Source, Subset
 from trainer.evaluation.evaluator import evaluate_scores, make_cohort
 from worker.artifacts.manifest import Artifact, Manifest
 from worker.artifacts.split_file import read_split
+from worker.processes import native_stderr_muted
 
 EVALUATION_FILE: Final = "evaluation.json"
 #: The version of `evaluation.json`. In version 1 the figures were other ones, under other names.

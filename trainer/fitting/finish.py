@@ -13,7 +13,6 @@ from typing import Any
 
 from db.errors import UserError
 from db.evaluation.evaluate import Evaluation
-from trainer.console.progress import native_stderr_muted
 from trainer.data.training_data import TrainingData
 from trainer.evaluation.contact_sheet import draw_contact_sheet
 from trainer.evaluation.evaluate_artifact import (
@@ -33,6 +32,7 @@ from worker.artifacts.exports import EXPORTS_FILE, write_exports
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore
 from worker.files import write_file
+from worker.processes import native_stderr_muted
 
 
 @dataclass(frozen=True, kw_only=True)

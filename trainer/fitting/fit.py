@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from trainer.console.progress import FitProgress, format_figure, native_stderr_muted, print_status
+from trainer.console.progress import FitProgress, format_figure, print_status
 from trainer.data.training_data import Source, TrainingData, load_training_data
 from trainer.fitting.base_model import (
     UNKNOWN_WEIGHTS_NOTE,
@@ -29,6 +29,7 @@ from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore
 from worker.entry_point import stoppable
 from worker.images.pixels import PIXELS_VERSION
+from worker.processes import native_stderr_muted
 
 if TYPE_CHECKING:
     from trainer.fitting.training_loop import Listener

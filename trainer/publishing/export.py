@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from db.errors import UserError
 from trainer.console.optional_packages import check_installed
-from trainer.console.progress import native_stderr_muted, print_status
+from trainer.console.progress import print_status
 from trainer.data.dataset import Examples, read_scans
 from trainer.data.training_data import Source
 from trainer.publishing.publish import staging_folder
@@ -29,6 +29,7 @@ from worker.artifacts.exports import (
 from worker.artifacts.manifest import Artifact
 from worker.artifacts.model_store import ModelStore
 from worker.images.pixels import Pixels
+from worker.processes import native_stderr_muted
 
 #: From uint8 (B, H, W, C) to float32 (B, findings).
 Forward = Callable[[Pixels], NDArray[np.float32]]

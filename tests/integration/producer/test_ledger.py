@@ -12,6 +12,7 @@ from db.engine.session import make_engine, read_transaction, upgrade
 from db.errors import UserError
 from db.ledger.models import UsedScan
 from db.ledger.outcomes import Rejected, record_outcomes
+from db.ledger.reviews import AGREE, BAD_IMAGE, add_review
 from db.schema.tables import Scan
 from db.schema.view_grants import grant_read
 from producer import Ledger
@@ -23,18 +24,20 @@ DTYPES = {
     **dict.fromkeys(("run_id", "scan_id", "follow_up", "revision", "label", "effusion_label"), "Int64"),
     **dict.fromkeys(("expected", "scored", "rejected", "quarantined", "pending", "tp", "fp", "fn", "tn"), "Int64"),
     **dict.fromkeys(("positives", "negatives"), "Int64"),
-    **dict.fromkeys(("held_out", "is_partial"), "boolean"),
+    **dict.fromkeys(("held_out", "is_partial", "is_latest"), "boolean"),
     **dict.fromkeys(("scored_at", "created_at", "finished_at", "cancelled_at", "computed_at"), "datetime64[us, UTC]"),
+    "reviewed_at": "datetime64[us, UTC]",
     **dict.fromkeys(("image_name", "patient_id", "finding", "model", "state", "reason", "stop_reason"), "str"),
     **dict.fromkeys(("threshold", "recall", "f1", "auroc", "average_precision"), "float64"),
     **dict.fromkeys(("sop_instance_uid", "manufacturer", "transfer_syntax"), "str"),
+    **dict.fromkeys(("verdict", "comment", "reviewer"), "str"),
     "study_date": "datetime64[ms]",
 }
 
 
 @pytest.fixture
 def run(engine, tmp_path):
-    """Of four scans two are scored and two rejected; odd ones are labelled positive, even ones negative."""
+    """Of four scans two are scored and two rejected, one of each is reviewed; odd ones are labelled positive."""
     run, _ = enqueue(engine, tmp_path)
     first, second, third, fourth = ids_of(engine, run)
     rejects = [
@@ -45,6 +48,9 @@ def run(engine, tmp_path):
         record_outcomes(connection, [scored(first, 0.1), scored(second, 1 / 3), *rejects])
         header = {"sop_instance_uid": "1.2.3", "manufacturer": "Agfa", "study_date": date(2026, 11, 27)}
         connection.execute(update(Scan).where(Scan.image_name == "00000000_000.png").values(header))
+        about = {"run_id": run, "comment": None, "threshold": 0.3, "finding": "Effusion", "reviewer": "ada"}
+        add_review(connection, scan_id=2, verdict=AGREE, **about)
+        add_review(connection, scan_id=3, verdict=BAD_IMAGE, **about)
     close_finished_runs(engine)
     return run
 
@@ -84,6 +90,7 @@ def test_a_frame_has_the_rows_of_the_view(engine, ledger, run):
         ("run_progress", ledger.runs(), "run_id"),
         ("threshold_metrics", ledger.metrics(), "subset, finding, threshold, chosen_by"),
         ("finding_metrics", ledger.finding_metrics(), "subset, finding"),
+        ("reviews", ledger.reviews(), "reviewed_at"),
     ):
         with engine.connect() as connection:
             expected = connection.execute(text(f"SELECT * FROM {view} ORDER BY {order}")).mappings().all()
@@ -101,6 +108,7 @@ def test_both_databases_give_the_same_dtypes(ledger):
         ledger.metrics(),
         ledger.finding_metrics(),
         ledger.failures(),
+        ledger.reviews(),
     )
     found = {}
     for frame in frames:
@@ -178,13 +186,36 @@ def test_a_role_that_may_read_only_the_views_is_enough(postgresql, role):
     grant_read(_address(postgresql.url), "frames_analyst")
     with Ledger(role) as ledger:
         assert all(map(len, (ledger.runs(), ledger.results(), ledger.metrics(), ledger.finding_metrics())))
-        assert len(ledger.failures()) == 0
+        assert (len(ledger.failures()), len(ledger.reviews()), len(ledger.reviews(1))) == (0, 0, 0)
+
+
+def test_a_role_that_was_let_in_before_there_were_reviews_reads_the_rest(postgresql, role):
+    """An upgrade grants no new view; whoever asks for it is told what to do."""
+    grant_read(_address(postgresql.url), "frames_analyst")
+    with postgresql.begin() as connection:
+        connection.execute(text("REVOKE SELECT ON reviews FROM frames_analyst"))
+    with Ledger(role) as ledger:
+        assert len(ledger.runs()) == 1
+        with pytest.raises(
+            UserError, match=r"permission denied for view reviews\).* 'python -m db grant-read ROLE' again"
+        ):
+            ledger.reviews()
 
 
 def test_a_role_that_may_not_read_the_views_is_told_so(role):
     """Instead of a traceback of the driver's."""
     with pytest.raises(UserError, match=r"cannot be read \(permission denied for view results_wide\)"):
         Ledger(role)
+
+
+def test_reviews_are_of_all_runs_or_of_one_runs_scans_and_model(engine, ledger, run, tmp_path):
+    """Whichever of a scan's outcomes was reviewed; a run of another model shows none of this one's."""
+    again, _ = enqueue(engine, tmp_path, rescore=True, count=2)
+    with engine.begin() as connection:
+        a_model(connection, sha256="n" * 64, name="other")
+        connection.execute(text("UPDATE runs SET model_id = 2 WHERE id = 1"))
+    assert ledger.reviews().scan_id.tolist() == [2, 3]
+    assert ledger.reviews(again).scan_id.tolist() == [2]
 
 
 def test_failures_say_why_and_where(ledger, run):
@@ -235,6 +266,6 @@ def _as_python(value, name):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     if value is not None and name == "study_date":
         return datetime.fromisoformat(str(value))
-    if value is not None and name in {"reused", "held_out", "is_partial"}:
+    if value is not None and name in {"reused", "held_out", "is_partial", "is_latest"}:
         return bool(value)
     return value

@@ -14,9 +14,10 @@ from sqlalchemy import select, text, update
 from db.engine.session import make_engine, read_transaction, upgrade
 from db.errors import UserError
 from db.ledger.outcomes import Rejected, record_outcomes
+from db.ledger.reviews import AGREE, BAD_IMAGE, add_review
 from db.schema.tables import Model, Scan
 from producer import results_export as export
-from producer.results_export import COLUMN_TYPES, export_run
+from producer.results_export import COLUMN_TYPES, export_reviews, export_run
 from tests.support.ledger import enqueue, ids_of, scored
 
 SHAPES = pytest.mark.parametrize("wide", [False, True], ids=["long", "wide"])
@@ -120,12 +121,37 @@ def test_rows_come_in_the_order_of_images_and_findings(engine, tmp_path, run, wi
         assert parquet.read_table(tmp_path / "out.parquet")["image_name"].to_pylist() == list(names.scalars())
 
 
-@SHAPES
-def test_every_column_of_the_views_has_a_type(engine, wide):
+@pytest.mark.parametrize("view", ["results", "results_wide", "reviews"])
+def test_every_column_of_the_views_has_a_type(engine, view):
     """Without a type here, Parquet would have a new column of a view as text."""
     with engine.connect() as connection:
-        columns = connection.execute(text(f"SELECT * FROM {'results_wide' if wide else 'results'}")).keys()
+        columns = connection.execute(text(f"SELECT * FROM {view}")).keys()
     assert set(columns) - set(COLUMN_TYPES) == set()
+
+
+def test_reviews_are_exported_in_each_format(engine, tmp_path, run):
+    """The same rows, the newest last: a comment keeps its quotes, NULL stays NULL, and a moment has a zone."""
+    about = {"run_id": run, "scan_id": 2, "finding": "Effusion", "threshold": 0.3, "reviewer": "ada"}
+    with engine.begin() as connection:
+        add_review(connection, **about, verdict=AGREE, comment='a "b", ü=1')
+        add_review(connection, **about, verdict=BAD_IMAGE, comment=None)
+        add_review(connection, **about | {"scan_id": 1}, verdict=AGREE, comment=None)
+    files = {name: tmp_path / f"out.{name}" for name in ("csv", "parquet", "json")}
+    with read_transaction(engine) as connection:
+        for name, path in files.items():
+            assert export_reviews(connection, run, path, export_format=name) == 3
+    table = parquet.read_table(files["parquet"]).to_pylist()
+    assert [(row["scan_id"], row["finding"], row["comment"], row["score"]) for row in table] == [
+        (2, "Effusion", 'a "b", ü=1', 1 / 3),
+        (2, None, None, None),
+        (1, "Effusion", None, 0.1),
+    ]
+    assert all(row["reviewed_at"].tzinfo and row["is_latest"] == 1 for row in table)
+    with files["csv"].open(encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file)) == [{name: _worded(value) for name, value in row.items()} for row in table]
+    lines = [json.loads(line) for line in files["json"].read_text(encoding="utf-8").splitlines()]
+    as_text = [row | {"reviewed_at": row["reviewed_at"].isoformat(timespec="microseconds")} for row in table]
+    assert lines == as_text
 
 
 def test_a_moment_is_utc_whatever_the_databases_zone(engine, tmp_path, run):

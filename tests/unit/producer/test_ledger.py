@@ -157,7 +157,7 @@ def test_a_ledger_without_runs_is_empty(home):
             ledger.results()
 
 
-@pytest.mark.parametrize("method", ["results", "metrics", "finding_metrics", "failures"])
+@pytest.mark.parametrize("method", ["results", "metrics", "finding_metrics", "failures", "reviews"])
 def test_an_unknown_run_is_refused(run, method):
     """An empty frame would look like a run without scans."""
     with Ledger() as ledger, pytest.raises(UserError, match="no run 99"):

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 import threading
 
 logger = logging.getLogger(__name__)
@@ -14,7 +15,7 @@ class LazyImport:
         """`threshold` is the amount of work that makes the import worth its cost, in any unit."""
         self._modules = modules
         self._lock = threading.Lock()
-        self._remaining = threshold
+        self._remaining: float = threshold
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
 
@@ -28,6 +29,11 @@ class LazyImport:
                 self._thread = threading.Thread(target=self.load, name="lazy-import", daemon=True)
                 self._thread.start()
         return False
+
+    def disable(self) -> None:
+        """Let no amount of work begin the import."""
+        with self._lock:
+            self._remaining = math.inf
 
     def load(self) -> None:
         """Import the modules now. If that fails, the traceback is logged, and `is_ready` stays false."""

@@ -16,6 +16,7 @@ from db.labels.label_row import LabelRow
 from db.ledger.models import UsedScan
 from db.ledger.open_run import RunRequest, open_run
 from db.ledger.outcomes import count_attempt, record_outcomes, still_pending
+from db.ledger.reviews import DISAGREE, add_review
 from db.ledger.runs import find_run, progress
 from db.ledger.scans import FoundImage, ImageHeader, register_scans
 from db.maintenance.forget_patient import forget_patient
@@ -26,6 +27,7 @@ from db.schema.tables import (
     Label,
     ModelScan,
     Outcome,
+    Review,
     RunFindingMetric,
     RunScan,
     Scan,
@@ -37,6 +39,7 @@ from tests.support.world import wait_until
 ALL_TABLES = [mapper.class_ for mapper in Base.registry.mappers]
 #: The second of the ledger's four patients, their only scan, and its first outcome.
 PATIENT, IMAGE, OUTCOME = "1", "00000001_000.png", 2
+COMMENT = "Mrs Canary had a lobectomy"
 
 
 def test_everything_about_a_patient_goes_and_everybody_else_stays(engine, tmp_path):
@@ -56,6 +59,17 @@ def test_the_labels_of_earlier_files_go_too(engine, tmp_path):
     enqueue(engine, tmp_path, sha256="b" * 64, relabelled={1: "Mass"})
     assert forget_patient(engine, PATIENT).labels == 2
     assert _sizes(engine, Label) == [3]
+
+
+def test_what_people_said_of_the_patients_scores_goes_too(engine, tmp_path):
+    """Of the first and of the second patient's scan there is a review."""
+    run = _scored_run(engine, tmp_path)
+    with engine.begin() as connection:
+        for scan in (1, 2):
+            _review(connection, run, scan_id=scan)
+    forget_patient(engine, PATIENT)
+    with engine.connect() as connection:
+        assert connection.execute(select(Review.scan_id)).scalars().all() == [1]
 
 
 def test_a_row_records_the_forgetting_but_not_the_patient(engine, tmp_path):
@@ -178,6 +192,19 @@ def test_a_worker_that_writes_first_leaves_no_score(new_postgres_engine, tmp_pat
     assert _sizes(engine, Outcome, Scores) == [3, 3]
 
 
+def test_a_reviewer_that_writes_first_leaves_no_review(new_postgres_engine, tmp_path):
+    """Forgetting waits for the review, and deletes it with the scan."""
+    engine = new_postgres_engine
+    run = _scored_run(engine, tmp_path)
+    with engine.begin() as connection:
+        _review(connection, run)
+        forgetting = threading.Thread(target=forget_patient, args=(engine, PATIENT))
+        forgetting.start()
+        _wait_for_waiting(engine, 1)
+    forgetting.join()
+    assert _sizes(engine, Scan, Review) == [3, 0]
+
+
 def test_a_worker_that_writes_second_skips_deleted_scans(new_postgres_engine, tmp_path):
     """It waits for the forgetting transaction, and then records the other three."""
     engine, won = new_postgres_engine, []
@@ -212,16 +239,20 @@ def test_an_aggregator_that_began_before_leaves_no_metrics_of_the_patient(new_po
 
 
 def test_sqlite_keeps_no_trace_in_its_files(sqlite_engine, tmp_path):
-    """Afterwards, neither the file nor its WAL holds the image's name, though rows were updated beside a reader."""
+    """Afterwards, neither file nor WAL holds the image's name or a comment, though a reader was there meanwhile."""
     engine = sqlite_engine
     with engine.begin() as connection:
         a_model(connection, used=[UsedScan(image_name=IMAGE, patient_id=PATIENT, subset="train")])
     enqueue(engine, tmp_path, missing=range(4))
-    enqueue(engine, tmp_path, sha256="b" * 64)
+    run, _ = enqueue(engine, tmp_path, sha256="b" * 64)
+    score_all(engine, run)
+    with engine.begin() as connection:
+        _review(connection, run)
+    planted = [IMAGE.encode(), COMMENT.encode()]
     with _idle_reader(engine):
-        assert IMAGE.encode() in _bytes_of(engine)
+        assert [each for each in planted if each not in _bytes_of(engine)] == []
         forget_patient(engine, PATIENT)
-        assert IMAGE.encode() not in _bytes_of(engine)
+        assert [each for each in planted if each in _bytes_of(engine)] == []
     assert b"00000002_000.png" in _bytes_of(engine)
 
 
@@ -307,6 +338,11 @@ def _scored_run(engine, tmp_path):
     run, _ = enqueue(engine, tmp_path)
     score_all(engine, run)
     return run
+
+
+def _review(connection, run, scan_id=2):
+    about = {"finding": "Effusion", "threshold": 0.5, "comment": COMMENT, "reviewer": "ada"}
+    add_review(connection, run_id=run, scan_id=scan_id, verdict=DISAGREE, **about)
 
 
 def _counts_of(engine):

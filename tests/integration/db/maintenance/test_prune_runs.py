@@ -3,12 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from db.close_run import close_finished_runs
 from db.labels.label_sets import import_labels
 from db.ledger.cancel_run import cancel_run
 from db.ledger.open_run import RunRequest, open_run
+from db.ledger.reviews import AGREE, add_review
 from db.ledger.runs import find_run, progress
 from db.ledger.scans import register_scans
 from db.maintenance import prune_runs as retention
@@ -107,6 +108,20 @@ def test_outcomes_that_a_younger_run_shows_stay(engine, tmp_path):
     assert prune_runs(engine, MONTH, now=NOW) == _deleted(runs=1, outcomes=0)
     with engine.connect() as connection:
         assert progress(connection, reusing).scored == 4
+
+
+def test_a_review_outlives_its_outcome(engine, tmp_path):
+    """What was said stays, with the revision of which it was said; the score is gone."""
+    first = _run(engine, tmp_path, days_ago=90)
+    _run(engine, tmp_path, days_ago=60)
+    about = {"finding": "Effusion", "threshold": 0.5, "comment": "x", "reviewer": "ada"}
+    with engine.begin() as connection:
+        add_review(connection, run_id=first, scan_id=1, verdict=AGREE, **about)
+    shown = text("SELECT verdict, revision, score, location, is_latest FROM reviews")
+    for score in (0.1, None):
+        with engine.connect() as connection:
+            assert connection.execute(shown).all() == [(AGREE, 1, score, "/x/00000000_000.png", 1)]
+        prune_runs(engine, MONTH, now=NOW)
 
 
 def test_a_label_set_that_no_run_names_goes_with_the_labels_that_only_it_had(engine, tmp_path):

@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, inspect, text, update
 
 from db.findings import FINDINGS, column_of
 from db.ledger.outcomes import REASONS
+from db.ledger.reviews import AGREE, DISAGREE, add_review
 from db.metrics.aggregate import aggregate
 from db.schema.tables import Label, LabelSet, Model, ModelScan, Outcome, Run, RunScan, Scan, Scores
 from db.schema.views import VIEWS
@@ -176,6 +177,18 @@ def test_the_calibration_by_tenths(ledger):
     by_score = [(0.3, 1), (0.4, 1), (0.45, 1), (0.55, 0)]
     found = rows(ledger, example_after("Calibration on held-out scans"))
     assert found == [(n, 1, *pair) for n, pair in enumerate(by_score, start=1)]
+
+
+def test_the_disagreements_of_readers(ledger):
+    """The newest review counts: of scan 3 the reader thought better of it."""
+    about = {"run_id": 1, "finding": "Effusion", "threshold": 0.5, "comment": "see the lateral", "reviewer": "ada"}
+    for scan, verdict in ((3, DISAGREE), (2, DISAGREE), (11, DISAGREE), (3, AGREE)):
+        add_review(ledger, scan_id=scan, verdict=verdict, **about)
+    query = example_after("The scans on which readers disagree").replace("'demo'", "'first'")
+    assert [row[:6] for row in rows(ledger, query)] == [
+        (image(2), "Effusion", 0.9, 0.5, "see the lateral", "ada"),
+        (image(11), "Effusion", 0.55, 0.5, "see the lateral", "ada"),
+    ]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""On a real PostgreSQL, an analyst's role can read the five views and nothing else."""
+"""On a real PostgreSQL, an analyst's role can read the views and nothing else."""
 
 import contextlib
 import sqlite3
@@ -12,6 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 from db.__main__ import main
 from db.engine.session import _alembic_config, make_engine, open_database, upgrade
 from db.errors import UserError
+from db.ledger.reviews import BAD_IMAGE, add_review
 from db.schema.tables import Base
 from db.schema.view_grants import grant_read
 from db.schema.views import VIEWS
@@ -20,11 +21,14 @@ from tests.support.ledger import enqueue, score_all
 
 @pytest.fixture
 def ledger(new_postgres, tmp_path):
-    """The address of a PostgreSQL database with a finished run."""
+    """The address of a PostgreSQL database with a finished run, and a row in every view."""
     engine = make_engine(new_postgres)
     upgrade(engine)
     run, _ = enqueue(engine, tmp_path)
     score_all(engine, run)
+    about = {"finding": None, "threshold": None, "comment": None, "reviewer": "ada"}
+    with engine.begin() as connection:
+        add_review(connection, run_id=run, scan_id=1, verdict=BAD_IMAGE, **about)
     yield new_postgres
     engine.dispose()
 
