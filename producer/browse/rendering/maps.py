@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 #: For the maps of about 200 scans: a reader looks at one finding's map after the other, and goes back.
 _KEPT_BYTES: Final = 2**20
-
+#: What hides the GPUs from TensorFlow and from JAX.
+_CPU_ONLY: Final = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 #: Requests that compute a map or wait for it. More would take the threads that answer for all other pages.
 _MAX_WAITING: Final = 4
 
@@ -61,15 +64,26 @@ class Maps:
             artifact = self._store.find(model_sha256)
             # Before the other one is loaded, so that memory holds one.
             self._loaded = None
-            _use_the_cpu()
-            with native_stderr_muted():
+            with _gpus_hidden(), native_stderr_muted():
                 from worker.scoring.activation_map import load_activation_mapper
 
                 self._loaded = (model_sha256, load_activation_mapper(artifact))
         return self._loaded[1]
 
 
-def _use_the_cpu() -> None:
-    """Keep off GPUs: their memory is the workers', and some multiply float32 with fewer digits."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    os.environ["JAX_PLATFORMS"] = "cpu"
+@contextmanager
+def _gpus_hidden() -> Iterator[None]:
+    """Keep off GPUs: their memory is the workers', and some multiply float32 with fewer digits.
+
+    A backend looks for devices when it loads its first model; then the environment is as it was.
+    """
+    before = {name: os.environ.get(name) for name in _CPU_ONLY}
+    os.environ.update(_CPU_ONLY)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,5 +1,6 @@
 """Maps come from whichever model of the store is asked for, and TensorFlow is loaded with the first of them."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,14 @@ def write_model(home, name, weight):
 
 def maps_in(home):
     return Maps(load_settings(ModelSettings, home=home))
+
+
+def test_hidden_gpus_are_seen_again_by_what_the_process_starts(home, models, monkeypatch):
+    """Only the loading of a model hides them."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    maps_in(home).maps_of(models[0].sha256, SCANS[0])
+    assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ.get("JAX_PLATFORMS")) == ("1", None)
 
 
 def test_threads_that_ask_for_different_models_get_the_maps_of_theirs(home, models):
