@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, Select, func, or_, select
 from db.engine.session import STREAMING
 from db.findings import column_of
 from db.ledger.runs import no_such_run
-from db.metrics.scored_scans import Mask, decode_labels, read_covered, read_label_codes
+from db.metrics.scored_scans import Mask, align, decode_labels, fetch_matrix, read_covered, read_label_codes
 from db.schema.tables import SCORED, Forgotten, Model, Outcome, Run, RunFindingMetric, RunScan, Scan, Scores
 
 #: (N,) int64, ascending.
@@ -44,10 +44,9 @@ class TextColumn:
         is_equal: Mask = self.codes == self.values.index(value)
         return is_equal
 
-    def counts(self, mask: Mask | None = None) -> dict[str | None, int]:
-        """How many scans have each value, the most frequent first; of those in (N,) `mask`."""
-        codes = self.codes if mask is None else self.codes[mask]
-        counted = zip(self.values, np.bincount(codes, minlength=len(self.values)).tolist(), strict=True)
+    def counts(self) -> dict[str | None, int]:
+        """How many scans have each value, the most frequent first."""
+        counted = zip(self.values, np.bincount(self.codes, minlength=len(self.values)).tolist(), strict=True)
         return {value: scans for value, scans in sorted(counted, key=lambda pair: -pair[1]) if scans}
 
 
@@ -173,7 +172,7 @@ def _read_outcomes(connection: Connection, run_id: int, scan_ids: ScanIds) -> tu
     )
     states, reasons = _Numbers({SCORED: 0}), _Numbers({None: 0})
     rows = ((scan_id, states[state], reasons[reason]) for scan_id, state, reason in _stream(connection, query))
-    codes = _align(_to_matrix(rows, 3), scan_ids, missing=0)
+    codes = align(_to_matrix(rows, 3), scan_ids, missing=0)
     return states.column(codes[:, 0]), reasons.column(codes[:, 1])
 
 
@@ -192,7 +191,7 @@ def read_scores(connection: Connection, run_id: int, finding: str, scan_ids: Sca
         .join(Scores, Scores.outcome_id == RunScan.outcome_id)
         .where(RunScan.run_id == run_id, score.is_not(None))
     )
-    return _align(_to_matrix(_stream(connection, query), 2), scan_ids, missing=np.nan)[:, 0]
+    return align(fetch_matrix(connection, query), scan_ids, missing=np.nan)[:, 0]
 
 
 def read_labels(connection: Connection, run_id: int, label_set_id: int | None, scan_ids: ScanIds) -> LabelCodes:
@@ -220,14 +219,3 @@ def _stream(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterable
 def _to_matrix(rows: Iterable[Sequence[float]], columns: int) -> Floats:
     """(M, columns) float64 from M rows, in which nothing is NULL. Ids are exact up to 2**53."""
     return np.fromiter(chain.from_iterable(rows), np.float64).reshape(-1, columns)
-
-
-def _align(table: Floats, scan_ids: ScanIds, *, missing: float) -> Floats:
-    """Align (M, 1 + C) rows that begin with a scan id with (N,) ascending ids: (N, C), `missing` for other scans."""
-    ids = table[:, 0].astype(np.int64)
-    places = np.searchsorted(scan_ids, ids)
-    # One more, which no id is, for ids above all others.
-    is_known = np.append(scan_ids, -1)[places] == ids
-    aligned = np.full((len(scan_ids), table.shape[1] - 1), missing, np.float64)
-    aligned[places[is_known]] = table[is_known, 1:]
-    return aligned

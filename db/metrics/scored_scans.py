@@ -84,14 +84,14 @@ def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | N
     Raises:
         ValueError: a scored scan has no score for a finding that its model scores.
     """
-    findings = model_findings(connection, run_id)
+    findings = _model_findings(connection, run_id)
     scan_ids, scores = _read_scores(connection, run_id, findings)
     codes, covered = (
         read_label_codes(connection, run_id, label_set_id, scan_ids),
         read_covered(connection, label_set_id),
     )
     labels, known = decode_labels(codes, findings, covered)
-    seen = align(fetch_matrix(connection, seen_scans(run_id)), scan_ids, missing=-1)
+    seen = align(fetch_matrix(connection, seen_scans(run_id)), scan_ids, missing=-1)[:, 0]
     return ScoredScans(
         findings=findings,
         judged=tuple(
@@ -106,8 +106,7 @@ def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | N
     )
 
 
-def model_findings(connection: Connection, run_id: int) -> tuple[str, ...]:
-    """The findings that a run's model scores."""
+def _model_findings(connection: Connection, run_id: int) -> tuple[str, ...]:
     manifest = connection.execute(select(Model.manifest).join(Run).where(Run.id == run_id)).scalar_one()
     return tuple(manifest["findings"])
 
@@ -155,7 +154,7 @@ def read_label_codes(
         .where(RunScan.run_id == run_id, LabelSet.id == label_set_id)
         .group_by(Label.scan_id)
     )
-    return align(fetch_matrix(connection, query), scan_ids, missing=0)
+    return align(fetch_matrix(connection, query), scan_ids, missing=0)[:, 0].astype(np.int64)
 
 
 def decode_labels(codes: NDArray[np.int64], findings: Sequence[str], covered: frozenset[str]) -> tuple[Labels, Mask]:
@@ -191,12 +190,14 @@ def _decode_abnormal(codes: NDArray[np.int64]) -> tuple[Mask, Mask, Mask]:
     return positive, _decode_one(codes, NO_FINDING)[0] & ~positive, uncertain
 
 
-def align(pairs: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing: int) -> NDArray[np.int64]:
-    """Align (M, 2) pairs of scan id and value with (N,) ascending scan ids: (N,) values, `missing` for other scans."""
-    ids, values = pairs.astype(np.int64).T
-    aligned = np.full(len(scan_ids), missing)
-    known = np.isin(ids, scan_ids)
-    aligned[np.searchsorted(scan_ids, ids[known])] = values[known]
+def align(table: NDArray[np.float64], scan_ids: NDArray[np.int64], *, missing: float) -> NDArray[np.float64]:
+    """Align (M, 1 + C) rows that begin with a scan id with (N,) ascending ids: (N, C), `missing` for other scans."""
+    ids = table[:, 0].astype(np.int64)
+    places = np.searchsorted(scan_ids, ids)
+    # One more, which no id is, for ids above all others.
+    is_known = np.append(scan_ids, -1)[places] == ids
+    aligned = np.full((len(scan_ids), table.shape[1] - 1), missing, np.float64)
+    aligned[places[is_known]] = table[is_known, 1:]
     return aligned
 
 
