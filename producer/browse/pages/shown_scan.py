@@ -15,7 +15,7 @@ from db.ledger.scan_details import ScanDetails, find_scan_details
 from db.ledger.scan_images import ScanImage, find_scan_image
 from producer.browse.context import BrowseContext, ids_of
 from producer.browse.pages.scan_scores import ScoreRow, score_rows
-from producer.browse.worklist.defaults import read_query
+from producer.browse.worklist.defaults import own_thresholds, read_query
 from producer.browse.worklist.query import NOT_REVIEWED, WorklistQuery
 from producer.browse.worklist.rows import PAGE_ROWS
 from producer.browse.worklist.selection import Neighbours, neighbours, select_scans
@@ -59,19 +59,20 @@ def find_shown_scan(connection: Connection, request: Request) -> ShownScan | Non
     run_id, scan_id = ids_of(request, "run", "scan")
     run = find_run(connection, run_id)
     model = find_model(connection, run.model_sha256)
-    query = read_query(connection, run, model.findings, request.query_params)
+    thresholds = thresholds_of(connection, model.id)
+    query = read_query(request.query_params, model.findings, own_thresholds(thresholds))
     details = find_scan_details(connection, run_id, scan_id)
     image = find_scan_image(connection, run_id, scan_id)
     if details is None or image is None:
         return None
-    rows = score_rows(details, query, thresholds_of(connection, model.id))
+    rows = score_rows(details, query, thresholds)
     return ShownScan(run=run, model=model, query=query, details=details, image=image, rows=rows)
 
 
 def place_of(context: BrowseContext, scan: ShownScan) -> Neighbours | None:
     """Where the scan stands in the worklist; None if it is not in there.
 
-    A filter by review does not take it off: whoever reviews a scan of a list goes on with the next one.
+    A filter by review keeps it there, so that a person who reviews it can go on with the next scan.
     """
     table, scan_id = context.tables.get(scan.run.id), scan.details.scan_id
     reviews: dict[int, str] = {}

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from db.errors import UserError
 from db.findings import column_of
-from db.ledger.models import find_model
+from db.ledger.models import find_model, thresholds_of
 from db.ledger.reviews import latest_reviews
 from db.ledger.run_columns import ScanIds
 from db.ledger.runs import RunInfo, find_run
@@ -87,19 +87,19 @@ def _read(context: BrowseContext, run_id: int, params: Mapping[str, str]) -> _Wo
     table = context.tables.get(run_id)
     with context.read() as connection:
         run = find_run(connection, run_id)
-        own = own_thresholds(connection, run)
+        model = find_model(connection, run.model_sha256)
+        own = own_thresholds(thresholds_of(connection, model.id))
         try:
-            query = read_query(connection, run, table.findings, params)
+            query = read_query(params, table.findings, own)
         except UserError as error:
             raise _BadAddress(str(error)) from error
         reviews = latest_reviews(connection, run_id, query.finding)
-        is_synthetic = find_model(connection, run.model_sha256).synthetic
     return _Worklist(
         run=run,
         table=table,
         query=query,
         own_thresholds=own,
-        is_synthetic=is_synthetic,
+        is_synthetic=model.synthetic,
         reviews=reviews,
         ids=select_scans(table, query, reviews),
     )
