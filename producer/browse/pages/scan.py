@@ -21,7 +21,6 @@ from producer.browse.pages.shown_scan import ShownScan, absent, find_shown_scan,
 from producer.browse.pages.templates import message_page, page
 from worker.images.preprocessing import Preprocessing
 
-# Not those of `producer.browse.rendering.films`, which imports the decoders: the program starts without them.
 _PNG: Final = "image/png"
 _JPEG: Final = "image/jpeg"
 

@@ -20,9 +20,6 @@ from worker.images.preprocessing import Preprocessing
 from worker.settings import MAX_PIXELS
 from worker.storage.image_store import read_image
 
-#: The content types of what the methods of `Films` return.
-PNG: Final = "image/png"
-JPEG: Final = "image/jpeg"
 #: Length of a thumbnail's longer side, in pixels.
 THUMBNAIL_SIDE: Final = 160
 

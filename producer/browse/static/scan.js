@@ -7,9 +7,9 @@ import { openReview } from "./review.js";
 const byId = id => document.getElementById(id);
 const film = openFilm(byId("film"));
 const gray = openWindow(byId("film"), [document.querySelector(".lens"), byId("input-image")].filter(Boolean));
-// Where the film cannot be read, there is no input either, and the film's place says why.
+// If the film fails too, its place says why, and this whole panel goes.
+const hideInput = () => { input.closest("figure").hidden = true; };
 const input = byId("input-image");
-const hideInput = () => { input.closest(byId("show-map") || byId("no-map") ? "figure" : ".panel").hidden = true; };
 if (input?.complete && !input.naturalWidth) hideInput();
 input?.addEventListener("error", hideInput);
 const map = byId("show-map") ? openMap(byId("source"), film) : null;

@@ -190,7 +190,7 @@ def test_a_role_that_may_read_only_the_views_is_enough(postgresql, role):
 
 
 def test_a_role_that_was_let_in_before_there_were_reviews_reads_the_rest(postgresql, role):
-    """An upgrade grants no new view; whoever asks for it is told what to do."""
+    """An upgrade grants no new view, and the error tells a role how to get it."""
     grant_read(_address(postgresql.url), "frames_analyst")
     with postgresql.begin() as connection:
         connection.execute(text("REVOKE SELECT ON reviews FROM frames_analyst"))

@@ -21,7 +21,7 @@ from tests.support.ledger import enqueue, ids_of, score_all, scored
 
 MINE = {"finding": "Effusion", "threshold": 0.5, "verdict": DISAGREE, "comment": "film says no", "reviewer": "ada"}
 SCORED, REJECTED, WAITING = 1, 2, 3
-#: What is no review, and what a person is told.
+#: Invalid reviews, and the sentence that refuses each.
 REFUSED = (
     ({"run_id": 99}, "run 99 has no scan 1"),
     ({"scan_id": 99}, "run 1 has no scan 99"),

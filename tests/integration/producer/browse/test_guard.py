@@ -140,7 +140,7 @@ def _hostile_request(draw, session):
 
 
 def _send_raw(server, request):
-    """What the server answers; b"" if it hangs up without a word, as it may on what is no HTTP."""
+    """The server's answer; b"" if the server closes the connection without one, as it may after invalid HTTP."""
     with socket.create_connection(("127.0.0.1", int(server.base.rpartition(":")[2])), timeout=20) as connection:
         try:
             connection.sendall(request)

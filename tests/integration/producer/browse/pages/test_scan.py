@@ -178,7 +178,7 @@ def test_a_map_is_only_of_a_score_at_the_threshold(server):
 
 
 def test_a_review_is_a_row_and_leads_back_or_on(server):
-    """The reviewer is who started the program; what is no review is refused and changes nothing."""
+    """The reviewer is the person who started the program; an invalid review is refused and changes nothing."""
     path = f"/runs/1/scans/{FIRST}/reviews?finding=Effusion&state=scored"
     answer = server.post(path, b"verdict=disagree&comment=no+%3Cb%3Efluid%3C%2Fb%3E")
     assert answer.url == f"{server.base}/runs/1/scans/{FIRST}?finding=Effusion&state=scored"

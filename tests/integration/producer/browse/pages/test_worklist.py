@@ -109,7 +109,7 @@ def test_an_address_holds_the_whole_state_and_nothing_else(server):
 
 
 def test_a_page_after_the_last_is_the_last(server):
-    """Whoever asks for page 999 sees the last page, and the links of its scans lead back to it."""
+    """Page 999 shows the last page, and the links of its scans lead back to it."""
     page = Parsed(server.get("/runs/1?page=999").text)
     assert page.scans == Parsed(server.get("/runs/1?page=6").text).scans
     assert {_state(one["href"])["page"] for one in page.having("href") if one.get("class") == "open"} == {"6"}
