@@ -1,0 +1,11 @@
+"""Drift: whether a night's scans differ from a reference, in scores, rejects and kinds of scans.
+
+It judges no score by a label, so it works on nights that nobody labelled.
+
+scans.py        the scans of a night or of a reference, as arrays
+night.py        what is said of a night
+shift_test.py   the test: the largest standardised shift, and a permutation of patients
+score_shift.py  Kolmogorov-Smirnov and the population stability index of a finding's scores
+judge.py        judges a night's scans against a reference's
+read.py         reads scans of runs from SQL, and which nights are a night's reference
+"""
