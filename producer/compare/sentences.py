@@ -115,7 +115,7 @@ def _same_outcomes_note(comparison: RunComparison) -> str | None:
         return f"{same:,} of the {common:,} scans of both runs have one outcome in both, so their scores cannot differ."
     if comparison.first.label_set != comparison.second.label_set:
         return "Both runs hold the very same outcomes, so scores cannot differ: only labels do."
-    return "Both runs hold the very same outcomes, so nothing can differ; 'producer enqueue --rescore' scores them again."
+    return "Both runs hold the very same outcomes, so nothing can differ; 'enqueue --rescore' scores them again."
 
 
 def _run_line(place: str, run: ComparedRun) -> str:

@@ -1,0 +1,53 @@
+"""Writes a comparison to a folder: compare.json, changed.csv and a page."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from db.errors import UserError
+from db.evaluation.run_pair import RunPair
+from db.metrics.scored_scans import HELD_OUT
+from producer.compare.build import RunComparison, build_comparison
+from producer.compare.files import to_csv, to_json
+from worker.files import write_files
+
+
+def write_comparison(
+    connection: Connection,
+    runs: tuple[int, int],
+    out_dir: Path,
+    *,
+    label_set: str | None = None,
+    subset: str = HELD_OUT,
+    threshold: str | None = None,
+    finding: str | None = None,
+    partial: bool = False,
+) -> tuple[RunComparison, RunPair]:
+    """Write the comparison of two runs to a folder. It replaces an earlier one there; other files stay.
+
+    Args:
+        connection: see `build_comparison`, which has the other arguments, too.
+        runs: the first and the second run.
+        out_dir: created if it does not exist.
+
+    Raises:
+        UserError: see `build_comparison`; or the folder cannot be written.
+    """
+    comparison, pair = build_comparison(
+        connection,
+        *runs,
+        label_set=label_set,
+        subset=subset,
+        threshold=threshold,
+        finding=finding,
+        partial=partial,
+    )
+    contents = {
+        "compare.json": to_json(comparison).encode(),
+        "changed.csv": to_csv(comparison, pair).encode(),
+    }
+    try:
+        write_files(out_dir, contents)
+    except OSError as error:
+        raise UserError(f"{out_dir}: the comparison cannot be written here ({error.strerror})") from error
+    return comparison, pair
