@@ -18,8 +18,8 @@ FIGURES: Final = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity":
 def headline(comparison: RunComparison) -> str:
     """The one difference, with its interval and p, and what it is of: finding, runs, scans, patients and labels."""
     main, finding = comparison.main, comparison.finding
-    auroc = main.figures.get("auroc")
-    if auroc is None or not main.judged_scans:
+    auroc = main.figures["auroc"]
+    if not main.judged_scans:
         return f"{_describe_scores(comparison)}; no label, so nothing tells which run is better"
     return (
         f"AUROC for {finding}: run {comparison.second.run_id} has {format_rate(auroc.second.value)}, run "

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from db.evaluation.comparison import Changes, Difference, FindingComparison
-from db.evaluation.format import UNDEFINED, format_rate, format_threshold, name_threshold
+from db.evaluation.format import format_rate, format_threshold, name_threshold
 from db.evaluation.run_pair import RunPair
 from producer.compare.build import RunComparison
 from producer.compare.files import changed_scans
@@ -60,14 +60,12 @@ def _heading(comparison: RunComparison) -> Iterator[str]:
 
 def _tables(comparison: RunComparison) -> Iterator[Table | str]:
     findings, main = comparison.findings, comparison.main
-    aurocs = {name: one.figures["auroc"] for name, one in findings.items() if "auroc" in one.figures}
+    aurocs = {name: one.figures["auroc"] for name, one in findings.items() if one.judged_scans}
     if aurocs:
         yield from ("", _difference_table("AUROC", aurocs))
-    if main.figures:
+    if main.judged_scans:
         yield from ("", f"{comparison.finding} at {_thresholds(comparison)}:")
-        yield _difference_table(
-            comparison.finding, {title: main.figures[name] for name, title in FIGURES.items() if name in main.figures}
-        )
+        yield _difference_table(comparison.finding, {title: main.figures[name] for name, title in FIGURES.items()})
     yield from ("", "How far the scores of a scan are apart, with or without a label:")
     yield _agreement_table(findings)
     yield from ("", "Scans that are flagged, each run at its model's threshold:")

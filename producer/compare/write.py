@@ -26,9 +26,14 @@ def write_comparison(
     """Write the comparison of two runs to a folder. It replaces an earlier one there; other files stay.
 
     Args:
-        connection: see `build_comparison`, which has the other arguments, too.
+        connection: see `build_comparison`.
         runs: the first and the second run.
         out_dir: created if it does not exist.
+        label_set: judges both runs; None means each run's own, see `build_comparison`.
+        subset: `held_out` or `all`.
+        threshold: a number or a name, see `build_comparison`.
+        finding: the main finding, see `choose_finding`.
+        partial: compare unfinished runs, too, and mark the comparison as partial.
 
     Raises:
         UserError: see `build_comparison`; or the folder cannot be written.
