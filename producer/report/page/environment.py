@@ -46,6 +46,7 @@ def _environment(folder: Path) -> Environment:
         "threshold": format_threshold,
         "threshold_name": name_threshold,
         "count": "{:,}".format,
+        "words": _words,
     }
     return environment
 
@@ -54,3 +55,8 @@ def _estimate(estimate: Estimate) -> Markup:
     """As `format_estimate` has it; a line may break before the interval, and not within it."""
     value, space, interval = format_estimate(estimate).partition(" ")
     return Markup("{}{}<span>{}</span>").format(value, space, interval)
+
+
+def _words(name: str) -> str:
+    """A finding's name as people write it."""
+    return name.replace("_", " ")
