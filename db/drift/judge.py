@@ -1,7 +1,16 @@
 """Judges a night's scans against a reference's."""
 
-from db.drift.night import NightDrift
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from db.counted import counted
+from db.drift.night import LEVEL, MIN_SCANS, SCORE, NightDrift, ScoreShift, Shift
+from db.drift.quantities import Quantities, Units, quantities
 from db.drift.scans import DecidedScans
+from db.drift.score_shift import score_shift
+from db.drift.shift_test import Shares, ShiftTest
 
 
 def judge_night(night: DecidedScans, reference: DecidedScans, *, run_id: int, name: str) -> NightDrift:
@@ -13,4 +22,67 @@ def judge_night(night: DecidedScans, reference: DecidedScans, *, run_id: int, na
         run_id: the night's run, which is also the seed of the permutations: a second call finds the same.
         name: the night's, see `NightDrift.night`.
     """
-    raise NotImplementedError
+    why_not = _why_not(len(night.runs), len(reference.runs))
+    p_value, shifts = (None, ()) if why_not else _test(night, reference, seed=run_id)
+    return NightDrift(
+        run_id=run_id,
+        night=name,
+        reference_runs=tuple(np.unique(reference.runs).tolist()),
+        scans=len(night.runs),
+        reference_scans=len(reference.runs),
+        not_judged=why_not,
+        p_value=p_value,
+        is_alarm=None if p_value is None else p_value <= LEVEL,
+        shifts=shifts,
+        scores=() if why_not else tuple(_score_shifts(night, reference)),
+    )
+
+
+def _why_not(night: int, reference: int) -> str | None:
+    """Why a night of so many scans is not judged against a reference of so many, as a sentence; None if it is."""
+    if night < MIN_SCANS:
+        were = "scan was" if night == 1 else "scans were"
+        return f"only {night} {were} decided in this night; a night under {MIN_SCANS} is not judged"
+    if reference < MIN_SCANS:
+        return f"its reference has only {counted(reference, 'scan')}; a night is judged against at least {MIN_SCANS}"
+    return None
+
+
+def _test(night: DecidedScans, reference: DecidedScans, *, seed: int) -> tuple[float, tuple[Shift, ...]]:
+    """The p-value, and the shifts in descending order."""
+    units = Units.of(night), Units.of(reference)
+    found = tuple(quantities(night, reference, units))
+    counts = np.concatenate([of.counts for of in units])
+    test = ShiftTest([one.feature for one in found], counts, night_units=len(units[0].counts))
+    shifts = _largest_of_findings(list(_shifts(found, test.shares())), night.findings)
+    p_value = test.p_value(np.random.default_rng(seed))
+    return p_value, tuple(sorted(shifts, key=lambda shift: -abs(shift.standardised)))
+
+
+def _shifts(found: Sequence[Quantities], shares: Shares) -> Iterator[Shift]:
+    described = ((one.kind, *each) for one in found for each in zip(one.names, one.cuts, strict=True))
+    figures = zip(shares.night.tolist(), shares.reference.tolist(), shares.standardised.tolist(), strict=True)
+    for (kind, name, cut), (night, reference, standardised) in zip(described, figures, strict=True):
+        yield Shift(
+            kind=kind,
+            name=name,
+            cut=cut,
+            night=None if np.isnan(night) else night,
+            reference=None if np.isnan(reference) else reference,
+            standardised=standardised,
+        )
+
+
+def _largest_of_findings(shifts: Sequence[Shift], findings: Sequence[str]) -> Iterator[Shift]:
+    """The shifts, but of each finding the one whose cut shows most; without a cut, as if nothing is known of it."""
+    yield from (shift for shift in shifts if shift.kind != SCORE)
+    nothing = Shift(kind=SCORE, name="", cut=None, night=None, reference=None, standardised=0.0)
+    for finding in findings:
+        of_finding = (shift for shift in shifts if shift.kind == SCORE and shift.name == finding)
+        yield max(of_finding, key=lambda shift: abs(shift.standardised), default=replace(nothing, name=finding))
+
+
+def _score_shifts(night: DecidedScans, reference: DecidedScans) -> Iterator[ScoreShift]:
+    for column, finding in enumerate(night.findings):
+        scores, others = (scans.scores[:, column] for scans in (night, reference))
+        yield score_shift(finding, scores[~np.isnan(scores)], others[~np.isnan(others)])
