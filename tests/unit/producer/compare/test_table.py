@@ -57,7 +57,7 @@ def test_every_finding_has_a_row_and_the_main_one_all_figures():
         assert cells_of(lines, "flagged", finding) == [*map(str, counts), format_p(flagged.p_value)]
         assert cells_of(lines, "scores", finding)[-1] == f"{result.agreement.rank_correlation:.3f}"
         assert cells_of(lines, "right", finding)[0] == str(result.correct.both)
-    assert "Abnormal at 0.31 (Youden, run 3) and 0.247 (best F1, run 7):" in lines
+    assert "Abnormal at 0.31 (Youden, run 3) and 0.2471 (best F1, run 7):" in lines
     for name, title in FIGURES.items():
         figure = COMPARISON.main.figures[name].first.value
         assert cells_of(lines, "Abnormal", title)[0] == f"{figure:.3f}"
