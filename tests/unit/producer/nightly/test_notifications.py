@@ -49,6 +49,12 @@ SUMMARY = Summary(
     conflicts=2,
     left_out={"other_name": 12, "symlinked_folder": 1},
     notes={"view_unknown": 7},
+    drift_alarm=False,
+    drift_p_value=0.35,
+    drift_shift="view AP 37% of scans (reference 35%), 1.2 deviations",
+    drift_not_judged=None,
+    drift_reference_scans=6_240,
+    drift_note="No alarm: night 2026-11-25 is not shown to differ from the 30 nights before it (6,240 scans).",
 )
 
 
@@ -141,6 +147,14 @@ def test_the_text_says_what_is_new_tonight_before_all_else():
         assert words in tonight
     assert "left out: not known" in to_text(dataclasses.replace(SUMMARY, left_out=None))
     assert "0  entries left out\n" in to_text(dataclasses.replace(SUMMARY, left_out={}))
+
+
+def test_only_an_alarm_of_drift_stands_in_the_subject():
+    """The text says in any case whether there is one."""
+    alarm = dataclasses.replace(SUMMARY, drift_alarm=True, drift_note="ALARM: the whole sentence.")
+    assert headline(alarm).startswith("ALARM: view AP 37% of scans (reference 35%), 1.2 deviations; run 7, night")
+    assert "\nALARM: the whole sentence.\n" in to_text(alarm)
+    assert "\nNo alarm: night 2026-11-25 is not shown to differ" in to_text(SUMMARY)
 
 
 def test_a_mail_says_if_scores_were_computed_in_more_than_one_way():
