@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from db.settings import load_settings
 from producer.nightly.notifications import open_channels
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import Summary, headline, to_text
+from tests.support.documents import ROOT
 from tests.support.notification_servers import CERTIFICATE, mail_server, server_tls, webhook
 from tests.support.world import free_port
 
@@ -147,6 +149,12 @@ def test_the_text_says_what_is_new_tonight_before_all_else():
         assert words in tonight
     assert "left out: not known" in to_text(dataclasses.replace(SUMMARY, left_out=None))
     assert "0  entries left out\n" in to_text(dataclasses.replace(SUMMARY, left_out={}))
+
+
+def test_every_field_of_the_json_is_documented():
+    """The table of docs/operations.md names it."""
+    section = (ROOT / "docs" / "operations.md").read_text().partition("### The summary")[2].partition("\n### ")[0]
+    assert {field.name for field in dataclasses.fields(Summary)} <= set(re.findall(r"`(\w+)`", section))
 
 
 def test_only_an_alarm_of_drift_stands_in_the_subject():
