@@ -303,9 +303,8 @@ def _without(findings: Sequence[str], shared: Sequence[str]) -> tuple[str, ...]:
 
 def _held_out_note(runs: Sequence[ComparedRun], subset: str) -> str | None:
     """What to say if held out cannot be told for a model; of all scans only if nobody knows what it was fitted on."""
-    notes = [
-        f"Run {run.run_id}: {run.patients.note}"
-        for run in runs
-        if run.patients.note is not None and (subset == HELD_OUT or run.patients.fitted_scans_unknown)
-    ]
-    return " ".join(notes) or None
+    told: dict[str, list[str]] = {}
+    for run in runs:
+        if run.patients.note is not None and (subset == HELD_OUT or run.patients.fitted_scans_unknown):
+            told.setdefault(run.patients.note, []).append(f"run {run.run_id}")
+    return " ".join(f"Of {' and '.join(names)}: {note}" for note, names in told.items()) or None
