@@ -145,9 +145,11 @@ def build_comparison(
     pair = read_run_pair(connection, ids, (_id(label_sets[0]), _id(label_sets[1])), shared)
     _check_common(pair, *runs)
     _check_labelled(pair, label_set)
-    used = _in_subset(pair, subset)
-    has_patient = used.first.has_patient
-    patients = len(np.unique(used.first.patients[has_patient]))
+    common, seen = len(pair.scan_ids), int(pair.seen.sum())
+    # Of a million scans, both would take a gigabyte.
+    pair = _in_subset(pair, subset)
+    has_patient = pair.first.has_patient
+    patients = len(np.unique(pair.first.patients[has_patient]))
     first, second = (
         _describe_run(connection, *of_run) for of_run in zip(runs, models, label_sets, thresholds, strict=True)
     )
@@ -156,20 +158,20 @@ def build_comparison(
         second=second,
         is_partial=any(pending),
         subset=subset,
-        common=len(pair.scan_ids),
-        seen=int(pair.seen.sum()),
+        common=common,
+        seen=seen,
         same_outcomes=count_same_outcomes(connection, ids),
-        used=len(used.scan_ids),
+        used=len(pair.scan_ids),
         patients=patients,
-        clusters=clusters_of(len(used.scan_ids), patients, int((~has_patient).sum())),
+        clusters=clusters_of(len(pair.scan_ids), patients, int((~has_patient).sum())),
         held_out_note=_held_out_note((first, second), subset),
-        finding=wanted or _choose_main(used),
+        finding=wanted or _choose_main(pair),
         only_first=_without(models[0].findings, shared),
         only_second=_without(models[1].findings, shared),
         findings={
             name: compare_finding(
-                used.first,
-                used.second,
+                pair.first,
+                pair.second,
                 name,
                 first_threshold=thresholds[0][name][1],
                 second_threshold=thresholds[1][name][1],
@@ -177,7 +179,7 @@ def build_comparison(
             for name in shared
         },
     )
-    return comparison, used
+    return comparison, pair
 
 
 def _describe_run(

@@ -49,9 +49,10 @@ def write_comparison(
         partial=partial,
     )
     contents = {
-        "compare.json": to_json(comparison).encode(),
-        "changed.csv": to_csv(comparison, pair).encode(),
-        "index.html": render_comparison(comparison, pair).encode(),
+        "compare.json": [to_json(comparison).encode()],
+        # Many predictions of a million scans may change.
+        "changed.csv": (part.encode() for part in to_csv(comparison, pair)),
+        "index.html": [render_comparison(comparison, pair).encode()],
     }
     try:
         write_files(out_dir, contents)
