@@ -16,9 +16,11 @@ Values = NDArray[np.float64]
 
 #: The share of scans of AP, as in NIH's set outside its test split.
 USUAL_AP: Final = 0.35
+#: The share of scans that are rejected.
+USUAL_REJECTED: Final = 0.006
 _OUTCOMES: Final = (SCORED, "unreadable", "missing", "too_large")
-#: The share of the scans that are rejected for each reason.
-_REJECTED: Final = (0.004, 0.002, 0.0005)
+#: The share of rejects that has each reason.
+_REASONS: Final = (0.6, 0.3, 0.1)
 _SEXES: Final = ("F", "M", "unknown")
 _AGES: Final = ("0-17", "18-39", "40-59", "60-79", "80+", "unknown")
 #: More than are groups of their own.
@@ -70,18 +72,21 @@ class Hospital:
         self._of_ap = rng.uniform(-0.3, 0.9, findings)
         self._next_patient = len(self._ward.bedridden)
 
-    def night(self, run_id: int, *, ap: float = USUAL_AP, recorded_ap: float | None = None) -> DecidedScans:
+    def night(
+        self, run_id: int, *, ap: float = USUAL_AP, recorded_ap: float | None = None, rejected: float = USUAL_REJECTED
+    ) -> DecidedScans:
         """The scans of one night.
 
         Args:
             run_id: the night's run.
             ap: the share of scans of AP.
             recorded_ap: the share that is said to be of AP, if that is not the same.
+            rejected: the share of scans that are rejected.
         """
         numbers, patients, unit = self._draw_units()
         lying = self._lying(patients, unit)
         scores = expit(self._log_odds(patients, unit) + np.outer(lying < _quantile(ap), self._of_ap))
-        outcomes = self._outcomes(unit)
+        outcomes = self._outcomes(unit, rejected)
         scores[outcomes > 0] = np.nan
         views = np.where(lying < _quantile(ap if recorded_ap is None else recorded_ap), 1, 0)
         places = {VIEW: views, **{kind: of_patients[unit] for kind, of_patients in patients.kinds.items()}}
@@ -132,9 +137,9 @@ class Hospital:
         own = _SCAN**0.5 * self._rng.standard_normal((len(unit), self._findings))
         return np.asarray(self._base + (patients.odds + stay)[unit] + own, np.float64)
 
-    def _outcomes(self, unit: Numbers) -> Numbers:
+    def _outcomes(self, unit: Numbers, rejected: float) -> Numbers:
         """(N,) places in the outcomes; half of the rejects are of patients of whom all scans are rejected."""
-        half = np.array(_REJECTED) / 2
+        half = np.array(_REASONS) * rejected / 2
         chances = (1 - half.sum(), *half)
         of_units = self._rng.choice(len(_OUTCOMES), int(unit[-1]) + 1, p=chances)
         own = self._rng.choice(len(_OUTCOMES), len(unit), p=chances)
