@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.bench_drift level [--nights N] [--sizes ...]
     python -m tests.benchmarks.bench_drift power [--nights N] [--sizes ...]
+    python -m tests.benchmarks.bench_drift limits [--nights N] [--sizes ...]
     python -m tests.benchmarks.bench_drift gain --model FOLDER [--nights N] [--patients P]
     python -m tests.benchmarks.bench_drift time
 
@@ -23,7 +24,7 @@ import numpy as np
 from db.drift.judge import judge_night
 from db.drift.night import REFERENCE_NIGHTS, NightDrift
 from db.drift.scans import DecidedScans
-from tests.support.generated_nights import Hospital, pooled
+from tests.support.generated_nights import USUAL_AP, USUAL_RETURNING, Hospital, pooled
 from tests.support.phantom_scores import Pool, draw_pool
 
 _SIZES: Final = (200, 1_000, 10_000)
@@ -41,8 +42,11 @@ _SHIFTS: Final[dict[str, Callable[[Hospital, int], DecidedScans]]] = {
     "scores 0.01 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.01),
     "rejects 0.6% to 2%": lambda hospital, run_id: hospital.night(run_id, rejected=0.02),
 }
-#: How far the share of AP of like nights may be from 35%: the standard deviation of its quantile.
-_SPREADS: Final = (0.0, 0.03, 0.06)
+#: Standard deviations of the share of AP among nights that are not quite alike.
+_DEVIATIONS: Final = (0.01, 0.02, 0.05)
+#: Shares of patients that return.
+_RETURNING: Final = (0.0, 0.5)
+_LIMITS_REFERENCE: Final = 10
 
 
 def main() -> None:
@@ -87,14 +91,16 @@ def gain(options: argparse.Namespace) -> None:
         print(f"| {factor - 1:+.0%} |" + "".join(f" {share:.0%} |" for share in shares), flush=True)
 
 
-def spread(options: argparse.Namespace) -> None:
-    """The share of nights that raise an alarm if nights differ by more than chance."""
-    nights = options.nights or 300
-    print("| deviation of the share of AP |" + "".join(f" {size:,} |" for size in options.sizes))
+def limits(options: argparse.Namespace) -> None:
+    """The share of nights that raise an alarm if nights differ by more than chance, or if patients return."""
+    nights = options.nights or 1000
+    print("| nights |" + "".join(f" {size:,} |" for size in options.sizes))
     print("|---|" + "---:|" * len(options.sizes))
-    for deviation in _SPREADS:
-        shares = (_share(_like_nights(size, 10, nights, deviation)) for size in options.sizes)
-        print(f"| {deviation:.0%} |" + "".join(f" {share:.1%} |" for share in shares), flush=True)
+    kinds = {f"the share of AP deviates by {deviation:.0%}": {"deviation": deviation} for deviation in _DEVIATIONS}
+    kinds |= {f"{share:.0%} of patients return": {"returning": share} for share in _RETURNING}
+    for name, changes in kinds.items():
+        found = (_share(_like_nights(size, _LIMITS_REFERENCE, nights, **changes)) for size in options.sizes)
+        print(f"| {name} |" + "".join(f" {share:.1%} |" for share in found), flush=True)
 
 
 def duration(_options: argparse.Namespace) -> None:
@@ -111,12 +117,15 @@ def duration(_options: argparse.Namespace) -> None:
         print(f"{name}: p {drift.p_value:.3g}, {took:.1f} s of one core, {_peak_mib()} MiB at peak")
 
 
-def _like_nights(size: int, before: int, nights: int, deviation: float = 0.0) -> Iterator[NightDrift]:
+def _like_nights(
+    size: int, before: int, nights: int, *, deviation: float = 0.0, returning: float = USUAL_RETURNING
+) -> Iterator[NightDrift]:
     rng = np.random.default_rng([_SEED, size])
-    hospital = Hospital(rng, scans=size)
+    hospital = Hospital(rng, scans=size, returning=returning)
 
     def next_night(run_id: int) -> DecidedScans:
-        return hospital.night(run_id, ap=0.35 + deviation * rng.standard_normal())
+        ap = USUAL_AP + (deviation * rng.standard_normal() if deviation else 0)
+        return hospital.night(run_id, ap=ap)
 
     last = deque(map(next_night, range(before)), before)
     for run_id in range(before, before + nights):
@@ -155,7 +164,7 @@ def _peak_mib() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True)
-    for name, part in {"level": level, "power": power, "gain": gain, "spread": spread, "time": duration}.items():
+    for name, part in {"level": level, "power": power, "gain": gain, "limits": limits, "time": duration}.items():
         command = parts.add_parser(name, help=part.__doc__)
         command.add_argument("--nights", type=int)
         command.add_argument("--sizes", type=int, nargs="+", default=_SIZES)

@@ -28,8 +28,10 @@ _MANUFACTURERS: Final = (*(f"maker {number}" for number in range(10)), "unknown"
 #: The chance that a patient has one more scan in the night.
 _ONE_MORE: Final = 0.35
 _MOST_SCANS: Final = 12
-#: The share of a night's patients that are of the ward, and how many nights its patients suffice for, each seen once.
-_RETURNING, _WARD_NIGHTS = 0.2, 8
+#: The share of a night's patients that are of the ward.
+USUAL_RETURNING: Final = 0.2
+#: How many nights the ward's patients suffice for, if each were seen once.
+_WARD_NIGHTS: Final = 8
 #: The variance of a score's log odds that is the patient's, in all findings or in one; that is the night's; and the
 #: scan's own.
 _PATIENT, _OF_FINDING, _STAY, _SCAN = 0.8, 0.6, 0.4, 0.4
@@ -63,10 +65,12 @@ class Patients:
 class Hospital:
     """Makes nights of so many scans."""
 
-    def __init__(self, rng: np.random.Generator, *, scans: int, findings: int = 15) -> None:
-        """Admit the patients of the ward, who return; all other patients come once."""
-        self._rng, self._scans, self._findings = rng, scans, findings
-        self._ward = self._admit(round(_RETURNING * _WARD_NIGHTS * scans * (1 - _ONE_MORE)))
+    def __init__(
+        self, rng: np.random.Generator, *, scans: int, findings: int = 15, returning: float = USUAL_RETURNING
+    ) -> None:
+        """Admit the ward, whose patients return; all others come once. `returning` is the ward's share of a night."""
+        self._rng, self._scans, self._findings, self._returning = rng, scans, findings, returning
+        self._ward = self._admit(round(returning * _WARD_NIGHTS * scans * (1 - _ONE_MORE)))
         self._base = rng.uniform(-3.5, -1, findings)
         # Findings that a patient in bed has more often, or less.
         self._of_ap = rng.uniform(-0.3, 0.9, findings)
@@ -106,7 +110,7 @@ class Hospital:
         counts = np.minimum(self._rng.geometric(1 - _ONE_MORE, self._scans), _MOST_SCANS)
         unit = np.repeat(np.arange(self._scans), counts)[: self._scans]
         units = int(unit[-1]) + 1
-        returning = self._rng.choice(len(self._ward.bedridden), round(_RETURNING * units), replace=False)
+        returning = self._rng.choice(len(self._ward.bedridden), round(self._returning * units), replace=False)
         fresh = np.arange(units - len(returning)) + self._next_patient
         self._next_patient += len(fresh)
         patients = self._ward.of(returning).with_others(self._admit(len(fresh)))
