@@ -297,6 +297,72 @@ def report(
 
 
 @app.command()
+def compare(
+    first: Annotated[
+        int | None, typer.Argument(help="Run that is compared with.", min=1, max=2**31 - 1, show_default=False)
+    ] = None,
+    second: Annotated[
+        int | None,
+        typer.Argument(
+            help="Run that is compared: differences are its figures minus those of the first.",
+            min=1,
+            max=2**31 - 1,
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label set to judge both runs by: NAME or NAME@HASH, as for report. "
+            "If omitted, each run's own, and the other run's for a run without one."
+        ),
+    ] = None,
+    subset: Annotated[
+        str,
+        typer.Option(help="held_out leaves out scans that either model was fitted or tuned on; all includes them."),
+    ] = "held_out",
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="Threshold of both models: a number from 0 to 1, or the name of one of their own, such as best_f1. "
+            "If omitted, each model's own: youden, or else its first.",
+            metavar="NAME|NUMBER",
+        ),
+    ] = None,
+    finding: Annotated[
+        str | None,
+        typer.Option(help="Finding that text and page show first. If omitted, Abnormal if both models score it."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the comparison. If omitted, a folder in CXR_HOME/reports.")
+    ] = None,
+    with_names: Annotated[
+        bool, typer.Option("--with-names", help="List every scan whose prediction changed, with its image's name.")
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Compare runs that are not finished; the comparison is marked as partial.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the scores of two runs on the scans that both hold; print the differences, write a page and files."""
+    from producer.commands.compare import compare_command
+
+    compare_command(
+        first,
+        second,
+        out,
+        label_set=labels,
+        subset=subset,
+        threshold=threshold,
+        finding=finding,
+        with_names=with_names,
+        partial=partial,
+        as_json=as_json,
+    )
+
+
+@app.command()
 def export(
     run_id: RunId = None,
     out: Annotated[Path | None, typer.Option(help="File to write. If omitted, stdout.")] = None,

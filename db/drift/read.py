@@ -1,23 +1,77 @@
 """Reads the scans of nights from SQL, and judges nights."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
-from db.drift.night import NightDrift
+from db.drift.judge import judge_night
+from db.drift.night import REFERENCE_NIGHTS, NightDrift
+from db.drift.run_scans import RunScans, read_run_scans
+from db.errors import UserError
+from db.ledger.nightly_runs import NightlyRun, latest_nights
+from db.ledger.runs import RunInfo, find_run
 
 
-def read_drift(connection: Connection, run_id: int, *, reference: int | None = None) -> tuple[NightDrift, ...]:
-    """Judge a night and the nights before it, at most `REFERENCE_NIGHTS` in all; the given one is the last.
+def read_drift(
+    connection: Connection, run_id: int, *, reference: int | None = None, shown: int = REFERENCE_NIGHTS
+) -> tuple[NightDrift, ...]:
+    """Judge a night and the nights before it; the given one is the last.
 
-    They are the nights of the same job under the same model. A night's scans are those that its run decided itself; a
-    run that is no night, given as night or as reference, counts with all its scans.
+    They are the nights of the same job under the same model. A night's scans are those that its run decided itself. A
+    run that is no night counts with all its scans, and so does a run that is given as the reference. An outcome that a
+    night and its reference share is the night's alone.
 
     Args:
         connection: a `read_transaction`.
         run_id: the night's run. Of a run that is no night, the tuple has that one alone, and without a reference it
             is empty.
         reference: the run to compare each of them with; None means the `REFERENCE_NIGHTS` nights before each.
+        shown: how many nights at most. One alone takes a few seconds at 10,000 scans a night.
 
     Raises:
-        UserError: there is no such run, or the reference is of another model.
+        UserError: there is no such run, or the reference is the run itself or of another model.
     """
-    raise NotImplementedError
+    run = find_run(connection, run_id)
+    if reference is None:
+        nights = latest_nights(connection, run.id, shown + REFERENCE_NIGHTS)
+        return _judge_by_earlier(connection, nights, shown) if nights else ()
+    other = find_run(connection, reference)
+    _check_reference(run, other)
+    return _judge_by_run(connection, latest_nights(connection, run.id, shown), run.id, other.id)
+
+
+def _judge_by_earlier(connection: Connection, nights: Sequence[NightlyRun], shown: int) -> tuple[NightDrift, ...]:
+    """Judge the last of these nights, each by those before it."""
+    # A scan is read once, though it is in a night and in the references of up to 30 others.
+    read = read_run_scans(connection, [night.id for night in nights], own=True)
+    return tuple(_judge(nights[at], read, _before(nights, at, read)) for at in range(len(nights))[-shown:])
+
+
+def _before(nights: Sequence[NightlyRun], place: int, read: RunScans) -> RunScans:
+    """The scans of the nights before a night; none of the first."""
+    return read.of_runs(nights[max(0, place - REFERENCE_NIGHTS)].id, nights[place].id - 1)
+
+
+def _judge_by_run(
+    connection: Connection, nights: Sequence[NightlyRun], run_id: int, reference: int
+) -> tuple[NightDrift, ...]:
+    """Judge each of these nights by a run; without nights, judge the run that is none."""
+    judged = nights or [NightlyRun(id=run_id, night="")]
+    read = read_run_scans(connection, [night.id for night in judged], own=bool(nights))
+    others = read_run_scans(connection, [reference], own=False)
+    return tuple(_judge(night, read, others) for night in judged)
+
+
+def _judge(night: NightlyRun, read: RunScans, reference: RunScans) -> NightDrift:
+    own = read.of_runs(night.id, night.id)
+    return judge_night(own.scans, reference.without(own).scans, run_id=night.id, name=night.night)
+
+
+def _check_reference(run: RunInfo, other: RunInfo) -> None:
+    if other.id == run.id:
+        raise UserError(f"run {run.id} cannot be its own reference; choose another run with --reference")
+    if other.model_sha256 != run.model_sha256:
+        raise UserError(
+            f"run {other.id} is of model {other.model}, and run {run.id} of model {run.model}; choose a run of model "
+            f"{run.model} with --reference"
+        )

@@ -1,13 +1,24 @@
 """Compares two sets of scores of the same scans: differences of figures, agreement, and predictions that changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from db.evaluation.cohort import Cohort
-from db.evaluation.estimate import Estimate
+from db.evaluation.calibration import ratio_statistic
+from db.evaluation.cohort import MIN_OF_EACH_CLASS, Cohort, Mask, Numbers, Sample
+from db.evaluation.estimate import UNDEFINED, Estimate, Statistic, difference, estimate, p_value
+from db.evaluation.judged import Judged, within
+from db.evaluation.mcnemar import mcnemar
+from db.evaluation.ranking import rank_correlation
+from db.metrics.formulas import ScoreArray
+
+#: Limits of agreement hold 95% of differences that are normal.
+_LIMITS: Final = 1.96
+#: A variance below this is rounding.
+_ROUNDING: Final = 1e-28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +80,8 @@ class FindingComparison:
     no_interval: str | None
     #: Whether a judged scan's prediction is what its label says.
     correct: Changes | None
-    #: By name: `auroc`, `sensitivity`, `specificity`, `brier`.
+    #: By name, always all of them: `auroc`, `sensitivity`, `specificity`, `brier`. A difference of which fewer than five
+    #: patients have changed has no interval either.
     figures: Mapping[str, Difference]
 
 
@@ -85,4 +97,87 @@ def compare_finding(
         first_threshold: in [0, 1].
         second_threshold: in [0, 1].
     """
-    raise NotImplementedError
+    column, other_column = first.findings.index(finding), second.findings.index(finding)
+    known = first.known[:, column] & second.known[:, other_column]
+    scores, other_scores = first.scores[:, column], second.scores[:, other_column]
+    flags, other_flags = scores >= first_threshold, other_scores >= second_threshold
+    one = Judged(sample=first.sample(finding, known), threshold=first_threshold)
+    other = Judged(sample=second.sample(finding, known), threshold=second_threshold)
+    judged = bool(known.any())
+    why_not = one.sample.no_interval or other.sample.no_interval
+    return FindingComparison(
+        first_threshold=first_threshold,
+        second_threshold=second_threshold,
+        agreement=_agreement(scores, other_scores, first.patients),
+        flagged=_changes(flags, other_flags, first.patients),
+        changed=flags != other_flags,
+        judged_scans=int(known.sum()),
+        first_positives=one.sample.positives if judged else None,
+        second_positives=other.sample.positives if judged else None,
+        no_interval=why_not if judged else None,
+        correct=_changes(one.correct, other.correct, one.sample.patients) if judged else None,
+        figures=_differences(one, other, with_intervals=why_not is None),
+    )
+
+
+def _differences(one: Judged, other: Judged, *, with_intervals: bool) -> dict[str, Difference]:
+    changed = {name: _patients_of(one.sample.patients[rows]) for name, rows in one.changed(other).items()}
+    return {
+        name: _difference(
+            (one.statistics[name], other.statistics[name]),
+            [
+                figure if with_intervals else Estimate(value=figure.value)
+                for figure in (one.estimates[name], other.estimates[name])
+            ],
+            with_interval=with_intervals and patients >= MIN_OF_EACH_CLASS,
+        )
+        for name, patients in changed.items()
+    }
+
+
+def _difference(
+    statistics: tuple[Statistic | None, Statistic | None], estimates: Sequence[Estimate], *, with_interval: bool
+) -> Difference:
+    one, other = statistics
+    apart, p = UNDEFINED, None
+    if one is not None and other is not None:
+        apart = Estimate(value=other.value - one.value)
+        # Without intervals a patient may be all of a class, and its influence infinite.
+        paired = difference(other, one) if with_interval else None
+        if paired is not None and paired.variance > _ROUNDING:
+            apart, p = within(estimate(paired, "identity"), -1, 1), p_value(paired)
+    return Difference(first=estimates[0], second=estimates[1], difference=apart, p_value=p)
+
+
+def _agreement(first: ScoreArray, second: ScoreArray, patients: Numbers) -> Agreement:
+    apart = second - first
+    sample = Sample(labels=apart > 0, scores=apart, patients=np.unique(patients, return_inverse=True)[1])
+    mean = ratio_statistic(sample, apart, np.ones(len(apart)))
+    if mean is None:
+        return Agreement(scans=0, mean_difference=UNDEFINED, low=None, high=None, rank_correlation=None)
+    sure = _patients_of(patients[apart != 0]) >= MIN_OF_EACH_CLASS and mean.variance > _ROUNDING
+    reach = _LIMITS * float(apart.std(ddof=1)) if len(apart) > 1 else None
+    return Agreement(
+        scans=len(apart),
+        mean_difference=within(estimate(mean, "identity"), -1, 1) if sure else Estimate(value=mean.value),
+        low=None if reach is None else mean.value - reach,
+        high=None if reach is None else mean.value + reach,
+        rank_correlation=rank_correlation(first, second),
+    )
+
+
+def _changes(first: Mask, second: Mask, patients: Numbers) -> Changes:
+    only_first, only_second = first & ~second, second & ~first
+    end = int(patients.max(initial=-1)) + 1
+    gained, lost = (np.bincount(patients[rows], minlength=end) for rows in (only_second, only_first))
+    return Changes(
+        both=int((first & second).sum()),
+        only_first=int(only_first.sum()),
+        only_second=int(only_second.sum()),
+        neither=int((~first & ~second).sum()),
+        p_value=mcnemar(lost - gained),
+    )
+
+
+def _patients_of(patients: Numbers) -> int:
+    return int(np.count_nonzero(np.bincount(patients)))

@@ -157,9 +157,13 @@ def mean_auroc_statistic(cohort: Cohort, findings: Sequence[str]) -> Statistic |
 
 def describe_clusters(evaluation: Evaluation) -> str:
     """What the intervals are clustered by, as the end of a sentence: `clustered by patient`, or what is wrong."""
-    if evaluation.scans and not evaluation.patients:
+    return clusters_of(evaluation.scans, evaluation.patients, evaluation.scans_without_patient)
+
+
+def clusters_of(scans: int, patients: int, without: int) -> str:
+    """The same of scans of patients with an id, and of so many scans without one."""
+    if scans and not patients:
         return "by scan, too narrow: no patient is known"
-    without = evaluation.scans_without_patient
     known = "clustered by patient"
     return known + (f"; {without:,} scans without a patient id count as patients of their own" if without else "")
 

@@ -1,16 +1,34 @@
 """Builds the comparison of two runs from SQL. It holds no patient id and no image name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from sqlalchemy import Connection
 
-from db.evaluation.comparison import FindingComparison
-from db.evaluation.run_pair import RunPair
+from db.counted import counted
+from db.errors import UserError
+from db.evaluation.comparison import FindingComparison, compare_finding
+from db.evaluation.evaluate import GIVEN, clusters_of
+from db.evaluation.run_pair import RunPair, count_same_outcomes, read_run_pair
+from db.findings import column_of
+from db.ledger.models import ModelInfo, find_model
+from db.ledger.runs import RunInfo, find_run
+from db.metrics.known_patients import KnownPatients, read_known_patients
+from db.metrics.report_queries import LabelSetInfo, find_label_set, read_own_thresholds, read_runtimes
+from db.metrics.scored_scans import ALL, HELD_OUT, SUBSETS
+from db.schema.label_history import exact_name
+from producer.report.build import check_finished
+from producer.report.findings import choose_finding
 
 #: The version of compare.json: another one has other keys, or keys of another meaning.
 FORMAT: Final = 1
+#: The name of a threshold that nobody chose, and where it is.
+DEFAULT: Final = "default"
+_DEFAULT_THRESHOLD: Final = 0.5
+#: The name of the threshold of a model's own that comes first.
+_YOUDEN: Final = "youden"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +39,23 @@ class ComparedRun:
     dataset: str
     model: str
     model_sha256: str
+    #: The model was fitted on synthetic scans.
+    synthetic: bool
     #: That judges its scores, and the first digits of its file's sha256: `NAME@HASH`; None without labels.
     label_set: str | None
     #: Scored scans by runtime and numeric precision, such as "openvino bfloat16".
     runtimes: Mapping[str, int]
     #: Scored scans of the run.
     scored: int
-    #: The name of the threshold by finding, such as `youden`, or `given`.
+    #: How many of its scans, and of those that its model was fitted or tuned on, have a patient id.
+    patients: KnownPatients
+    #: The name of the threshold by finding, such as `youden`; `given`, or `default` if the model has none.
     chosen_by: Mapping[str, str]
+
+    @property
+    def model_hash(self) -> str:
+        """The first 12 hex digits of the model's sha256."""
+        return self.model_sha256[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +65,19 @@ class RunComparison:
     format: int = FORMAT
     first: ComparedRun
     second: ComparedRun
+    #: Scans of either run are pending, so every figure may change.
+    is_partial: bool = False
     #: `held_out` leaves out scans and patients that either model was fitted or tuned on; `all` includes them.
     subset: str
     #: Scans that both runs scored.
     common: int
     #: Of these, those that either model has seen.
     seen: int
+    #: Of these, those whose outcome is one and the same in both runs, so that the scores cannot differ.
+    same_outcomes: int = 0
     #: The scans that the comparison is of.
     used: int
-    #: Patients of these, and whether intervals are clustered by them: see `describe_clusters`.
+    #: Patients of these with an id, and what intervals are clustered by: see `describe_clusters`.
     patients: int
     clusters: str
     #: What to say if held out cannot be told for one of the models; None if it can.
@@ -59,6 +90,11 @@ class RunComparison:
     #: By finding that both models score.
     findings: Mapping[str, FindingComparison]
 
+    @property
+    def main(self) -> FindingComparison:
+        """The comparison of the main finding."""
+        return self.findings[self.finding]
+
 
 def build_comparison(
     connection: Connection,
@@ -69,6 +105,207 @@ def build_comparison(
     subset: str,
     threshold: str | None,
     finding: str | None,
+    partial: bool = False,
 ) -> tuple[RunComparison, RunPair]:
-    """Build the comparison of two runs."""
-    raise NotImplementedError
+    """Build the comparison of two runs from their scores and labels; it writes nothing.
+
+    Args:
+        connection: a `read_transaction`: its counts add up only if it sees one moment.
+        first_run: the run that differences are taken from.
+        second_run: another run.
+        label_set: judges both runs, see `find_label_set`: a label set of the first run's own comes first. None means
+            each run's own, and the other run's for a run without one.
+        subset: `held_out` or `all`.
+        threshold: a number in [0, 1] or the name of a threshold of the models' own, for both models. None means each
+            model's own: `youden`, or else its first.
+        finding: the main finding, see `choose_finding`.
+        partial: compare unfinished runs, too.
+
+    Returns:
+        The comparison, and the scans that its figures are of with the findings that both models score.
+
+    Raises:
+        UserError: there is no such run, label set, subset, threshold or finding, a run is not finished and `partial` is
+            false, or the runs have nothing that can be compared.
+    """
+    if subset not in SUBSETS:
+        raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
+    if first_run == second_run:
+        raise UserError(f"run {first_run} cannot be compared with itself: name two runs; 'producer runs' lists them")
+    ids = (first_run, second_run)
+    runs = [find_run(connection, run_id) for run_id in ids]
+    pending = [check_finished(connection, run_id, partial=partial) for run_id in ids]
+    models = [find_model(connection, run.model_sha256) for run in runs]
+    shared = _shared_findings(*models)
+    wanted = None if finding is None else choose_finding(shared, finding)
+    thresholds = [
+        _choose_thresholds(read_own_thresholds(connection, run.id), shared, threshold, run.model) for run in runs
+    ]
+    label_sets = _find_label_sets(connection, ids, label_set)
+    pair = read_run_pair(connection, ids, (_id(label_sets[0]), _id(label_sets[1])), shared)
+    _check_common(pair, *runs)
+    _check_labelled(pair, label_set)
+    used = _in_subset(pair, subset)
+    has_patient = used.first.has_patient
+    patients = len(np.unique(used.first.patients[has_patient]))
+    first, second = (
+        _describe_run(connection, *of_run) for of_run in zip(runs, models, label_sets, thresholds, strict=True)
+    )
+    comparison = RunComparison(
+        first=first,
+        second=second,
+        is_partial=any(pending),
+        subset=subset,
+        common=len(pair.scan_ids),
+        seen=int(pair.seen.sum()),
+        same_outcomes=count_same_outcomes(connection, ids),
+        used=len(used.scan_ids),
+        patients=patients,
+        clusters=clusters_of(len(used.scan_ids), patients, int((~has_patient).sum())),
+        held_out_note=_held_out_note((first, second), subset),
+        finding=wanted or _choose_main(used),
+        only_first=_without(models[0].findings, shared),
+        only_second=_without(models[1].findings, shared),
+        findings={
+            name: compare_finding(
+                used.first,
+                used.second,
+                name,
+                first_threshold=thresholds[0][name][1],
+                second_threshold=thresholds[1][name][1],
+            )
+            for name in shared
+        },
+    )
+    return comparison, used
+
+
+def _describe_run(
+    connection: Connection,
+    run: RunInfo,
+    model: ModelInfo,
+    label_set: LabelSetInfo | None,
+    thresholds: Mapping[str, tuple[str, float]],
+) -> ComparedRun:
+    runtimes = read_runtimes(connection, run.id)
+    return ComparedRun(
+        run_id=run.id,
+        dataset=run.dataset,
+        model=run.model,
+        model_sha256=run.model_sha256,
+        synthetic=model.synthetic,
+        label_set=None if label_set is None else exact_name(label_set.name, label_set.sha256),
+        runtimes=runtimes,
+        scored=sum(runtimes.values()),
+        patients=read_known_patients(connection, run.id),
+        chosen_by={finding: chosen_by for finding, (chosen_by, _) in thresholds.items()},
+    )
+
+
+def _shared_findings(first: ModelInfo, second: ModelInfo) -> tuple[str, ...]:
+    shared = tuple(finding for finding in first.findings if finding in second.findings)
+    if not shared:
+        raise UserError(
+            f"the models have no finding in common: {first.name} scores {', '.join(first.findings)}, and {second.name} "
+            f"scores {', '.join(second.findings)}; compare runs of models that share a finding"
+        )
+    return shared
+
+
+def _find_label_sets(
+    connection: Connection, runs: tuple[int, int], name: str | None
+) -> tuple[LabelSetInfo | None, LabelSetInfo | None]:
+    """The label sets that judge both runs; a run without one is judged by the other's."""
+    first = find_label_set(connection, runs[0], name)
+    if name is not None:
+        return first, first
+    second = find_label_set(connection, runs[1], None)
+    return first or second, second or first
+
+
+def _id(label_set: LabelSetInfo | None) -> int | None:
+    return None if label_set is None else label_set.id
+
+
+def _check_common(pair: RunPair, first: RunInfo, second: RunInfo) -> None:
+    if not len(pair.scan_ids):
+        raise UserError(
+            f"no scan is scored in both runs: run {first.id} is of dataset {first.dataset}, run {second.id} of "
+            f"{second.dataset}; enqueue the first run's source once more with the second model: 'producer enqueue "
+            f"--model {second.model}' and the flags of run {first.id}"
+        )
+
+
+def _check_labelled(pair: RunPair, label_set: str | None) -> None:
+    if label_set is not None and not pair.first.known.any():
+        raise UserError(
+            f"label set {label_set!r} judges none of the {counted(len(pair.scan_ids), 'scan')} that both runs scored; "
+            "name another one, or import its CSV once more with 'producer labels'"
+        )
+
+
+def _in_subset(pair: RunPair, subset: str) -> RunPair:
+    if subset == ALL:
+        return pair
+    if pair.seen.all():
+        raise UserError(
+            f"all {counted(len(pair.scan_ids), 'scan')} that both runs scored were seen by one of the models when it "
+            "was fitted or tuned, or their patients were; add --subset all to compare on them, which flatters that "
+            "model"
+        )
+    return pair.filter(~pair.seen)
+
+
+def _choose_thresholds(
+    own: Mapping[str, Mapping[str, float]], findings: Sequence[str], wanted: str | None, model: str
+) -> dict[str, tuple[str, float]]:
+    """The threshold of each finding and its name, see `build_comparison`.
+
+    A finding that lacks the wanted name has the threshold that it has if none is wanted.
+    """
+    number = _parse_threshold(wanted)
+    if number is not None:
+        return dict.fromkeys(findings, (GIVEN, number))
+    name = _YOUDEN if wanted is None else column_of(wanted.strip())
+    names = dict.fromkeys(one for finding in findings for one in own.get(finding, {}))
+    if wanted is not None and name not in names:
+        there = f"has {', '.join(names)}" if names else "has no threshold of its own"
+        raise UserError(f"--threshold {wanted}: model {model} {there}; name one of both models, or a number")
+    return {finding: _first_of(own.get(finding, {}), name) for finding in findings}
+
+
+def _parse_threshold(wanted: str | None) -> float | None:
+    """The number that is wanted; None if a name is, or nothing."""
+    try:
+        number = float(wanted or "")
+    except ValueError:
+        return None
+    if not 0 <= number <= 1:
+        raise UserError(f"--threshold {wanted}: write a number from 0 to 1, or the name of a threshold of the models")
+    return number
+
+
+def _first_of(own: Mapping[str, float], name: str) -> tuple[str, float]:
+    if name in own:
+        return name, own[name]
+    return next(iter(own.items()), (DEFAULT, _DEFAULT_THRESHOLD))
+
+
+def _choose_main(pair: RunPair) -> str:
+    """The main finding if none is asked for: one that both label sets judge, if there is any."""
+    judged = np.flatnonzero((pair.first.known & pair.second.known).any(axis=0))
+    return choose_finding([pair.first.findings[column] for column in judged] or pair.first.findings, None)
+
+
+def _without(findings: Sequence[str], shared: Sequence[str]) -> tuple[str, ...]:
+    return tuple(finding for finding in findings if finding not in shared)
+
+
+def _held_out_note(runs: Sequence[ComparedRun], subset: str) -> str | None:
+    """What to say if held out cannot be told for a model; of all scans only if nobody knows what it was fitted on."""
+    notes = [
+        f"Run {run.run_id}: {run.patients.note}"
+        for run in runs
+        if run.patients.note is not None and (subset == HELD_OUT or run.patients.fitted_scans_unknown)
+    ]
+    return " ".join(notes) or None

@@ -147,7 +147,7 @@ def build_report(
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
     run = find_run(connection, run_id)
-    is_partial = _check_finished(connection, run_id, partial=partial)
+    is_partial = check_finished(connection, run_id, partial=partial)
     labels = find_label_set(connection, run_id, label_set)
     label_set_id = labels.id if labels else None
     scored = read_scored_scans(connection, run_id, label_set_id)
@@ -196,8 +196,12 @@ def build_report(
     return report, used
 
 
-def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
-    """Whether scans of the run are pending, which only `partial` allows."""
+def check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
+    """Whether scans of the run are pending.
+
+    Raises:
+        UserError: they are, and `partial` is false.
+    """
     counts = progress(connection, run_id)
     if counts.pending and not partial:
         raise UserError(
