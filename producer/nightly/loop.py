@@ -194,7 +194,10 @@ class NightlyLoop:
         folder = self._settings.home / "reports" / f"run-{run_id}"
         with read_transaction(self._engine) as connection:
             # A stopped run has pending scans; so has a cancelled one that shares them with an open run.
-            return summarise(connection, write_report(connection, run_id, folder, partial=True))
+            report = write_report(connection, run_id, folder, partial=True, reference=self._reference)
+            summary = summarise(connection, report)
+        self._note_drift(run_id, report.nights)
+        return summary
 
     def _send(self, summary: Summary) -> bool:
         """Send a claimed summary; give the claim back if no channel took it. Gives whether one did."""
