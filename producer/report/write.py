@@ -63,9 +63,9 @@ def write_report(
         reference=reference,
     )
     contents = {
-        _JSON: to_json(report).encode(),
-        "thresholds.csv": to_csv(report).encode(),
-        _PAGE: render_page(report, cohort).encode(),
+        _JSON: [to_json(report).encode()],
+        "thresholds.csv": [to_csv(report).encode()],
+        _PAGE: [render_page(report, cohort).encode()],
     }
     try:
         write_files(out_dir, contents, obsolete=_old_plots(out_dir))

@@ -100,17 +100,19 @@ def test_a_night_that_drifted_is_told_as_an_alarm_and_a_like_night_is_not(site, 
 def test_neither_a_restart_nor_a_night_of_few_scans_silences_an_alarm(site):
     """A new process judges the last nights at its first check, and so does one whose nights another one settles."""
     site.add()
-    site.add(OTHER)
     loop, other = site.loop(), site.loop()
+    other.check(SCHEDULE)
+    site.add(OTHER)
     assert site.told(loop)["drift_alarm"]
     other.check(SCHEDULE)
+    assert site.gauges(other)["alarm",] == 1
     site.add(NightScans(scans=20))
     few = site.told(loop)
     assert (few["drift_alarm"], few["run_id"]) == (None, 3)
     assert few["drift_not_judged"].endswith("a night under 50 is not judged")
     restarted = site.loop()
-    for one in (restarted, other):
-        one.check(SCHEDULE)
+    restarted.check(SCHEDULE)
+    for one in (restarted, loop):
         assert (one.last_judged().run_id, site.gauges(one)["alarm",]) == (2, 1)
 
 
