@@ -8,5 +8,6 @@ quantities.py   what is compared: shares of scans by outcome, kind and score
 shift_test.py   the test: the largest standardised shift, and a permutation of patients
 score_shift.py  Kolmogorov-Smirnov and the population stability index of a finding's scores
 judge.py        judges a night's scans against a reference's
-read.py         reads scans of runs from SQL, and which nights are a night's reference
+run_scans.py    reads the scans of runs from SQL
+read.py         reads the nights of a job from SQL, and judges each by those before it or by another run
 """

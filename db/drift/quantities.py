@@ -65,7 +65,7 @@ def _of_scores(finding: str, scores: np.ndarray[tuple[int], np.dtype[np.float64]
     """The shares of scored scans with at least each of the deciles' scores; the last value is that of no score."""
     is_scored = ~np.isnan(scores)
     cuts = decile_cuts(scores[is_scored])
-    places = np.where(is_scored, np.searchsorted(cuts, scores, "right"), len(cuts) + 1)
+    places = np.where(is_scored, np.sum(scores >= cuts[:, None], axis=0), len(cuts) + 1)
     eligible = np.arange(len(cuts) + 2) <= len(cuts)
     members = (np.arange(len(cuts) + 2) > np.arange(len(cuts))[:, None]) & eligible
     feature = Feature(places=places, members=members, eligible=eligible)

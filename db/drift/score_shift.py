@@ -35,11 +35,11 @@ def decile_cuts(scores: Scores) -> Scores:
     because all scores lie at or above that one.
     """
     if not len(scores):
-        return np.empty(0)
-    places = np.arange(1, _PARTS) * len(scores) // _PARTS
-    deciles = np.partition(scores, places)[places]
-    above_least = scores[scores > scores.min()]
-    return np.unique(np.maximum(deciles, above_least.min())) if len(above_least) else np.empty(0)
+        return scores
+    ascending = np.sort(scores)
+    above_least = np.searchsorted(ascending, ascending[:1], "right")
+    places = np.maximum(np.arange(1, _PARTS) * len(scores) // _PARTS, above_least)
+    return np.unique(ascending[places[places < len(scores)]])
 
 
 def kolmogorov_smirnov(night: Scores, reference: Scores) -> float:

@@ -48,18 +48,23 @@ class Feature:
         pooled = (self.members @ totals) / max(1, int(totals[self.eligible].sum()))
         return np.asarray(self.members - pooled[:, None] * self.eligible, np.float64)
 
-    def variances(self, starts: Numbers, night_units: int) -> Values:
+    def variances(self, unit: Numbers, units: int, night_units: int) -> Values:
         """(K,) of the sum of the residuals of the night's units among permutations, which draw without replacement.
 
         Source: Cochran, Sampling techniques (1977), theorem 2.2. The residuals of all units sum up to 0.
 
         Args:
-            starts: (U,) the place of each unit's first scan.
-            night_units: how many of the units are the night's.
+            unit: (N,) of each scan, in [0, `units`).
+            units: how many units there are.
+            night_units: how many of them are the night's.
         """
-        of_units = np.add.reduceat(self.residuals.T[self.places], starts)
-        units = len(starts)
-        return np.asarray(night_units * (1 - night_units / units) * (of_units**2).sum(axis=0) / (units - 1), np.float64)
+        size = len(self.eligible)
+        of_units = (
+            np.bincount(unit * size + self.places, minlength=units * size).reshape(units, size).astype(np.float64)
+        )
+        # A unit's residual is a product of a row of `residuals` and its counts, so their products make all squares.
+        squares = np.einsum("kc,cd,kd->k", self.residuals, of_units.T @ of_units, self.residuals)
+        return np.asarray(night_units * (1 - night_units / units) * squares / (units - 1), np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +98,8 @@ class ShiftTest:
         self._members = _block_diagonal([feature.members for feature in features])
         self._eligible = _block_diagonal([np.broadcast_to(one.eligible, one.members.shape) for one in features])
         self._residuals = _block_diagonal([feature.residuals for feature in features])
-        variances = np.concatenate([feature.variances(self._starts, night_units) for feature in features])
+        unit = np.repeat(np.arange(len(counts)), counts)
+        variances = np.concatenate([feature.variances(unit, len(counts), night_units) for feature in features])
         # One scan more, so that a reason or a manufacturer that a scan in 1,000 has is no shift where one more has it.
         self._deviations = np.sqrt(variances + 1)
 

@@ -181,7 +181,7 @@ def _patients(known, scans, rng):
 
 def _outcomes(job, night, connection, pending, rng):
     """An outcome of each pending scan."""
-    views = dict(connection.execute(select(Scan.id, Scan.view).where(Scan.dataset == job.dataset)).tuples().all())
+    views = dict(connection.execute(select(Scan.id, Scan.view).where(Scan.dataset == job.dataset)).all())
     is_ap = np.array([views[scan.scan_id] == "AP" for scan in pending], np.float64)[:, None]
     logits = rng.normal(_AP_EFFECT * is_ap - 1.6, 1.1, (len(pending), len(job.findings)))
     scores = np.clip(1 / (1 + np.exp(-logits)) + night.score_offset, 0, 1)
