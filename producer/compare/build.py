@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -41,6 +42,8 @@ class ComparedRun:
     model_sha256: str
     #: The model was fitted on synthetic scans.
     synthetic: bool
+    #: When the run was opened.
+    created_at: datetime
     #: That judges its scores, and the first digits of its file's sha256: `NAME@HASH`; None without labels.
     label_set: str | None
     #: Scored scans by runtime and numeric precision, such as "openvino bfloat16".
@@ -196,6 +199,7 @@ def _describe_run(
         model=run.model,
         model_sha256=run.model_sha256,
         synthetic=model.synthetic,
+        created_at=run.created_at,
         label_set=None if label_set is None else exact_name(label_set.name, label_set.sha256),
         runtimes=runtimes,
         scored=sum(runtimes.values()),

@@ -18,6 +18,7 @@ from tests.support.compare_ledger import FIRST, SECOND, make_compare_ledger
 from tests.support.demo_ledger import make_demo_ledger
 from tests.support.documented_json import Comparison
 from tests.support.documents import ROOT, field_tables, sql_examples
+from tests.support.nights_ledger import make_nights_ledger
 
 EXAMPLES = sql_examples()
 NOTEBOOKS = sorted((ROOT / "docs").glob("**/*.ipynb"))
@@ -39,12 +40,17 @@ def demo_database(demo_home):
 
 @pytest.fixture(scope="module")
 def reports(demo_home, tmp_path_factory):
-    """The folders of two reports: of the labelled run, and of the night without labels."""
-    folders = [tmp_path_factory.mktemp(name) for name in ("labelled", "unlabelled")]
+    """The folders of three reports: of a labelled run, of one without labels, and of the last of three nights."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("labelled", "unlabelled", "night")]
     engine = open_database(sqlite_address(demo_home / "nightread.sqlite"))
     with read_transaction(engine) as connection:
-        for run, folder in enumerate(folders, start=1):
+        for run, folder in enumerate(folders[:2], start=1):
             write_report(connection, run, folder, prevalence={"Effusion": 0.05} if run == 1 else None)
+    engine.dispose()
+    engine = open_database(sqlite_address(folders[2] / "nightread.sqlite"))
+    *_, night = make_nights_ledger(engine.url.render_as_string(), nights=3)
+    with read_transaction(engine) as connection:
+        write_report(connection, night, folders[2])
     engine.dispose()
     return folders
 

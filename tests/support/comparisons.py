@@ -9,17 +9,18 @@ from db.evaluation.comparison import compare_finding
 from db.evaluation.run_pair import RunPair
 from db.findings import ABNORMAL, NIH_FINDINGS
 from producer.compare.build import ComparedRun, RunComparison
-from tests.support.reports import KNOWN
+from tests.support.reports import KNOWN, NOW
 
 FINDINGS = (ABNORMAL, *NIH_FINDINGS)
 #: How far the second model's scores of positive scans are raised above the first's, before the sigmoid, by finding.
-_GAINS = (0.35, 0.5, 0.0, 0.3, -0.4, 0.1)
+_GAINS = (0.2, 0.3, 0.0, 0.2, -0.3, 0.1)
 _FIRST = ComparedRun(
     run_id=3,
     dataset="sample",
     model="densenet-2025",
     model_sha256="0123456789abcdef" * 4,
     synthetic=False,
+    created_at=NOW,
     label_set="2017@89ab89ab89ab",
     runtimes={"openvino bfloat16": 1_200},
     scored=1_200,
