@@ -8,7 +8,7 @@ from db.counted import counted
 from db.engine.session import read_transaction
 from db.errors import UserError
 from db.evaluation.run_pair import read_image_names
-from producer.commands.common import on_one_line, open_ledger, out, print_columns, print_line
+from producer.commands.common import open_ledger, out, print_columns, print_line
 from producer.commands.inspect_run import folder_name
 from producer.compare.build import RunComparison
 from producer.compare.files import to_json
@@ -52,13 +52,13 @@ def compare_command(
             finding=finding,
             partial=partial,
         )
-        changed = pair.scan_ids[comparison.main.changed].tolist() if with_names else []
-        names = read_image_names(connection, changed)
+        changed = pair.scan_ids[comparison.main.changed].tolist()
+        names = read_image_names(connection, changed) if with_names else None
     if as_json:
         print(to_json(comparison))
         return
     print_comparison(comparison, out)
-    _print_changed(comparison, changed_rows(comparison, pair), names if with_names else None)
+    _print_changed(comparison, changed_rows(comparison, pair), names)
     print_line(f"comparison: {folder / 'index.html'}")
 
 
@@ -71,7 +71,7 @@ def _print_changed(
         return
     print_line(f"\n{counted(len(rows), 'scan')} whose prediction of {comparison.finding} changed:")
     if names is not None:
-        print_columns((*_TITLES, "image"), [(*row, on_one_line(names[row[0]])) for row in rows])
+        print_columns((*_TITLES, "image"), [(*row, names[row[0]]) for row in rows])
         return
     print_columns(_TITLES, rows[:_LISTED])
     if len(rows) > _LISTED:

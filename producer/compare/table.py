@@ -42,12 +42,16 @@ def print_comparison(comparison: RunComparison, console: Console | None = None) 
 
 def changed_rows(comparison: RunComparison, pair: RunPair) -> list[tuple[int, str, str, str, str]]:
     """The scans of the main finding whose prediction changed: id, both scores and both labels, as text."""
-    rows = changed_scans(pair, comparison.finding, comparison.main.changed)
     return [
-        (scan_id, *map(format_rate, scores), *("unknown" if label is None else str(label) for label in labels))
-        for scan_id, *rest in rows
-        for scores, labels in ((rest[:2], rest[2:]),)
+        (scan_id, format_rate(first), format_rate(second), _label(first_label), _label(second_label))
+        for scan_id, first, second, first_label, second_label in changed_scans(
+            pair, comparison.finding, comparison.main.changed
+        )
     ]
+
+
+def _label(label: int | None) -> str:
+    return "unknown" if label is None else str(label)
 
 
 def _heading(comparison: RunComparison) -> Iterator[str]:
