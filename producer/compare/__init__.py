@@ -1,6 +1,7 @@
 """Two runs side by side: how the figures, scores and predictions of the scans that both hold differ.
 
 build.py      builds a comparison from SQL
+thresholds.py  at which each model predicts
 format.py     differences and p values as text
 sentences.py  what a comparison says in words
 table.py      the comparison on the terminal

@@ -11,25 +11,20 @@ from sqlalchemy import Connection
 from db.counted import counted
 from db.errors import UserError
 from db.evaluation.comparison import FindingComparison, compare_finding
-from db.evaluation.evaluate import GIVEN, clusters_of
+from db.evaluation.evaluate import clusters_of
 from db.evaluation.run_pair import RunPair, count_same_outcomes, read_run_pair
-from db.findings import column_of
 from db.ledger.models import ModelInfo, find_model
 from db.ledger.runs import RunInfo, find_run
 from db.metrics.known_patients import KnownPatients, read_known_patients
 from db.metrics.report_queries import LabelSetInfo, find_label_set, read_own_thresholds, read_runtimes
 from db.metrics.scored_scans import ALL, HELD_OUT, SUBSETS
 from db.schema.label_history import exact_name
+from producer.compare.thresholds import choose_thresholds
 from producer.report.build import check_finished
 from producer.report.findings import choose_finding
 
 #: The version of compare.json: another one has other keys, or keys of another meaning.
 FORMAT: Final = 1
-#: The name of a threshold that nobody chose, and where it is.
-DEFAULT: Final = "default"
-_DEFAULT_THRESHOLD: Final = 0.5
-#: The name of the threshold of a model's own that comes first.
-_YOUDEN: Final = "youden"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +137,7 @@ def build_comparison(
     shared = _shared_findings(*models)
     wanted = None if finding is None else choose_finding(shared, finding)
     thresholds = [
-        _choose_thresholds(read_own_thresholds(connection, run.id), shared, threshold, run.model) for run in runs
+        choose_thresholds(read_own_thresholds(connection, run.id), shared, threshold, run.model) for run in runs
     ]
     label_sets = _find_label_sets(connection, ids, label_set)
     pair = read_run_pair(connection, ids, (_id(label_sets[0]), _id(label_sets[1])), shared)
@@ -260,41 +255,6 @@ def _in_subset(pair: RunPair, subset: str) -> RunPair:
             "model"
         )
     return pair.filter(~pair.seen)
-
-
-def _choose_thresholds(
-    own: Mapping[str, Mapping[str, float]], findings: Sequence[str], wanted: str | None, model: str
-) -> dict[str, tuple[str, float]]:
-    """The threshold of each finding and its name, see `build_comparison`.
-
-    A finding that lacks the wanted name has the threshold that it has if none is wanted.
-    """
-    number = _parse_threshold(wanted)
-    if number is not None:
-        return dict.fromkeys(findings, (GIVEN, number))
-    name = _YOUDEN if wanted is None else column_of(wanted.strip())
-    names = dict.fromkeys(one for finding in findings for one in own.get(finding, {}))
-    if wanted is not None and name not in names:
-        there = f"has {', '.join(names)}" if names else "has no threshold of its own"
-        raise UserError(f"--threshold {wanted}: model {model} {there}; name one of both models, or a number")
-    return {finding: _first_of(own.get(finding, {}), name) for finding in findings}
-
-
-def _parse_threshold(wanted: str | None) -> float | None:
-    """The number that is wanted; None if a name is, or nothing."""
-    try:
-        number = float(wanted or "")
-    except ValueError:
-        return None
-    if not 0 <= number <= 1:
-        raise UserError(f"--threshold {wanted}: write a number from 0 to 1, or the name of a threshold of the models")
-    return number
-
-
-def _first_of(own: Mapping[str, float], name: str) -> tuple[str, float]:
-    if name in own:
-        return name, own[name]
-    return next(iter(own.items()), (DEFAULT, _DEFAULT_THRESHOLD))
 
 
 def _choose_main(pair: RunPair) -> str:

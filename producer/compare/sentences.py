@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from db.counted import counted
+from db.evaluation.cohort import MIN_OF_EACH_CLASS
 from db.evaluation.comparison import Difference, FindingComparison
 from db.evaluation.format import format_rate
 from db.metrics.scored_scans import HELD_OUT
@@ -48,7 +49,11 @@ def interval_note(comparison: RunComparison) -> str:
     reason = comparison.main.no_interval
     if reason is not None:
         return f"{comparison.finding} has {reason}."
-    return f"95% intervals and p are paired by scan and {comparison.clusters}."
+    note = f"95% intervals and p are paired by scan and {comparison.clusters}."
+    differences = [figure.difference for figure in comparison.main.figures.values()]
+    if any(one.value is not None and one.low is None for one in differences):
+        note += f" A difference to which fewer than {MIN_OF_EACH_CLASS} patients add anything has none."
+    return note
 
 
 def multiplicity_note(comparison: RunComparison) -> str:

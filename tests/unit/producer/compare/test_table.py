@@ -126,6 +126,14 @@ def test_a_sentence_counts_the_p_values_and_what_chance_gives():
     )
 
 
+def test_a_difference_without_an_interval_is_explained():
+    """The same scores differ for no patient."""
+    same = a_comparison(replace(PAIR, second=PAIR.first), thresholds=(0.3, 0.3))
+    note = "A difference to which fewer than 5 patients add anything has none."
+    assert note in text_of(same)
+    assert note not in text_of(COMPARISON)
+
+
 def test_scans_without_patients_or_labels_are_not_counted_as_if_they_had():
     """The headline says how many scans are labelled, and patients only if all are known."""
     text = headline(
