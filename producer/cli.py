@@ -75,6 +75,15 @@ StudyDate = Annotated[
 RunId = Annotated[
     int | None, typer.Option("--run", help="Run number. If omitted, the latest run.", min=1, max=2**31 - 1)
 ]
+Reference = Annotated[
+    int | None,
+    typer.Option(
+        help="Run that nights are compared with for drift. If omitted, the 30 nights before each.",
+        envvar="CXR_DRIFT_REFERENCE",
+        min=1,
+        max=2**31 - 1,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report. If omitted, a folder in CXR_HOME/reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -186,6 +195,7 @@ def nightly(
     ] = None,
     tz: Annotated[str, typer.Option(help="Time zone of --at, such as Europe/Berlin.", envvar="CXR_NIGHTLY_TZ")] = "UTC",
     study_date: StudyDate = False,
+    reference: Reference = None,
     now: Annotated[bool, typer.Option("--now", help="Do it once, now, and exit when the run ends; for cron.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -198,7 +208,7 @@ def nightly(
     # CXR_NIGHTLY_AT is set in the container where a person types --now.
     if now and source_of_at is not None and source_of_at.name == "ENVIRONMENT":
         at = None
-    nightly_command(source, at=at, zone=tz, now=now, as_json=as_json)
+    nightly_command(source, at=at, zone=tz, now=now, reference=reference, as_json=as_json)
 
 
 @app.command()
@@ -360,6 +370,21 @@ def compare(
         partial=partial,
         as_json=as_json,
     )
+
+
+@app.command()
+def drift(
+    run_id: Annotated[
+        int | None, typer.Option("--run", help="Run of a night. If omitted, the latest night.", min=1, max=2**31 - 1)
+    ] = None,
+    reference: Reference = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show whether a night's scans differ from those of earlier nights or of a run: scores, rejects, kinds of scans."""
+    from producer.commands.drift import drift_command
+
+    drift_command(run_id, reference, as_json=as_json)
 
 
 @app.command()

@@ -80,12 +80,12 @@ def write_file(path: Path, content: bytes) -> Path:
     return path
 
 
-def write_files(folder: Path, contents: Mapping[str, bytes], *, obsolete: Iterable[str] = ()) -> None:
+def write_files(folder: Path, contents: Mapping[str, Iterable[bytes]], *, obsolete: Iterable[str] = ()) -> None:
     """Write each file atomically, and none before all could be written; the last one appears last.
 
     Args:
         folder: it is made if it is missing.
-        contents: by name.
+        contents: the parts of each file by its name.
         obsolete: names of files that are deleted with it.
 
     Raises:
@@ -94,9 +94,9 @@ def write_files(folder: Path, contents: Mapping[str, bytes], *, obsolete: Iterab
     make_folder(folder)
     with ExitStack() as files:
         # The stack closes them in reverse.
-        for name, content in reversed([*contents.items()]):
+        for name, parts in reversed([*contents.items()]):
             file = files.enter_context(open_atomically(folder / name))
-            file.write(content)
+            file.writelines(parts)
             # A full disk shows here, before any file takes its name.
             file.flush()
         for name in obsolete:

@@ -44,7 +44,8 @@ def _why_not(night: int, reference: int) -> str | None:
         were = "scan was" if night == 1 else "scans were"
         return f"only {night} {were} decided in this night; a night under {MIN_SCANS} is not judged"
     if reference < MIN_SCANS:
-        return f"its reference has only {counted(reference, 'scan')}; a night is judged against at least {MIN_SCANS}"
+        few = f"only {counted(reference, 'scan')}" if reference else "no scan"
+        return f"its reference has {few}; a night is judged against at least {MIN_SCANS}"
     return None
 
 

@@ -1,6 +1,7 @@
 """Reads the scans of nights from SQL, and judges nights."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -29,15 +30,32 @@ def read_drift(
         shown: how many nights at most. One alone takes a few seconds at 10,000 scans a night.
 
     Raises:
-        UserError: there is no such run, or the reference is the run itself or of another model.
+        UserError: there is no such run. A reference that is none any more, or of another model, is no error, because
+            runs are pruned and models are rotated while nights go on: then no night is judged, and each says why.
     """
     run = find_run(connection, run_id)
     if reference is None:
         nights = latest_nights(connection, run.id, shown + REFERENCE_NIGHTS)
         return _judge_by_earlier(connection, nights, shown) if nights else ()
-    other = find_run(connection, reference)
-    _check_reference(run, other)
-    return _judge_by_run(connection, latest_nights(connection, run.id, shown), run.id, other.id)
+    why_not = why_not_comparable(connection, run, reference)
+    judged = _judge_by_run(connection, latest_nights(connection, run.id, shown), run.id, None if why_not else reference)
+    return tuple(replace(night, not_judged=why_not) for night in judged) if why_not else judged
+
+
+def why_not_comparable(connection: Connection, run: RunInfo, reference: int) -> str | None:
+    """Why a run cannot be compared with a reference, as a sentence; None if it can."""
+    if reference == run.id:
+        return f"run {run.id} cannot be its own reference; name another run with --reference"
+    try:
+        other = find_run(connection, reference)
+    except UserError:
+        return f"there is no run {reference} to compare with; name another run with --reference"
+    if other.model_sha256 == run.model_sha256:
+        return None
+    return (
+        f"run {other.id} is of model {other.model}, and run {run.id} of model {run.model}; name a run of model "
+        f"{run.model} with --reference"
+    )
 
 
 def _judge_by_earlier(connection: Connection, nights: Sequence[NightlyRun], shown: int) -> tuple[NightDrift, ...]:
@@ -53,25 +71,15 @@ def _before(nights: Sequence[NightlyRun], place: int, read: RunScans) -> RunScan
 
 
 def _judge_by_run(
-    connection: Connection, nights: Sequence[NightlyRun], run_id: int, reference: int
+    connection: Connection, nights: Sequence[NightlyRun], run_id: int, reference: int | None
 ) -> tuple[NightDrift, ...]:
-    """Judge each of these nights by a run; without nights, judge the run that is none."""
+    """Judge each of these nights by a run, or by no scans; without nights, judge the run that is none."""
     judged = nights or [NightlyRun(id=run_id, night="")]
     read = read_run_scans(connection, [night.id for night in judged], own=bool(nights))
-    others = read_run_scans(connection, [reference], own=False)
+    others = read.of_runs(1, 0) if reference is None else read_run_scans(connection, [reference], own=False)
     return tuple(_judge(night, read, others) for night in judged)
 
 
 def _judge(night: NightlyRun, read: RunScans, reference: RunScans) -> NightDrift:
     own = read.of_runs(night.id, night.id)
     return judge_night(own.scans, reference.without(own).scans, run_id=night.id, name=night.night)
-
-
-def _check_reference(run: RunInfo, other: RunInfo) -> None:
-    if other.id == run.id:
-        raise UserError(f"run {run.id} cannot be its own reference; choose another run with --reference")
-    if other.model_sha256 != run.model_sha256:
-        raise UserError(
-            f"run {other.id} is of model {other.model}, and run {run.id} of model {run.model}; choose a run of model "
-            f"{run.model} with --reference"
-        )

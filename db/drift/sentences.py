@@ -19,15 +19,16 @@ _LOOK_AT_SOURCE: Final = "Look at where its scans come from: a device, a ward, o
 _MAX_DIGITS: Final = 3
 
 
-def name_quantity(shift: Shift, *, name_manufacturer: bool) -> str:
+def name_quantity(shift: Shift, *, name_manufacturer: bool, with_cut: bool = True) -> str:
     """What a shift is of, such as `view AP`, `rejected as truncated` or `scores of Effusion at or above 0.31`.
 
     Args:
         shift: the shift.
         name_manufacturer: false where text from headers must not stand: then it is `a manufacturer`.
+        with_cut: say from which score on.
     """
     if shift.kind == SCORE:
-        at = "" if shift.cut is None else f" at or above {format_threshold(shift.cut)}"
+        at = "" if shift.cut is None or not with_cut else f" at or above {format_threshold(shift.cut)}"
         return f"scores of {shift.name}{at}"
     if shift.kind == OUTCOME:
         return {SCORED: "scored", KILLED_WORKER: "quarantined"}.get(shift.name, f"rejected as {shift.name}")

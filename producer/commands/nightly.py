@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from db.engine.session import open_database
+from db.engine.session import open_database, read_transaction
 from db.errors import EXIT_REJECTS, UserError, WorkStopped
 from db.home import open_home
 from db.settings import load_settings
@@ -17,6 +17,7 @@ from producer.ingest.source import Source, check_source
 from producer.monitoring.progress import why_stopped
 from producer.monitoring.prometheus import serve_fleet_metrics
 from producer.nightly.loop import NightlyLoop
+from producer.nightly.reference import check_reference
 from producer.nightly.schedule import Schedule, parse_schedule
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import to_text
@@ -29,7 +30,9 @@ _STOPPED: Final = "told to stop; scans that were enqueued are still scored"
 logger = logging.getLogger(__name__)
 
 
-def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_json: bool) -> None:
+def nightly_command(
+    source: Source, *, at: str | None, zone: str, now: bool, reference: int | None, as_json: bool
+) -> None:
     """`producer nightly`.
 
     Args:
@@ -37,6 +40,7 @@ def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_
         at: `HH:MM`; None with --now.
         zone: IANA name of the time zone of `at`.
         now: do it once instead of every night.
+        reference: the run that each night is compared with; None means the nights before it.
         as_json: print the summary as JSON.
     """
     check_source(source)
@@ -53,12 +57,15 @@ def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_
     with stoppable(_STOPPED):
         open_home(settings.home)
         engine = open_database(settings.database_url)
-        loop = NightlyLoop(settings, engine, source, clock)
+        if reference is not None:
+            with read_transaction(engine) as connection:
+                check_reference(connection, reference, source.model)
+        loop = NightlyLoop(settings, engine, source, clock, reference)
         if schedule is None:
             _run_once(loop, engine, as_json=as_json)
         else:
             # The workers do not serve these: how much waits matters most when all of them are dead.
-            serve_fleet_metrics(settings, engine)
+            serve_fleet_metrics(settings, engine, loop.last_judged)
             _run_every_night(loop, schedule)
 
 

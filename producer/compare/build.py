@@ -145,9 +145,11 @@ def build_comparison(
     pair = read_run_pair(connection, ids, (_id(label_sets[0]), _id(label_sets[1])), shared)
     _check_common(pair, *runs)
     _check_labelled(pair, label_set)
-    used = _in_subset(pair, subset)
-    has_patient = used.first.has_patient
-    patients = len(np.unique(used.first.patients[has_patient]))
+    common, seen = len(pair.scan_ids), int(pair.seen.sum())
+    # Of a million scans, both would take a gigabyte.
+    pair = _in_subset(pair, subset)
+    has_patient = pair.first.has_patient
+    patients = len(np.unique(pair.first.patients[has_patient]))
     first, second = (
         _describe_run(connection, *of_run) for of_run in zip(runs, models, label_sets, thresholds, strict=True)
     )
@@ -156,20 +158,20 @@ def build_comparison(
         second=second,
         is_partial=any(pending),
         subset=subset,
-        common=len(pair.scan_ids),
-        seen=int(pair.seen.sum()),
+        common=common,
+        seen=seen,
         same_outcomes=count_same_outcomes(connection, ids),
-        used=len(used.scan_ids),
+        used=len(pair.scan_ids),
         patients=patients,
-        clusters=clusters_of(len(used.scan_ids), patients, int((~has_patient).sum())),
+        clusters=clusters_of(len(pair.scan_ids), patients, int((~has_patient).sum())),
         held_out_note=_held_out_note((first, second), subset),
-        finding=wanted or _choose_main(used),
+        finding=wanted or _choose_main(pair),
         only_first=_without(models[0].findings, shared),
         only_second=_without(models[1].findings, shared),
         findings={
             name: compare_finding(
-                used.first,
-                used.second,
+                pair.first,
+                pair.second,
                 name,
                 first_threshold=thresholds[0][name][1],
                 second_threshold=thresholds[1][name][1],
@@ -177,7 +179,7 @@ def build_comparison(
             for name in shared
         },
     )
-    return comparison, used
+    return comparison, pair
 
 
 def _describe_run(
@@ -303,9 +305,8 @@ def _without(findings: Sequence[str], shared: Sequence[str]) -> tuple[str, ...]:
 
 def _held_out_note(runs: Sequence[ComparedRun], subset: str) -> str | None:
     """What to say if held out cannot be told for a model; of all scans only if nobody knows what it was fitted on."""
-    notes = [
-        f"Run {run.run_id}: {run.patients.note}"
-        for run in runs
-        if run.patients.note is not None and (subset == HELD_OUT or run.patients.fitted_scans_unknown)
-    ]
-    return " ".join(notes) or None
+    told: dict[str, list[str]] = {}
+    for run in runs:
+        if run.patients.note is not None and (subset == HELD_OUT or run.patients.fitted_scans_unknown):
+            told.setdefault(run.patients.note, []).append(f"run {run.run_id}")
+    return " ".join(f"Of {' and '.join(names)}: {note}" for note, names in told.items()) or None

@@ -1,7 +1,7 @@
 """A comparison as text for files: compare.json and changed.csv. They name no image and no patient."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from io import StringIO
 from typing import Any, Final
@@ -38,19 +38,25 @@ def to_json(comparison: RunComparison) -> str:
     return as_json(values | sentences) + "\n"
 
 
-def to_csv(comparison: RunComparison, pair: RunPair) -> str:
+def to_csv(comparison: RunComparison, pair: RunPair) -> Iterator[str]:
     """A row for each scan and finding whose prediction changed; a label that is not known is empty.
 
     Args:
         comparison: of which `changed` says which scans these are.
         pair: the scans that the comparison is of.
+
+    Yields:
+        The header, then the rows of each finding.
     """
-    out = StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    yield _as_csv([COLUMNS])
     for finding, compared in comparison.findings.items():
-        for scan_id, *cells in changed_scans(pair, finding, compared.changed):
-            writer.writerow([scan_id, finding, *cells])
+        rows = changed_scans(pair, finding, compared.changed)
+        yield _as_csv([scan_id, finding, *cells] for scan_id, *cells in rows)
+
+
+def _as_csv(rows: Iterable[Sequence[Any]]) -> str:
+    out = StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
 

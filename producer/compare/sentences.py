@@ -21,11 +21,12 @@ def headline(comparison: RunComparison) -> str:
     auroc = main.figures["auroc"]
     if not main.judged_scans:
         return f"{_describe_scores(comparison)}; no label, so nothing tells which run is better"
+    p_value = "" if auroc.p_value is None else f", p {format_p(auroc.p_value)}"
     return (
         f"AUROC for {finding}: run {comparison.second.run_id} has {format_rate(auroc.second.value)}, run "
         f"{comparison.first.run_id} has {format_rate(auroc.first.value)}; difference "
-        f"{format_difference(auroc.difference)}, p {format_p(auroc.p_value)}, on {_describe_used(comparison)}, "
-        f"{describe_labels(comparison)}"
+        f"{format_difference(auroc.difference)}{p_value}, on {_describe_used(comparison)}, "
+        f"{_describe_labels(comparison)}"
     )
 
 
@@ -40,14 +41,6 @@ def direction_note(comparison: RunComparison) -> str:
         f"Differences are second minus first: above 0, run {comparison.second.run_id} has the higher figure. "
         "Of Brier scores, the lower one is better."
     )
-
-
-def describe_labels(comparison: RunComparison) -> str:
-    """The label sets that judge both runs."""
-    first, second = comparison.first, comparison.second
-    if first.label_set == second.label_set:
-        return "no label set" if first.label_set is None else f"label set {first.label_set}"
-    return f"label set {first.label_set} for run {first.run_id} and {second.label_set} for run {second.run_id}"
 
 
 def interval_note(comparison: RunComparison) -> str:
@@ -97,14 +90,21 @@ def _warnings(comparison: RunComparison) -> Iterator[str]:
         yield comparison.held_out_note
     if (same := _same_outcomes_note(comparison)) is not None:
         yield same
-    for run in runs:
-        if mixed := mixed_runtimes_line(run.runtimes):
-            yield f"Run {run.run_id}: {mixed}"
-    if runs[0].model_sha256 != runs[1].model_sha256 and runs[0].runtimes.keys() != runs[1].runtimes.keys():
-        yield "The runs were not scored by the same runtime and precision, which changes scores a little, too."
+    if runs[0].label_set != runs[1].label_set:
+        yield "Each run is judged by a label set of its own, so a difference may be one of labels; --labels takes one."
+    yield from _runtime_notes(*runs)
     for run, findings in zip(runs, (comparison.only_first, comparison.only_second), strict=True):
         if findings:
             yield f"Not compared, because only model {run.model} of run {run.run_id} scores it: {', '.join(findings)}."
+
+
+def _runtime_notes(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
+    for run in (first, second):
+        if mixed := mixed_runtimes_line(run.runtimes):
+            yield f"Run {run.run_id}: {mixed}"
+    # Of one model, runtime or precision may be what a person compares.
+    if first.model_sha256 != second.model_sha256 and first.runtimes.keys() != second.runtimes.keys():
+        yield "The runs were not scored by the same runtime and precision, which changes scores a little, too."
 
 
 def _same_outcomes_note(comparison: RunComparison) -> str | None:
@@ -150,6 +150,14 @@ def _describe_scans(comparison: RunComparison) -> str:
     if comparison.clusters != "clustered by patient":
         return scans
     return scans.replace("scans", f"scans of {counted(comparison.patients, 'patient')}", 1)
+
+
+def _describe_labels(comparison: RunComparison) -> str:
+    """The label sets that judge both runs."""
+    first, second = comparison.first, comparison.second
+    if first.label_set == second.label_set:
+        return "no label set" if first.label_set is None else f"label set {first.label_set}"
+    return f"label set {first.label_set} for run {first.run_id} and {second.label_set} for run {second.run_id}"
 
 
 def _p_values(finding: FindingComparison) -> Iterator[float | None]:

@@ -66,7 +66,7 @@ def _tables(comparison: RunComparison) -> Iterator[Table | str]:
     if main.judged_scans:
         yield from ("", f"{comparison.finding} at {_thresholds(comparison)}:")
         yield _difference_table(comparison.finding, {title: main.figures[name] for name, title in FIGURES.items()})
-    yield from ("", "How far the scores of a scan are apart, with or without a label:")
+    yield from ("", "How far both scores of a scan are apart, 95% limits of agreement, and rank correlation:")
     yield _agreement_table(findings)
     yield from ("", "Scans that are flagged, each run at its model's threshold:")
     yield _changes_table("flagged", {name: one.flagged for name, one in findings.items()})
@@ -118,7 +118,7 @@ def _agreement_table(findings: Mapping[str, FindingComparison]) -> Table:
         )
         for name, one in findings.items()
     )
-    return plain_table(("scores", "mean difference", "limits of agreement", "rank corr."), cells)
+    return plain_table(("scores", "mean difference", "limits", "rank corr."), cells)
 
 
 def _changes_table(title: str, rows: Mapping[str, Changes]) -> Table:

@@ -9,6 +9,7 @@ from db.evaluation.run_pair import RunPair
 from db.metrics.scored_scans import HELD_OUT
 from producer.compare.build import RunComparison, build_comparison
 from producer.compare.files import to_csv, to_json
+from producer.compare.page.render import render_comparison
 from worker.files import write_files
 
 
@@ -48,8 +49,10 @@ def write_comparison(
         partial=partial,
     )
     contents = {
-        "compare.json": to_json(comparison).encode(),
-        "changed.csv": to_csv(comparison, pair).encode(),
+        "compare.json": [to_json(comparison).encode()],
+        # Many predictions of a million scans may change.
+        "changed.csv": (part.encode() for part in to_csv(comparison, pair)),
+        "index.html": [render_comparison(comparison, pair).encode()],
     }
     try:
         write_files(out_dir, contents)

@@ -10,11 +10,13 @@ import numpy as np
 from sqlalchemy import Connection
 
 from db.counted import counted
+from db.drift.night import NightDrift
 from db.errors import UserError
 from db.evaluation.cohort import UNKNOWN, VIEW, Cohort
 from db.evaluation.evaluate import Evaluation, FindingEvaluation, describe_clusters, evaluate
 from db.evaluation.run_cohort import read_cohort
 from db.ledger.models import find_model
+from db.ledger.nightly_runs import night_of
 from db.ledger.runs import count_notes, find_run, left_out_of, progress
 from db.metrics.formulas import ScoreArray
 from db.metrics.known_patients import KnownPatients, read_known_patients
@@ -94,6 +96,9 @@ class Report:
     worklist: tuple[WorklistRow, ...]
     #: Entries of the source's folder or prefix that were left out, by reason; None if that is not known.
     left_out: dict[str, int] | None
+    #: Of a night: it and the nights before it, each beside its reference. Of another run: itself, or nothing if no
+    #: reference was asked for.
+    nights: tuple[NightDrift, ...] = ()
 
     @property
     def model_hash(self) -> str:
@@ -106,6 +111,11 @@ class Report:
         if self.label_set is None or self.label_set_sha256 is None:
             return None
         return exact_name(self.label_set, self.label_set_sha256)
+
+    @property
+    def night(self) -> NightDrift | None:
+        """The run's own scans beside its reference; None if it is no night, and no reference was asked for."""
+        return self.nights[-1] if self.nights else None
 
     @property
     def main(self) -> FindingEvaluation | None:
@@ -123,6 +133,7 @@ def build_report(
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     finding: str | None = None,
     prevalence: Mapping[str, float] | None = None,
+    reference: int | None = None,
 ) -> tuple[Report, Cohort]:
     """Build a run's report from its scores and labels; it writes nothing and needs no stored metrics.
 
@@ -135,6 +146,7 @@ def build_report(
         thresholds: each in [0, 1].
         finding: the main finding, see `choose_finding`.
         prevalence: by finding, see `choose_prevalences`.
+        reference: the run that nights are compared with, see `read_drift`.
 
     Returns:
         The report, and the scans that its figures are of with the findings that the label set judges, or all of the
@@ -142,7 +154,8 @@ def build_report(
 
     Raises:
         UserError: there is no such run, label set, subset or finding, the label set labels none of the run's scored
-            scans, the run is not finished and `partial` is false, or a prevalence is stated without a label set.
+            scans, the run is not finished and `partial` is false, a prevalence is stated without a label set, or the
+            reference cannot be one.
     """
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
@@ -192,6 +205,7 @@ def build_report(
         views=_count_views(everything),
         worklist=() if labels else read_worklist(connection, run_id, main, _WORKLIST),
         left_out=left_out_of(connection, run_id),
+        nights=_read_nights(connection, run_id, reference),
     )
     return report, used
 
@@ -245,6 +259,15 @@ def _precision_note(runtimes: Mapping[str, int]) -> str:
         f"{how}. 'trainer evaluate' computes float32 scores by Keras: AUROC may differ in the third digit, and "
         "counts at a threshold by some scans."
     )
+
+
+def _read_nights(connection: Connection, run_id: int, reference: int | None) -> tuple[NightDrift, ...]:
+    if reference is None and not night_of(connection, run_id):
+        return ()
+    # Most runs are no nights, and need not wait for this import.
+    from db.drift.read import read_drift
+
+    return read_drift(connection, run_id, reference=reference)
 
 
 def _count_views(cohort: Cohort) -> dict[str, int]:

@@ -14,6 +14,7 @@ from db.evaluation.format import format_estimate, format_interval, format_rate, 
 from producer.report.build import Report
 from producer.report.sentences import (
     coverage_lines,
+    drift_note,
     heading_notes,
     headline,
     interval_note,
@@ -45,6 +46,8 @@ def _heading(report: Report) -> Iterator[str]:
     if note := interval_note(report):
         yield note
     yield from heading_notes(report)
+    if drift := drift_note(report):
+        yield drift
 
 
 def _figures(report: Report) -> Iterator[Table | str]:

@@ -32,6 +32,7 @@ def write_report(
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     finding: str | None = None,
     prevalence: Mapping[str, float] | None = None,
+    reference: int | None = None,
 ) -> Report:
     """Write a run's report to a folder. It replaces an earlier report there; other files stay.
 
@@ -45,6 +46,7 @@ def write_report(
         thresholds: each in [0, 1].
         finding: the main finding, see `choose_finding`.
         prevalence: by finding, see `choose_prevalences`.
+        reference: the run that nights are compared with, see `read_drift`.
 
     Raises:
         UserError: see `build_report`; or the folder cannot be written.
@@ -58,11 +60,12 @@ def write_report(
         thresholds=thresholds,
         finding=finding,
         prevalence=prevalence,
+        reference=reference,
     )
     contents = {
-        _JSON: to_json(report).encode(),
-        "thresholds.csv": to_csv(report).encode(),
-        _PAGE: render_page(report, cohort).encode(),
+        _JSON: [to_json(report).encode()],
+        "thresholds.csv": [to_csv(report).encode()],
+        _PAGE: [render_page(report, cohort).encode()],
     }
     try:
         write_files(out_dir, contents, obsolete=_old_plots(out_dir))

@@ -57,18 +57,16 @@ def a_comparison(pair, *, thresholds=(0.31, 0.2471), first=None, second=None, **
     """What is said of a pair; `first` and `second` are other fields of the runs, `changed` of the comparison."""
     findings = pair.first.findings
     labelled = bool(pair.first.known.any())
-    runs = [
-        replace(
-            _FIRST,
-            chosen_by=dict.fromkeys(findings, chosen_by),
-            label_set=_FIRST.label_set if labelled else None,
-            **about,
-        )
-        for chosen_by, about in (
-            ("youden", first or {}),
-            ("best_f1", {"run_id": 7, "model": "convnext", "model_sha256": "fedc" * 16} | (second or {})),
-        )
-    ]
+    runs = []
+    for chosen_by, about in (
+        ("youden", first or {}),
+        ("best_f1", {"run_id": 7, "model": "convnext", "model_sha256": "fedc" * 16} | (second or {})),
+    ):
+        usual = {
+            "chosen_by": dict.fromkeys(findings, chosen_by),
+            "label_set": _FIRST.label_set if labelled else None,
+        }
+        runs.append(replace(_FIRST, **(usual | about)))
     comparison = RunComparison(
         first=runs[0],
         second=runs[1],

@@ -16,9 +16,11 @@ Values = NDArray[np.float64]
 
 #: The share of scans of AP, as in NIH's set outside its test split.
 USUAL_AP: Final = 0.35
+#: The share of scans that are rejected.
+USUAL_REJECTED: Final = 0.006
 _OUTCOMES: Final = (SCORED, "unreadable", "missing", "too_large")
-#: The share of the scans that are rejected for each reason.
-_REJECTED: Final = (0.004, 0.002, 0.0005)
+#: The share of rejects that has each reason.
+_REASONS: Final = (0.6, 0.3, 0.1)
 _SEXES: Final = ("F", "M", "unknown")
 _AGES: Final = ("0-17", "18-39", "40-59", "60-79", "80+", "unknown")
 #: More than are groups of their own.
@@ -26,8 +28,10 @@ _MANUFACTURERS: Final = (*(f"maker {number}" for number in range(10)), "unknown"
 #: The chance that a patient has one more scan in the night.
 _ONE_MORE: Final = 0.35
 _MOST_SCANS: Final = 12
-#: The share of a night's patients that are of the ward, and how many nights its patients suffice for, each seen once.
-_RETURNING, _WARD_NIGHTS = 0.2, 8
+#: The share of a night's patients that are of the ward.
+USUAL_RETURNING: Final = 0.2
+#: How many nights the ward's patients suffice for, if each were seen once.
+_WARD_NIGHTS: Final = 8
 #: The variance of a score's log odds that is the patient's, in all findings or in one; that is the night's; and the
 #: scan's own.
 _PATIENT, _OF_FINDING, _STAY, _SCAN = 0.8, 0.6, 0.4, 0.4
@@ -61,27 +65,32 @@ class Patients:
 class Hospital:
     """Makes nights of so many scans."""
 
-    def __init__(self, rng: np.random.Generator, *, scans: int, findings: int = 15) -> None:
-        """Admit the patients of the ward, who return; all other patients come once."""
-        self._rng, self._scans, self._findings = rng, scans, findings
-        self._ward = self._admit(round(_RETURNING * _WARD_NIGHTS * scans * (1 - _ONE_MORE)))
+    def __init__(
+        self, rng: np.random.Generator, *, scans: int, findings: int = 15, returning: float = USUAL_RETURNING
+    ) -> None:
+        """Admit the ward, whose patients return; all others come once. `returning` is the ward's share of a night."""
+        self._rng, self._scans, self._findings, self._returning = rng, scans, findings, returning
+        self._ward = self._admit(round(returning * _WARD_NIGHTS * scans * (1 - _ONE_MORE)))
         self._base = rng.uniform(-3.5, -1, findings)
         # Findings that a patient in bed has more often, or less.
         self._of_ap = rng.uniform(-0.3, 0.9, findings)
         self._next_patient = len(self._ward.bedridden)
 
-    def night(self, run_id: int, *, ap: float = USUAL_AP, recorded_ap: float | None = None) -> DecidedScans:
+    def night(
+        self, run_id: int, *, ap: float = USUAL_AP, recorded_ap: float | None = None, rejected: float = USUAL_REJECTED
+    ) -> DecidedScans:
         """The scans of one night.
 
         Args:
             run_id: the night's run.
             ap: the share of scans of AP.
             recorded_ap: the share that is said to be of AP, if that is not the same.
+            rejected: the share of scans that are rejected.
         """
         numbers, patients, unit = self._draw_units()
         lying = self._lying(patients, unit)
         scores = expit(self._log_odds(patients, unit) + np.outer(lying < _quantile(ap), self._of_ap))
-        outcomes = self._outcomes(unit)
+        outcomes = self._outcomes(unit, rejected)
         scores[outcomes > 0] = np.nan
         views = np.where(lying < _quantile(ap if recorded_ap is None else recorded_ap), 1, 0)
         places = {VIEW: views, **{kind: of_patients[unit] for kind, of_patients in patients.kinds.items()}}
@@ -101,7 +110,7 @@ class Hospital:
         counts = np.minimum(self._rng.geometric(1 - _ONE_MORE, self._scans), _MOST_SCANS)
         unit = np.repeat(np.arange(self._scans), counts)[: self._scans]
         units = int(unit[-1]) + 1
-        returning = self._rng.choice(len(self._ward.bedridden), round(_RETURNING * units), replace=False)
+        returning = self._rng.choice(len(self._ward.bedridden), round(self._returning * units), replace=False)
         fresh = np.arange(units - len(returning)) + self._next_patient
         self._next_patient += len(fresh)
         patients = self._ward.of(returning).with_others(self._admit(len(fresh)))
@@ -132,9 +141,9 @@ class Hospital:
         own = _SCAN**0.5 * self._rng.standard_normal((len(unit), self._findings))
         return np.asarray(self._base + (patients.odds + stay)[unit] + own, np.float64)
 
-    def _outcomes(self, unit: Numbers) -> Numbers:
+    def _outcomes(self, unit: Numbers, rejected: float) -> Numbers:
         """(N,) places in the outcomes; half of the rejects are of patients of whom all scans are rejected."""
-        half = np.array(_REJECTED) / 2
+        half = np.array(_REASONS) * rejected / 2
         chances = (1 - half.sum(), *half)
         of_units = self._rng.choice(len(_OUTCOMES), int(unit[-1]) + 1, p=chances)
         own = self._rng.choice(len(_OUTCOMES), len(unit), p=chances)

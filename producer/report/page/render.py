@@ -3,6 +3,7 @@
 from db.evaluation.cohort import Cohort
 from producer.report.build import Report
 from producer.report.page.data import main_first, page_data
+from producer.report.page.nights import drift_view
 from producer.report.page.words import BASELINES, quiet_interval_note, warnings
 from producer.report.sentences import (
     coverage_lines,
@@ -43,5 +44,6 @@ def render_page(report: Report, cohort: Cohort) -> str:
         coverage=coverage_lines(report),
         left_out=left_out_line(report),
         baselines=BASELINES,
+        drift=drift_view(report.nights),
         data=page_data(report, cohort),
     )

@@ -4,7 +4,7 @@ from typing import Final
 
 from db.metrics.scored_scans import HELD_OUT
 from producer.report.build import Report
-from producer.report.sentences import heading_notes, interval_note
+from producer.report.sentences import drift_note, heading_notes, interval_note
 
 #: What a baseline does, by its name.
 BASELINES: Final = {
@@ -18,6 +18,8 @@ BASELINES: Final = {
 def warnings(report: Report) -> list[str]:
     """What a reader must know before any other figure, a sentence each."""
     notes = heading_notes(report)
+    if report.night is not None and report.night.is_alarm:
+        notes.insert(0, str(drift_note(report)))
     if report.is_partial:
         counts = f"{report.coverage.pending:,} of {report.coverage.expected:,} scans are pending"
         notes.insert(0, f"PARTIAL. The run is not finished: {counts}, and every figure here may change.")

@@ -1,0 +1,63 @@
+"""The permutation test, beside all ways to draw the night's units of a tiny set."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from db.drift import shift_test
+from db.drift.shift_test import Feature, ShiftTest
+
+COUNTS = np.array([1, 4, 2, 1, 3, 1, 2])
+NIGHT_UNITS = 3
+#: Of each scan: its group of three, and how many of two cuts its score reaches; 3 is no score.
+GROUPS = np.array([0, 1, 1, 0, 1, 2, 2, 0, 0, 0, 1, 2, 0, 1])
+REACHED = np.array([0, 2, 2, 1, 3, 0, 0, 3, 1, 0, 0, 1, 2, 2])
+FEATURES = (
+    Feature(places=GROUPS, members=np.eye(3, dtype=bool), eligible=np.ones(3, bool)),
+    Feature(
+        places=REACHED,
+        members=np.array([[False, True, True, False], [False, False, True, False]]),
+        eligible=np.array([True, True, True, False]),
+    ),
+)
+
+
+def draws():
+    """(35, 5) of each way to draw the night: by how much its scans that count exceed those expected."""
+    unit = np.repeat(np.arange(len(COUNTS)), COUNTS)
+    counting = np.stack([*(group == GROUPS for group in range(3)), np.isin(REACHED, (1, 2)), REACHED == 2])
+    of = np.stack([np.ones(len(unit), bool)] * 3 + [REACHED < 3] * 2)
+    residuals = counting - (counting.sum(axis=1) / of.sum(axis=1))[:, None] * of
+    return np.array([residuals[:, np.isin(unit, units)].sum(axis=1) for units in combinations(range(7), NIGHT_UNITS)])
+
+
+def exact_test():
+    """The standardised shifts of the first draw, which is the night itself, and the share of draws that reach it."""
+    standardised = draws() / np.sqrt(draws().var(axis=0) + 1)
+    largest = np.abs(standardised).max(axis=1)
+    return standardised[0], np.mean(largest >= largest[0] * (1 - 1e-9))
+
+
+def test_a_shift_is_standardised_by_its_deviation_among_all_draws_and_one_scan():
+    shares = ShiftTest(FEATURES, COUNTS, night_units=NIGHT_UNITS).shares()
+    assert shares.standardised == pytest.approx(exact_test()[0])
+    assert shares.night == pytest.approx([2 / 7, 3 / 7, 2 / 7, 3 / 6, 2 / 6])
+    assert shares.reference == pytest.approx([4 / 7, 2 / 7, 1 / 7, 4 / 6, 2 / 6])
+
+
+def test_a_p_value_is_the_share_of_draws_that_reach_the_night(monkeypatch):
+    """With all 999 permutations it is known to 1.6 points."""
+    monkeypatch.setattr(shift_test, "_ENOUGH", 1000)
+    test = ShiftTest(FEATURES, COUNTS, night_units=NIGHT_UNITS)
+    exact = exact_test()[1]
+    assert 0.1 < exact < 0.9
+    assert test.p_value(np.random.default_rng(0)) == pytest.approx(exact, abs=0.05)
+
+
+def test_permutations_end_at_the_tenth_that_reaches_the_night():
+    """The p-value is then 10 over their number."""
+    test = ShiftTest(FEATURES, COUNTS, night_units=NIGHT_UNITS)
+    p_values = [test.p_value(np.random.default_rng(seed)) for seed in range(20)]
+    assert all(10 / p_value == pytest.approx(round(10 / p_value)) for p_value in p_values)
+    assert np.mean(p_values) == pytest.approx(exact_test()[1], rel=0.3)
