@@ -19,15 +19,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import text
 
+from db.close_run import close_finished_runs
 from db.drift.night import REFERENCE_NIGHTS
 from db.drift.read import read_drift
 from db.drift.run_scans import read_run_scans
-from db.engine.session import make_engine, open_to_read, read_transaction, upgrade
+from db.engine.session import make_engine, open_database, open_to_read, read_transaction, upgrade
 from db.findings import ABNORMAL, NIH_FINDINGS
 from db.ledger.nightly_runs import latest_nights
 from tests.benchmarks.bench_sql import new_postgres, peak_kib
-from tests.support.nights_ledger import NightlyJob, NightScans, make_nights_ledger
+from tests.support.nights_ledger import NightlyJob, NightScans, decide_night, open_night
 
 NIGHTS = 2 * REFERENCE_NIGHTS
 
@@ -91,7 +93,15 @@ def filled(url: str, scans: int) -> str:
     usual = NightScans(scans=scans)
     # A source that kept all scans would have as many million links as a night has thousand scans.
     job = NightlyJob(findings=(ABNORMAL, *NIH_FINDINGS), kept_nights=1, usual=usual)
-    make_nights_ledger(url, nights=NIGHTS, last=NightScans(scans=scans, ap_share=0.57), job=job)
+    engine = open_database(url)
+    for number in range(NIGHTS):
+        night = NightScans(scans=scans, ap_share=0.57) if number == NIGHTS - 1 else usual
+        decide_night(engine, job, number, open_night(engine, job, number, night), night)
+        with engine.begin() as connection:
+            # As autovacuum would: without statistics, PostgreSQL takes minutes to close a run.
+            connection.execute(text("ANALYZE"))
+        close_finished_runs(engine)
+    engine.dispose()
     return url
 
 

@@ -101,6 +101,7 @@ def test_a_night_under_another_model_has_no_reference(engine, database_url, nigh
     assert (found.reference_runs, found.reference_scans, found.is_alarm) == ((), 0, None)
 
 
+@SQLITE
 def test_a_night_equals_a_recount_once_patients_are_forgotten_and_runs_are_pruned(engine, database_url, nights):
     """The scans of those nights are gone then, and other nights come before."""
     with engine.begin() as connection:
