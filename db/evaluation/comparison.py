@@ -80,8 +80,8 @@ class FindingComparison:
     no_interval: str | None
     #: Whether a judged scan's prediction is what its label says.
     correct: Changes | None
-    #: By name, always all of them: `auroc`, `sensitivity`, `specificity`, `brier`. A difference of which fewer than five
-    #: patients have changed has no interval either.
+    #: By name, always all of them: `auroc`, `sensitivity`, `specificity`, `brier`. A difference to which fewer than
+    #: five patients add anything has no interval either.
     figures: Mapping[str, Difference]
 
 
