@@ -1,6 +1,6 @@
 """Compares two sets of scores of the same scans: differences of figures, agreement, and predictions that changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,8 +80,8 @@ class FindingComparison:
     no_interval: str | None
     #: Whether a judged scan's prediction is what its label says.
     correct: Changes | None
-    #: By name, always all of them: `auroc`, `sensitivity`, `specificity`, `brier`. A difference of which fewer than five
-    #: patients have changed has no interval either.
+    #: By name, always all of them: `auroc`, `sensitivity`, `specificity`, `brier`. A difference to which fewer than
+    #: five patients add anything has no interval either.
     figures: Mapping[str, Difference]
 
 
@@ -121,32 +121,32 @@ def compare_finding(
 
 
 def _differences(one: Judged, other: Judged, *, with_intervals: bool) -> dict[str, Difference]:
-    changed = {name: _patients_of(one.sample.patients[rows]) for name, rows in one.changed(other).items()}
-    return {
-        name: _difference(
-            (one.statistics[name], other.statistics[name]),
-            [
-                figure if with_intervals else Estimate(value=figure.value)
-                for figure in (one.estimates[name], other.estimates[name])
-            ],
-            with_interval=with_intervals and patients >= MIN_OF_EACH_CLASS,
+    first, second = (side.estimates(with_intervals=with_intervals) for side in (one, other))
+    found = {}
+    for name, rows in one.changed(other).items():
+        enough = with_intervals and _patients_of(one.sample.patients[rows]) >= MIN_OF_EACH_CLASS
+        paired = _paired(one.statistics[name], other.statistics[name]) if enough else None
+        found[name] = Difference(
+            first=first[name],
+            second=second[name],
+            difference=_without_interval(first[name], second[name])
+            if paired is None
+            else within(estimate(paired, "identity"), -1, 1),
+            p_value=None if paired is None else p_value(paired),
         )
-        for name, patients in changed.items()
-    }
+    return found
 
 
-def _difference(
-    statistics: tuple[Statistic | None, Statistic | None], estimates: Sequence[Estimate], *, with_interval: bool
-) -> Difference:
-    one, other = statistics
-    apart, p = UNDEFINED, None
-    if one is not None and other is not None:
-        apart = Estimate(value=other.value - one.value)
-        # Without intervals a patient may be all of a class, and its influence infinite.
-        paired = difference(other, one) if with_interval else None
-        if paired is not None and paired.variance > _ROUNDING:
-            apart, p = within(estimate(paired, "identity"), -1, 1), p_value(paired)
-    return Difference(first=estimates[0], second=estimates[1], difference=apart, p_value=p)
+def _paired(first: Statistic | None, second: Statistic | None) -> Statistic | None:
+    """`second` minus `first`; None if either is undefined or the difference is the same without any patient."""
+    if first is None or second is None:
+        return None
+    paired = difference(second, first)
+    return paired if paired.variance > _ROUNDING else None
+
+
+def _without_interval(first: Estimate, second: Estimate) -> Estimate:
+    return UNDEFINED if first.value is None or second.value is None else Estimate(value=second.value - first.value)
 
 
 def _agreement(first: ScoreArray, second: ScoreArray, patients: Numbers) -> Agreement:

@@ -41,16 +41,16 @@ class Judged:
             "brier": brier_statistic(self.sample),
         }
 
-    @cached_property
-    def estimates(self) -> Mapping[str, Estimate]:
-        """By name of the figure, with the interval that an evaluation of this side alone has."""
+    def estimates(self, *, with_intervals: bool) -> dict[str, Estimate]:
+        """By name of the figure, with the interval that an evaluation of this side alone has, or without one."""
         rates = rates_at(self.sample, [self.threshold])[0]
-        return {
+        found = {
             "auroc": estimate(self.statistics["auroc"], "logit"),
             "sensitivity": rates.recall,
             "specificity": rates.specificity,
             "brier": within(estimate(self.statistics["brier"], "log"), 0, 1),
         }
+        return found if with_intervals else {name: Estimate(value=figure.value) for name, figure in found.items()}
 
     def changed(self, other: "Judged") -> dict[str, Mask]:
         """By name of the figure: (N,) the scans that count for it on either side, and not equally on both."""
