@@ -36,10 +36,12 @@ _SHIFTS: Final[dict[str, Callable[[Hospital, int], DecidedScans]]] = {
     "none": lambda hospital, run_id: hospital.night(run_id),
     "AP 35% to 57%": lambda hospital, run_id: hospital.night(run_id, ap=0.57),
     "AP 35% to 57%, scores as before": lambda hospital, run_id: hospital.night(run_id, recorded_ap=0.57),
+    "AP 35% to 45%": lambda hospital, run_id: hospital.night(run_id, ap=0.45),
     "AP 35% to 40%": lambda hospital, run_id: hospital.night(run_id, ap=0.40),
     "scores 0.1 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.1),
     "scores 0.02 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.02),
-    "scores 0.01 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.01),
+    "scores 0.005 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.005),
+    "rejects 0.6% to 4%": lambda hospital, run_id: hospital.night(run_id, rejected=0.04),
     "rejects 0.6% to 2%": lambda hospital, run_id: hospital.night(run_id, rejected=0.02),
 }
 #: Standard deviations of the share of AP among nights that are not quite alike.
