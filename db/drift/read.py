@@ -18,9 +18,9 @@ def read_drift(
 ) -> tuple[NightDrift, ...]:
     """Judge a night and the nights before it; the given one is the last.
 
-    They are the nights of the same job under the same model. A night's scans are those that its run decided itself. A
-    run that is no night counts with all its scans, and so does a run that is given as the reference. An outcome that a
-    night and its reference share is the night's alone.
+    They are the nights of the same job under the same model. A night's scans are those that its run decided itself,
+    see `read_run_scans`. A run that is no night counts with all its scans, and so does a run that is given as the
+    reference. An outcome that a night and its reference share is the night's alone.
 
     Args:
         connection: a `read_transaction`.

@@ -6,7 +6,8 @@ from itertools import chain
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, exists, func, select
+from sqlalchemy.orm import aliased
 
 from db.drift.scans import SCORED, DecidedScans, Names
 from db.engine.session import STREAMING
@@ -23,6 +24,7 @@ from db.evaluation.cohort import (
     view_group,
 )
 from db.findings import column_of
+from db.ledger.outcomes import PASSING_REASONS
 from db.schema.tables import PENDING, Model, Outcome, Run, RunScan, Scan, Scores
 
 #: The reason of a scan that was pending when a person cancelled its run: it says nothing about the scan.
@@ -77,7 +79,8 @@ def read_run_scans(connection: Connection, run_ids: Sequence[int], *, own: bool)
     Args:
         connection: a `read_transaction`.
         run_ids: at least one.
-        own: only those that the run decided itself.
+        own: only those that the run decided itself, without those that it rejected once more for a reason for which an
+            earlier run had: each night tries these again, so they say nothing of what came in this one.
     """
     findings = _findings_of(connection, run_ids[0])
     numbered = _NumberedRows()
@@ -114,7 +117,15 @@ def _query(run_ids: Sequence[int], findings: Sequence[str], *, own: bool) -> Sel
         .where(RunScan.run_id.in_(run_ids), Outcome.state != PENDING, outcome != _CANCELLED)
         .order_by(RunScan.run_id, RunScan.scan_id)
     )
-    return query.where(~RunScan.reused) if own else query
+    return query.where(~RunScan.reused, ~_is_repeated()) if own else query
+
+
+def _is_repeated() -> ColumnElement[bool]:
+    """Whether a scan was rejected again for a reason that may pass, but had not."""
+    earlier = aliased(Outcome)
+    same = (earlier.scan_id == Outcome.scan_id) & (earlier.model_id == Outcome.model_id)
+    same &= (earlier.revision < Outcome.revision) & (earlier.reason == Outcome.reason)
+    return Outcome.reason.in_(PASSING_REASONS) & exists().where(same)
 
 
 class _NumberedNames(dict[Any, int]):

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from db.evaluation.calibration import ratio_statistic
 from db.evaluation.cohort import MIN_OF_EACH_CLASS, Cohort, Mask, Numbers, Sample
-from db.evaluation.estimate import UNDEFINED, Estimate, Statistic, difference, estimate, p_value
-from db.evaluation.judged import Judged, within
+from db.evaluation.estimate import UNDEFINED, Estimate, Statistic, difference, estimate, p_value, within
+from db.evaluation.judged import Judged
 from db.evaluation.mcnemar import mcnemar
 from db.evaluation.ranking import rank_correlation
 from db.metrics.formulas import ScoreArray

@@ -11,7 +11,7 @@ docs/evaluation.md has how often the intervals cover.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import erfc, exp, inf, isfinite, log, log1p, sqrt
 from statistics import NormalDist
@@ -109,6 +109,13 @@ def estimate(statistic: Statistic | None, scale: Scale, *, level: float = LEVEL)
         return UNDEFINED
     value, reach = statistic.value, t_quantile(level, statistic.degrees_of_freedom) * sqrt(statistic.variance)
     return _symmetric(value, reach, scale)
+
+
+def within(figure: Estimate, low: float, high: float) -> Estimate:
+    """The figure with its interval cut to what is possible."""
+    if figure.low is None or figure.high is None:
+        return figure
+    return replace(figure, low=max(low, figure.low), high=min(high, figure.high))
 
 
 def p_value(statistic: Statistic) -> float:

@@ -1,14 +1,14 @@
 """One side of a comparison: the scores and labels of the judged scans, and the figures that are compared."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from db.evaluation.calibration import brier_statistic, ratio_statistic
 from db.evaluation.cohort import Mask, Sample
-from db.evaluation.estimate import Estimate, Statistic, estimate
+from db.evaluation.estimate import Estimate, Statistic, estimate, within
 from db.evaluation.ranking import auroc_statistic
 from db.evaluation.rates import rates_at
 
@@ -65,10 +65,3 @@ class Judged:
 
     def _share_correct(self, members: Mask) -> Statistic | None:
         return ratio_statistic(self.sample, (members & self.correct).astype(np.float64), members.astype(np.float64))
-
-
-def within(figure: Estimate, low: float, high: float) -> Estimate:
-    """The figure with its interval cut to the bounds of what is possible."""
-    if figure.low is None or figure.high is None:
-        return figure
-    return replace(figure, low=max(low, figure.low), high=min(high, figure.high))

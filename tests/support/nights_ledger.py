@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from db.close_run import close_finished_runs
-from db.engine.session import open_database
+from db.engine.session import open_database, read_transaction
 from db.findings import ABNORMAL
 from db.labels.csv_file import LabelRow
 from db.ledger.models import register_model
@@ -137,8 +137,27 @@ def decide_night(engine, job, number, run_id, night=None):
             record_outcomes(connection, outcomes[start : start + _SCANS_PER_STATEMENT])
 
 
-def _sha256(text):
-    return hashlib.sha256(text.encode()).hexdigest()
+def decided_rows(engine, *, own):
+    """Rows of the view `results_wide` of decided scans of all runs, by run and scan.
+
+    Args:
+        engine: of the ledger.
+        own: only those that the run decided itself, without those that were `unreadable` once more.
+    """
+    with read_transaction(engine) as connection:
+        rows = connection.execute(text("SELECT * FROM results_wide ORDER BY run_id, scan_id")).all()
+    unreadable = {(row.scan_id, row.model, row.revision) for row in rows if row.reason == "unreadable"}
+
+    def is_repeated(row):
+        key = (row.scan_id, row.model)
+        return row.reason == "unreadable" and any((*key, before) in unreadable for before in range(row.revision))
+
+    decided = [row for row in rows if row.state != "pending" and row.reason != "cancelled"]
+    return [row for row in decided if not own or not (row.reused or is_repeated(row))]
+
+
+def _sha256(words):
+    return hashlib.sha256(words.encode()).hexdigest()
 
 
 def _manifest(job):

@@ -79,8 +79,8 @@ def test_a_p_value_is_the_share_of_draws_that_reach_the_night(monkeypatch):
 
 
 def test_permutations_end_at_the_tenth_that_reaches_the_night():
-    """The p-value is then 10 over their number."""
+    """The p-value is then 11 over their number and one, for the night itself."""
     test = shift_test_of_all()
     p_values = [test.p_value(np.random.default_rng(seed)) for seed in range(20)]
-    assert all(10 / p_value == pytest.approx(round(10 / p_value)) for p_value in p_values)
+    assert all(11 / p_value == pytest.approx(round(11 / p_value)) for p_value in p_values)
     assert np.mean(p_values) == pytest.approx(exact_test()[1], rel=0.3)

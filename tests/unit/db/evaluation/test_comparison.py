@@ -10,6 +10,7 @@ from db.evaluation.cohort import Cohort, Sample
 from db.evaluation.comparison import compare_finding
 from db.evaluation.estimate import Estimate
 from db.evaluation.evaluate import figures_of
+from db.evaluation.mcnemar import mcnemar
 from db.evaluation.rates import rates_at
 from tests.support.clustered_sets import STRONG, WEAK, Second, paired_sets
 from tests.support.paired_errors import FIGURES, TESTS, cohort_of, compare, found
@@ -122,16 +123,42 @@ def test_the_same_scores_differ_by_0_without_interval_and_p():
 
 @pytest.mark.parametrize(("changed", "given"), [(4, False), (5, True)])
 def test_a_difference_that_few_patients_make_has_no_interval(changed, given):
-    """Five patients whose flags change, of 200; others add the same on both sides."""
+    """Of 200 patients, four or five positive ones lose their flag and two negative ones gain it; all scores move."""
     labels, patients = np.arange(200) % 2 == 0, np.arange(200)
     scores = np.where(labels, 0.8, 0.1)
-    other = scores.copy()
+    other = scores - patients / 1e5
     other[np.flatnonzero(labels)[:changed]] = 0.3
+    other[np.flatnonzero(~labels)[:2]] = 0.7
     result = compare(*(Sample(labels=labels, scores=one, patients=patients) for one in (scores, other)), 0.5)
-    sensitivity = result.figures["sensitivity"]
+    sensitivity, specificity = result.figures["sensitivity"], result.figures["specificity"]
     assert sensitivity.difference.value == pytest.approx(-changed / 100)
     assert [sensitivity.p_value is not None, sensitivity.difference.low is not None] == [given, given]
-    assert (result.flagged.p_value is not None, result.figures["specificity"].p_value) == (given, None)
+    assert (specificity.difference, specificity.p_value) == (Estimate(value=pytest.approx(-0.02)), None)
+    assert result.figures["brier"].p_value is not None
+
+
+@pytest.mark.parametrize("moved", [slice(0, 4), slice(None)])
+def test_scores_that_differ_in_few_patients_or_all_alike_have_no_interval_of_the_mean(moved):
+    """Four of 200 patients, or a score that is 0.1 higher for all: of that the deviation is rounding."""
+    sample = Sample(labels=np.arange(200) % 2 == 0, scores=np.arange(200) / 300, patients=np.arange(200))
+    higher = sample.scores.copy()
+    higher[moved] += 0.1
+    mean = compared(sample, of(sample, higher)).agreement.mean_difference
+    assert mean == Estimate(value=pytest.approx(0.1 * len(higher[moved]) / 200))
+
+
+def test_mcnemars_test_is_of_what_each_patient_has_more():
+    """Of flags and of correct predictions, both counted once more."""
+    first, second = pair(signal=0.5)
+    result = compared(first, second)
+    flags = [sample.scores >= threshold for sample, threshold in zip((first, second), THRESHOLDS, strict=True)]
+    for given, (one, other) in (
+        (result.flagged, flags),
+        (result.correct, [flags[0] == first.labels, flags[1] == second.labels]),
+    ):
+        surplus = [int(one[first.patients == at].sum()) - other[first.patients == at].sum() for at in range(150)]
+        assert given.p_value == mcnemar(np.array(surplus))
+        assert (given.only_first, given.only_second) == ((one & ~other).sum(), (other & ~one).sum())
 
 
 def test_flags_that_all_change_have_a_difference_of_1_and_no_interval():
