@@ -77,7 +77,7 @@ def power(options: argparse.Namespace) -> None:
     nights = options.nights or 100
     print("| shift |" + "".join(f" {size:,} |" for size in options.sizes))
     print("|---|" + "---:|" * len(options.sizes))
-    for name, change in _SHIFTS.items():
+    for name, change in list(_SHIFTS.items())[1:]:
         shares = (_power(size, change, nights) for size in options.sizes)
         print(f"| {name} |" + "".join(f" {share:.0%} |" for share in shares), flush=True)
 
