@@ -1,15 +1,15 @@
 """The quantities by which a night is compared with its reference, of the scans of both."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from db.drift.night import OUTCOME, SCORE
+from db.drift.night import BOTH, NIGHT, OUTCOME, REFERENCE, SCORE
 from db.drift.scans import DecidedScans, Names
 from db.drift.score_shift import decile_cuts
 from db.drift.shift_test import Feature
-from db.evaluation.cohort import Grouping, Numbers, group_by, group_kinds
+from db.evaluation.cohort import UNKNOWN, Grouping, Numbers, group_by, group_kinds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +42,36 @@ class Units:
         return cls(order=order, counts=np.diff(np.flatnonzero(begins), append=len(order)))
 
 
-def quantities(night: DecidedScans, reference: DecidedScans, units: tuple[Units, Units]) -> Iterator[Quantities]:
-    """Outcomes, kinds of scans and each finding's scores, of the night's scans and then the reference's, by unit."""
+def unknown_kinds(night: DecidedScans, reference: DecidedScans) -> dict[str, str]:
+    """Kinds of groups of which nothing is known in the night, in the reference or in both, as `NightDrift` has them.
+
+    A reference of PNG files names no manufacturer: beside it, a night of DICOM would shift by that alone.
+    """
+    sides = {(True, False): NIGHT, (False, True): REFERENCE, (True, True): BOTH}
+    pairs = {kind: (_is_unknown(names), _is_unknown(reference.groups[kind])) for kind, names in night.groups.items()}
+    return {kind: sides[pair] for kind, pair in pairs.items() if pair in sides}
+
+
+def quantities(
+    night: DecidedScans, reference: DecidedScans, units: tuple[Units, Units], *, left_out: Mapping[str, str]
+) -> Iterator[Quantities]:
+    """Outcomes, kinds of scans and each finding's scores, of the night's scans and then the reference's, by unit.
+
+    Kinds that are a key of `left_out` are none.
+    """
     orders = tuple(of.order for of in units)
     yield _of_groups(OUTCOME, group_by(_pooled(night.outcomes, reference.outcomes, orders)))
-    kinds = {kind: _pooled(names, reference.groups[kind], orders) for kind, names in night.groups.items()}
+    kept = {kind: names for kind, names in night.groups.items() if kind not in left_out}
+    kinds = {kind: _pooled(names, reference.groups[kind], orders) for kind, names in kept.items()}
     for kind, grouping in group_kinds(kinds).items():
         yield _of_groups(kind, grouping)
     for column, finding in enumerate(night.findings):
         parts = (scans.scores[order, column] for scans, order in zip((night, reference), orders, strict=True))
         yield _of_scores(finding, np.concatenate(tuple(parts)))
+
+
+def _is_unknown(names: Names) -> bool:
+    return {names.names[place] for place in np.unique(names.places).tolist()} <= {UNKNOWN}
 
 
 def _of_groups(kind: str, grouping: Grouping) -> Quantities:

@@ -60,7 +60,6 @@ class RunScans:
         scans = DecidedScans(
             findings=self.scans.findings,
             runs=self.scans.runs[rows],
-            scan_ids=self.scans.scan_ids[rows],
             patients=self.scans.patients[rows],
             scores=self.scans.scores[rows],
             outcomes=_take_names(self.scans.outcomes, rows),
@@ -87,11 +86,10 @@ def read_run_scans(connection: Connection, run_ids: Sequence[int], *, own: bool)
     rows = connection.execute(_query(run_ids, findings, own=own), execution_options=STREAMING)
     table = np.fromiter(chain.from_iterable(numbered.number(rows)), np.float64)
     table = table.reshape(-1, numbered.count + len(findings))
-    runs, scan_ids, outcome_ids, patients, outcomes, *groups = table[:, : numbered.count].T.astype(np.int64)
+    runs, outcome_ids, patients, outcomes, *groups = table[:, : numbered.count].T.astype(np.int64)
     scans = DecidedScans(
         findings=findings,
         runs=runs,
-        scan_ids=scan_ids,
         patients=patients,
         scores=table[:, numbered.count :],
         outcomes=numbered.outcomes.to_names(outcomes),
@@ -152,15 +150,15 @@ class _NumberedRows:
         self.outcomes = _NumberedNames(str)
         self.groups = {kind: _NumberedNames(name_of) for kind, name_of in _KINDS.items()}
         #: Numbers before the scores of a row.
-        self.count: Final = 5 + len(self.groups)
+        self.count: Final = 4 + len(self.groups)
         self._patients: dict[str | int, int] = {}
 
     def number(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterator[Iterable[float]]:
-        """Run, scan, outcome, patient, what became of it, groups and scores of each row."""
+        """Run, outcome, patient, what became of it, groups and scores of each row."""
         patients, outcomes, groups = self._patients, self.outcomes, self.groups.values()
         for run_id, scan_id, outcome_id, dataset, patient, outcome, *rest in rows:
             # A patient id is one patient's only within a dataset.
             key = scan_id if patient is None else f"{dataset}\0{patient}"
-            yield (run_id, scan_id, outcome_id, patients.setdefault(key, len(patients)), outcomes[outcome])
+            yield (run_id, outcome_id, patients.setdefault(key, len(patients)), outcomes[outcome])
             yield [names[value] for names, value in zip(groups, rest, strict=False)]
             yield [np.nan if score is None else score for score in rest[len(groups) :]]

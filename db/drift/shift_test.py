@@ -25,6 +25,8 @@ Values: TypeAlias = NDArray[np.float64]
 
 #: With so many permutations a p-value of 0.01 is exact, as 10 of 1,000.
 MAX_PERMUTATIONS: Final = 999
+#: That of a night that none of them reaches.
+LEAST_P_VALUE: Final = 1 / (MAX_PERMUTATIONS + 1)
 #: Once so many permutations reach the night's largest shift, the p-value is known to a third and the test ends.
 _ENOUGH: Final = 10
 #: Shifts that differ by less are equal but for rounding.

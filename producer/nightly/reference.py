@@ -1,10 +1,14 @@
 """The run that every night is compared with, if one is named: whether it can be."""
 
+from typing import Final
+
 from sqlalchemy import Connection
 
 from db.errors import UserError
 from db.ledger.models import find_model
 from db.ledger.runs import find_run
+
+_FLAG: Final = "--reference or CXR_DRIFT_REFERENCE"
 
 
 def check_reference(connection: Connection, reference: int, model: str | None) -> None:
@@ -21,7 +25,7 @@ def check_reference(connection: Connection, reference: int, model: str | None) -
     try:
         run = find_run(connection, reference)
     except UserError as error:
-        raise UserError(f"--reference {reference}: there is no such run; 'producer runs' lists them") from error
+        raise UserError(f"{_FLAG}: there is no run {reference}; 'producer runs' lists them") from error
     try:
         wanted = find_model(connection, model)
     except UserError:
@@ -29,6 +33,6 @@ def check_reference(connection: Connection, reference: int, model: str | None) -
         return
     if run.model_sha256 != wanted.sha256:
         raise UserError(
-            f"--reference {reference}: run {reference} is of model {run.model}, and the nights are of {wanted.name}; "
+            f"{_FLAG}: run {reference} is of model {run.model}, and the nights are of {wanted.name}; "
             f"name a run of {wanted.name}"
         )

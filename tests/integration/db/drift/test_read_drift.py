@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, literal, select, true, update
 
 from db.drift import read
 from db.drift.judge import judge_night
@@ -86,7 +86,7 @@ def test_the_first_night_has_no_reference(engine, database_url, nights):
     """And the second has one night."""
     first, second = drift(database_url, nights[1], shown=NIGHTS)
     assert (first.scans, first.reference_runs, first.reference_scans) == (60, (), 0)
-    assert first.not_judged is not None
+    assert first.not_judged == "no earlier night of this source was scored by this model; later nights are judged"
     assert second.reference_runs == (nights[0],)
     assert drift(database_url, nights[1], shown=1) == (second,)
 
@@ -132,6 +132,19 @@ def test_a_run_as_reference_counts_with_all_its_scans_but_those_of_the_night(eng
 
 
 @SQLITE
+def test_a_reference_of_which_every_scan_is_one_of_the_nights_says_so(engine, database_url, nights):
+    """As a run of a folder that the night's run scored before."""
+    again = add_night(engine, NightlyJob(usual=USUAL, job="b" * 12, kept_nights=1), 0, NightScans(scans=60))
+    with engine.begin() as connection:
+        connection.execute(delete(RunScan).where(RunScan.run_id == again))
+        own = select(literal(again), RunScan.scan_id, RunScan.outcome_id, true()).where(RunScan.run_id == nights[0])
+        columns = ["run_id", "scan_id", "outcome_id", "reused"]
+        connection.execute(insert(RunScan).from_select(columns, own))
+    (found,) = drift(database_url, nights[0], reference=again, shown=1)
+    assert found.not_judged == f"every scan of run {again} is one of this night's"
+
+
+@SQLITE
 def test_a_run_that_is_no_night_is_judged_by_a_reference_alone(engine, database_url, nights):
     """With all its scans."""
     with engine.begin() as connection:
@@ -147,11 +160,12 @@ def test_nights_say_why_they_cannot_be_compared_with_a_reference(engine, databas
     """It is the night itself, a run of another model, or one that is not there: reports of nights must not fail."""
     run = nights[-1]
     other = add_night(engine, NightlyJob(model="later", usual=USUAL, kept_nights=1), NIGHTS)
+    flag = "--reference or CXR_DRIFT_REFERENCE"
     reasons = {
-        run: f"run {run} cannot be its own reference; name another run with --reference",
+        run: f"run {run} cannot be its own reference; name another run with {flag}",
         other: f"run {other} is of model later, and run {run} of model densenet; name a run of model densenet with "
-        "--reference",
-        99: "there is no run 99 to compare with; name another run with --reference",
+        f"{flag}",
+        99: "there is no run 99 to compare with; name another run with --reference or CXR_DRIFT_REFERENCE",
     }
     for reference, sentence in reasons.items():
         found = drift(database_url, run, reference=reference)
