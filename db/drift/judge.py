@@ -41,8 +41,8 @@ def judge_night(night: DecidedScans, reference: DecidedScans, *, run_id: int, na
 def _why_not(night: int, reference: int) -> str | None:
     """Why a night of so many scans is not judged against a reference of so many, as a sentence; None if it is."""
     if night < MIN_SCANS:
-        were = "scan was" if night == 1 else "scans were"
-        return f"only {night} {were} decided in this night; a night under {MIN_SCANS} is not judged"
+        few = "no scan was" if not night else "only 1 scan was" if night == 1 else f"only {night} scans were"
+        return f"{few} decided in this night; a night under {MIN_SCANS} is not judged"
     if reference < MIN_SCANS:
         few = f"only {counted(reference, 'scan')}" if reference else "no scan"
         return f"its reference has {few}; a night is judged against at least {MIN_SCANS}"

@@ -140,6 +140,7 @@ def test_the_eight_most_frequent_manufacturers_are_compared():
     ("scans", "reference", "sentence"),
     [
         (49, 300, "only 49 scans were decided in this night; a night under 50 is not judged"),
+        (0, 300, "no scan was decided in this night; a night under 50 is not judged"),
         (1, 300, "only 1 scan was decided in this night; a night under 50 is not judged"),
         (50, 12, "its reference has only 12 scans; a night is judged against at least 50"),
         (50, 0, "its reference has no scan; a night is judged against at least 50"),
