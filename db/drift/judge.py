@@ -39,7 +39,7 @@ def judge_night(night: DecidedScans, reference: DecidedScans, *, run_id: int, na
 
 
 def _why_not(night: int, reference: int) -> str | None:
-    """Why a night of so many scans is not judged against a reference of so many, as a sentence; None if it is."""
+    """Why a night is not judged, by the scans of night and reference, as a sentence; None if it is."""
     if night < MIN_SCANS:
         few = "no scan was" if not night else "only 1 scan was" if night == 1 else f"only {night} scans were"
         return f"{few} decided in this night; a night under {MIN_SCANS} is not judged"
