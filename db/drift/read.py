@@ -66,8 +66,8 @@ def _judge_by_earlier(connection: Connection, nights: Sequence[NightlyRun], show
 
 
 def _before(nights: Sequence[NightlyRun], place: int, read: RunScans) -> RunScans:
-    """The scans of the nights before a night; none of the first."""
-    return read.of_runs(nights[max(0, place - REFERENCE_NIGHTS)].id, nights[place].id - 1)
+    """The scans of the nights before a night, each outcome once; none of the first."""
+    return read.of_runs(nights[max(0, place - REFERENCE_NIGHTS)].id, nights[place].id - 1).once()
 
 
 def _judge_by_run(
