@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from db.counted import counted
-from db.drift.night import LEVEL, MIN_SCANS, SCORE, NightDrift, ScoreShift, Shift
+from db.drift.night import ALL_FINDINGS, ALL_SCORES, LEVEL, MIN_SCANS, SCORE, NightDrift, ScoreShift, Shift
 from db.drift.quantities import Quantities, Units, quantities
 from db.drift.scans import DecidedScans
 from db.drift.score_shift import score_shift
@@ -54,9 +54,10 @@ def _test(night: DecidedScans, reference: DecidedScans, *, seed: int) -> tuple[f
     units = Units.of(night), Units.of(reference)
     found = tuple(quantities(night, reference, units))
     counts = np.concatenate([of.counts for of in units])
-    test = ShiftTest([one.feature for one in found], counts, night_units=len(units[0].counts))
-    shifts = _largest_of_findings(list(_shifts(found, test.shares())), night.findings)
-    p_value = test.p_value(np.random.default_rng(seed))
+    scores = np.concatenate([night.scores[units[0].order], reference.scores[units[1].order]])
+    test = ShiftTest([one.feature for one in found], scores, counts, night_units=len(units[0].counts))
+    shares, p_value = test.shares(), test.p_value(np.random.default_rng(seed))
+    shifts = (*_largest_of_findings(list(_shifts(found, shares)), night.findings), _of_all_scores(shares.joint))
     return p_value, tuple(sorted(shifts, key=lambda shift: -abs(shift.standardised)))
 
 
@@ -72,6 +73,10 @@ def _shifts(found: Sequence[Quantities], shares: Shares) -> Iterator[Shift]:
             reference=None if np.isnan(reference) else reference,
             standardised=standardised,
         )
+
+
+def _of_all_scores(standardised: float) -> Shift:
+    return Shift(kind=ALL_SCORES, name=ALL_FINDINGS, cut=None, night=None, reference=None, standardised=standardised)
 
 
 def _largest_of_findings(shifts: Sequence[Shift], findings: Sequence[str]) -> Iterator[Shift]:

@@ -11,22 +11,24 @@ LEVEL: Final = 0.01
 REFERENCE_NIGHTS: Final = 30
 #: Kinds of quantities beside those of `db.evaluation.cohort` (view, sex, age, manufacturer).
 SCORE, OUTCOME = "score", "outcome"
+#: The kind of the shift that is of all findings' scores together, of which there is one; and its name.
+ALL_SCORES, ALL_FINDINGS = "scores", "all findings"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """One quantity, a share of scans, in the night and in the reference."""
+    """One quantity, mostly a share of scans, in the night and in the reference."""
 
-    #: `score`, `outcome`, `view`, `sex`, `age` or `manufacturer`.
+    #: `score`, `scores`, `outcome`, `view`, `sex`, `age` or `manufacturer`.
     kind: str
     #: The finding, the reason (or `scored`), or the group.
     name: str
     #: Of a finding: the share is that of the scored scans with at least this score, where the shift is largest.
     cut: float | None
-    #: In [0, 1]; None where there are no scans, as of scores if all were rejected.
+    #: In [0, 1]; None where there are no scans, as of scores if all were rejected, and of `scores`, which are no share.
     night: float | None
     reference: float | None
-    #: Night minus reference, in standard deviations of that difference among like nights.
+    #: Night minus reference, in standard deviations of that difference among like nights; of `scores` at least 0.
     standardised: float
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from db.counted import counted
-from db.drift.night import OUTCOME, SCORE, NightDrift, Shift
+from db.drift.night import ALL_SCORES, OUTCOME, SCORE, NightDrift, Shift
 from db.drift.scans import SCORED
 from db.evaluation.cohort import MANUFACTURER, UNKNOWN
 from db.evaluation.format import format_rate, format_threshold
@@ -12,7 +12,10 @@ from db.ledger.outcomes import KILLED_WORKER
 #: What to do after an alarm, by the kind of the quantity that shifted most; `{run_id}` is the night's run.
 _LOOK_AT: Final = {
     OUTCOME: "Look at the rejects with 'producer failures --run {run_id}'.",
-    SCORE: "Look at its films in 'producer browse', and at what changed: devices, how films are exported, the runtime.",
+    **dict.fromkeys(
+        (SCORE, ALL_SCORES),
+        "Look at its films in 'producer browse', and at what changed: devices, how films are exported, the runtime.",
+    ),
 }
 _LOOK_AT_SOURCE: Final = "Look at where its scans come from: a device, a ward, or what is written into headers."
 #: Decimals of a percentage.
@@ -30,6 +33,8 @@ def name_quantity(shift: Shift, *, name_manufacturer: bool, with_cut: bool = Tru
     if shift.kind == SCORE:
         at = "" if shift.cut is None or not with_cut else f" at or above {format_threshold(shift.cut)}"
         return f"scores of {shift.name}{at}"
+    if shift.kind == ALL_SCORES:
+        return f"scores of {shift.name} together"
     if shift.kind == OUTCOME:
         return {SCORED: "scored", KILLED_WORKER: "quarantined"}.get(shift.name, f"rejected as {shift.name}")
     if shift.kind == MANUFACTURER and shift.name != UNKNOWN and not name_manufacturer:
@@ -53,6 +58,8 @@ def format_shares(shift: Shift) -> tuple[str, str]:
 
 def describe_shift(shift: Shift, *, name_manufacturer: bool) -> str:
     """A shift in words, such as `view AP 57% of scans (reference 35%), 14.2 deviations`."""
+    if shift.kind == ALL_SCORES:
+        return f"{name_quantity(shift, name_manufacturer=False)}, {shift.standardised:.1f} deviations"
     night, reference = format_shares(shift)
     of = "scored scans" if shift.kind == SCORE else "scans"
     colon = ":" if shift.kind in {SCORE, OUTCOME} else ""

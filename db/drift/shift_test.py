@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from db.drift.joint_shift import JointShift
 from db.evaluation.cohort import Mask, Numbers
 
 Values: TypeAlias = NDArray[np.float64]
@@ -75,20 +76,23 @@ class Shares:
     reference: Values
     #: Night minus reference, in deviations of that difference among permutations.
     standardised: Values
+    #: The shift of all findings' scores together, see `JointShift`.
+    joint: float
 
 
 class ShiftTest:
     """N scans of U units, of which the first ones are the night's."""
 
-    def __init__(self, features: Sequence[Feature], counts: Numbers, *, night_units: int) -> None:
+    def __init__(self, features: Sequence[Feature], scores: Values, counts: Numbers, *, night_units: int) -> None:
         """Prepare the test.
 
         Args:
             features: of all scans, which are in the order of their units.
+            scores: (N, F) of the same scans; NaN where the scan has no score.
             counts: (U,) scans of each unit.
             night_units: how many of the units, at least 1 and fewer than U, are those of the night.
         """
-        self._counts, self._starts, self._night_units = counts, np.cumsum(counts) - counts, night_units
+        self._counts, self._starts, self._night = counts, np.cumsum(counts) - counts, np.arange(night_units)
         offsets = np.cumsum([0, *(len(feature.eligible) for feature in features)])
         # (N, features) values of all features, so that a permutation is one gather and one count.
         self._values = np.empty((len(features[0].places), len(features)), np.int32)
@@ -102,26 +106,34 @@ class ShiftTest:
         variances = np.concatenate([feature.variances(unit, len(counts), night_units) for feature in features])
         # One scan more, so that a reason or a manufacturer that a scan in 1,000 has is no shift where one more has it.
         self._deviations = np.sqrt(variances + 1)
+        self._joint = JointShift(scores, self._starts, night_units=night_units)
 
     def shares(self) -> Shares:
         """The quantities in the night as it is."""
-        night = self._count(np.arange(self._night_units))
+        night = self._count(self._night)
         return Shares(
             night=self._shares_of(night),
             reference=self._shares_of(self._totals - night),
             standardised=self._standardise(night),
+            joint=self._joint.standardise(self._night),
         )
 
     def p_value(self, rng: np.random.Generator) -> float:
-        """How often permutations have a largest shift that reaches the night's."""
-        observed = np.abs(self.shares().standardised).max() * (1 - _ROUNDING)
-        reached = 0
-        for done in range(1, MAX_PERMUTATIONS + 1):
-            units = rng.choice(len(self._counts), self._night_units, replace=False, shuffle=False)
-            reached += bool(np.abs(self._standardise(self._count(units))).max() >= observed)
-            if reached == _ENOUGH:
-                return reached / done
-        return (reached + 1) / (MAX_PERMUTATIONS + 1)
+        """How often permutations have a largest shift that reaches the night's; the night itself counts as one.
+
+        So it is at most 0.01 if fewer than `_ENOUGH` of all permutations reach it, and above 0.0109 otherwise.
+        """
+        observed = self._largest(self._night) * (1 - _ROUNDING)
+        reached = done = 0
+        while reached < _ENOUGH and done < MAX_PERMUTATIONS:
+            units = rng.choice(len(self._counts), len(self._night), replace=False, shuffle=False)
+            reached += self._largest(units) >= observed
+            done += 1
+        return (reached + 1) / (done + 1)
+
+    def _largest(self, units: Numbers) -> float:
+        """The largest shift if these were the night's units."""
+        return max(float(np.abs(self._standardise(self._count(units))).max()), self._joint.standardise(units))
 
     def _count(self, units: Numbers) -> Numbers:
         """The scans of some units by value."""

@@ -36,12 +36,16 @@ _SHIFTS: Final[dict[str, Callable[[Hospital, int], DecidedScans]]] = {
     "none": lambda hospital, run_id: hospital.night(run_id),
     "AP 35% to 57%": lambda hospital, run_id: hospital.night(run_id, ap=0.57),
     "AP 35% to 57%, scores as before": lambda hospital, run_id: hospital.night(run_id, recorded_ap=0.57),
+    "AP 35% to 45%": lambda hospital, run_id: hospital.night(run_id, ap=0.45),
     "AP 35% to 40%": lambda hospital, run_id: hospital.night(run_id, ap=0.40),
     "scores 0.1 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.1),
     "scores 0.02 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.02),
-    "scores 0.01 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.01),
+    "scores 0.005 higher": lambda hospital, run_id: _higher(hospital.night(run_id), 0.005),
+    "rejects 0.6% to 4%": lambda hospital, run_id: hospital.night(run_id, rejected=0.04),
     "rejects 0.6% to 2%": lambda hospital, run_id: hospital.night(run_id, rejected=0.02),
 }
+#: Of a detector; the first is that of the reference.
+_GAINS: Final = (1.0, 1.03, 1.06, 1.1)
 #: Standard deviations of the share of AP among nights that are not quite alike.
 _DEVIATIONS: Final = (0.01, 0.02, 0.05)
 #: Shares of patients that return.
@@ -82,12 +86,14 @@ def power(options: argparse.Namespace) -> None:
 def gain(options: argparse.Namespace) -> None:
     """The share of nights of phantoms under another gain that raise an alarm."""
     nights = options.nights or 100
-    pool = draw_pool(options.model, patients=options.patients, gains=(1.0, 1.01, 1.03, 1.1), seed=_SEED)
-    sizes = [size for size in options.sizes if 4 * size <= pool.scans]
+    pool = draw_pool(options.model, patients=options.patients, gains=_GAINS, seed=_SEED)
+    reference = draw_pool(options.model, patients=3 * options.patients, gains=_GAINS[:1], seed=_SEED + 1).all_scans(0)
+    sizes = [size for size in options.sizes if 2 * size < len(pool.patients)]
+    print(f"nights drawn from {len(pool.patients):,} scans, a reference of {len(reference.runs):,}")
     print("| gain |" + "".join(f" {size:,} |" for size in sizes))
     print("|---|" + "---:|" * len(sizes))
-    for place, factor in enumerate(pool.gains):
-        shares = (_share(_phantom_nights(pool, place, size, nights)) for size in sizes)
+    for place, factor in enumerate(_GAINS):
+        shares = (_share(_phantom_nights(pool, reference, place, size, nights)) for size in sizes)
         print(f"| {factor - 1:+.0%} |" + "".join(f" {share:.0%} |" for share in shares), flush=True)
 
 
@@ -142,10 +148,10 @@ def _power(size: int, change: Callable[[Hospital, int], DecidedScans], nights: i
     return _share(judge_night(night, reference, run_id=int(night.runs[0]), name="") for night in found)
 
 
-def _phantom_nights(pool: Pool, place: int, size: int, nights: int) -> Iterator[NightDrift]:
+def _phantom_nights(pool: Pool, reference: DecidedScans, place: int, size: int, nights: int) -> Iterator[NightDrift]:
     rng = np.random.default_rng([_SEED, size, place])
     for run_id in range(1, nights + 1):
-        night, reference = pool.split(rng, scans=size, gain=place, run_id=run_id)
+        night = pool.night(rng, scans=size, gain=place, run_id=run_id)
         yield judge_night(night, reference, run_id=run_id, name="")
 
 
@@ -168,7 +174,7 @@ def _parse() -> argparse.Namespace:
         command = parts.add_parser(name, help=part.__doc__)
         command.add_argument("--nights", type=int)
         command.add_argument("--sizes", type=int, nargs="+", default=_SIZES)
-        command.add_argument("--patients", type=int, default=2000)
+        command.add_argument("--patients", type=int, default=1000)
         command.add_argument("--model", type=Path, required=part is gain)
         command.set_defaults(part=part)
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""Phantoms as a model scores them at several gains of the detector, dealt into nights and references."""
+"""Phantoms as a model scores them at several gains of the detector, from which nights are drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,20 +31,15 @@ class Pool:
     #: By kind.
     groups: dict[str, Grouping]
 
-    @property
-    def scans(self) -> int:
-        """N."""
-        return len(self.patients)
-
-    def split(
-        self, rng: np.random.Generator, *, scans: int, gain: int, run_id: int
-    ) -> tuple[DecidedScans, DecidedScans]:
-        """Deal patients into a night of at least so many scans at one of the gains, and a reference at the first."""
+    def night(self, rng: np.random.Generator, *, scans: int, gain: int, run_id: int) -> DecidedScans:
+        """Draw patients until they have so many scans, at one of the gains."""
         order = rng.permutation(np.unique(self.patients))
-        counts = np.bincount(self.patients)[order]
-        chosen = order[: int(np.searchsorted(np.cumsum(counts), scans)) + 1]
-        is_night = np.isin(self.patients, chosen)
-        return self._scans(is_night, gain, run_id), self._scans(~is_night, 0, 0)
+        enough = np.searchsorted(np.cumsum(np.bincount(self.patients)[order]), scans)
+        return self._scans(np.isin(self.patients, order[: enough + 1]), gain, run_id)
+
+    def all_scans(self, run_id: int) -> DecidedScans:
+        """Every scan at the first gain."""
+        return self._scans(np.ones(len(self.patients), np.bool_), 0, run_id)
 
     def _scans(self, mask: NDArray[np.bool_], gain: int, run_id: int) -> DecidedScans:
         rows = np.flatnonzero(mask)

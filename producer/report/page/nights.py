@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from db.drift.night import OUTCOME, SCORE, NightDrift, ScoreShift, Shift
+from db.drift.night import ALL_SCORES, OUTCOME, SCORE, NightDrift, ScoreShift, Shift
 from db.drift.sentences import describe_drift, describe_reference, describe_shift, format_shares, name_quantity
 from db.evaluation.cohort import AGE, MANUFACTURER, SEX, VIEW
 from producer.report.page.scale import Scale
@@ -17,7 +17,7 @@ _BOTTOM: Final = 92
 #: Deviations that the strip shows at least: the largest of many shifts is about 3 in a night like the others.
 _HIGHEST: Final = 6
 #: In the order of the page.
-_KINDS: Final = (OUTCOME, VIEW, SEX, AGE, MANUFACTURER)
+_KINDS: Final = (ALL_SCORES, OUTCOME, VIEW, SEX, AGE, MANUFACTURER)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,20 @@ def test_a_shift_of_scores_is_stated_at_the_cut_where_it_is_largest(hospital, re
     assert (largest.kind, largest.night > largest.reference) == ("score", True)
 
 
+def test_a_finding_that_leaves_another_is_a_shift_of_all_scores_together():
+    """It is 0.01 higher, half a deviation of a mean of 200; but it was always within 0.02 of the other one."""
+    rng = np.random.default_rng(2)
+
+    def alike(scans, by):
+        scores = np.repeat(rng.random((len(scans.runs), 1)), 2, axis=1)
+        scores[:, 1] += rng.uniform(-0.02, 0.02, len(scores)) + by
+        return replace(scans, findings=("Effusion", "Mass"), scores=scores)
+
+    found = judge(alike(plain_scans(200, 100), 0.01), alike(plain_scans(2000, 1), 0))
+    assert (found.is_alarm, found.largest.kind, found.largest.name) == (True, "scores", "all findings")
+    assert abs(found.shifts[1].standardised) < 3
+
+
 def test_a_single_scan_of_a_new_reason_is_no_shift():
     """It is in 1 of 200 scans, and in none of 6,000."""
     outcomes = named([1] + [0] * 199, SCORED, "unreadable")
