@@ -70,7 +70,8 @@ def _judge_by_earlier(connection: Connection, nights: Sequence[NightlyRun], show
 
 
 def _judge_by_those_before(nights: Sequence[NightlyRun], place: int, read: RunScans) -> NightDrift:
-    before = read.of_runs(nights[max(0, place - REFERENCE_NIGHTS)].id, nights[place].id - 1)
+    """Judge a night by the nights before it, each outcome of which counts once."""
+    before = read.of_runs(nights[max(0, place - REFERENCE_NIGHTS)].id, nights[place].id - 1).once()
     no_reference = (
         "the nights before it decided nothing new"
         if place

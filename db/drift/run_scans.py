@@ -56,7 +56,12 @@ class RunScans:
         is_shared = np.isin(self.outcome_ids, others.outcome_ids)
         return self._take(~is_shared) if is_shared.any() else self
 
-    def _take(self, rows: slice | Mask) -> "RunScans":
+    def once(self) -> "RunScans":
+        """Each outcome in the first run that has it: a run that was open when the next one was opened shares some."""
+        first = np.unique(self.outcome_ids, return_index=True)[1]
+        return self if len(first) == len(self.outcome_ids) else self._take(np.sort(first))
+
+    def _take(self, rows: slice | Mask | Numbers) -> "RunScans":
         scans = DecidedScans(
             findings=self.scans.findings,
             runs=self.scans.runs[rows],
@@ -68,7 +73,7 @@ class RunScans:
         return RunScans(scans=scans, outcome_ids=self.outcome_ids[rows])
 
 
-def _take_names(names: Names, rows: slice | Mask) -> Names:
+def _take_names(names: Names, rows: slice | Mask | Numbers) -> Names:
     return Names(names=names.names, places=names.places[rows])
 
 

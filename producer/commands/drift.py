@@ -68,7 +68,7 @@ def _print_night(run: RunInfo, counts: Progress, night: NightDrift) -> None:
     decided = counted(night.scans, "decided scan")
     print_line(f"Run {run.id}, {name}model {run.model} ({run.model_sha256[:12]}): {decided}")
     if counts.pending:
-        print_line(f"The run is not finished: {counted(counts.pending, 'scan')} more may change what is said here.")
+        print_line(f"The run is not finished: {counted(counts.pending, 'more scan')} may change what is said here.")
     print_line(describe_drift(night, name_manufacturer=True))
     if night.shifts:
         _print_shifts(night)

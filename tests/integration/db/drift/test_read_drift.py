@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import delete, func, insert, literal, select, true, update
 
+from db.close_run import close_finished_runs
 from db.drift import read
 from db.drift.judge import judge_night
 from db.drift.read import read_drift
@@ -15,7 +16,15 @@ from db.errors import UserError
 from db.maintenance.forget_patient import forget_patient
 from db.maintenance.prune_runs import prune_runs
 from db.schema.tables import Run, RunScan, Scan
-from tests.support.nights_ledger import NightlyJob, NightScans, add_night, decided_rows, make_nights_ledger
+from tests.support.nights_ledger import (
+    NightlyJob,
+    NightScans,
+    add_night,
+    decide_night,
+    decided_rows,
+    make_nights_ledger,
+    open_night,
+)
 
 #: Instead of 30, see `few`.
 REFERENCE = 3
@@ -113,6 +122,18 @@ def test_a_night_equals_a_recount_once_patients_are_forgotten_and_runs_are_prune
         connection.execute(update(Run).where(Run.id.in_([nights[-2], nights[-5]])).values(created_at=long_ago))
     assert prune_runs(engine, timedelta(days=30)).runs == 2
     check(engine, database_url, [run for run in nights if run not in (nights[-2], nights[-5])])
+
+
+@SQLITE
+def test_outcomes_for_which_several_nights_waited_count_once_in_a_reference(engine, database_url):
+    """Nights that are opened while the one before is not done wait for its scans, too; each of them is of all these."""
+    job = NightlyJob(usual=USUAL)
+    waiting = [open_night(engine, job, number) for number in range(3)]
+    decide_night(engine, job, 2, waiting[-1])
+    close_finished_runs(engine)
+    *before, last = drift(database_url, add_night(engine, job, 3))
+    assert [night.scans for night in before] == [2 * USUAL.scans, 3 * USUAL.scans]
+    assert last.reference_scans == 3 * USUAL.scans
 
 
 @SQLITE

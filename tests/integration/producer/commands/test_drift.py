@@ -97,7 +97,7 @@ def test_a_run_that_is_no_night_needs_a_reference(drift, home):
 
 def test_a_night_that_is_still_scored_says_that_more_may_change_it(drift):
     """It is not the latest night unless it is named, because it has not ended."""
-    assert "The run is not finished: 80 scans more may change what is said here." in drift(4)
+    assert "The run is not finished: 80 more scans may change what is said here." in drift(4)
 
 
 @pytest.mark.parametrize(
