@@ -1,13 +1,13 @@
 """Judges a night's scans against a reference's."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from db.counted import counted
 from db.drift.night import ALL_FINDINGS, ALL_SCORES, LEVEL, MIN_SCANS, SCORE, NightDrift, ScoreShift, Shift
-from db.drift.quantities import Quantities, Units, quantities, unknown_kinds
+from db.drift.quantities import Quantities, Units, known_in_night_alone, quantities
 from db.drift.scans import DecidedScans
 from db.drift.score_shift import score_shift
 from db.drift.shift_test import Shares, ShiftTest
@@ -32,7 +32,7 @@ def judge_night(
     """
     where = "in this night" if name else "in this run"
     why_not = _too_few(len(night.runs), where) or _too_few_to_judge_by(len(reference.runs), no_reference)
-    left_out = {} if why_not else unknown_kinds(night, reference)
+    left_out = () if why_not else known_in_night_alone(night, reference)
     p_value, shifts = (None, ()) if why_not else _test(night, reference, left_out, seed=run_id)
     return NightDrift(
         run_id=run_id,
@@ -68,7 +68,7 @@ def _too_few_to_judge_by(scans: int, no_reference: str) -> str | None:
 
 
 def _test(
-    night: DecidedScans, reference: DecidedScans, left_out: Mapping[str, str], *, seed: int
+    night: DecidedScans, reference: DecidedScans, left_out: Sequence[str], *, seed: int
 ) -> tuple[float, tuple[Shift, ...]]:
     """The p-value, and the shifts in descending order."""
     units = Units.of(night), Units.of(reference)

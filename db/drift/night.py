@@ -1,7 +1,6 @@
 """What is said of a night: whether its scans differ from those of the reference, and by what."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 #: A night or a reference of fewer scans is not judged.
@@ -14,8 +13,6 @@ REFERENCE_NIGHTS: Final = 30
 SCORE, OUTCOME = "score", "outcome"
 #: The kind of the shift that is of all findings' scores together, of which there is one; and its name.
 ALL_SCORES, ALL_FINDINGS = "scores", "all findings"
-#: Where nothing is known of a kind of groups.
-NIGHT, REFERENCE, BOTH = "night", "reference", "both"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +65,8 @@ class NightDrift:
     #: By descending absolute shift; of each finding one.
     shifts: tuple[Shift, ...] = ()
     scores: tuple[ScoreShift, ...] = ()
-    #: Kinds of groups that are left out, and where nothing is known of each: `night`, `reference` or `both`.
-    not_compared: Mapping[str, str] = field(default_factory=dict)
+    #: Kinds of groups that are left out, because the night knows them and the reference does not.
+    not_compared: tuple[str, ...] = ()
 
     @property
     def largest(self) -> Shift | None:

@@ -1,11 +1,11 @@
 """The quantities by which a night is compared with its reference, of the scans of both."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from db.drift.night import BOTH, NIGHT, OUTCOME, REFERENCE, SCORE
+from db.drift.night import OUTCOME, SCORE
 from db.drift.scans import DecidedScans, Names
 from db.drift.score_shift import decile_cuts
 from db.drift.shift_test import Feature
@@ -42,22 +42,23 @@ class Units:
         return cls(order=order, counts=np.diff(np.flatnonzero(begins), append=len(order)))
 
 
-def unknown_kinds(night: DecidedScans, reference: DecidedScans) -> dict[str, str]:
-    """Kinds of groups of which nothing is known in the night, in the reference or in both, as `NightDrift` has them.
+def known_in_night_alone(night: DecidedScans, reference: DecidedScans) -> tuple[str, ...]:
+    """Kinds of groups of which nothing is known in the reference.
 
-    A reference of PNG files names no manufacturer: beside it, a night of DICOM would shift by that alone.
+    A reference of PNG files names no manufacturer: beside it, every night of DICOM would shift by that alone. A night of
+    which nothing is known any more lost its headers, and that is a shift.
     """
-    sides = {(True, False): NIGHT, (False, True): REFERENCE, (True, True): BOTH}
-    pairs = {kind: (_is_unknown(names), _is_unknown(reference.groups[kind])) for kind, names in night.groups.items()}
-    return {kind: sides[pair] for kind, pair in pairs.items() if pair in sides}
+    return tuple(
+        kind for kind, names in night.groups.items() if _is_unknown(reference.groups[kind]) and not _is_unknown(names)
+    )
 
 
 def quantities(
-    night: DecidedScans, reference: DecidedScans, units: tuple[Units, Units], *, left_out: Mapping[str, str]
+    night: DecidedScans, reference: DecidedScans, units: tuple[Units, Units], *, left_out: Collection[str]
 ) -> Iterator[Quantities]:
     """Outcomes, kinds of scans and each finding's scores, of the night's scans and then the reference's, by unit.
 
-    Kinds that are a key of `left_out` are none.
+    Kinds in `left_out` are none.
     """
     orders = tuple(of.order for of in units)
     yield _of_groups(OUTCOME, group_by(_pooled(night.outcomes, reference.outcomes, orders)))

@@ -1,10 +1,9 @@
 """What is said of a night's drift in words, on the terminal, on the page and in the night's summary alike."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from db.counted import counted
-from db.drift.night import ALL_SCORES, BOTH, NIGHT, OUTCOME, REFERENCE, SCORE, NightDrift, Shift
+from db.drift.night import ALL_SCORES, OUTCOME, SCORE, NightDrift, Shift
 from db.drift.scans import SCORED
 from db.drift.shift_test import LEAST_P_VALUE
 from db.evaluation.cohort import MANUFACTURER, UNKNOWN
@@ -109,18 +108,13 @@ def describe_drift(drift: NightDrift, *, name_manufacturer: bool) -> str:
         if drift.is_alarm
         else (f"Drift: no alarm. Nothing shows that {night} differs from {reference}.", f"Its largest shift is {shift}")
     )
-    return " ".join([*sentences, *_not_compared(drift)])
+    return " ".join(filter(None, (*sentences, _not_compared(drift))))
 
 
-def _not_compared(drift: NightDrift) -> Iterator[str]:
-    """A sentence on the kinds of groups that are left out, for each place in which nothing is known of them."""
-    for place, where in ((NIGHT, " in the night"), (REFERENCE, " in the reference"), (BOTH, "")):
-        kinds = [kind for kind, side in drift.not_compared.items() if side == place]
-        names = " and ".join(filter(None, (", ".join(kinds[:-1]), *kinds[-1:]))).capitalize()
-        if len(kinds) == 1:
-            yield f"{names} is not compared: nothing is known of it{where}."
-        elif kinds:
-            yield f"{names} are not compared: nothing is known of them{where}."
+def _not_compared(drift: NightDrift) -> str:
+    """The kinds of groups that are left out, as a sentence; empty if there are none."""
+    kinds = ", ".join(drift.not_compared)
+    return f"Not compared, because nothing is known of it in the reference: {kinds}." if kinds else ""
 
 
 def look_at(drift: NightDrift) -> str:
