@@ -45,8 +45,8 @@ class Units:
 def known_in_night_alone(night: DecidedScans, reference: DecidedScans) -> tuple[str, ...]:
     """Kinds of groups of which nothing is known in the reference.
 
-    A reference of PNG files names no manufacturer: beside it, every night of DICOM would shift by that alone. A night of
-    which nothing is known any more lost its headers, and that is a shift.
+    A reference of PNG files names no manufacturer: beside it, every night of DICOM would shift by that alone. A night
+    of which nothing is known any more lost its headers, and that is a shift.
     """
     return tuple(
         kind for kind, names in night.groups.items() if _is_unknown(reference.groups[kind]) and not _is_unknown(names)

@@ -50,16 +50,18 @@ def why_not_comparable(connection: Connection, run: RunInfo, reference: int) -> 
     """Why a run cannot be compared with a reference, as a sentence; None if it can."""
     if reference == run.id:
         return f"run {run.id} cannot be its own reference; name another run with {_FLAG}"
+    return why_no_reference(connection, reference, model=run.model, model_sha256=run.model_sha256)
+
+
+def why_no_reference(connection: Connection, reference: int, *, model: str, model_sha256: str) -> str | None:
+    """Why runs of a model cannot be compared with a run, as a sentence; None if they can."""
     try:
         other = find_run(connection, reference)
     except UserError:
         return f"there is no run {reference} to compare with; name another run with {_FLAG}"
-    if other.model_sha256 == run.model_sha256:
+    if other.model_sha256 == model_sha256:
         return None
-    return (
-        f"run {other.id} is of model {other.model}, and run {run.id} of model {run.model}; name a run of model "
-        f"{run.model} with {_FLAG}"
-    )
+    return f"run {other.id} is of model {other.model}; name a run of model {model} with {_FLAG}"
 
 
 def _judge_by_earlier(connection: Connection, nights: Sequence[NightlyRun], shown: int) -> tuple[NightDrift, ...]:

@@ -184,8 +184,7 @@ def test_nights_say_why_they_cannot_be_compared_with_a_reference(engine, databas
     flag = "--reference or CXR_DRIFT_REFERENCE"
     reasons = {
         run: f"run {run} cannot be its own reference; name another run with {flag}",
-        other: f"run {other} is of model later, and run {run} of model densenet; name a run of model densenet with "
-        f"{flag}",
+        other: f"run {other} is of model later; name a run of model densenet with {flag}",
         99: "there is no run 99 to compare with; name another run with --reference or CXR_DRIFT_REFERENCE",
     }
     for reference, sentence in reasons.items():

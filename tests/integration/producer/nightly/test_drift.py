@@ -6,13 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from db.engine.session import open_database, read_transaction
-from db.errors import UserError
+from db.engine.session import open_database
 from db.maintenance.prune_runs import prune_runs
+from producer.commands.nightly import _check_reference
 from producer.ingest.source import Source
 from producer.monitoring.prometheus import FleetCollector
 from producer.nightly.loop import NightlyLoop
-from producer.nightly.reference import check_reference
 from producer.nightly.schedule import job_id, parse_schedule
 from producer.nightly.settings import NightlySettings
 from producer.retry import Clock
@@ -134,20 +133,25 @@ def test_a_reference_that_cannot_be_compared_leaves_the_night_unjudged_and_its_s
     loop = site.loop(reference=named)
     rotated = site.told(loop)
     assert (rotated["drift_alarm"], site.gauges(loop)) == (None, {})
-    assert rotated["drift_not_judged"].startswith(f"run {named} is of model densenet, and run 3 of model newer; ")
+    assert rotated["drift_not_judged"].startswith(f"run {named} is of model densenet; name a run of model newer ")
     assert prune_runs(site.engine, timedelta(days=1), now=datetime.now(UTC) + timedelta(days=9)).runs == 1
     site.add(job=newer)
     assert site.told(site.loop(reference=2))["drift_not_judged"].startswith("there is no run 2 to compare with; ")
 
 
-def test_a_wrong_reference_is_refused_before_the_first_night(site):
-    """It must exist, and be of the nights' model; a model that is not there yet is no mistake."""
-    named = site.add()
+@pytest.mark.parametrize(
+    ("reference", "model", "sentence"),
+    [
+        (1, "densenet", None),
+        (1, "not yet", None),
+        (9, "densenet", "there is no run 9 to compare with; "),
+        (1, "newer", "run 1 is of model densenet; name a run of model newer "),
+    ],
+)
+def test_a_wrong_reference_is_warned_of_and_stops_no_night(site, caplog, reference, model, sentence):
+    """A restart after the reference was pruned must not end the service. A model may be published later."""
+    site.add()
     site.add(job=NightlyJob(**vars(JOB) | {"model": "newer"}))
-    with read_transaction(site.engine) as connection:
-        check_reference(connection, named, "densenet")
-        check_reference(connection, named, "not yet")
-        with pytest.raises(UserError, match=r"^--reference or CXR_DRIFT_REFERENCE: there is no run 9; 'producer runs'"):
-            check_reference(connection, 9, "densenet")
-        with pytest.raises(UserError, match="run 1 is of model densenet, and the nights are of newer; name a run of"):
-            check_reference(connection, named, "newer")
+    _check_reference(site.engine, reference, model)
+    warned = [record.getMessage() for record in caplog.records]
+    assert warned == [] if sentence is None else sentence in warned[0]
