@@ -251,11 +251,18 @@ def cancel(run_id: RunId = None, *, as_json: Json = False) -> None:
 
 
 @app.command()
-def failures(run_id: RunId = None, *, as_json: Json = False) -> None:
+def failures(
+    run_id: RunId = None,
+    *,
+    own: Annotated[
+        bool, typer.Option("--new", help="Only scans that this run decided itself, not those of earlier runs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """List the scans of a run that could not be scored, by reason."""
     from producer.commands.failures import failures_command
 
-    failures_command(run_id, as_json=as_json)
+    failures_command(run_id, own=own, as_json=as_json)
 
 
 @app.command()

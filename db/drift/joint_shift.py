@@ -25,7 +25,7 @@ class JointShift:
     """The mean ranks of F findings' scores, of N scans of U units."""
 
     def __init__(self, scores: Values, starts: Numbers, *, night_units: int) -> None:
-        """Prepare for nights of so many units.
+        """Prepare for nights of `night_units` units.
 
         Args:
             scores: (N, F), NaN where the scan has no score, in the order of the units.

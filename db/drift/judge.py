@@ -7,13 +7,20 @@ import numpy as np
 
 from db.counted import counted
 from db.drift.night import ALL_FINDINGS, ALL_SCORES, LEVEL, MIN_SCANS, SCORE, NightDrift, ScoreShift, Shift
-from db.drift.quantities import Quantities, Units, quantities
+from db.drift.quantities import Quantities, Units, known_in_night_alone, quantities
 from db.drift.scans import DecidedScans
 from db.drift.score_shift import score_shift
 from db.drift.shift_test import Shares, ShiftTest
 
 
-def judge_night(night: DecidedScans, reference: DecidedScans, *, run_id: int, name: str) -> NightDrift:
+def judge_night(
+    night: DecidedScans,
+    reference: DecidedScans,
+    *,
+    run_id: int,
+    name: str,
+    no_reference: str = "its reference has no scan",
+) -> NightDrift:
     """Compare a night with a reference.
 
     Args:
@@ -21,9 +28,12 @@ def judge_night(night: DecidedScans, reference: DecidedScans, *, run_id: int, na
         reference: those of the reference, none of which is a scan of the night.
         run_id: the night's run, which is also the seed of the permutations: a second call finds the same.
         name: the night's, see `NightDrift.night`.
+        no_reference: why the reference has no scan, as a sentence, if it has none.
     """
-    why_not = _why_not(len(night.runs), len(reference.runs))
-    p_value, shifts = (None, ()) if why_not else _test(night, reference, seed=run_id)
+    where = "in this night" if name else "in this run"
+    why_not = _too_few(len(night.runs), where) or _too_few_to_judge_by(len(reference.runs), no_reference)
+    left_out = () if why_not else known_in_night_alone(night, reference)
+    p_value, shifts = (None, ()) if why_not else _test(night, reference, left_out, seed=run_id)
     return NightDrift(
         run_id=run_id,
         night=name,
@@ -35,24 +45,34 @@ def judge_night(night: DecidedScans, reference: DecidedScans, *, run_id: int, na
         is_alarm=None if p_value is None else p_value <= LEVEL,
         shifts=shifts,
         scores=() if why_not else tuple(_score_shifts(night, reference)),
+        not_compared=left_out,
     )
 
 
-def _why_not(night: int, reference: int) -> str | None:
-    """Why a night of so many scans is not judged against a reference of so many, as a sentence; None if it is."""
-    if night < MIN_SCANS:
-        were = "scan was" if night == 1 else "scans were"
-        return f"only {night} {were} decided in this night; a night under {MIN_SCANS} is not judged"
-    if reference < MIN_SCANS:
-        few = f"only {counted(reference, 'scan')}" if reference else "no scan"
-        return f"its reference has {few}; a night is judged against at least {MIN_SCANS}"
-    return None
+def _too_few(scans: int, where: str) -> str | None:
+    """Why a night of so many scans is not judged, as a sentence; None if they are enough."""
+    if scans >= MIN_SCANS:
+        return None
+    if not scans:
+        return f"nothing new was decided {where}"
+    were = "scan was" if scans == 1 else "scans were"
+    return f"only {scans} {were} decided {where}; a night under {MIN_SCANS} is not judged"
 
 
-def _test(night: DecidedScans, reference: DecidedScans, *, seed: int) -> tuple[float, tuple[Shift, ...]]:
+def _too_few_to_judge_by(scans: int, no_reference: str) -> str | None:
+    """Why nothing is judged by a reference of so many scans, as a sentence; None if they are enough."""
+    if scans >= MIN_SCANS:
+        return None
+    few = f"its reference has only {counted(scans, 'scan')}; a night is judged against at least {MIN_SCANS}"
+    return few if scans else no_reference
+
+
+def _test(
+    night: DecidedScans, reference: DecidedScans, left_out: Sequence[str], *, seed: int
+) -> tuple[float, tuple[Shift, ...]]:
     """The p-value, and the shifts in descending order."""
     units = Units.of(night), Units.of(reference)
-    found = tuple(quantities(night, reference, units))
+    found = tuple(quantities(night, reference, units, left_out=left_out))
     counts = np.concatenate([of.counts for of in units])
     scores = np.concatenate([night.scores[units[0].order], reference.scores[units[1].order]])
     test = ShiftTest([one.feature for one in found], scores, counts, night_units=len(units[0].counts))

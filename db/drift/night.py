@@ -65,6 +65,8 @@ class NightDrift:
     #: By descending absolute shift; of each finding one.
     shifts: tuple[Shift, ...] = ()
     scores: tuple[ScoreShift, ...] = ()
+    #: Kinds of groups that are left out, because the night knows them and the reference does not.
+    not_compared: tuple[str, ...] = ()
 
     @property
     def largest(self) -> Shift | None:

@@ -1,6 +1,6 @@
 """The quantities by which a night is compared with its reference, of the scans of both."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from db.drift.night import OUTCOME, SCORE
 from db.drift.scans import DecidedScans, Names
 from db.drift.score_shift import decile_cuts
 from db.drift.shift_test import Feature
-from db.evaluation.cohort import Grouping, Numbers, group_by, group_kinds
+from db.evaluation.cohort import UNKNOWN, Grouping, Numbers, group_by, group_kinds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +42,37 @@ class Units:
         return cls(order=order, counts=np.diff(np.flatnonzero(begins), append=len(order)))
 
 
-def quantities(night: DecidedScans, reference: DecidedScans, units: tuple[Units, Units]) -> Iterator[Quantities]:
-    """Outcomes, kinds of scans and each finding's scores, of the night's scans and then the reference's, by unit."""
+def known_in_night_alone(night: DecidedScans, reference: DecidedScans) -> tuple[str, ...]:
+    """Kinds of groups of which nothing is known in the reference.
+
+    A reference of PNG files names no manufacturer: beside it, every night of DICOM would shift by that alone. A night
+    of which nothing is known any more lost its headers, and that is a shift.
+    """
+    return tuple(
+        kind for kind, names in night.groups.items() if _is_unknown(reference.groups[kind]) and not _is_unknown(names)
+    )
+
+
+def quantities(
+    night: DecidedScans, reference: DecidedScans, units: tuple[Units, Units], *, left_out: Collection[str]
+) -> Iterator[Quantities]:
+    """Outcomes, kinds of scans and each finding's scores, of the night's scans and then the reference's, by unit.
+
+    Kinds in `left_out` are none.
+    """
     orders = tuple(of.order for of in units)
     yield _of_groups(OUTCOME, group_by(_pooled(night.outcomes, reference.outcomes, orders)))
-    kinds = {kind: _pooled(names, reference.groups[kind], orders) for kind, names in night.groups.items()}
+    kept = {kind: names for kind, names in night.groups.items() if kind not in left_out}
+    kinds = {kind: _pooled(names, reference.groups[kind], orders) for kind, names in kept.items()}
     for kind, grouping in group_kinds(kinds).items():
         yield _of_groups(kind, grouping)
     for column, finding in enumerate(night.findings):
         parts = (scans.scores[order, column] for scans, order in zip((night, reference), orders, strict=True))
         yield _of_scores(finding, np.concatenate(tuple(parts)))
+
+
+def _is_unknown(names: Names) -> bool:
+    return {names.names[place] for place in np.unique(names.places).tolist()} <= {UNKNOWN}
 
 
 def _of_groups(kind: str, grouping: Grouping) -> Quantities:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -11,6 +12,9 @@ from db.drift.run_scans import RunScans, read_run_scans
 from db.errors import UserError
 from db.ledger.nightly_runs import NightlyRun, latest_nights
 from db.ledger.runs import RunInfo, find_run
+
+#: What names a run as the reference.
+_FLAG: Final = "--reference or CXR_DRIFT_REFERENCE"
 
 
 def read_drift(
@@ -45,29 +49,37 @@ def read_drift(
 def why_not_comparable(connection: Connection, run: RunInfo, reference: int) -> str | None:
     """Why a run cannot be compared with a reference, as a sentence; None if it can."""
     if reference == run.id:
-        return f"run {run.id} cannot be its own reference; name another run with --reference"
+        return f"run {run.id} cannot be its own reference; name another run with {_FLAG}"
+    return why_no_reference(connection, reference, model=run.model, model_sha256=run.model_sha256)
+
+
+def why_no_reference(connection: Connection, reference: int, *, model: str, model_sha256: str) -> str | None:
+    """Why runs of a model cannot be compared with a run, as a sentence; None if they can."""
     try:
         other = find_run(connection, reference)
     except UserError:
-        return f"there is no run {reference} to compare with; name another run with --reference"
-    if other.model_sha256 == run.model_sha256:
+        return f"there is no run {reference} to compare with; name another run with {_FLAG}"
+    if other.model_sha256 == model_sha256:
         return None
-    return (
-        f"run {other.id} is of model {other.model}, and run {run.id} of model {run.model}; name a run of model "
-        f"{run.model} with --reference"
-    )
+    return f"run {other.id} is of model {other.model}; name a run of model {model} with {_FLAG}"
 
 
 def _judge_by_earlier(connection: Connection, nights: Sequence[NightlyRun], shown: int) -> tuple[NightDrift, ...]:
     """Judge the last of these nights, each by those before it."""
     # A scan is read once, though it is in a night and in the references of up to 30 others.
     read = read_run_scans(connection, [night.id for night in nights], own=True)
-    return tuple(_judge(nights[at], read, _before(nights, at, read)) for at in range(len(nights))[-shown:])
+    return tuple(_judge_by_those_before(nights, at, read) for at in range(len(nights))[-shown:])
 
 
-def _before(nights: Sequence[NightlyRun], place: int, read: RunScans) -> RunScans:
-    """The scans of the nights before a night; none of the first."""
-    return read.of_runs(nights[max(0, place - REFERENCE_NIGHTS)].id, nights[place].id - 1)
+def _judge_by_those_before(nights: Sequence[NightlyRun], place: int, read: RunScans) -> NightDrift:
+    """Judge a night by the nights before it, each outcome of which counts once."""
+    before = read.of_runs(nights[max(0, place - REFERENCE_NIGHTS)].id, nights[place].id - 1).once()
+    no_reference = (
+        "the nights before it decided nothing new"
+        if place
+        else "no earlier night of this source was scored by this model; later nights are judged"
+    )
+    return _judge(nights[place], read, before, no_reference)
 
 
 def _judge_by_run(
@@ -77,9 +89,17 @@ def _judge_by_run(
     judged = nights or [NightlyRun(id=run_id, night="")]
     read = read_run_scans(connection, [night.id for night in judged], own=bool(nights))
     others = read.of_runs(1, 0) if reference is None else read_run_scans(connection, [reference], own=False)
-    return tuple(_judge(night, read, others) for night in judged)
+    return tuple(_judge(night, read, others, _why_none_is_left(night, others, reference)) for night in judged)
 
 
-def _judge(night: NightlyRun, read: RunScans, reference: RunScans) -> NightDrift:
+def _why_none_is_left(night: NightlyRun, reference: RunScans, reference_id: int | None) -> str:
+    """Why a run that is the reference has no scan beside those of the night, as a sentence, if it has none."""
+    if not len(reference.outcome_ids):
+        return f"run {reference_id} has no decided scan"
+    return f"every scan of run {reference_id} is one of {'this night' if night.night else f'run {night.id}'}'s"
+
+
+def _judge(night: NightlyRun, read: RunScans, reference: RunScans, no_reference: str) -> NightDrift:
     own = read.of_runs(night.id, night.id)
-    return judge_night(own.scans, reference.without(own).scans, run_id=night.id, name=night.night)
+    others = reference.without(own).scans
+    return judge_night(own.scans, others, run_id=night.id, name=night.night, no_reference=no_reference)

@@ -56,11 +56,15 @@ class RunScans:
         is_shared = np.isin(self.outcome_ids, others.outcome_ids)
         return self._take(~is_shared) if is_shared.any() else self
 
-    def _take(self, rows: slice | Mask) -> "RunScans":
+    def once(self) -> "RunScans":
+        """Each outcome in the first run that has it: a run that was open when the next one was opened shares some."""
+        first = np.unique(self.outcome_ids, return_index=True)[1]
+        return self if len(first) == len(self.outcome_ids) else self._take(np.sort(first))
+
+    def _take(self, rows: slice | Mask | Numbers) -> "RunScans":
         scans = DecidedScans(
             findings=self.scans.findings,
             runs=self.scans.runs[rows],
-            scan_ids=self.scans.scan_ids[rows],
             patients=self.scans.patients[rows],
             scores=self.scans.scores[rows],
             outcomes=_take_names(self.scans.outcomes, rows),
@@ -69,7 +73,7 @@ class RunScans:
         return RunScans(scans=scans, outcome_ids=self.outcome_ids[rows])
 
 
-def _take_names(names: Names, rows: slice | Mask) -> Names:
+def _take_names(names: Names, rows: slice | Mask | Numbers) -> Names:
     return Names(names=names.names, places=names.places[rows])
 
 
@@ -87,11 +91,10 @@ def read_run_scans(connection: Connection, run_ids: Sequence[int], *, own: bool)
     rows = connection.execute(_query(run_ids, findings, own=own), execution_options=STREAMING)
     table = np.fromiter(chain.from_iterable(numbered.number(rows)), np.float64)
     table = table.reshape(-1, numbered.count + len(findings))
-    runs, scan_ids, outcome_ids, patients, outcomes, *groups = table[:, : numbered.count].T.astype(np.int64)
+    runs, outcome_ids, patients, outcomes, *groups = table[:, : numbered.count].T.astype(np.int64)
     scans = DecidedScans(
         findings=findings,
         runs=runs,
-        scan_ids=scan_ids,
         patients=patients,
         scores=table[:, numbered.count :],
         outcomes=numbered.outcomes.to_names(outcomes),
@@ -152,15 +155,15 @@ class _NumberedRows:
         self.outcomes = _NumberedNames(str)
         self.groups = {kind: _NumberedNames(name_of) for kind, name_of in _KINDS.items()}
         #: Numbers before the scores of a row.
-        self.count: Final = 5 + len(self.groups)
+        self.count: Final = 4 + len(self.groups)
         self._patients: dict[str | int, int] = {}
 
     def number(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterator[Iterable[float]]:
-        """Run, scan, outcome, patient, what became of it, groups and scores of each row."""
+        """Run, outcome, patient, what became of it, groups and scores of each row."""
         patients, outcomes, groups = self._patients, self.outcomes, self.groups.values()
         for run_id, scan_id, outcome_id, dataset, patient, outcome, *rest in rows:
             # A patient id is one patient's only within a dataset.
             key = scan_id if patient is None else f"{dataset}\0{patient}"
-            yield (run_id, scan_id, outcome_id, patients.setdefault(key, len(patients)), outcomes[outcome])
+            yield (run_id, outcome_id, patients.setdefault(key, len(patients)), outcomes[outcome])
             yield [names[value] for names, value in zip(groups, rest, strict=False)]
             yield [np.nan if score is None else score for score in rest[len(groups) :]]

@@ -29,8 +29,6 @@ class DecidedScans:
     findings: tuple[str, ...]
     #: (N,) the run in which each scan was decided.
     runs: Numbers
-    #: (N,) ascending within a run.
-    scan_ids: Numbers
     #: (N,) a number for each patient. A scan without a patient id has a number of its own.
     patients: Numbers
     #: (N, F) float64 in [0, 1]; NaN where the scan has no score.

@@ -23,9 +23,11 @@ from db.evaluation.cohort import Mask, Numbers
 
 Values: TypeAlias = NDArray[np.float64]
 
-#: With so many permutations a p-value of 0.01 is exact, as 10 of 1,000.
+#: With this number of permutations a p-value of 0.01 is exact, as 10 of 1,000.
 MAX_PERMUTATIONS: Final = 999
-#: Once so many permutations reach the night's largest shift, the p-value is known to a third and the test ends.
+#: That of a night that none of them reaches.
+LEAST_P_VALUE: Final = 1 / (MAX_PERMUTATIONS + 1)
+#: Once this number of permutations reach the night's largest shift, p is known to a third and the test ends.
 _ENOUGH: Final = 10
 #: Shifts that differ by less are equal but for rounding.
 _ROUNDING: Final = 1e-9
@@ -143,10 +145,10 @@ class ShiftTest:
         return np.bincount(self._values[rows].ravel(), minlength=len(self._totals))
 
     def _standardise(self, night: Numbers) -> Values:
-        """(K,) shifts of a night with so many scans of each value.
+        """(K,) shifts of a night, from the number of its scans of each value.
 
-        Be q the share of all scans. A night's n scans of which y count have the residual r = y - q n, and those of the
-        reference have -r. So the difference of the shares is r (1 / n + 1 / n'), exactly, and r stands for it: a sum
+        Let q be the share of all scans. A night's n scans of which y count have the residual r = y - q n, and those of
+        the reference have -r. So the difference of the shares is exactly r (1 / n + 1 / n'), and r stands for it: a sum
         over units, the variance of which among permutations is known.
         """
         return np.asarray(self._residuals @ night / self._deviations, np.float64)

@@ -76,17 +76,31 @@ def read_run_pair(
     )
 
 
-def count_same_outcomes(connection: Connection, runs: tuple[int, int]) -> int:
-    """How many scans have one scored outcome in both runs: the later run took it over from the earlier one."""
-    other = aliased(RunScan)
+@dataclass(frozen=True, kw_only=True)
+class OutcomePairs:
+    """Of the scans that both runs scored, how many have outcomes of which something is known beforehand."""
+
+    #: One outcome in both runs: the later run took it over from the earlier one.
+    same: int
+    #: Outcomes of other bytes of the image, which was changed between the runs.
+    other_bytes: int
+
+
+def count_outcome_pairs(connection: Connection, runs: tuple[int, int]) -> OutcomePairs:
+    """Count them. A scan whose bytes one of the outcomes does not tell counts as unchanged."""
+    other_scan, other = aliased(RunScan), aliased(Outcome)
+    both_hashed = Outcome.content.startswith("sha256:") & other.content.startswith("sha256:")
+    changed = both_hashed & (Outcome.content != other.content)
     query = (
-        select(func.count())
+        select(func.count().filter(Outcome.id == other.id), func.count().filter(changed))
         .select_from(RunScan)
-        .join(other, (other.scan_id == RunScan.scan_id) & (other.outcome_id == RunScan.outcome_id))
+        .join(other_scan, other_scan.scan_id == RunScan.scan_id)
         .join(Outcome, Outcome.id == RunScan.outcome_id)
-        .where(RunScan.run_id == runs[0], other.run_id == runs[1], Outcome.state == SCORED)
+        .join(other, other.id == other_scan.outcome_id)
+        .where(RunScan.run_id == runs[0], other_scan.run_id == runs[1], Outcome.state == SCORED, other.state == SCORED)
     )
-    return connection.execute(query).scalar_one()
+    same, other_bytes = connection.execute(query).one()
+    return OutcomePairs(same=same, other_bytes=other_bytes)
 
 
 def read_image_names(connection: Connection, scan_ids: Sequence[int]) -> dict[int, str]:

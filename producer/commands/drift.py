@@ -7,9 +7,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from db.counted import counted
-from db.drift.night import NightDrift
+from db.drift.night import SCORE, NightDrift
 from db.drift.read import read_drift, why_not_comparable
-from db.drift.sentences import describe_drift, format_shares, name_quantity
+from db.drift.sentences import describe_drift, format_deviations, format_p_value, format_shares, name_quantity
 from db.engine.session import read_transaction
 from db.errors import UserError
 from db.evaluation.format import UNDEFINED, format_rate
@@ -68,7 +68,7 @@ def _print_night(run: RunInfo, counts: Progress, night: NightDrift) -> None:
     decided = counted(night.scans, "decided scan")
     print_line(f"Run {run.id}, {name}model {run.model} ({run.model_sha256[:12]}): {decided}")
     if counts.pending:
-        print_line(f"The run is not finished: {counted(counts.pending, 'scan')} more may change what is said here.")
+        print_line(f"The run is not finished: {counted(counts.pending, 'more scan')} may change what is said here.")
     print_line(describe_drift(night, name_manufacturer=True))
     if night.shifts:
         _print_shifts(night)
@@ -80,7 +80,7 @@ def _print_shifts(night: NightDrift) -> None:
     print_line("\nWhat shifted most, in deviations of like nights")
     rows = [
         (
-            f"{shift.standardised:>+10.1f}",
+            f"{format_deviations(shift):>10}",
             *(f"{share:>9}" for share in format_shares(shift)),
             name_quantity(shift, name_manufacturer=True),
         )
@@ -93,22 +93,24 @@ def _print_shifts(night: NightDrift) -> None:
 
 def _print_scores(night: NightDrift) -> None:
     print_line("\nScores; KS is the largest difference of shares, PSI the stability index")
+    shifts = {shift.name: shift for shift in night.shifts if shift.kind == SCORE}
     rows = [
         (
             f"{format_rate(of.night_mean):>10}",
             f"{format_rate(of.reference_mean):>14}",
             f"{format_rate(of.kolmogorov_smirnov):>5}",
             f"{format_rate(of.population_stability_index):>5}",
+            f"{format_deviations(shifts[of.finding]):>10}",
             of.finding,
         )
         for of in night.scores
     ]
-    print_columns(("night mean", "reference mean", "   KS", "  PSI", "finding"), rows)
+    print_columns(("night mean", "reference mean", "   KS", "  PSI", "deviations", "finding"), rows)
 
 
 def _print_nights(nights: Sequence[NightDrift], reference: str) -> None:
     print_line(f"\nThe last {len(nights)} nights, each against {reference}")
-    print_columns(("night", "scans", "p", "alarm", "shift", "of"), [_row(night) for night in nights])
+    print_columns(("night", "scans", "       p", "alarm", "shift", "of"), [_row(night) for night in nights])
 
 
 def _row(night: NightDrift) -> tuple[str | int, ...]:
@@ -116,5 +118,5 @@ def _row(night: NightDrift) -> tuple[str | int, ...]:
     largest = night.largest
     # Without the cut, which the table of shifts has: a line shall fit into 80 columns.
     of = name_quantity(largest, with_cut=False, name_manufacturer=True) if largest else ""
-    shift = f"{abs(largest.standardised):.1f}" if largest else UNDEFINED
-    return (night.night, night.scans, format_rate(night.p_value), alarm, f"{shift:>5}", of)
+    shift = format_deviations(largest) if largest else UNDEFINED
+    return (night.night, night.scans, f"{format_p_value(night.p_value):>8}", alarm, f"{shift:>5}", of)

@@ -8,16 +8,17 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from db.drift.read import why_no_reference
 from db.engine.session import open_database, read_transaction
 from db.errors import EXIT_REJECTS, UserError, WorkStopped
 from db.home import open_home
+from db.ledger.models import find_model
 from db.settings import load_settings
 from producer.commands.common import load_run, print_json, print_line
 from producer.ingest.source import Source, check_source
 from producer.monitoring.progress import why_stopped
 from producer.monitoring.prometheus import serve_fleet_metrics
 from producer.nightly.loop import NightlyLoop
-from producer.nightly.reference import check_reference
 from producer.nightly.schedule import Schedule, parse_schedule
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import to_text
@@ -58,8 +59,7 @@ def nightly_command(
         open_home(settings.home)
         engine = open_database(settings.database_url)
         if reference is not None:
-            with read_transaction(engine) as connection:
-                check_reference(connection, reference, source.model)
+            _check_reference(engine, reference, source.model)
         loop = NightlyLoop(settings, engine, source, clock, reference)
         if schedule is None:
             _run_once(loop, engine, as_json=as_json)
@@ -67,6 +67,19 @@ def nightly_command(
             # The workers do not serve these: how much waits matters most when all of them are dead.
             serve_fleet_metrics(settings, engine, loop.last_judged)
             _run_every_night(loop, schedule)
+
+
+def _check_reference(engine: Engine, reference: int, model: str | None) -> None:
+    """Warn if nights cannot be compared with a run. It may have been pruned, or the model rotated: scoring goes on."""
+    with read_transaction(engine) as connection:
+        try:
+            wanted = find_model(connection, model)
+        except UserError:
+            # It is registered when a night is opened, and may be published by then.
+            return
+        why_not = why_no_reference(connection, reference, model=wanted.name, model_sha256=wanted.sha256)
+    if why_not is not None:
+        logger.warning("nights are scored, but not judged for drift: %s", why_not)
 
 
 def _run_once(loop: NightlyLoop, engine: Engine, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from db.counted import counted
 from db.errors import UserError
 from db.evaluation.comparison import FindingComparison, compare_finding
 from db.evaluation.evaluate import clusters_of
-from db.evaluation.run_pair import RunPair, count_same_outcomes, read_run_pair
+from db.evaluation.run_pair import RunPair, count_outcome_pairs, read_run_pair
 from db.ledger.models import ModelInfo, find_model
 from db.ledger.runs import RunInfo, find_run
 from db.metrics.known_patients import KnownPatients, read_known_patients
@@ -71,8 +71,10 @@ class RunComparison:
     common: int
     #: Of these, those that either model has seen.
     seen: int
-    #: Of these, those whose outcome is one and the same in both runs, so that the scores cannot differ.
+    #: Of the common ones, those whose outcome is one and the same in both runs, so that the scores cannot differ.
     same_outcomes: int = 0
+    #: Of the common ones, those whose image was changed between the runs, so that the scores are of two images.
+    other_bytes: int = 0
     #: The scans that the comparison is of.
     used: int
     #: Patients of these with an id, and what intervals are clustered by: see `describe_clusters`.
@@ -148,6 +150,7 @@ def build_comparison(
     pair = _in_subset(pair, subset)
     has_patient = pair.first.has_patient
     patients = len(np.unique(pair.first.patients[has_patient]))
+    outcomes = count_outcome_pairs(connection, ids)
     first, second = (
         _describe_run(connection, *of_run) for of_run in zip(runs, models, label_sets, thresholds, strict=True)
     )
@@ -158,7 +161,8 @@ def build_comparison(
         subset=subset,
         common=common,
         seen=seen,
-        same_outcomes=count_same_outcomes(connection, ids),
+        same_outcomes=outcomes.same,
+        other_bytes=outcomes.other_bytes,
         used=len(pair.scan_ids),
         patients=patients,
         clusters=clusters_of(len(pair.scan_ids), patients, int((~has_patient).sum())),

@@ -9,7 +9,7 @@ from db.evaluation.run_pair import RunPair
 from db.metrics.scored_scans import HELD_OUT
 from producer.compare.build import RunComparison, build_comparison
 from producer.compare.files import to_csv, to_json
-from producer.compare.page.render import render_comparison
+from producer.compare.page import render_comparison
 from worker.files import write_files
 
 

@@ -32,6 +32,7 @@ from producer.nightly.notifications import Channel, open_channels
 from producer.nightly.schedule import Schedule, job_id
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import Summary, headline, summarise
+from producer.report.write import write_report
 from producer.retry import DATABASE_ERRORS, Clock, RetryTimer, cause_of
 from worker.artifacts.registration import UnusableFolderLog
 
@@ -187,9 +188,6 @@ class NightlyLoop:
         return summary, not claimed or self._send(summary)
 
     def _write_report(self, run_id: int) -> Summary:
-        # Importing numpy takes time and memory, which a waiting process can do without.
-        from producer.report.write import write_report
-
         # The folder of `producer report`.
         folder = self._settings.home / "reports" / f"run-{run_id}"
         with read_transaction(self._engine) as connection:

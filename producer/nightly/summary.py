@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from db.counted import counted
-from db.drift.sentences import describe_drift, describe_shift
+from db.drift.sentences import ALARM, describe_drift, describe_shift
 from db.evaluation.estimate import Estimate
 from db.evaluation.format import format_estimate
 from db.ledger.nightly_runs import night_of, own_work_of
@@ -152,7 +152,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
 
 def headline(summary: Summary) -> str:
     """The summary in one line."""
-    alarm = f"ALARM: {summary.drift_shift}; " if summary.drift_alarm else ""
+    alarm = f"{ALARM}: {summary.drift_shift}; " if summary.drift_alarm else ""
     return (
         f"{alarm}run {summary.run_id}, night {summary.night}, {_end_state(summary)}: "
         f"tonight {summary.scored_tonight:,} scored, {summary.failed_tonight:,} rejected or quarantined; "

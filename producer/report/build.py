@@ -154,8 +154,7 @@ def build_report(
 
     Raises:
         UserError: there is no such run, label set, subset or finding, the label set labels none of the run's scored
-            scans, the run is not finished and `partial` is false, a prevalence is stated without a label set, or the
-            reference cannot be one.
+            scans, the run is not finished and `partial` is false, or a prevalence is stated without a label set.
     """
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")

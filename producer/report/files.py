@@ -60,7 +60,7 @@ def _drift(drift: NightDrift | None) -> dict[str, Any] | None:
     if drift is None:
         return None
     values = asdict(drift)
-    return {name: values[name] for name in ("reference_runs", "shifts", "scores")}
+    return {name: values[name] for name in ("reference_runs", "shifts", "scores", "not_compared")}
 
 
 def to_csv(report: Report) -> str:

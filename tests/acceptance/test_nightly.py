@@ -138,9 +138,8 @@ def test_two_loops_catch_up_on_missed_nights_in_one_run(world, hook, tmp_path):
         (("--at", "02:00"), {}, "nothing to score"),
         (("--csv", "x.csv", "--at", "02:00", "--json"), {}, "--json needs --now"),
         (("--csv", "x.csv", "--now"), {"CXR_NIGHTLY_AT": "02:00"}, "x.csv"),
-        (("--csv", "x.csv", "--now"), {"CXR_DRIFT_REFERENCE": "9"}, "--reference 9: there is no such run"),
     ],
-    ids=["when", "both", "time", "zone", "source", "json", "variable", "reference"],
+    ids=["when", "both", "time", "zone", "source", "json", "variable"],
 )
 def test_a_wrong_flag_gives_one_sentence(tmp_path, flags, environment, sentence):
     """A wrong flag ends the command with code 2 at once, and `CXR_NIGHTLY_AT` does not contradict a typed `--now`."""

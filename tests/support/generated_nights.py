@@ -98,7 +98,6 @@ class Hospital:
         return DecidedScans(
             findings=tuple(f"finding {number}" for number in range(self._findings)),
             runs=np.full(len(unit), run_id),
-            scan_ids=np.arange(len(unit)),
             patients=numbers[unit],
             scores=scores,
             outcomes=Names(names=_OUTCOMES, places=outcomes),
@@ -160,7 +159,6 @@ def pooled(nights: Sequence[DecidedScans]) -> DecidedScans:
     return DecidedScans(
         findings=nights[0].findings,
         runs=np.concatenate([night.runs for night in nights]),
-        scan_ids=np.concatenate([night.scan_ids for night in nights]),
         patients=np.concatenate([night.patients for night in nights]),
         scores=np.concatenate([night.scores for night in nights]),
         outcomes=joined([night.outcomes for night in nights]),

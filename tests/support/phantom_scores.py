@@ -47,7 +47,6 @@ class Pool:
         return DecidedScans(
             findings=self.findings,
             runs=np.full(len(rows), run_id),
-            scan_ids=rows,
             patients=self.patients[rows],
             scores=self.scores[gain, rows],
             outcomes=Names(names=(SCORED,), places=np.zeros(len(rows), np.int64)),

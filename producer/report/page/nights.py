@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from db.drift.night import ALL_SCORES, OUTCOME, SCORE, NightDrift, ScoreShift, Shift
-from db.drift.sentences import describe_drift, describe_reference, describe_shift, format_shares, name_quantity
+from db.drift.sentences import (
+    describe_drift,
+    describe_reference,
+    describe_shift,
+    format_deviations,
+    format_p_value,
+    format_shares,
+    name_quantity,
+)
 from db.evaluation.cohort import AGE, MANUFACTURER, SEX, VIEW
 from producer.report.page.scale import Scale
 
@@ -29,6 +37,7 @@ class NightRow:
     name: str
     #: The largest shift in words, or why the night is not judged.
     words: str
+    p_value: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,7 @@ class ShareRow:
     name: str
     night: str
     reference: str
+    deviations: str
     shift: Shift
 
 
@@ -46,6 +56,7 @@ class ScoreRow:
     """A finding's scores."""
 
     scores: ScoreShift
+    deviations: str
     shift: Shift
 
 
@@ -80,7 +91,7 @@ def drift_view(nights: Sequence[NightDrift]) -> DriftView | None:
         rows=tuple(_night_row(night) for night in nights),
         x=Scale(low=0, high=len(nights), start=_LEFT, end=_RIGHT),
         y=Scale(low=0, high=highest, start=_BOTTOM, end=_TOP),
-        scores=tuple(ScoreRow(scores=scores, shift=of_scores[scores.finding]) for scores in own.scores),
+        scores=tuple(_score_row(scores, of_scores[scores.finding]) for scores in own.scores),
         shares=tuple(_share_row(shift) for shift in sorted(shifts, key=_order)),
     )
 
@@ -89,12 +100,18 @@ def _night_row(drift: NightDrift) -> NightRow:
     words = f"not judged: {drift.not_judged}"
     if drift.largest is not None:
         words = describe_shift(drift.largest, name_manufacturer=True)
-    return NightRow(drift=drift, name=drift.night or f"run {drift.run_id}", words=words)
+    name, p_value = drift.night or f"run {drift.run_id}", format_p_value(drift.p_value)
+    return NightRow(drift=drift, name=name, words=words, p_value=p_value)
+
+
+def _score_row(scores: ScoreShift, shift: Shift) -> ScoreRow:
+    return ScoreRow(scores=scores, deviations=format_deviations(shift), shift=shift)
 
 
 def _share_row(shift: Shift) -> ShareRow:
     night, reference = format_shares(shift)
-    return ShareRow(name=name_quantity(shift, name_manufacturer=True), night=night, reference=reference, shift=shift)
+    name, deviations = name_quantity(shift, name_manufacturer=True), format_deviations(shift)
+    return ShareRow(name=name, night=night, reference=reference, deviations=deviations, shift=shift)
 
 
 def _order(shift: Shift) -> tuple[int, str]:

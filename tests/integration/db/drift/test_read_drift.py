@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, literal, select, true, update
 
+from db.close_run import close_finished_runs
 from db.drift import read
 from db.drift.judge import judge_night
 from db.drift.read import read_drift
@@ -15,7 +16,15 @@ from db.errors import UserError
 from db.maintenance.forget_patient import forget_patient
 from db.maintenance.prune_runs import prune_runs
 from db.schema.tables import Run, RunScan, Scan
-from tests.support.nights_ledger import NightlyJob, NightScans, add_night, decided_rows, make_nights_ledger
+from tests.support.nights_ledger import (
+    NightlyJob,
+    NightScans,
+    add_night,
+    decide_night,
+    decided_rows,
+    make_nights_ledger,
+    open_night,
+)
 
 #: Instead of 30, see `few`.
 REFERENCE = 3
@@ -86,7 +95,7 @@ def test_the_first_night_has_no_reference(engine, database_url, nights):
     """And the second has one night."""
     first, second = drift(database_url, nights[1], shown=NIGHTS)
     assert (first.scans, first.reference_runs, first.reference_scans) == (60, (), 0)
-    assert first.not_judged is not None
+    assert first.not_judged == "no earlier night of this source was scored by this model; later nights are judged"
     assert second.reference_runs == (nights[0],)
     assert drift(database_url, nights[1], shown=1) == (second,)
 
@@ -116,6 +125,18 @@ def test_a_night_equals_a_recount_once_patients_are_forgotten_and_runs_are_prune
 
 
 @SQLITE
+def test_outcomes_for_which_several_nights_waited_count_once_in_a_reference(engine, database_url):
+    """Nights that are opened while the one before is not done wait for its scans, too; each of them is of all these."""
+    job = NightlyJob(usual=USUAL)
+    waiting = [open_night(engine, job, number) for number in range(3)]
+    decide_night(engine, job, 2, waiting[-1])
+    close_finished_runs(engine)
+    *before, last = drift(database_url, add_night(engine, job, 3))
+    assert [night.scans for night in before] == [2 * USUAL.scans, 3 * USUAL.scans]
+    assert last.reference_scans == 3 * USUAL.scans
+
+
+@SQLITE
 def test_a_run_as_reference_counts_with_all_its_scans_but_those_of_the_night(engine, database_url, nights):
     """Reused ones too. Outcomes of a night that it reused are the night's."""
     before = drift(database_url, nights[-1], reference=nights[2])
@@ -129,6 +150,19 @@ def test_a_run_as_reference_counts_with_all_its_scans_but_those_of_the_night(eng
         count = connection.execute(shared).scalar()
     assert 0 < count < after.scans
     assert after.reference_scans == recount(engine, [nights[3]], own=False) - count
+
+
+@SQLITE
+def test_a_reference_of_which_every_scan_is_one_of_the_nights_says_so(engine, database_url, nights):
+    """As a run of a folder that the night's run scored before."""
+    again = add_night(engine, NightlyJob(usual=USUAL, job="b" * 12, kept_nights=1), 0, NightScans(scans=60))
+    with engine.begin() as connection:
+        connection.execute(delete(RunScan).where(RunScan.run_id == again))
+        own = select(literal(again), RunScan.scan_id, RunScan.outcome_id, true()).where(RunScan.run_id == nights[0])
+        columns = ["run_id", "scan_id", "outcome_id", "reused"]
+        connection.execute(insert(RunScan).from_select(columns, own))
+    (found,) = drift(database_url, nights[0], reference=again, shown=1)
+    assert found.not_judged == f"every scan of run {again} is one of this night's"
 
 
 @SQLITE
@@ -147,11 +181,11 @@ def test_nights_say_why_they_cannot_be_compared_with_a_reference(engine, databas
     """It is the night itself, a run of another model, or one that is not there: reports of nights must not fail."""
     run = nights[-1]
     other = add_night(engine, NightlyJob(model="later", usual=USUAL, kept_nights=1), NIGHTS)
+    flag = "--reference or CXR_DRIFT_REFERENCE"
     reasons = {
-        run: f"run {run} cannot be its own reference; name another run with --reference",
-        other: f"run {other} is of model later, and run {run} of model densenet; name a run of model densenet with "
-        "--reference",
-        99: "there is no run 99 to compare with; name another run with --reference",
+        run: f"run {run} cannot be its own reference; name another run with {flag}",
+        other: f"run {other} is of model later; name a run of model densenet with {flag}",
+        99: "there is no run 99 to compare with; name another run with --reference or CXR_DRIFT_REFERENCE",
     }
     for reference, sentence in reasons.items():
         found = drift(database_url, run, reference=reference)

@@ -161,6 +161,20 @@ def test_runs_that_share_their_outcomes_cannot_differ(ledger):
     assert compared(ledger)[0].same_outcomes == 0
 
 
+def test_scans_whose_image_was_changed_between_the_runs_are_counted(ledger):
+    """Their scores are of two images. Nothing is told of an image whose bytes one of the outcomes does not tell."""
+    assert compared(ledger)[0].other_bytes == 0
+    with ledger.begin() as connection:
+        of_second = "(SELECT outcome_id FROM run_scans WHERE run_id = 2 AND scan_id IN "
+        change = "UPDATE outcomes SET content = {} WHERE state = 'scored' AND id IN " + of_second + "({}))"
+        connection.execute(text(change.format("'sha256:other'", "101, 102, 103")))
+        connection.execute(text(change.format("NULL", "104, 105")))
+        connection.execute(text(change.format("'etag:other'", "106")))
+    comparison, _ = compared(ledger)
+    assert (comparison.other_bytes, comparison.same_outcomes) == (3, 0)
+    assert any("of two images" in told for told in warnings(comparison))
+
+
 @pytest.mark.parametrize(
     ("asked", "chosen"),
     [

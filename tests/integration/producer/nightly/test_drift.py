@@ -6,13 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from db.engine.session import open_database, read_transaction
-from db.errors import UserError
+from db.engine.session import open_database
 from db.maintenance.prune_runs import prune_runs
+from producer.commands.nightly import _check_reference
 from producer.ingest.source import Source
 from producer.monitoring.prometheus import FleetCollector
 from producer.nightly.loop import NightlyLoop
-from producer.nightly.reference import check_reference
 from producer.nightly.schedule import job_id, parse_schedule
 from producer.nightly.settings import NightlySettings
 from producer.retry import Clock
@@ -77,18 +76,18 @@ def test_a_night_that_drifted_is_told_as_an_alarm_and_a_like_night_is_not(site, 
     loop = site.loop()
     first = site.told(loop)
     assert (first["drift_alarm"], first["drift_shift"], first["drift_p_value"]) == (None, None, None)
-    assert "its reference has no scan" in first["drift_not_judged"]
+    assert "no earlier night of this source" in first["drift_not_judged"]
     assert site.gauges(loop) == {}, "no night was judged"
     site.add()
     like = site.told(loop)
     assert (like["drift_alarm"], like["drift_not_judged"], like["drift_reference_scans"]) == (False, None, 150)
-    assert like["drift_note"].startswith("No alarm: ")
+    assert like["drift_note"].startswith("Drift: no alarm. ")
     assert site.gauges(loop)["alarm",] == 0
     site.add(OTHER)
     other = site.told(loop)
     assert (other["drift_alarm"], other["drift_p_value"], other["drift_reference_scans"]) == (True, 0.001, 300)
     assert other["drift_shift"].startswith("a manufacturer 100% of scans (reference 0%), ")
-    assert f"ALARM: {other['drift_shift']}; run 3, night" in caplog.text
+    assert f"ALARM: drift: {other['drift_shift']}; run 3, night" in caplog.text
     gauges = site.gauges(loop)
     assert (gauges["alarm",], gauges["scans",], gauges["largest_shift",] > 10) == (1, 150, True)
     assert {finding for name, *finding in gauges if name == "ks" for finding in finding} == set(JOB.findings)
@@ -122,7 +121,7 @@ def test_nights_are_compared_with_the_run_that_is_named(site):
     site.add()
     summary = site.told(site.loop(reference=named))
     assert (summary["drift_alarm"], summary["drift_reference_scans"]) == (True, 150)
-    assert f"drifted from run {named} (150 scans): a manufacturer" in summary["drift_note"]
+    assert f"differs from run {named} (150 scans): a manufacturer" in summary["drift_note"]
 
 
 def test_a_reference_that_cannot_be_compared_leaves_the_night_unjudged_and_its_summary_sent(site):
@@ -134,20 +133,25 @@ def test_a_reference_that_cannot_be_compared_leaves_the_night_unjudged_and_its_s
     loop = site.loop(reference=named)
     rotated = site.told(loop)
     assert (rotated["drift_alarm"], site.gauges(loop)) == (None, {})
-    assert rotated["drift_not_judged"].startswith(f"run {named} is of model densenet, and run 3 of model newer; ")
+    assert rotated["drift_not_judged"].startswith(f"run {named} is of model densenet; name a run of model newer ")
     assert prune_runs(site.engine, timedelta(days=1), now=datetime.now(UTC) + timedelta(days=9)).runs == 1
     site.add(job=newer)
     assert site.told(site.loop(reference=2))["drift_not_judged"].startswith("there is no run 2 to compare with; ")
 
 
-def test_a_wrong_reference_is_refused_before_the_first_night(site):
-    """It must exist, and be of the nights' model; a model that is not there yet is no mistake."""
-    named = site.add()
+@pytest.mark.parametrize(
+    ("reference", "model", "sentence"),
+    [
+        (1, "densenet", None),
+        (1, "not yet", None),
+        (9, "densenet", "there is no run 9 to compare with; "),
+        (1, "newer", "run 1 is of model densenet; name a run of model newer "),
+    ],
+)
+def test_a_wrong_reference_is_warned_of_and_stops_no_night(site, caplog, reference, model, sentence):
+    """A restart after the reference was pruned must not end the service. A model may be published later."""
+    site.add()
     site.add(job=NightlyJob(**vars(JOB) | {"model": "newer"}))
-    with read_transaction(site.engine) as connection:
-        check_reference(connection, named, "densenet")
-        check_reference(connection, named, "not yet")
-        with pytest.raises(UserError, match=r"^--reference 9: there is no such run; 'producer runs' lists them$"):
-            check_reference(connection, 9, "densenet")
-        with pytest.raises(UserError, match="run 1 is of model densenet, and the nights are of newer; name a run of"):
-            check_reference(connection, named, "newer")
+    _check_reference(site.engine, reference, model)
+    warned = [record.getMessage() for record in caplog.records]
+    assert warned == [] if sentence is None else sentence in warned[0]

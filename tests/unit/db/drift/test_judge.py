@@ -33,7 +33,6 @@ def plain_scans(count, run_id, **changes):
     plain = DecidedScans(
         findings=("Effusion",),
         runs=np.full(count, run_id),
-        scan_ids=np.arange(count),
         patients=np.arange(count),
         scores=np.full((count, 1), 0.25),
         outcomes=named(np.zeros(count), SCORED),
@@ -141,6 +140,17 @@ def test_a_finding_whose_scores_are_all_equal_has_no_cut():
     assert found.p_value == 1
 
 
+def test_a_kind_of_which_the_reference_knows_nothing_is_not_compared():
+    """A reference of PNG names no manufacturer, which is no drift of a night of DICOM; lost headers are one."""
+    makers = named(np.zeros(200, np.int64), "ACME")
+    with_headers, without = with_group(plain_scans(200, 100), "manufacturer", makers), plain_scans(200, 1)
+    found = judge(with_headers, without)
+    assert (found.not_compared, found.p_value) == (("manufacturer",), 1)
+    assert "manufacturer" not in {shift.kind for shift in found.shifts}
+    lost = judge(replace(without, runs=np.full(200, 101)), replace(with_headers, runs=np.full(200, 1)))
+    assert (lost.not_compared, lost.is_alarm, lost.largest.kind) == ((), True, "manufacturer")
+
+
 def test_the_eight_most_frequent_manufacturers_are_compared():
     """And all others together."""
     makers = [f"maker {letter}" for letter in "ABCDEFGHIJ"]
@@ -157,7 +167,8 @@ def test_the_eight_most_frequent_manufacturers_are_compared():
         (49, 300, "only 49 scans were decided in this night; a night under 50 is not judged"),
         (1, 300, "only 1 scan was decided in this night; a night under 50 is not judged"),
         (50, 12, "its reference has only 12 scans; a night is judged against at least 50"),
-        (50, 0, "its reference has no scan; a night is judged against at least 50"),
+        (0, 300, "nothing new was decided in this night"),
+        (50, 0, "its reference has no scan"),
     ],
 )
 def test_a_night_of_few_scans_or_against_few_is_not_judged(scans, reference, sentence):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from db.drift.night import NightDrift, Shift
-from db.drift.sentences import describe_drift, describe_shift, format_shares
+from db.drift.sentences import describe_drift, describe_shift, format_deviations, format_shares
 
 VIEW = Shift(kind="view", name="AP", cut=None, night=0.57, reference=0.35, standardised=14.21)
 JUDGED = NightDrift(
@@ -28,8 +28,8 @@ def shift(kind, name, cut=None):
 def test_an_alarm_says_what_shifted_from_what_and_what_to_do():
     """One line, with p, which names the night and its reference."""
     assert describe_drift(JUDGED, name_manufacturer=False) == (
-        "ALARM: night 2026-11-25 drifted from the 30 nights before it (29,870 scans): view AP 57% of scans "
-        "(reference 35%), 14.2 deviations, p = 0.001. "
+        "ALARM: drift: night 2026-11-25 differs from the 30 nights before it (29,870 scans): view AP 57% of scans "
+        "(reference 35%), +14.2 deviations, p <= 0.001. "
         "Look at where its scans come from: a device, a ward, or what is written into headers."
     )
 
@@ -38,9 +38,32 @@ def test_a_run_that_is_like_one_other_run_says_its_largest_shift():
     """Neither is a night, so both are named by their numbers."""
     like = dataclasses.replace(JUDGED, night="", reference_runs=(17,), is_alarm=False, p_value=0.4321)
     assert describe_drift(like, name_manufacturer=False) == (
-        "No alarm: run 31 is not shown to differ from run 17 (29,870 scans). "
-        "Its largest shift is view AP 57% of scans (reference 35%), 14.2 deviations, p = 0.432."
+        "Drift: no alarm. Nothing shows that run 31 differs from run 17 (29,870 scans). "
+        "Its largest shift is view AP 57% of scans (reference 35%), +14.2 deviations, p = 0.432."
     )
+
+
+def test_what_is_not_compared_is_said_at_the_end():
+    left_out = dataclasses.replace(JUDGED, not_compared=("view", "manufacturer"))
+    assert describe_drift(left_out, name_manufacturer=False).endswith(
+        " headers. Not compared, because nothing is known of it in the reference: view, manufacturer."
+    )
+
+
+def test_an_alarm_of_a_night_leads_to_what_the_night_itself_decided():
+    """A run that is no night is compared with all its scans, so nothing is left out of its lists."""
+    for kind, words in (("outcome", " --new'."), ("score", " (tick 'New outcomes'),")):
+        night = dataclasses.replace(JUDGED, shifts=(shift(kind, "any"),))
+        assert words in describe_drift(night, name_manufacturer=False)
+        assert words not in describe_drift(dataclasses.replace(night, night=""), name_manufacturer=False)
+
+
+def test_deviations_have_a_sign_unless_they_are_of_all_scores_together():
+    """Sentence and tables have the same."""
+    joint = Shift(kind="scores", name="all findings", cut=None, night=None, reference=None, standardised=6.5)
+    unknown = dataclasses.replace(joint, kind="score", name="Effusion")
+    shifts = (VIEW, shift("view", "PA"), joint, unknown)
+    assert [format_deviations(of) for of in shifts] == ["+14.2", "-6.0", "6.5", "–"]
 
 
 def test_a_night_that_is_not_judged_says_why():
@@ -57,7 +80,7 @@ def test_a_night_that_is_not_judged_says_why():
         (shift("outcome", "killed_worker"), "quarantined: 17% of scans (", "producer failures --run 31"),
         (
             shift("score", "Effusion", 0.3125),
-            "scores of Effusion at or above 0.3125: 17% of scored scans (reference 10%), 6.0 deviations",
+            "scores of Effusion at or above 0.3125: 17% of scored scans (reference 10%), -6.0 deviations",
             "producer browse",
         ),
         (shift("age", "40-59"), "age 40-59 17% of scans (", "a device"),

@@ -91,6 +91,7 @@ def test_a_comparison_without_labels_has_agreement_and_changes_alone():
         ({"same_outcomes": 5}, "5 of the 1,060 scans of both runs have one outcome in both"),
         ({"same_outcomes": 1_060}, "Both runs hold the very same outcomes, so nothing can differ"),
         ({"same_outcomes": 1_060, "first": {"label_set": "2020@01"}}, "scores cannot differ: only labels do"),
+        ({"other_bytes": 5}, "Of 5 of the 1,060 scans of both runs, the image was changed between the runs"),
         ({"first": {"label_set": "2020@01"}}, "Each run is judged by a label set of its own"),
     ],
 )

@@ -53,10 +53,10 @@ SUMMARY = Summary(
     notes={"view_unknown": 7},
     drift_alarm=False,
     drift_p_value=0.35,
-    drift_shift="view AP 37% of scans (reference 35%), 1.2 deviations",
+    drift_shift="view AP 37% of scans (reference 35%), +1.2 deviations",
     drift_not_judged=None,
     drift_reference_scans=6_240,
-    drift_note="No alarm: night 2026-11-25 is not shown to differ from the 30 nights before it (6,240 scans).",
+    drift_note="Drift: no alarm. Nothing shows that night 2026-11-25 differs from the 30 nights before it.",
 )
 
 
@@ -160,9 +160,9 @@ def test_every_field_of_the_json_is_documented():
 def test_only_an_alarm_of_drift_stands_in_the_subject():
     """The text says in any case whether there is one."""
     alarm = dataclasses.replace(SUMMARY, drift_alarm=True, drift_note="ALARM: the whole sentence.")
-    assert headline(alarm).startswith("ALARM: view AP 37% of scans (reference 35%), 1.2 deviations; run 7, night")
+    assert headline(alarm).startswith("ALARM: drift: view AP 37% of scans (reference 35%), +1.2 deviations; run 7, ")
     assert "\nALARM: the whole sentence.\n" in to_text(alarm)
-    assert "\nNo alarm: night 2026-11-25 is not shown to differ" in to_text(SUMMARY)
+    assert "\nDrift: no alarm. Nothing shows that" in to_text(SUMMARY)
 
 
 def test_a_mail_says_if_scores_were_computed_in_more_than_one_way():

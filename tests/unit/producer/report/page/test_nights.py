@@ -27,19 +27,21 @@ def test_each_night_has_a_row_the_latest_first():
     text = words(rendered(some_nights()))
     largest = [describe_shift(night.largest, name_manufacturer=True) for night in (alarm, quiet)]
     assert (
-        f"2026-01-03 33 1,000 {largest[0]} 0.001 alarm "
+        f"2026-01-03 33 1,000 {largest[0]} <= 0.001 alarm "
         "2026-01-02 32 12 not judged: only 12 scans were decided – – "
         f"2026-01-01 31 1,000 {largest[1]} 0.400 no"
     ) in text
     assert "Last 3 nights" in text
+    assert "The rest of this page is of the whole source; the night's own are 1,000 scans." in text
 
 
-def test_an_alarm_is_a_warning_above_the_figures():
+def test_an_alarm_is_a_warning_above_the_figures_and_the_section_says_what_to_do():
     """That of the report's own night; an earlier night's has been sent before."""
     nights = some_nights()
-    sentence = describe_drift(nights[-1], name_manufacturer=True)
     warning = re.compile(r'<p class="warning">([^<]*)</p>')
-    assert unescape(warning.findall(rendered(nights))[0]) == sentence
+    short = f"ALARM: drift: {describe_shift(nights[-1].largest, name_manufacturer=True)}."
+    assert unescape(warning.findall(rendered(nights))[0]) == short
+    assert words(rendered(nights)).count(describe_drift(nights[-1], name_manufacturer=True)) == 1
     earlier = rendered(nights[::-1])
     assert not any("ALARM" in text for text in warning.findall(earlier))
     assert describe_drift(nights[0], name_manufacturer=True) in words(earlier)
@@ -76,5 +78,5 @@ def test_a_run_that_is_no_night_has_no_nights_on_its_page():
     assert 'id="strip"' not in rendered(())
     alone = replace(some_nights()[-1], night="", reference_runs=(2,))
     text = words(rendered((alone,)))
-    assert "Drift ALARM: run 33 drifted from run 2 (30,000 scans)" in text
+    assert "Drift ALARM: drift: run 33 differs from run 2 (30,000 scans)" in text
     assert "Last 1 night" not in text
