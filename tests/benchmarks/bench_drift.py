@@ -6,8 +6,8 @@
     python -m tests.benchmarks.bench_drift gain --model FOLDER [--nights N] [--patients P]
     python -m tests.benchmarks.bench_drift time
 
-`level` takes an hour on one core, `power` half an hour, `gain` a quarter and `time` half a minute. The model of `gain`
-is that of `make demo`, in demo/home/models; it has seen none of these patients.
+`level` takes an hour on one core, `power` half an hour, `limits` and `gain` a quarter, and `time` half a minute. The
+model of `gain` is that of `make demo`, a folder of demo/home/models; it has seen none of these patients.
 """
 
 import argparse
