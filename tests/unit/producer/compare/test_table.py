@@ -188,6 +188,15 @@ def test_what_limits_a_comparison_is_said_before_any_table(changed, sentence):
     assert [told for told in warnings(comparison) if sentence in told]
 
 
+def test_one_sentence_says_that_only_labels_differ():
+    """If both runs hold the same outcomes, that a difference may be one of labels is said already."""
+    first = replace(COMPARISON.first, label_set="2020@01")
+    told = warnings(replace(COMPARISON, first=first, same_outcomes=1_060))
+    assert [sentence for sentence in told if "label" in sentence] == [
+        "Both runs hold the very same outcomes, so scores cannot differ: only labels do."
+    ]
+
+
 def test_names_from_the_ledger_control_no_terminal():
     """A model's name may be anything."""
     text = "\n".join(lines_of(a_comparison(PAIR, first={"model": "[red]\x1b[2Jx"})))
