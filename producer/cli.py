@@ -316,17 +316,14 @@ def report(
 @app.command()
 def compare(
     first: Annotated[
-        int | None, typer.Argument(help="Run that is compared with.", min=1, max=2**31 - 1, show_default=False)
-    ] = None,
+        int, typer.Argument(help="Run that is compared with; 'producer runs' lists them.", min=1, max=2**31 - 1)
+    ],
     second: Annotated[
-        int | None,
+        int,
         typer.Argument(
-            help="Run that is compared: differences are its figures minus those of the first.",
-            min=1,
-            max=2**31 - 1,
-            show_default=False,
+            help="Run that is compared: differences are its figures minus those of the first.", min=1, max=2**31 - 1
         ),
-    ] = None,
+    ],
     *,
     labels: Annotated[
         str | None,

@@ -90,7 +90,9 @@ def report_run(
     print_line(f"report: {folder / 'index.html'}")
 
 
-def folder_name(start: str, *, label_set: str | None, subset: str, finding: str | None) -> str:
+def folder_name(
+    start: str, *, label_set: str | None, subset: str, finding: str | None, threshold: str | None = None
+) -> str:
     """The name of a report's or comparison's folder: what it is of, then what was asked for beside the usual."""
     parts = [start]
     if label_set is not None:
@@ -99,6 +101,8 @@ def folder_name(start: str, *, label_set: str | None, subset: str, finding: str 
         parts.append(subset)
     if finding is not None:
         parts.append(column_of(finding).replace("/", "_"))
+    if threshold is not None:
+        parts.append(f"at-{column_of(threshold.strip()).replace('/', '_')}")
     return "-".join(parts)
 
 
