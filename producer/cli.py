@@ -295,6 +295,7 @@ def report(
             metavar="FINDING=SHARE",
         ),
     ] = None,
+    reference: Reference = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Report a run that is not finished; the report is marked as partial.")
     ] = False,
@@ -309,6 +310,7 @@ def report(
         thresholds=inspect_run.parse_thresholds(thresholds),
         finding=finding,
         prevalence=inspect_run.parse_prevalences(prevalence or ()),
+        reference=reference,
     )
     inspect_run.report_command(run_id, out, options=options, partial=partial, as_json=as_json)
 

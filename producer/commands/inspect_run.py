@@ -33,6 +33,8 @@ class ReportOptions:
     finding: str | None = None
     #: By finding, see `choose_prevalences`.
     prevalence: Mapping[str, float] = field(default_factory=dict)
+    #: The run that nights are compared with for drift; None is the nights before each.
+    reference: int | None = None
 
 
 DEFAULT_OPTIONS: Final = ReportOptions()
@@ -82,6 +84,7 @@ def report_run(
             thresholds=options.thresholds,
             finding=options.finding,
             prevalence=options.prevalence,
+            reference=options.reference,
         )
     if as_json:
         print(to_json(report))

@@ -137,17 +137,13 @@ def _warnings(comparison: RunComparison) -> Iterator[str]:
         yield comparison.held_out_note
     if (same := _same_outcomes_note(comparison)) is not None:
         yield same
-<<<<<<< HEAD
     if comparison.other_bytes:
         yield (
             f"Of {comparison.other_bytes:,} of the {comparison.common:,} scans of both runs, the image was changed "
             "between the runs, so its scores are of two images."
         )
-    if runs[0].label_set != runs[1].label_set:
-=======
     # If all outcomes are the same, that is said already.
     if runs[0].label_set != runs[1].label_set and comparison.same_outcomes < comparison.common:
->>>>>>> i30-fixa
         yield "Each run is judged by a label set of its own, so a difference may be one of labels; --labels takes one."
     yield from _runtime_notes(*runs)
     for run, findings in zip(runs, (comparison.only_first, comparison.only_second), strict=True):

@@ -9,12 +9,8 @@ from db.evaluation.run_pair import RunPair
 from db.metrics.scored_scans import HELD_OUT
 from producer.compare.build import RunComparison, build_comparison
 from producer.compare.files import to_csv, to_json
-<<<<<<< HEAD
 from producer.compare.page import render_comparison
-=======
-from producer.compare.page.render import render_comparison
 from producer.report.folder import COMPARISON, check_folder
->>>>>>> i30-fixa
 from worker.files import write_files
 
 
