@@ -4,6 +4,8 @@ Scores of findings rise and fall together. So what moves one up and another down
 moves too little to tell, as under another gain of a detector.
 """
 
+from math import erfc, expm1, log1p, sqrt
+from statistics import NormalDist
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -15,6 +17,8 @@ Values: TypeAlias = NDArray[np.float64]
 
 #: The variance of a rank that is spread evenly over a length of 1.
 _RANK_VARIANCE: Final = 1 / 12
+#: A shift of 37 deviations; one that is rarer cannot be told from it.
+_RAREST: Final = 1e-300
 
 
 class JointShift:
@@ -37,16 +41,19 @@ class JointShift:
         self._of_units = np.linalg.solve(np.linalg.cholesky(covariance), of_units.T).T.copy()
 
     def standardise(self, units: Numbers) -> float:
-        """The shift of a night of these units, at least 0.
+        """The shift of a night of these units, at least 0: as rare as if it were the largest of F independent ones.
 
-        The square of a distance in deviations (Hotelling, The generalization of Student's ratio, Annals of Mathematical
-        Statistics 2 (1931)) is about chi-square among permutations, and the cube root of that is about normal (Wilson
-        and Hilferty, The distribution of chi-square, PNAS 17 (1931)). So this shift compares with that of one quantity.
+        The square of the distance in deviations (Hotelling, The generalization of Student's ratio, Annals of
+        Mathematical Statistics 2 (1931)) is about chi-square among permutations, and the cube root of that is about
+        normal (Wilson and Hilferty, The distribution of chi-square, PNAS 17 (1931)).
         """
-        freedom = self._of_units.shape[1]
-        distance = np.sum(self._of_units[units].sum(axis=0) ** 2)
-        spread = 2 / (9 * freedom)
-        return max(0.0, float((np.cbrt(distance / freedom) - (1 - spread)) / np.sqrt(spread)))
+        findings = self._of_units.shape[1]
+        distance = float(np.sum(self._of_units[units].sum(axis=0) ** 2))
+        spread = 2 / (9 * findings)
+        deviate = ((distance / findings) ** (1 / 3) - (1 - spread)) / sqrt(spread)
+        rarity = max(_RAREST, erfc(deviate / sqrt(2)) / 2)
+        of_one = -expm1(log1p(-rarity) / findings) if rarity < 1 else 1.0
+        return -NormalDist().inv_cdf(of_one / 2)
 
 
 def centred_ranks(scores: Values) -> Values:

@@ -63,7 +63,7 @@ class Patients:
 
 
 class Hospital:
-    """Makes nights of so many scans."""
+    """Makes nights of about so many scans."""
 
     def __init__(
         self, rng: np.random.Generator, *, scans: int, findings: int = 15, returning: float = USUAL_RETURNING
@@ -97,7 +97,7 @@ class Hospital:
         names = {VIEW: ("PA", "AP"), SEX: _SEXES, AGE: _AGES, MANUFACTURER: _MANUFACTURERS}
         return DecidedScans(
             findings=tuple(f"finding {number}" for number in range(self._findings)),
-            runs=np.full(self._scans, run_id),
+            runs=np.full(len(unit), run_id),
             patients=numbers[unit],
             scores=scores,
             outcomes=Names(names=_OUTCOMES, places=outcomes),
@@ -106,9 +106,10 @@ class Hospital:
 
     def _draw_units(self) -> tuple[Numbers, Patients, Numbers]:
         """The numbers of the night's patients, what they are like, and (N,) the patient of each scan."""
-        counts = np.minimum(self._rng.geometric(1 - _ONE_MORE, self._scans), _MOST_SCANS)
-        unit = np.repeat(np.arange(self._scans), counts)[: self._scans]
-        units = int(unit[-1]) + 1
+        # Patients come as they come: with a fixed number of scans instead, few patients would have many scans each.
+        units = round(self._scans * (1 - _ONE_MORE))
+        counts = np.minimum(self._rng.geometric(1 - _ONE_MORE, units), _MOST_SCANS)
+        unit = np.repeat(np.arange(units), counts)
         returning = self._rng.choice(len(self._ward.bedridden), round(self._returning * units), replace=False)
         fresh = np.arange(units - len(returning)) + self._next_patient
         self._next_patient += len(fresh)

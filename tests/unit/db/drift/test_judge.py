@@ -58,8 +58,9 @@ def test_a_night_is_judged_the_same_each_time_and_by_its_run(hospital, reference
 def test_a_night_like_its_reference_has_no_shift():
     """Scan for scan."""
     scans = Hospital(np.random.default_rng(0), scans=300, findings=2).night(1)
-    found = judge(replace(scans, runs=np.full(300, 2)), scans)
-    assert [shift.standardised for shift in found.shifts] == pytest.approx([0] * len(found.shifts), abs=1e-9)
+    found = judge(replace(scans, runs=scans.runs + 1), scans)
+    # Of all scores together it is as small as the normal approximation has it.
+    assert max(abs(shift.standardised) for shift in found.shifts) < 0.2
     assert (found.p_value, found.is_alarm, found.reference_runs) == (1, False, (1,))
     assert {score.kolmogorov_smirnov for score in found.scores} == {0}
 
