@@ -1,7 +1,6 @@
 """The last nights on the page of a report."""
 
 import re
-from dataclasses import replace
 from html import unescape
 
 from db.drift.sentences import describe_drift, describe_shift
