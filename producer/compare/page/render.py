@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from markupsafe import Markup
-
 from db.counted import counted
 from db.evaluation.estimate import Estimate
 from db.evaluation.run_pair import RunPair
@@ -40,7 +38,7 @@ def render_comparison(comparison: RunComparison, pair: RunPair) -> str:
         pair: the scans that its figures are of.
     """
     # Importing Jinja takes a while, which a comparison that cannot be built need not wait for.
-    from producer.report.page.environment import fill_template
+    from producer.report.page.environment import fill_template, keep_interval
 
     names = main_first(comparison.findings, comparison.finding)
     findings = [figures_of(name, comparison.findings[name], pair) for name in names]
@@ -70,7 +68,7 @@ def render_comparison(comparison: RunComparison, pair: RunPair) -> str:
         thresholds=describe_thresholds,
         counted=counted,
         change=format_difference,
-        difference=_difference,
+        difference=lambda figure: keep_interval(format_difference(figure)),
         p=format_p,
         range=format_range,
     )
@@ -81,9 +79,3 @@ def _shown(findings: Iterable[FindingFigures]) -> Iterator[Estimate]:
     for finding in findings:
         yield finding.compared.agreement.mean_difference
         yield from (figure.difference for figure in finding.compared.figures.values())
-
-
-def _difference(estimate: Estimate) -> Markup:
-    """As `format_difference` has it; a line may break before the interval, and not within it."""
-    value, space, interval = format_difference(estimate).partition(" ")
-    return Markup("{}{}<span>{}</span>").format(value, space, interval)
