@@ -295,6 +295,7 @@ def report(
             metavar="FINDING=SHARE",
         ),
     ] = None,
+    reference: Reference = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Report a run that is not finished; the report is marked as partial.")
     ] = False,
@@ -309,6 +310,7 @@ def report(
         thresholds=inspect_run.parse_thresholds(thresholds),
         finding=finding,
         prevalence=inspect_run.parse_prevalences(prevalence or ()),
+        reference=reference,
     )
     inspect_run.report_command(run_id, out, options=options, partial=partial, as_json=as_json)
 
@@ -316,17 +318,14 @@ def report(
 @app.command()
 def compare(
     first: Annotated[
-        int | None, typer.Argument(help="Run that is compared with.", min=1, max=2**31 - 1, show_default=False)
-    ] = None,
+        int, typer.Argument(help="Run that is compared with; 'producer runs' lists them.", min=1, max=2**31 - 1)
+    ],
     second: Annotated[
-        int | None,
+        int,
         typer.Argument(
-            help="Run that is compared: differences are its figures minus those of the first.",
-            min=1,
-            max=2**31 - 1,
-            show_default=False,
+            help="Run that is compared: differences are its figures minus those of the first.", min=1, max=2**31 - 1
         ),
-    ] = None,
+    ],
     *,
     labels: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """How far a finding's scores of a night are from those of its reference, as figures that no alarm rests on."""
 
 from math import log
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,19 +49,22 @@ def kolmogorov_smirnov(night: Scores, reference: Scores) -> float:
     difference is largest at a score of the night, or just below one.
     """
     night, reference = np.sort(night), np.sort(reference)
-    at, below = (
-        _shares_up_to(night, night, side) - _shares_up_to(reference, night, side) for side in ("right", "left")
-    )
+    at = _shares_up_to(night, night, "right") - _shares_up_to(reference, night, "right")
+    below = _shares_up_to(night, night, "left") - _shares_up_to(reference, night, "left")
     return float(max(at.max(), -below.min()))
 
 
-def population_stability_index(night: Scores, reference: Scores) -> float:
+def population_stability_index(night: Scores, reference: Scores) -> float | None:
     """The sum over tenths of the reference of (a - b) ln(a / b), a and b being the shares of scans; at least 0.
+
+    None if all scores of the reference are equal, because these have no tenths.
 
     A tenth without a scan of the night counts as half a scan. Source: Yurdakul and Naranjo, Statistical properties of
     the population stability index, Journal of Risk Model Validation 14 (2020).
     """
     cuts = decile_cuts(reference)
+    if not len(cuts):
+        return None
     counts = (
         np.bincount(np.searchsorted(cuts, scores, "right"), minlength=len(cuts) + 1) for scores in (night, reference)
     )
@@ -69,6 +72,6 @@ def population_stability_index(night: Scores, reference: Scores) -> float:
     return float(sum((a - b) * log(a / b) for a, b in zip(*shares, strict=True)))
 
 
-def _shares_up_to(ascending: Scores, scores: Scores, side: str) -> Scores:
-    places = np.searchsorted(ascending, scores, "right" if side == "right" else "left")
+def _shares_up_to(ascending: Scores, scores: Scores, side: Literal["left", "right"]) -> Scores:
+    places = np.searchsorted(ascending, scores, side)
     return np.asarray(places / len(ascending), np.float64)

@@ -6,7 +6,7 @@ from db.counted import counted
 from db.drift.night import ALL_SCORES, OUTCOME, SCORE, NightDrift, Shift
 from db.drift.scans import SCORED
 from db.drift.shift_test import LEAST_P_VALUE
-from db.evaluation.cohort import MANUFACTURER, UNKNOWN
+from db.evaluation.cohort import MANUFACTURER, OTHER, UNKNOWN
 from db.evaluation.format import UNDEFINED, format_rate, format_threshold
 from db.ledger.outcomes import KILLED_WORKER
 
@@ -42,7 +42,7 @@ def name_quantity(shift: Shift, *, name_manufacturer: bool, with_cut: bool = Tru
         return f"scores of {shift.name} together"
     if shift.kind == OUTCOME:
         return {SCORED: "scored", KILLED_WORKER: "quarantined"}.get(shift.name, f"rejected as {shift.name}")
-    if shift.kind == MANUFACTURER and shift.name != UNKNOWN and not name_manufacturer:
+    if shift.kind == MANUFACTURER and shift.name not in {OTHER, UNKNOWN} and not name_manufacturer:
         return "a manufacturer"
     return f"{shift.kind} {shift.name}"
 

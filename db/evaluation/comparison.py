@@ -76,6 +76,8 @@ class FindingComparison:
     #: Of the judged scans, those that are positive under each label set.
     first_positives: int | None
     second_positives: int | None
+    #: Of the judged scans, those whose label is another one under the second label set.
+    labels_changed: int | None
     #: Why no figure below has an interval, as a sentence; None where they have.
     no_interval: str | None
     #: Whether a judged scan's prediction is what its label says.
@@ -114,6 +116,7 @@ def compare_finding(
         judged_scans=int(known.sum()),
         first_positives=one.sample.positives if judged else None,
         second_positives=other.sample.positives if judged else None,
+        labels_changed=int((one.sample.labels != other.sample.labels).sum()) if judged else None,
         no_interval=why_not if judged else None,
         correct=_changes(one.correct, other.correct, one.sample.patients) if judged else None,
         figures=_differences(one, other, with_intervals=why_not is None),

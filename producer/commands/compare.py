@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from db.counted import counted
 from db.engine.session import read_transaction
@@ -12,17 +12,16 @@ from producer.commands.common import open_ledger, out, print_columns, print_line
 from producer.commands.inspect_run import folder_name
 from producer.compare.build import RunComparison
 from producer.compare.files import to_json
-from producer.compare.table import changed_rows, print_comparison
+from producer.compare.table import changed_rows, changed_titles, print_comparison
 from producer.compare.write import write_comparison
 
 #: Scans that are listed without their names.
 _LISTED: Final = 20
-_TITLES: Final = ("scan", "first", "second", "first label", "second label")
 
 
 def compare_command(
-    first: int | None,
-    second: int | None,
+    first: int,
+    second: int,
     folder: Path | None,
     *,
     label_set: str | None,
@@ -33,13 +32,13 @@ def compare_command(
     partial: bool,
     as_json: bool,
 ) -> None:
-    """`producer compare`. Each label set, subset and main finding has a folder of its own."""
-    if first is None or second is None:
-        raise UserError("name the two runs to compare, such as 'producer compare 3 7'; 'producer runs' lists them")
+    """`producer compare`. Each label set, subset, main finding and threshold has a folder of its own."""
     if with_names and as_json:
         raise UserError("--with-names is for a person's eyes: leave it out with --json, which has no names")
     settings, engine = open_ledger()
-    name = folder_name(f"compare-{first}-{second}", label_set=label_set, subset=subset, finding=finding)
+    name = folder_name(
+        f"compare-{first}-{second}", label_set=label_set, subset=subset, finding=finding, threshold=threshold
+    )
     folder = folder or settings.home / "reports" / name
     with read_transaction(engine) as connection:
         comparison, pair = write_comparison(
@@ -62,17 +61,16 @@ def compare_command(
     print_line(f"comparison: {folder / 'index.html'}")
 
 
-def _print_changed(
-    comparison: RunComparison, rows: Sequence[tuple[int, str, str, str, str]], names: Mapping[int, str] | None
-) -> None:
+def _print_changed(comparison: RunComparison, rows: Sequence[tuple[Any, ...]], names: Mapping[int, str] | None) -> None:
     """Print the scans of the main finding whose prediction changed: all of them with names, the first ones without."""
     if not rows:
         print_line(f"\nno scan's prediction of {comparison.finding} changed")
         return
     print_line(f"\n{counted(len(rows), 'scan')} whose prediction of {comparison.finding} changed:")
+    titles = changed_titles(comparison)
     if names is not None:
-        print_columns((*_TITLES, "image"), [(*row, names[row[0]]) for row in rows])
+        print_columns((*titles, "image"), [(*row, names[row[0]]) for row in rows])
         return
-    print_columns(_TITLES, rows[:_LISTED])
+    print_columns(titles, rows[:_LISTED])
     if len(rows) > _LISTED:
         print_line(f"... {len(rows) - _LISTED:,} more; changed.csv has all of them, --with-names lists all with images")

@@ -33,6 +33,8 @@ class ReportOptions:
     finding: str | None = None
     #: By finding, see `choose_prevalences`.
     prevalence: Mapping[str, float] = field(default_factory=dict)
+    #: The run that nights are compared with for drift; None is the nights before each.
+    reference: int | None = None
 
 
 DEFAULT_OPTIONS: Final = ReportOptions()
@@ -82,6 +84,7 @@ def report_run(
             thresholds=options.thresholds,
             finding=options.finding,
             prevalence=options.prevalence,
+            reference=options.reference,
         )
     if as_json:
         print(to_json(report))
@@ -90,7 +93,9 @@ def report_run(
     print_line(f"report: {folder / 'index.html'}")
 
 
-def folder_name(start: str, *, label_set: str | None, subset: str, finding: str | None) -> str:
+def folder_name(
+    start: str, *, label_set: str | None, subset: str, finding: str | None, threshold: str | None = None
+) -> str:
     """The name of a report's or comparison's folder: what it is of, then what was asked for beside the usual."""
     parts = [start]
     if label_set is not None:
@@ -99,6 +104,8 @@ def folder_name(start: str, *, label_set: str | None, subset: str, finding: str 
         parts.append(subset)
     if finding is not None:
         parts.append(column_of(finding).replace("/", "_"))
+    if threshold is not None:
+        parts.append(f"at-{column_of(threshold.strip()).replace('/', '_')}")
     return "-".join(parts)
 
 

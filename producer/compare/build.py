@@ -14,7 +14,7 @@ from db.evaluation.comparison import FindingComparison, compare_finding
 from db.evaluation.evaluate import clusters_of
 from db.evaluation.run_pair import RunPair, count_outcome_pairs, read_run_pair
 from db.ledger.models import ModelInfo, find_model
-from db.ledger.runs import RunInfo, find_run
+from db.ledger.runs import RunInfo, find_run, progress
 from db.metrics.known_patients import KnownPatients, read_known_patients
 from db.metrics.report_queries import LabelSetInfo, find_label_set, read_own_thresholds, read_runtimes
 from db.metrics.scored_scans import ALL, HELD_OUT, SUBSETS
@@ -143,7 +143,8 @@ def build_comparison(
     ]
     label_sets = _find_label_sets(connection, ids, label_set)
     pair = read_run_pair(connection, ids, (_id(label_sets[0]), _id(label_sets[1])), shared)
-    _check_common(pair, *runs)
+    if not len(pair.scan_ids):
+        raise _nothing_in_common(connection, *runs)
     _check_labelled(pair, label_set)
     common, seen = len(pair.scan_ids), int(pair.seen.sum())
     # Of a million scans, both would take a gigabyte.
@@ -232,13 +233,16 @@ def _id(label_set: LabelSetInfo | None) -> int | None:
     return None if label_set is None else label_set.id
 
 
-def _check_common(pair: RunPair, first: RunInfo, second: RunInfo) -> None:
-    if not len(pair.scan_ids):
-        raise UserError(
-            f"no scan is scored in both runs: run {first.id} is of dataset {first.dataset}, run {second.id} of "
-            f"{second.dataset}; enqueue the first run's source once more with the second model: 'producer enqueue "
-            f"--model {second.model}' and the flags of run {first.id}"
-        )
+def _nothing_in_common(connection: Connection, first: RunInfo, second: RunInfo) -> UserError:
+    for run in (first, second):
+        if not progress(connection, run.id).scored:
+            state = "" if run.state == "finished" else f" ({run.state})"
+            return UserError(f"run {run.id} has no scored scan{state}; name another run: 'producer runs' lists them")
+    return UserError(
+        f"no scan is scored in both runs: run {first.id} is of dataset {first.dataset}, run {second.id} of "
+        f"{second.dataset}; enqueue the first run's source once more with the second model: 'producer enqueue "
+        f"--model {second.model}' and the flags of run {first.id}"
+    )
 
 
 def _check_labelled(pair: RunPair, label_set: str | None) -> None:

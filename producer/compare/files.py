@@ -9,14 +9,8 @@ from typing import Any, Final
 from db.evaluation.cohort import Cohort, Mask
 from db.evaluation.run_pair import RunPair
 from producer.compare.build import RunComparison
-from producer.compare.sentences import (
-    coverage_line,
-    direction_note,
-    headline,
-    interval_note,
-    multiplicity_note,
-    warnings,
-)
+from producer.compare.sentences import coverage_line, direction_note, interval_note, multiplicity_note, warnings
+from producer.compare.verdict import headline
 from producer.json_output import as_json
 
 COLUMNS: Final = ("scan_id", "finding", "first_score", "second_score", "first_label", "second_label")

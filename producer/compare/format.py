@@ -10,12 +10,21 @@ SIGNIFICANT: Final = 0.05
 _SMALLEST_P: Final = 0.001
 #: As many as tell any p that is below 0.05 from 0.05.
 _MAX_DIGITS: Final = 17
+#: Of a difference: the usual decimals, and those that show which side of 0 it is on.
+_DECIMALS: Final = range(3, 6)
 
 
 def format_change(value: float | None) -> str:
-    """A difference with its sign and three decimals, such as `+0.012`; undefined is a dash, never 0."""
-    # Without the sum, what rounds to 0 from below would be -0.000.
-    return UNDEFINED if value is None else f"{round(value, 3) + 0.0:+.3f}"
+    """A difference with its sign and three decimals, such as `+0.012`; undefined is a dash, never 0.
+
+    It has up to five decimals if fewer would be 0, so that it shows on which side of 0 it is; only 0 has no sign.
+    """
+    if value is None:
+        return UNDEFINED
+    if not value:
+        return f"{0:.3f}"
+    texts = [f"{value:+.{digits}f}" for digits in _DECIMALS]
+    return next((text for text in texts if float(text)), texts[0])
 
 
 def format_range(low: float | None, high: float | None) -> str:

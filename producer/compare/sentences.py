@@ -1,34 +1,21 @@
-"""What a comparison says in words. Terminal, page and JSON have the same sentences."""
+"""What a comparison says in words beside its headline. Terminal, page and JSON have the same sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from db.counted import counted
 from db.evaluation.cohort import MIN_OF_EACH_CLASS
 from db.evaluation.comparison import Difference, FindingComparison
-from db.evaluation.format import format_rate
+from db.evaluation.estimate import Estimate
+from db.evaluation.evaluate import GIVEN
+from db.evaluation.format import format_threshold, name_threshold
 from db.metrics.scored_scans import HELD_OUT
 from producer.compare.build import ComparedRun, RunComparison
-from producer.compare.format import SIGNIFICANT, format_difference, format_p, format_range
-from producer.report.sentences import describe_scans, mixed_runtimes_line
+from producer.compare.format import SIGNIFICANT
+from producer.report.sentences import mixed_runtimes_line
 
 #: The figures by name, as people call them.
 FIGURES: Final = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity", "brier": "Brier score"}
-
-
-def headline(comparison: RunComparison) -> str:
-    """The one difference, with its interval and p, and what it is of: finding, runs, scans, patients and labels."""
-    main, finding = comparison.main, comparison.finding
-    auroc = main.figures["auroc"]
-    if not main.judged_scans:
-        return f"{_describe_scores(comparison)}; no label, so nothing tells which run is better"
-    p_value = "" if auroc.p_value is None else f", p {format_p(auroc.p_value)}"
-    return (
-        f"AUROC for {finding}: run {comparison.second.run_id} has {format_rate(auroc.second.value)}, run "
-        f"{comparison.first.run_id} has {format_rate(auroc.first.value)}; difference "
-        f"{format_difference(auroc.difference)}{p_value}, on {_describe_used(comparison)}, "
-        f"{_describe_labels(comparison)}"
-    )
 
 
 def run_lines(comparison: RunComparison) -> tuple[str, str]:
@@ -49,23 +36,78 @@ def interval_note(comparison: RunComparison) -> str:
     reason = comparison.main.no_interval
     if reason is not None:
         return f"{comparison.finding} has {reason}."
-    note = f"95% intervals and p are paired by scan and {comparison.clusters}."
-    differences = [figure.difference for figure in comparison.main.figures.values()]
-    if any(one.value is not None and one.low is None for one in differences):
-        note += f" A difference to which fewer than {MIN_OF_EACH_CLASS} patients add anything has none."
-    return note
+    return f"95% intervals and p are paired by scan and {comparison.clusters}."
+
+
+def bare_note(shown: Iterable[Estimate]) -> str | None:
+    """What `(-)` says, if any of the differences that are shown has no interval; else None."""
+    if all(one.value is None or one.low is not None for one in shown):
+        return None
+    few = MIN_OF_EACH_CLASS
+    return (
+        f"(-): no interval and no p, because fewer than {few} scans or patients are positive or negative, or fewer "
+        f"than {few} patients add to the difference."
+    )
+
+
+def threshold_note(compared: Iterable[FindingComparison]) -> str | None:
+    """What to know of sensitivity and specificity if the runs predict at different thresholds; else None."""
+    if all(one.first_threshold == one.second_threshold for one in compared):
+        return None
+    return "Sensitivity and specificity differ by threshold as well as by model."
+
+
+def describe_thresholds(comparison: RunComparison, finding: str) -> str:
+    """`0.3`, `0.3 (Youden)`, or `0.3 (Youden, run 3) and 0.25 (best F1, run 7)`."""
+    compared, runs = comparison.findings[finding], (comparison.first, comparison.second)
+    thresholds = (compared.first_threshold, compared.second_threshold)
+    names = [run.chosen_by[finding] for run in runs]
+    if len({*zip(thresholds, names, strict=True)}) == 1:
+        text = format_threshold(thresholds[0])
+        return text if names[0] == GIVEN else f"{text} ({name_threshold(names[0])})"
+    return " and ".join(
+        f"{format_threshold(threshold)} ({name_threshold(name)}, run {run.run_id})"
+        for threshold, name, run in zip(thresholds, names, runs, strict=True)
+    )
+
+
+def labels_note(comparison: RunComparison) -> str | None:
+    """How many judged scans have another label under the second label set: of the main finding, and where any has."""
+    if not comparison.main.judged_scans or comparison.first.label_set == comparison.second.label_set:
+        return None
+    names = [comparison.finding, *(name for name in comparison.findings if name != comparison.finding)]
+    texts = [
+        f"{name} {one.labels_changed or 0:,} of {one.judged_scans:,}"
+        for name, one in ((name, comparison.findings[name]) for name in names)
+        if one.labels_changed or name == comparison.finding
+    ]
+    return f"Scans with another label in the label set of run {comparison.second.run_id}: {', '.join(texts)}."
+
+
+def label_titles(comparison: RunComparison, compared: FindingComparison) -> tuple[str, ...]:
+    """The titles of a scan's labels: none without labels, and one where one label set judges both runs."""
+    if not compared.judged_scans:
+        return ()
+    is_one = comparison.first.label_set == comparison.second.label_set
+    return ("label",) if is_one else ("first label", "second label")
 
 
 def multiplicity_note(comparison: RunComparison) -> str:
-    """How many p values the comparison has, and how many of them chance alone puts below 0.05."""
-    p_values = [p for one in comparison.findings.values() for p in _p_values(one) if p is not None]
+    """How many p values the comparison has, of AUROC and in all, and how many chance alone puts below 0.05."""
+    findings = comparison.findings.values()
+    aurocs = [p for one in findings if (p := one.figures["auroc"].p_value) is not None]
+    p_values = [p for one in findings for p in _p_values(one) if p is not None]
     if not p_values:
         return "No p can be given."
+    of_auroc = _count_small(aurocs, "of AUROC") if aurocs else "No AUROC has a p value."
+    return f"{of_auroc} {_count_small(p_values, 'in all')} None is corrected for their number."
+
+
+def _count_small(p_values: Sequence[float], which: str) -> str:
     below = sum(p < SIGNIFICANT for p in p_values)
     return (
-        f"Of {counted(len(p_values), 'p value')} over all findings, {below:,} {'is' if below == 1 else 'are'} below "
-        f"{SIGNIFICANT}; if nothing differed, chance alone would give about {len(p_values) * SIGNIFICANT:.1f}. "
-        "None is corrected for their number."
+        f"Of {counted(len(p_values), 'p value')} {which}, {below:,} {'is' if below == 1 else 'are'} below "
+        f"{SIGNIFICANT}; if nothing differed, chance alone would give about {len(p_values) * SIGNIFICANT:.1f}."
     )
 
 
@@ -100,7 +142,8 @@ def _warnings(comparison: RunComparison) -> Iterator[str]:
             f"Of {comparison.other_bytes:,} of the {comparison.common:,} scans of both runs, the image was changed "
             "between the runs, so its scores are of two images."
         )
-    if runs[0].label_set != runs[1].label_set:
+    # If all outcomes are the same, that is said already.
+    if runs[0].label_set != runs[1].label_set and comparison.same_outcomes < comparison.common:
         yield "Each run is judged by a label set of its own, so a difference may be one of labels; --labels takes one."
     yield from _runtime_notes(*runs)
     for run, findings in zip(runs, (comparison.only_first, comparison.only_second), strict=True):
@@ -135,39 +178,6 @@ def _run_line(place: str, run: ComparedRun) -> str:
         f"{place}: run {run.run_id}, model {run.model} ({run.model_hash}), dataset {run.dataset}, {labels}, "
         f"scored by {runtimes}"
     )
-
-
-def _describe_scores(comparison: RunComparison) -> str:
-    agreement = comparison.main.agreement
-    return (
-        f"Scores for {comparison.finding} differ by {format_difference(agreement.mean_difference)} on average, limits "
-        f"of agreement {format_range(agreement.low, agreement.high)}, rank correlation "
-        f"{format_rate(agreement.rank_correlation)}, on {_describe_scans(comparison)}"
-    )
-
-
-def _describe_used(comparison: RunComparison) -> str:
-    judged, scans = comparison.main.judged_scans, _describe_scans(comparison)
-    return scans if judged == comparison.used else f"{judged:,} labelled ones of {scans}"
-
-
-def _describe_scans(comparison: RunComparison) -> str:
-    """The compared scans and their patients. A scan without a patient id may be of a patient that is counted."""
-    runs = (comparison.first, comparison.second)
-    # Of two models, the longer words have a reservation that the other's have not.
-    in_words = [describe_scans(comparison.subset, run.patients) for run in runs]
-    scans = f"{comparison.used:,} {max(in_words, key=len)}"
-    if comparison.clusters != "clustered by patient":
-        return scans
-    return scans.replace("scans", f"scans of {counted(comparison.patients, 'patient')}", 1)
-
-
-def _describe_labels(comparison: RunComparison) -> str:
-    """The label sets that judge both runs."""
-    first, second = comparison.first, comparison.second
-    if first.label_set == second.label_set:
-        return "no label set" if first.label_set is None else f"label set {first.label_set}"
-    return f"label set {first.label_set} for run {first.run_id} and {second.label_set} for run {second.run_id}"
 
 
 def _p_values(finding: FindingComparison) -> Iterator[float | None]:

@@ -1,27 +1,34 @@
 """Prints a comparison to the terminal, in 80 columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from db.evaluation.comparison import Changes, Difference, FindingComparison
-from db.evaluation.format import format_rate, format_threshold, name_threshold
+from db.evaluation.estimate import Estimate
+from db.evaluation.evaluate import GIVEN
+from db.evaluation.format import format_rate
 from db.evaluation.run_pair import RunPair
 from producer.compare.build import RunComparison
 from producer.compare.files import changed_scans
 from producer.compare.format import format_difference, format_p, format_range
 from producer.compare.sentences import (
     FIGURES,
+    bare_note,
     coverage_line,
+    describe_thresholds,
     direction_note,
-    headline,
     interval_note,
+    label_titles,
+    labels_note,
     multiplicity_note,
     run_lines,
+    threshold_note,
     warnings,
 )
+from producer.compare.verdict import headline
 from producer.report.table import plain_table
 from worker.entry_point import printable
 
@@ -40,13 +47,17 @@ def print_comparison(comparison: RunComparison, console: Console | None = None) 
             console.print(printable(part), markup=False)
 
 
-def changed_rows(comparison: RunComparison, pair: RunPair) -> list[tuple[int, str, str, str, str]]:
-    """The scans of the main finding whose prediction changed: id, both scores and both labels, as text."""
+def changed_titles(comparison: RunComparison) -> tuple[str, ...]:
+    """The titles of `changed_rows`."""
+    return ("scan", "first", "second", *label_titles(comparison, comparison.main))
+
+
+def changed_rows(comparison: RunComparison, pair: RunPair) -> list[tuple[Any, ...]]:
+    """The scans of the main finding whose prediction changed: the id, then both scores and the labels as text."""
+    labels = len(label_titles(comparison, comparison.main))
     return [
-        (scan_id, format_rate(first), format_rate(second), _label(first_label), _label(second_label))
-        for scan_id, first, second, first_label, second_label in changed_scans(
-            pair, comparison.finding, comparison.main.changed
-        )
+        (scan_id, format_rate(first), format_rate(second), *map(_label, of_scan[:labels]))
+        for scan_id, first, second, *of_scan in changed_scans(pair, comparison.finding, comparison.main.changed)
     ]
 
 
@@ -58,8 +69,16 @@ def _heading(comparison: RunComparison) -> Iterator[str]:
     yield headline(comparison)
     yield from run_lines(comparison)
     yield interval_note(comparison)
+    yield from filter(None, (bare_note(_shown(comparison)),))
     yield direction_note(comparison)
     yield from warnings(comparison)
+
+
+def _shown(comparison: RunComparison) -> Iterator[Estimate]:
+    """The differences of the tables."""
+    for one in comparison.findings.values():
+        yield from (one.figures["auroc"].difference, one.agreement.mean_difference)
+    yield from (figure.difference for figure in comparison.main.figures.values())
 
 
 def _tables(comparison: RunComparison) -> Iterator[Table | str]:
@@ -68,11 +87,12 @@ def _tables(comparison: RunComparison) -> Iterator[Table | str]:
     if aurocs:
         yield from ("", _difference_table("AUROC", aurocs))
     if main.judged_scans:
-        yield from ("", f"{comparison.finding} at {_thresholds(comparison)}:")
+        yield from ("", f"{comparison.finding} at {describe_thresholds(comparison, comparison.finding)}:")
         yield _difference_table(comparison.finding, {title: main.figures[name] for name, title in FIGURES.items()})
+        yield from filter(None, (threshold_note([main]), labels_note(comparison)))
     yield from ("", "How far both scores of a scan are apart, 95% limits of agreement, and rank correlation:")
     yield _agreement_table(findings)
-    yield from ("", "Scans that are flagged, each run at its model's threshold:")
+    yield from ("", f"Scans that are flagged{_at_thresholds(comparison)}:")
     yield _changes_table("flagged", {name: one.flagged for name, one in findings.items()})
     correct = {name: one.correct for name, one in findings.items() if one.correct is not None}
     if correct:
@@ -86,16 +106,11 @@ def _notes(comparison: RunComparison) -> Iterator[str]:
     yield coverage_line(comparison)
 
 
-def _thresholds(comparison: RunComparison) -> str:
-    main, finding = comparison.main, comparison.finding
-    texts = [
-        f"{format_threshold(threshold)} ({name_threshold(run.chosen_by[finding])}, run {run.run_id})"
-        for run, threshold in (
-            (comparison.first, main.first_threshold),
-            (comparison.second, main.second_threshold),
-        )
-    ]
-    return " and ".join(texts)
+def _at_thresholds(comparison: RunComparison) -> str:
+    """Each finding has thresholds of its own, unless a number was given for all."""
+    if comparison.first.chosen_by[comparison.finding] != GIVEN:
+        return ", each run at its model's threshold"
+    return f" at {describe_thresholds(comparison, comparison.finding)}"
 
 
 def _difference_table(title: str, rows: Mapping[str, Difference]) -> Table:

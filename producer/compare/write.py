@@ -10,6 +10,7 @@ from db.metrics.scored_scans import HELD_OUT
 from producer.compare.build import RunComparison, build_comparison
 from producer.compare.files import to_csv, to_json
 from producer.compare.page import render_comparison
+from producer.report.folder import COMPARISON, check_folder
 from worker.files import write_files
 
 
@@ -37,8 +38,9 @@ def write_comparison(
         partial: compare unfinished runs, too, and mark the comparison as partial.
 
     Raises:
-        UserError: see `build_comparison`; or the folder cannot be written.
+        UserError: see `build_comparison`; or the folder holds a report, or cannot be written.
     """
+    check_folder(out_dir, COMPARISON)
     comparison, pair = build_comparison(
         connection,
         *runs,
@@ -49,7 +51,7 @@ def write_comparison(
         partial=partial,
     )
     contents = {
-        "compare.json": [to_json(comparison).encode()],
+        COMPARISON: [to_json(comparison).encode()],
         # Many predictions of a million scans may change.
         "changed.csv": (part.encode() for part in to_csv(comparison, pair)),
         "index.html": [render_comparison(comparison, pair).encode()],

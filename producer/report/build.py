@@ -96,8 +96,7 @@ class Report:
     worklist: tuple[WorklistRow, ...]
     #: Entries of the source's folder or prefix that were left out, by reason; None if that is not known.
     left_out: dict[str, int] | None
-    #: Of a night: it and the nights before it, each beside its reference. Of another run: itself, or nothing if no
-    #: reference was asked for.
+    #: Of a night: it and the nights before it, each beside its reference. Of another run: nothing.
     nights: tuple[NightDrift, ...] = ()
 
     @property
@@ -114,7 +113,7 @@ class Report:
 
     @property
     def night(self) -> NightDrift | None:
-        """The run's own scans beside its reference; None if it is no night, and no reference was asked for."""
+        """The run's own scans beside its reference; None if it is no night."""
         return self.nights[-1] if self.nights else None
 
     @property
@@ -261,7 +260,7 @@ def _precision_note(runtimes: Mapping[str, int]) -> str:
 
 
 def _read_nights(connection: Connection, run_id: int, reference: int | None) -> tuple[NightDrift, ...]:
-    if reference is None and not night_of(connection, run_id):
+    if not night_of(connection, run_id):
         return ()
     # Most runs are no nights, and need not wait for this import.
     from db.drift.read import read_drift

@@ -12,11 +12,11 @@ from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
 from producer.report.build import Report, build_report
 from producer.report.files import to_csv, to_json
+from producer.report.folder import REPORT, check_folder
 from producer.report.page import render_page
 from worker.files import write_files
 
 _PAGE: Final = "index.html"
-_JSON: Final = "report.json"
 #: What reports of earlier versions wrote beside the page. An old plot beside a new page would mislead.
 _OLD_PLOTS: Final = ("roc.png", "precision_recall.png", "scores.png", "thresholds.png", "findings.png")
 
@@ -49,8 +49,9 @@ def write_report(
         reference: the run that nights are compared with, see `read_drift`.
 
     Raises:
-        UserError: see `build_report`; or the folder cannot be written.
+        UserError: see `build_report`; or the folder holds a comparison, or cannot be written.
     """
+    check_folder(out_dir, REPORT)
     report, cohort = build_report(
         connection,
         run_id,
@@ -63,7 +64,7 @@ def write_report(
         reference=reference,
     )
     contents = {
-        _JSON: [to_json(report).encode()],
+        REPORT: [to_json(report).encode()],
         "thresholds.csv": [to_csv(report).encode()],
         _PAGE: [render_page(report, cohort).encode()],
     }
@@ -77,7 +78,7 @@ def write_report(
 def _old_plots(folder: Path) -> tuple[str, ...]:
     """The plots that a report of an earlier version, without a format, left. Other plots are not ours to delete."""
     try:
-        report = json.loads((folder / _JSON).read_bytes())
+        report = json.loads((folder / REPORT).read_bytes())
     except (OSError, ValueError):
         return ()
     is_old = isinstance(report, dict) and "run_id" in report and "format" not in report

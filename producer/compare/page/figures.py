@@ -7,9 +7,9 @@ from statistics import median
 from typing import Any, Final
 
 from db.evaluation.comparison import Difference, FindingComparison
+from db.evaluation.estimate import Estimate
 from db.evaluation.run_pair import RunPair
 from producer.compare.files import changed_scans
-from producer.compare.format import SIGNIFICANT
 from producer.compare.page.joint_scores import JointScores, draw_joint_scores
 from producer.report.page.scale import Scale
 
@@ -18,7 +18,8 @@ LISTED: Final = 20
 #: Of the forest plot, in pixels.
 _LEFT: Final = 112
 _RIGHT: Final = 244
-#: A single wide interval would press all others together: it is cut at this multiple of what is usual.
+#: A single wide interval would press all others together: it is cut at this multiple of what is usual, and an arrow
+#: shows that.
 _CUT: Final = 3
 _SMALLEST_REACH: Final = 0.01
 
@@ -53,19 +54,17 @@ def figures_of(name: str, compared: FindingComparison, pair: RunPair) -> Finding
 
 
 def forest_scale(differences: Iterable[Difference]) -> Scale:
-    """The axis of differences, with 0 in its middle, so that either half is one model's."""
-    furthest = [
-        max(abs(end) for end in (one.difference.value, one.difference.low, one.difference.high) if end is not None)
-        for one in differences
-        if one.difference.value is not None
-    ]
-    reach = max(min(max(furthest), _CUT * median(furthest)), _SMALLEST_REACH) if furthest else _SMALLEST_REACH
+    """The axis of differences, with 0 in its middle, so that either half is one model's. It holds every value."""
+    shown = [one.difference for one in differences]
+    values = [abs(one.value) for one in shown if one.value is not None]
+    ends = [max(-one.low, one.high) for one in shown if one.low is not None and one.high is not None]
+    widest = min(max(ends), _CUT * median(ends)) if ends else 0.0
+    reach = max(widest, *values, _SMALLEST_REACH)
     return Scale(low=-reach, high=reach, start=_LEFT, end=_RIGHT)
 
 
-def better(difference: Difference, *, lower_is_better: bool = False) -> str:
-    """Which model is better beyond chance: `first` or `second`; empty if that is not shown."""
-    value, p_value = difference.difference.value, difference.p_value
-    if value is None or p_value is None or p_value >= SIGNIFICANT:
-        return ""
-    return "second" if (value > 0) != lower_is_better else "first"
+def is_cut(difference: Estimate, scale: Scale) -> bool:
+    """Whether the axis ends within the interval."""
+    if difference.low is None or difference.high is None:
+        return False
+    return difference.low < scale.low or difference.high > scale.high

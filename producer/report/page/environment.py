@@ -51,10 +51,14 @@ def _environment(folder: Path) -> Environment:
     return environment
 
 
-def _estimate(estimate: Estimate) -> Markup:
-    """As `format_estimate` has it; a line may break before the interval, and not within it."""
-    value, space, interval = format_estimate(estimate).partition(" ")
+def keep_interval(figure: str) -> Markup:
+    """A figure and its interval: a line may break before the interval, and not within it."""
+    value, space, interval = figure.partition(" ")
     return Markup("{}{}<span>{}</span>").format(value, space, interval)
+
+
+def _estimate(estimate: Estimate) -> Markup:
+    return keep_interval(format_estimate(estimate))
 
 
 def _words(name: str) -> str:

@@ -33,8 +33,6 @@ class NightRow:
     """One night in the table and in the strip."""
 
     drift: NightDrift
-    #: The date, or the run if it is no night.
-    name: str
     #: The largest shift in words, or why the night is not judged.
     words: str
     p_value: str
@@ -100,8 +98,7 @@ def _night_row(drift: NightDrift) -> NightRow:
     words = f"not judged: {drift.not_judged}"
     if drift.largest is not None:
         words = describe_shift(drift.largest, name_manufacturer=True)
-    name, p_value = drift.night or f"run {drift.run_id}", format_p_value(drift.p_value)
-    return NightRow(drift=drift, name=name, words=words, p_value=p_value)
+    return NightRow(drift=drift, words=words, p_value=format_p_value(drift.p_value))
 
 
 def _score_row(scores: ScoreShift, shift: Shift) -> ScoreRow:

@@ -11,7 +11,8 @@ from db.errors import UserError
 from db.metrics.scored_scans import ALL, HELD_OUT
 from db.schema.tables import ModelScan, Scan
 from producer.compare.build import build_comparison
-from producer.compare.sentences import headline, warnings
+from producer.compare.sentences import warnings
+from producer.compare.verdict import headline
 from tests.support.compare_ledger import ELSEWHERE, FIRST, LABEL_SETS, REUSED, SECOND, SHARED, make_compare_ledger
 
 #: By finding, those of the first and the second model.
@@ -113,6 +114,7 @@ def check_finding(result, finding, rows):
         len(labels),
         *map(sum, zip(*labels, strict=True)),
     )
+    assert result.labels_changed == sum(one != other for one, other in labels)
 
 
 def test_what_one_model_alone_scores_is_not_compared(ledger):
@@ -146,11 +148,12 @@ def test_runs_without_labels_are_compared_by_their_scores(ledger):
         connection.execute(text("UPDATE runs SET label_set_id = NULL"))
     comparison, _ = compared(ledger)
     assert comparison.first.label_set is comparison.second.label_set is None
-    assert headline(comparison).startswith("Scores for Abnormal differ by ")
-    assert headline(comparison).endswith("no label, so nothing tells which run is better")
+    assert headline(comparison).startswith(
+        "Without labels of Abnormal, nothing tells which run is better: scores for Abnormal differ by "
+    )
     assert comparison.main.agreement.scans == comparison.used == sum(counts_of(comparison.main.flagged))
     assert comparison.main.correct is None
-    assert headline(compared(ledger, label_set="films")[0]).startswith("AUROC for Abnormal")
+    assert " AUROC for Abnormal: " in headline(compared(ledger, label_set="films")[0])
 
 
 def test_runs_that_share_their_outcomes_cannot_differ(ledger):
@@ -229,6 +232,15 @@ def test_a_model_predicts_at_its_own_threshold_or_at_the_one_that_is_asked_for(l
 def test_what_cannot_be_compared_is_said_in_a_sentence(ledger, runs, asked, sentence):
     """It names the runs, and what there is instead."""
     assert refusal(ledger, *runs, **asked) == sentence
+
+
+def test_a_run_without_a_scored_scan_is_named(ledger):
+    """With its state, because it explains that: it was cancelled."""
+    with ledger.begin() as connection:
+        connection.execute(text("UPDATE runs SET cancelled_at = created_at WHERE id = 4"))
+        connection.execute(text("DELETE FROM run_scans WHERE run_id = 4"))
+    sentence = "run 4 has no scored scan (cancelled); name another run: 'producer runs' lists them"
+    assert refusal(ledger, FIRST, ELSEWHERE) == sentence
 
 
 def test_models_without_a_finding_in_common_are_not_compared(ledger):

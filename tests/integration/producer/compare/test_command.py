@@ -4,11 +4,14 @@ import csv
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from db.engine.session import open_database, read_transaction
 from db.errors import UserError
+from producer.cli import app
 from producer.commands.compare import compare_command
 from producer.compare.build import build_comparison
+from producer.report.write import write_report
 from tests.support.compare_ledger import FIRST, REUSED, SECOND, make_compare_ledger
 
 OPTIONS = {
@@ -100,8 +103,8 @@ def test_changed_csv_has_every_finding_as_it_is_in_the_ledger(compare, home, tmp
 
 def test_json_is_the_file_and_nothing_else(compare, home):
     """The folder tells what was asked for."""
-    printed = compare(folder=None, as_json=True, label_set="films", finding="effusion", subset="all")
-    folder = home[0] / "reports" / "compare-1-2-labels-films-all-effusion"
+    printed = compare(folder=None, as_json=True, label_set="films", finding="effusion", subset="all", threshold="0.3")
+    folder = home[0] / "reports" / "compare-1-2-labels-films-all-effusion-at-0.3"
     assert json.loads(printed) == json.loads((folder / "compare.json").read_text())
     assert json.loads(printed)["finding"] == "Effusion"
 
@@ -111,22 +114,37 @@ def test_nothing_changed_is_a_sentence(compare):
     assert "\nno scan's prediction of Abnormal changed\n" in compare(SECOND, REUSED)
 
 
-@pytest.mark.parametrize(
-    ("runs", "asked", "sentence"),
-    [
-        ((None, None), {}, "name the two runs to compare, such as 'producer compare 3 7'; 'producer runs' lists them"),
-        ((FIRST, None), {}, "name the two runs to compare"),
-        ((FIRST, SECOND), {"with_names": True, "as_json": True}, "leave it out with --json, which has no names"),
-    ],
-)
-def test_what_the_command_cannot_do_is_said_before_it_reads(compare, runs, asked, sentence):
-    """Without runs it says how to find them."""
-    with pytest.raises(UserError, match=sentence):
-        compare(*runs, **asked)
+def test_names_are_not_printed_as_json(compare):
+    """A person asks for them, not a program."""
+    with pytest.raises(UserError, match="leave it out with --json, which has no names"):
+        compare(with_names=True, as_json=True)
 
 
 def test_a_folder_that_cannot_be_written_is_named(compare, tmp_path):
-    """A file lies where the folder would be."""
+    """A file lies where the folder would be, or above it."""
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(UserError, match=r"out: the comparison cannot be written here"):
+    with pytest.raises(UserError, match=r"/out is a file; name a folder with --out$"):
         compare()
+    with pytest.raises(UserError, match=r"out/in: the comparison cannot be written here"):
+        compare(folder=tmp_path / "out" / "in")
+
+
+def test_a_comparison_and_a_report_do_not_replace_each_other(compare, home, tmp_path):
+    """Both have an index.html; each replaces its own kind."""
+    compare()
+    with read_transaction(home[1]) as connection:
+        with pytest.raises(UserError, match=r"/out holds the comparison of runs 1 and 2; name another folder"):
+            write_report(connection, FIRST, tmp_path / "out")
+        for _ in range(2):
+            write_report(connection, FIRST, tmp_path / "report")
+    with pytest.raises(UserError, match=r"/report holds the report of run 1; name another folder with --out"):
+        compare(folder=tmp_path / "report")
+    assert not (tmp_path / "report" / "compare.json").exists()
+    (tmp_path / "out" / "report.json").write_text("[1]")
+    compare()
+
+
+def test_the_command_line_wants_both_runs():
+    """A person who names one is told what is missing, before anything is read."""
+    result = CliRunner().invoke(app, ["compare", "1"])
+    assert (result.exit_code, "Missing argument 'second'" in result.output) == (2, True)

@@ -49,3 +49,9 @@ def test_scores_that_are_missing_in_the_night_have_no_shift():
     found = score_shift("Effusion", np.empty(0), np.array([0.2, 0.4]))
     assert found.reference_mean == pytest.approx(0.3)
     assert found.night_mean is found.kolmogorov_smirnov is found.population_stability_index is None
+
+
+def test_a_reference_of_one_score_has_no_stability_index():
+    """It has no tenths, and 0 would say that nothing moved."""
+    found = score_shift("Effusion", np.array([0.9, 0.8]), np.full(9, 0.5))
+    assert (found.kolmogorov_smirnov, found.population_stability_index) == (1, None)

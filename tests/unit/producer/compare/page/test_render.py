@@ -3,14 +3,16 @@
 import re
 from dataclasses import replace
 from html import unescape
+from itertools import pairwise
 
 import pytest
 
-from db.evaluation.estimate import UNDEFINED
+from db.evaluation.estimate import UNDEFINED, Estimate
 from producer.compare.files import changed_scans
 from producer.compare.format import format_difference, format_p
 from producer.compare.page import render_comparison
-from producer.compare.sentences import headline, multiplicity_note, warnings
+from producer.compare.sentences import labels_note, multiplicity_note, warnings
+from producer.compare.verdict import headline, verdict
 from tests.support.comparisons import a_comparison, a_pair
 
 HOSTILE = "</style><script>alert(1)</script><!--'\"&{{7*7}}"
@@ -47,7 +49,7 @@ def test_the_page_begins_with_the_one_difference_and_the_warnings():
     comparison = replace(COMPARISON, is_partial=True)
     text = words(rendered(comparison))
     before = text.partition("AUROC of each finding")[0]
-    assert re.search(r'<body>\s*<header>\s*<h1 id="headline">', rendered())
+    assert re.search(r'<body>\s*<header>\s*<h1 id="headline"', rendered())
     assert headline(comparison) in before
     assert len(warnings(comparison)) > 1
     for warning in warnings(comparison):
@@ -57,13 +59,9 @@ def test_the_page_begins_with_the_one_difference_and_the_warnings():
 
 def test_which_run_is_better_is_said_only_if_the_interval_tells():
     """The run of the better model, and how many findings each run is better at."""
-    assert "Run 7 has the higher AUROC for Abnormal" in words(rendered())
-    difference = COMPARISON.main.figures["auroc"].difference
-    worse = with_auroc(COMPARISON, difference=replace(difference, value=-0.05))
-    assert "Run 3 has the higher AUROC for Abnormal" in words(rendered(worse))
-    for p_value in (0.05, None):
-        unsure = words(rendered(with_auroc(COMPARISON, p_value=p_value)))
-        assert "Neither run is shown to have the higher AUROC for Abnormal" in unsure
+    unsure = with_auroc(COMPARISON, p_value=0.05)
+    for comparison, side in ((COMPARISON, "second"), (unsure, "")):
+        assert f'<h1 id="headline" class="answer {side}">{verdict(comparison)}: <small>' in rendered(comparison)
     aurocs = [one.figures["auroc"] for one in COMPARISON.findings.values()]
     sure = [one.difference.value > 0 for one in aurocs if one.p_value < 0.05]
     assert (
@@ -114,9 +112,12 @@ def test_labels_of_two_label_sets_stand_side_by_side():
     """Where they differ, a scan may be positive by one alone."""
     other = replace(PAIR.second, labels=~PAIR.second.labels)
     pair = replace(PAIR, second=other)
-    text = words(rendered(a_comparison(pair, second={"label_set": "radiologists@1234"}), pair))
+    comparison = a_comparison(pair, second={"label_set": "radiologists@1234"})
+    text = words(rendered(comparison, pair))
+    assert labels_note(comparison) in text
     assert "First label Second label" in text
     assert re.search(r" first (positive negative|negative positive) \d", text)
+    assert "Scans with another label in the second label set 1,000 of 1,000" in text
     assert "First label" not in words(rendered())
 
 
@@ -141,6 +142,44 @@ def test_a_finding_without_interval_or_figure_is_drawn_without_it(missing):
     forest = re.search(r'<svg id="forest".*?</svg>', page, re.DOTALL)[0]
     assert forest.count("<circle") == (14 if missing == "figure" else 15)
     assert forest.count('class="whisker"') == 14
+
+
+def test_an_interval_beyond_the_axis_has_an_arrow_that_the_caption_explains():
+    """Its end is not where the line ends."""
+    difference = COMPARISON.main.figures["auroc"].difference
+    wide = with_auroc(COMPARISON, difference=replace(difference, low=-0.9))
+    explained = "An arrow: the interval reaches beyond the axis."
+    for comparison, arrows in ((COMPARISON, 0), (wide, 1)):
+        page = rendered(comparison)
+        assert len(re.findall(r'class="whisker" d="[^"]*l-?5 4', page)) == arrows
+        assert (explained in words(page)) == bool(arrows)
+
+
+@pytest.mark.parametrize("reach", [0.01, 0.011, 0.019, 0.024, 0.039, 0.05, 0.3, 0.41, 0.99, 1.0])
+def test_the_ticks_of_the_forest_do_not_overlap(reach):
+    """A digit is less than 7 of the plot's pixels wide."""
+    findings = {
+        name: replace(one, figures={**one.figures, "auroc": of_reach(one.figures["auroc"], reach)})
+        for name, one in COMPARISON.findings.items()
+    }
+    forest = re.search(r'<svg id="forest".*?</svg>', rendered(replace(COMPARISON, findings=findings)), re.DOTALL)[0]
+    ticks = re.findall(r'<text x="([\d.]+)" y="\d+" text-anchor="middle">(.*?)</text>', forest)
+    ends = [(float(x) - 3.5 * len(text), float(x) + 3.5 * len(text)) for x, text in ticks]
+    assert len(ends) == 3
+    assert all(end < start for (_, end), (start, _) in pairwise(ends))
+
+
+def of_reach(figure, reach):
+    return replace(figure, difference=Estimate(value=0.0, low=-reach, high=reach))
+
+
+def test_a_bare_difference_is_explained_where_a_row_of_the_page_has_one():
+    """Of any finding and figure."""
+    hernia = COMPARISON.findings["Hernia"]
+    figures = {**hernia.figures, "sensitivity": replace(hernia.figures["sensitivity"], difference=Estimate(value=0.2))}
+    bare = {**COMPARISON.findings, "Hernia": replace(hernia, figures=figures)}
+    assert "(-): no interval" in words(rendered(replace(COMPARISON, findings=bare)))
+    assert "(-)" not in words(rendered())
 
 
 def test_text_from_data_is_no_markup():

@@ -1,7 +1,6 @@
 """The last nights on the page of a report."""
 
 import re
-from dataclasses import replace
 from html import unescape
 
 from db.drift.sentences import describe_drift, describe_shift
@@ -74,9 +73,4 @@ def test_a_manufacturers_name_is_no_markup():
 
 
 def test_a_run_that_is_no_night_has_no_nights_on_its_page():
-    """Beside a reference it has its own shifts, but not as a night."""
     assert 'id="strip"' not in rendered(())
-    alone = replace(some_nights()[-1], night="", reference_runs=(2,))
-    text = words(rendered((alone,)))
-    assert "Drift ALARM: drift: run 33 differs from run 2 (30,000 scans)" in text
-    assert "Last 1 night" not in text
