@@ -240,8 +240,7 @@ def _nothing_in_common(connection: Connection, first: RunInfo, second: RunInfo) 
             return UserError(f"run {run.id} has no scored scan{state}; name another run: 'producer runs' lists them")
     return UserError(
         f"no scan is scored in both runs: run {first.id} is of dataset {first.dataset}, run {second.id} of "
-        f"{second.dataset}; enqueue the first run's source once more with the second model: 'producer enqueue "
-        f"--model {second.model}' and the flags of run {first.id}"
+        f"{second.dataset}; compare two runs of one source, which 'producer enqueue --model NAME' scores with another"
     )
 
 
