@@ -17,7 +17,9 @@ _SETTINGS: Final = """
     health_seconds stall_seconds events reject_colour admit stop_rate stop_after webhook_url smtp_url mail_from mail_to
 """.upper().split()
 #: Variables of flags that are no settings.
-_FLAGS: Final = "csv images study_date model gpus nightly_at nightly_tz preset encoder epochs seed".upper().split()
+_FLAGS: Final = """
+    csv images study_date model gpus nightly_at nightly_tz drift_reference preset encoder epochs seed
+""".upper().split()
 
 _NAMES: Final = [PREFIX + name for name in (*_SETTINGS, *_FLAGS)]
 #: Every variable that the program reads.

@@ -75,6 +75,15 @@ StudyDate = Annotated[
 RunId = Annotated[
     int | None, typer.Option("--run", help="Run number. If omitted, the latest run.", min=1, max=2**31 - 1)
 ]
+Reference = Annotated[
+    int | None,
+    typer.Option(
+        help="Run that nights are compared with for drift. If omitted, the 30 nights before each.",
+        envvar="CXR_DRIFT_REFERENCE",
+        min=1,
+        max=2**31 - 1,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report. If omitted, a folder in CXR_HOME/reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -186,6 +195,7 @@ def nightly(
     ] = None,
     tz: Annotated[str, typer.Option(help="Time zone of --at, such as Europe/Berlin.", envvar="CXR_NIGHTLY_TZ")] = "UTC",
     study_date: StudyDate = False,
+    reference: Reference = None,
     now: Annotated[bool, typer.Option("--now", help="Do it once, now, and exit when the run ends; for cron.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -198,7 +208,7 @@ def nightly(
     # CXR_NIGHTLY_AT is set in the container where a person types --now.
     if now and source_of_at is not None and source_of_at.name == "ENVIRONMENT":
         at = None
-    nightly_command(source, at=at, zone=tz, now=now, as_json=as_json)
+    nightly_command(source, at=at, zone=tz, now=now, reference=reference, as_json=as_json)
 
 
 @app.command()
@@ -241,11 +251,18 @@ def cancel(run_id: RunId = None, *, as_json: Json = False) -> None:
 
 
 @app.command()
-def failures(run_id: RunId = None, *, as_json: Json = False) -> None:
+def failures(
+    run_id: RunId = None,
+    *,
+    own: Annotated[
+        bool, typer.Option("--new", help="Only scans that this run decided itself, not those of earlier runs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """List the scans of a run that could not be scored, by reason."""
     from producer.commands.failures import failures_command
 
-    failures_command(run_id, as_json=as_json)
+    failures_command(run_id, own=own, as_json=as_json)
 
 
 @app.command()
@@ -278,6 +295,7 @@ def report(
             metavar="FINDING=SHARE",
         ),
     ] = None,
+    reference: Reference = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Report a run that is not finished; the report is marked as partial.")
     ] = False,
@@ -292,8 +310,87 @@ def report(
         thresholds=inspect_run.parse_thresholds(thresholds),
         finding=finding,
         prevalence=inspect_run.parse_prevalences(prevalence or ()),
+        reference=reference,
     )
     inspect_run.report_command(run_id, out, options=options, partial=partial, as_json=as_json)
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        int, typer.Argument(help="Run that is compared with; 'producer runs' lists them.", min=1, max=2**31 - 1)
+    ],
+    second: Annotated[
+        int,
+        typer.Argument(
+            help="Run that is compared: differences are its figures minus those of the first.", min=1, max=2**31 - 1
+        ),
+    ],
+    *,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label set to judge both runs by: NAME or NAME@HASH, as for report. "
+            "If omitted, each run's own, and the other run's for a run without one."
+        ),
+    ] = None,
+    subset: Annotated[
+        str,
+        typer.Option(help="held_out leaves out scans that either model was fitted or tuned on; all includes them."),
+    ] = "held_out",
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="Threshold of both models: a number from 0 to 1, or the name of one of their own, such as best_f1. "
+            "If omitted, each model's own: youden, or else its first.",
+            metavar="NAME|NUMBER",
+        ),
+    ] = None,
+    finding: Annotated[
+        str | None,
+        typer.Option(help="Finding that text and page show first. If omitted, Abnormal if both models score it."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the comparison. If omitted, a folder in CXR_HOME/reports.")
+    ] = None,
+    with_names: Annotated[
+        bool, typer.Option("--with-names", help="List every scan whose prediction changed, with its image's name.")
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Compare runs that are not finished; the comparison is marked as partial.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the scores of two runs on the scans that both hold; print the differences, write a page and files."""
+    from producer.commands.compare import compare_command
+
+    compare_command(
+        first,
+        second,
+        out,
+        label_set=labels,
+        subset=subset,
+        threshold=threshold,
+        finding=finding,
+        with_names=with_names,
+        partial=partial,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def drift(
+    run_id: Annotated[
+        int | None, typer.Option("--run", help="Run of a night. If omitted, the latest night.", min=1, max=2**31 - 1)
+    ] = None,
+    reference: Reference = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show whether a night's scans differ from those of earlier nights or of a run: scores, rejects, kinds of scans."""
+    from producer.commands.drift import drift_command
+
+    drift_command(run_id, reference, as_json=as_json)
 
 
 @app.command()

@@ -9,8 +9,8 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -78,6 +78,29 @@ def write_file(path: Path, content: bytes) -> Path:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
     return path
+
+
+def write_files(folder: Path, contents: Mapping[str, Iterable[bytes]], *, obsolete: Iterable[str] = ()) -> None:
+    """Write each file atomically, and none before all could be written; the last one appears last.
+
+    Args:
+        folder: it is made if it is missing.
+        contents: the parts of each file by its name.
+        obsolete: names of files that are deleted with it.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    make_folder(folder)
+    with ExitStack() as files:
+        # The stack closes them in reverse.
+        for name, parts in reversed([*contents.items()]):
+            file = files.enter_context(open_atomically(folder / name))
+            file.writelines(parts)
+            # A full disk shows here, before any file takes its name.
+            file.flush()
+        for name in obsolete:
+            (folder / name).unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

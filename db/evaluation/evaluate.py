@@ -1,7 +1,7 @@
 """Evaluates a cohort: every finding on all its scans and in its groups, at thresholds, and beside baselines."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from db.evaluation.calibration import (
     observed_over_expected_statistic,
 )
 from db.evaluation.cohort import AGE, SEX, VIEW, Cohort, Sample
-from db.evaluation.estimate import Estimate, Scale, Statistic, estimate
+from db.evaluation.estimate import Estimate, Scale, Statistic, estimate, within
 from db.evaluation.metadata import auroc_within_folds, cross_fit, share_by_group
 from db.evaluation.ranking import auroc_statistic, average_precision_statistic
 from db.evaluation.rates import PredictiveValues, Rates, predictive_values, rates_at
@@ -157,9 +157,13 @@ def mean_auroc_statistic(cohort: Cohort, findings: Sequence[str]) -> Statistic |
 
 def describe_clusters(evaluation: Evaluation) -> str:
     """What the intervals are clustered by, as the end of a sentence: `clustered by patient`, or what is wrong."""
-    if evaluation.scans and not evaluation.patients:
+    return clusters_of(evaluation.scans, evaluation.patients, evaluation.scans_without_patient)
+
+
+def clusters_of(scans: int, patients: int, without: int) -> str:
+    """The same of scans of patients with an id, and of so many scans without one."""
+    if scans and not patients:
         return "by scan, too narrow: no patient is known"
-    without = evaluation.scans_without_patient
     known = "clustered by patient"
     return known + (f"; {without:,} scans without a patient id count as patients of their own" if without else "")
 
@@ -174,7 +178,7 @@ def figures_of(sample: Sample) -> Figures:
         no_interval=sample.no_interval,
         auroc=_figure(sample, auroc_statistic(sample), "logit"),
         average_precision=_figure(sample, average_precision_statistic(sample), "logit"),
-        brier=_at_most_1(_figure(sample, brier_statistic(sample), "log")),
+        brier=within(_figure(sample, brier_statistic(sample), "log"), 0, 1),
         calibration_slope=_figure(sample, calibration_slope_statistic(sample), "identity"),
         calibration_intercept=_figure(sample, calibration_intercept_statistic(sample), "identity"),
         observed_over_expected=_figure(sample, observed_over_expected_statistic(sample), "log"),
@@ -184,10 +188,6 @@ def figures_of(sample: Sample) -> Figures:
 def _figure(sample: Sample, statistic: Statistic | None, scale: Scale) -> Estimate:
     shown = estimate(statistic, scale)
     return shown if sample.no_interval is None else Estimate(value=shown.value)
-
-
-def _at_most_1(figure: Estimate) -> Estimate:
-    return figure if figure.high is None else replace(figure, high=min(1.0, figure.high))
 
 
 def _evaluate_finding(

@@ -1,10 +1,13 @@
-"""AUROC and average precision, each with the patients' influence on it."""
+"""AUROC and average precision, each with the patients' influence on it, and the rank correlation of two scores."""
+
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from db.evaluation.cohort import Sample
 from db.evaluation.estimate import Statistic, leave_out
+from db.metrics.formulas import ScoreArray
 
 
 def auroc_statistic(sample: Sample) -> Statistic | None:
@@ -41,6 +44,24 @@ def average_precision_statistic(sample: Sample) -> Statistic | None:
     of_positive = (curve.tp / predicted - value + gain)[sample.score_places]
     of_scans = np.where(sample.labels, of_positive, -loss[sample.score_places]) / sample.positives
     return Statistic(value=value, influence=_influence(sample, of_scans))
+
+
+def rank_correlation(first: ScoreArray, second: ScoreArray) -> float | None:
+    """Spearman's correlation of (N,) scores with (N,) others, in [-1, 1]; None if all of either are the same.
+
+    Ties have their mean rank. Source: Spearman, The proof and measurement of association between two things, American
+    Journal of Psychology 15 (1904).
+    """
+    one, other = (_centred_ranks(scores) for scores in (first, second))
+    scale = sqrt(float(one @ one) * float(other @ other))
+    return max(-1.0, min(1.0, float(one @ other) / scale)) if scale else None
+
+
+def _centred_ranks(scores: ScoreArray) -> NDArray[np.float64]:
+    """(N,) mean ranks less the mean of all ranks, exactly 0 if all scores are the same."""
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return np.asarray((ranks - (len(scores) + 1) / 2)[places], np.float64)
 
 
 def _influence(sample: Sample, of_scans: NDArray[np.float64]) -> NDArray[np.float64]:

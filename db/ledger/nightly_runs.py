@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 from sqlalchemy.orm import aliased
 
 from db.schema.tables import QUARANTINED, REJECTED, SCORED, Outcome, Run, RunScan
@@ -45,6 +45,41 @@ def night_of(connection: Connection, run_id: int) -> str:
     """The last word of a run's night: its date, or its date and time. Empty if it has no night."""
     night = connection.execute(select(Run.night).where(Run.id == run_id)).scalar()
     return (night or "").rsplit(" ", 1)[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightlyRun:
+    """The run of a night."""
+
+    id: int
+    #: The last word of `Run.night`, see `night_of`.
+    night: str
+
+
+def latest_nights(connection: Connection, run_id: int, limit: int) -> list[NightlyRun]:
+    """A night and the nights before it, at most `limit` in all, in their order; empty if the run is no night.
+
+    They are the nights of the same job under the same model. Those before it have ended: their runs are closed or
+    stopped.
+    """
+    found = connection.execute(select(Run.night, Run.model_id).where(Run.id == run_id)).first()
+    if found is None or found.night is None:
+        return []
+    mine = Run.night.startswith(f"{found.night.split(' ')[0]} ", autoescape=True)
+    earlier = (Run.id < run_id) & (Run.model_id == found.model_id) & mine & _has_ended()
+    nights = select(Run.id, Run.night).where(earlier | (Run.id == run_id)).order_by(Run.id.desc()).limit(limit)
+    latest = [NightlyRun(id=key, night=str(night).rsplit(" ", 1)[-1]) for key, night in connection.execute(nights)]
+    return latest[::-1]
+
+
+def latest_ended_night(connection: Connection, job: str | None = None) -> int | None:
+    """The run of the latest night that is closed or stopped, of a job or of all; None if there is none."""
+    mine = Run.night.is_not(None) if job is None else Run.night.startswith(f"{job} ", autoescape=True)
+    return connection.execute(select(func.max(Run.id)).where(mine, _has_ended())).scalar()
+
+
+def _has_ended() -> ColumnElement[bool]:
+    return Run.finished_at.is_not(None) | Run.stopped_at.is_not(None)
 
 
 def own_work_of(connection: Connection, run_id: int) -> OwnWork:

@@ -281,21 +281,17 @@ class Failure:
     detail: str
 
 
-def failures_of(connection: Connection, run_id: int) -> list[Failure]:
-    """The rejected and quarantined scans of a run, by reason and name."""
-    rows = connection.execute(
-        select(
-            Scan.image_name,
-            func.coalesce(Outcome.location, Scan.location),
-            Outcome.state,
-            Outcome.reason,
-            Outcome.detail,
-        )
+def failures_of(connection: Connection, run_id: int, *, own: bool = False) -> list[Failure]:
+    """The rejected and quarantined scans of a run, by reason and name; `own` are those that it decided itself."""
+    location = func.coalesce(Outcome.location, Scan.location)
+    query = (
+        select(Scan.image_name, location, Outcome.state, Outcome.reason, Outcome.detail)
         .join(RunScan, RunScan.scan_id == Scan.id)
         .join(Outcome, Outcome.id == RunScan.outcome_id)
         .where(RunScan.run_id == run_id, Outcome.state.in_((REJECTED, QUARANTINED)))
         .order_by(Outcome.reason, Scan.image_name)
     )
+    rows = connection.execute(query.where(~RunScan.reused) if own else query)
     return [
         Failure(image_name=name, location=location, state=state, reason=reason or "", detail=detail or "")
         for name, location, state, reason, detail in rows

@@ -73,7 +73,7 @@ def read_coverage(
         if state == REJECTED:
             reasons[reason or "unknown"] += scans
         if state == SCORED:
-            runtimes[f"{runtime or 'unknown'} {number_type or ''}".strip()] += scans
+            runtimes[_name_runtime(runtime, number_type)] += scans
     return Coverage(
         expected=states.total(),
         scored=states[SCORED],
@@ -85,6 +85,21 @@ def read_coverage(
         duplicates=_count_duplicates(connection, run_id),
         **_exclusion_counts(scored, label_set_id, subset),
     )
+
+
+def read_runtimes(connection: Connection, run_id: int) -> dict[str, int]:
+    """A run's scored scans by runtime and numeric precision, as `Coverage.runtimes`."""
+    rows = connection.execute(
+        select(Outcome.runtime, Outcome.precision, func.count())
+        .join(RunScan, RunScan.outcome_id == Outcome.id)
+        .where(RunScan.run_id == run_id, Outcome.state == SCORED)
+        .group_by(Outcome.runtime, Outcome.precision)
+    )
+    return dict(sorted((_name_runtime(runtime, number_type), scans) for runtime, number_type, scans in rows))
+
+
+def _name_runtime(runtime: str | None, number_type: str | None) -> str:
+    return f"{runtime or 'unknown'} {number_type or ''}".strip()
 
 
 @dataclass(frozen=True, kw_only=True)

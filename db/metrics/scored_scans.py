@@ -48,6 +48,8 @@ class ScoredScans:
     findings: tuple[str, ...]
     #: Those of them that have metrics: the label set covers them, or says of any scan whether it has them.
     judged: tuple[str, ...]
+    #: (N,) ascending.
+    scan_ids: NDArray[np.int64]
     #: (N, F) float64 in [0, 1].
     scores: ScoreArray
     #: (N, F) bool; false where the label is not known.
@@ -97,6 +99,7 @@ def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | N
         judged=tuple(
             name for name, column in zip(findings, known.T, strict=True) if column.any() or _is_covered(name, covered)
         ),
+        scan_ids=scan_ids,
         scores=scores,
         labels=labels,
         known=known,

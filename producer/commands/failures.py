@@ -10,23 +10,24 @@ from db.ledger.runs import Failure, failures_of
 from producer.commands.common import load_run, on_one_line, open_ledger, print_columns, print_json, print_line
 
 
-def failures_command(run_id: int | None, *, as_json: bool) -> None:
-    """`producer failures`."""
+def failures_command(run_id: int | None, *, own: bool, as_json: bool) -> None:
+    """`producer failures`; `own` are the scans that the run decided itself."""
     _, engine = open_ledger()
     run, _ = load_run(engine, run_id)
     with read_transaction(engine) as connection:
-        failures = failures_of(connection, run.id)
+        failures = failures_of(connection, run.id, own=own)
+    name = f"run {run.id} itself" if own else f"run {run.id}"
     if as_json:
         print_json([asdict(failure) for failure in failures])
     elif failures:
-        _print_failures(run.id, failures)
+        _print_failures(name, failures)
     else:
-        print_line(f"run {run.id}: no scan was rejected or quarantined")
+        print_line(f"{name}: no scan was rejected or quarantined")
 
 
-def _print_failures(run_id: int, failures: Sequence[Failure]) -> None:
+def _print_failures(run: str, failures: Sequence[Failure]) -> None:
     """Print how many scans there are for each reason, then each sentence once, above the images that it is about."""
-    print_line(f"run {run_id}: {counted(len(failures), 'scan')} not scored")
+    print_line(f"{run}: {counted(len(failures), 'scan')} not scored")
     by_reason = groupby(sorted(failures, key=_reason), _reason)
     print_columns(("scans", "state", "reason"), [(len(list(scans)), *reason) for reason, scans in by_reason])
     for (_, reason, detail), scans in groupby(sorted(failures, key=_sentence), _sentence):

@@ -33,6 +33,8 @@ class ReportOptions:
     finding: str | None = None
     #: By finding, see `choose_prevalences`.
     prevalence: Mapping[str, float] = field(default_factory=dict)
+    #: The run that nights are compared with for drift; None is the nights before each.
+    reference: int | None = None
 
 
 DEFAULT_OPTIONS: Final = ReportOptions()
@@ -67,7 +69,10 @@ def report_run(
     from producer.report.table import print_report
     from producer.report.write import write_report
 
-    folder = folder or settings.home / "reports" / _folder_name(run_id, options)
+    if folder is None:
+        label_set, subset, finding = options.label_set, options.subset, options.finding
+        name = folder_name(f"run-{run_id}", label_set=label_set, subset=subset, finding=finding)
+        folder = settings.home / "reports" / name
     with read_transaction(engine) as connection:
         report = write_report(
             connection,
@@ -79,6 +84,7 @@ def report_run(
             thresholds=options.thresholds,
             finding=options.finding,
             prevalence=options.prevalence,
+            reference=options.reference,
         )
     if as_json:
         print(to_json(report))
@@ -87,14 +93,19 @@ def report_run(
     print_line(f"report: {folder / 'index.html'}")
 
 
-def _folder_name(run_id: int, options: ReportOptions) -> str:
-    parts = [f"run-{run_id}"]
-    if options.label_set is not None:
-        parts.append(f"labels-{options.label_set.replace('/', '_')}")
-    if options.subset != HELD_OUT:
-        parts.append(options.subset)
-    if options.finding is not None:
-        parts.append(column_of(options.finding).replace("/", "_"))
+def folder_name(
+    start: str, *, label_set: str | None, subset: str, finding: str | None, threshold: str | None = None
+) -> str:
+    """The name of a report's or comparison's folder: what it is of, then what was asked for beside the usual."""
+    parts = [start]
+    if label_set is not None:
+        parts.append(f"labels-{label_set.replace('/', '_')}")
+    if subset != HELD_OUT:
+        parts.append(subset)
+    if finding is not None:
+        parts.append(column_of(finding).replace("/", "_"))
+    if threshold is not None:
+        parts.append(f"at-{column_of(threshold.strip()).replace('/', '_')}")
     return "-".join(parts)
 
 

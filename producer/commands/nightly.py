@@ -8,9 +8,11 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from db.engine.session import open_database
+from db.drift.read import why_no_reference
+from db.engine.session import open_database, read_transaction
 from db.errors import EXIT_REJECTS, UserError, WorkStopped
 from db.home import open_home
+from db.ledger.models import find_model
 from db.settings import load_settings
 from producer.commands.common import load_run, print_json, print_line
 from producer.ingest.source import Source, check_source
@@ -29,7 +31,9 @@ _STOPPED: Final = "told to stop; scans that were enqueued are still scored"
 logger = logging.getLogger(__name__)
 
 
-def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_json: bool) -> None:
+def nightly_command(
+    source: Source, *, at: str | None, zone: str, now: bool, reference: int | None, as_json: bool
+) -> None:
     """`producer nightly`.
 
     Args:
@@ -37,6 +41,7 @@ def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_
         at: `HH:MM`; None with --now.
         zone: IANA name of the time zone of `at`.
         now: do it once instead of every night.
+        reference: the run that each night is compared with; None means the nights before it.
         as_json: print the summary as JSON.
     """
     check_source(source)
@@ -53,13 +58,28 @@ def nightly_command(source: Source, *, at: str | None, zone: str, now: bool, as_
     with stoppable(_STOPPED):
         open_home(settings.home)
         engine = open_database(settings.database_url)
-        loop = NightlyLoop(settings, engine, source, clock)
+        if reference is not None:
+            _check_reference(engine, reference, source.model)
+        loop = NightlyLoop(settings, engine, source, clock, reference)
         if schedule is None:
             _run_once(loop, engine, as_json=as_json)
         else:
             # The workers do not serve these: how much waits matters most when all of them are dead.
-            serve_fleet_metrics(settings, engine)
+            serve_fleet_metrics(settings, engine, loop.last_judged)
             _run_every_night(loop, schedule)
+
+
+def _check_reference(engine: Engine, reference: int, model: str | None) -> None:
+    """Warn if nights cannot be compared with a run. It may have been pruned, or the model rotated: scoring goes on."""
+    with read_transaction(engine) as connection:
+        try:
+            wanted = find_model(connection, model)
+        except UserError:
+            # It is registered when a night is opened, and may be published by then.
+            return
+        why_not = why_no_reference(connection, reference, model=wanted.name, model_sha256=wanted.sha256)
+    if why_not is not None:
+        logger.warning("nights are scored, but not judged for drift: %s", why_not)
 
 
 def _run_once(loop: NightlyLoop, engine: Engine, *, as_json: bool) -> None:

@@ -1,17 +1,18 @@
-"""The fleet's Prometheus metrics, served even if every worker is dead: what waits in SQL and in the queue."""
+"""The fleet's Prometheus metrics, served even if every worker is dead: what waits in SQL and in the queue; drift."""
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
-from typing import Final
+from typing import Final, TypeAlias
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.drift.night import NightDrift
 from db.engine.session import read_transaction
 from db.errors import TemporaryError
 from db.ledger.backlog import Backlog, read_backlog
@@ -24,26 +25,37 @@ from worker.telemetry.prometheus import gauge, serve_metrics
 
 #: Seconds for which the metrics are kept, so that many scrapers cause little load.
 CACHE_SECONDS: Final = 5.0
+#: Gives the last night that was judged for drift, or None.
+LastJudged: TypeAlias = Callable[[], NightDrift | None]
 
 logger = logging.getLogger(__name__)
 
 
-def serve_fleet_metrics(settings: WorkerSettings, engine: Engine) -> None:
+def serve_fleet_metrics(settings: WorkerSettings, engine: Engine, last_judged: LastJudged) -> None:
     """Serve the fleet's metrics at `CXR_METRICS_PORT` while the process lives; a port of 0 serves nothing.
 
     Raises:
         UserError: the port is in use, or the address is not this machine's.
     """
-    serve_metrics(settings, FleetCollector(engine, make_app(settings, ledger_id(engine))), probes={})
+    app = make_app(settings, ledger_id(engine))
+    serve_metrics(settings, FleetCollector(engine, app, last_judged=last_judged), probes={})
 
 
 class FleetCollector(Collector):
     """The fleet's gauges. Gauges of a database or broker that is away are absent, which an alert can tell from 0."""
 
-    def __init__(self, engine: Engine, app: LedgerApp, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        app: LedgerApp,
+        clock: Callable[[], float] = time.monotonic,
+        last_judged: LastJudged = lambda: None,
+    ) -> None:
+        """`last_judged` answers at once: it is asked at each scrape."""
         self._engine = engine
         self._app = app
         self._clock = clock
+        self._last_judged = last_judged
         self._lock = Lock()
         self._metrics: list[Metric] = []
         self._collect_after = 0.0
@@ -53,7 +65,7 @@ class FleetCollector(Collector):
         """Everything, at most `CACHE_SECONDS` old; never raises."""
         with self._lock:
             if self._clock() >= self._collect_after:
-                self._metrics = [*self._of_database(), *self._of_broker()]
+                self._metrics = [*self._of_database(), *self._of_broker(), *_drift(self._last_judged())]
                 self._collect_after = self._clock() + CACHE_SECONDS
             return self._metrics
 
@@ -119,6 +131,28 @@ def _ledger(backlog: Backlog) -> Iterator[Metric]:
         ("model", "sha256"),
         dict.fromkeys(active, 1.0),
     )
+
+
+def _drift(night: NightDrift | None) -> Iterator[Metric]:
+    """The gauges of the last judged night. They name findings, but no manufacturer: that is text from headers."""
+    if night is None or night.is_alarm is None or night.largest is None:
+        return
+    yield _flag(
+        "nightread_drift_alarm", "1 where the last judged night differs from its reference.", is_set=night.is_alarm
+    )
+    sentence = "Its largest shift from the reference, in deviations of like nights."
+    yield gauge("nightread_drift_largest_shift", sentence, (), {(): abs(night.largest.standardised)})
+    yield gauge("nightread_drift_scans", "Scans that were decided in it.", (), {(): night.scans})
+    kolmogorov_smirnov = {of.finding: of.kolmogorov_smirnov for of in night.scores}
+    sentence = "The largest difference between the shares of its and of the reference's scans up to a score."
+    yield gauge("nightread_drift_ks", sentence, ("finding",), _known(kolmogorov_smirnov))
+    stability = {of.finding: of.population_stability_index for of in night.scores}
+    sentence = "The population stability index of its scores against the reference's."
+    yield gauge("nightread_drift_psi", sentence, ("finding",), _known(stability))
+
+
+def _known(by_finding: Mapping[str, float | None]) -> dict[tuple[str, ...], float]:
+    return {(finding,): value for finding, value in by_finding.items() if value is not None}
 
 
 def _flag(name: str, sentence: str, *, is_set: bool) -> Metric:

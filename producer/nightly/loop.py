@@ -8,14 +8,23 @@ process may be killed at any time, run twice at once, or be away for nights.
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Engine
 
+from db.drift.night import NightDrift
+from db.drift.read import read_drift
 from db.engine.session import read_transaction
 from db.errors import TemporaryError
-from db.ledger.nightly_runs import claim_summary, latest_night, release_summary, runs_to_summarise
+from db.ledger.nightly_runs import (
+    claim_summary,
+    latest_ended_night,
+    latest_night,
+    release_summary,
+    runs_to_summarise,
+)
 from db.ledger.runs import find_run
 from producer.ingest.enqueue import enqueue
 from producer.ingest.source import Source, describe_left_out
@@ -23,6 +32,7 @@ from producer.nightly.notifications import Channel, open_channels
 from producer.nightly.schedule import Schedule, job_id
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import Summary, headline, summarise
+from producer.report.write import write_report
 from producer.retry import DATABASE_ERRORS, Clock, RetryTimer, cause_of
 from worker.artifacts.registration import UnusableFolderLog
 
@@ -39,11 +49,15 @@ logger = logging.getLogger(__name__)
 class NightlyLoop:
     """Opens the nightly runs of one source, and settles them: a report and a summary for each."""
 
-    def __init__(self, settings: NightlySettings, engine: Engine, source: Source, clock: Clock) -> None:
+    def __init__(
+        self, settings: NightlySettings, engine: Engine, source: Source, clock: Clock, reference: int | None = None
+    ) -> None:
+        """`reference` is the run that nights are compared with; None means the nights before each."""
         self._settings = settings
         self._engine = engine
         self._source = source
         self._clock = clock
+        self._reference = reference
         self._job = job_id(source)
         self._channels = open_channels(settings)
         self._unusable_log = UnusableFolderLog(logger)
@@ -51,6 +65,10 @@ class NightlyLoop:
         self._last_opened: date | None = None
         self._open_retry = RetryTimer(clock, "this night's run cannot be opened yet")
         self._settle_retry = RetryTimer(clock, "a run's summary cannot be made yet")
+        self._drift_retry = RetryTimer(clock, "the last night's drift cannot be judged yet")
+        #: The latest ended night that was judged for drift, and the last of it and those before it that has a verdict.
+        self._drift_of = 0
+        self._last_judged: NightDrift | None = None
 
     def run(self, schedule: Schedule) -> None:
         """Open each night's run until told to stop; of the nights that were missed, only the last is caught up.
@@ -65,8 +83,12 @@ class NightlyLoop:
             # Never the whole night: runs end meanwhile, the machine may be suspended and its clock set.
             self._clock.wait(min(_CHECK_SECONDS, until))
 
+    def last_judged(self) -> NightDrift | None:
+        """The last night that was judged for drift; None if none was. It asks nothing of the ledger."""
+        return self._last_judged
+
     def check(self, schedule: Schedule) -> None:
-        """Open this night's run if it is due, and settle the runs that have ended."""
+        """Open this night's run if it is due, settle the runs that have ended, and judge the last one for drift."""
         if self._open_retry.is_due:
             with self._open_retry.trying():
                 self._open_due_run(schedule)
@@ -74,6 +96,10 @@ class NightlyLoop:
             with self._settle_retry.trying():
                 if not all(self._settle(run_id)[1] for run_id in self._unsettled_runs()):
                     raise TemporaryError("a summary was not sent")
+        # Last, because it takes seconds in a large ledger.
+        if self._drift_retry.is_due:
+            with self._drift_retry.trying():
+                self._judge_latest_night()
 
     def run_once(self) -> Summary:
         """Open or join a run now, follow it until it ends, and settle it and the runs that were left unsettled.
@@ -116,6 +142,24 @@ class NightlyLoop:
             logger.info("run %d: %d unknown words of the labels were ignored", enqueued.run_id, len(enqueued.ignored))
         return enqueued.run_id
 
+    def _judge_latest_night(self) -> None:
+        """Judge the latest night after a start, or if another process settled it; else it is judged already."""
+        with read_transaction(self._engine) as connection:
+            run_id = latest_ended_night(connection, self._job)
+            if run_id is None or run_id <= self._drift_of:
+                return
+            nights = read_drift(connection, run_id, reference=self._reference, shown=1)
+            if nights[-1].is_alarm is None:
+                nights = read_drift(connection, run_id, reference=self._reference)
+        self._note_drift(run_id, nights)
+
+    def _note_drift(self, run_id: int, nights: Sequence[NightDrift]) -> None:
+        """Remember the last of these nights that was judged, unless a later one was already."""
+        if run_id >= self._drift_of:
+            self._drift_of = run_id
+            # A night of few scans must not silence the alarm of the one before it.
+            self._last_judged = next((night for night in reversed(nights) if night.is_alarm is not None), None)
+
     def _has_ended(self, run_id: int) -> bool:
         try:
             with read_transaction(self._engine) as connection:
@@ -144,14 +188,14 @@ class NightlyLoop:
         return summary, not claimed or self._send(summary)
 
     def _write_report(self, run_id: int) -> Summary:
-        # Importing numpy takes time and memory, which a waiting process can do without.
-        from producer.report.write import write_report
-
         # The folder of `producer report`.
         folder = self._settings.home / "reports" / f"run-{run_id}"
         with read_transaction(self._engine) as connection:
             # A stopped run has pending scans; so has a cancelled one that shares them with an open run.
-            return summarise(connection, write_report(connection, run_id, folder, partial=True))
+            report = write_report(connection, run_id, folder, partial=True, reference=self._reference)
+            summary = summarise(connection, report)
+        self._note_drift(run_id, report.nights)
+        return summary
 
     def _send(self, summary: Summary) -> bool:
         """Send a claimed summary; give the claim back if no channel took it. Gives whether one did."""

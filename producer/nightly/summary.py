@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from db.counted import counted
+from db.drift.sentences import ALARM, describe_drift, describe_shift
 from db.evaluation.estimate import Estimate
 from db.evaluation.format import format_estimate
 from db.ledger.nightly_runs import night_of, own_work_of
@@ -79,6 +80,18 @@ class Summary:
     left_out: dict[str, int] | None
     #: Of the scored scans, those of which each of these things was noted, by code.
     notes: dict[str, int]
+    #: Whether the night's scans differ from those of its reference; None if that was not judged.
+    drift_alarm: bool | None
+    #: How often like nights differ as much; rough where there is no alarm.
+    drift_p_value: float | None
+    #: What shifted most, in words that name no manufacturer.
+    drift_shift: str | None
+    #: Why it was not judged, as a sentence.
+    drift_not_judged: str | None
+    #: Scans that the night was compared with.
+    drift_reference_scans: int | None
+    #: All this in a line, with what to do after an alarm; like all of these None if the run is no night.
+    drift_note: str | None
 
     @property
     def failed_tonight(self) -> int:
@@ -92,6 +105,7 @@ def summarise(connection: Connection, report: Report) -> Summary:
     ended = run.finished_at or run.stopped_at or run.created_at
     figures = report.main.figures if report.main else None
     own = own_work_of(connection, run.id)
+    drift = report.night
     return Summary(
         run_id=run.id,
         night=night_of(connection, run.id),
@@ -127,13 +141,20 @@ def summarise(connection: Connection, report: Report) -> Summary:
         conflicts=coverage.rejected.get(CONFLICT, 0),
         left_out=report.left_out,
         notes=report.notes,
+        drift_alarm=drift.is_alarm if drift else None,
+        drift_p_value=drift.p_value if drift else None,
+        drift_shift=describe_shift(drift.largest, name_manufacturer=False) if drift and drift.largest else None,
+        drift_not_judged=drift.not_judged if drift else None,
+        drift_reference_scans=drift.reference_scans if drift else None,
+        drift_note=describe_drift(drift, name_manufacturer=False) if drift else None,
     )
 
 
 def headline(summary: Summary) -> str:
     """The summary in one line."""
+    alarm = f"{ALARM}: {summary.drift_shift}; " if summary.drift_alarm else ""
     return (
-        f"run {summary.run_id}, night {summary.night}, {_end_state(summary)}: "
+        f"{alarm}run {summary.run_id}, night {summary.night}, {_end_state(summary)}: "
         f"tonight {summary.scored_tonight:,} scored, {summary.failed_tonight:,} rejected or quarantined; "
         f"in all {summary.scored:,} of {counted(summary.expected, 'scan')} scored"
     )
@@ -155,6 +176,7 @@ def to_text(summary: Summary) -> str:
         f"{summary.quarantined_tonight:>12,}  quarantined",
         f"{summary.conflicts:>12,}  conflicts, also of earlier nights, that a person must settle",
         _left_out_line(summary.left_out),
+        *(["", summary.drift_note] if summary.drift_note else []),
         "",
         "The whole source",
         f"{summary.expected:>12,}  expected",

@@ -6,5 +6,6 @@ sentences.py  what terminal, page, JSON and messages say alike
 table.py      prints it to a terminal
 files.py      report.json and thresholds.csv
 page/         index.html
+folder.py     whose page a folder holds
 write.py      writes it to a folder
 """

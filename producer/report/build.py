@@ -10,11 +10,13 @@ import numpy as np
 from sqlalchemy import Connection
 
 from db.counted import counted
+from db.drift.night import NightDrift
 from db.errors import UserError
 from db.evaluation.cohort import UNKNOWN, VIEW, Cohort
 from db.evaluation.evaluate import Evaluation, FindingEvaluation, describe_clusters, evaluate
 from db.evaluation.run_cohort import read_cohort
 from db.ledger.models import find_model
+from db.ledger.nightly_runs import night_of
 from db.ledger.runs import count_notes, find_run, left_out_of, progress
 from db.metrics.formulas import ScoreArray
 from db.metrics.known_patients import KnownPatients, read_known_patients
@@ -94,6 +96,8 @@ class Report:
     worklist: tuple[WorklistRow, ...]
     #: Entries of the source's folder or prefix that were left out, by reason; None if that is not known.
     left_out: dict[str, int] | None
+    #: Of a night: it and the nights before it, each beside its reference. Of another run: nothing.
+    nights: tuple[NightDrift, ...] = ()
 
     @property
     def model_hash(self) -> str:
@@ -106,6 +110,11 @@ class Report:
         if self.label_set is None or self.label_set_sha256 is None:
             return None
         return exact_name(self.label_set, self.label_set_sha256)
+
+    @property
+    def night(self) -> NightDrift | None:
+        """The run's own scans beside its reference; None if it is no night."""
+        return self.nights[-1] if self.nights else None
 
     @property
     def main(self) -> FindingEvaluation | None:
@@ -123,6 +132,7 @@ def build_report(
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     finding: str | None = None,
     prevalence: Mapping[str, float] | None = None,
+    reference: int | None = None,
 ) -> tuple[Report, Cohort]:
     """Build a run's report from its scores and labels; it writes nothing and needs no stored metrics.
 
@@ -135,6 +145,7 @@ def build_report(
         thresholds: each in [0, 1].
         finding: the main finding, see `choose_finding`.
         prevalence: by finding, see `choose_prevalences`.
+        reference: the run that nights are compared with, see `read_drift`.
 
     Returns:
         The report, and the scans that its figures are of with the findings that the label set judges, or all of the
@@ -147,7 +158,7 @@ def build_report(
     if subset not in SUBSETS:
         raise UserError(f"no subset {subset!r}; there are: {', '.join(SUBSETS)}")
     run = find_run(connection, run_id)
-    is_partial = _check_finished(connection, run_id, partial=partial)
+    is_partial = check_finished(connection, run_id, partial=partial)
     labels = find_label_set(connection, run_id, label_set)
     label_set_id = labels.id if labels else None
     scored = read_scored_scans(connection, run_id, label_set_id)
@@ -192,12 +203,17 @@ def build_report(
         views=_count_views(everything),
         worklist=() if labels else read_worklist(connection, run_id, main, _WORKLIST),
         left_out=left_out_of(connection, run_id),
+        nights=_read_nights(connection, run_id, reference),
     )
     return report, used
 
 
-def _check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
-    """Whether scans of the run are pending, which only `partial` allows."""
+def check_finished(connection: Connection, run_id: int, *, partial: bool) -> bool:
+    """Whether scans of the run are pending.
+
+    Raises:
+        UserError: they are, and `partial` is false.
+    """
     counts = progress(connection, run_id)
     if counts.pending and not partial:
         raise UserError(
@@ -241,6 +257,15 @@ def _precision_note(runtimes: Mapping[str, int]) -> str:
         f"{how}. 'trainer evaluate' computes float32 scores by Keras: AUROC may differ in the third digit, and "
         "counts at a threshold by some scans."
     )
+
+
+def _read_nights(connection: Connection, run_id: int, reference: int | None) -> tuple[NightDrift, ...]:
+    if not night_of(connection, run_id):
+        return ()
+    # Most runs are no nights, and need not wait for this import.
+    from db.drift.read import read_drift
+
+    return read_drift(connection, run_id, reference=reference)
 
 
 def _count_views(cohort: Cohort) -> dict[str, int]:

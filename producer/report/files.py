@@ -6,6 +6,7 @@ from dataclasses import asdict
 from io import StringIO
 from typing import Any, Final
 
+from db.drift.night import NightDrift
 from db.evaluation.estimate import UNDEFINED, Estimate
 from db.evaluation.evaluate import ThresholdFigures
 from db.evaluation.rates import treat_all
@@ -13,6 +14,7 @@ from db.evaluation.sentences import guessed_findings
 from producer.json_output import as_json
 from producer.report.build import Report
 from producer.report.sentences import (
+    drift_note,
     headline,
     held_out_note,
     interval_note,
@@ -32,17 +34,33 @@ _AT_PREVALENCE: Final = ("precision_at_prevalence", "npv_at_prevalence")
 def to_json(report: Report) -> str:
     """The whole report as JSON, with what it says in sentences, but without the names of images."""
     values = asdict(report)
+    values |= {"nights": [_night(night) for night in report.nights], "drift": _drift(report.night)}
     values["worklist"] = [{"scan_id": row.scan_id, "score": row.score} for row in report.worklist]
     sentences = {
         "headline": headline(report),
         "interval_note": interval_note(report),
         "mixture": mixed_runtimes_line(report.coverage.runtimes),
         "held_out_note": held_out_note(report),
+        "drift_note": drift_note(report),
         "synthetic_note": synthetic_note(report),
         "no_better_than_guessing": [] if report.evaluation is None else guessed_findings(report.evaluation),
         "next_steps": next_steps(report),
     }
     return as_json(values | sentences) + "\n"
+
+
+def _night(drift: NightDrift) -> dict[str, Any]:
+    """A night among others: of its shifts the largest."""
+    names = ("run_id", "night", "scans", "reference_scans", "not_judged", "p_value", "is_alarm")
+    return {name: getattr(drift, name) for name in names} | {"largest": drift.largest and asdict(drift.largest)}
+
+
+def _drift(drift: NightDrift | None) -> dict[str, Any] | None:
+    """What the report's own night was compared with, and all that shifted."""
+    if drift is None:
+        return None
+    values = asdict(drift)
+    return {name: values[name] for name in ("reference_runs", "shifts", "scores", "not_compared")}
 
 
 def to_csv(report: Report) -> str:

@@ -46,4 +46,4 @@ def _find(shown: Sequence[str], wanted: str, flag: str) -> str:
     if key in known:
         return known[key]
     near = [known[name] for name in get_close_matches(key, known)]
-    raise UserError(f"{flag} {wanted!r}: the report has no figures of it, but of {', '.join(near or shown) or 'none'}")
+    raise UserError(f"{flag} {wanted!r}: there are no figures of it, but of {', '.join(near or shown) or 'none'}")

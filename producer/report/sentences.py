@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from shlex import quote
 
 from db.counted import counted
+from db.drift.sentences import describe_drift
 from db.evaluation.evaluate import PUBLISHED
 from db.evaluation.format import format_estimate, format_rate
 from db.evaluation.sentences import NO_BETTER_THAN_GUESSING, guessed_findings
@@ -88,6 +89,11 @@ def synthetic_note(report: Report) -> str | None:
     """A sentence if the model was fitted on synthetic scans; else None."""
     sentence = "The model was fitted on synthetic scans: its scores mean nothing on real ones."
     return sentence if report.synthetic else None
+
+
+def drift_note(report: Report) -> str | None:
+    """Whether the night drifted, and by what, as a line; None for a run without `nights`."""
+    return None if report.night is None else describe_drift(report.night, name_manufacturer=True)
 
 
 def heading_notes(report: Report) -> list[str]:

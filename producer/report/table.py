@@ -14,6 +14,7 @@ from db.evaluation.format import format_estimate, format_interval, format_rate, 
 from producer.report.build import Report
 from producer.report.sentences import (
     coverage_lines,
+    drift_note,
     heading_notes,
     headline,
     interval_note,
@@ -45,6 +46,8 @@ def _heading(report: Report) -> Iterator[str]:
     if note := interval_note(report):
         yield note
     yield from heading_notes(report)
+    if drift := drift_note(report):
+        yield drift
 
 
 def _figures(report: Report) -> Iterator[Table | str]:
@@ -81,7 +84,7 @@ def _worklist(report: Report) -> Iterator[Table | str]:
     if report.worklist:
         rows = ((f"{row.scan_id}", format_rate(row.score)) for row in report.worklist)
         yield from ("", f"The highest scores of {report.finding} (the page has the names of these images):")
-        yield _table(("scan", "score"), rows)
+        yield plain_table(("scan", "score"), rows)
     if steps := next_steps(report):
         yield ""
         yield from steps
@@ -101,7 +104,7 @@ def _scores_and_coverage(report: Report) -> Iterator[str]:
 
 def _threshold_table(rows: Sequence[ThresholdFigures]) -> Table:
     titles = ("threshold", "TP", "FP", "FN", "TN", "precision", "recall", "F1", "accuracy")
-    return _table(
+    return plain_table(
         titles,
         (
             (
@@ -126,7 +129,7 @@ def _interval_table(rows: Sequence[ThresholdFigures]) -> Table:
         for row in rows
     )
     titles = ("threshold", "precision (PPV)", "recall", "F1", "accuracy")
-    return _table(titles, cells)
+    return plain_table(titles, cells)
 
 
 def _rate_table(rows: Sequence[ThresholdFigures]) -> Table:
@@ -139,13 +142,13 @@ def _rate_table(rows: Sequence[ThresholdFigures]) -> Table:
         )
         for row in rows
     )
-    return _table(("threshold", "specificity", "NPV", "net benefit"), cells)
+    return plain_table(("threshold", "specificity", "NPV", "net benefit"), cells)
 
 
 def _prevalence_table(rows: Sequence[ThresholdFigures]) -> Table:
     stated = ((row, row.at_prevalence) for row in rows if row.at_prevalence is not None)
     cells = ((_name(row), format_estimate(at.precision), format_estimate(at.npv)) for row, at in stated)
-    return _table(("threshold", "precision (PPV)", "NPV"), cells)
+    return plain_table(("threshold", "precision (PPV)", "NPV"), cells)
 
 
 def _figure_table(finding: str, figures: Figures) -> Table:
@@ -158,7 +161,7 @@ def _figure_table(finding: str, figures: Figures) -> Table:
         ("observed over expected, at best 1", figures.observed_over_expected),
     )
     title = f"{finding}, {figures.positives:,} positive and {figures.negatives:,} negative scans"
-    return _table((title, "value (95% interval)"), ((name, format_estimate(figure)) for name, figure in rows))
+    return plain_table((title, "value (95% interval)"), ((name, format_estimate(figure)) for name, figure in rows))
 
 
 def _baseline_table(baselines: Mapping[str, Baseline]) -> Table:
@@ -166,7 +169,7 @@ def _baseline_table(baselines: Mapping[str, Baseline]) -> Table:
         (name.replace("_", " "), format_estimate(base.auroc), format_rate(base.f1), format_rate(base.accuracy))
         for name, base in baselines.items()
     )
-    return _table(("without the image", "AUROC", "F1 at 0.5", "accuracy at 0.5"), rows)
+    return plain_table(("without the image", "AUROC", "F1 at 0.5", "accuracy at 0.5"), rows)
 
 
 def _group_table(groups: Mapping[str, Figures]) -> Table:
@@ -174,7 +177,7 @@ def _group_table(groups: Mapping[str, Figures]) -> Table:
         (name, f"{figures.scans:,}", f"{figures.positives:,}", format_estimate(figures.auroc))
         for name, figures in groups.items()
     )
-    return _table(("group", "scans", "positive", "AUROC"), rows)
+    return plain_table(("group", "scans", "positive", "AUROC"), rows)
 
 
 def _name(row: ThresholdFigures) -> str:
@@ -183,7 +186,7 @@ def _name(row: ThresholdFigures) -> str:
     return threshold if row.chosen_by == GIVEN else f"{threshold} {name_threshold(row.chosen_by)}*"
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def plain_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A table of plain text, in which only the first column may be wrapped."""
     table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
     for place, name in enumerate(titles):

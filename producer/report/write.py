@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +12,11 @@ from db.metrics.run_metrics import DEFAULT_THRESHOLDS
 from db.metrics.scored_scans import HELD_OUT
 from producer.report.build import Report, build_report
 from producer.report.files import to_csv, to_json
+from producer.report.folder import REPORT, check_folder
 from producer.report.page import render_page
-from worker.files import make_folder, open_atomically
+from worker.files import write_files
 
 _PAGE: Final = "index.html"
-_JSON: Final = "report.json"
 #: What reports of earlier versions wrote beside the page. An old plot beside a new page would mislead.
 _OLD_PLOTS: Final = ("roc.png", "precision_recall.png", "scores.png", "thresholds.png", "findings.png")
 
@@ -33,6 +32,7 @@ def write_report(
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     finding: str | None = None,
     prevalence: Mapping[str, float] | None = None,
+    reference: int | None = None,
 ) -> Report:
     """Write a run's report to a folder. It replaces an earlier report there; other files stay.
 
@@ -46,10 +46,12 @@ def write_report(
         thresholds: each in [0, 1].
         finding: the main finding, see `choose_finding`.
         prevalence: by finding, see `choose_prevalences`.
+        reference: the run that nights are compared with, see `read_drift`.
 
     Raises:
-        UserError: see `build_report`; or the folder cannot be written.
+        UserError: see `build_report`; or the folder holds a comparison, or cannot be written.
     """
+    check_folder(out_dir, REPORT)
     report, cohort = build_report(
         connection,
         run_id,
@@ -59,38 +61,25 @@ def write_report(
         thresholds=thresholds,
         finding=finding,
         prevalence=prevalence,
+        reference=reference,
     )
     contents = {
-        _JSON: to_json(report).encode(),
-        "thresholds.csv": to_csv(report).encode(),
-        _PAGE: render_page(report, cohort).encode(),
+        REPORT: [to_json(report).encode()],
+        "thresholds.csv": [to_csv(report).encode()],
+        _PAGE: [render_page(report, cohort).encode()],
     }
     try:
-        _write_files(out_dir, contents)
+        write_files(out_dir, contents, obsolete=_old_plots(out_dir))
     except OSError as error:
         raise UserError(f"{out_dir}: the report cannot be written here ({error.strerror})") from error
     return report
 
 
-def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write each file atomically, and none before all could be written; the last one, the page, appears last."""
-    make_folder(folder)
-    old_plots = _OLD_PLOTS if _has_plots(folder) else ()
-    with ExitStack() as files:
-        # The stack closes them in reverse.
-        for name, content in reversed([*contents.items()]):
-            file = files.enter_context(open_atomically(folder / name))
-            file.write(content)
-            # A full disk shows here, before any file takes its name.
-            file.flush()
-        for name in old_plots:
-            (folder / name).unlink(missing_ok=True)
-
-
-def _has_plots(folder: Path) -> bool:
-    """Whether the folder's report is of an earlier version, without a format. Other plots are not ours to delete."""
+def _old_plots(folder: Path) -> tuple[str, ...]:
+    """The plots that a report of an earlier version, without a format, left. Other plots are not ours to delete."""
     try:
-        report = json.loads((folder / _JSON).read_bytes())
+        report = json.loads((folder / REPORT).read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(report, dict) and "run_id" in report and "format" not in report
+        return ()
+    is_old = isinstance(report, dict) and "run_id" in report and "format" not in report
+    return _OLD_PLOTS if is_old else ()

@@ -8,13 +8,17 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy import text
 
 from db.addresses import sqlite_address
 from db.engine.session import open_database, read_transaction
+from producer.compare.write import write_comparison
 from producer.report.write import write_report
+from tests.support.compare_ledger import FIRST, SECOND, make_compare_ledger
 from tests.support.demo_ledger import make_demo_ledger
 from tests.support.documented_json import Comparison
-from tests.support.documents import ROOT, report_tables, sql_examples
+from tests.support.documents import ROOT, field_tables, sql_examples
+from tests.support.nights_ledger import make_nights_ledger
 
 EXAMPLES = sql_examples()
 NOTEBOOKS = sorted((ROOT / "docs").glob("**/*.ipynb"))
@@ -36,12 +40,17 @@ def demo_database(demo_home):
 
 @pytest.fixture(scope="module")
 def reports(demo_home, tmp_path_factory):
-    """The folders of two reports: of the labelled run, and of the night without labels."""
-    folders = [tmp_path_factory.mktemp(name) for name in ("labelled", "unlabelled")]
+    """The folders of three reports: of a labelled run, of one without labels, and of the last of three nights."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("labelled", "unlabelled", "night")]
     engine = open_database(sqlite_address(demo_home / "nightread.sqlite"))
     with read_transaction(engine) as connection:
-        for run, folder in enumerate(folders, start=1):
+        for run, folder in enumerate(folders[:2], start=1):
             write_report(connection, run, folder, prevalence={"Effusion": 0.05} if run == 1 else None)
+    engine.dispose()
+    engine = open_database(sqlite_address(folders[2] / "nightread.sqlite"))
+    *_, night = make_nights_ledger(engine.url.render_as_string(), nights=3)
+    with read_transaction(engine) as connection:
+        write_report(connection, night, folders[2])
     engine.dispose()
     return folders
 
@@ -61,7 +70,7 @@ def test_the_sql_examples_are_found():
 
 def test_the_document_describes_exactly_the_fields_of_report_json(reports):
     """Each field has its type there, and may be null only if that says so; no other field is described."""
-    shapes = report_tables()
+    shapes = field_tables("report.md")
     columns = shapes.pop("thresholds.csv")
     assert columns
     comparison = Comparison(shapes)
@@ -74,7 +83,34 @@ def test_the_document_describes_exactly_the_columns_of_thresholds_csv(reports):
     """It has them in their order, for labelled runs and others."""
     for folder in reports:
         with (folder / "thresholds.csv").open(newline="") as file:
-            assert next(csv.reader(file)) == list(report_tables()["thresholds.csv"])
+            assert next(csv.reader(file)) == list(field_tables("report.md")["thresholds.csv"])
+
+
+@pytest.fixture(scope="module")
+def comparisons(tmp_path_factory):
+    """The folders of two comparisons: by labels, and without any."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("judged", "unjudged")]
+    engine = open_database(sqlite_address(folders[0] / "nightread.sqlite"))
+    make_compare_ledger(engine)
+    for folder in folders:
+        with read_transaction(engine) as connection:
+            write_comparison(connection, (FIRST, SECOND), folder)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE runs SET label_set_id = NULL"))
+    engine.dispose()
+    return folders
+
+
+def test_the_document_describes_exactly_the_fields_of_compare_json(comparisons):
+    """Each field has its type there, and may be null only if that says so; no other field is described."""
+    shapes = field_tables("compare.md")
+    columns = shapes.pop("changed.csv")
+    comparison = Comparison(shapes)
+    for folder in comparisons:
+        comparison.compare(json.loads((folder / "compare.json").read_text()), "`comparison`")
+        with (folder / "changed.csv").open(newline="") as file:
+            assert next(csv.reader(file)) == list(columns)
+    assert (comparison.strays, comparison.seen) == ([], shapes.keys())
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)

@@ -165,7 +165,7 @@ def test_a_night_scores_the_new_images_and_the_next_night_none(stack, ledger):
 
 
 def test_prometheus_and_flower_monitor_the_fleet(stack):
-    """Prometheus scrapes every worker and the nightly service and loads the five alerts, and Flower answers."""
+    """Prometheus scrapes every worker and the nightly service and loads the six alerts, and Flower answers."""
     stack.compose("up", "-d", "--no-build", "--scale", "worker=3", COMPOSE_PROFILES="monitoring")
     prometheus, flower = f"http://{stack.address('prometheus')}:9090", f"http://{stack.address('flower')}:5555"
     up = "/api/v1/query?query=count(up==1)%20by%20(job)"
@@ -179,7 +179,7 @@ def test_prometheus_and_flower_monitor_the_fleet(stack):
     )
     scans = get_json(prometheus + "/api/v1/query?query=sum(nightread_scans_total)")["data"]["result"]
     assert float(scans[0]["value"][1]) > 0
-    assert len(get_json(prometheus + "/api/v1/rules")["data"]["groups"][0]["rules"]) == 5
+    assert len(get_json(prometheus + "/api/v1/rules")["data"]["groups"][0]["rules"]) == 6
     # These tests check over an hour of synthetic series when each alert fires and when it does not.
     promtool = ("docker", "exec", stack.containers("prometheus")[0], "promtool")
     assert "SUCCESS" in sh(*promtool, "test", "rules", "/etc/prometheus/alerts.test.yml")

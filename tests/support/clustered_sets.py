@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import norm
 
-from db.evaluation.cohort import Sample
-from db.metrics.formulas import ScoreArray
+from db.evaluation.cohort import Numbers, Sample
+from db.metrics.formulas import Labels, ScoreArray
 
 #: The logarithm of the number of a patient's scans before it is cut to a whole one, and to at most `Kind.max_scans`.
 _MEAN_LOG, _DEVIATION_LOG = 0.3, 1.5
@@ -52,16 +52,34 @@ SINGLE: Final = replace(WEAK, name="single", max_scans=1)
 KINDS: Final = (SINGLE, WEAK, STRONG)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Second:
+    """How a second set of scores of the same scans differs from the first: as it stands, by chance alone."""
+
+    #: The share of the variance within a class that both scores have in common, of the patient's part and of a scan's
+    #: own: the differences of a patient's scans are as alike as their scores.
+    alike: float = 0.6
+    #: The second score's log odds tell the classes apart by this many times as much.
+    signal: float = 1.0
+
+
 def clustered_set(kind: Kind, patients: int, rng: np.random.Generator) -> Sample:
     """Generate the scans of so many patients."""
-    scans = np.exp(rng.normal(_MEAN_LOG, _DEVIATION_LOG, patients)).clip(1, kind.max_scans).astype(np.int64)
-    patient = np.repeat(np.arange(patients), scans)
-    of_label, own = rng.standard_normal((2, patients))
-    of_score = kind.shared * of_label + (1 - kind.shared**2) ** 0.5 * own
-    labels = _mix(of_label[patient], kind.label_correlation, rng) > norm.isf(kind.prevalence)
-    noise = kind.spread * _mix(of_score[patient], kind.score_correlation, rng)
-    odds = log(kind.prevalence / (1 - kind.prevalence)) + kind.spread**2 * (labels - 0.5) + noise
-    return Sample(labels=labels, scores=expit(kind.overconfidence * odds), patients=patient)
+    made = _patients(kind, patients, rng)
+    noise = _mix(made.of_score[made.patients], kind.score_correlation, rng)
+    return made.scored(kind, noise)
+
+
+def paired_sets(kind: Kind, patients: int, second: Second, rng: np.random.Generator) -> tuple[Sample, Sample]:
+    """Generate the scans of so many patients, with two scores each and the same labels."""
+    made = _patients(kind, patients, rng)
+    noise = _mix(made.of_score[made.patients], kind.score_correlation, rng)
+    of_patient = rng.standard_normal((2, patients))[:, made.patients]
+    first, other = (
+        second.alike**0.5 * noise + (1 - second.alike) ** 0.5 * _mix(one, kind.score_correlation, rng)
+        for one in of_patient
+    )
+    return made.scored(kind, first), made.scored(kind, other, signal=second.signal)
 
 
 def patients_for(kind: Kind, positives: int) -> int:
@@ -69,6 +87,35 @@ def patients_for(kind: Kind, positives: int) -> int:
     whole = np.arange(2, kind.max_scans + 1)
     scans = 1 + norm.sf((np.log(whole) - _MEAN_LOG) / _DEVIATION_LOG).sum()
     return round(positives / kind.prevalence / float(scans))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Patients:
+    """N scans of P patients, before they are scored."""
+
+    #: (N,) bool.
+    labels: Labels
+    #: (N,) the patient of each scan.
+    patients: Numbers
+    #: (P,) the patient's part of the score, standard normal.
+    of_score: ScoreArray
+
+    def scored(self, kind: Kind, noise: ScoreArray, *, signal: float = 1.0) -> Sample:
+        """With scores of which the part that tells nothing, (N,), is standard normal."""
+        odds = log(kind.prevalence / (1 - kind.prevalence)) + signal * kind.spread**2 * (self.labels - 0.5)
+        scores = expit(kind.overconfidence * (odds + kind.spread * noise))
+        return Sample(labels=self.labels, scores=scores, patients=self.patients)
+
+
+def _patients(kind: Kind, patients: int, rng: np.random.Generator) -> _Patients:
+    scans = np.exp(rng.normal(_MEAN_LOG, _DEVIATION_LOG, patients)).clip(1, kind.max_scans).astype(np.int64)
+    patient = np.repeat(np.arange(patients), scans)
+    of_label, own = rng.standard_normal((2, patients))
+    return _Patients(
+        labels=_mix(of_label[patient], kind.label_correlation, rng) > norm.isf(kind.prevalence),
+        patients=patient,
+        of_score=kind.shared * of_label + (1 - kind.shared**2) ** 0.5 * own,
+    )
 
 
 def _mix(of_patient: ScoreArray, share: float, rng: np.random.Generator) -> ScoreArray:

@@ -1,4 +1,4 @@
-"""Compares JSON with the shapes that docs/report.md describes."""
+"""Compares JSON with the shapes that docs/report.md and docs/compare.md describe."""
 
 #: What the document calls JSON's plain values.
 PLAIN = {

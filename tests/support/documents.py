@@ -10,7 +10,7 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 _BLOCK = re.compile(r"^```sql\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _IN_TEXT = re.compile(r"`((?:SELECT|WITH)\s[^`]+)`")
 _IN_SHELL = re.compile(r"\b(?:sqlite3|psql)\b[^\n\"]*\"([^\"]+)\"")
-#: The rows of a table of docs/report.md: of a shape of report.json, or of a CSV.
+#: The rows of a table of docs/report.md or docs/compare.md: of a shape of JSON, or of a CSV.
 _TABLE = re.compile(r"^\| (?:field|column) of `([\w.]+)` \|.*\n\|[-|]+\n((?:\|.*\n)+)", re.MULTILINE)
 #: Others, such as .backup or CREATE ROLE, do not read.
 _QUERY = re.compile(r"\s*(?:SELECT|WITH)\b", re.IGNORECASE)
@@ -45,9 +45,9 @@ def example_after(lead):
     return found
 
 
-def report_tables():
-    """The tables of docs/report.md by what they describe, such as `coverage`: the type of each field or column."""
-    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+def field_tables(document):
+    """The tables of a page of docs/ by what they describe, such as `coverage`: the type of each field or column."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     return {name: dict(_described(rows)) for name, rows in _TABLE.findall(text)}
 
 

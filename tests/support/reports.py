@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from db.drift.night import NightDrift, ScoreShift, Shift
 from db.evaluation.cohort import Cohort, group_by
 from db.evaluation.evaluate import describe_clusters, evaluate
 from db.metrics.known_patients import KnownPatients
@@ -87,3 +88,46 @@ def an_unlabelled_report(**changed):
     rows = tuple(WorklistRow(scan_id=4711 + n, score=0.9 - n / 100, image_name=f"0000471{n}.png") for n in range(3))
     nothing = {"label_set": None, "label_set_sha256": None, "evaluation": None, "clusters": None}
     return a_report(**nothing, worklist=rows, **changed)
+
+
+def some_nights(*, manufacturer="FUJIFILM"):
+    """Three nights: a quiet one, one that is not judged, and one with an alarm because of its AP films."""
+    about = {"reference_runs": tuple(range(1, 31)), "reference_scans": 30_000}
+    scores = ScoreShift(
+        finding="Abnormal",
+        night_mean=0.31,
+        reference_mean=0.21,
+        kolmogorov_smirnov=0.105,
+        population_stability_index=0.043,
+    )
+    ap = Shift(kind="view", name="AP", cut=None, night=0.57, reference=0.35, standardised=14.21)
+    of_scores = Shift(kind="score", name="Abnormal", cut=0.31, night=0.4, reference=0.3, standardised=6.5)
+    others = (
+        Shift(kind="manufacturer", name=manufacturer, cut=None, night=0.7, reference=0.6, standardised=-2.5),
+        Shift(kind="outcome", name="truncated", cut=None, night=0.004, reference=0.004, standardised=0.0),
+    )
+    return (
+        NightDrift(
+            run_id=31,
+            night="2026-01-01",
+            scans=1_000,
+            not_judged=None,
+            p_value=0.4,
+            is_alarm=False,
+            shifts=(*others, replace(of_scores, standardised=0.0)),
+            scores=(scores,),
+            **about,
+        ),
+        NightDrift(run_id=32, night="2026-01-02", scans=12, not_judged="only 12 scans were decided", **about),
+        NightDrift(
+            run_id=33,
+            night="2026-01-03",
+            scans=1_000,
+            not_judged=None,
+            p_value=0.001,
+            is_alarm=True,
+            shifts=(ap, of_scores, *others),
+            scores=(scores,),
+            **about,
+        ),
+    )

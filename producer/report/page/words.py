@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from db.drift.sentences import ALARM, describe_shift
 from db.metrics.scored_scans import HELD_OUT
 from producer.report.build import Report
 from producer.report.sentences import heading_notes, interval_note
@@ -18,6 +19,9 @@ BASELINES: Final = {
 def warnings(report: Report) -> list[str]:
     """What a reader must know before any other figure, a sentence each."""
     notes = heading_notes(report)
+    if report.night is not None and report.night.is_alarm and report.night.largest is not None:
+        # What it was compared with, and what to do, stand where the nights do.
+        notes.insert(0, f"{ALARM}: {describe_shift(report.night.largest, name_manufacturer=True)}.")
     if report.is_partial:
         counts = f"{report.coverage.pending:,} of {report.coverage.expected:,} scans are pending"
         notes.insert(0, f"PARTIAL. The run is not finished: {counts}, and every figure here may change.")

@@ -14,6 +14,7 @@ from db.evaluation.estimate import (
     estimate,
     estimate_share,
     t_quantile,
+    t_tails,
 )
 
 
@@ -29,6 +30,17 @@ def test_quantiles_are_those_of_students_t(level, freedom):
     from scipy.stats import t
 
     assert t_quantile(level, freedom) == pytest.approx(t.ppf((1 + level) / 2, freedom), rel=0.01)
+
+
+@pytest.mark.parametrize("freedom", [2, 2.5, 3, 5, 10, 30, 1000, 1e9])
+def test_tails_are_those_of_students_t(freedom):
+    """To 4% from p = 0.02 up, 8% at 0.01, and then too large; 0.05 at the end of a 95% interval. Scipy is the judge."""
+    from scipy.stats import t
+
+    for p, off in ((1, 0.001), (0.9, 0.04), (0.5, 0.04), (0.2, 0.04), (0.05, 0.04), (0.02, 0.04), (0.01, 0.08)):
+        assert t_tails(float(t.isf(p / 2, freedom)), freedom) == pytest.approx(p, rel=off)
+    assert t_tails(float(t.isf(0.00005, freedom)), freedom) >= 0.9999 * 0.0001
+    assert t_tails(t_quantile(0.95, freedom), freedom) == pytest.approx(0.05, rel=1e-12)
 
 
 def test_the_interval_of_a_mean_is_students():

@@ -1,10 +1,10 @@
-"""AUROC and average precision: what a patient adds to them."""
+"""AUROC and average precision: what a patient adds to them; and the rank correlation."""
 
 import numpy as np
 import pytest
 
 from db.evaluation.cohort import Sample
-from db.evaluation.ranking import auroc_statistic, average_precision_statistic
+from db.evaluation.ranking import auroc_statistic, average_precision_statistic, rank_correlation
 from db.metrics.formulas import roc_curve
 from tests.support.clustered_sets import STRONG, clustered_set
 
@@ -47,3 +47,20 @@ def test_copies_of_a_patients_scans_add_no_knowledge():
     for statistic in STATISTICS.values():
         once, repeated = statistic(sample), statistic(Sample(**copies))
         assert (repeated.value, repeated.variance) == pytest.approx((once.value, once.variance))
+
+
+def test_the_rank_correlation_is_spearmans():
+    """With many ties, by scipy; 1 and -1 of scores in the same and in the opposite order."""
+    from scipy.stats import spearmanr
+
+    first, second = np.random.default_rng(0).integers(0, 12, (2, 500)) / 11
+    assert rank_correlation(first, second) == pytest.approx(spearmanr(first, second).statistic)
+    assert rank_correlation(first, first**2) == 1
+    assert rank_correlation(first, -first) == -1
+
+
+def test_equal_scores_have_no_rank_correlation():
+    """Of either side; nor has a single scan."""
+    rising = np.arange(30) / 30
+    assert rank_correlation(np.full(30, 0.1), rising) is rank_correlation(rising, np.full(30, 0.7)) is None
+    assert rank_correlation(rising[:1], rising[:1]) is None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from db.settings import load_settings
 from producer.nightly.notifications import open_channels
 from producer.nightly.settings import NightlySettings
 from producer.nightly.summary import Summary, headline, to_text
+from tests.support.documents import ROOT
 from tests.support.notification_servers import CERTIFICATE, mail_server, server_tls, webhook
 from tests.support.world import free_port
 
@@ -49,6 +51,12 @@ SUMMARY = Summary(
     conflicts=2,
     left_out={"other_name": 12, "symlinked_folder": 1},
     notes={"view_unknown": 7},
+    drift_alarm=False,
+    drift_p_value=0.35,
+    drift_shift="view AP 37% of scans (reference 35%), +1.2 deviations",
+    drift_not_judged=None,
+    drift_reference_scans=6_240,
+    drift_note="Drift: no alarm. Nothing shows that night 2026-11-25 differs from the 30 nights before it.",
 )
 
 
@@ -141,6 +149,20 @@ def test_the_text_says_what_is_new_tonight_before_all_else():
         assert words in tonight
     assert "left out: not known" in to_text(dataclasses.replace(SUMMARY, left_out=None))
     assert "0  entries left out\n" in to_text(dataclasses.replace(SUMMARY, left_out={}))
+
+
+def test_every_field_of_the_json_is_documented():
+    """The table of docs/operations.md names it."""
+    section = (ROOT / "docs" / "operations.md").read_text().partition("### The summary")[2].partition("\n### ")[0]
+    assert {field.name for field in dataclasses.fields(Summary)} <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_only_an_alarm_of_drift_stands_in_the_subject():
+    """The text says in any case whether there is one."""
+    alarm = dataclasses.replace(SUMMARY, drift_alarm=True, drift_note="ALARM: the whole sentence.")
+    assert headline(alarm).startswith("ALARM: drift: view AP 37% of scans (reference 35%), +1.2 deviations; run 7, ")
+    assert "\nALARM: the whole sentence.\n" in to_text(alarm)
+    assert "\nDrift: no alarm. Nothing shows that" in to_text(SUMMARY)
 
 
 def test_a_mail_says_if_scores_were_computed_in_more_than_one_way():

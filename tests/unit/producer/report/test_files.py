@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from db.drift.sentences import describe_drift
 from producer.report.files import to_csv, to_json
 from producer.report.sentences import headline, interval_note, next_steps
-from tests.support.reports import KNOWN, a_cohort, a_report, an_unlabelled_report
+from tests.support.reports import KNOWN, a_cohort, a_report, an_unlabelled_report, some_nights
 
 RATES = ("precision", "recall", "specificity", "npv", "f1", "accuracy", "balanced_accuracy")
 
@@ -116,3 +117,15 @@ def test_a_report_of_hardly_any_scan_is_valid_json(scans):
     """No figure of it is infinite."""
     told = json.loads(to_json(a_report(a_cohort(scans=scans))))
     assert told["evaluation"]["scans"] == scans
+
+
+def test_the_json_has_each_night_and_all_that_shifted_in_the_last():
+    """Of earlier nights the largest shift; without nights there is none, and no note."""
+    nights = some_nights()
+    told = json.loads(to_json(a_report(nights=nights)))
+    assert [night["largest"] and night["largest"]["name"] for night in told["nights"]] == ["FUJIFILM", None, "AP"]
+    assert (told["nights"][1]["not_judged"], told["nights"][2]["is_alarm"]) == ("only 12 scans were decided", True)
+    assert told["drift"]["shifts"] == json.loads(json.dumps([asdict(shift) for shift in nights[-1].shifts]))
+    assert told["drift_note"] == describe_drift(nights[-1], name_manufacturer=True)
+    told = json.loads(to_json(a_report()))
+    assert (told["nights"], told["drift"], told["drift_note"]) == ([], None, None)

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from db.drift.sentences import describe_drift
 from db.evaluation.evaluate import GIVEN
 from db.evaluation.format import UNDEFINED, format_estimate
 from producer.report.table import print_report
-from tests.support.reports import COVERAGE, KNOWN, a_cohort, a_report, an_unlabelled_report
+from tests.support.reports import COVERAGE, KNOWN, a_cohort, a_report, an_unlabelled_report, some_nights
 
 
 def printed(report):
@@ -182,3 +183,11 @@ def test_a_run_without_labels_shows_its_worklist_and_what_to_do_next():
     assert "0000471" not in text
     assert "threshold" not in text
     assert "'producer export --run 3 --wide --out scores.csv'" in words_of(an_unlabelled_report())
+
+
+def test_a_night_says_in_a_line_whether_it_drifted():
+    """With an alarm or without; other runs say nothing of it."""
+    nights = some_nights()
+    assert describe_drift(nights[-1], name_manufacturer=True) in words_of(a_report(nights=nights))
+    assert describe_drift(nights[0], name_manufacturer=True) in words_of(a_report(nights=nights[:1]))
+    assert "night" not in words_of(a_report())

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from producer.report.write import _PAGE, _write_files
+from producer.report.write import _PAGE, _old_plots
+from worker.files import write_files
 
 
 def test_a_report_replaces_its_own_files_and_leaves_others_alone(tmp_path: Path):
@@ -12,7 +13,7 @@ def test_a_report_replaces_its_own_files_and_leaves_others_alone(tmp_path: Path)
     for name in ("roc.png", "findings.png", "mine.png", _PAGE, "notes.txt"):
         (tmp_path / name).write_text("old")
     (tmp_path / "report.json").write_text('{"run_id": 3}')
-    _write_files(tmp_path, {"report.json": b"new", _PAGE: b"new"})
+    write_files(tmp_path, {"report.json": [b"new"], _PAGE: [b"new"]}, obsolete=_old_plots(tmp_path))
     left = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert left == {"report.json": "new", _PAGE: "new", "notes.txt": "old", "mine.png": "old"}
 
@@ -23,7 +24,7 @@ def test_plots_that_no_earlier_report_wrote_are_a_persons(tmp_path: Path, earlie
     (tmp_path / "roc.png").write_text("mine")
     if earlier is not None:
         (tmp_path / "report.json").write_bytes(earlier.encode("latin-1"))
-    _write_files(tmp_path, {"report.json": b"new", _PAGE: b"new"})
+    write_files(tmp_path, {"report.json": [b"new"], _PAGE: [b"new"]}, obsolete=_old_plots(tmp_path))
     assert (tmp_path / "roc.png").read_text() == "mine"
 
 
@@ -31,5 +32,5 @@ def test_a_report_that_cannot_be_written_whole_leaves_the_earlier_one(tmp_path: 
     """One of its files cannot be written, so none appears."""
     (tmp_path / _PAGE).write_text("old")
     with pytest.raises(OSError, match="No such file"):
-        _write_files(tmp_path, {"nowhere/report.json": b"new", _PAGE: b"new"})
+        write_files(tmp_path, {"nowhere/report.json": [b"new"], _PAGE: [b"new"]})
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {_PAGE: "old"}
