@@ -223,8 +223,8 @@ def test_a_model_predicts_at_its_own_threshold_or_at_the_one_that_is_asked_for(l
             (SECOND, ELSEWHERE),
             {},
             (
-                "no scan is scored in both runs: run 2 is of dataset films, run 4 of elsewhere; enqueue the first "
-                "run's source once more with the second model: 'producer enqueue --model first' and the flags of run 2"
+                "no scan is scored in both runs: run 2 is of dataset films, run 4 of elsewhere; compare two runs of "
+                "one source, which 'producer enqueue --model NAME' scores with another"
             ),
         ),
     ],
