@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.evaluation.cohort import Numbers
+from db.evaluation.ranking import centred_ranks
 
 Values: TypeAlias = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ class JointShift:
             starts: (U,) the place of each unit's first scan.
             night_units: at least 1 and fewer than U.
         """
-        of_units = np.add.reduceat(np.column_stack([centred_ranks(column) for column in scores.T]), starts)
+        of_units = np.add.reduceat(np.column_stack([_ranks(column) for column in scores.T]), starts)
         units = len(starts)
         covariance = night_units * (1 - night_units / units) / (units - 1) * (of_units.T @ of_units)
         # One scan more, as for the other quantities; so findings of equal scores do no harm.
@@ -56,10 +57,9 @@ class JointShift:
         return -NormalDist().inv_cdf(of_one / 2)
 
 
-def centred_ranks(scores: Values) -> Values:
-    """(N,) the share of scores below each and half of those equal to it, less a half; 0 where the score is NaN."""
+def _ranks(scores: Values) -> Values:
+    """(N,) ranks among the scores, from -1/2 to 1/2; 0 where the score is NaN."""
     is_scored = ~np.isnan(scores)
-    _, places, counts = np.unique(scores[is_scored], return_inverse=True, return_counts=True)
     ranks = np.zeros(len(scores))
-    ranks[is_scored] = ((np.cumsum(counts) - counts / 2) / max(1, len(places)) - 0.5)[places]
+    ranks[is_scored] = centred_ranks(scores[is_scored]) / max(1, int(is_scored.sum()))
     return ranks

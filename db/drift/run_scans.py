@@ -25,7 +25,8 @@ from db.evaluation.cohort import (
 )
 from db.findings import column_of
 from db.ledger.outcomes import PASSING_REASONS
-from db.schema.tables import PENDING, Model, Outcome, Run, RunScan, Scan, Scores
+from db.metrics.scored_scans import model_findings
+from db.schema.tables import PENDING, Outcome, RunScan, Scan, Scores
 
 #: The reason of a scan that was pending when a person cancelled its run: it says nothing about the scan.
 _CANCELLED: Final = "cancelled"
@@ -86,7 +87,7 @@ def read_run_scans(connection: Connection, run_ids: Sequence[int], *, own: bool)
         own: only those that the run decided itself, without those that it rejected once more for a reason for which an
             earlier run had: each night tries these again, so they say nothing of what came in this one.
     """
-    findings = _findings_of(connection, run_ids[0])
+    findings = model_findings(connection, run_ids[0])
     numbered = _NumberedRows()
     rows = connection.execute(_query(run_ids, findings, own=own), execution_options=STREAMING)
     table = np.fromiter(chain.from_iterable(numbered.number(rows)), np.float64)
@@ -101,11 +102,6 @@ def read_run_scans(connection: Connection, run_ids: Sequence[int], *, own: bool)
         groups={kind: names.to_names(of) for (kind, names), of in zip(numbered.groups.items(), groups, strict=True)},
     )
     return RunScans(scans=scans, outcome_ids=outcome_ids)
-
-
-def _findings_of(connection: Connection, run_id: int) -> tuple[str, ...]:
-    manifest = connection.execute(select(Model.manifest).join(Run).where(Run.id == run_id)).scalar_one()
-    return tuple(manifest["findings"])
 
 
 def _query(run_ids: Sequence[int], findings: Sequence[str], *, own: bool) -> Select[*tuple[Any, ...]]:

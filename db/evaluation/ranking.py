@@ -52,13 +52,13 @@ def rank_correlation(first: ScoreArray, second: ScoreArray) -> float | None:
     Ties have their mean rank. Source: Spearman, The proof and measurement of association between two things, American
     Journal of Psychology 15 (1904).
     """
-    one, other = (_centred_ranks(scores) for scores in (first, second))
+    one, other = (centred_ranks(scores) for scores in (first, second))
     scale = sqrt(float(one @ one) * float(other @ other))
     return max(-1.0, min(1.0, float(one @ other) / scale)) if scale else None
 
 
-def _centred_ranks(scores: ScoreArray) -> NDArray[np.float64]:
-    """(N,) mean ranks less the mean of all ranks, exactly 0 if all scores are the same."""
+def centred_ranks(scores: ScoreArray) -> NDArray[np.float64]:
+    """(N,) mean ranks of (N,) scores less the mean of all ranks, exactly 0 if all scores are the same."""
     _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2
     return np.asarray((ranks - (len(scores) + 1) / 2)[places], np.float64)

@@ -86,7 +86,7 @@ def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | N
     Raises:
         ValueError: a scored scan has no score for a finding that its model scores.
     """
-    findings = _model_findings(connection, run_id)
+    findings = model_findings(connection, run_id)
     scan_ids, scores = _read_scores(connection, run_id, findings)
     codes, covered = (
         read_label_codes(connection, run_id, label_set_id, scan_ids),
@@ -109,7 +109,8 @@ def read_scored_scans(connection: Connection, run_id: int, label_set_id: int | N
     )
 
 
-def _model_findings(connection: Connection, run_id: int) -> tuple[str, ...]:
+def model_findings(connection: Connection, run_id: int) -> tuple[str, ...]:
+    """The findings that a run's model scores, in its order."""
     manifest = connection.execute(select(Model.manifest).join(Run).where(Run.id == run_id)).scalar_one()
     return tuple(manifest["findings"])
 
