@@ -64,7 +64,7 @@ class RunComparison:
     first: ComparedRun
     second: ComparedRun
     #: Scans of either run are pending, so every figure may change.
-    is_partial: bool = False
+    is_partial: bool
     #: `held_out` leaves out scans and patients that either model was fitted or tuned on; `all` includes them.
     subset: str
     #: Scans that both runs scored.
@@ -72,9 +72,9 @@ class RunComparison:
     #: Of these, those that either model has seen.
     seen: int
     #: Of the common ones, those whose outcome is one and the same in both runs, so that the scores cannot differ.
-    same_outcomes: int = 0
+    same_outcomes: int
     #: Of the common ones, those whose image was changed between the runs, so that the scores are of two images.
-    other_bytes: int = 0
+    other_bytes: int
     #: The scans that the comparison is of.
     used: int
     #: Patients of these with an id, and what intervals are clustered by: see `describe_clusters`.

@@ -71,9 +71,12 @@ def a_comparison(pair, *, thresholds=(0.31, 0.2471), first=None, second=None, **
     comparison = RunComparison(
         first=runs[0],
         second=runs[1],
+        is_partial=False,
         subset="held_out",
         common=len(pair.scan_ids) + 60,
         seen=60,
+        same_outcomes=0,
+        other_bytes=0,
         used=len(pair.scan_ids),
         patients=len(np.unique(pair.first.patients)),
         clusters="clustered by patient",
