@@ -50,7 +50,7 @@ def judge_night(
 
 
 def _too_few(scans: int, where: str) -> str | None:
-    """Why a night of so many scans is not judged, as a sentence; None if they are enough."""
+    """Why a night of this number of scans is not judged, as a sentence; None if it is."""
     if scans >= MIN_SCANS:
         return None
     if not scans:
@@ -60,7 +60,7 @@ def _too_few(scans: int, where: str) -> str | None:
 
 
 def _too_few_to_judge_by(scans: int, no_reference: str) -> str | None:
-    """Why nothing is judged by a reference of so many scans, as a sentence; None if they are enough."""
+    """Why a reference of this number of scans judges nothing, as a sentence; None if it does."""
     if scans >= MIN_SCANS:
         return None
     few = f"its reference has only {counted(scans, 'scan')}; a night is judged against at least {MIN_SCANS}"

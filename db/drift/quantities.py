@@ -43,7 +43,7 @@ class Units:
 
 
 def known_in_night_alone(night: DecidedScans, reference: DecidedScans) -> tuple[str, ...]:
-    """Kinds of groups of which nothing is known in the reference.
+    """Kinds of groups that the night knows and the reference does not.
 
     A reference of PNG files names no manufacturer: beside it, every night of DICOM would shift by that alone. A night
     of which nothing is known any more lost its headers, and that is a shift.

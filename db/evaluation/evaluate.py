@@ -161,7 +161,7 @@ def describe_clusters(evaluation: Evaluation) -> str:
 
 
 def clusters_of(scans: int, patients: int, without: int) -> str:
-    """The same of scans of patients with an id, and of so many scans without one."""
+    """The same, from the number of scans, of patients with an id, and of scans without one."""
     if scans and not patients:
         return "by scan, too narrow: no patient is known"
     known = "clustered by patient"

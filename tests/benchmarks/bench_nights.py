@@ -89,7 +89,7 @@ def with_tables(url: str) -> str:
 
 
 def filled(url: str, scans: int) -> str:
-    """Write nights of so many scans, and return the URL."""
+    """Write nights of the given size, and return the URL."""
     usual = NightScans(scans=scans)
     # A source that kept all scans would have as many million links as a night has thousand scans.
     job = NightlyJob(findings=(ABNORMAL, *NIH_FINDINGS), kept_nights=1, usual=usual)

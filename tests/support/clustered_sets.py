@@ -71,7 +71,7 @@ def clustered_set(kind: Kind, patients: int, rng: np.random.Generator) -> Sample
 
 
 def paired_sets(kind: Kind, patients: int, second: Second, rng: np.random.Generator) -> tuple[Sample, Sample]:
-    """Generate the scans of so many patients, with two scores each and the same labels."""
+    """Generate the scans of this number of patients, with two scores each and the same labels."""
     made = _patients(kind, patients, rng)
     noise = _mix(made.of_score[made.patients], kind.score_correlation, rng)
     of_patient = rng.standard_normal((2, patients))[:, made.patients]

@@ -63,7 +63,7 @@ class Patients:
 
 
 class Hospital:
-    """Makes nights of about so many scans."""
+    """Makes nights of about `scans` scans."""
 
     def __init__(
         self, rng: np.random.Generator, *, scans: int, findings: int = 15, returning: float = USUAL_RETURNING

@@ -56,7 +56,7 @@ def true_differences(kind: Kind, second: Second, *, patients: int) -> dict[str, 
 
 
 def found(kind: Kind, second: Second, truth: Mapping[str, float], *, positives: int, sets: int, seed: int = 0) -> Found:
-    """Generate pairs of sets with so many positives on average, and count what comparisons find."""
+    """Generate pairs of sets with this number of positives on average, and count what comparisons find."""
     rng, patients = np.random.default_rng([seed, positives]), patients_for(kind, positives)
     judged, raised, covered = Counter[str](), Counter[str](), Counter[str]()
     for _ in range(sets):

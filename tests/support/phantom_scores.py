@@ -32,7 +32,7 @@ class Pool:
     groups: dict[str, Grouping]
 
     def night(self, rng: np.random.Generator, *, scans: int, gain: int, run_id: int) -> DecidedScans:
-        """Draw patients until they have so many scans, at one of the gains."""
+        """Draw patients until they have this number of scans, at one of the gains."""
         order = rng.permutation(np.unique(self.patients))
         enough = np.searchsorted(np.cumsum(np.bincount(self.patients)[order]), scans)
         return self._scans(np.isin(self.patients, order[: enough + 1]), gain, run_id)
@@ -55,7 +55,7 @@ class Pool:
 
 
 def draw_pool(model: Path, *, patients: int, gains: Sequence[float], seed: int) -> Pool:
-    """Draw the phantoms of so many patients, and score them at each gain of the detector by a model's folder."""
+    """Draw the phantoms of this number of patients, and score them at each gain of the detector by a model's folder."""
     artifact = load_artifact(model)
     plan = plan_phantoms(patients=patients, seed=seed)
     rule = artifact.manifest.preprocessing
